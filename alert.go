@@ -1,0 +1,97 @@
+package fanwatch
+
+import (
+	"fmt"
+	"time"
+)
+
+// AlertVersion and PolicyVersion are the versions that this program writes.
+const (
+	AlertVersion  = 1
+	PolicyVersion = 1
+)
+
+// AlertState is how far an alert has come. Acknowledged and resolved are different things: a person
+// acknowledges ("I am on it", escalation stops), the machine's recovery resolves.
+type AlertState string
+
+// The states of an alert.
+const (
+	Open         AlertState = "open"
+	Acknowledged AlertState = "acknowledged"
+	Resolved     AlertState = "resolved"
+)
+
+// Alert is one trouble of one fan from its opening to its end, as its workflow shows it.
+type Alert struct {
+	V        int        `json:"v"`
+	ID       string     `json:"id"` // alert/<fan>/<kind>/<opened>
+	Fan      string     `json:"fan"`
+	Site     string     `json:"site,omitempty"`
+	Kind     Kind       `json:"kind"`
+	Opened   time.Time  `json:"opened"`
+	Why      string     `json:"why"`
+	Position Position   `json:"position"` // of the reading that opened it
+	State    AlertState `json:"state"`
+	Step     int        `json:"step"`  // escalation steps reached so far, from 1; 0 before the first
+	Steps    int        `json:"steps"` // how many the policy has
+	Told     []Notice   `json:"told,omitempty"`
+	AckedBy  string     `json:"acked_by,omitempty"`
+	AckedAt  time.Time  `json:"acked_at,omitzero"`
+	Note     string     `json:"note,omitempty"`
+	EndedAt  time.Time  `json:"ended_at,omitzero"`
+}
+
+// Notice records that somebody was told. Key is the notification's idempotency key.
+type Notice struct {
+	Key  string    `json:"key"`
+	Step int       `json:"step"`
+	To   string    `json:"to"`
+	At   time.Time `json:"at"`
+}
+
+// Policy is an escalation policy: who is told, and who next when nobody acknowledges.
+type Policy struct {
+	V          int      `json:"v" yaml:"version"`
+	Name       string   `json:"name" yaml:"name"`
+	Steps      []Step   `json:"steps" yaml:"steps"`
+	AckTimeout Duration `json:"ack_timeout,omitempty" yaml:"ack_timeout"` // acknowledged but not resolved for this long: the last step is told again; 0 = never
+}
+
+// Step tells the topics in Notify, After later than the step before it (the first: after the opening),
+// and again Repeat times, Every apart, while nobody acknowledges.
+type Step struct {
+	After  Duration `json:"after" yaml:"after"`
+	Notify []string `json:"notify" yaml:"notify"` // SNS topic names or ARNs
+	Repeat int      `json:"repeat,omitempty" yaml:"repeat"`
+	Every  Duration `json:"every,omitempty" yaml:"every"`
+}
+
+// Check says what is wrong with the policy, naming the step and the mend, or nil.
+func (p Policy) Check() error {
+	if p.V != PolicyVersion {
+		return fmt.Errorf("policy %.60q: version %d is unknown, this program knows %d", p.Name, p.V, PolicyVersion)
+	}
+	if p.Name == "" {
+		return fmt.Errorf("policy without a name: add one, such as name: default")
+	}
+	if len(p.Steps) == 0 || len(p.Steps) > 20 {
+		return fmt.Errorf("policy %s: %d steps, want 1 to 20", p.Name, len(p.Steps))
+	}
+	if p.AckTimeout < 0 {
+		return fmt.Errorf("policy %s: ack_timeout %s is negative", p.Name, p.AckTimeout)
+	}
+	for i, s := range p.Steps {
+		switch {
+		case len(s.Notify) == 0:
+			return fmt.Errorf("policy %s, step %d: notify is empty: name at least one SNS topic", p.Name, i+1)
+		case s.After < 0:
+			return fmt.Errorf("policy %s, step %d: after %s is negative", p.Name, i+1, s.After)
+		case s.Repeat < 0 || s.Repeat > 100:
+			return fmt.Errorf("policy %s, step %d: repeat %d is outside 0..100", p.Name, i+1, s.Repeat)
+		case s.Repeat > 0 && time.Duration(s.Every) < time.Second:
+			return fmt.Errorf("policy %s, step %d: repeat needs every: 1s or more", p.Name, i+1)
+		}
+	}
+	return nil
+}
