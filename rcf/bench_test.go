@@ -1,0 +1,97 @@
+package rcf
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+)
+
+// BenchmarkScoreUpdate scores and learns points of independent normal values in a forest of 256 samples that
+// has reached its full size.
+func BenchmarkScoreUpdate(b *testing.B) {
+	forEachSize(b, func(b *testing.B, f *Forest, points [][]float64) {
+		i := 0
+		for b.Loop() {
+			if _, err := f.Process(points[i%len(points)]); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+}
+
+// BenchmarkHeap reports the memory that one forest keeps, scratch included.
+func BenchmarkHeap(b *testing.B) {
+	forEachSize(b, func(b *testing.B, f *Forest, points [][]float64) {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		another := newForest(b, f.Config())
+		for _, point := range points {
+			process(b, another, point)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		for b.Loop() {
+		}
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc), "heap-bytes")
+		runtime.KeepAlive([]any{another, f, points})
+	})
+}
+
+func BenchmarkAttribute(b *testing.B) {
+	forEachSize(b, func(b *testing.B, f *Forest, points [][]float64) {
+		i := 0
+		for b.Loop() {
+			if _, err := f.Attribute(points[i%len(points)]); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+}
+
+// BenchmarkSnapshot reports the size of a snapshot beside the time to take one.
+func BenchmarkSnapshot(b *testing.B) {
+	forEachSize(b, func(b *testing.B, f *Forest, _ [][]float64) {
+		var data []byte
+		for b.Loop() {
+			data, _ = f.AppendBinary(data[:0])
+		}
+		b.ReportMetric(float64(len(data)), "snapshot-bytes")
+	})
+}
+
+func BenchmarkRestore(b *testing.B) {
+	forEachSize(b, func(b *testing.B, f *Forest, _ [][]float64) {
+		data, _ := f.MarshalBinary()
+		for b.Loop() {
+			var g Forest
+			if err := g.UnmarshalBinary(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func forEachSize(b *testing.B, run func(b *testing.B, f *Forest, points [][]float64)) {
+	for _, size := range [][3]int{{1, 1, 50}, {1, 1, 100}, {2, 4, 50}, {4, 8, 50}} {
+		b.Run(fmt.Sprintf("d%d.k%d.t%d", size[0], size[1], size[2]), func(b *testing.B) {
+			f := newForest(b, Config{Dimensions: size[0], Shingle: size[1], Trees: size[2], Seed: 1})
+			r := rand.New(rand.NewPCG(1, 2))
+			points := make([][]float64, 1<<16) // more than the forest remembers: no duplicates
+			for i := range points {
+				points[i] = make([]float64, size[0])
+				for j := range points[i] {
+					points[i][j] = r.NormFloat64()
+				}
+			}
+			for i := range points {
+				process(b, f, points[i])
+			}
+			b.ReportAllocs()
+			run(b, f, points)
+		})
+	}
+}

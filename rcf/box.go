@@ -1,0 +1,210 @@
+package rcf
+
+import "math"
+
+// A box has one side per coordinate. A span is the sum of its side lengths, the
+// quantity by which cuts are chosen. Differences are taken in float64, where those of float32 cannot overflow.
+//
+// The boxes on the way from a leaf to the root contain each other. A coordinate in which a point is inside one
+// of them is settled for all above, so walks go up with a list of the coordinates that are still outside, which soon
+// gets short. The loops that make such lists do not branch on the data, which no processor could predict.
+
+// side is a box's lowest and highest value in one coordinate.
+type side [2]float32
+
+// nowhere is the side that extends to whatever is added first.
+func nowhere() side { return side{math.MaxFloat32, -math.MaxFloat32} }
+
+// length is how long the side is.
+func (s *side) length() float64 { return float64(s[1]) - float64(s[0]) }
+
+// outside is 1 if x is outside, otherwise 0.
+func (s *side) outside(x float32) int { return b2i(x < s[0]) + b2i(x > s[1]) }
+
+// touches is 1 if x is at one of the ends, otherwise 0.
+func (s *side) touches(x float32) int { return b2i(x == s[0]) | b2i(x == s[1]) }
+
+// near is the end that is nearer to x, which is outside.
+func (s *side) near(x float32) *float32 { return &s[b2i(x > s[0])] }
+
+// distance is how far outside x is, 0 if it is inside.
+func (s *side) distance(x float32) float64 {
+	return max(float64(s[0])-float64(x), float64(x)-float64(s[1]), 0)
+}
+
+// spanOf sums the sides of a box. It is a function of the box alone, so that a restored tree has the same spans.
+func spanOf(box []side) float64 {
+	var even, odd float64
+	for len(box) >= 2 {
+		even += box[0].length()
+		odd += box[1].length()
+		box = box[2:]
+	}
+	if len(box) > 0 {
+		even += box[0].length()
+	}
+	return even + odd
+}
+
+// outside lists in out the coordinates in which point is outside of box, and returns their number.
+func outside(point []float32, box []side, out []uint16) int {
+	n := 0
+	box, out = box[:len(point)], out[:len(point)]
+	for i, x := range point {
+		out[n] = uint16(i)
+		n += box[i].outside(x)
+	}
+	return n
+}
+
+// stillOutside keeps of the coordinates in out those in which point is outside of box, and returns their number.
+func stillOutside(point []float32, box []side, out []uint16) int {
+	n := 0
+	box = box[:len(point)]
+	for _, i := range out {
+		x := point[i]
+		out[n] = i
+		n += box[i].outside(x)
+	}
+	return n
+}
+
+// distanceIn is by how much the box's span would grow if it had to enclose point, which is outside of it in the
+// coordinates out and no others.
+func distanceIn(point []float32, box []side, out []uint16) float64 {
+	var sum float64
+	box = box[:len(point)]
+	for _, i := range out {
+		x := point[i]
+		sum += math.Abs(float64(x) - float64(*box[i].near(x)))
+	}
+	return sum
+}
+
+// climb is distanceIn for box and stillOutside for the box above it at once.
+func climb(point []float32, box, above []side, out []uint16) (distance float64, n int) {
+	box, above = box[:len(point)], above[:len(point)]
+	for _, i := range out {
+		x := point[i]
+		distance += math.Abs(float64(x) - float64(*box[i].near(x)))
+		out[n] = i
+		n += above[i].outside(x)
+	}
+	return distance, n
+}
+
+// encloseIn extends box to contain point, which is outside of it in the coordinates out and no others.
+func encloseIn(box []side, point []float32, out []uint16) {
+	box = box[:len(point)]
+	for _, i := range out {
+		x := point[i]
+		*box[i].near(x) = x
+	}
+}
+
+// touching lists in out the coordinates in which point is on the border of box, which contains it.
+func touching(point []float32, box []side, out []uint16) int {
+	n := 0
+	box, out = box[:len(point)], out[:len(point)]
+	for i, x := range point {
+		out[n] = uint16(i)
+		n += box[i].touches(x)
+	}
+	return n
+}
+
+// stillTouching keeps of the coordinates in out those in which point is on the border of box.
+func stillTouching(point []float32, box []side, out []uint16) int {
+	n := 0
+	box = box[:len(point)]
+	for _, i := range out {
+		x := point[i]
+		out[n] = i
+		n += box[i].touches(x)
+	}
+	return n
+}
+
+// distanceToBox is by how much the box's span would grow if it had to enclose point; 0 if it does already.
+func distanceToBox(point []float32, box []side) float64 {
+	var sum float64
+	for i, x := range point {
+		sum += box[i].distance(x)
+	}
+	return sum
+}
+
+// distanceToPoint is distanceToBox for the box of a single point.
+func distanceToPoint(point, other []float32) float64 {
+	var sum float64
+	other = other[:len(point)]
+	for i, x := range point {
+		sum += math.Abs(float64(x) - float64(other[i]))
+	}
+	return sum
+}
+
+// equal says whether two points are the same.
+func equal(a, b []float32) bool {
+	b = b[:len(a)]
+	for i, x := range a {
+		if x != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// pointBox makes box the box of a single point.
+func pointBox(box []side, point []float32) {
+	for i, x := range point {
+		box[i] = side{x, x}
+	}
+}
+
+// enclose extends box to contain point.
+func enclose(box []side, point []float32) {
+	for i, x := range point {
+		box[i][0] = min(box[i][0], x)
+		box[i][1] = max(box[i][1], x)
+	}
+}
+
+// placeCut turns a place within the outside of box, 0 <= offset < distanceToBox, counted over the coordinates
+// in order, into a cut between point and box. below says that the point lies on the cut's lower side.
+func placeCut(point []float32, box []side, offset float64) (dim int, cut float32, below bool) {
+	passed := 0.0
+	for i, x := range point {
+		distance := box[i].distance(x)
+		if distance == 0 {
+			continue
+		}
+		// Rounding may leave an offset beyond the last coordinate that is outside; that one is taken then.
+		offset -= passed
+		dim, passed = i, distance
+		if offset < distance {
+			break
+		}
+	}
+	x, s := point[dim], box[dim]
+	if x < s[0] {
+		cut = float32(float64(x)+offset) + 0 // no negative zero
+		if !(cut >= x && cut < s[0]) {
+			cut = x
+		}
+		return dim, cut, true
+	}
+	cut = float32(float64(s[1])+offset) + 0
+	if !(cut >= s[1] && cut < x) {
+		cut = s[1]
+	}
+	return dim, cut, false
+}
+
+// b2i is 1 for true; the compiler makes no branch of it.
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,189 @@
+package rcf
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+// dumbForest computes from the definitions, with no cache and no cleverness, what a Forest must hold.
+type dumbForest struct {
+	config Config
+	stream [][]float64 // all points so far
+}
+
+// score goes down every tree and follows the recurrence of the score, boxes computed from the leaves.
+func (d *dumbForest) score(f *Forest, point []float64) float64 {
+	if len(d.stream) < max(d.config.OutputAfter, d.config.Shingle) {
+		return 0
+	}
+	var query []float32
+	for _, p := range append(slices.Clone(d.stream[len(d.stream)+1-d.config.Shingle:]), point) {
+		for _, v := range p {
+			query = append(query, float32(v))
+		}
+	}
+	var sum float64
+	for i := range f.trees {
+		t := &f.trees[i]
+		size := float64(len(t.sample.key))
+		sum += d.value(f, t, t.root, query, 0, size) * math.Log2(size+1)
+	}
+	return sum / float64(len(f.trees))
+}
+
+// value is the recurrence from a node downwards.
+func (d *dumbForest) value(f *Forest, t *tree, at ref, query []float32, depth, size float64) float64 {
+	points := d.pointsBelow(f, t, at)
+	if at.isLeaf() {
+		if slices.Equal(points[0], query) {
+			mass := float64(t.mass[at.index()])
+			return (1 - mass/(2*size)) / (depth + math.Log2(mass+1))
+		}
+		return 1 / (depth + 1)
+	}
+	var span, distance float64
+	for i, x := range query {
+		lo, hi := math.Inf(1), math.Inf(-1)
+		for _, p := range points {
+			lo, hi = math.Min(lo, float64(p[i])), math.Max(hi, float64(p[i]))
+		}
+		span += hi - lo
+		distance += math.Max(0, math.Max(lo-float64(x), float64(x)-hi))
+	}
+	next := t.slots[at].child[0]
+	if query[t.cutDim[at.index()]] > unsortable(t.slots[at].cut) {
+		next = t.slots[at].child[1]
+	}
+	below := d.value(f, t, next, query, depth+1, size)
+	p := distance / (distance + span)
+	return p/(depth+1) + (1-p)*below
+}
+
+// pointsBelow lists the distinct points under a node or leaf.
+func (d *dumbForest) pointsBelow(f *Forest, t *tree, at ref) [][]float32 {
+	if at.isLeaf() {
+		return [][]float32{f.store.window(t.row(at.index()))}
+	}
+	return append(d.pointsBelow(f, t, t.slots[at].child[0]), d.pointsBelow(f, t, t.slots[at].child[1])...)
+}
+
+// check compares everything that a forest keeps with what its trees and the stream say.
+func (d *dumbForest) check(t *testing.T, f *Forest) {
+	t.Helper()
+	refs := make([]uint16, f.store.rows())
+	for i := range f.trees {
+		tr := &f.trees[i]
+		d.checkTree(t, f, tr)
+		d.checkSample(t, f, tr)
+		for leaf, mass := range tr.mass {
+			if mass > 0 {
+				refs[tr.row(leaf)]++
+			}
+		}
+	}
+	if !slices.Equal(refs, f.store.refs) {
+		t.Errorf("references %v, the leaves hold %v", f.store.refs, refs)
+	}
+	newest := f.store.values[max(0, len(f.store.values)-(d.config.Shingle-1)*d.config.Dimensions):]
+	var want []float32
+	for _, p := range d.stream[max(0, len(d.stream)-d.config.Shingle+1):] {
+		for _, v := range p {
+			want = append(want, float32(v))
+		}
+	}
+	if !slices.Equal(newest, want) {
+		t.Errorf("newest values %v, given %v", newest, want)
+	}
+}
+
+// checkTree checks masses, boxes, spans and cuts against the points of the leaves.
+func (d *dumbForest) checkTree(t *testing.T, f *Forest, tr *tree) {
+	t.Helper()
+	nodes, leaves, mass := 0, 0, 0
+	if tr.leaves > 0 {
+		for _, r := range tr.order() {
+			if r.isLeaf() {
+				leaves++
+				mass += int(tr.mass[r.index()])
+				continue
+			}
+			nodes++
+			if tr.leaves <= 64 || nodes%512 == 1 { // the dumb way is quadratic
+				d.checkNode(t, f, tr, r)
+			}
+		}
+	}
+	if leaves != tr.leaves || nodes != max(0, leaves-1) || mass != len(tr.sample.key) {
+		t.Errorf("%d nodes, %d leaves (counted %d) of mass %d for %d samples", nodes, leaves, tr.leaves, mass, len(tr.sample.key))
+	}
+	held := make([]uint16, len(tr.mass))
+	for _, leaf := range tr.sample.leaf {
+		held[leaf]++
+	}
+	if !slices.Equal(held, tr.mass) {
+		t.Errorf("masses %v, the sample holds %v", tr.mass, held)
+	}
+}
+
+func (d *dumbForest) checkNode(t *testing.T, f *Forest, tr *tree, r ref) {
+	t.Helper()
+	left, right := d.pointsBelow(f, tr, tr.slots[r].child[0]), d.pointsBelow(f, tr, tr.slots[r].child[1])
+	dim, cut := tr.cutDim[r.index()], unsortable(tr.slots[r].cut)
+	for _, p := range left {
+		if p[dim] > cut {
+			t.Errorf("%v is left of cut %v in %d", p, cut, dim)
+		}
+	}
+	for _, p := range right {
+		if p[dim] <= cut {
+			t.Errorf("%v is right of cut %v in %d", p, cut, dim)
+		}
+	}
+	box := make([]side, d.config.coordinates())
+	var span float64
+	for i := range d.config.coordinates() {
+		box[i] = side{left[0][i], left[0][i]}
+		for _, p := range append(left, right...) {
+			box[i] = side{min(box[i][0], p[i]), max(box[i][1], p[i])}
+		}
+		span += float64(box[i][1]) - float64(box[i][0])
+	}
+	if got := tr.boxOf(r.index(), d.config.coordinates()); !slices.Equal(got, box) {
+		t.Errorf("box %v, points say %v", got, box)
+	}
+	if got := tr.spanOf(r.index(), tr.boxOf(r.index(), d.config.coordinates())); math.Abs(got-span) > 1e-12*span {
+		t.Errorf("span %v, points say %v", got, span)
+	}
+}
+
+// checkSample checks the heap and that every held window is a part of the stream.
+func (d *dumbForest) checkSample(t *testing.T, f *Forest, tr *tree) {
+	t.Helper()
+	for i := 1; i < len(tr.sample.key); i++ {
+		if tr.sample.key[(i-1)/2] < tr.sample.key[i] {
+			t.Errorf("key %v above %v", tr.sample.key[(i-1)/2], tr.sample.key[i])
+		}
+	}
+	if len(tr.sample.key) > d.config.SampleSize {
+		t.Errorf("%d samples", len(tr.sample.key))
+	}
+	for leaf, mass := range tr.mass {
+		if mass > 0 && !d.inStream(f.store.window(tr.row(leaf))) {
+			t.Errorf("window %v is not in the stream", f.store.window(tr.row(leaf)))
+		}
+	}
+}
+
+func (d *dumbForest) inStream(window []float32) bool {
+	for i := 0; i+d.config.Shingle <= len(d.stream); i++ {
+		same := true
+		for j, v := range window {
+			same = same && v == float32(d.stream[i+j/d.config.Dimensions][j%d.config.Dimensions])
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,277 @@
+package rcf
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Forest is a random cut forest; New makes one. The zero Forest is good only for UnmarshalBinary. A Forest must
+// not be copied and is not safe for concurrent use: Score and Attribute too use its scratch memory.
+type Forest struct {
+	config  Config // defaults applied
+	seen    uint64 // points given to Update
+	clock   clock
+	store   store
+	trees   []tree
+	scratch scratch
+}
+
+// scratch is memory that calls reuse; it holds nothing between them.
+type scratch struct {
+	query  []float32 // the window that a point completes
+	keys   []int32   // its coordinates as sortable
+	dims   []uint16  // some of its coordinates
+	path   []ref     // the way to a leaf, as long as a tree may be deep
+	steps  []step    // the same for several trees
+	unseen []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
+	log2   []float64 // log2[i], i up to SampleSize+1 as far as needed
+	share  []float64 // attribution of one tree, low and high per coordinate
+	box    []side    // of the same call
+}
+
+// ErrPoint is wrapped by the errors of Score, Update, Process and Attribute about the point they were given.
+var ErrPoint = errors.New("rcf: unusable point")
+
+// New returns an empty forest. An error wraps ErrConfig.
+func New(config Config) (*Forest, error) {
+	config = config.withDefaults()
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	f := &Forest{
+		config: config,
+		clock:  newClock(config.decay()),
+		store:  store{d: config.Dimensions, k: config.Shingle},
+		trees:  make([]tree, config.Trees),
+	}
+	seeds := splitMix(config.Seed)
+	for i := range f.trees {
+		f.trees[i].freeNode, f.trees[i].freeLeaf = noIndex, noIndex
+		f.trees[i].sample.random = splitMix(seeds.next())
+	}
+	return f, nil
+}
+
+// Config returns the forest's configuration, defaults filled in.
+func (f *Forest) Config() Config { return f.config }
+
+// Seen is the number of points that Update has taken.
+func (f *Forest) Seen() uint64 { return f.seen }
+
+// Ready says whether Score gives scores: OutputAfter points have been seen, and enough for a whole window.
+func (f *Forest) Ready() bool {
+	return f.seen >= uint64(f.config.OutputAfter) && f.seen >= uint64(f.config.Shingle)
+}
+
+// Process scores a point and then learns it, as Score followed by Update.
+func (f *Forest) Process(point []float64) (float64, error) {
+	if err := f.take(point); err != nil {
+		return 0, err
+	}
+	return f.pass(f.Ready(), true), nil
+}
+
+// Score says how much point would stand out as the next point of the stream: 0 until the forest is Ready, then
+// a finite positive number (see the package comment). The forest does not learn the point. A point with the
+// wrong number of values, or a value that is NaN, infinite or beyond float32, is an error that wraps ErrPoint.
+func (f *Forest) Score(point []float64) (float64, error) {
+	if err := f.take(point); err != nil {
+		return 0, err
+	}
+	if !f.Ready() {
+		return 0, nil
+	}
+	return f.pass(true, false), nil
+}
+
+// Update makes point the newest point of the stream. Errors are those of Score and leave the forest unchanged.
+func (f *Forest) Update(point []float64) error {
+	if err := f.take(point); err != nil {
+		return err
+	}
+	f.pass(false, true)
+	return nil
+}
+
+// take checks point and puts the window that it would complete into scratch.query.
+func (f *Forest) take(point []float64) error {
+	d, coordinates := f.config.Dimensions, f.config.coordinates()
+	if len(point) != d {
+		return fmt.Errorf("%w: it has %d values, this forest takes %d", ErrPoint, len(point), d)
+	}
+	if len(f.scratch.query) != coordinates {
+		f.scratch.query = make([]float32, coordinates)
+		f.scratch.keys = make([]int32, coordinates)
+		f.scratch.dims = make([]uint16, coordinates)
+	}
+	newest := f.scratch.query[coordinates-d:]
+	for i, v := range point {
+		if !(math.Abs(v) <= math.MaxFloat32) {
+			return fmt.Errorf("%w: value %d is %v, give a finite number within float32", ErrPoint, i, v)
+		}
+		newest[i] = float32(v) + 0 // no negative zero: equal values have equal bits
+	}
+	if f.seen >= uint64(f.config.Shingle)-1 {
+		copy(f.scratch.query[:coordinates-d], f.store.values[len(f.store.values)-(coordinates-d):])
+	}
+	return nil
+}
+
+// pass scores the window in scratch.query in every tree, or has the trees learn it, or both; it returns the mean
+// score. Both in one pass need only one walk in each tree.
+func (f *Forest) pass(scored, learned bool) float64 {
+	row := -1
+	if learned {
+		row = f.advance()
+	}
+	for i, v := range f.scratch.query {
+		f.scratch.keys[i] = sortable(v)
+	}
+	var sum float64
+	var group group
+	for i := range f.trees {
+		t := &f.trees[i]
+		var verdict verdict
+		if row >= 0 {
+			verdict = t.sample.offer(&f.clock, f.config.SampleSize, f.config.InitialAcceptFraction)
+		}
+		if t.leaves == 0 && verdict.accept {
+			f.place(t, 0, 0, verdict, uint32(row))
+		} else if scored || verdict.accept {
+			group.add(t, verdict)
+		}
+		if group.n == lanes || i == len(f.trees)-1 {
+			sum += f.visit(&group, scored, row)
+			group.n = 0
+		}
+	}
+	return sum / float64(len(f.trees))
+}
+
+// group is some trees that are walked at once.
+type group struct {
+	n       int
+	tree    [lanes]*tree
+	verdict [lanes]verdict // on the window that is learned, if any
+}
+
+func (g *group) add(t *tree, v verdict) {
+	g.tree[g.n], g.verdict[g.n] = t, v
+	g.n++
+}
+
+// visit walks in the trees of a group, scores there and then puts the window at row where it was accepted. It
+// returns the sum of the scores.
+func (f *Forest) visit(g *group, scored bool, row int) float64 {
+	if g.n == 0 {
+		return 0
+	}
+	for i := g.n; i < lanes; i++ {
+		g.tree[i] = g.tree[0] // walked in vain
+	}
+	depth := walk(&g.tree, f.scratch.keys, f.scratch.steps)
+	var sum float64
+	for lane := range g.n {
+		d := int(depth.lane(lane))
+		if scored && len(f.scratch.query) == 1 {
+			sum += f.scoreOnLine(g.tree[lane], lane, d)
+		} else if scored {
+			sum += f.scoreIn(g.tree[lane], lane, d)
+		}
+		if g.verdict[lane].accept {
+			f.place(g.tree[lane], lane, d, g.verdict[lane], uint32(row))
+		}
+	}
+	return sum
+}
+
+// advance makes the point at the end of scratch.query the newest of the stream, and returns the row of the window that
+// it completes, or -1 if there have been too few points for one.
+func (f *Forest) advance() int {
+	f.makeRoom()
+	query := f.scratch.query
+	f.store.append(query[len(query)-f.config.Dimensions:])
+	if age := f.clock.set(f.seen); age != 1 {
+		for i := range f.trees {
+			f.trees[i].sample.age(age)
+		}
+	}
+	f.seen++
+	return f.store.rows() - f.config.Shingle
+}
+
+// place puts the window at row, for which the tree has been walked in a lane, into the tree and its reservoir.
+func (f *Forest) place(t *tree, lane, depth int, v verdict, row uint32) {
+	f.makeRoomIn(t)
+	in := surroundings{store: &f.store, steps: f.scratch.steps, lane: lane, path: f.scratch.path, dims: f.scratch.dims}
+	leaf := t.insert(f.scratch.query, row, depth, &in)
+	if v.evict {
+		t.remove(int(t.sample.leaf[0]), &in)
+		t.sample.replace(v.key, leaf)
+	} else {
+		t.sample.push(v.key, leaf)
+	}
+	if t.sample.full(f.config.SampleSize) {
+		t.sample.schedule(&f.clock)
+	}
+}
+
+// makeRoom sees to it that the store can take a row: by dropping rows that nobody needs, and by growing if
+// that does not free a quarter.
+func (f *Forest) makeRoom() {
+	s := &f.store
+	if !s.full() {
+		return
+	}
+	if kept := s.mark(); kept < s.rows() {
+		for i := range f.trees {
+			t := &f.trees[i]
+			for leaf, mass := range t.mass {
+				if mass > 0 {
+					t.slots[leafRef(leaf)].cut = int32(s.newRow(t.row(leaf)))
+				}
+			}
+		}
+		s.compact()
+	}
+	if room := cap(s.refs); s.rows() > room-room/4 || room == 0 {
+		s.grow(max(16, s.k+1, room+room/2))
+	}
+}
+
+// makeRoomIn sees to it that a tree can take another distinct point. It holds one more than the sample for a moment.
+func (f *Forest) makeRoomIn(t *tree) {
+	size := f.config.SampleSize
+	if points := len(t.sample.key); points == cap(t.sample.key) && points < size {
+		t.sample.reserve(min(size, max(16, 2*points))) // never fewer than leaves
+	}
+	if t.leaves == len(t.mass) {
+		t.reserve(min(size+1, max(16, 2*t.leaves)), f.config.coordinates())
+	}
+	f.fitScratch(cap(t.sample.key) + 1)
+}
+
+// fitScratch makes scratch memory fit trees of that many points. It keeps a walk's steps.
+func (f *Forest) fitScratch(points int) {
+	s := &f.scratch
+	if len(s.path) >= points {
+		return
+	}
+	s.path = make([]ref, points)
+	s.steps = append(make([]step, 0, points), s.steps...)[:points]
+	for i := len(s.unseen); i < points; i++ {
+		s.unseen = append(s.unseen, 1/float64(i+1))
+	}
+	for i := len(s.log2); i <= points+1; i++ {
+		s.log2 = append(s.log2, log2Of(i))
+	}
+}
+
+// log2Of is log2(i), or 0 for 0.
+func log2Of(i int) float64 {
+	if i == 0 {
+		return 0
+	}
+	return ln(float64(i)) / math.Ln2
+}
