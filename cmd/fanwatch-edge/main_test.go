@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// cli runs a command as the shell would.
+func cli(args ...string) (status int, out, errs string) {
+	var o, e bytes.Buffer
+	status = command(context.Background(), args, &o, &e)
+	return status, o.String(), e.String()
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		status int
+		out    string // expected in the output
+		errs   string // expected in the errors
+	}{
+		{"", 2, "", "fanwatch-edge enroll"},
+		{"--help", 0, "Exit status", ""},
+		{"dance", 2, "", `no command "dance"`},
+		{"version", 0, "fanwatch-edge ", ""},
+		{"run --help", 0, "version: 1", ""},
+		{"enroll --help", 0, "never leaves", ""},
+		{"check --help", 0, "mend", ""},
+		{"run", 2, "", "--config FILE"},
+		{"run --sim", 2, "", "--config FILE"},
+		{"run --sim --dry-run --nonsense", 2, "", "nonsense"},
+		{"run --sim --dry-run extra", 2, "", "extra"},
+		{"run --sim --dry-run --count 1", 0, "RPM", ""},
+		{"run --config /missing.yaml", 1, "", "missing.yaml"},
+		{"check", 2, "", "--config FILE"},
+		{"enroll", 2, "", "--fan NAME"},
+		{"enroll --fan a/b", 2, "", "letters, digits"},
+	} {
+		status, out, errs := cli(strings.Fields(c.args)...)
+		if status != c.status || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) || c.errs == "" && errs != "" {
+			t.Errorf("fanwatch-edge %s: status %d\nout: %s\nerrors: %s", c.args, status, out, errs)
+		}
+	}
+}
+
+// device is an enrolled device with a broker to talk to, and its configuration file.
+type device struct {
+	dir, config, cert string
+	sign              func(until time.Time) // renews the device's certificate
+	broker            net.Listener
+}
+
+func newDevice(t *testing.T) *device {
+	t.Helper()
+	d := &device{dir: t.TempDir()}
+	d.config, d.cert = filepath.Join(d.dir, "fan.yaml"), filepath.Join(d.dir, "fan-21.pem")
+	if status, _, errs := cli("enroll", "--fan", "fan-21", "--dir", d.dir); status != 0 {
+		t.Fatal(errs)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)
+	must(t, err)
+	write(t, filepath.Join(d.dir, "ca.pem"), der)
+	d.sign = func(until time.Time) {
+		b, err := os.ReadFile(filepath.Join(d.dir, "fan-21.csr"))
+		must(t, err)
+		block, _ := pem.Decode(b)
+		csr, err := x509.ParseCertificateRequest(block.Bytes)
+		must(t, err)
+		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: csr.Subject, NotBefore: time.Now().Add(-2 * time.Hour),
+			NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, root, csr.PublicKey, key)
+		must(t, err)
+		write(t, d.cert, der)
+	}
+	d.sign(time.Now().Add(time.Hour))
+	pool := x509.NewCertPool()
+	ca, err := x509.ParseCertificate(der)
+	must(t, err)
+	pool.AddCert(ca)
+	d.broker, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	must(t, err)
+	t.Cleanup(func() { d.broker.Close() })
+	go func() { // shakes hands and waits for the other side to speak, as a broker does
+		for {
+			conn, err := d.broker.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				conn.Read(make([]byte, 1))
+			}()
+		}
+	}()
+	d.configure(t, "sim: {rpm: 1200}")
+	return d
+}
+
+func (d *device) configure(t *testing.T, source string) {
+	t.Helper()
+	must(t, os.WriteFile(d.config, fmt.Appendf(nil, "version: 1\nfan: fan-21\nbroker: %s\nca: ca.pem\ncert: fan-21.pem\nkey: fan-21.key\nspool: spool\nsource:\n  %s\npulses: 2\nmin_rpm: 300\n",
+		d.broker.Addr(), source), 0o600))
+}
+
+func TestCheckFindsWhatIsWrongAndSaysHowToMendIt(t *testing.T) {
+	d := newDevice(t)
+	status, out, _ := cli("check", "--config", d.config)
+	if status != 0 || strings.Count(out, "ok ") != 8 {
+		t.Fatalf("a healthy device: status %d\n%s", status, out)
+	}
+	wrong := func(what, say string) {
+		t.Helper()
+		status, out, errs := cli("check", "--config", d.config)
+		if status != 1 || !strings.Contains(out, say) || !strings.Contains(errs, "wrong") {
+			t.Errorf("%s: status %d\n%s%s", what, status, out, errs)
+		}
+	}
+	must(t, os.Chmod(filepath.Join(d.dir, "fan-21.key"), 0o644))
+	wrong("open key", "chmod 600")
+	must(t, os.Chmod(filepath.Join(d.dir, "fan-21.key"), 0o600))
+	d.sign(time.Now().Add(-time.Minute))
+	wrong("expired certificate", "has expired")
+	wrong("expired certificate", "hangs up")
+	must(t, os.Remove(d.cert))
+	wrong("no certificate", "fanwatch provision fan-21")
+	must(t, os.WriteFile(d.cert, []byte("nonsense"), 0o600))
+	wrong("no certificate", "is not PEM")
+	d.sign(time.Now().Add(time.Hour))
+	d.broker.Close()
+	wrong("no broker", "refused")
+	d.configure(t, "gpio: {chip: no-such-chip, line: GPIO17}")
+	wrong("no chip", "no-such-chip")
+}
+
+func TestEnrollKeepsTheKey(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	read := func() string {
+		status, out, errs := cli("enroll", "--fan", "fan-21", "--dir", dir)
+		if status != 0 || !strings.Contains(out, "fanwatch provision fan-21 --csr fan-21.csr") {
+			t.Fatalf("status %d\n%s%s", status, out, errs)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "fan-21.key"))
+		must(t, err)
+		return string(b)
+	}
+	if read() != read() {
+		t.Error("the second enroll made another key")
+	}
+	if st, _ := os.Stat(filepath.Join(dir, "fan-21.key")); st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %o", st.Mode().Perm())
+	}
+}
+
+func TestDryRunReadsTheConfiguration(t *testing.T) {
+	d := newDevice(t)
+	status, out, errs := cli("run", "--config", d.config, "--dry-run", "--count", "1")
+	if status != 0 || !strings.Contains(out, "fan-21") || !strings.Contains(out, "running") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	for change, want := range map[string]string{
+		"bogus: 1":                "bogus",
+		"pulses: 99":              "pulses",
+		"version: 7":              "version 7",
+		"fan: a/b":                "letters, digits",
+		"source: {}":              "gpio and sim",
+		"min_rpm: .nan":           "min_rpm",
+		"interval: 3 weeks":       "number and a unit",
+		"interval: 1ms":           "under 100ms",
+		"source: {sim: {rpm: 1}}": "rpm 1 is outside",
+	} {
+		b, err := os.ReadFile(d.config)
+		must(t, err)
+		text := string(b)
+		key, _, _ := strings.Cut(change, ":")
+		if i := strings.Index("\n"+text, "\n"+key+":"); i >= 0 { // replace the field, with what is indented below it
+			end := i + strings.Index(text[i:], "\n") + 1
+			for strings.HasPrefix(text[end:], " ") {
+				end += strings.Index(text[end:], "\n") + 1
+			}
+			text = text[:i] + text[end:]
+		}
+		path := filepath.Join(d.dir, "bad.yaml")
+		must(t, os.WriteFile(path, []byte(text+change+"\n"), 0o600))
+		if status, _, errs := cli("run", "--config", path, "--dry-run", "--count", "1"); status != 1 || !strings.Contains(errs, want) {
+			t.Errorf("%s: status %d %s", change, status, errs)
+		}
+	}
+}
+
+func FuzzConfiguration(f *testing.F) {
+	f.Add([]byte("version: 1\nfan: fan-21\nbroker: b:8883\nca: a\ncert: b\nkey: c\nspool: d\nsource: {gpio: {line: 17}}\nmin_rpm: 300\n"))
+	f.Add([]byte("version: 1\nsource: {sim: {faults: [{kind: stall, from: 1s, to: 2s}]}}\n"))
+	f.Add([]byte("&a [*a]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c, err := decode(b); err == nil && (c.Fan == "" || c.Source.GPIO == nil && c.Source.Sim == nil) {
+			t.Errorf("taken: %+v", c)
+		}
+	})
+}
+
+// TestBinaryFitsAPi cross-compiles for every Raspberry Pi and holds the program to its size.
+func TestBinaryFitsAPi(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: cross-compiling takes up to two minutes the first time")
+	}
+	for _, target := range [][2]string{{"arm", "6"}, {"arm64", ""}} {
+		path := filepath.Join(t.TempDir(), "fanwatch-edge")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=", "GOARCH="+target[0], "GOARM="+target[1])
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", target, err, out)
+		}
+		st, err := os.Stat(path)
+		must(t, err)
+		if st.Size() >= 8e6 {
+			t.Errorf("%v: %d bytes, want under 8 MB", target, st.Size())
+		}
+		t.Logf("%s%s: %d bytes", target[0], target[1], st.Size())
+	}
+}
+
+func write(t *testing.T, path string, der []byte) {
+	t.Helper()
+	must(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,276 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"fanwatch"
+)
+
+// Config says which fan is measured and where its readings go. Zero values give the defaults.
+type Config struct {
+	Fan    string
+	Source Source // of the tacho's edges
+	TachConfig
+
+	Interval     time.Duration // a reading is made every Interval; 0 = 1 s, 100 ms at least
+	Clock        Clock         // zero = System()
+	Synchronised func() bool   // whether the wall clock can be believed; nil = when it is later than Reference()
+
+	Dir      string      // of the spool; one per fan
+	MaxSpool int64       // bytes; 0 = 64 MiB
+	Broker   string      // host:port
+	TLS      *tls.Config // see TLSConfig; nil = plain TCP, which is refused unless Broker is on loopback
+	ClientID string      // "" = Fan, which is also the thing's name
+	Topic    string      // "" = the Basic Ingest topic $aws/rules/fanwatch_readings/<fan>
+
+	FlushEvery time.Duration // readings wait at most this long for their batch to fill; 0 = 10 s
+	Batch      int           // readings per message, 1..fanwatch.MaxBatch; 0 = 10
+	Jump       float64       // a change of RPM by this part of it is published at once; 0 = 0.1
+	Rate       float64       // messages per second at most; 0 = 80 (AWS takes 100 per connection)
+	Window     int           // messages in flight at most; 0 = 64
+
+	ConnectTimeout time.Duration // 0 = 30 s
+	AckTimeout     time.Duration // a message unacknowledged for this long ends the connection; 0 = 20 s
+	BackoffMin     time.Duration // the first pause after a lost connection; 0 = 1 s
+	BackoffMax     time.Duration // the longest; 0 = 60 s
+	SyncEvery      time.Duration // how often the spool is synced; 0 = 10 s
+	Drain          time.Duration // how long Run goes on publishing after its context ended; 0 = 2 s, negative = not at all
+
+	Log *slog.Logger // nil = silent
+}
+
+// shortestInterval keeps a misspelt interval from eating the machine.
+const shortestInterval = 100 * time.Millisecond
+
+// Status is what a Node can tell of itself.
+type Status struct {
+	Fan       string
+	Run       uint64
+	Connected bool
+	Since     time.Time // of Connected's last change; zero before the first connection
+	Connects  int       // connections made so far
+	LastError string    // why the last connection failed or was lost; "" = none yet
+	SpoolStats
+}
+
+// Node measures one fan and publishes its readings.
+type Node struct {
+	c     Config
+	run   uint64
+	spool *Spool
+	pub   *publisher
+	dirty chan struct{} // a change of state is to be synced at once
+}
+
+// Run measures a fan and publishes its readings until ctx ends. Then it writes the spool to disk, tries
+// for Config.Drain to publish what is left, and returns nil; what could not be published stays in the
+// spool for the next run. An error is a wrong configuration or a source that gave up. Several may run in
+// one process, each with its own Dir.
+func Run(ctx context.Context, c Config) error {
+	n, err := New(c)
+	if err != nil {
+		return err
+	}
+	return n.Run(ctx)
+}
+
+// New checks the configuration, opens the spool and draws the run's number.
+func New(c Config) (*Node, error) {
+	c.fill()
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("edge %s: %w", c.Fan, err)
+	}
+	run, err := drawRun()
+	if err != nil {
+		return nil, fmt.Errorf("edge %s: %w", c.Fan, err)
+	}
+	spool, err := OpenSpool(SpoolConfig{Dir: c.Dir, Fan: c.Fan, Run: run, MaxBytes: c.MaxSpool, Log: c.Log})
+	if err != nil {
+		return nil, fmt.Errorf("edge %s: %w", c.Fan, err)
+	}
+	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
+}
+
+// Run is like the function of that name; it may be called once.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	running.Go(func() { n.pub.run(ctx) })
+	running.Go(func() { n.sync(ctx) })
+	err := Measure(ctx, n.c, n.take())
+	stop()
+	err = errors.Join(err, n.spool.Sync())
+	running.Wait()
+	if err = errors.Join(err, n.spool.Close()); err != nil {
+		return fmt.Errorf("edge %s: %w", n.c.Fan, err)
+	}
+	return nil
+}
+
+// Status may be called at any time, also beside Run.
+func (n *Node) Status() Status {
+	st := n.pub.status()
+	st.Fan, st.Run, st.SpoolStats = n.c.Fan, n.run, n.spool.Stats()
+	return st
+}
+
+// Measure is the measuring half alone: every Interval it calls emit with a reading, whose Run and Seq
+// are 0, until ctx ends (then it returns nil) or the source or emit fails.
+func Measure(ctx context.Context, c Config, emit func(Record) error) error {
+	c.fill()
+	if c.Interval < shortestInterval {
+		return fmt.Errorf("interval %s is under %s", c.Interval, shortestInterval)
+	}
+	tach := NewTach(c.TachConfig)
+	for next := c.Clock.Boot() + c.Interval; ; {
+		if c.Clock.Sleep(ctx, next) != nil || ctx.Err() != nil {
+			return nil
+		}
+		now, wall := c.Clock.Boot(), c.Clock.Wall()
+		if err := c.Source.Edges(now, tach.Edge); err != nil {
+			return fmt.Errorf("source: %w", err)
+		}
+		r := Record{Reading: tach.Window(now), Boot: now}
+		r.Fan, r.Time, r.Unsynch = c.Fan, wall.UTC().Truncate(time.Microsecond), !c.Synchronised()
+		if err := emit(r); err != nil {
+			return err
+		}
+		if next += c.Interval; next <= now { // the machine was busy or asleep: the next window is a longer one
+			next = now + c.Interval
+		}
+	}
+}
+
+// take numbers a reading, spools it, and has it published and synced at once when the fan's state
+// changed or its speed jumped.
+func (n *Node) take() func(Record) error {
+	var last fanwatch.Reading
+	seq := uint64(0)
+	return func(r Record) error {
+		seq++
+		r.Run, r.Seq = n.run, seq
+		changed := r.State != last.State
+		jumped := math.Abs(r.RPM-last.RPM) > n.c.Jump*last.RPM
+		last = r.Reading
+		n.spool.Append(r)
+		if changed || jumped {
+			n.pub.hurry()
+		}
+		if changed {
+			select {
+			case n.dirty <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	}
+}
+
+// sync syncs the spool. It stands beside the measuring, which must not wait for an SD card.
+func (n *Node) sync(ctx context.Context) {
+	tick := time.NewTicker(n.c.SyncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-n.dirty:
+		}
+		_ = n.spool.Sync() // the spool has logged and counted it, and goes on in memory
+	}
+}
+
+func (c *Config) fill() {
+	durations := []struct {
+		value *time.Duration
+		zero  time.Duration
+	}{{&c.Interval, time.Second}, {&c.FlushEvery, 10 * time.Second}, {&c.ConnectTimeout, 30 * time.Second}, {&c.AckTimeout, 20 * time.Second},
+		{&c.BackoffMin, time.Second}, {&c.BackoffMax, time.Minute}, {&c.SyncEvery, 10 * time.Second}, {&c.Drain, 2 * time.Second}}
+	for _, d := range durations {
+		if *d.value == 0 {
+			*d.value = d.zero
+		}
+	}
+	if c.Clock.Boot == nil {
+		c.Clock = System()
+	}
+	if c.Synchronised == nil {
+		wall := c.Clock.Wall
+		c.Synchronised = func() bool { return wall().After(Reference()) }
+	}
+	if c.ClientID == "" {
+		c.ClientID = c.Fan
+	}
+	if c.Topic == "" {
+		c.Topic = "$aws/rules/fanwatch_readings/" + c.Fan
+	}
+	if c.Batch == 0 {
+		c.Batch = 10
+	}
+	if c.Jump == 0 {
+		c.Jump = 0.1
+	}
+	if c.Rate == 0 {
+		c.Rate = 80
+	}
+	if c.Window == 0 {
+		c.Window = 64
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (c *Config) check() error {
+	if err := fanwatch.CheckFan(c.Fan); err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(c.Broker)
+	switch {
+	case err != nil || host == "":
+		return fmt.Errorf("broker %q: write it as host:port, such as abc-ats.iot.eu-central-1.amazonaws.com:8883", c.Broker)
+	case c.TLS == nil && !loopback(host):
+		return fmt.Errorf("broker %s: needs TLS, because it is not on this machine", c.Broker)
+	case c.Source == nil:
+		return errors.New("no source of edges is set")
+	case c.Dir == "":
+		return errors.New("no directory for the spool is set")
+	case c.Interval < shortestInterval:
+		return fmt.Errorf("interval %s is under %s", c.Interval, shortestInterval)
+	case c.Batch < 1 || c.Batch > fanwatch.MaxBatch:
+		return fmt.Errorf("batch of %d is outside 1..%d", c.Batch, fanwatch.MaxBatch)
+	case c.Window < 1 || c.Window > 1000:
+		return fmt.Errorf("window of %d messages is outside 1..1000", c.Window)
+	case !(c.Rate > 0):
+		return fmt.Errorf("rate of %g messages per second is not above 0", c.Rate)
+	case c.FlushEvery < 0 || c.ConnectTimeout < 0 || c.AckTimeout < 0 || c.BackoffMin < 0 || c.BackoffMax < c.BackoffMin || c.SyncEvery < 0:
+		return errors.New("a duration is negative, or the longest back-off shorter than the first")
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// drawRun gives a random number in 1..2^63-1.
+func drawRun() (uint64, error) {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("run number: %w", err)
+	}
+	return max(binary.LittleEndian.Uint64(b[:])>>1, 1), nil
+}

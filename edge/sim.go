@@ -1,0 +1,240 @@
+package edge
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"fanwatch"
+)
+
+// FaultKind is what goes wrong with a simulated fan.
+type FaultKind string
+
+// The faults. Severity is 0..1.
+const (
+	FaultStall   FaultKind = "stall"      // the rotor is blocked: it stops within a second and spins up afterwards; Severity does not matter
+	FaultDrag    FaultKind = "drag"       // dust or a hot motor: within 5 s it loses Severity of its speed
+	FaultBearing FaultKind = "bearing"    // periods jitter by up to Severity of themselves, growing over the fault's time; the mean speed stays
+	FaultTacho   FaultKind = "lost-tacho" // the fan turns but no pulse arrives
+)
+
+// Fault is one fault of a simulated fan; From and To are offsets since its start, To > From.
+type Fault struct {
+	Kind     FaultKind         `yaml:"kind"`
+	From     fanwatch.Duration `yaml:"from"`
+	To       fanwatch.Duration `yaml:"to"`
+	Severity float64           `yaml:"severity"`
+}
+
+// Check says what is wrong with the fault, or nil.
+func (f Fault) Check() error {
+	switch f.Kind {
+	case FaultStall, FaultDrag, FaultBearing, FaultTacho:
+	default:
+		return fmt.Errorf("fault %q: there are stall, drag, bearing and lost-tacho", f.Kind)
+	}
+	if f.From < 0 || f.To <= f.From {
+		return fmt.Errorf("fault %s: from %s to %s: want 0 <= from < to", f.Kind, f.From, f.To)
+	}
+	if !(f.Severity >= 0 && f.Severity <= 1) {
+		return fmt.Errorf("fault %s: severity %g is outside 0..1", f.Kind, f.Severity)
+	}
+	return nil
+}
+
+// SimConfig describes a simulated fan. The zero value of a field gives its default.
+type SimConfig struct {
+	Seed      uint64  `yaml:"seed"`      // the same seed gives the same fan, edge by edge
+	RPM       float64 `yaml:"rpm"`       // nominal speed, 60..60,000; 0 = 1800
+	Pulses    int     `yaml:"-"`         // pulses per revolution; 0 = 2
+	Wander    float64 `yaml:"wander"`    // how far the speed swings slowly, of itself; 0 = 0.005, negative = none
+	Noise     float64 `yaml:"noise"`     // standard deviation of a period, of itself; 0 = 0.002, negative = none
+	Asymmetry float64 `yaml:"asymmetry"` // how far poles are from their ideal place, of a period; 0 = none
+	Faults    []Fault `yaml:"faults"`
+}
+
+// Sim is a simulated fan. It computes the edges of a window when asked for them, so that it costs
+// microseconds per window and gives the same edges in real time as on a Fast clock. Not safe for
+// concurrent use.
+type Sim struct {
+	c     SimConfig
+	rng   *rand.Rand
+	poles []float64
+	start time.Duration
+	swing [2]float64
+
+	t     time.Duration // since start
+	speed float64       // revolutions per second now
+	phase float64       // pulses since the last edge, 0..need
+	need  float64       // at which phase the next edge comes
+	seq   uint32
+}
+
+// NewSim makes a fan that has been turning at its nominal speed when its time starts, at start on the
+// boot clock; fault offsets count from there.
+func NewSim(c SimConfig, start time.Duration) (*Sim, error) {
+	if c.RPM == 0 {
+		c.RPM = 1800
+	}
+	if c.Pulses == 0 {
+		c.Pulses = 2
+	}
+	if !(c.RPM >= 60 && c.RPM <= 60_000) {
+		return nil, fmt.Errorf("sim: rpm %g is outside 60..60000", c.RPM)
+	}
+	if c.Pulses < 1 || c.Pulses > 64 {
+		return nil, fmt.Errorf("sim: %d pulses per revolution are outside 1..64", c.Pulses)
+	}
+	for _, f := range c.Faults {
+		if err := f.Check(); err != nil {
+			return nil, fmt.Errorf("sim: %w", err)
+		}
+	}
+	c.Wander, c.Noise = orDefault(c.Wander, 0.005), orDefault(c.Noise, 0.002)
+	if !(c.Wander <= 0.5 && c.Noise <= 0.2 && c.Asymmetry >= 0 && c.Asymmetry <= 0.2) {
+		return nil, fmt.Errorf("sim: wander %g, noise %g or asymmetry %g is too large (0.5, 0.2, 0.2)", c.Wander, c.Noise, c.Asymmetry)
+	}
+	s := &Sim{c: c, rng: rand.New(rand.NewPCG(c.Seed, 0x66616e)), start: start, speed: c.RPM / 60}
+	s.poles = make([]float64, c.Pulses)
+	for i := range s.poles {
+		s.poles[i] = c.Asymmetry * (2*s.rng.Float64() - 1)
+	}
+	s.swing = [2]float64{s.rng.Float64(), s.rng.Float64()}
+	s.need = 1
+	return s, nil
+}
+
+// longest is the largest step in which the speed is taken as constant.
+const longest = 20 * time.Millisecond
+
+// Edges gives the edges up to now. After a pause of more than a minute it goes on from a minute ago.
+func (s *Sim) Edges(now time.Duration, emit func(Edge)) error {
+	until := now - s.start
+	s.t = max(s.t, until-time.Minute)
+	for s.t < until {
+		step := min(longest, until-s.t)
+		f := s.speed * float64(s.c.Pulses)
+		due := false
+		if f > 0 {
+			if d := time.Duration((s.need - s.phase) / f * float64(time.Second)); d <= step {
+				step, due = max(d, 1), true
+			}
+		}
+		s.t += step
+		s.phase += f * step.Seconds()
+		if due {
+			s.pulse(emit)
+		}
+		s.accelerate(step)
+	}
+	return nil
+}
+
+// Truth gives the fan's faults for the truth file, when its time starts at start.
+func (s *Sim) Truth(fan string, start time.Time) []Truth {
+	var out []Truth
+	for _, f := range s.c.Faults {
+		out = append(out, Truth{V: TruthVersion, Fan: fan, Fault: string(f.Kind), Severity: f.Severity,
+			From: start.Add(time.Duration(f.From)).UTC(), To: start.Add(time.Duration(f.To)).UTC()})
+	}
+	return out
+}
+
+// pulse emits the edge that is due and draws the phase of the next.
+func (s *Sim) pulse(emit func(Edge)) {
+	s.seq++
+	if _, lost := s.fault(FaultTacho); !lost {
+		emit(Edge{At: s.start + s.t, Seq: s.seq})
+	} else {
+		s.seq-- // the kernel never saw it
+	}
+	pole, next := int(s.seq)%len(s.poles), int(s.seq+1)%len(s.poles)
+	s.phase = 0
+	s.need = 1 + s.poles[next] - s.poles[pole] + s.c.Noise*s.rng.NormFloat64()
+	if f, on := s.fault(FaultBearing); on {
+		grown := float64(s.t-time.Duration(f.From)) / float64(f.To-f.From)
+		s.need += f.Severity * (0.3 + 0.7*grown) * s.rng.NormFloat64()
+	}
+	s.need = min(max(s.need, 0.55), 1.45)
+}
+
+// accelerate lets the speed follow its target as a first-order lag.
+func (s *Sim) accelerate(step time.Duration) {
+	t := s.t.Seconds()
+	target := s.c.RPM / 60 * (1 + s.c.Wander*(0.6*math.Sin(2*math.Pi*(t/97+s.swing[0]))+0.4*math.Sin(2*math.Pi*(t/631+s.swing[1]))))
+	lag := 0.5
+	if f, on := s.fault(FaultDrag); on {
+		target *= 1 - f.Severity*min(1, (s.t-time.Duration(f.From)).Seconds()/5)
+	}
+	if _, on := s.fault(FaultStall); on {
+		target, lag = 0, 0.1
+	}
+	s.speed += (target - s.speed) * (1 - math.Exp(-step.Seconds()/lag))
+	if target == 0 && s.speed < 0.1 {
+		s.speed = 0
+	}
+}
+
+func (s *Sim) fault(kind FaultKind) (Fault, bool) {
+	for _, f := range s.c.Faults {
+		if f.Kind == kind && s.t >= time.Duration(f.From) && s.t < time.Duration(f.To) {
+			return f, true
+		}
+	}
+	return Fault{}, false
+}
+
+func orDefault(v, d float64) float64 {
+	switch {
+	case v == 0:
+		return d
+	case v < 0:
+		return 0
+	}
+	return v
+}
+
+// TruthVersion is the version of Truth that this program writes.
+const TruthVersion = 1
+
+// Truth is one line of the truth file: what was really wrong with a simulated fan, and when.
+type Truth struct {
+	V        int       `json:"v"`
+	Fan      string    `json:"fan"`
+	Fault    string    `json:"fault"`
+	Severity float64   `json:"severity,omitempty"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+}
+
+// AppendTruth adds lines to the truth file at path, creating it when missing. Lines of concurrent callers
+// do not mix.
+func AppendTruth(path string, lines []Truth) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	var b []byte
+	for _, l := range lines {
+		j, err := json.Marshal(l)
+		if err != nil {
+			return fmt.Errorf("truth: %w", err)
+		}
+		b = append(append(b, j...), '\n')
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("truth: %w", err)
+	}
+	_, err = f.Write(b)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("truth: %w", err)
+	}
+	return nil
+}
