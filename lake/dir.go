@@ -1,0 +1,212 @@
+package lake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Dir is a Store in a directory of the local file system: an object is a file whose path is its key. It
+// serves tests and offline tools, and a machine without S3. Every Put is synced, file and directory,
+// before it returns. A new object appears by link(2), which fails when the name is taken and is atomic
+// on every POSIX file system; a replaced one by rename(2).
+type Dir struct{ root string }
+
+const dirTemp = ".tmp" // half-written files, beside the objects so that link and rename stay on one file system
+
+// abandonedAfter is when OpenDir takes a temporary file for the leaving of a killed process.
+const abandonedAfter = time.Hour
+
+// OpenDir opens the directory, creating it where it is missing, and removes what killed processes left
+// half-written more than an hour ago.
+func OpenDir(path string) (*Dir, error) {
+	root, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("lake directory %s: %w", path, err)
+	}
+	d := &Dir{root: root}
+	if err := makeDir(filepath.Join(root, dirTemp)); err != nil {
+		return nil, fmt.Errorf("lake directory: %w", err)
+	}
+	left, err := os.ReadDir(filepath.Join(root, dirTemp))
+	if err != nil {
+		return nil, fmt.Errorf("lake directory: %w", err)
+	}
+	for _, e := range left {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandonedAfter {
+			_ = os.Remove(filepath.Join(root, dirTemp, e.Name())) // tried again at the next opening
+		}
+	}
+	return d, nil
+}
+
+// Root gives the directory's absolute path.
+func (d *Dir) Root() string { return d.root }
+
+// Get reads the file of the key.
+func (d *Dir) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := d.check(ctx, key); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(d.path(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, key)
+	}
+	return data, err
+}
+
+// Put writes the file of the key; see Store.
+func (d *Dir) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
+	if err := d.check(ctx, key); err != nil {
+		return err
+	}
+	temp, err := d.writeTemp(data)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	defer os.Remove(temp)
+	target := d.path(key)
+	if err := makeDir(filepath.Dir(target)); err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	if onlyIfAbsent {
+		err = os.Link(temp, target)
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w: %s", ErrExists, key)
+		}
+	} else {
+		err = os.Rename(temp, target)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	return syncDir(filepath.Dir(target))
+}
+
+// List walks the directory; it reads all matching names before it gives the first.
+func (d *Dir) List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		found, err := d.find(ctx, prefix, startAfter)
+		if err != nil {
+			yield(Object{}, fmt.Errorf("list %s: %w", prefix, err))
+			return
+		}
+		for _, o := range found {
+			if !yield(o, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Delete removes the file of the key.
+func (d *Dir) Delete(ctx context.Context, key string) error {
+	if err := d.check(ctx, key); err != nil {
+		return err
+	}
+	if err := os.Remove(d.path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (d *Dir) check(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return CheckKey(key)
+}
+
+func (d *Dir) path(key string) string { return filepath.Join(d.root, filepath.FromSlash(key)) }
+
+func (d *Dir) writeTemp(data []byte) (string, error) {
+	f, err := os.CreateTemp(filepath.Join(d.root, dirTemp), "put-")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
+
+func (d *Dir) find(ctx context.Context, prefix, startAfter string) ([]Object, error) {
+	start := d.root
+	if i := strings.LastIndexByte(prefix, '/'); i > 0 {
+		if err := CheckKey(prefix[:i]); err != nil {
+			return nil, err
+		}
+		start = d.path(prefix[:i])
+	}
+	var found []Object
+	err := filepath.WalkDir(start, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // removed while we walked, or nothing has the prefix
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case e.IsDir() && path == filepath.Join(d.root, dirTemp):
+			return fs.SkipDir
+		case e.IsDir():
+			return nil
+		}
+		rel, err := filepath.Rel(d.root, path)
+		if err != nil {
+			return err
+		}
+		key := filepath.ToSlash(rel)
+		if !strings.HasPrefix(key, prefix) || key <= startAfter {
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil // removed while we walked
+		}
+		found = append(found, Object{Key: key, Size: info.Size(), Modified: info.ModTime()})
+		return nil
+	})
+	// A directory walk orders "a-b/x" behind "a/x", the keys' byte order does not.
+	slices.SortFunc(found, func(a, b Object) int { return cmp.Compare(a.Key, b.Key) })
+	return found, err
+}
+
+// makeDir makes the directory and its missing parents, and syncs each parent that got an entry.
+func makeDir(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(path)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o755); err != nil {
+		if info, again := os.Stat(path); again == nil && info.IsDir() {
+			return nil // somebody else was faster
+		}
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

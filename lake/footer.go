@@ -1,0 +1,165 @@
+package lake
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// The Parquet library believes the counts in a footer: a few flipped bits make it ask for so much memory
+// that the process ends, which no recover catches. So checkFooter first walks the footer (Thrift compact
+// protocol, the Apache Thrift specification "thrift-compact-protocol.md") and sees that every list,
+// text and map in it is no longer than the bytes that are left.
+
+var errFooter = errors.New("damaged Parquet file: its footer does not hang together")
+
+// checkCodecs refuses a file that names a compression other than these four: one flipped bit turns zstd into
+// LZ4, whose decoder in the library doubles its memory for as long as the bytes make no sense.
+func checkCodecs(f *parquet.File) error {
+	for _, group := range f.Metadata().RowGroups {
+		for _, column := range group.Columns {
+			switch c := column.MetaData.Codec; c {
+			case format.Zstd, format.Snappy, format.Gzip, format.Uncompressed:
+			default:
+				return fmt.Errorf("damaged Parquet file, or one that another program wrote: compression %v is not read here", c)
+			}
+		}
+	}
+	return nil
+}
+
+// checkFooter looks at the end of a Parquet file: footer, its length in 4 bytes, "PAR1".
+func checkFooter(data []byte) error {
+	const tail = 8
+	if len(data) < 4+tail || string(data[len(data)-4:]) != "PAR1" || string(data[:4]) != "PAR1" {
+		return errors.New("not a Parquet file")
+	}
+	n := binary.LittleEndian.Uint32(data[len(data)-tail:])
+	if uint64(n) > uint64(len(data)-4-tail) {
+		return fmt.Errorf("damaged Parquet file: a footer of %d bytes in a file of %d", n, len(data))
+	}
+	w := thriftWalk{data: data[len(data)-tail-int(n) : len(data)-tail]}
+	if !w.value(thriftStruct, 0) {
+		return errFooter
+	}
+	return nil
+}
+
+// The types of the compact protocol that are not a plain varint.
+const (
+	thriftTrue = 1 + iota
+	thriftFalse
+	thriftByte
+	_ // i16, i32 and i64 are varints
+	_
+	_
+	thriftDouble
+	thriftBinary
+	thriftList
+	thriftSet
+	thriftMap
+	thriftStruct
+)
+
+const thriftDepth = 32 // Parquet's footer nests about 6 deep
+
+type thriftWalk struct{ data []byte }
+
+// value walks over one value; false means that it is damaged.
+func (w *thriftWalk) value(kind byte, depth int) bool {
+	if depth > thriftDepth {
+		return false
+	}
+	switch kind {
+	case thriftTrue, thriftFalse, thriftByte: // a bool stands in a byte in lists; fields handles the other place
+		return w.skip(1)
+	case thriftDouble:
+		return w.skip(8)
+	case thriftBinary:
+		n, ok := w.varint()
+		return ok && w.skip(n)
+	case thriftList, thriftSet:
+		return w.list(depth)
+	case thriftMap:
+		return w.entries(depth)
+	case thriftStruct:
+		return w.fields(depth)
+	}
+	_, ok := w.varint()
+	return ok && kind > thriftByte && kind < thriftDouble
+}
+
+func (w *thriftWalk) fields(depth int) bool {
+	for {
+		head, ok := w.byte()
+		if !ok || head == 0 {
+			return ok
+		}
+		if head>>4 == 0 { // a field number too far from the last to be its difference
+			if _, ok := w.varint(); !ok {
+				return false
+			}
+		}
+		if kind := head & 15; kind != thriftTrue && kind != thriftFalse && !w.value(kind, depth+1) {
+			return false
+		}
+	}
+}
+
+func (w *thriftWalk) list(depth int) bool {
+	head, ok := w.byte()
+	n := uint64(head >> 4)
+	if ok && n == 15 {
+		n, ok = w.varint()
+	}
+	if !ok || n > uint64(len(w.data)) {
+		return false
+	}
+	for ; n > 0; n-- {
+		if !w.value(head&15, depth+1) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *thriftWalk) entries(depth int) bool {
+	n, ok := w.varint()
+	if !ok || n == 0 || n > uint64(len(w.data)) {
+		return ok && n == 0
+	}
+	kinds, ok := w.byte()
+	for ; ok && n > 0; n-- {
+		ok = w.value(kinds>>4, depth+1) && w.value(kinds&15, depth+1)
+	}
+	return ok
+}
+
+func (w *thriftWalk) byte() (byte, bool) {
+	if len(w.data) == 0 {
+		return 0, false
+	}
+	b := w.data[0]
+	w.data = w.data[1:]
+	return b, true
+}
+
+func (w *thriftWalk) varint() (uint64, bool) {
+	v, n := binary.Uvarint(w.data)
+	if n <= 0 {
+		return 0, false
+	}
+	w.data = w.data[n:]
+	return v, true
+}
+
+func (w *thriftWalk) skip(n uint64) bool {
+	if n > uint64(len(w.data)) {
+		return false
+	}
+	w.data = w.data[n:]
+	return true
+}

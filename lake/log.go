@@ -1,0 +1,195 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"fanwatch"
+	"fanwatch/failpoint"
+)
+
+// Log is the landing log of one shard: a chain of segments, each stored under the sequence number at
+// which the one before it ended. It is the shard's checkpoint. Whoever writes a link of the chain first
+// fixes where it ends; everybody else finds it taken. So no two segments overlap, however many attempts
+// of a scorer believe that they own the shard.
+//
+// A Log holds no state and may be copied and used concurrently. Readers follow the chain; they never list.
+type Log struct {
+	Store  Store
+	Stream string
+	Shard  string
+}
+
+// Conflict says that another attempt has already written the segment that was to be appended.
+type Conflict struct {
+	Existing Header
+	Own      Token
+}
+
+// Error says who came first and what to do about it.
+func (c *Conflict) Error() string {
+	what := "an older attempt's: reload the snapshot and the log and go on behind it"
+	switch {
+	case c.Newer():
+		what = "a newer attempt's: stop"
+	case c.Existing.Writer == c.Own:
+		what = "this attempt's own, with another end: reload the snapshot and the log and go on behind it"
+	}
+	return fmt.Sprintf("the segment after %s of shard %s exists and ends at %s; it is %s", c.Existing.After, c.Existing.Shard, c.Existing.Last, what)
+}
+
+// Newer tells whether the existing segment's writer is newer: then the caller is a zombie and must stop.
+// Otherwise it must discard its models, reload snapshot and segments, and go on behind Existing.Last.
+func (c *Conflict) Newer() bool { return c.Existing.Writer.Newer(c.Own) }
+
+// Append writes the segment behind s.After. It fills in Stream, Shard, Counts (all but Duplicates) and
+// Fans. When the place is taken by the same attempt's same segment (a PUT whose answer was lost) that is
+// success; when by another, the error is a *Conflict. After any other error the segment may or may not
+// be there: append the same segment again.
+func (l Log) Append(ctx context.Context, s Segment) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	s.Stream, s.Shard, s.Tombstone = l.Stream, l.Shard, false
+	s.After, s.Last = orZero(s.After), orZero(s.Last)
+	data, err := EncodeSegment(&s)
+	if err != nil {
+		return fmt.Errorf("landing log of shard %s: %w", l.Shard, err)
+	}
+	failpoint.Hit(failpoint.LandingPutBefore)
+	err = l.Store.Put(ctx, l.segmentKey(s.After), data, true)
+	failpoint.Hit(failpoint.LandingPutAfter)
+	if !errors.Is(err, ErrExists) {
+		return wrap(err, "landing log of shard %s", l.Shard)
+	}
+	existing, err := l.NextHeader(ctx, s.After)
+	if err != nil {
+		return err
+	}
+	if existing.Writer == s.Writer && existing.sameExtent(s.Header) {
+		return nil
+	}
+	return &Conflict{Existing: existing, Own: s.Writer}
+}
+
+// Next gives the segment behind the given sequence number ("0" or "" is the shard's start), or an error
+// that wraps ErrNotFound at the log's present end.
+func (l Log) Next(ctx context.Context, after fanwatch.SequenceNumber) (Segment, error) {
+	data, err := l.get(ctx, after)
+	if err != nil {
+		return Segment{}, err
+	}
+	s, err := DecodeSegment(data)
+	if err == nil {
+		err = l.belongs(s.Header, after)
+	}
+	if err != nil {
+		return Segment{}, fmt.Errorf("%s: %w", l.segmentKey(after), err)
+	}
+	return s, nil
+}
+
+// NextHeader is Next without decoding the rows.
+func (l Log) NextHeader(ctx context.Context, after fanwatch.SequenceNumber) (Header, error) {
+	data, err := l.get(ctx, after)
+	if err != nil {
+		return Header{}, err
+	}
+	h, err := DecodeHeader(data)
+	if err == nil {
+		err = l.belongs(h, after)
+	}
+	if err != nil {
+		return Header{}, fmt.Errorf("%s: %w", l.segmentKey(after), err)
+	}
+	return h, nil
+}
+
+// Walk calls f with each segment behind from, in the chain's order, until the log's present end.
+func (l Log) Walk(ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error) error {
+	for {
+		s, err := l.Next(ctx, from)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := f(s); err != nil || s.End {
+			return err
+		}
+		from = s.Last
+	}
+}
+
+// Tombstone replaces the segment by one without rows and with the same header, so that a zombie that
+// wakes up late still finds the place taken. The caller answers for it that the rows are in the table
+// and that no snapshot lies before them; see Expire.
+func (l Log) Tombstone(ctx context.Context, h Header) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	if err := l.belongs(h, h.After); err != nil {
+		return err
+	}
+	h.Tombstone = true
+	data, err := EncodeSegment(&Segment{Header: h})
+	if err != nil {
+		return fmt.Errorf("tombstone of shard %s after %s: %w", l.Shard, h.After, err)
+	}
+	failpoint.Hit(failpoint.TombstoneBefore)
+	err = l.Store.Put(ctx, l.segmentKey(h.After), data, false)
+	failpoint.Hit(failpoint.TombstoneAfter)
+	return wrap(err, "tombstone of shard %s after %s", l.Shard, h.After)
+}
+
+// name bounds what stands in keys: Kinesis allows these characters in streams and shards.
+var name = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
+
+func (l Log) check() error {
+	if !name.MatchString(l.Stream) || !name.MatchString(l.Shard) {
+		return fmt.Errorf("stream %.80q, shard %.80q: use 1 to 128 letters, digits, '_', '.' or '-'", l.Stream, l.Shard)
+	}
+	return nil
+}
+
+func (l Log) segmentKey(after fanwatch.SequenceNumber) string {
+	return fmt.Sprintf("landing/stream=%s/shard=%s/after=%s.parquet", l.Stream, l.Shard, after.Pad())
+}
+
+func (l Log) get(ctx context.Context, after fanwatch.SequenceNumber) ([]byte, error) {
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	data, err := l.Store.Get(ctx, l.segmentKey(after))
+	return data, wrap(err, "landing log of shard %s", l.Shard)
+}
+
+// belongs checks that what the object says of itself agrees with its key: a chain that led elsewhere or
+// in a circle would lose readings.
+func (l Log) belongs(h Header, after fanwatch.SequenceNumber) error {
+	if h.Stream != l.Stream || h.Shard != l.Shard || h.After.Compare(after) != 0 {
+		return fmt.Errorf("the segment says that it is %s/%s after %s: it was moved or copied here", h.Stream, h.Shard, h.After)
+	}
+	if c := h.Last.Compare(h.After); c < 0 || c == 0 && !h.End {
+		return fmt.Errorf("the segment ends at %s, which is not behind its start", h.Last)
+	}
+	return nil
+}
+
+func orZero(s fanwatch.SequenceNumber) fanwatch.SequenceNumber {
+	if s == "" {
+		return "0"
+	}
+	return s
+}
+
+// wrap adds context to an error and leaves nil alone.
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}

@@ -1,0 +1,182 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+
+	"fanwatch"
+)
+
+// ExpireSnapshots drops the table's snapshots that are older than olderThan, all but the newest keep of
+// them, and the files that only they used. A reader that began on one of them may lose its files.
+func (t *Table) ExpireSnapshots(ctx context.Context, olderThan time.Duration, keep int) error {
+	tbl, err := t.load(ctx)
+	if err != nil {
+		return err
+	}
+	tx := tbl.NewTransaction()
+	if err := tx.ExpireSnapshots(table.WithOlderThan(olderThan), table.WithRetainLast(max(keep, 1)), table.WithPostCommit(true)); err != nil {
+		return fmt.Errorf("expire snapshots: %w", err)
+	}
+	_, err = tx.Commit(ctx)
+	return wrap(err, "expire snapshots")
+}
+
+// RemoveOrphans deletes the files below the table's folder that no snapshot refers to and that are older
+// than olderThan: what killed and conflicting commits left. olderThan must exceed the longest time that a
+// commit or a compaction takes, or it removes a file that is about to be committed; an hour is plenty.
+func (t *Table) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
+	before := t.cfg.Now().Add(-olderThan)
+	var old []string
+	for _, folder := range []string{"/data/", "/metadata/"} {
+		for o, err := range t.cfg.Store.List(ctx, t.root+folder, "") {
+			if err != nil {
+				return 0, fmt.Errorf("orphans: %w", err)
+			}
+			if o.Modified.Before(before) {
+				old = append(old, o.Key)
+			}
+		}
+	}
+	// Loaded behind the listing: whatever was committed until now is known as such.
+	used, err := t.usedKeys(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("orphans: nothing was removed: %w", err)
+	}
+	removed := 0
+	for _, key := range old {
+		if used[key] {
+			continue
+		}
+		if err := t.cfg.Store.Delete(ctx, key); err != nil {
+			return removed, fmt.Errorf("orphans: %w", err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// usedKeys gives the keys of all files that any of the table's snapshots needs, and of its metadata.
+func (t *Table) usedKeys(ctx context.Context) (map[string]bool, error) {
+	tbl, err := t.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fs, err := tbl.FS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	paths := []string{tbl.MetadataLocation()}
+	for previous := range tbl.Metadata().PreviousFiles() {
+		paths = append(paths, previous.MetadataFile)
+	}
+	seen := make(map[string]bool) // snapshots share most of their manifests
+	for _, s := range tbl.Metadata().Snapshots() {
+		paths = append(paths, s.ManifestList)
+		manifests, err := s.Manifests(fs)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range manifests {
+			if seen[m.FilePath()] {
+				continue
+			}
+			seen[m.FilePath()] = true
+			paths = append(paths, m.FilePath())
+			for entry, err := range m.Entries(fs, true) {
+				if err != nil {
+					return nil, err
+				}
+				paths = append(paths, entry.DataFile().FilePath())
+			}
+		}
+	}
+	used := make(map[string]bool, len(paths))
+	for _, path := range paths {
+		key, err := t.key(path)
+		if err != nil {
+			return nil, err
+		}
+		used[key] = true
+	}
+	return used, nil
+}
+
+// Expire replaces the log's segments by tombstones, as far as nobody needs their rows any more: they are
+// in the table, lie behind the oldest snapshot of the models that is kept, and arrived longer than
+// olderThan ago. It gives how many it replaced.
+func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int, error) {
+	tbl, err := t.load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	upto, err := t.expirable(ctx, tbl, l)
+	if err != nil || upto == "0" {
+		return 0, err
+	}
+	mark := propExpired + l.Stream + "/" + l.Shard
+	at := orZero(fanwatch.SequenceNumber(tbl.Properties()[mark]))
+	from, replaced := at, 0
+	before := t.cfg.Now().Add(-olderThan)
+	for at.Compare(upto) < 0 {
+		s, err := l.Next(ctx, at)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return replaced, fmt.Errorf("expire: %w", err)
+		}
+		if s.Last.Compare(upto) > 0 || slices.ContainsFunc(s.Rows, func(r fanwatch.Row) bool { return r.Arrived.After(before) }) {
+			break
+		}
+		if len(s.Rows) > 0 {
+			if err := l.Tombstone(ctx, s.Header); err != nil {
+				return replaced, fmt.Errorf("expire: %w", err)
+			}
+			replaced++
+		}
+		if at = s.Last; s.End {
+			break
+		}
+	}
+	if at != from {
+		// Only saves the next call the way here: whether it succeeds does not matter.
+		tx := tbl.NewTransaction()
+		if tx.SetProperties(iceberg.Properties{mark: string(at)}) == nil {
+			_, _ = tx.Commit(ctx)
+		}
+	}
+	return replaced, nil
+}
+
+// expirable gives the sequence number up to which the log's rows are in the table and behind the oldest
+// kept snapshot, which must be readable: a scorer that finds newer ones damaged falls back on it.
+func (t *Table) expirable(ctx context.Context, tbl *table.Table, l Log) (fanwatch.SequenceNumber, error) {
+	committed, err := offset(tbl, l)
+	if err != nil {
+		return "0", err
+	}
+	if err := l.check(); err != nil {
+		return "0", err
+	}
+	keys, err := l.snapshots(ctx)
+	if err != nil || len(keys) == 0 {
+		return "0", err
+	}
+	oldest := keys[min(len(keys), snapshotsKept)-1]
+	at, _, err := l.readSnapshot(ctx, oldest)
+	if err != nil {
+		return "0", fmt.Errorf("expire: %s: %w", strings.TrimSuffix(oldest, snapshotSuffix), err)
+	}
+	if at.Compare(committed) < 0 {
+		return at, nil
+	}
+	return committed, nil
+}

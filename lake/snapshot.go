@@ -1,0 +1,189 @@
+package lake
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"fanwatch"
+	"fanwatch/failpoint"
+)
+
+// SnapshotVersion is the version of a snapshot's frame that this program writes; what is inside has a
+// version of its own.
+const SnapshotVersion = 1
+
+// MaxSnapshot bounds the models of one shard, uncompressed, in bytes.
+const MaxSnapshot = 1 << 30
+
+// snapshotsKept is how many snapshots of a shard stay: the newest, and two to fall back on.
+const snapshotsKept = 3
+
+// The frame: magic, version, CRC-32C of all that follows, length of the data, the data in zstd.
+const (
+	snapshotMagic  = "fanwatch"
+	snapshotHeader = len(snapshotMagic) + 4 + 4 + 8
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// PutSnapshot stores the shard's models as they are behind sequence number at, and removes all but the
+// newest three. It replaces one that was stored at the same place, which replays say is equal.
+func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data []byte) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	frame, err := frameSnapshot(data)
+	if err != nil {
+		return fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+	}
+	failpoint.Hit(failpoint.SnapshotPutBefore)
+	err = l.Store.Put(ctx, l.snapshotKey(at), frame, false)
+	failpoint.Hit(failpoint.SnapshotPutAfter)
+	if err != nil {
+		return fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+	}
+	keys, err := l.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys[min(snapshotsKept, len(keys)):] {
+		if err := l.Store.Delete(ctx, key); err != nil {
+			return fmt.Errorf("old snapshot of shard %s: %w", l.Shard, err)
+		}
+	}
+	return nil
+}
+
+// Damaged says that the newest snapshots could not be read, so that an older one was taken.
+type Damaged struct{ Reasons []error }
+
+// Error names each damaged snapshot.
+func (d *Damaged) Error() string {
+	return fmt.Sprintf("damaged snapshots were passed over, more of the log will be replayed: %v", errors.Join(d.Reasons...))
+}
+
+// LatestSnapshot gives the newest snapshot of the shard's models and where it was taken, or an error
+// that wraps ErrNotFound when there is none: then the whole log is replayed. Where a newer one is
+// damaged it gives the one before and a *Damaged beside it, which tells what to log.
+func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byte, error) {
+	if err := l.check(); err != nil {
+		return "", nil, err
+	}
+	keys, err := l.snapshots(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	var damaged Damaged
+	for _, key := range keys {
+		at, data, err := l.readSnapshot(ctx, key)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue // removed meanwhile, because newer ones came
+		case errors.Is(err, errSnapshot):
+			damaged.Reasons = append(damaged.Reasons, fmt.Errorf("%s: %w", key, err))
+			continue
+		case err != nil:
+			return "", nil, fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+		}
+		if len(damaged.Reasons) > 0 {
+			return at, data, &damaged
+		}
+		return at, data, nil
+	}
+	if len(damaged.Reasons) > 0 {
+		return "", nil, fmt.Errorf("%w: snapshot of shard %s: %w", ErrNotFound, l.Shard, &damaged)
+	}
+	return "", nil, fmt.Errorf("%w: shard %s has no snapshot", ErrNotFound, l.Shard)
+}
+
+func (l Log) snapshotPrefix() string {
+	return fmt.Sprintf("state/stream=%s/shard=%s/at=", l.Stream, l.Shard)
+}
+
+const snapshotSuffix = ".snapshot"
+
+func (l Log) snapshotKey(at fanwatch.SequenceNumber) string {
+	return l.snapshotPrefix() + at.Pad() + snapshotSuffix
+}
+
+// snapshots lists the shard's snapshots, the newest first. There are at most a handful.
+func (l Log) snapshots(ctx context.Context) ([]string, error) {
+	var keys []string
+	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
+		if err != nil {
+			return nil, fmt.Errorf("snapshots of shard %s: %w", l.Shard, err)
+		}
+		if strings.HasSuffix(o.Key, snapshotSuffix) {
+			keys = append(keys, o.Key)
+		}
+	}
+	slices.Reverse(keys)
+	return keys, nil
+}
+
+func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNumber, []byte, error) {
+	at, err := fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(key, l.snapshotPrefix()), snapshotSuffix))
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	frame, err := l.Store.Get(ctx, key)
+	if err != nil {
+		return "", nil, err
+	}
+	data, err := unframeSnapshot(frame)
+	return at, data, err
+}
+
+var errSnapshot = errors.New("damaged snapshot")
+
+func frameSnapshot(data []byte) ([]byte, error) {
+	if len(data) > MaxSnapshot {
+		return nil, fmt.Errorf("%d bytes, want at most %d: split the stream into more shards", len(data), MaxSnapshot)
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	frame := append([]byte(snapshotMagic), make([]byte, 4+4)...)
+	binary.LittleEndian.PutUint32(frame[len(snapshotMagic):], SnapshotVersion)
+	frame = binary.LittleEndian.AppendUint64(frame, uint64(len(data)))
+	frame = enc.EncodeAll(data, frame)
+	sumAt := len(snapshotMagic) + 4
+	binary.LittleEndian.PutUint32(frame[sumAt:], crc32.Checksum(frame[sumAt+4:], castagnoli))
+	return frame, nil
+}
+
+func unframeSnapshot(frame []byte) ([]byte, error) {
+	if len(frame) < snapshotHeader || !bytes.HasPrefix(frame, []byte(snapshotMagic)) {
+		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)
+	}
+	rest := frame[len(snapshotMagic):]
+	if v := binary.LittleEndian.Uint32(rest); v != SnapshotVersion {
+		return nil, fmt.Errorf("%w: version %d is unknown, this program knows %d", errSnapshot, v, SnapshotVersion)
+	}
+	if binary.LittleEndian.Uint32(rest[4:]) != crc32.Checksum(rest[8:], castagnoli) {
+		return nil, fmt.Errorf("%w: checksum mismatch", errSnapshot)
+	}
+	size := binary.LittleEndian.Uint64(rest[8:])
+	if size > MaxSnapshot {
+		return nil, fmt.Errorf("%w: %d bytes", errSnapshot, size)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxSnapshot+1))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	data, err := dec.DecodeAll(rest[16:], nil)
+	if err != nil || uint64(len(data)) != size {
+		return nil, fmt.Errorf("%w: %d bytes of %d: %v", errSnapshot, len(data), size, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,48 @@
+package lake
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	icebergsql "github.com/apache/iceberg-go/catalog/sql"
+	"modernc.org/sqlite" // the driver "sqlite", in pure Go
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// OpenSQLite opens an Iceberg catalog in a SQLite file, for one machine; several processes may share it.
+// files are the properties by which Iceberg reaches the table's files (s3.endpoint and the like; nil for a
+// directory). The function it gives closes the file.
+func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() error, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
+	}
+	if err := makeDir(filepath.Dir(abs)); err != nil {
+		return nil, nil, fmt.Errorf("catalog: %w", err)
+	}
+	// synchronous=full: what was committed survives a power cut, as the landing log does.
+	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(full)&_txlock=immediate"}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
+	}
+	for try := 0; ; try++ {
+		cat, err := icebergsql.NewCatalog("fanwatch", db, icebergsql.SQLite, files)
+		if err == nil {
+			return cat, db.Close, nil
+		}
+		// A new file goes over to WAL under a lock that does not heed the busy timeout.
+		var busy *sqlite.Error
+		if try == 100 || !errors.As(err, &busy) || busy.Code()&0xff != sqlite3.SQLITE_BUSY {
+			_ = db.Close()
+			return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
