@@ -1,0 +1,316 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iot"
+	"github.com/aws/aws-sdk-go-v2/service/iot/types"
+	"github.com/aws/smithy-go"
+)
+
+// mqttPort is where AWS IoT's device endpoint listens for MQTT over mutual TLS.
+const mqttPort = "8883"
+
+// IoT is the control plane of AWS IoT Core: things, certificates, policies and topic rules. Unless a method
+// says otherwise, it can be run again after any crash and converges on the same state. Safe for concurrent use.
+// https://docs.aws.amazon.com/iot/latest/apireference/
+type IoT struct {
+	client *iot.Client
+}
+
+// NewIoT makes the adapter. A non-empty endpoint ("http://127.0.0.1:1234") takes the place of AWS's own.
+func NewIoT(cfg aws.Config, endpoint string) *IoT {
+	return &IoT{client: iot.NewFromConfig(cfg, func(o *iot.Options) {
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+		}
+	})}
+}
+
+// Certificate is a device certificate: its ID (hex SHA-256 of the DER form), its ARN, and the certificate.
+type Certificate struct {
+	ID, ARN, PEM string
+}
+
+// CreateThing makes the thing, or gives the thing that is there these attributes (at most three, and values without
+// white space: AWS's limits for a thing without a type).
+func (c *IoT) CreateThing(ctx context.Context, name string, attributes map[string]string) error {
+	payload := &types.AttributePayload{Attributes: attributes}
+	_, err := c.client.CreateThing(ctx, &iot.CreateThingInput{ThingName: &name, AttributePayload: payload})
+	if iotErrorCode(err) != "ResourceAlreadyExistsException" {
+		return wrapIoT("create thing "+name, err)
+	}
+	now, err := c.client.DescribeThing(ctx, &iot.DescribeThingInput{ThingName: &name})
+	if err != nil {
+		return wrapIoT("describe thing "+name, err)
+	}
+	if maps.Equal(now.Attributes, attributes) {
+		return nil
+	}
+	_, err = c.client.UpdateThing(ctx, &iot.UpdateThingInput{ThingName: &name, AttributePayload: payload})
+	return wrapIoT("update thing "+name, err)
+}
+
+// CertificateFromCSR has an ACTIVE certificate issued for the PEM request of the thing's device. It attaches nothing.
+// It is not idempotent: every call issues one more. Look at Certificates first; one that a crash left
+// unattached can do nothing, since it has no policy.
+func (c *IoT) CertificateFromCSR(ctx context.Context, thing string, csrPEM []byte) (Certificate, error) {
+	out, err := c.client.CreateCertificateFromCsr(ctx, &iot.CreateCertificateFromCsrInput{
+		CertificateSigningRequest: aws.String(string(csrPEM)), SetAsActive: true,
+	})
+	if err != nil {
+		return Certificate{}, wrapIoT("issue a certificate for "+thing, err)
+	}
+	return Certificate{ID: aws.ToString(out.CertificateId), ARN: aws.ToString(out.CertificateArn), PEM: aws.ToString(out.CertificatePem)}, nil
+}
+
+// PutPolicy makes the policy, or checks that the one of that name says the same. One that differs is an error that
+// names the first difference: a policy in use is not changed behind anybody's back.
+func (c *IoT) PutPolicy(ctx context.Context, name, document string) error {
+	_, err := c.client.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: &name, PolicyDocument: &document})
+	if iotErrorCode(err) != "ResourceAlreadyExistsException" {
+		return wrapIoT("create policy "+name, err)
+	}
+	now, err := c.client.GetPolicy(ctx, &iot.GetPolicyInput{PolicyName: &name})
+	if err != nil {
+		return wrapIoT("get policy "+name, err)
+	}
+	var have, want any
+	if err := json.Unmarshal([]byte(aws.ToString(now.PolicyDocument)), &have); err != nil {
+		return wrapIoT("read policy "+name, err)
+	}
+	if err := json.Unmarshal([]byte(document), &want); err != nil {
+		return wrapIoT("read the document for policy "+name, err)
+	}
+	if d := difference("", have, want); d != "" {
+		return fmt.Errorf("iot: policy %s exists with other content: %s; give the new one another name or delete the old one", name, d)
+	}
+	return nil
+}
+
+// AttachPolicy attaches the policy to the certificate.
+func (c *IoT) AttachPolicy(ctx context.Context, policy, certificateARN string) error {
+	_, err := c.client.AttachPolicy(ctx, &iot.AttachPolicyInput{PolicyName: &policy, Target: &certificateARN})
+	return wrapIoT("attach policy "+policy, err)
+}
+
+// AttachCertificate attaches the certificate to the thing.
+func (c *IoT) AttachCertificate(ctx context.Context, thing, certificateARN string) error {
+	_, err := c.client.AttachThingPrincipal(ctx, &iot.AttachThingPrincipalInput{ThingName: &thing, Principal: &certificateARN})
+	return wrapIoT("attach a certificate to thing "+thing, err)
+}
+
+// Certificates gives the ARNs of the certificates attached to the thing, sorted; none when there is no such thing.
+func (c *IoT) Certificates(ctx context.Context, thing string) ([]string, error) {
+	var out []string
+	pages := iot.NewListThingPrincipalsPaginator(c.client, &iot.ListThingPrincipalsInput{ThingName: &thing})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if iotErrorCode(err) == "ResourceNotFoundException" {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, wrapIoT("list the certificates of thing "+thing, err)
+		}
+		for _, arn := range p.Principals {
+			if strings.Contains(arn, ":cert/") {
+				out = append(out, arn)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Deactivate makes the certificate INACTIVE: it cannot connect any more, and can be made ACTIVE again.
+func (c *IoT) Deactivate(ctx context.Context, certificateID string) error {
+	_, err := c.client.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &certificateID, NewStatus: types.CertificateStatusInactive})
+	return wrapIoT("deactivate certificate "+certificateID, err)
+}
+
+// RevokeCertificates makes every certificate of the thing REVOKED.
+func (c *IoT) RevokeCertificates(ctx context.Context, thing string) error {
+	arns, err := c.Certificates(ctx, thing)
+	if err != nil {
+		return err
+	}
+	for _, arn := range arns {
+		_, err := c.client.UpdateCertificate(ctx, &iot.UpdateCertificateInput{
+			CertificateId: aws.String(certificateIDOf(arn)), NewStatus: types.CertificateStatusRevoked,
+		})
+		if err != nil {
+			return wrapIoT("revoke a certificate of thing "+thing, err)
+		}
+	}
+	return nil
+}
+
+// DeleteThing retires the thing for good: each of its certificates is revoked, loses its policies and is
+// deleted, then the thing is. One that is gone already is no error. A crash in the middle can leave a revoked
+// certificate without policies, which can do nothing.
+func (c *IoT) DeleteThing(ctx context.Context, name string) error {
+	if err := c.RevokeCertificates(ctx, name); err != nil {
+		return err
+	}
+	arns, err := c.Certificates(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, arn := range arns {
+		if err := c.deleteCertificate(ctx, name, arn); err != nil {
+			return err
+		}
+	}
+	_, err = c.client.DeleteThing(ctx, &iot.DeleteThingInput{ThingName: &name})
+	return wrapIoT("delete thing "+name, ignoreMissing(err))
+}
+
+func (c *IoT) deleteCertificate(ctx context.Context, thing, arn string) error {
+	pages := iot.NewListAttachedPoliciesPaginator(c.client, &iot.ListAttachedPoliciesInput{Target: &arn})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return wrapIoT("list the policies of a certificate of thing "+thing, err)
+		}
+		for _, policy := range p.Policies {
+			_, err := c.client.DetachPolicy(ctx, &iot.DetachPolicyInput{PolicyName: policy.PolicyName, Target: &arn})
+			if err := ignoreMissing(err); err != nil {
+				return wrapIoT("detach policy "+aws.ToString(policy.PolicyName), err)
+			}
+		}
+	}
+	_, err := c.client.DetachThingPrincipal(ctx, &iot.DetachThingPrincipalInput{ThingName: &thing, Principal: &arn})
+	if err := ignoreMissing(err); err != nil {
+		return wrapIoT("detach a certificate from thing "+thing, err)
+	}
+	_, err = c.client.DeleteCertificate(ctx, &iot.DeleteCertificateInput{CertificateId: aws.String(certificateIDOf(arn))})
+	return wrapIoT("delete a certificate of thing "+thing, ignoreMissing(err))
+}
+
+// DeletePolicy deletes a policy that is attached to nothing; one that is gone already is no error.
+func (c *IoT) DeletePolicy(ctx context.Context, name string) error {
+	_, err := c.client.DeletePolicy(ctx, &iot.DeletePolicyInput{PolicyName: &name})
+	return wrapIoT("delete policy "+name, ignoreMissing(err))
+}
+
+// Rule is a topic rule with a Kinesis action and, when ErrorStream is set, a Kinesis error action. Name has letters,
+// digits and _ only. PartitionKey is a substitution template such as "${FANID}"; an empty ErrorPartitionKey
+// means "${newuuid()}", which is defined for every message.
+type Rule struct {
+	Name, SQL                      string
+	Stream, PartitionKey           string
+	RoleARN                        string
+	ErrorStream, ErrorPartitionKey string
+}
+
+// PutRule makes the rule or replaces the one of that name.
+func (c *IoT) PutRule(ctx context.Context, r Rule) error {
+	payload := &types.TopicRulePayload{
+		Sql:              aws.String(r.SQL),
+		AwsIotSqlVersion: aws.String("2016-03-23"),
+		Actions:          []types.Action{kinesisAction(r.Stream, r.PartitionKey, r.RoleARN)},
+	}
+	if r.ErrorStream != "" {
+		key := r.ErrorPartitionKey
+		if key == "" {
+			key = "${newuuid()}"
+		}
+		action := kinesisAction(r.ErrorStream, key, r.RoleARN)
+		payload.ErrorAction = &action
+	}
+	_, err := c.client.CreateTopicRule(ctx, &iot.CreateTopicRuleInput{RuleName: &r.Name, TopicRulePayload: payload})
+	if iotErrorCode(err) != "ResourceAlreadyExistsException" {
+		return wrapIoT("create rule "+r.Name, err)
+	}
+	_, err = c.client.ReplaceTopicRule(ctx, &iot.ReplaceTopicRuleInput{RuleName: &r.Name, TopicRulePayload: payload})
+	return wrapIoT("replace rule "+r.Name, err)
+}
+
+func kinesisAction(stream, key, role string) types.Action {
+	return types.Action{Kinesis: &types.KinesisAction{StreamName: &stream, PartitionKey: &key, RoleArn: &role}}
+}
+
+// Endpoint gives host:port of the MQTT endpoint for devices.
+func (c *IoT) Endpoint(ctx context.Context) (string, error) {
+	out, err := c.client.DescribeEndpoint(ctx, &iot.DescribeEndpointInput{EndpointType: aws.String("iot:Data-ATS")})
+	if err != nil {
+		return "", wrapIoT("describe endpoint", err)
+	}
+	address := aws.ToString(out.EndpointAddress)
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(address, mqttPort) // AWS gives the host alone
+	}
+	return address, nil
+}
+
+func certificateIDOf(arn string) string {
+	_, id, _ := strings.Cut(arn, ":cert/")
+	return id
+}
+
+// iotErrorCode gives the error type that the service named, "" when there is none.
+func iotErrorCode(err error) string {
+	var e smithy.APIError
+	if errors.As(err, &e) {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+func ignoreMissing(err error) error {
+	if iotErrorCode(err) == "ResourceNotFoundException" {
+		return nil
+	}
+	return err
+}
+
+func wrapIoT(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("iot: %s: %w", what, err)
+}
+
+// difference names the first place where two JSON values differ, "" when they do not.
+func difference(at string, have, want any) string {
+	if reflect.DeepEqual(have, want) {
+		return ""
+	}
+	if h, ok := have.(map[string]any); ok {
+		if w, ok := want.(map[string]any); ok {
+			keys := slices.Sorted(maps.Keys(w))
+			for k := range h {
+				if _, found := w[k]; !found {
+					keys = append(keys, k)
+				}
+			}
+			slices.Sort(keys)
+			for _, k := range keys {
+				if d := difference(at+"/"+k, h[k], w[k]); d != "" {
+					return d
+				}
+			}
+		}
+	}
+	if h, ok := have.([]any); ok {
+		if w, ok := want.([]any); ok && len(h) == len(w) {
+			for i := range h {
+				if d := difference(fmt.Sprintf("%s/%d", at, i), h[i], w[i]); d != "" {
+					return d
+				}
+			}
+		}
+	}
+	h, _ := json.Marshal(have) // both came from JSON
+	w, _ := json.Marshal(want)
+	return fmt.Sprintf("at %s it has %s where %s is wanted", at, h, w)
+}

@@ -1,0 +1,140 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+)
+
+// ReadOptions pace a Reader.
+type ReadOptions struct {
+	// Poll is the pause between reads that found nothing new. Zero: one second, which leaves four of a shard's
+	// five reads a second to others. At least 200 ms, which is also the pause while there is more to read.
+	Poll time.Duration
+	// Limit is the number of records a Batch has at most, up to 10,000. Zero: 10,000. A Batch also ends at 10 MiB.
+	Limit int
+}
+
+// minPoll keeps a single reader within the five GetRecords a second that a shard allows.
+const minPoll = 200 * time.Millisecond
+
+// Reader reads one shard in order. Not for concurrent use.
+type Reader struct {
+	kinesis       *Kinesis
+	stream, shard string
+	after         string  // the last sequence number given; empty: none
+	iterator      *string // nil: to be fetched
+	options       ReadOptions
+	next          time.Time // when the next read may be made
+	done          bool
+}
+
+// Batch is what one read gave. It may be empty.
+type Batch struct {
+	Records            []Record
+	MillisBehindLatest int64    // how far the last record is behind the shard's tip, by arrival; 0: caught up
+	Closed             bool     // the shard was split or merged and this is its end
+	Children           []string // where it goes on, when Closed
+}
+
+// Record is one record of a shard.
+type Record struct {
+	Sequence     string // decimal, grows strictly within the shard
+	PartitionKey string
+	Arrived      time.Time // by the clock of Kinesis, to the millisecond
+	Data         []byte
+}
+
+// Read gives a reader of the records behind the sequence number after, or of all that the shard still has
+// when after is empty or "0". Nothing is sent before Next.
+func (k *Kinesis) Read(stream, shard, after string, options ReadOptions) *Reader {
+	if after == "0" {
+		after = ""
+	}
+	if options.Poll == 0 {
+		options.Poll = time.Second
+	}
+	options.Poll = max(options.Poll, minPoll)
+	if options.Limit <= 0 || options.Limit > 10000 {
+		options.Limit = 10000
+	}
+	return &Reader{kinesis: k, stream: stream, shard: shard, after: after, options: options}
+}
+
+// Next waits for the reader's pace and reads. Behind a Closed batch it gives io.EOF. It waits for a throttled
+// or unreachable Kinesis until ctx ends and renews an expired iterator behind the last record it gave. After
+// an error Next may be called again and goes on where it was.
+func (r *Reader) Next(ctx context.Context) (Batch, error) {
+	if r.done {
+		return Batch{}, io.EOF
+	}
+	if err := wait(ctx, time.Until(r.next)); err != nil {
+		return Batch{}, err
+	}
+	out, err := r.records(ctx)
+	now := time.Now()
+	r.next = now.Add(r.options.Poll)
+	if err != nil {
+		return Batch{}, fmt.Errorf("cloud: reading %s of %s: %w", r.shard, r.stream, err)
+	}
+	b := Batch{MillisBehindLatest: aws.ToInt64(out.MillisBehindLatest), Records: make([]Record, len(out.Records))}
+	for i, rec := range out.Records {
+		b.Records[i] = Record{Sequence: aws.ToString(rec.SequenceNumber), PartitionKey: aws.ToString(rec.PartitionKey),
+			Arrived: aws.ToTime(rec.ApproximateArrivalTimestamp), Data: rec.Data}
+		r.after = b.Records[i].Sequence
+	}
+	if b.MillisBehindLatest > 0 {
+		r.next = now.Add(minPoll)
+	}
+	if r.iterator = out.NextShardIterator; r.iterator == nil {
+		b.Closed, r.done = true, true
+		for _, c := range out.ChildShards {
+			b.Children = append(b.Children, aws.ToString(c.ShardId))
+		}
+	}
+	return b, nil
+}
+
+// records reads once, getting an iterator before where there is none or it is too old.
+func (r *Reader) records(ctx context.Context) (out *kinesis.GetRecordsOutput, err error) {
+	for {
+		if r.iterator == nil {
+			if err := r.seek(ctx); err != nil {
+				return nil, err
+			}
+		}
+		err := try(ctx, readWait, func(ctx context.Context) (err error) {
+			out, err = r.kinesis.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(r.options.Limit))})
+			return err
+		})
+		var expired *types.ExpiredIteratorException
+		if !errors.As(err, &expired) {
+			return out, err
+		}
+		r.iterator = nil
+		if err := wait(ctx, minPoll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// seek gets an iterator behind the last record given.
+func (r *Reader) seek(ctx context.Context) error {
+	in := &kinesis.GetShardIteratorInput{StreamName: &r.stream, ShardId: &r.shard, ShardIteratorType: types.ShardIteratorTypeTrimHorizon}
+	if r.after != "" {
+		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &r.after
+	}
+	return try(ctx, readWait, func(ctx context.Context) error {
+		out, err := r.kinesis.client.GetShardIterator(ctx, in)
+		if err == nil {
+			r.iterator = out.ShardIterator
+		}
+		return err
+	})
+}

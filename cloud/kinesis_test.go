@@ -1,0 +1,290 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go"
+
+	api "github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"fanwatch/deploy/local/kinesis"
+)
+
+const kinesisHalf = "170141183460469231731687303715884105728" // 2^127
+
+func localKinesis(t *testing.T, cfg kinesis.Config) (*kinesis.Server, *Kinesis) {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	s, err := kinesis.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(s)
+	t.Cleanup(func() {
+		web.Close()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := Config(t.Context(), Settings{Local: true, AccessKey: "local", SecretKey: "local", Endpoints: []string{web.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKinesis(c, web.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, k
+}
+
+// readShard reads until n records are there or the shard ends.
+func readShard(t *testing.T, r *Reader, n int) (records []Record, last Batch) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for len(records) < n || n < 0 {
+		b, err := r.Next(ctx)
+		if err != nil {
+			t.Fatalf("after %d records: %v", len(records), err)
+		}
+		records, last = append(records, b.Records...), b
+		if b.Closed {
+			break
+		}
+	}
+	return records, last
+}
+
+func faultKinesis(t *testing.T, s *kinesis.Server, f kinesis.Fault) {
+	t.Helper()
+	if err := s.SetFault(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestKinesisPutBatchWritesEveryEntryOnceDespiteFailures(t *testing.T) {
+	s, k := localKinesis(t, kinesis.Config{})
+	ctx := t.Context()
+	if err := k.CreateStream(ctx, "fans", 2); err != nil {
+		t.Fatal(err)
+	}
+	var entries []Entry
+	for i := range 1200 {
+		entries = append(entries, Entry{PartitionKey: fmt.Sprintf("fan-%02d", i%20), Data: fmt.Append(nil, i)})
+	}
+	entries[7].Data = nil                               // an empty record is a record
+	entries[8].Data = make([]byte, 1<<20-len("fan-08")) // the largest
+	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Partial, Operation: "PutRecords", Every: 3})
+	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Throttle, Operation: "PutRecords"})
+	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Internal, Operation: "PutRecords"})
+	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Cut, Operation: "PutRecords"})
+	if err := k.PutBatch(ctx, "fans", entries); err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, shard := range []string{"shardId-000000000000", "shardId-000000000001"} {
+		seen := make(map[string]bool)
+		r := k.Read("fans", shard, "0", ReadOptions{Poll: minPoll, Limit: 400})
+		for behind := int64(1); behind > 0; {
+			b, err := r.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rec := range b.Records {
+				id := fmt.Sprintf("%s %.9s %d", rec.PartitionKey, rec.Data, len(rec.Data))
+				if seen[id] {
+					t.Errorf("%s is there twice", id)
+				}
+				seen[id] = true
+			}
+			behind = b.MillisBehindLatest
+		}
+		total += len(seen)
+	}
+	if total != len(entries) {
+		t.Errorf("%d records for %d entries", total, len(entries))
+	}
+}
+
+func TestKinesisPutBatchSplitsAt5MiB(t *testing.T) {
+	_, k := localKinesis(t, kinesis.Config{})
+	if err := k.CreateStream(t.Context(), "fans", 1); err != nil {
+		t.Fatal(err)
+	}
+	var entries []Entry
+	for range 11 {
+		entries = append(entries, Entry{PartitionKey: "k", Data: make([]byte, 1<<20-1)})
+	}
+	if err := k.PutBatch(t.Context(), "fans", entries); err != nil {
+		t.Fatal(err)
+	}
+	if all, _ := readShard(t, k.Read("fans", "shardId-000000000000", "", ReadOptions{Poll: minPoll}), 11); len(all) != 11 {
+		t.Errorf("%d records", len(all))
+	}
+}
+
+func TestKinesisGivesUpWithTheContextAndAtOnceWhenItIsNoUse(t *testing.T) {
+	s, k := localKinesis(t, kinesis.Config{})
+	if err := k.CreateStream(t.Context(), "fans", 1); err != nil {
+		t.Fatal(err)
+	}
+	entries := []Entry{{"a", []byte("1")}, {"a", []byte("2")}, {"a", []byte("3")}}
+	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Partial, Operation: "PutRecords", Every: 2, Count: 1000})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := k.PutBatch(ctx, "fans", entries)
+	var unwritten *UnwrittenError
+	if !errors.As(err, &unwritten) || !errors.Is(err, context.DeadlineExceeded) || len(unwritten.Entries) == 0 || unwritten.Entries[0] != 0 || len(unwritten.Entries) > 2 {
+		t.Errorf("a shard that always throttles: %v", err)
+	}
+	if _, _, err := k.Put(t.Context(), "nowhere", "a", []byte("1")); !kinesisSays[*types.ResourceNotFoundException](err) {
+		t.Errorf("no such stream: %v", err)
+	}
+	if err := k.PutBatch(t.Context(), "nowhere", entries); !kinesisSays[*types.ResourceNotFoundException](err) || !errors.As(err, &unwritten) || len(unwritten.Entries) != 3 {
+		t.Errorf("no such stream: %v", err)
+	}
+	if _, err := k.Read("nowhere", "shardId-000000000000", "", ReadOptions{}).Next(t.Context()); !kinesisSays[*types.ResourceNotFoundException](err) {
+		t.Errorf("reading no such stream: %v", err)
+	}
+	if _, err := k.Read("fans", "shardId-000000000000", "12", ReadOptions{}).Next(t.Context()); !kinesisSays[*types.InvalidArgumentException](err) {
+		t.Errorf("reading behind a number of no shard: %v", err)
+	}
+	if _, _, err := k.Put(t.Context(), "fans", "", nil); err == nil {
+		t.Error("an empty partition key was taken")
+	}
+}
+
+func kinesisSays[E smithy.APIError](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+func TestKinesisCreateStreamIsIdempotentAndWaits(t *testing.T) {
+	_, k := localKinesis(t, kinesis.Config{Settle: 300 * time.Millisecond})
+	for range 2 {
+		if err := k.CreateStream(t.Context(), "fans", 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := k.Put(t.Context(), "fans", "a", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shards, err := k.Shards(t.Context(), "fans")
+	if err != nil || len(shards) != 2 || shards[1].StartHash != kinesisHalf || shards[0].Closed || shards[0].Last != "" || shards[0].First == "" {
+		t.Errorf("shards %+v, %v", shards, err)
+	}
+}
+
+func TestKinesisReaderGoesOnWhateverHappens(t *testing.T) {
+	s, k := localKinesis(t, kinesis.Config{})
+	ctx := t.Context()
+	if err := k.CreateStream(ctx, "fans", 1); err != nil {
+		t.Fatal(err)
+	}
+	const shard = "shardId-000000000000"
+	r := k.Read("fans", shard, "0", ReadOptions{Poll: minPoll, Limit: 3})
+	var sequences []string
+	for i := range 20 {
+		_, seq, err := k.Put(ctx, "fans", "a", fmt.Append(nil, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sequences = append(sequences, seq)
+	}
+	var all []Record
+	for _, kind := range []kinesis.FaultKind{kinesis.Expired, kinesis.Throttle, kinesis.Cut, kinesis.CutAfter, kinesis.Internal, kinesis.Expired} {
+		faultKinesis(t, s, kinesis.Fault{Kind: kind, Operation: "GetRecords"})
+		b, err := r.Next(ctx)
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		all = append(all, b.Records...)
+	}
+	rest, last := readShard(t, r, 20-len(all))
+	all = append(all, rest...)
+	for i, rec := range all {
+		if rec.Sequence != sequences[i] || string(rec.Data) != fmt.Sprint(i) || rec.PartitionKey != "a" || time.Since(rec.Arrived) > time.Minute {
+			t.Errorf("record %d: %+v", i, rec)
+		}
+	}
+	if last.MillisBehindLatest != 0 || last.Closed {
+		t.Errorf("the last batch: %+v", last)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := r.Next(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a cancelled context: %v", err)
+	}
+	if got, _ := readShard(t, k.Read("fans", shard, sequences[14], ReadOptions{}), 5); len(got) != 5 || got[0].Sequence != sequences[15] {
+		t.Errorf("behind the 15th: %+v", got)
+	}
+}
+
+func TestKinesisReaderFollowsASplitAndAMerge(t *testing.T) {
+	_, k := localKinesis(t, kinesis.Config{})
+	ctx := t.Context()
+	if err := k.CreateStream(ctx, "fans", 1); err != nil {
+		t.Fatal(err)
+	}
+	const parent = "shardId-000000000000"
+	write := func(n int) {
+		t.Helper()
+		for i := range 16 {
+			if _, _, err := k.Put(ctx, "fans", fmt.Sprint("fan-", i), fmt.Append(nil, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(0)
+	if _, err := k.client.SplitShard(ctx, &api.SplitShardInput{StreamName: aws.String("fans"), ShardToSplit: aws.String(parent), NewStartingHashKey: aws.String(kinesisHalf)}); err != nil {
+		t.Fatal(err)
+	}
+	write(1)
+	r := k.Read("fans", parent, "", ReadOptions{Poll: minPoll})
+	before, end := readShard(t, r, -1)
+	if len(before) != 16 || !end.Closed || strings.Join(end.Children, " ") != "shardId-000000000001 shardId-000000000002" {
+		t.Errorf("the parent gave %d records and %+v", len(before), end)
+	}
+	if _, err := r.Next(ctx); err != io.EOF {
+		t.Errorf("behind the end: %v", err)
+	}
+	// A reader that had already read all of it learns of the end as well.
+	if b, err := k.Read("fans", parent, before[15].Sequence, ReadOptions{}).Next(ctx); err != nil || !b.Closed || len(b.Children) != 2 {
+		t.Errorf("from the last record on: %+v, %v", b, err)
+	}
+	if _, err := k.client.MergeShards(ctx, &api.MergeShardsInput{StreamName: aws.String("fans"), ShardToMerge: &end.Children[0], AdjacentShardToMerge: &end.Children[1]}); err != nil {
+		t.Fatal(err)
+	}
+	write(2)
+	children := 0
+	for _, c := range end.Children {
+		records, end := readShard(t, k.Read("fans", c, "", ReadOptions{Poll: minPoll}), -1)
+		if children += len(records); strings.Join(end.Children, " ") != "shardId-000000000003" || len(records) == 0 {
+			t.Errorf("%s gave %d records and %+v", c, len(records), end)
+		}
+		if len(records[0].Sequence) != 56 || records[0].Sequence <= before[15].Sequence {
+			t.Errorf("%s of a child is not above its parent's %s", records[0].Sequence, before[15].Sequence)
+		}
+	}
+	last, _ := readShard(t, k.Read("fans", "shardId-000000000003", "", ReadOptions{Poll: minPoll}), 16)
+	if children != 16 || len(last) != 16 {
+		t.Errorf("%d records in the children, %d in the merged shard, want 16 each", children, len(last))
+	}
+	shards, err := k.Shards(ctx, "fans")
+	if err != nil || len(shards) != 4 {
+		t.Fatalf("shards: %+v, %v", shards, err)
+	}
+	if got := fmt.Sprint(shards[1].Parents, shards[3].Parents, shards[0].Closed, shards[3].Closed, shards[0].Last != "", shards[2].StartHash == kinesisHalf); got !=
+		"[shardId-000000000000] [shardId-000000000001 shardId-000000000002] true false true true" {
+		t.Error(got)
+	}
+}

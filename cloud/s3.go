@@ -1,0 +1,123 @@
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"fanwatch/lake"
+)
+
+// S3 is a bucket as a lake.Store. It is safe for concurrent use.
+type S3 struct {
+	client *s3.Client
+	bucket string
+}
+
+// NewS3 speaks to a bucket of cfg's region, or of the server at endpoint when that is not empty.
+func NewS3(cfg aws.Config, endpoint, bucket string) *S3 {
+	return &S3{bucket: bucket, client: s3.NewFromConfig(cfg, func(o *s3.Options) {
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+			o.UsePathStyle = true // a local server has no name per bucket
+		}
+		o.DisableLogOutputChecksumValidationSkipped = true
+	})}
+}
+
+// CreateBucket makes the bucket unless this account has it already.
+func (s *S3) CreateBucket(ctx context.Context) error {
+	in := &s3.CreateBucketInput{Bucket: aws.String(s.bucket)}
+	if region := s.client.Options().Region; region != "us-east-1" {
+		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(region)}
+	}
+	_, err := s.client.CreateBucket(ctx, in)
+	var own *types.BucketAlreadyOwnedByYou
+	if err == nil || errors.As(err, &own) {
+		return nil
+	}
+	return fmt.Errorf("cloud: bucket %s: %w", s.bucket, err)
+}
+
+// Get implements lake.Store.
+func (s *S3) Get(ctx context.Context, key string) ([]byte, error) {
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key)})
+	if err != nil {
+		return nil, s.failed("get", key, err)
+	}
+	defer out.Body.Close()
+	data, err := io.ReadAll(out.Body)
+	if err != nil {
+		return nil, s.failed("get", key, err)
+	}
+	return data, nil
+}
+
+// Put implements lake.Store: with onlyIfAbsent by If-None-Match: * (S3 user guide, "Conditional writes").
+func (s *S3) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
+	if err := lake.CheckKey(key); err != nil {
+		return err
+	}
+	in := &s3.PutObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Body: bytes.NewReader(data)}
+	if onlyIfAbsent {
+		in.IfNoneMatch = aws.String("*")
+	}
+	_, err := s.client.PutObject(ctx, in)
+	return s.failed("put", key, err)
+}
+
+// List implements lake.Store.
+func (s *S3) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake.Object, error] {
+	return func(yield func(lake.Object, error) bool) {
+		in := &s3.ListObjectsV2Input{Bucket: aws.String(s.bucket), Prefix: aws.String(prefix)}
+		if startAfter != "" {
+			in.StartAfter = aws.String(startAfter)
+		}
+		pages := s3.NewListObjectsV2Paginator(s.client, in)
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(lake.Object{}, s.failed("list", prefix, err))
+				return
+			}
+			for _, o := range page.Contents {
+				if !yield(lake.Object{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Delete implements lake.Store.
+func (s *S3) Delete(ctx context.Context, key string) error {
+	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key)})
+	return s.failed("delete", key, err)
+}
+
+// failed names the object and turns the two answers that callers tell apart into lake's errors. A
+// conflict with a write under way (409) is told as the failure that it is: the caller tries again.
+func (s *S3) failed(what, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var status *awshttp.ResponseError
+	if errors.As(err, &status) {
+		switch status.HTTPStatusCode() {
+		case http.StatusNotFound:
+			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrNotFound)
+		case http.StatusPreconditionFailed:
+			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrExists)
+		}
+	}
+	return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, err)
+}

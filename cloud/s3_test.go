@@ -1,0 +1,247 @@
+package cloud
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"fanwatch"
+	"fanwatch/lake"
+)
+
+// localS3 starts the local S3 server as the local system does, and gives a configuration for it and its
+// endpoint.
+func localS3(t *testing.T) (aws.Config, string) {
+	t.Helper()
+	program, err := filepath.Abs("../bin/fanwatch-s3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Skip("bin/fanwatch-s3 is not built: go tool task build makes it")
+	}
+	dir := t.TempDir()
+	keyFile := filepath.Join(dir, "keys")
+	if err := os.WriteFile(keyFile, []byte("localkey\nlocalsecret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "--dir", filepath.Join(dir, "s3"), "--port", "0", "--access-key-file", keyFile)
+	stdin, err := cmd.StdinPipe() // the server ends when its parent's end of the pipe closes
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	endpoint := "http://" + readyAddress(t, stdout)
+	cfg, err := Config(t.Context(), Settings{Local: true, AccessKey: "localkey", SecretKey: "localsecret", Endpoints: []string{endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg, endpoint
+}
+
+// readyAddress waits for the line `ready {"addr":...}`.
+func readyAddress(t *testing.T, out io.Reader) string {
+	t.Helper()
+	line := make(chan string, 1)
+	go func() {
+		for s := bufio.NewScanner(out); s.Scan(); {
+			if rest, ok := strings.CutPrefix(s.Text(), "ready "); ok {
+				line <- rest
+			}
+		}
+		close(line)
+	}()
+	select {
+	case text := <-line:
+		var ready struct {
+			Addr string `json:"addr"`
+		}
+		if err := json.Unmarshal([]byte(text), &ready); err != nil || ready.Addr == "" {
+			t.Fatalf("the S3 server says %q: %v", text, err)
+		}
+		return ready.Addr
+	case <-time.After(30 * time.Second):
+		t.Fatal("the S3 server did not become ready in 30 s")
+	}
+	return ""
+}
+
+func openBucket(t *testing.T, bucket string) (*S3, aws.Config, string) {
+	t.Helper()
+	cfg, endpoint := localS3(t)
+	store := NewS3(cfg, endpoint, bucket)
+	for range 2 { // making it twice is no trouble
+		if err := store.CreateBucket(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store, cfg, endpoint
+}
+
+func TestS3IsAStore(t *testing.T) {
+	store, _, _ := openBucket(t, "lake")
+	ctx := t.Context()
+	if _, err := store.Get(ctx, "a/none"); !errors.Is(err, lake.ErrNotFound) {
+		t.Fatalf("get of nothing: %v", err)
+	}
+	keys := []string{"a-b/x", "a/b=2/z", "a/c/d", "a/c/e", "b"}
+	for _, key := range keys {
+		if err := store.Put(ctx, key, []byte(key), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := listKeys(t, store, "", ""); !slices.Equal(got, keys) {
+		t.Fatalf("listed %v, want %v", got, keys)
+	}
+	if got := listKeys(t, store, "a/", "a/b=2/z"); !slices.Equal(got, []string{"a/c/d", "a/c/e"}) {
+		t.Fatalf("listed %v behind a/b=2/z", got)
+	}
+	if err := store.Put(ctx, "b", []byte("new"), true); !errors.Is(err, lake.ErrExists) {
+		t.Fatalf("put on a taken key: %v", err)
+	}
+	if err := store.Put(ctx, "b", []byte("new"), false); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := store.Get(ctx, "b"); err != nil || string(data) != "new" {
+		t.Fatalf("got %q, %v", data, err)
+	}
+	for range 2 {
+		if err := store.Delete(ctx, "b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Put(ctx, "../a", nil, false); err == nil {
+		t.Error("key ../a was accepted")
+	}
+	racePuts(t, store)
+}
+
+// racePuts wants exactly one winner of every race. A loser may also be told of a conflict (409), and then
+// tries again.
+func racePuts(t *testing.T, store *S3) {
+	for round := range 10 {
+		key := fmt.Sprintf("race/%d", round)
+		var wg sync.WaitGroup
+		results := make([]error, 8)
+		for i := range results {
+			wg.Go(func() {
+				for {
+					results[i] = store.Put(t.Context(), key, bytes.Repeat([]byte{byte(i)}, 10_000), true)
+					if results[i] == nil || errors.Is(results[i], lake.ErrExists) || t.Context().Err() != nil {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		data, err := store.Get(t.Context(), key)
+		if err != nil || len(data) != 10_000 {
+			t.Fatalf("%d bytes, %v", len(data), err)
+		}
+		for i, err := range results {
+			if won := data[0] == byte(i); won != (err == nil) {
+				t.Fatalf("writer %d won: %v, got %v", i, won, err)
+			}
+		}
+	}
+}
+
+func listKeys(t *testing.T, store *S3, prefix, after string) []string {
+	t.Helper()
+	var keys []string
+	for o, err := range store.List(t.Context(), prefix, after) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+// TestTheTableOnS3 takes the way of the lake on the real server: landing log, table, compaction, account.
+func TestTheTableOnS3(t *testing.T) {
+	store, cfg, endpoint := openBucket(t, "lake")
+	files, err := IcebergFiles(t.Context(), cfg, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, closeCatalog, err := lake.OpenSQLite(filepath.Join(t.TempDir(), "catalog.db"), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeCatalog()
+	table, err := lake.OpenTable(t.Context(), lake.TableConfig{Catalog: cat, Store: store, Location: "s3://lake"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := []lake.Log{{Store: store, Stream: "readings", Shard: "shardId-000000000000"}}
+	for i := range 4 {
+		if err := logs[0].Append(t.Context(), oneReading(i)); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := table.Commit(t.Context(), logs); err != nil || r.Rows != 1 {
+			t.Fatalf("committed %+v, %v", r, err)
+		}
+	}
+	if r, err := table.Compact(t.Context(), lake.CompactConfig{MinFiles: 2}); err != nil || r.FilesIn != 4 || r.RowsOut != 4 {
+		t.Fatalf("compacted %+v, %v", r, err)
+	}
+	if err := table.ExpireSnapshots(t.Context(), 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(listKeys(t, store, "tables/fanwatch/readings/data/", "")); n != 1 {
+		t.Errorf("%d data files are left", n)
+	}
+	if _, err := table.RemoveOrphans(t.Context(), -time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := lake.Reconcile(t.Context(), logs, table)
+	if err != nil || len(accounts) != 1 || !accounts[0].OK || accounts[0].Table != 4 {
+		t.Fatalf("accounts %+v, %v", accounts, err)
+	}
+}
+
+func oneReading(i int) lake.Segment {
+	at := time.Date(2026, 3, 1, 0, 0, i, 0, time.UTC)
+	number := func(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
+	return lake.Segment{
+		Header: lake.Header{After: number(i), Last: number(i + 1), Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "r"}},
+		Rows: []fanwatch.Row{{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.Running},
+			Position: fanwatch.Position{Sequence: number(i + 1)}, Arrived: at, Client: "fan-1"}},
+	}
+}
+
+func TestOpenCatalogNamesWhatItKnows(t *testing.T) {
+	if _, err := OpenCatalog(context.Background(), aws.Config{}, CatalogSettings{Kind: "hive"}); err == nil || !strings.Contains(err.Error(), "glue, rest") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := OpenCatalog(context.Background(), aws.Config{Region: "eu-central-1"}, CatalogSettings{Kind: "glue"}); err != nil {
+		t.Errorf("Glue: %v", err)
+	}
+}
