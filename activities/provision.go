@@ -1,0 +1,155 @@
+package activities
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"fanwatch"
+)
+
+// Certificate is a device's certificate as AWS IoT Core gave it out. It holds no secret: the key never
+// leaves the device.
+type Certificate struct {
+	ID  string `json:"id"`
+	ARN string `json:"arn"`
+	PEM string `json:"pem"`
+}
+
+// Registry is what provisioning needs of AWS IoT Core. Every method but CertificateFromCSR converges
+// when it is called again.
+type Registry interface {
+	CreateThing(ctx context.Context, name string, attributes map[string]string) error
+	CertificateFromCSR(ctx context.Context, csrPEM string) (Certificate, error)
+	PutPolicy(ctx context.Context, name, document string) error
+	AttachPolicy(ctx context.Context, policy, certificateARN string) error
+	AttachCertificate(ctx context.Context, thing, certificateARN string) error
+	Certificates(ctx context.Context, thing string) (arns []string, err error)
+	Deactivate(ctx context.Context, certificateARN string) error
+}
+
+// Recorder writes one record to the stream and waits until it is durable.
+type Recorder interface {
+	Record(ctx context.Context, partitionKey string, data []byte) error
+}
+
+// Provisioner makes fans known to AWS IoT Core and to the scorers.
+type Provisioner struct {
+	Registry Registry
+	Stream   Recorder
+	Topics   PolicyTopics
+}
+
+// PolicyTopics names what a device may reach, in the form that policies use.
+type PolicyTopics struct {
+	ARN    string // arn:aws:iot:REGION:ACCOUNT
+	Rule   string // topic rule of the batch envelope, reached by Basic Ingest
+	Legacy string // topic of the demo's object
+}
+
+// CreateThing makes the fan's thing. Running it again changes nothing.
+func (p *Provisioner) CreateThing(ctx context.Context, d fanwatch.Device) error {
+	attributes := map[string]string{"fanwatch": "1"}
+	return p.Registry.CreateThing(ctx, d.Fan, attributes)
+}
+
+// CreateCertificate has the device's CSR signed. Running it again makes another certificate, which
+// stays without policy and thing and so may do nothing; the workflow goes on with the one it recorded.
+func (p *Provisioner) CreateCertificate(ctx context.Context, csrPEM string) (Certificate, error) {
+	return p.Registry.CertificateFromCSR(ctx, csrPEM)
+}
+
+// Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate
+// of the fan. Running it again changes nothing.
+func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certificate) error {
+	policies := map[string]string{DevicePolicy: p.Topics.device()}
+	if len(d.Clients) > 0 {
+		document := p.Topics.legacy(d.Clients)
+		policies[legacyPolicy(d.Fan, document)] = document
+	}
+	for name, document := range policies {
+		if err := p.Registry.PutPolicy(ctx, name, document); err != nil {
+			return err
+		}
+		if err := p.Registry.AttachPolicy(ctx, name, c.ARN); err != nil {
+			return err
+		}
+	}
+	if err := p.Registry.AttachCertificate(ctx, d.Fan, c.ARN); err != nil {
+		return err
+	}
+	arns, err := p.Registry.Certificates(ctx, d.Fan)
+	if err != nil {
+		return err
+	}
+	for _, arn := range arns {
+		if arn == c.ARN {
+			continue
+		}
+		if err := p.Registry.Deactivate(ctx, arn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Announce puts the device on the stream, so that its shard's scorer knows it from that place on.
+// Running it again repeats a revision that the scorer already has.
+func (p *Provisioner) Announce(ctx context.Context, d fanwatch.Device) error {
+	data, err := fanwatch.EncodeDevice(d)
+	if err != nil {
+		return fmt.Errorf("announce %s: %w", d.Fan, err)
+	}
+	return p.Stream.Record(ctx, d.Fan, data)
+}
+
+// DevicePolicy names the policy that every fan's certificate has.
+const DevicePolicy = "fanwatch-device"
+
+// legacyPolicy names a fan's policy for its other client IDs after what it says: policies are never
+// changed, so other client IDs make another policy. One that a fan no longer needs stays attached to its
+// certificate until the certificate is replaced; the scorer refuses the client's readings from the change on.
+func legacyPolicy(fan, document string) string {
+	sum := sha256.Sum256([]byte(document))
+	return fmt.Sprintf("fanwatch-legacy-%s-%x", fan, sum[:4])
+}
+
+type statement struct {
+	Effect   string
+	Action   string
+	Resource []string
+}
+
+// device allows a client that connects under its thing's name to publish its own readings (AWS IoT
+// developer guide, "Thing policy variables").
+func (t PolicyTopics) device() string {
+	const thing = "${iot:Connection.Thing.ThingName}"
+	return policy(
+		statement{"Allow", "iot:Connect", []string{t.ARN + ":client/" + thing}},
+		statement{"Allow", "iot:Publish", []string{t.ARN + ":topic/$aws/rules/" + t.Rule + "/" + thing, t.ARN + ":topic/" + t.Legacy}},
+	)
+}
+
+// legacy names the client IDs of a fan that connects under another name than its thing's, where policy
+// variables do not resolve.
+func (t PolicyTopics) legacy(clients []string) string {
+	clients = slices.Clone(clients)
+	slices.Sort(clients)
+	for i, c := range clients {
+		clients[i] = t.ARN + ":client/" + c
+	}
+	return policy(
+		statement{"Allow", "iot:Connect", clients},
+		statement{"Allow", "iot:Publish", []string{t.ARN + ":topic/" + t.Legacy}},
+	)
+}
+
+func policy(statements ...statement) string {
+	doc, _ := json.Marshal(struct { // strings alone: it cannot fail
+		Version   string
+		Statement []statement
+	}{"2012-10-17", statements})
+	return string(doc)
+}

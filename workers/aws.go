@@ -1,0 +1,133 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"go.temporal.io/sdk/temporal"
+
+	"fanwatch"
+	"fanwatch/activities"
+	"fanwatch/cloud"
+)
+
+// stream is Kinesis as the activities see it.
+type stream struct {
+	kinesis *cloud.Kinesis
+	name    string // of the stream that Record writes to
+	poll    time.Duration
+}
+
+func (s stream) Shards(ctx context.Context, name string) ([]activities.Shard, error) {
+	shards, err := s.kinesis.Shards(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]activities.Shard, len(shards))
+	for i, sh := range shards {
+		out[i] = activities.Shard{ID: sh.ID, Parents: sh.Parents, StartHash: sh.StartHash, EndHash: sh.EndHash}
+	}
+	return out, nil
+}
+
+func (s stream) Open(name, shard string, after fanwatch.SequenceNumber) activities.ShardReader {
+	return shardReader{s.kinesis.Read(name, shard, string(after), cloud.ReadOptions{Poll: s.poll})}
+}
+
+// Record implements activities.Recorder.
+func (s stream) Record(ctx context.Context, partitionKey string, data []byte) error {
+	_, _, err := s.kinesis.Put(ctx, s.name, partitionKey, data)
+	return err
+}
+
+type shardReader struct{ *cloud.Reader }
+
+// patience is how long a read may wait for a Kinesis that is out of reach before the scorer gets to its
+// heartbeat again.
+const patience = 3 * time.Second
+
+func (r shardReader) Next(ctx context.Context) (activities.Batch, error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	b, err := r.Reader.Next(limited)
+	if err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return activities.Batch{Behind: patience}, nil // nobody knows how far behind: not caught up, at least
+		}
+		return activities.Batch{}, err
+	}
+	out := activities.Batch{Behind: time.Duration(b.MillisBehindLatest) * time.Millisecond, Closed: b.Closed,
+		Records: make([]activities.StreamRecord, len(b.Records))}
+	for i, rec := range b.Records {
+		seq, err := fanwatch.ParseSequenceNumber(rec.Sequence)
+		if err != nil {
+			return activities.Batch{}, err
+		}
+		out.Records[i] = activities.StreamRecord{Sequence: seq, Arrived: rec.Arrived, Data: rec.Data}
+	}
+	return out, nil
+}
+
+// registry is AWS IoT Core as the activities see it.
+type registry struct{ *cloud.IoT }
+
+func (r registry) CertificateFromCSR(ctx context.Context, csrPEM string) (activities.Certificate, error) {
+	c, err := r.IoT.CertificateFromCSR(ctx, "", []byte(csrPEM))
+	return activities.Certificate{ID: c.ID, ARN: c.ARN, PEM: c.PEM}, err
+}
+
+func (r registry) Deactivate(ctx context.Context, certificateARN string) error {
+	_, id, ok := strings.Cut(certificateARN, ":cert/")
+	if !ok {
+		return fmt.Errorf("%q is not the ARN of a certificate", certificateARN)
+	}
+	return r.IoT.Deactivate(ctx, id)
+}
+
+// topics is SNS as the activities see it: a topic's name becomes an ARN of the account and region.
+type topics struct {
+	sns    *cloud.SNS
+	prefix string // arn:aws:sns:REGION:ACCOUNT:
+}
+
+func (t topics) Publish(ctx context.Context, topic, subject, body, key string, attributes map[string]string) error {
+	if !strings.HasPrefix(topic, "arn:") {
+		topic = t.prefix + topic
+	}
+	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: topic, Subject: subject, Body: body, Key: key, Attributes: attributes})
+	var final interface{ Permanent() bool }
+	if errors.As(err, &final) && final.Permanent() {
+		return temporal.NewApplicationErrorWithOptions(err.Error(), "Refused", temporal.ApplicationErrorOptions{
+			Cause: err, NextRetryDelay: time.Minute}) // somebody must mend the policy or the topic; the alert must not end for it
+	}
+	return err
+}
+
+// Config says which AWS, stream, bucket and topics the activities work with.
+type Config struct {
+	AWS       aws.Config
+	Account   string    // AWS account, for ARNs
+	Endpoints Endpoints // empty: AWS
+	Stream    string
+	Bucket    string
+	Poll      time.Duration // between reads of a shard that found nothing; 0 = 1 s
+	Score     activities.ScoreConfig
+	Policies  map[string]fanwatch.Policy
+	Now       fanwatch.Clock // nil = time.Now
+}
+
+// Endpoints are base URLs of local servers; an empty one means AWS.
+type Endpoints struct {
+	Kinesis, IoT, SNS, S3 string
+}
+
+// Names of the topic rules and of the demo's topic, which AWS and devices share.
+const (
+	RuleReadings = "fanwatch_readings"
+	RuleLegacy   = "fanwatch_legacy"
+	TopicLegacy  = "IoT_TOPIC/recieve" // as the demo spells it
+)

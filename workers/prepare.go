@@ -1,0 +1,66 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"fanwatch/cloud"
+)
+
+// Shape says what Prepare makes where it does not exist.
+type Shape struct {
+	Shards int    // of the stream
+	Role   string // ARN of the role by which IoT rules write to the stream; locally anything
+	Email  string // each topic's subscriber, %s for its name; "" = no subscription
+}
+
+// Prepare makes the bucket, the stream, the topic rules and the topics of the policies, unless they exist.
+// The local system and small installations use it; in production the CDK stack makes these.
+func (a *Activities) Prepare(ctx context.Context, c Config, s Shape) error {
+	role := s.Role
+	if role == "" {
+		role = fmt.Sprintf("arn:aws:iam::%s:role/fanwatch-rules", c.Account)
+	}
+	const fields = "SELECT *, timestamp() AS arrived, clientid() AS client FROM "
+	rule := func(name, topic, key string) error {
+		return a.IoT.PutRule(ctx, cloud.Rule{Name: name, SQL: fields + "'" + topic + "'", Stream: c.Stream, PartitionKey: key, RoleARN: role,
+			ErrorStream: c.Stream})
+	}
+	err := errors.Join(
+		a.S3.CreateBucket(ctx),
+		a.Kinesis.CreateStream(ctx, c.Stream, s.Shards))
+	if err != nil {
+		return err
+	}
+	err = errors.Join(
+		rule(RuleReadings, "+", "${fan}"), // Basic Ingest: the topic behind $aws/rules/NAME/ is the fan
+		rule(RuleLegacy, TopicLegacy, "${FANID}"))
+	if err != nil {
+		return err
+	}
+	names := map[string]bool{}
+	for _, p := range c.Policies {
+		for _, step := range p.Steps {
+			for _, n := range step.Notify {
+				names[n] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if strings.HasPrefix(name, "arn:") {
+			continue
+		}
+		arn, err := a.SNS.CreateTopic(ctx, name)
+		if err == nil && s.Email != "" {
+			err = a.SNS.SubscribeEmail(ctx, arn, fmt.Sprintf(s.Email, name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+// Package workers says which worker registers what, and joins the activities to AWS. A program runs one
+// worker of each kind in one process, or many of each on many machines: nothing here keeps state.
+package workers
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"fanwatch/activities"
+	"fanwatch/workflows"
+)
+
+// stopTimeout is how long a stopping worker gives its activities to land what they hold.
+const stopTimeout = 10 * time.Second
+
+// Control runs the workflows, provisions fans and notifies people.
+func Control(c client.Client, p *activities.Provisioner, n *activities.Notifier) worker.Worker {
+	w := worker.New(c, workflows.QueueControl, worker.Options{
+		StickyScheduleToStartTimeout: time.Second, // after an outage a workflow waits this long for the worker that knew it
+		WorkerStopTimeout:            stopTimeout,
+	})
+	w.RegisterWorkflow(workflows.Fan)
+	w.RegisterWorkflow(workflows.Alert)
+	w.RegisterWorkflow(workflows.Stream)
+	w.RegisterWorkflow(workflows.Shard)
+	w.RegisterWorkflow(workflows.Commit)
+	w.RegisterWorkflow(workflows.Compact)
+	w.RegisterActivity(p)
+	w.RegisterActivity(n)
+	return w
+}
+
+// Score scores shards: as many at once as a worker takes activities.
+func Score(c client.Client, s *activities.Scorer, heartbeat time.Duration) worker.Worker {
+	w := worker.New(c, workflows.QueueScore, worker.Options{
+		DisableWorkflowWorker:        true,
+		WorkerStopTimeout:            stopTimeout,
+		MaxHeartbeatThrottleInterval: heartbeat,
+	})
+	w.RegisterActivity(s)
+	return w
+}
+
+// Lake commits to the table and compacts it.
+func Lake(c client.Client, l *activities.Lake) worker.Worker {
+	w := worker.New(c, workflows.QueueLake, worker.Options{DisableWorkflowWorker: true, WorkerStopTimeout: stopTimeout,
+		MaxConcurrentActivityExecutionSize: 2})
+	w.RegisterActivity(l)
+	return w
+}

@@ -1,0 +1,180 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/testsuite"
+
+	"fanwatch"
+	"fanwatch/activities"
+)
+
+// mailbox is the boundary: it keeps what people were sent.
+type mailbox struct {
+	sent []string // "topic subject", in order
+	keys map[string]bool
+	fail int // the next so many fail
+	now  func() time.Time
+	at   []time.Time
+}
+
+func (m *mailbox) Publish(_ context.Context, topic, subject, _, key string, _ map[string]string) error {
+	if m.fail > 0 {
+		m.fail--
+		return fmt.Errorf("the topic is out of reach")
+	}
+	if m.keys[key] {
+		return nil
+	}
+	m.keys[key] = true
+	m.sent = append(m.sent, topic+" "+subject)
+	m.at = append(m.at, m.now())
+	return nil
+}
+
+var twoSteps = fanwatch.Policy{V: 1, Name: "default", AckTimeout: fanwatch.Duration(time.Hour), Steps: []fanwatch.Step{
+	{Notify: []string{"first"}, Repeat: 1, Every: fanwatch.Duration(time.Minute)},
+	{After: fanwatch.Duration(5 * time.Minute), Notify: []string{"second", "boss"}},
+}}
+
+type alertRun struct {
+	*testsuite.TestWorkflowEnvironment
+	mail *mailbox
+	over fanwatch.Alert // what the fan's workflow was told
+}
+
+func newAlertRun(t *testing.T) *alertRun {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet())
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(30 * time.Second)
+	r := &alertRun{TestWorkflowEnvironment: env, mail: &mailbox{keys: map[string]bool{}, now: env.Now}}
+	env.RegisterWorkflow(Alert)
+	env.RegisterActivity(&activities.Notifier{SNS: r.mail, Policies: map[string]fanwatch.Policy{"default": twoSteps}, Now: env.Now})
+	env.OnSignalExternalWorkflow("default-test-namespace", "fan/fan-07", "", SignalAlertOver, anything).Return(
+		func(_, _, _, _ string, arg any) error { r.over = arg.(fanwatch.Alert); return nil }).Maybe()
+	return r
+}
+
+var opened = time.Date(2026, 5, 28, 20, 26, 40, 0, time.UTC)
+
+func (r *alertRun) run(t *testing.T) fanwatch.Alert {
+	t.Helper()
+	in := AlertInput{Alert: fanwatch.Alert{V: 1, ID: AlertID("fan-07", fanwatch.Stall, opened), Fan: "fan-07", Kind: fanwatch.Stall,
+		Opened: opened, Why: "fan-07 has stopped.", State: fanwatch.Open}}
+	r.SetStartTime(opened)
+	r.ExecuteWorkflow(Alert, in)
+	if err := r.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	var a fanwatch.Alert
+	if err := r.GetWorkflowResult(&a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (r *alertRun) at(d time.Duration, do func()) { r.RegisterDelayedCallback(do, d) }
+
+func (r *alertRun) well() {
+	r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Anomaly: fanwatch.Anomaly{Why: "fan-07 is well again."}})
+}
+
+// told fails unless exactly these messages went out, each so long after the opening.
+func (r *alertRun) told(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for i, s := range r.mail.sent {
+		got = append(got, fmt.Sprintf("%s %s", r.mail.at[i].Sub(opened).Round(time.Second), strings.ReplaceAll(s, "[fanwatch] fan-07", "")))
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("told:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T) {
+	r := newAlertRun(t)
+	r.at(time.Hour, r.well)
+	a := r.run(t)
+	r.told(t,
+		"0s first : stall (step 1 of 2)",
+		"1m0s first : stall (step 1 of 2)",
+		"6m0s second : stall (step 2 of 2)",
+		"6m0s boss : stall (step 2 of 2)",
+		"1h0m0s first  is well again",
+		"1h0m0s second  is well again",
+		"1h0m0s boss  is well again")
+	if a.State != fanwatch.Resolved || a.AckedBy != "" || r.over.ID != a.ID {
+		t.Errorf("%+v; the fan was told %+v", a, r.over)
+	}
+}
+
+func TestAcknowledgeStopsTheEscalation(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ack  func(*alertRun)
+		by   string
+	}{
+		{"signal", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada", Note: "on my way"}) }, "ada"},
+		{"signal with a name alone", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, "ada") }, "ada"},
+		{"signal without input", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, nil) }, "somebody"},
+		{"update", func(r *alertRun) {
+			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { panic(err) }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
+		}, "ada"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newAlertRun(t)
+			r.at(2*time.Minute, func() { c.ack(r) })
+			r.at(30*time.Minute, r.well)
+			a := r.run(t)
+			r.told(t,
+				"0s first : stall (step 1 of 2)",
+				"1m0s first : stall (step 1 of 2)",
+				"30m0s first  is well again")
+			if a.AckedBy != c.by || !a.AckedAt.Equal(opened.Add(2*time.Minute)) {
+				t.Errorf("acknowledged by %q at %s", a.AckedBy, a.AckedAt)
+			}
+		})
+	}
+}
+
+func TestAcknowledgementLapses(t *testing.T) {
+	r := newAlertRun(t)
+	r.at(10*time.Second, func() { r.SignalWorkflow(SignalAcknowledge, "ada") })
+	r.at(2*time.Hour, r.well)
+	r.run(t)
+	r.told(t,
+		"0s first : stall (step 1 of 2)",
+		"1h0m10s second : stall (step 2 of 2)",
+		"1h0m10s boss : stall (step 2 of 2)",
+		"2h0m0s first  is well again",
+		"2h0m0s second  is well again",
+		"2h0m0s boss  is well again")
+}
+
+func TestNobodyIsSkippedWhileTheTopicIsOutOfReach(t *testing.T) {
+	r := newAlertRun(t)
+	r.mail.fail = 3
+	r.at(time.Hour, r.well)
+	r.run(t)
+	if len(r.mail.sent) != 7 {
+		r.told(t, "7 messages")
+	}
+}
+
+func TestRelapseBeforeTheEndKeepsTheAlertOpen(t *testing.T) {
+	r := newAlertRun(t)
+	r.at(10*time.Second, func() {
+		r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.Silent, Why: "fan-07 is silent."}})
+	})
+	r.at(time.Hour, r.well)
+	a := r.run(t)
+	if a.Kind != fanwatch.Silent || a.State != fanwatch.Resolved {
+		t.Errorf("%+v", a)
+	}
+}

@@ -1,0 +1,93 @@
+// Package workflows is the control plane: what exists, who was told, who acknowledged, what runs next.
+// This file holds every name that other programs and running histories rely on; none of them may change
+// while a workflow that uses it is open.
+package workflows
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"fanwatch"
+)
+
+// Task queues. Each worker serves those that it is told to.
+const (
+	QueueControl = "fanwatch-control" // workflows, provisioning, notifications
+	QueueScore   = "fanwatch-score"   // ScoreShard: one long activity per shard
+	QueueLake    = "fanwatch-lake"    // commits and compaction
+)
+
+// Signals, updates and queries.
+const (
+	SignalObserve     = "observe"     // to Fan and Alert: fanwatch.Observation
+	SignalAlertOver   = "alert-over"  // Alert to Fan: fanwatch.Alert
+	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation
+	SignalAcknowledge = "acknowledge" // people to Alert: Acknowledgement, a JSON text with a name, or nothing
+	UpdateAcknowledge = "acknowledge" // the same, answering the fanwatch.Alert
+	UpdateProvision   = "provision"   // to Fan: ProvisionRequest, answering ProvisionAnswer
+	UpdateConfigure   = "configure"   // to Fan: fanwatch.Device, answering the Device as it took effect
+	UpdateRetire      = "retire"      // to Fan
+	QueryStatus       = "status"      // Fan: fanwatch.FanStatus; Alert: fanwatch.Alert
+)
+
+// Memo fields, which lists show without asking a worker.
+const (
+	MemoFan   = "fan"   // fanwatch.FanStatus
+	MemoAlert = "alert" // fanwatch.Alert
+)
+
+// Search attributes (Keyword). A namespace needs them before the first workflow starts; the local system
+// registers them, and ARCHITECTURE.md has the command for other clusters.
+var (
+	SearchFan   = temporal.NewSearchAttributeKeyKeyword("FanwatchFan")
+	SearchState = temporal.NewSearchAttributeKeyKeyword("FanwatchState")
+)
+
+// FanID is the workflow ID of a fan.
+func FanID(fan string) string { return "fan/" + fan }
+
+// AlertID is the workflow ID of an alert; opened is the time of the reading that opened it.
+func AlertID(fan string, kind fanwatch.Kind, opened time.Time) string {
+	return fmt.Sprintf("alert/%s/%s/%s", fan, kind, opened.UTC().Format("20060102T150405.000000Z"))
+}
+
+// StreamID and ShardID are the workflow IDs of a stream and a shard.
+func StreamID(stream string) string       { return "stream/" + stream }
+func ShardID(stream, shard string) string { return "shard/" + stream + "/" + shard }
+
+// Schedule IDs.
+const (
+	ScheduleCommit  = "lake-commit"  // the landing log goes into the table
+	ScheduleCompact = "lake-compact" // the table's small files become few
+)
+
+// ProvisionRequest asks a fan's workflow for a certificate.
+type ProvisionRequest struct {
+	Device fanwatch.Device `json:"device"`
+	CSR    string          `json:"csr"` // PEM; the key stays on the device
+}
+
+// ProvisionAnswer holds the signed certificate.
+type ProvisionAnswer struct {
+	Certificate string `json:"certificate"` // PEM
+}
+
+// Acknowledgement says who takes care of an alert.
+type Acknowledgement struct {
+	By   string `json:"by"`
+	Note string `json:"note,omitempty"`
+}
+
+// UnmarshalJSON reads an object, or a JSON text as the name alone: what a person types into the
+// Temporal Web UI's signal box.
+func (a *Acknowledgement) UnmarshalJSON(b []byte) error {
+	if strings.HasPrefix(strings.TrimSpace(string(b)), `"`) {
+		return json.Unmarshal(b, &a.By)
+	}
+	type plain Acknowledgement
+	return json.Unmarshal(b, (*plain)(a))
+}

@@ -1,0 +1,244 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"fanwatch"
+	"fanwatch/activities"
+)
+
+const anything = mock.Anything
+
+// registry is an AWS IoT Core of a map: what a fan's workflow asked for, by thing.
+type registry struct {
+	mu           sync.Mutex
+	things       map[string]bool
+	certificates int
+	attached     map[string][]string // thing -> ARNs
+	policies     map[string]string
+	inactive     []string
+	announced    []fanwatch.Device
+	fail         error
+}
+
+func newRegistry() *registry {
+	return &registry{things: map[string]bool{}, attached: map[string][]string{}, policies: map[string]string{}}
+}
+
+func (r *registry) CreateThing(_ context.Context, name string, _ map[string]string) error {
+	r.things[name] = true
+	return r.fail
+}
+
+func (r *registry) CertificateFromCSR(_ context.Context, csr string) (activities.Certificate, error) {
+	r.certificates++
+	return activities.Certificate{ID: csr, ARN: "arn:" + csr, PEM: "signed " + csr}, nil
+}
+
+func (r *registry) PutPolicy(_ context.Context, name, document string) error {
+	if old, ok := r.policies[name]; ok && old != document {
+		return fmt.Errorf("policy %s says something else", name)
+	}
+	r.policies[name] = document
+	return nil
+}
+
+func (r *registry) AttachPolicy(context.Context, string, string) error { return nil }
+
+func (r *registry) AttachCertificate(_ context.Context, thing, arn string) error {
+	for _, a := range r.attached[thing] {
+		if a == arn {
+			return nil
+		}
+	}
+	r.attached[thing] = append(r.attached[thing], arn)
+	return nil
+}
+
+func (r *registry) Certificates(_ context.Context, thing string) ([]string, error) {
+	return r.attached[thing], nil
+}
+
+func (r *registry) Deactivate(_ context.Context, arn string) error {
+	r.inactive = append(r.inactive, arn)
+	return nil
+}
+
+func (r *registry) Record(_ context.Context, _ string, data []byte) error {
+	rec, err := fanwatch.DecodeRecord(data)
+	if err != nil {
+		return err
+	}
+	r.announced = append(r.announced, *rec.Device)
+	return nil
+}
+
+type fanRun struct {
+	*testsuite.TestWorkflowEnvironment
+	reg    *registry
+	alerts []fanwatch.Alert // that were opened
+}
+
+func newFanRun(t *testing.T) *fanRun {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet())
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(30 * time.Second)
+	env.SetStartTime(opened)
+	r := &fanRun{TestWorkflowEnvironment: env, reg: newRegistry()}
+	env.RegisterWorkflow(Fan)
+	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"}})
+	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
+		r.alerts = append(r.alerts, in.Alert)
+		var o fanwatch.Observation
+		a := in.Alert
+		if ok, _ := workflow.GetSignalChannel(ctx, SignalResolve).ReceiveWithTimeout(ctx, time.Hour, &o); !ok {
+			return a, nil // the test is over: its environment waits for the children
+		}
+		a.State = fanwatch.Resolved
+		return a, workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a).Get(ctx, nil)
+	}, workflow.RegisterOptions{Name: "Alert"})
+	return r
+}
+
+func (r *fanRun) at(d time.Duration, do func()) { r.RegisterDelayedCallback(do, d) }
+
+func (r *fanRun) update(t *testing.T, name string, got func(any, error), args ...any) {
+	r.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+		OnAccept: func() {}, OnReject: func(err error) { got(nil, err) }, OnComplete: got}, args...)
+}
+
+func (r *fanRun) retireAt(t *testing.T, d time.Duration) {
+	r.at(d, func() { r.update(t, UpdateRetire, func(any, error) {}) })
+}
+
+func observation(n int, kind fanwatch.Kind) fanwatch.Observation {
+	return fanwatch.Observation{V: 1, Fan: "fan-07", Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(100 + n))},
+		Time: opened.Add(time.Duration(n) * time.Second), Anomaly: fanwatch.Anomaly{Kind: kind, Why: "because"}}
+}
+
+func (r *fanRun) observe(n int, kind fanwatch.Kind) {
+	r.SignalWorkflow(SignalObserve, observation(n, kind))
+}
+
+func (r *fanRun) execute(t *testing.T, in FanInput) {
+	t.Helper()
+	if in.Status.Device.Fan == "" {
+		in.Status.Device = fanwatch.Device{V: 1, Fan: "fan-07"}
+	}
+	r.SetStartWorkflowOptions(startOptions(FanID("fan-07")))
+	r.ExecuteWorkflow(Fan, in)
+}
+
+func TestProvisionTwiceGivesOneCertificateAndRotationEndsTheOld(t *testing.T) {
+	r := newFanRun(t)
+	var answers []string
+	provision := func(csr string, clients ...string) func() {
+		return func() {
+			r.update(t, UpdateProvision, func(v any, err error) {
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				answers = append(answers, v.(ProvisionAnswer).Certificate)
+			}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Clients: clients}, CSR: csr})
+		}
+	}
+	r.at(time.Second, provision("one"))
+	r.at(2*time.Second, provision("one", "new_Client"))
+	r.at(3*time.Second, provision("two", "new_Client", "newer_Client"))
+	r.retireAt(t, time.Minute)
+	r.execute(t, FanInput{})
+	if err := r.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(answers) != "[signed one signed one signed two]" || r.reg.certificates != 2 {
+		t.Errorf("answers %v of %d certificates", answers, r.reg.certificates)
+	}
+	if fmt.Sprint(r.reg.inactive) != "[arn:one]" {
+		t.Errorf("inactive: %v, want the first certificate", r.reg.inactive)
+	}
+	revisions := ""
+	for _, d := range r.reg.announced {
+		revisions += fmt.Sprintf("%d:%v ", d.Revision, d.Retired)
+	}
+	if revisions != "1:false 2:false 3:false 4:true " {
+		t.Errorf("announced %s", revisions)
+	}
+	if len(r.reg.policies) != 3 { // of all devices, of one client ID, of two
+		t.Errorf("policies %v", r.reg.policies)
+	}
+}
+
+func TestProvisionRefusesBadDevices(t *testing.T) {
+	r := newFanRun(t)
+	var errs []error
+	for _, req := range []ProvisionRequest{{Device: fanwatch.Device{Fan: "a/b"}, CSR: "x"}, {Device: fanwatch.Device{Fan: "fan-07"}}, {Device: fanwatch.Device{Fan: "fan-07", Zone: "Mars"}, CSR: "x"}} {
+		r.at(time.Second, func() {
+			r.update(t, UpdateProvision, func(_ any, err error) { errs = append(errs, err) }, req)
+		})
+	}
+	r.retireAt(t, time.Minute)
+	r.execute(t, FanInput{})
+	if len(errs) != 3 || errs[0] == nil || errs[1] == nil || errs[2] == nil || r.reg.certificates != 0 {
+		t.Errorf("%v", errs)
+	}
+}
+
+func TestTroubleOpensOneAlertAndOldNewsNone(t *testing.T) {
+	r := newFanRun(t)
+	r.at(1*time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })     // told twice
+	r.at(3*time.Second, func() { r.observe(2, fanwatch.Unusual) })   // same alert
+	r.at(4*time.Second, func() { r.observe(3, fanwatch.Well) })      // ends it
+	r.at(5*time.Second, func() { r.observe(1, fanwatch.Stall) })     // a zombie's old news
+	r.at(6*time.Second, func() { r.observe(9, fanwatch.Overspeed) }) // the next trouble
+	r.at(7*time.Second, func() { r.observe(10, fanwatch.Well) })
+	r.retireAt(t, time.Minute)
+	r.execute(t, FanInput{})
+	if err := r.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.alerts) != 2 || r.alerts[0].Kind != fanwatch.Stall || r.alerts[1].Kind != fanwatch.Overspeed {
+		t.Errorf("alerts %+v", r.alerts)
+	}
+	v, err := r.QueryWorkflow(QueryStatus)
+	var s fanwatch.FanStatus
+	if err != nil || v.Get(&s) != nil || s.Alert != "" || s.Alerts != 2 || s.Phase != fanwatch.Retired {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestFanContinuesAsNewUnderAnOpenAlertWithoutLosingSignals(t *testing.T) {
+	r := newFanRun(t)
+	r.at(time.Second, func() {
+		for n := 1; n <= 7; n++ {
+			kind := fanwatch.Unusual
+			if n%2 == 0 {
+				kind = fanwatch.Stall
+			}
+			r.observe(n, kind)
+		}
+	})
+	r.execute(t, FanInput{PerRun: 5})
+	var next *workflow.ContinueAsNewError
+	if err := r.GetWorkflowError(); !asContinue(err, &next) {
+		t.Fatalf("error %v, want continue as new", err)
+	}
+	var in FanInput
+	if err := decode(next, &in); err != nil {
+		t.Fatal(err)
+	}
+	if in.Status.Last.Position.Sequence != "107" || in.Status.Alert == "" || in.Status.Alerts != 1 {
+		t.Errorf("carried over: %+v", in.Status)
+	}
+}

@@ -1,0 +1,255 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+
+	"fanwatch"
+	"fanwatch/activities"
+)
+
+// Operator is what people and programs outside the workflows may do with them: the CLI, the dashboard
+// and the scorers all come through here. It is safe for concurrent use.
+type Operator struct {
+	Temporal  client.Client
+	Namespace string
+}
+
+// ErrUnknown says that there is no such fan or alert.
+var ErrUnknown = errors.New("unknown")
+
+// Provision makes the fan's workflow if there is none, and has the device's CSR signed.
+func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM string) (ProvisionAnswer, error) {
+	d.V = fanwatch.DeviceVersion
+	if err := d.Check(); err != nil {
+		return ProvisionAnswer{}, err
+	}
+	start := o.Temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
+		ID:                       FanID(d.Fan),
+		TaskQueue:                QueueControl,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "fan " + d.Fan,
+		StaticDetails:            "Owns the fan's certificate, configuration, state and open alert. Ends when the fan is retired.",
+		TypedSearchAttributes:    temporal.NewSearchAttributes(SearchFan.ValueSet(d.Fan), SearchState.ValueSet(string(fanwatch.Provisioning))),
+	}, Fan, FanInput{Status: fanwatch.FanStatus{Device: fanwatch.Device{V: fanwatch.DeviceVersion, Fan: d.Fan}}})
+	handle, err := o.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: start,
+		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: UpdateProvision, WaitForStage: client.WorkflowUpdateStageCompleted,
+			Args: []any{ProvisionRequest{Device: d, CSR: csrPEM}}},
+	})
+	var answer ProvisionAnswer
+	if err == nil {
+		err = handle.Get(ctx, &answer)
+	}
+	if err != nil {
+		return answer, fmt.Errorf("provision %s: %w", d.Fan, err)
+	}
+	return answer, nil
+}
+
+// Configure changes what is known of a fan and answers what took effect.
+func (o Operator) Configure(ctx context.Context, d fanwatch.Device) (fanwatch.Device, error) {
+	var out fanwatch.Device
+	err := o.update(ctx, FanID(d.Fan), UpdateConfigure, &out, d)
+	return out, err
+}
+
+// Retire ends a fan: its readings are refused from then on.
+func (o Operator) Retire(ctx context.Context, fan string) error {
+	return o.update(ctx, FanID(fan), UpdateRetire, nil)
+}
+
+// Acknowledge stops an alert's escalation and answers the alert.
+func (o Operator) Acknowledge(ctx context.Context, alertID string, k Acknowledgement) (fanwatch.Alert, error) {
+	var a fanwatch.Alert
+	if !strings.HasPrefix(alertID, "alert/") {
+		return a, fmt.Errorf("alert %.120q: %w: an alert's ID begins with alert/ (see fanwatch alerts)", alertID, ErrUnknown)
+	}
+	err := o.update(ctx, alertID, UpdateAcknowledge, &a, k)
+	return a, err
+}
+
+func (o Operator) update(ctx context.Context, id, name string, out any, args ...any) error {
+	handle, err := o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: name, Args: args, WaitForStage: client.WorkflowUpdateStageCompleted})
+	if err == nil {
+		err = handle.Get(ctx, out) // a validator's rejection comes from here
+	}
+	var none *serviceerror.NotFound
+	if errors.As(err, &none) {
+		return fmt.Errorf("%s: %w: no such workflow is running", id, ErrUnknown)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", name, id, err)
+	}
+	return nil
+}
+
+// Observe tells a fan's workflow of a change of state.
+func (o Operator) Observe(ctx context.Context, obs fanwatch.Observation) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := o.Temporal.SignalWorkflow(ctx, FanID(obs.Fan), "", SignalObserve, obs)
+	var none *serviceerror.NotFound
+	if errors.As(err, &none) {
+		return fmt.Errorf("fan %s: %w", obs.Fan, activities.ErrNoFan)
+	}
+	return err
+}
+
+// Fan gives one fan's status.
+func (o Operator) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
+	var s fanwatch.FanStatus
+	v, err := o.Temporal.QueryWorkflow(ctx, FanID(fan), "", QueryStatus)
+	var none *serviceerror.NotFound
+	if errors.As(err, &none) {
+		return s, fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s", fan, ErrUnknown, fan)
+	}
+	if err == nil {
+		err = v.Get(&s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("fan %s: %w", fan, err)
+	}
+	return s, nil
+}
+
+// Fans lists all fans that are not retired, by name. It asks no worker.
+func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
+	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`, MemoFan)
+	slices.SortFunc(fans, func(a, b fanwatch.FanStatus) int { return strings.Compare(a.Device.Fan, b.Device.Fan) })
+	return fans, err
+}
+
+// endedAlerts is how many ended alerts Alerts gives at most.
+const endedAlerts = 200
+
+// Alerts lists the open alerts, newest first, and with ended the newest of those that are over. It asks
+// no worker.
+func (o Operator) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
+	alerts, err := list[fanwatch.Alert](ctx, o, `WorkflowType = "Alert" AND ExecutionStatus = "Running"`, MemoAlert)
+	if err != nil {
+		return nil, err
+	}
+	if ended {
+		over, err := list[fanwatch.Alert](ctx, o, `WorkflowType = "Alert" AND ExecutionStatus = "Completed"`, MemoAlert)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(over, newest)
+		alerts = append(alerts, over[:min(len(over), endedAlerts)]...)
+	}
+	slices.SortFunc(alerts, newest)
+	return alerts, nil
+}
+
+func newest(a, b fanwatch.Alert) int {
+	if c := b.Opened.Compare(a.Opened); c != 0 {
+		return c
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+// list reads a memo field of every workflow that the query finds.
+func list[T any](ctx context.Context, o Operator, query, field string) ([]T, error) {
+	var all []T
+	var page []byte
+	for {
+		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: o.Namespace, Query: query, PageSize: 1000, NextPageToken: page})
+		if err != nil {
+			return nil, fmt.Errorf("list workflows: %w", err)
+		}
+		for _, e := range resp.Executions {
+			v, ok, err := memo[T](e, field)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				all = append(all, v)
+			}
+		}
+		if page = resp.NextPageToken; len(page) == 0 {
+			return all, nil
+		}
+	}
+}
+
+// memo reads one memo field; a workflow that has only just started has none yet.
+func memo[T any](e *workflowpb.WorkflowExecutionInfo, field string) (v T, ok bool, err error) {
+	var p *commonpb.Payload
+	if p, ok = e.GetMemo().GetFields()[field]; !ok {
+		return v, false, nil
+	}
+	if err := converter.GetDefaultDataConverter().FromPayload(p, &v); err != nil {
+		return v, false, fmt.Errorf("memo of %s: %w", e.GetExecution().GetWorkflowId(), err)
+	}
+	return v, true, nil
+}
+
+// Settings say what Start keeps running.
+type Settings struct {
+	Stream       string
+	ShardsEvery  time.Duration // how often shards are listed; 0 = 30 s
+	CommitEvery  time.Duration // how often the landing log goes to the table; 0 = 1 min, negative = no table at all
+	CompactEvery time.Duration // how often small files are merged; 0 = 15 min
+}
+
+// Start makes sure that the stream's workflow and the lake's schedules exist, with these settings. It may
+// be called at every start of a worker.
+func (o Operator) Start(ctx context.Context, s Settings) error {
+	_, err := o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: StreamID(s.Stream), TaskQueue: QueueControl,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "stream " + s.Stream,
+	}, Stream, StreamInput{Stream: s.Stream, Every: s.ShardsEvery})
+	if err != nil {
+		return fmt.Errorf("start stream %s: %w", s.Stream, err)
+	}
+	switch {
+	case s.CommitEvery < 0:
+		return nil
+	case s.CommitEvery == 0:
+		s.CommitEvery = time.Minute
+	}
+	if s.CompactEvery == 0 {
+		s.CompactEvery = 15 * time.Minute
+	}
+	return errors.Join(
+		o.schedule(ctx, ScheduleCommit, s.CommitEvery, &client.ScheduleWorkflowAction{ID: ScheduleCommit, Workflow: Commit, Args: []any{s.Stream},
+			TaskQueue: QueueControl, StaticSummary: "landing log of " + s.Stream + " to the table"}),
+		o.schedule(ctx, ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{ID: ScheduleCompact, Workflow: Compact,
+			TaskQueue: QueueControl, StaticSummary: "merge small files of the table"}))
+}
+
+// schedule makes the schedule, or sets its interval when it exists. A run that was missed is not made up
+// for: the next does its work.
+func (o Operator) schedule(ctx context.Context, id string, every time.Duration, action *client.ScheduleWorkflowAction) error {
+	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
+	_, err := o.Temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
+		ID: id, Spec: spec, Action: action, Overlap: enums.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: 10 * time.Second})
+	if errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
+		err = o.Temporal.ScheduleClient().GetHandle(ctx, id).Update(ctx, client.ScheduleUpdateOptions{
+			DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
+				in.Description.Schedule.Spec = &spec
+				return &client.ScheduleUpdate{Schedule: &in.Description.Schedule}, nil
+			}})
+	}
+	if err != nil {
+		return fmt.Errorf("schedule %s: %w", id, err)
+	}
+	return nil
+}
