@@ -1,0 +1,50 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"fanwatch"
+	"fanwatch/lake"
+	"fanwatch/workflows"
+)
+
+// Follow reads a shard's landing log from its newest snapshot on, and then each new segment, and hands the
+// rows to publish until ctx ends. It only reads: the dashboard may stop and start at any time.
+func Follow(ctx context.Context, l lake.Log, every time.Duration, publish func([]fanwatch.Row), log *slog.Logger) {
+	at := fanwatch.SequenceNumber("0")
+	if snap, _, err := l.LatestSnapshot(ctx); err == nil {
+		at = snap
+	}
+	ended := false
+	for !ended {
+		err := l.Walk(ctx, at, func(s lake.Segment) error {
+			publish(s.Rows)
+			at, ended = s.Last, s.End
+			return nil
+		})
+		if err != nil && ctx.Err() == nil {
+			log.Warn("the landing log cannot be read; will try again", "shard", l.Shard, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+	}
+}
+
+// Workflows makes the workflows' operator the dashboard's.
+type Workflows struct{ workflows.Operator }
+
+// Acknowledge implements Operator.
+func (w Workflows) Acknowledge(ctx context.Context, alertID, by, note string) error {
+	_, err := w.Operator.Acknowledge(ctx, alertID, workflows.Acknowledgement{By: by, Note: note})
+	if errors.Is(err, workflows.ErrUnknown) {
+		return fmt.Errorf("%w: %w", ErrNoAlert, err)
+	}
+	return err
+}

@@ -1,0 +1,157 @@
+package dashboard
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"fanwatch"
+)
+
+// How long the Operator may take, how old the resolved alerts may get, and how many of them are shown.
+const (
+	askFor   = 10 * time.Second
+	endedFor = 15 * time.Second
+	maxEnded = 200
+)
+
+// poller asks the Operator on behalf of all browsers, one question at a time and gap apart.
+type poller struct {
+	op    Operator
+	board *board
+	now   fanwatch.Clock
+	log   *slog.Logger
+	life  context.Context
+	gap   time.Duration
+
+	mu      sync.Mutex
+	running chan struct{} // closed when the question under way is answered; nil when none is
+	asked   time.Time     // when the last was answered
+
+	// Used by the question under way alone.
+	ended   []fanwatch.Alert
+	endedAt time.Time
+	open    map[string]bool
+	failed  string
+}
+
+// fresh asks the Operator unless its last answer is younger than gap, and gives a channel that is
+// closed once the board holds an answer (or the failure to get one).
+func (p *poller) fresh() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running != nil {
+		return p.running
+	}
+	done := make(chan struct{})
+	if d := p.now().Sub(p.asked); d >= 0 && d < p.gap || p.life.Err() != nil {
+		close(done)
+		return done
+	}
+	p.running = done
+	go func() {
+		defer close(done)
+		p.ask()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.running, p.asked = nil, p.now()
+	}()
+	return done
+}
+
+func (p *poller) ask() {
+	ctx, cancel := context.WithTimeout(p.life, askFor)
+	defer cancel()
+	err := p.fans(ctx)
+	if err == nil {
+		err = p.alerts(ctx)
+	}
+	if p.life.Err() != nil {
+		return
+	}
+	why := ""
+	if err != nil {
+		why = oneLine(err)
+	}
+	if why != "" && p.failed == "" {
+		p.log.Warn("dashboard: the operator does not answer; showing what was known before", "error", why)
+	} else if why == "" && p.failed != "" {
+		p.log.Info("dashboard: the operator answers again")
+	}
+	p.failed = why
+	p.board.setTrouble(why)
+}
+
+func (p *poller) fans(ctx context.Context) error {
+	fans, err := p.op.Fans(ctx)
+	if err != nil {
+		return fmt.Errorf("fans: %w", err)
+	}
+	p.board.setFans(fans)
+	return nil
+}
+
+// alerts asks for the resolved alerts too when an open one has vanished (it was resolved) or they are
+// old: there may be many of them.
+func (p *poller) alerts(ctx context.Context) error {
+	all := p.endedAt.IsZero() || p.now().Sub(p.endedAt).Abs() > endedFor
+	list, err := p.op.Alerts(ctx, all)
+	if err != nil {
+		return fmt.Errorf("alerts: %w", err)
+	}
+	if !all && p.vanished(list) {
+		all = true
+		if list, err = p.op.Alerts(ctx, true); err != nil {
+			return fmt.Errorf("alerts: %w", err)
+		}
+	}
+	over := func(a fanwatch.Alert) bool { return a.State == fanwatch.Resolved }
+	if all {
+		p.ended, p.endedAt = nil, p.now()
+		for _, a := range list {
+			if over(a) {
+				p.ended = append(p.ended, a)
+			}
+		}
+		slices.SortFunc(p.ended, func(a, b fanwatch.Alert) int { return cmp.Or(b.EndedAt.Compare(a.EndedAt), cmp.Compare(a.ID, b.ID)) })
+		p.ended = p.ended[:min(len(p.ended), maxEnded)]
+	}
+	open := slices.DeleteFunc(slices.Clone(list), over)
+	slices.SortFunc(open, func(a, b fanwatch.Alert) int { return cmp.Or(b.Opened.Compare(a.Opened), cmp.Compare(a.ID, b.ID)) })
+	p.open = map[string]bool{}
+	for _, a := range open {
+		p.open[a.ID] = true
+	}
+	b, err := json.Marshal(append(append([]fanwatch.Alert{}, open...), p.ended...)) // never null
+	if err != nil {
+		return fmt.Errorf("alerts: %w", err)
+	}
+	p.board.setAlerts(b)
+	return nil
+}
+
+// vanished tells whether an alert that was open is not in list any more.
+func (p *poller) vanished(list []fanwatch.Alert) bool {
+	n := 0
+	for _, a := range list {
+		if p.open[a.ID] && a.State != fanwatch.Resolved {
+			n++
+		}
+	}
+	return n < len(p.open)
+}
+
+// oneLine gives an error as one line of at most 300 bytes.
+func oneLine(err error) string {
+	s := strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "?")), " ")
+	if len(s) > 300 {
+		s = strings.ToValidUTF8(s[:300], "") + "..."
+	}
+	return s
+}

@@ -1,0 +1,165 @@
+// Alerts: what is wrong, how far it has escalated, and the button that stops it.
+
+import { arrange, h, put, setAttr, setText } from "./dom";
+import { post, type Alert, type Store } from "./store";
+import { badge, sayFor, time, topicName } from "./words";
+
+const nameKey = "fanwatch-name";
+
+/** Whoever acknowledges says who they are once; this browser remembers it. */
+function rememberedName(): string {
+  try {
+    return localStorage.getItem(nameKey) ?? "";
+  } catch {
+    return ""; // storage is switched off: asked again on the next visit
+  }
+}
+
+function rememberName(name: string): void {
+  try {
+    localStorage.setItem(nameKey, name);
+  } catch {
+    // see rememberedName
+  }
+}
+
+export class AlertsView {
+  readonly title = "Alerts";
+  readonly el = h("section", { class: "alerts" });
+  private readonly lists: { state: Alert["state"]; list: AlertList; box: HTMLElement; count: HTMLElement; empty: HTMLElement }[];
+  private readonly loading = h("p", { class: "empty" }, "Loading the alerts.");
+
+  constructor(private readonly store: Store) {
+    const texts: [Alert["state"], string, string][] = [
+      ["open", "Open", "No alert is open. When a fan fails, its alert appears here and escalates until somebody acknowledges it."],
+      ["acknowledged", "Acknowledged", "Nobody is working on an alert."],
+      ["resolved", "Resolved", "No alert was resolved yet. An alert resolves by itself when its fan runs well again."],
+    ];
+    this.lists = texts.map(([state, name, none]) => {
+      const list = new AlertList(store);
+      const count = h("span", { class: "count" });
+      const empty = h("p", { class: "empty" }, none);
+      return { state, list, count, empty, box: h("section", { "aria-label": name }, h("h2", {}, name, " ", count), empty, list.el) };
+    });
+    this.el.append(h("h1", { class: "sr" }, "Alerts"), this.loading, ...this.lists.map((l) => l.box));
+  }
+
+  update(): void {
+    setAttr(this.loading, "hidden", this.store.alertsKnown);
+    for (const l of this.lists) {
+      const alerts = this.store.alerts.filter((a) => a.state === l.state);
+      setAttr(l.box, "hidden", !this.store.alertsKnown);
+      setAttr(l.empty, "hidden", alerts.length > 0);
+      setText(l.count, alerts.length ? String(alerts.length) : "");
+      l.list.update(alerts);
+    }
+  }
+}
+
+/** AlertList shows alerts as cards; a card stays in place while a note is being written into it. */
+export class AlertList {
+  readonly el = h("ul", { class: "cards" });
+  private readonly cards = new Map<string, Card>();
+
+  constructor(private readonly store: Store) {}
+
+  update(alerts: Alert[]): void {
+    const ids = new Set(alerts.map((a) => a.id));
+    for (const id of this.cards.keys()) if (!ids.has(id)) this.cards.delete(id);
+    arrange(
+      this.el,
+      alerts.map((a) => {
+        let c = this.cards.get(a.id);
+        if (!c) this.cards.set(a.id, (c = new Card(this.store, a)));
+        c.update(a);
+        return c.el;
+      }),
+    );
+    setAttr(this.el, "hidden", alerts.length === 0);
+  }
+}
+
+class Card {
+  readonly el: HTMLLIElement;
+  private readonly age = h("span", { class: "age" });
+  private readonly facts = h("dl", { class: "facts" });
+  private readonly form: AckForm;
+  private shown = "";
+
+  constructor(private readonly store: Store, a: Alert) {
+    this.form = new AckForm(a);
+    const fan = h("a", { href: `#/fan/${encodeURIComponent(a.fan)}` }, a.fan);
+    const state = badge(a.kind);
+    this.el = h(
+      "li",
+      { class: "card" },
+      h("article", { "aria-label": `${a.fan}: ${a.kind}` }, h("header", {}, state, h("h3", {}, fan), a.site ? h("span", { class: "quiet" }, a.site) : null, this.age), h("p", { class: "why" }, a.why || "No sentence was given."), this.facts, this.form.el),
+    );
+    setAttr(this.el, "data-tone", state.dataset["tone"]);
+  }
+
+  update(a: Alert): void {
+    const opened = Date.parse(a.opened);
+    setText(this.age, a.ended_at ? `over after ${sayFor(Date.parse(a.ended_at) - opened)}` : `for ${sayFor(this.store.now() - opened)}`);
+    setAttr(this.el, "data-state", a.state);
+    setAttr(this.form.el, "hidden", a.state !== "open");
+    const key = JSON.stringify([a, this.store.about.workflows]);
+    if (key === this.shown) return;
+    this.shown = key;
+    put(
+      this.facts,
+      ...fact("Since", time(opened)),
+      ...fact("Escalation", a.steps ? (a.step ? `Step ${a.step} of ${a.steps}` : `Before step 1 of ${a.steps}`) : "none"),
+      ...fact("Told", told(a)),
+      ...(a.acked_by ? fact("Acknowledged", h("span", {}, `by ${a.acked_by} `, a.acked_at ? time(Date.parse(a.acked_at)) : null, a.note ? `: ${a.note}` : "")) : []),
+      ...(a.ended_at ? fact("Resolved", time(Date.parse(a.ended_at))) : []),
+      ...(this.store.about.workflows ? fact("Workflow", h("a", { href: this.store.about.workflows + encodeURIComponent(a.id), target: "_blank", rel: "noopener" }, "Open in Temporal")) : []),
+    );
+  }
+}
+
+function fact(name: string, value: Node | string): HTMLElement[] {
+  return [h("dt", {}, name), h("dd", {}, value)];
+}
+
+function told(a: Alert): Node | string {
+  const list = a.told ?? [];
+  if (list.length === 0) return "nobody yet";
+  const say = (n: (typeof list)[number]): HTMLElement => h("li", {}, h("span", { title: n.to }, topicName(n.to)), " ", time(Date.parse(n.at)), h("span", { class: "quiet" }, ` step ${n.step}`));
+  const recent = list.slice(-3).map(say);
+  const earlier = list.slice(0, -3).map(say);
+  return h("ul", { class: "told" }, earlier.length ? h("li", {}, h("details", {}, h("summary", {}, `${earlier.length} earlier`), h("ul", { class: "told" }, ...earlier))) : null, ...recent);
+}
+
+/** AckForm takes an alert on. The name is asked once and remembered; the note may be left out. */
+class AckForm {
+  readonly el: HTMLFormElement;
+  private readonly by = h("input", { name: "by", autocomplete: "name", maxlength: 100, required: true, value: rememberedName() });
+  private readonly note = h("input", { name: "note", maxlength: 300, autocomplete: "off", placeholder: "optional" });
+  private readonly button = h("button", { type: "submit", class: "primary" }, "Acknowledge");
+  private readonly said = h("p", { class: "said", role: "status" });
+
+  constructor(private readonly alert: Alert) {
+    this.el = h("form", { class: "ack", submit: (e) => void this.send(e) }, h("label", {}, "Your name", this.by), h("label", { class: "wide" }, "Note", this.note), this.button, this.said);
+  }
+
+  private async send(e: Event): Promise<void> {
+    e.preventDefault();
+    const by = this.by.value.trim();
+    if (by === "") {
+      setText(this.said, "Say who you are first.");
+      this.by.focus();
+      return;
+    }
+    rememberName(by);
+    this.button.disabled = true;
+    setText(this.said, "Sending.");
+    try {
+      await post("api/alerts/ack", { id: this.alert.id, by, note: this.note.value.trim() });
+      setText(this.said, "Acknowledged. The alert moves down as soon as its workflow says so.");
+    } catch (err) {
+      this.button.disabled = false;
+      setText(this.said, `Not acknowledged: ${err instanceof Error ? err.message : String(err)}`);
+    }
+  }
+}

@@ -1,0 +1,177 @@
+// The fleet: every fan on a line, trouble first. No more than a page of lines is in the document, so
+// that 10,000 fans cost sorting and nothing else.
+
+import { arrange, h, setAttr, setText } from "./dom";
+import { Store, type Fan } from "./store";
+import { badge, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
+
+const page = 200;
+
+type Column = "state" | "name" | "site" | "rpm" | "score" | "since";
+type Filter = "all" | "trouble" | "well" | "other";
+
+const columns: { key: Column; name: string; down?: boolean; number?: boolean }[] = [
+  { key: "state", name: "State", down: true },
+  { key: "name", name: "Fan" },
+  { key: "site", name: "Site" },
+  { key: "rpm", name: "RPM", down: true, number: true },
+  { key: "score", name: "Score", down: true, number: true },
+  { key: "since", name: "For", down: true, number: true },
+];
+
+/** What the person chose stays chosen while other views are open. */
+const chosen = { sort: "state" as Column, down: true, filter: "all" as Filter, search: "" };
+
+export class FleetView {
+  readonly title = "Fleet";
+  readonly el = h("section", { class: "fleet", "aria-label": "Fleet" });
+  private limit = page;
+  private readonly lines = new Map<string, Line>();
+  private readonly body = h("tbody", { role: "rowgroup" });
+  private readonly heads = new Map<Column, HTMLElement>();
+  private readonly filters = new Map<Filter, HTMLButtonElement>();
+  private readonly empty = h("p", { class: "empty" });
+  private readonly more = h("button", { type: "button", class: "more", click: () => this.showMore() });
+  private readonly table: HTMLElement;
+
+  constructor(private readonly store: Store) {
+    const search = h("input", { type: "search", placeholder: "Fan or site", "aria-label": "Search by fan or site", value: chosen.search, autocomplete: "off" });
+    search.addEventListener("input", () => this.choose({ search: search.value }));
+    const bar = h("div", { class: "filters", role: "group", "aria-label": "Show" });
+    for (const f of ["all", "trouble", "well", "other"] as Filter[]) {
+      const b = h("button", { type: "button", click: () => this.choose({ filter: f }) });
+      this.filters.set(f, b);
+      bar.append(b);
+    }
+    const head = h("tr", { role: "row" });
+    for (const c of columns) {
+      const th = h("th", { role: "columnheader", scope: "col", class: `c-${c.key}` }, h("button", { type: "button", click: () => this.sortBy(c.key) }, c.name));
+      this.heads.set(c.key, th);
+      head.append(th);
+    }
+    this.table = h("table", { role: "table", "aria-label": "Fans" }, h("thead", { role: "rowgroup" }, head), this.body);
+    this.el.append(h("h1", { class: "sr" }, "Fleet"), h("div", { class: "bar" }, bar, search), this.table, this.empty, this.more);
+  }
+
+  update(): void {
+    const fans = [...this.store.fans.values()];
+    const wanted = chosen.search.trim().toLowerCase();
+    const counts: Record<Filter, number> = { all: 0, trouble: 0, well: 0, other: 0 };
+    const list: Fan[] = [];
+    for (const f of fans) {
+      const g = group(f);
+      counts.all++;
+      counts[g]++;
+      if ((chosen.filter === "all" || chosen.filter === g) && (wanted === "" || f.name.toLowerCase().includes(wanted) || f.site.toLowerCase().includes(wanted))) list.push(f);
+    }
+    list.sort(order(chosen.sort, chosen.down));
+    this.drawBar(counts);
+    const visible = list.slice(0, this.limit);
+    const rows = visible.map((f) => this.line(f).el);
+    arrange(this.body, rows);
+    if (this.lines.size > 4 * page) this.forget(visible);
+    setAttr(this.table, "hidden", list.length === 0);
+    setAttr(this.table, "aria-rowcount", list.length + 1);
+    setAttr(this.more, "hidden", list.length <= this.limit);
+    setText(this.more, `${this.limit} of ${list.length} shown. Show ${Math.min(page, list.length - this.limit)} more`);
+    setAttr(this.empty, "hidden", list.length > 0);
+    setText(this.empty, this.nothing(fans.length));
+  }
+
+  private nothing(all: number): string {
+    if (!this.store.started) return this.store.link === "lost" ? "The server does not answer yet." : "Loading the fleet.";
+    if (all === 0) return "No fans yet. Each appears here as soon as it is provisioned or its first reading arrives.";
+    if (chosen.search.trim() !== "") return `No fan or site matches \u201c${chosen.search.trim()}\u201d here.`;
+    return chosen.filter === "trouble" ? "No fan is in trouble." : "No fan is in this state.";
+  }
+
+  private drawBar(counts: Record<Filter, number>): void {
+    const names: Record<Filter, string> = { all: "All", trouble: "In trouble", well: "Well", other: "Not running yet" };
+    for (const [f, b] of this.filters) {
+      setText(b, `${names[f]} ${counts[f]}`);
+      setAttr(b, "aria-pressed", String(chosen.filter === f));
+      setAttr(b, "hidden", f === "other" && counts.other === 0 && chosen.filter !== "other");
+    }
+    for (const [c, th] of this.heads) setAttr(th, "aria-sort", c === chosen.sort ? (chosen.down ? "descending" : "ascending") : null);
+  }
+
+  private line(f: Fan): Line {
+    let l = this.lines.get(f.name);
+    if (!l) this.lines.set(f.name, (l = new Line(f.name)));
+    l.update(f, this.store.now());
+    return l;
+  }
+
+  private forget(visible: Fan[]): void {
+    const keep = new Set(visible.map((f) => f.name));
+    for (const name of this.lines.keys()) if (!keep.has(name)) this.lines.delete(name);
+  }
+
+  private choose(c: Partial<typeof chosen>): void {
+    Object.assign(chosen, c);
+    this.limit = page;
+    this.update();
+  }
+
+  private sortBy(key: Column): void {
+    const first = columns.find((c) => c.key === key)?.down ?? false;
+    this.choose({ sort: key, down: chosen.sort === key ? !chosen.down : first });
+  }
+
+  private showMore(): void {
+    this.limit += page;
+    this.update();
+  }
+}
+
+/** Line is one fan's row. */
+class Line {
+  readonly el: HTMLTableRowElement;
+  private readonly badge = badge("");
+  private readonly site = h("td", { role: "cell", class: "c-site" });
+  private readonly rpm = h("td", { role: "cell", class: "c-rpm" });
+  private readonly score = h("td", { role: "cell", class: "c-score" });
+  private readonly since = h("td", { role: "cell", class: "c-since" });
+  private sinceAt = 0;
+
+  constructor(name: string) {
+    const link = h("a", { href: `#/fan/${encodeURIComponent(name)}` }, name);
+    this.el = h("tr", { role: "row" }, h("td", { role: "cell", class: "c-state" }, this.badge), h("td", { role: "rowheader", class: "c-name" }, link), this.site, this.rpm, this.score, this.since);
+  }
+
+  update(f: Fan, now: number): void {
+    const state = Store.state(f);
+    setBadge(this.badge, state);
+    setAttr(this.el, "data-tone", wordsFor(state).tone);
+    setAttr(this.badge, "title", f.why || null);
+    setText(this.site, f.site);
+    setText(this.rpm, f.t ? sayRPM(f.rpm) : "\u2013");
+    setAttr(this.rpm, "title", f.t ? `Read ${sayFor(now - f.t)} ago` : "No reading yet");
+    setAttr(this.rpm, "data-old", f.t > 0 && now - f.t > 30_000);
+    setText(this.score, f.t ? sayScore(f.score) : "\u2013");
+    if (f.since !== this.sinceAt || !this.since.firstElementChild) {
+      this.sinceAt = f.since;
+      this.since.replaceChildren(f.since ? time(f.since, "") : h("span", {}, "\u2013"));
+    }
+    if (f.since) setText(this.since.firstElementChild!, sayFor(now - f.since));
+  }
+}
+
+function group(f: Fan): Exclude<Filter, "all"> {
+  const g = wordsFor(Store.state(f)).gravity;
+  return g >= 4 ? "trouble" : g === 1 ? "well" : "other";
+}
+
+/** order sorts by a column and then by name. */
+function order(key: Column, down: boolean): (a: Fan, b: Fan) => number {
+  const sign = down ? -1 : 1;
+  const by: Record<Column, (a: Fan, b: Fan) => number> = {
+    state: (a, b) => sign * (wordsFor(Store.state(a)).gravity - wordsFor(Store.state(b)).gravity),
+    name: (a, b) => sign * (a.rank - b.rank),
+    site: (a, b) => sign * (a.site < b.site ? -1 : a.site > b.site ? 1 : 0),
+    rpm: (a, b) => sign * (a.rpm - b.rpm),
+    score: (a, b) => sign * (a.score - b.score),
+    since: (a, b) => sign * (b.since - a.since), // the longest has the smallest beginning
+  };
+  return (a, b) => by[key](a, b) || a.rank - b.rank;
+}

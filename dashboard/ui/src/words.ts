@@ -1,0 +1,86 @@
+// How states, numbers and times are said to people.
+
+import { h, setAttr, setText } from "./dom";
+
+export type Tone = "bad" | "warn" | "odd" | "mute" | "good";
+
+export interface Words {
+  word: string;
+  symbol: string; // tells states apart without colour
+  tone: Tone;
+  gravity: number; // sorts trouble first
+}
+
+const states: Record<string, Words> = {
+  stall: { word: "Stalled", symbol: "\u25a0", tone: "bad", gravity: 9 },
+  underspeed: { word: "Too slow", symbol: "\u25bc", tone: "bad", gravity: 8 },
+  overspeed: { word: "Too fast", symbol: "\u25b2", tone: "bad", gravity: 7 },
+  silent: { word: "Silent", symbol: "\u2205", tone: "warn", gravity: 6 },
+  unusual: { word: "Unusual", symbol: "\u25c6", tone: "odd", gravity: 5 },
+  provisioning: { word: "Being set up", symbol: "\u2026", tone: "mute", gravity: 3 },
+  waiting: { word: "No reading yet", symbol: "\u25cb", tone: "mute", gravity: 2 },
+  "": { word: "Well", symbol: "\u2713", tone: "good", gravity: 1 },
+  retired: { word: "Retired", symbol: "\u2013", tone: "mute", gravity: 0 },
+};
+
+/** wordsFor a kind of trouble or a state; one that this page does not know is shown by its own name. */
+export function wordsFor(state: string): Words {
+  return states[state] ?? { word: state, symbol: "?", tone: "warn", gravity: 4 };
+}
+
+/** badge shows a state by symbol, word and colour. */
+export function badge(state: string): HTMLElement {
+  const el = h("span", { class: "badge" }, h("span", { class: "symbol", "aria-hidden": "true" }), h("span", {}));
+  setBadge(el, state);
+  return el;
+}
+
+export function setBadge(el: HTMLElement, state: string): void {
+  const w = wordsFor(state);
+  setAttr(el, "data-tone", w.tone);
+  setText(el.firstElementChild!, w.symbol);
+  setText(el.lastElementChild!, w.word);
+}
+
+const rpm = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const rpmFine = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+
+export function sayRPM(v: number): string {
+  return v !== 0 && v < 100 ? rpmFine.format(v) : rpm.format(v);
+}
+
+export function sayScore(v: number): string {
+  return v.toFixed(2);
+}
+
+/** sayFor gives a length of time in its two largest units. */
+export function sayFor(ms: number): string {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  const m = Math.floor(s / 60);
+  if (m < 60) return m < 10 && s % 60 ? `${m} min ${s % 60} s` : `${m} min`;
+  const hours = Math.floor(m / 60);
+  if (hours < 24) return m % 60 ? `${hours} h ${m % 60} min` : `${hours} h`;
+  return hours % 24 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${Math.floor(hours / 24)} d`;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const dayClock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** sayTime gives local time, with the day when it is not today's. */
+export function sayTime(ms: number): string {
+  const today = new Date().toDateString() === new Date(ms).toDateString();
+  return (today ? clock : dayClock).format(ms);
+}
+
+/** time gives a <time> in local time whose title tells date and zone. */
+export function time(ms: number, text = sayTime(ms)): HTMLTimeElement {
+  return h("time", { datetime: new Date(ms).toISOString(), title: `${full.format(ms)} (${zone})` }, text);
+}
+
+/** topicName shortens an ARN to its last part. */
+export function topicName(to: string): string {
+  return to.startsWith("arn:") ? (to.split(":").pop() ?? to) : to;
+}
