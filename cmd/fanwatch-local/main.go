@@ -1,0 +1,172 @@
+// Command fanwatch-local runs the whole of fanwatch on this machine, on loopback. See package local.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	_ "time/tzdata" // zones of fans, on machines that have none
+
+	"github.com/spf13/cobra"
+
+	"fanwatch/deploy/local"
+	"fanwatch/failpoint"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "fanwatch-local: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	dir, bin, ports, temporal, log string
+	fans                           int
+	seed                           uint64
+	snapshots                      time.Duration
+	noFaults, reset, json          bool
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{Use: "fanwatch-local", Short: "The whole of fanwatch on this machine, on loopback", SilenceUsage: true, SilenceErrors: true}
+	var o options
+	up := &cobra.Command{
+		Use:   "up",
+		Short: "Start everything and serve until Ctrl-C",
+		Long: `Start everything and serve until Ctrl-C: Temporal with its Web UI and S3 as child processes; IoT Core,
+Kinesis, SNS, the workers, the dashboard and simulated fans in this process. Everything listens on loopback.
+
+State lies in --dir and survives kill -9 and a second up. What was acknowledged is never lost.`,
+		Example: "  fanwatch-local up\n  fanwatch-local up --dir /tmp/fw --ports free --fans 5\n  fanwatch-local up --reset",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
+	}
+	f := up.Flags()
+	f.StringVar(&o.dir, "dir", ".fanwatch", "state directory")
+	f.BoolVar(&o.reset, "reset", false, "remove the state first and start anew")
+	f.StringVar(&o.ports, "ports", "default", "default: 8080, 7233, 8233, 8883, 4566, 4569; free: whatever is free")
+	f.StringVar(&o.temporal, "temporal", "", "address of a Temporal server to use instead of starting one (it needs the namespace fanwatch and the search attributes FanwatchFan and FanwatchState)")
+	f.IntVar(&o.fans, "fans", 20, "simulated fans; 0 for none")
+	f.BoolVar(&o.noFaults, "no-faults", false, "simulated fans do not fail")
+	f.Uint64Var(&o.seed, "seed", 1, "of the simulated fans and the forests")
+	f.DurationVar(&o.snapshots, "snapshot-every", time.Minute, "how often the forests are saved; what came later is replayed from the landing log")
+	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty means beside this program")
+	f.StringVar(&o.log, "log", "warn", "debug, info, warn or error; goes to fanwatch.log in the state directory")
+	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
+	root.AddCommand(up)
+	return root
+}
+
+func run(ctx context.Context, o options, out io.Writer) error {
+	if err := failpoint.Check(); err != nil {
+		return err
+	}
+	if o.reset {
+		if err := reset(o.dir); err != nil {
+			return err
+		}
+	}
+	cfg := local.Config{Dir: o.dir, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots}
+	if o.fans == 0 {
+		cfg.Fans = -1
+	}
+	switch o.ports {
+	case "default":
+		cfg.Ports = local.DefaultPorts
+	case "free":
+	default:
+		return fmt.Errorf("--ports %q: want default or free", o.ports)
+	}
+	if cfg.Bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		cfg.Bin = filepath.Dir(self)
+	}
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+		return fmt.Errorf("state directory: %w: choose another with --dir", err)
+	}
+	file, err := os.OpenFile(filepath.Join(o.dir, "fanwatch.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("log file: %w: choose another directory with --dir", err)
+	}
+	defer file.Close()
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.log)); err != nil {
+		return fmt.Errorf("--log %q: want debug, info, warn or error", o.log)
+	}
+	cfg.Log = slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: level}))
+
+	began := time.Now()
+	if !o.json {
+		fmt.Fprintf(out, "starting Temporal, S3, IoT Core, Kinesis, SNS, workers and %d fans ...\n", max(o.fans, 0))
+	}
+	s, err := local.Up(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return errors.New("stopped while starting")
+		}
+		return err
+	}
+	defer s.Close()
+	if o.json {
+		if err := json.NewEncoder(out).Encode(s.Endpoints); err != nil {
+			return err
+		}
+	} else {
+		banner(out, s, time.Since(began))
+	}
+	select {
+	case <-ctx.Done():
+		if !o.json {
+			fmt.Fprintln(out, "\nstopping ...")
+		}
+		return nil
+	case name := <-s.Failed():
+		return fmt.Errorf("%s ended by itself: see %s; the state is kept, start again with up", name, filepath.Join(s.Dir, name+".log"))
+	}
+}
+
+// reset removes a state directory, and refuses one that does not look like it.
+func reset(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || len(entries) == 0 {
+		return nil
+	}
+	if _, e := os.Stat(filepath.Join(dir, "lock")); err != nil || e != nil {
+		return fmt.Errorf("--reset: %s is not a state directory of fanwatch-local (it has no file lock): remove it by hand if it may go", dir)
+	}
+	return os.RemoveAll(dir)
+}
+
+func banner(out io.Writer, s *local.System, took time.Duration) {
+	fmt.Fprintf(out, `
+fanwatch is up (%.1f s)
+
+  dashboard        %s
+  Temporal Web UI  %s
+  inbox            %s
+  MQTT with TLS    %s   CA %s
+  certificates     %s/<fan>/
+  AWS endpoint     %s   (Kinesis, IoT, SNS)
+  S3 endpoint      %s   keys in %s
+  data             %s
+
+  next: %s
+  try:  ./bin/fanwatch fans      ./bin/fanwatch alerts      ./bin/fanwatch ack ALERT
+  stop: Ctrl-C
+`, took.Seconds(), s.Dashboard, s.TemporalUI, s.Inbox, s.MQTT, s.CA, s.Certs, s.AWS, s.S3, s.Keys, s.Dir, s.First)
+}

@@ -1,0 +1,338 @@
+package iotcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+	"golang.org/x/time/rate"
+)
+
+// keepaliveMaximum is AWS IoT's longest keep-alive in seconds, also used for 0 (none).
+const keepaliveMaximum = 1200
+
+// broker carries AWS IoT's rules of conduct into the MQTT server: it is a hook of it. The MQTT server handles
+// the packets of one connection one after the other, so a publish holds up the next one of its
+// connection until its rules have run, and no others.
+//
+// The PUBACK: mochi-mqtt v2.7.9 writes it in processPublish right after the OnPublish hooks, before
+// OnPublished. So the rules run in OnPublish, and where there must be no PUBACK, OnPublish stops the client and
+// returns ErrRejectPacket, the one error after which processPublish returns without a PUBACK and
+// without delivering (any other one makes it go on as if nothing had happened, for MQTT 3.1.1).
+type broker struct {
+	mqtt.HookBase
+
+	registry *registry
+	engine   *engine
+	refusals *refusals
+	faults   *faults
+	log      *slog.Logger
+	now      func() time.Time
+	rate     int // publishes per second and connection, 0 = no limit
+
+	ctx    context.Context // ends when the broker closes: rules in flight are called off
+	server *mqtt.Server
+
+	mu      sync.Mutex
+	peers   map[*peer]struct{}
+	closing bool
+	wg      sync.WaitGroup // connections being served
+}
+
+// peer is one connection whose certificate has been verified. Its net.Conn is what the MQTT server reads.
+type peer struct {
+	net.Conn
+	certificate string        // ID
+	limiter     *rate.Limiter // nil = no limit
+	judged      bool          // a reason why this connection ends has been given; connection's goroutine only
+
+	mu          sync.Mutex
+	subscribing map[string]bool // while a SUBSCRIBE is handled: filter -> allowed
+}
+
+// ID names the hook.
+func (b *broker) ID() string { return "iotcore" }
+
+// Provides lists what of the hook is used.
+func (b *broker) Provides(event byte) bool {
+	switch event {
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPublish,
+		mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnWill:
+		return true
+	}
+	return false
+}
+
+// OnConnect lets a client in when its certificate is ACTIVE and a policy allows iot:Connect for its client ID,
+// and iot:Publish on the topic of its will. Otherwise the answer is CONNACK "not authorized".
+func (b *broker) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
+	p, ok := cl.Net.Conn.(*peer)
+	if !ok {
+		return packets.ErrNotAuthorized
+	}
+	if b.faults.takeRefusal() {
+		b.refuse(p, RefusedFault, cl.ID, "", "a test asked for connects to be refused")
+		return b.answerConnect(cl, packets.ErrServerUnavailable)
+	}
+	if len(cl.ID) > clientIDMaximum {
+		b.refuse(p, RefusedConnect, cl.ID, "", fmt.Sprintf("the client ID has %d bytes, at most %d are allowed", len(cl.ID), clientIDMaximum))
+		return b.answerConnect(cl, packets.ErrClientIdentifierNotValid)
+	}
+	err := b.registry.authorize(p.certificate, cl.ID, "iot:Connect", "client/"+cl.ID)
+	if err == nil && pk.Connect.WillFlag {
+		if err = checkTopic(pk.Connect.WillTopic); err == nil {
+			err = b.registry.authorize(p.certificate, cl.ID, "iot:Publish", "topic/"+pk.Connect.WillTopic)
+		}
+	}
+	if err != nil {
+		b.refuse(p, RefusedConnect, cl.ID, "", err.Error())
+		return b.answerConnect(cl, packets.ErrNotAuthorized)
+	}
+	if cl.State.Keepalive == 0 || cl.State.Keepalive > keepaliveMaximum {
+		cl.State.Keepalive = keepaliveMaximum
+	}
+	return nil
+}
+
+// answerConnect sends the CONNACK that refuses and gives the error that ends the connection.
+func (b *broker) answerConnect(cl *mqtt.Client, code packets.Code) error {
+	answer := code
+	if cl.Properties.ProtocolVersion < 5 && code == packets.ErrNotAuthorized {
+		answer = packets.ErrBadUsernameOrPassword // the one that the server turns into 5, not authorized
+	}
+	_ = b.server.SendConnack(cl, answer, false, nil) // the connection ends either way
+	return code
+}
+
+// OnConnectAuthenticate has nothing left to ask: the certificate was the authentication.
+func (b *broker) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
+
+// OnPacketRead refuses publishes that the MQTT server would silently bend or drop: QoS 2, retained ones,
+// topics in $SYS, and payloads over 128 KB.
+func (b *broker) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type != packets.Publish {
+		return pk, nil
+	}
+	switch {
+	case len(pk.Payload) > payloadMaximum:
+		b.end(cl, packets.ErrPacketTooLarge, RefusedSize, pk.TopicName, fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(pk.Payload), payloadMaximum))
+	case pk.FixedHeader.Qos > 1:
+		b.end(cl, packets.ErrQosNotSupported, RefusedProtocol, pk.TopicName, "QoS 2 is not supported, as on AWS IoT: publish with QoS 0 or 1")
+	case pk.FixedHeader.Retain:
+		b.end(cl, packets.ErrRetainNotSupported, RefusedProtocol, pk.TopicName, "the local IoT Core keeps no retained messages: publish without retain")
+	case strings.HasPrefix(strings.ToUpper(pk.TopicName), mqtt.SysPrefix):
+		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, pk.TopicName, "topics in $SYS are reserved")
+	default:
+		return pk, nil
+	}
+	return pk, packets.ErrRejectPacket
+}
+
+// OnPublish authorises a publish, runs its rules and thereby decides about its PUBACK.
+func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if cl.Net.Inline {
+		return pk, nil // from the REST API, whose rules have run
+	}
+	p, ok := cl.Net.Conn.(*peer)
+	if !ok {
+		return pk, packets.ErrRejectPacket
+	}
+	topic := pk.TopicName
+	if p.limiter != nil && !p.limiter.AllowN(b.now(), 1) {
+		b.refusals.add(RefusedRate, cl.ID, topic, fmt.Sprintf("more than %d publishes a second: discarded without PUBACK, as AWS IoT does", b.rate))
+		return pk, packets.ErrRejectPacket
+	}
+	rules, rest, ingest, err := b.route(topic)
+	if err != nil {
+		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, topic, err.Error())
+		return pk, packets.ErrRejectPacket
+	}
+	if err := b.registry.authorize(p.certificate, cl.ID, "iot:Publish", "topic/"+topic); err != nil {
+		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, topic, err.Error())
+		return pk, packets.ErrRejectPacket
+	}
+	m := &message{Topic: rest, Published: topic, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(), Payload: pk.Payload}
+	if err := b.run(m, rules); err != nil {
+		b.end(cl, packets.ErrServerUnavailable, RefusedAction, topic, err.Error()+": not acknowledged, send it again")
+		return pk, packets.ErrRejectPacket
+	}
+	if b.faults.takeDrop() {
+		b.end(cl, packets.ErrUnspecifiedError, RefusedFault, topic, "a test asked for the connection to be cut before the PUBACK")
+		return pk, packets.ErrRejectPacket
+	}
+	if ingest {
+		return pk, packets.CodeSuccessIgnore // acknowledged, delivered to nobody
+	}
+	return pk, nil
+}
+
+// route finds the rules for a topic. For Basic Ingest rest is what follows $aws/rules/NAME/, and the rule must
+// be there and enabled: AWS would acknowledge and drop, here the sender keeps the message and can send it
+// again when the rule exists.
+func (b *broker) route(topic string) (rules []*rule, rest string, ingest bool, err error) {
+	name, rest, ingest := basicIngest(topic)
+	if !ingest {
+		if err := checkTopic(topic); err != nil {
+			return nil, "", false, err
+		}
+		if strings.HasPrefix(topic, "$aws/things/") {
+			return nil, "", false, errors.New("device shadows are not served by the local IoT Core yet")
+		}
+		if strings.HasPrefix(topic, "$") {
+			return nil, "", false, errors.New("topics that start with $ are reserved; of them $aws/rules/NAME/... can be published to")
+		}
+		return b.registry.matching(topic), topic, false, nil
+	}
+	u, ok := b.registry.rule(name)
+	if !ok {
+		return nil, "", true, fmt.Errorf("there is no rule %s to ingest to", clip(name))
+	}
+	if u.Disabled {
+		return nil, "", true, fmt.Errorf("rule %s is disabled", name)
+	}
+	if rest != "" {
+		err = checkTopic(rest)
+	}
+	return []*rule{u}, rest, true, err
+}
+
+func (b *broker) run(m *message, rules []*rule) error {
+	if !sleep(b.ctx, b.faults.delay()) {
+		return errors.New("the broker is stopping")
+	}
+	return b.engine.run(b.ctx, m, rules)
+}
+
+// publish is the REST way in: rules first, then the subscribers.
+func (b *broker) publish(topic string, payload []byte, qos byte) error {
+	if len(payload) > payloadMaximum {
+		return fmt.Errorf("the payload has %d bytes, at most %d are allowed", len(payload), payloadMaximum)
+	}
+	rules, rest, ingest, err := b.route(topic)
+	if err != nil {
+		return err
+	}
+	m := &message{Topic: rest, Published: topic, ClientID: "n/a", Arrived: b.now(), Payload: payload}
+	if err := b.run(m, rules); err != nil {
+		return err
+	}
+	if ingest {
+		return nil
+	}
+	return b.server.Publish(topic, payload, false, qos)
+}
+
+// OnWill runs the rules of a will that is about to be sent. There is nobody to acknowledge to, so one whose
+// rules fail is lost, with a reason. A will is sent when the client or the network breaks the connection; mostly not
+// when the broker ends it, which mochi-mqtt takes for an orderly end.
+func (b *broker) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
+	p, ok := cl.Net.Conn.(*peer)
+	if !ok {
+		return will, nil
+	}
+	rules, rest, _, err := b.route(will.TopicName)
+	if err == nil {
+		m := &message{Topic: rest, Published: will.TopicName, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(), Payload: will.Payload}
+		err = b.run(m, rules)
+	}
+	if err != nil {
+		b.refusals.add(RefusedLost, cl.ID, will.TopicName, "last will: "+err.Error())
+	}
+	return will, nil
+}
+
+// OnSubscribe judges the filters of a SUBSCRIBE; the MQTT server asks for the judgement by OnACLCheck.
+func (b *broker) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	p, ok := cl.Net.Conn.(*peer)
+	if !ok {
+		return pk
+	}
+	verdicts := map[string]bool{}
+	for _, f := range pk.Filters {
+		err := checkFilter(f.Filter)
+		if err == nil {
+			err = b.registry.authorize(p.certificate, cl.ID, "iot:Subscribe", "topicfilter/"+f.Filter)
+		}
+		if err != nil {
+			b.refusals.add(RefusedSubscribe, cl.ID, f.Filter, err.Error())
+		}
+		verdicts[f.Filter] = err == nil
+	}
+	p.mu.Lock()
+	p.subscribing = verdicts
+	p.mu.Unlock()
+	return pk
+}
+
+// OnSubscribed ends what OnSubscribe began.
+func (b *broker) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
+	if p, ok := cl.Net.Conn.(*peer); ok {
+		p.mu.Lock()
+		p.subscribing = nil
+		p.mu.Unlock()
+	}
+}
+
+// OnACLCheck is asked, with write false, both for the filter of a SUBSCRIBE and for the topic of every delivery.
+// The first is answered from what OnSubscribe found (and so is, for these microseconds, a delivery on a topic that
+// reads like the filter), the second from iot:Receive. Publishes are judged in OnPublish instead, where
+// topic aliases are resolved.
+func (b *broker) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	p, ok := cl.Net.Conn.(*peer)
+	if write || !ok {
+		return write
+	}
+	p.mu.Lock()
+	ok, found := p.subscribing[topic]
+	p.mu.Unlock()
+	if found {
+		return ok
+	}
+	if err := b.registry.authorize(p.certificate, cl.ID, "iot:Receive", "topic/"+topic); err != nil {
+		b.refusals.add(RefusedReceive, cl.ID, topic, err.Error())
+		return false
+	}
+	return true
+}
+
+// OnDisconnect gives a reason for endings that the MQTT server decided on its own.
+func (b *broker) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
+	p, ok := cl.Net.Conn.(*peer)
+	if !ok || p.judged || err == nil {
+		return
+	}
+	var code packets.Code
+	switch {
+	case errors.Is(err, packets.ErrPacketTooLarge):
+		b.refuse(p, RefusedSize, cl.ID, "", fmt.Sprintf("a packet is larger than a payload of %d bytes needs", payloadMaximum))
+	case errors.As(err, &code) && code.Code >= packets.ErrUnspecifiedError.Code:
+		b.refuse(p, RefusedProtocol, cl.ID, "", code.Reason)
+	case errors.Is(err, io.EOF):
+		b.log.Debug("client is gone", "client", cl.ID)
+	}
+}
+
+// end closes the connection for the reason given; MQTT 5 clients are told a code. It runs on the connection's own
+// goroutine.
+func (b *broker) end(cl *mqtt.Client, code packets.Code, kind, topic, reason string) {
+	if p, ok := cl.Net.Conn.(*peer); ok {
+		b.refuse(p, kind, cl.ID, topic, reason)
+	}
+	if cl.Properties.ProtocolVersion == 5 {
+		_ = b.server.DisconnectClient(cl, code) // closes it, too
+	}
+	cl.Stop(code)
+}
+
+func (b *broker) refuse(p *peer, kind, clientID, topic, reason string) {
+	p.judged = true
+	b.refusals.add(kind, clientID, topic, reason)
+}

@@ -1,0 +1,255 @@
+// Package iotcore is a small, honest AWS IoT Core for one machine: an MQTT broker with mutual TLS and policy
+// authorisation, topic rules that write to Kinesis, and the REST control plane (things, certificates from a CSR,
+// policies, rules) that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
+//
+// What differs from AWS, on purpose: a QoS 1 publish is acknowledged only after its rules have written (AWS
+// acknowledges first); Basic Ingest to a rule that does not exist is refused (AWS acknowledges and drops);
+// request signatures must be there but are not verified; a policy has one version. What is thin: sessions that
+// are not clean live in memory, for an hour, and end with the process; there are no retained messages, no shadows.
+package iotcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	mqtt "github.com/mochi-mqtt/server/v2"
+)
+
+// Config says how a Server runs. Dir and Kinesis are needed.
+type Config struct {
+	Dir      string           // state: certificate authority, things, certificates, policies, rules; of one process at a time
+	MQTTAddr string           // loopback address of the broker; "" = 127.0.0.1:8883, port 0 = a free one
+	RESTAddr string           // loopback address of the control plane; "" = 127.0.0.1:0
+	Kinesis  Kinesis          // where rule actions write
+	Log      *slog.Logger     // nil = silence
+	Now      func() time.Time // nil = time.Now
+	Region   string           // in ARNs; "" = us-east-1
+	Account  string           // in ARNs; "" = 000000000000
+
+	PublishRate    int           // publishes per second and connection; 0 = 100 as on AWS, negative = no limit
+	ActionAttempts int           // tries of a rule action before its error action is used; 0 = 3
+	ActionPause    time.Duration // before the second try, doubled for each further one; 0 = 100 ms
+	ActionTimeout  time.Duration // of all tries of one action together, a publish waits so long (twice with an error action); 0 = 4 s
+}
+
+// Server is the local IoT Core. Its methods are safe for concurrent use.
+type Server struct {
+	cfg       Config
+	authority *authority
+	registry  *registry
+	broker    *broker
+	refusals  *refusals
+	faults    *faults
+	newUUID   func() string
+
+	mqtt   *mqtt.Server
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	mqttAddr string
+	restAddr string
+	rest     *http.Server
+	stopped  bool
+}
+
+// New opens the state in cfg.Dir, making the certificate authority on the first start. Nothing listens before Start.
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Dir == "" || cfg.Kinesis == nil {
+		return nil, errors.New("iotcore: Config needs Dir and Kinesis")
+	}
+	for _, addr := range []string{cfg.MQTTAddr, cfg.RESTAddr} {
+		if err := requireLoopback(addr); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("iotcore: state directory: %w", err)
+	}
+	a, err := openAuthority(dir, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openRegistry(dir, cfg.Account, cfg.Region, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, authority: a, registry: r, faults: &faults{}, refusals: newRefusals(cfg.Now, cfg.Log), newUUID: uuid.NewString}
+	return s, s.build()
+}
+
+func (c Config) withDefaults() Config {
+	if c.MQTTAddr == "" {
+		c.MQTTAddr = "127.0.0.1:8883"
+	}
+	if c.RESTAddr == "" {
+		c.RESTAddr = "127.0.0.1:0"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Region == "" {
+		c.Region = "us-east-1"
+	}
+	if c.Account == "" {
+		c.Account = "000000000000"
+	}
+	if c.PublishRate == 0 {
+		c.PublishRate = 100
+	}
+	if c.ActionAttempts <= 0 {
+		c.ActionAttempts = 3
+	}
+	if c.ActionPause <= 0 {
+		c.ActionPause = 100 * time.Millisecond
+	}
+	if c.ActionTimeout <= 0 {
+		c.ActionTimeout = 4 * time.Second
+	}
+	return c
+}
+
+// build puts broker and MQTT server together.
+func (s *Server) build() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	e := &engine{
+		kinesis: s.cfg.Kinesis, log: s.cfg.Log, attempts: s.cfg.ActionAttempts, pause: s.cfg.ActionPause,
+		timeout: s.cfg.ActionTimeout, newUUID: s.newUUID,
+		lost: func(m *message, reason string) { s.refusals.add(RefusedLost, m.ClientID, m.Published, reason) },
+	}
+	s.broker = &broker{
+		registry: s.registry, engine: e, refusals: s.refusals, faults: s.faults, log: s.cfg.Log, now: s.cfg.Now,
+		rate: s.cfg.PublishRate, ctx: ctx, peers: map[*peer]struct{}{},
+	}
+	capabilities := mqtt.NewDefaultServerCapabilities()
+	capabilities.MaximumPacketSize = payloadMaximum + 16<<10 // topic and MQTT 5 properties come on top
+	capabilities.MaximumQos = 1
+	capabilities.RetainAvailable = 0
+	capabilities.MinimumProtocolVersion = 4
+	capabilities.ReceiveMaximum = 100
+	capabilities.TopicAliasMaximum = 8
+	capabilities.MaximumSessionExpiryInterval = 3600
+	s.mqtt = mqtt.New(&mqtt.Options{
+		Capabilities:           capabilities,
+		Logger:                 slog.New(slog.DiscardHandler), // it would log payloads; the broker logs the reasons
+		InlineClient:           true,
+		SysTopicResendInterval: math.MaxInt32,
+	})
+	s.broker.server = s.mqtt
+	if err := s.mqtt.AddHook(s.broker, nil); err != nil {
+		return fmt.Errorf("iotcore: broker: %w", err)
+	}
+	return nil
+}
+
+// Start listens on both addresses and serves until Close.
+func (s *Server) Start() error {
+	broker, err := net.Listen("tcp", s.cfg.MQTTAddr)
+	if err != nil {
+		return fmt.Errorf("iotcore: MQTT: %w", err)
+	}
+	rest, err := net.Listen("tcp", s.cfg.RESTAddr)
+	if err != nil {
+		broker.Close()
+		return fmt.Errorf("iotcore: REST: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mqttAddr, s.restAddr = broker.Addr().String(), rest.Addr().String()
+	s.rest = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	err = s.mqtt.AddListener(&listener{Listener: broker, broker: s.broker, tls: s.tlsConfig()})
+	if err == nil {
+		err = s.mqtt.Serve()
+	}
+	if err != nil {
+		broker.Close()
+		rest.Close()
+		return fmt.Errorf("iotcore: MQTT: %w", err)
+	}
+	go func() {
+		if err := s.rest.Serve(rest); !errors.Is(err, http.ErrServerClosed) {
+			s.cfg.Log.Error("the IoT control plane stopped", "error", err)
+		}
+	}()
+	return nil
+}
+
+// Close ends all connections and stops. A publish whose rules are running is not acknowledged.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil
+	}
+	s.stopped = true
+	s.cancel()
+	var err error
+	if s.rest != nil {
+		err = s.rest.Close()
+	}
+	s.broker.closeAll()
+	if merr := s.mqtt.Close(); err == nil {
+		err = merr
+	}
+	if err != nil {
+		return fmt.Errorf("iotcore: close: %w", err)
+	}
+	return nil
+}
+
+// MQTTAddr is the broker's address, host:port; after Start.
+func (s *Server) MQTTAddr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mqttAddr
+}
+
+// RESTAddr is the control plane's address, host:port; after Start. The SDK's endpoint is "http://" + RESTAddr().
+func (s *Server) RESTAddr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.restAddr
+}
+
+// CAFile is the path of the root certificate that clients of the broker trust.
+func (s *Server) CAFile() string { return s.authority.rootFile() }
+
+// Refusals gives the last 100 refusals, oldest first.
+func (s *Server) Refusals() []Refusal { return s.refusals.list() }
+
+// RefusalCounts gives the number of refusals since the start, by kind.
+func (s *Server) RefusalCounts() map[string]int { return s.refusals.count() }
+
+// SetFault makes things go wrong for a test; Fault{} ends it.
+func (s *Server) SetFault(f Fault) { s.faults.set(f) }
+
+// requireLoopback keeps the control plane, whose signatures nobody verifies, and the broker, whose
+// certificate names only this machine, off every network.
+func requireLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("iotcore: address %q: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("iotcore: address %q is not loopback: use 127.0.0.1, ::1 or localhost", addr)
+}
