@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/worker"
+
+	"fanwatch/activities"
+	"fanwatch/cloud"
+	"fanwatch/detect"
+	"fanwatch/failpoint"
+	"fanwatch/workers"
+	"fanwatch/workflows"
+)
+
+// workerOptions are the flags of fanwatch worker.
+type workerOptions struct {
+	region, account, stream, bucket, policies string
+	shards                                    int
+	role, caBundle                            string
+	prepare                                   bool
+	seed                                      uint64
+}
+
+func (a *app) worker() *cobra.Command {
+	var o workerOptions
+	c := &cobra.Command{
+		Use: "worker", Short: "Run the workers against AWS and a Temporal cluster", Args: cobra.NoArgs,
+		Long: `Run the workers against AWS and a Temporal cluster: workflows, provisioning, notifications, and one scorer per
+shard. Any number may run; Temporal shares the work between them. AWS credentials come from the SDK's default
+chain, Temporal's address and keys from the environment (TEMPORAL_...) or --temporal.
+
+The code is that of the local system; against real AWS it has not been run yet.`,
+		Example: "  fanwatch worker --account 123456789012 --stream fanwatch --bucket my-fan-lake --policies policy.yaml --prepare",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.runWorker(cmd.Context(), o, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.region, "region", "", "AWS region; empty: the SDK's default chain")
+	f.StringVar(&o.account, "account", "", "AWS account ID, for ARNs")
+	f.StringVar(&o.stream, "stream", "fanwatch", "Kinesis stream of readings")
+	f.StringVar(&o.bucket, "bucket", "", "S3 bucket of the landing log")
+	f.StringVar(&o.policies, "policies", "policy.yaml", "file of escalation policies")
+	f.StringVar(&o.caBundle, "ca-bundle", "", "PEM file of certificates to trust beside the system's")
+	f.BoolVar(&o.prepare, "prepare", false, "make bucket, stream, topic rules and topics where they do not exist")
+	f.IntVar(&o.shards, "shards", 2, "with --prepare: shards of a new stream")
+	f.StringVar(&o.role, "role", "", "with --prepare: ARN of the role by which topic rules write to the stream")
+	f.Uint64Var(&o.seed, "seed", 1, "of the forests")
+	_ = errors.Join(c.MarkFlagRequired("account"), c.MarkFlagRequired("bucket")) // the flags exist
+	return c
+}
+
+func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) error {
+	if err := failpoint.Check(); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(o.policies)
+	if err != nil {
+		return fmt.Errorf("--policies: %w", err)
+	}
+	policies, err := workers.ParsePolicies(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.policies, err)
+	}
+	cfg, err := cloud.Config(ctx, cloud.Settings{Region: o.region, CABundle: o.caBundle})
+	if err != nil {
+		return err
+	}
+	op, done, err := a.operator(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	wc := workers.Config{AWS: cfg, Account: o.account, Stream: o.stream, Bucket: o.bucket, Policies: policies,
+		Score: activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Heartbeat: 5 * time.Second}}
+	parts, err := workers.Assemble(wc, op, log)
+	if err != nil {
+		return err
+	}
+	if o.prepare {
+		if err := parts.Prepare(ctx, wc, workers.Shape{Shards: o.shards, Role: o.role}); err != nil {
+			return err
+		}
+	}
+	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts.Provisioner, parts.Notifier), workers.Score(op.Temporal, parts.Scorer, 5*time.Second)} {
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("start a worker: %w", err)
+		}
+		defer w.Stop()
+	}
+	if err := op.Start(ctx, workflows.Settings{Stream: o.stream, CommitEvery: -1}); err != nil {
+		return err
+	}
+	log.Info("serving", "stream", o.stream, "bucket", o.bucket)
+	<-ctx.Done()
+	return nil
+}
