@@ -1,0 +1,250 @@
+package testsuite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"fanwatch"
+	"fanwatch/detect"
+	"fanwatch/failpoint"
+	"fanwatch/lake"
+)
+
+// publisher publishes batches of a run of one fan and remembers what was acknowledged. Like an edge it
+// repeats what was not, so that the system sees duplicates.
+type publisher struct {
+	t         *testing.T
+	fan       string
+	cert, key string
+	run       uint64
+	sent      uint64 // sequence number up to which readings were published
+	acked     uint64 // and acknowledged
+	rng       *rand.Rand
+	rpm       float64
+}
+
+// publish sends batches until n more readings are acknowledged or the system is gone.
+func (p *publisher) publish(s *system, n int) {
+	c, err := s.connect(p.fan, p.cert, p.key)
+	if err != nil {
+		return
+	}
+	defer c.Disconnect(0)
+	for want := p.acked + uint64(n); p.acked < want; {
+		if !p.batch(c) {
+			return
+		}
+		time.Sleep(12 * time.Millisecond) // AWS IoT Core takes 100 messages a second from a connection
+	}
+}
+
+func (p *publisher) batch(c mqtt.Client) bool {
+	var readings []fanwatch.Reading
+	for seq := p.acked + 1; seq <= p.acked+5; seq++ {
+		readings = append(readings, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: p.fan, Run: p.run, Seq: seq}, Time: time.Now().UTC(),
+			RPM: p.rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.Running})
+	}
+	body, err := json.Marshal(fanwatch.NewBatch(readings, p.acked, 0, time.Now()))
+	if err != nil {
+		p.t.Error(err)
+		return false
+	}
+	p.sent = p.acked + 5
+	token := c.Publish("$aws/rules/fanwatch_readings/"+p.fan, 1, false, body)
+	// paho completes a token without error when the connection is closed in order; only a live connection
+	// shows that there was a PUBACK.
+	if !token.WaitTimeout(5*time.Second) || token.Error() != nil || !c.IsConnectionOpen() {
+		return false
+	}
+	p.acked = p.sent
+	return true
+}
+
+// landed reads the whole landing log from the S3 server's directory: it stores objects as plain files.
+func landed(t *testing.T, dir string) map[string][]fanwatch.Row {
+	t.Helper()
+	store, err := lake.OpenDir(filepath.Join(dir, "s3", "fanwatch-lake"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string][]fanwatch.Row{}
+	for _, shard := range []string{"shardId-000000000000", "shardId-000000000001"} {
+		err := lake.Log{Store: store, Stream: "fanwatch", Shard: shard}.Walk(context.Background(), "0", func(seg lake.Segment) error {
+			rows[shard] = append(rows[shard], seg.Rows...)
+			return nil
+		})
+		if err != nil && !errors.Is(err, lake.ErrNotFound) {
+			t.Fatal(err)
+		}
+	}
+	return rows
+}
+
+// count says how often each sequence number of the run was landed.
+func (p *publisher) count(rows map[string][]fanwatch.Row) map[uint64]int {
+	n := map[uint64]int{}
+	for _, shard := range rows {
+		for _, r := range shard {
+			if r.Fan == p.fan && r.Run == p.run && r.Kind != fanwatch.Configured {
+				n[r.Seq]++
+			}
+		}
+	}
+	return n
+}
+
+// check waits until everything acknowledged has landed, and holds the log against the promises: exactly
+// once, and every score the one that an undisturbed run gives, bit for bit.
+func (p *publisher) check(s *system) {
+	p.t.Helper()
+	s.until(60*time.Second, "every acknowledged reading landed", func() (bool, string) {
+		n := p.count(landed(p.t, s.Dir))
+		missing := 0
+		for seq := uint64(1); seq <= p.acked; seq++ {
+			if n[seq] == 0 {
+				missing++
+			}
+		}
+		return missing == 0, fmt.Sprintf("%d of %d missing", missing, p.acked)
+	})
+	rows := landed(p.t, s.Dir)
+	once := p.count(rows)
+	for seq, n := range once {
+		if n != 1 {
+			p.t.Errorf("reading %d of %s was landed %d times", seq, p.fan, n)
+		}
+	}
+	s.inTable(p.fan, p.run, len(once))
+	for shard, all := range rows {
+		// Replay computes every score from the first row on, as a run that was never disturbed does, and
+		// compares it with the score that was landed.
+		if err := detect.New(detect.Config{Seed: 1}).Replay(all); err != nil {
+			p.t.Errorf("shard %s: %v", shard, err)
+		}
+	}
+}
+
+func newPublisher(t *testing.T, s *system, seed uint64) *publisher {
+	p := &publisher{t: t, fan: "fan-k", run: 1 + seed, rng: rand.New(rand.NewPCG(seed, 3)), rpm: 1800}
+	p.cert, p.key = s.provision(p.fan, "--min-rpm", "900", "--silence", "-1s")
+	return p
+}
+
+// steps checks that the inbox holds the fan's escalation without a gap: no step before the one below it,
+// no message twice.
+func (s *system) steps(fan string) {
+	s.t.Helper()
+	seen := map[string]int{}
+	highest := 0
+	for _, m := range s.inbox(fan) {
+		seen[m]++
+		step := strings.Index(m, "(step ")
+		if step < 0 {
+			continue
+		}
+		n := int(m[step+len("(step ")] - '0')
+		if n > highest+1 {
+			s.t.Errorf("step %d was told before step %d: %v", n, highest+1, s.inbox(fan))
+		}
+		highest = max(highest, n)
+	}
+	for m, n := range seen {
+		if want := 2; strings.Contains(m, "step 1") && n > want || !strings.Contains(m, "step 1") && n > 1 {
+			s.t.Errorf("%q was told %d times", m, n)
+		}
+	}
+}
+
+// TestKillEverythingAtRandom kills the whole process group at random moments and starts it again.
+func TestKillEverythingAtRandom(t *testing.T) {
+	for seed := range uint64(seeds(2, 30)) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel() // it mostly waits for heartbeats to time out
+			dir := t.TempDir()
+			rng := rand.New(rand.NewPCG(seed, 77))
+			s := start(t, dir, nil, "--fans", "2", "--no-faults", "--snapshot-every", "5s")
+			p := newPublisher(t, s, seed)
+			p.publish(s, 50)
+			p.rpm = 300 // the alert stays open through all that follows
+			p.publish(s, 20)
+			alert := s.openAlert(p.fan, 30*time.Second)
+			for range 2 {
+				dead := make(chan struct{})
+				time.AfterFunc(time.Duration(rng.IntN(6000))*time.Millisecond, func() { s.kill(); close(dead) })
+				p.publish(s, 1<<30)
+				<-dead
+				s = start(t, dir, nil, "--fans", "2", "--no-faults", "--snapshot-every", "5s")
+			}
+			p.publish(s, 100)
+			p.check(s)
+			s.until(2*time.Minute, "step two of the alert that was open", func() (bool, string) {
+				in := s.inbox(p.fan)
+				return len(in) > 0 && strings.Contains(in[len(in)-1], "step 2 of 2"), fmt.Sprint(in)
+			})
+			if a := s.openAlert(p.fan, 10*time.Second); a.ID != alert.ID {
+				t.Errorf("another alert is open: %s, was %s", a.ID, alert.ID)
+			}
+			s.steps(p.fan)
+		})
+	}
+}
+
+// TestKillAtEveryFailpoint kills the process between two durable steps, at each named place on the path.
+func TestKillAtEveryFailpoint(t *testing.T) {
+	for _, at := range []string{
+		failpoint.LandingPutBefore, failpoint.LandingPutAfter, failpoint.SnapshotPutBefore, failpoint.SnapshotPutAfter,
+		failpoint.SignalBefore, failpoint.SignalAfter, failpoint.NotifyBefore, failpoint.NotifyAfter, failpoint.SpoolAppended, failpoint.SpoolAcked,
+		failpoint.CommitFiles, failpoint.CommitBefore, failpoint.CommitAfter, failpoint.CompactFiles, failpoint.CompactBefore, failpoint.CompactAfter,
+	} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel() // it mostly waits for heartbeats to time out
+			dir := t.TempDir()
+			s := start(t, dir, nil, "--fans", "2", "--no-faults", "--snapshot-every", "2s")
+			p := newPublisher(t, s, 1)
+			p.publish(s, 40)
+			s.kill()
+			visit := "2"
+			if strings.HasPrefix(at, "compact.") {
+				visit = "1" // once a minute at most
+			}
+			s, err := tryStart(t, dir, []string{failpoint.Environment + "=" + at + "=kill@" + visit}, "--fans", "2", "--no-faults", "--snapshot-every", "2s")
+			if err == nil {
+				p.rpm = 300
+				p.publish(s, 20)
+				p.publish(s, 2000) // until it dies
+				gone := make(chan struct{})
+				go func() { _, _ = s.cmd.Process.Wait(); close(gone) }()
+				select {
+				case <-gone:
+				case <-time.After(2 * time.Minute):
+					t.Fatalf("nobody came by %s\n%s", at, s.logTail())
+				}
+			}
+			s.kill()
+			s = start(t, dir, nil, "--fans", "2", "--no-faults", "--snapshot-every", "2s")
+			p.rpm = 300
+			p.publish(s, 50)
+			p.check(s)
+			s.openAlert(p.fan, 30*time.Second)
+			s.steps(p.fan)
+		})
+	}
+}
+
+// seeds gives how many runs a kill test makes: a few in test, the count in test:long.
+func seeds(few, many int) int {
+	if os.Getenv("FANWATCH_LONG") != "" {
+		return many
+	}
+	return few
+}

@@ -1,0 +1,152 @@
+package testsuite
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fanwatch"
+)
+
+// TestDemoPublisherIsScoredAlertedAndAcknowledged walks the path as the 2019 demo's device does: a client
+// that is none of ours, the client ID new_Client, the demo's object on the demo's topic.
+func TestDemoPublisherIsScoredAlertedAndAcknowledged(t *testing.T) {
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	acks := map[string]func(fanwatch.Alert) error{
+		"CLI": func(a fanwatch.Alert) error { _, err := s.cli("ack", a.ID, "--by", "ada"); return err },
+		"page": func(a fanwatch.Alert) error {
+			body, err := json.Marshal(map[string]string{"id": a.ID, "by": "ada"})
+			if err != nil {
+				return err
+			}
+			resp, err := http.Post(s.Dashboard+"/api/alerts/ack", "application/json", bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode >= 300 {
+				return fmt.Errorf("status %s", resp.Status)
+			}
+			return nil
+		},
+		"signal": s.signalAcknowledge,
+	}
+	for way, ack := range acks {
+		fan := "ABC" + way
+		cert, key := s.provision(fan, "--client", "new_Client_"+way, "--min-rpm", "900")
+		c := mustConnect(s, "new_Client_"+way, cert, key)
+		at := time.Now().Add(-30 * time.Second)
+		for range 10 {
+			at = at.Add(time.Second)
+			demo(t, c, fan, at, 1800)
+		}
+		for range 3 {
+			at = at.Add(time.Second)
+			demo(t, c, fan, at, 300)
+		}
+		a := s.openAlert(fan, 20*time.Second)
+		if want := fan + " turns too slowly: 300 RPM, below the limit of 900 RPM."; a.Why != want || a.Kind != fanwatch.Underspeed {
+			t.Errorf("%s: the alert says %q, want %q", way, a.Why, want)
+		}
+		if way == "CLI" { // this one goes unanswered until its second step
+			s.until(90*time.Second, "step two", func() (bool, string) {
+				in := s.inbox(fan)
+				return len(in) > 0 && strings.Contains(in[len(in)-1], "step 2 of 2"), fmt.Sprint(in)
+			})
+		}
+		if err := ack(a); err != nil {
+			t.Errorf("acknowledge by %s: %v", way, err)
+		}
+		s.until(10*time.Second, "the acknowledgement by "+way, func() (bool, string) {
+			for _, b := range ask[[]fanwatch.Alert](s, "alerts") {
+				if b.ID == a.ID {
+					return b.State == fanwatch.Acknowledged && b.AckedBy == "ada", fmt.Sprintf("%+v", b)
+				}
+			}
+			return false, "no such alert"
+		})
+	}
+}
+
+// TestMosquittoPub publishes with Debian's client, which shares no code with ours.
+func TestMosquittoPub(t *testing.T) {
+	pub, err := exec.LookPath("mosquitto_pub")
+	if err != nil {
+		t.Skip("mosquitto_pub is not installed (Debian: mosquitto-clients)")
+	}
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	cert, key := s.provision("ABC123456", "--client", "new_Client", "--min-rpm", "900")
+	host, port, _ := strings.Cut(s.MQTT, ":")
+	at := time.Now().Add(-10 * time.Second)
+	for _, rpm := range []int{1800, 1800, 300, 300, 300} {
+		at = at.Add(time.Second)
+		message := fmt.Sprintf(`{"TIME": %q,"FANID": "ABC123456","FREQ": 60,"RPM": %d}`, at.UTC().Format(time.RFC3339), rpm)
+		out, err := exec.Command(pub, "-h", host, "-p", port, "-i", "new_Client", "-q", "1", "-t", "IoT_TOPIC/recieve", "-m", message,
+			"--cafile", s.CA, "--cert", cert, "--key", key).CombinedOutput()
+		if err != nil {
+			t.Fatalf("mosquitto_pub: %v: %s", err, out)
+		}
+	}
+	a := s.openAlert("ABC123456", 20*time.Second)
+	if !strings.Contains(a.Why, "turns too slowly: 300 RPM") {
+		t.Errorf("the alert says %q", a.Why)
+	}
+}
+
+// TestForestAloneRaisesAnAlert: 300 ordinary readings, then jitter that stays within every hard limit.
+func TestForestAloneRaisesAnAlert(t *testing.T) {
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	cert, key := s.provision("fan-x", "--min-rpm", "900", "--max-rpm", "2700")
+	c := mustConnect(s, "fan-x", cert, key)
+	rng := rand.New(rand.NewPCG(1, 2))
+	at := time.Now().Add(-10 * time.Minute)
+	for i := range 330 {
+		noise := 4.0
+		if i >= 300 {
+			noise = 120
+		}
+		at = at.Add(time.Second)
+		demo(t, c, "fan-x", at, 1800+noise*max(-3, min(3, rng.NormFloat64())))
+	}
+	a := s.openAlert("fan-x", 20*time.Second)
+	if a.Kind != fanwatch.Unusual {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestUpSaysWhatIsWrong: each of a user's mistakes gives one sentence and a status that is not zero.
+func TestUpSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir, nil, "--fans", "0")
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"in use", []string{"--dir", dir, "--ports", "free"}, "is in use by another fanwatch-local"},
+		{"not a directory", []string{"--dir", file}, "choose another with --dir"},
+		{"reset of a strange directory", []string{"--dir", filepath.Dir(file), "--reset"}, "is not a state directory"},
+		{"programs missing", []string{"--dir", t.TempDir(), "--bin", dir}, "is not built: run go tool task build"},
+		{"bad ports", []string{"--dir", t.TempDir(), "--ports", "many"}, "want default or free"},
+	} {
+		out, err := exec.Command(filepath.Join(bin, "fanwatch-local"), append([]string{"up"}, c.args...)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: error %v, output %q, want %q", c.name, err, out, c.want)
+		}
+	}
+	if _, err := s.cli("show", "nobody"); err == nil || !strings.Contains(err.Error(), "exit status 2") {
+		t.Errorf("an unknown fan: %v", err)
+	}
+}
