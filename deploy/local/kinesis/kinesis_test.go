@@ -1,9 +1,11 @@
 package kinesis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,13 +58,29 @@ func start(t *testing.T, cfg kinesis.Config) (*kinesis.Server, *api.Client) {
 	return s, client(t, web.URL)
 }
 
+// ownBody sends a copy of each request's body. The SDK closes the one it made as soon as an answer begins;
+// where the transport is then still on its way out of writing it, it takes the end for an error and closes
+// the connection under a long answer (aws-sdk-go-v2 issue 2737). The SDK's retries hide that, a client that
+// tries once has none.
+type ownBody struct{ *http.Transport }
+
+func (t ownBody) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return t.Transport.RoundTrip(r)
+}
+
 // client makes a client that tries once, so that a test sees every error.
 func client(t *testing.T, url string) *api.Client {
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return api.New(api.Options{Region: "us-east-1", BaseEndpoint: &url, Retryer: aws.NopRetryer{},
-		HTTPClient: &http.Client{Transport: transport}, Credentials: credentials.NewStaticCredentialsProvider("key", "secret", "")})
+		HTTPClient: &http.Client{Transport: ownBody{transport}}, Credentials: credentials.NewStaticCredentialsProvider("key", "secret", "")})
 }
 
 func create(t *testing.T, c *api.Client, stream string, shards int32) {
@@ -272,8 +290,11 @@ func TestGetRecordsStopsAt10MiB(t *testing.T) {
 		t.Fatalf("%d records, %v", len(out.Records), err)
 	}
 	out, err = c.GetRecords(t.Context(), &api.GetRecordsInput{ShardIterator: out.NextShardIterator})
-	if err != nil || len(out.Records) != 2 || *out.MillisBehindLatest != 0 {
-		t.Errorf("then %d records, %v", len(out.Records), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Records) != 2 || *out.MillisBehindLatest != 0 {
+		t.Errorf("then %d records, %d ms behind", len(out.Records), *out.MillisBehindLatest)
 	}
 }
 
