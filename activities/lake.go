@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -9,18 +10,34 @@ import (
 	"fanwatch/lake"
 )
 
-// Lake brings the landing log into the table and keeps the table's files few.
+// Lake brings the landing log into the table, keeps the table's files few, and removes what nobody needs.
 type Lake struct {
 	Table  Table
 	Store  lake.Store
-	Stream Stream
-	Config lake.CompactConfig
+	Config LakeConfig
+}
+
+// LakeConfig says what is merged and how long things stay. Zero values mean the defaults.
+type LakeConfig struct {
+	Compact lake.CompactConfig
+	// KeepSnapshots is how long a reader may go on with a version of the table that it has begun to read, and
+	// how far back queries by snapshot reach; 0 = 7 days.
+	KeepSnapshots time.Duration
+	// KeepOrphans is the age at which a file that no snapshot refers to is removed. It must exceed the time
+	// that the longest commit or compaction takes; 0 = 1 day.
+	KeepOrphans time.Duration
+	// KeepSegments is the age at which a segment of the landing log that nobody needs loses its rows, which
+	// are in the table by then; 0 = 7 days.
+	KeepSegments time.Duration
 }
 
 // Table is the Iceberg table; *lake.Table is the one.
 type Table interface {
 	Commit(ctx context.Context, logs []lake.Log) (lake.CommitResult, error)
 	Compact(ctx context.Context, cfg lake.CompactConfig) (lake.CompactResult, error)
+	ExpireSnapshots(ctx context.Context, olderThan time.Duration, keep int) error
+	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
+	Expire(ctx context.Context, l lake.Log, olderThan time.Duration) (int, error)
 }
 
 // CommitReport says what one commit brought.
@@ -42,13 +59,9 @@ type CompactReport struct {
 // the table itself holds how far it has come.
 func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) {
 	defer heartbeats(ctx)()
-	shards, err := l.Stream.Shards(ctx, stream)
+	logs, err := lake.Logs(ctx, l.Store, stream)
 	if err != nil {
 		return CommitReport{}, err
-	}
-	logs := make([]lake.Log, len(shards))
-	for i, sh := range shards {
-		logs[i] = lake.Log{Store: l.Store, Stream: stream, Shard: sh.ID}
 	}
 	var report CommitReport
 	for more := true; more; {
@@ -67,12 +80,45 @@ func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 	defer heartbeats(ctx)()
 	var report CompactReport
 	for more := true; more; {
-		r, err := l.Table.Compact(ctx, l.Config)
+		r, err := l.Table.Compact(ctx, l.Config.Compact)
 		if err != nil {
 			return report, err
 		}
 		report.Days, report.FilesIn, report.FilesOut, report.Rows = report.Days+r.Days, report.FilesIn+r.FilesIn, report.FilesOut+r.FilesOut, report.Rows+r.RowsOut
 		more = r.More
+	}
+	return report, nil
+}
+
+// MaintainReport says what one round of maintenance removed.
+type MaintainReport struct {
+	Orphans    int `json:"orphans"`    // files that no snapshot of the table refers to
+	Tombstones int `json:"tombstones"` // segments of the landing log that lost their rows
+}
+
+// Maintain drops old snapshots of the table, removes orphaned files, and turns segments of the landing log
+// that nobody needs into tombstones. Running it again removes nothing more.
+func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, error) {
+	defer heartbeats(ctx)()
+	const day = 24 * time.Hour
+	var report MaintainReport
+	if err := l.Table.ExpireSnapshots(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1); err != nil {
+		return report, err
+	}
+	var err error
+	if report.Orphans, err = l.Table.RemoveOrphans(ctx, cmp.Or(l.Config.KeepOrphans, day)); err != nil {
+		return report, err
+	}
+	logs, err := lake.Logs(ctx, l.Store, stream)
+	if err != nil {
+		return report, err
+	}
+	for _, log := range logs {
+		n, err := l.Table.Expire(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
+		report.Tombstones += n
+		if err != nil {
+			return report, err
+		}
 	}
 	return report, nil
 }

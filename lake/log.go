@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"fanwatch"
 	"fanwatch/failpoint"
@@ -43,6 +44,36 @@ func (c *Conflict) Error() string {
 // Newer tells whether the existing segment's writer is newer: then the caller is a zombie and must stop.
 // Otherwise it must discard its models, reload snapshot and segments, and go on behind Existing.Last.
 func (c *Conflict) Newer() bool { return c.Existing.Writer.Newer(c.Own) }
+
+// Logs gives the landing logs of a stream: of every shard that ever landed anything, by name. A stream
+// forgets a closed shard once its records expired; its log stays.
+func Logs(ctx context.Context, store Store, stream string) ([]Log, error) {
+	folder := "landing/stream=" + stream + "/shard="
+	if err := (Log{Stream: stream, Shard: "any"}).check(); err != nil {
+		return nil, err
+	}
+	var logs []Log
+	for after := ""; ; {
+		shard, err := firstShard(ctx, store, folder, after)
+		if err != nil || shard == "" {
+			return logs, wrap(err, "landing logs of stream %s", stream)
+		}
+		logs = append(logs, Log{Store: store, Stream: stream, Shard: shard})
+		after = folder + shard + "0" // "0" follows "/": the listing goes on behind the whole folder
+	}
+}
+
+// firstShard gives the shard of the first object of the folder whose key is above after; "": there is none.
+func firstShard(ctx context.Context, store Store, folder, after string) (string, error) {
+	for o, err := range store.List(ctx, folder, after) {
+		if err != nil {
+			return "", err
+		}
+		shard, _, _ := strings.Cut(strings.TrimPrefix(o.Key, folder), "/")
+		return shard, nil
+	}
+	return "", nil
+}
 
 // Append writes the segment behind s.After. It fills in Stream, Shard, Counts (all but Duplicates) and
 // Fans. When the place is taken by the same attempt's same segment (a PUT whose answer was lost) that is

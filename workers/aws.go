@@ -114,6 +114,7 @@ type Config struct {
 	Endpoints Endpoints // empty: AWS
 	Stream    string
 	Bucket    string
+	Catalog   Catalog       // of the Iceberg table
 	Poll      time.Duration // between reads of a shard that found nothing; 0 = 1 s
 	Score     activities.ScoreConfig
 	Policies  map[string]fanwatch.Policy

@@ -27,6 +27,7 @@ func Control(c client.Client, p *activities.Provisioner, n *activities.Notifier)
 	w.RegisterWorkflow(workflows.Shard)
 	w.RegisterWorkflow(workflows.Commit)
 	w.RegisterWorkflow(workflows.Compact)
+	w.RegisterWorkflow(workflows.Maintain)
 	w.RegisterActivity(p)
 	w.RegisterActivity(n)
 	return w

@@ -90,6 +90,12 @@ func commit(ctx workflow.Context, stream string) (r activities.CommitReport, err
 	return r, err
 }
 
+func maintain(ctx workflow.Context, stream string) (r activities.MaintainReport, err error) {
+	var a *activities.Lake
+	err = workflow.ExecuteActivity(long(ctx), a.Maintain, stream).Get(ctx, &r)
+	return r, err
+}
+
 func compact(ctx workflow.Context) (r activities.CompactReport, err error) {
 	var a *activities.Lake
 	err = workflow.ExecuteActivity(long(ctx), a.Compact).Get(ctx, &r)

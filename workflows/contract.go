@@ -61,8 +61,9 @@ func ShardID(stream, shard string) string { return "shard/" + stream + "/" + sha
 
 // Schedule IDs.
 const (
-	ScheduleCommit  = "lake-commit"  // the landing log goes into the table
-	ScheduleCompact = "lake-compact" // the table's small files become few
+	ScheduleCommit   = "lake-commit"   // the landing log goes into the table
+	ScheduleCompact  = "lake-compact"  // the table's small files become few
+	ScheduleMaintain = "lake-maintain" // what the lake no longer needs goes
 )
 
 // ProvisionRequest asks a fan's workflow for a certificate.

@@ -26,3 +26,13 @@ func Compact(ctx workflow.Context) (activities.CompactReport, error) {
 	}
 	return r, err
 }
+
+// Maintain removes what the lake no longer needs: old snapshots of the table, orphaned files, the rows of
+// landing segments past retention. A schedule runs it.
+func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, error) {
+	r, err := maintain(ctx, stream)
+	if err == nil {
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d orphaned files removed, %d landing segments emptied.", r.Orphans, r.Tombstones))
+	}
+	return r, err
+}

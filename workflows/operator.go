@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,10 +203,11 @@ func memo[T any](e *workflowpb.WorkflowExecutionInfo, field string) (v T, ok boo
 
 // Settings say what Start keeps running.
 type Settings struct {
-	Stream       string
-	ShardsEvery  time.Duration // how often shards are listed; 0 = 30 s
-	CommitEvery  time.Duration // how often the landing log goes to the table; 0 = 1 min, negative = no table at all
-	CompactEvery time.Duration // how often small files are merged; 0 = 15 min
+	Stream        string
+	ShardsEvery   time.Duration // how often shards are listed; 0 = 30 s
+	CommitEvery   time.Duration // how often the landing log goes to the table; 0 = 1 min
+	CompactEvery  time.Duration // how often small files are merged; 0 = 15 min
+	MaintainEvery time.Duration // how often what nobody needs is removed; 0 = 1 h
 }
 
 // Start makes sure that the stream's workflow and the lake's schedules exist, with these settings. It may
@@ -219,20 +221,16 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 	if err != nil {
 		return fmt.Errorf("start stream %s: %w", s.Stream, err)
 	}
-	switch {
-	case s.CommitEvery < 0:
-		return nil
-	case s.CommitEvery == 0:
-		s.CommitEvery = time.Minute
-	}
-	if s.CompactEvery == 0 {
-		s.CompactEvery = 15 * time.Minute
-	}
+	s.CommitEvery = cmp.Or(s.CommitEvery, time.Minute)
+	s.CompactEvery = cmp.Or(s.CompactEvery, 15*time.Minute)
+	s.MaintainEvery = cmp.Or(s.MaintainEvery, time.Hour)
 	return errors.Join(
 		o.schedule(ctx, ScheduleCommit, s.CommitEvery, &client.ScheduleWorkflowAction{ID: ScheduleCommit, Workflow: Commit, Args: []any{s.Stream},
 			TaskQueue: QueueControl, StaticSummary: "landing log of " + s.Stream + " to the table"}),
 		o.schedule(ctx, ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{ID: ScheduleCompact, Workflow: Compact,
-			TaskQueue: QueueControl, StaticSummary: "merge small files of the table"}))
+			TaskQueue: QueueControl, StaticSummary: "merge small files of the table"}),
+		o.schedule(ctx, ScheduleMaintain, s.MaintainEvery, &client.ScheduleWorkflowAction{ID: ScheduleMaintain, Workflow: Maintain, Args: []any{s.Stream},
+			TaskQueue: QueueControl, StaticSummary: "remove what the lake of " + s.Stream + " no longer needs"}))
 }
 
 // schedule makes the schedule, or sets its interval when it exists. A run that was missed is not made up

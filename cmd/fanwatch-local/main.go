@@ -35,7 +35,7 @@ type options struct {
 	dir, bin, ports, temporal, log string
 	fans                           int
 	seed                           uint64
-	snapshots                      time.Duration
+	snapshots, keepSegments        time.Duration
 	noFaults, reset, json          bool
 }
 
@@ -62,6 +62,7 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.BoolVar(&o.noFaults, "no-faults", false, "simulated fans do not fail")
 	f.Uint64Var(&o.seed, "seed", 1, "of the simulated fans and the forests")
 	f.DurationVar(&o.snapshots, "snapshot-every", time.Minute, "how often the forests are saved; what came later is replayed from the landing log")
+	f.DurationVar(&o.keepSegments, "keep-segments", 7*24*time.Hour, "how long the landing log keeps rows that are in the Iceberg table")
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty means beside this program")
 	f.StringVar(&o.log, "log", "warn", "debug, info, warn or error; goes to fanwatch.log in the state directory")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
@@ -78,7 +79,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return err
 		}
 	}
-	cfg := local.Config{Dir: o.dir, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots}
+	cfg := local.Config{Dir: o.dir, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments}
 	if o.fans == 0 {
 		cfg.Fans = -1
 	}

@@ -28,6 +28,12 @@ type endpoints struct {
 	V         int    `json:"v"`
 	Temporal  string `json:"temporal"`
 	Namespace string `json:"namespace"`
+	S3        string `json:"s3"`
+	Keys      string `json:"keys"`
+	Region    string `json:"region"`
+	Stream    string `json:"stream"`
+	Bucket    string `json:"bucket"`
+	Catalog   string `json:"catalog"`
 }
 
 // operator connects to Temporal: flags first, then the local system, then the environment.

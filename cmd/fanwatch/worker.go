@@ -12,7 +12,6 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"fanwatch/activities"
-	"fanwatch/cloud"
 	"fanwatch/detect"
 	"fanwatch/failpoint"
 	"fanwatch/workers"
@@ -21,19 +20,19 @@ import (
 
 // workerOptions are the flags of fanwatch worker.
 type workerOptions struct {
-	region, account, stream, bucket, policies string
-	shards                                    int
-	role, caBundle                            string
-	prepare                                   bool
-	seed                                      uint64
+	aws                     awsOptions
+	account, policies, role string
+	shards                  int
+	prepare                 bool
+	seed                    uint64
 }
 
 func (a *app) worker() *cobra.Command {
 	var o workerOptions
 	c := &cobra.Command{
 		Use: "worker", Short: "Run the workers against AWS and a Temporal cluster", Args: cobra.NoArgs,
-		Long: `Run the workers against AWS and a Temporal cluster: workflows, provisioning, notifications, and one scorer per
-shard. Any number may run; Temporal shares the work between them. AWS credentials come from the SDK's default
+		Long: `Run the workers against AWS and a Temporal cluster: workflows, provisioning, notifications, one scorer per shard,
+and the lake's commits, compaction and maintenance. Any number may run; Temporal shares the work between them. AWS credentials come from the SDK's default
 chain, Temporal's address and keys from the environment (TEMPORAL_...) or --temporal.
 
 The code is that of the local system; against real AWS it has not been run yet.`,
@@ -43,12 +42,9 @@ The code is that of the local system; against real AWS it has not been run yet.`
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.region, "region", "", "AWS region; empty: the SDK's default chain")
+	o.aws.flags(f)
 	f.StringVar(&o.account, "account", "", "AWS account ID, for ARNs")
-	f.StringVar(&o.stream, "stream", "fanwatch", "Kinesis stream of readings")
-	f.StringVar(&o.bucket, "bucket", "", "S3 bucket of the landing log")
 	f.StringVar(&o.policies, "policies", "policy.yaml", "file of escalation policies")
-	f.StringVar(&o.caBundle, "ca-bundle", "", "PEM file of certificates to trust beside the system's")
 	f.BoolVar(&o.prepare, "prepare", false, "make bucket, stream, topic rules and topics where they do not exist")
 	f.IntVar(&o.shards, "shards", 2, "with --prepare: shards of a new stream")
 	f.StringVar(&o.role, "role", "", "with --prepare: ARN of the role by which topic rules write to the stream")
@@ -69,7 +65,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.policies, err)
 	}
-	cfg, err := cloud.Config(ctx, cloud.Settings{Region: o.region, CABundle: o.caBundle})
+	wc, err := o.aws.config(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,8 +74,8 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer done()
-	wc := workers.Config{AWS: cfg, Account: o.account, Stream: o.stream, Bucket: o.bucket, Policies: policies,
-		Score: activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Heartbeat: 5 * time.Second}}
+	wc.Account, wc.Policies = o.account, policies
+	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Heartbeat: 5 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
 	if err != nil {
 		return err
@@ -89,16 +85,22 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return err
 		}
 	}
-	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts.Provisioner, parts.Notifier), workers.Score(op.Temporal, parts.Scorer, 5*time.Second)} {
+	table, closeTable, err := workers.OpenTable(ctx, wc)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeTable() }() // every commit is durable already
+	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts.Provisioner, parts.Notifier), workers.Score(op.Temporal, parts.Scorer, 5*time.Second),
+		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
 		defer w.Stop()
 	}
-	if err := op.Start(ctx, workflows.Settings{Stream: o.stream, CommitEvery: -1}); err != nil {
+	if err := op.Start(ctx, workflows.Settings{Stream: wc.Stream}); err != nil {
 		return err
 	}
-	log.Info("serving", "stream", o.stream, "bucket", o.bucket)
+	log.Info("serving", "stream", wc.Stream, "bucket", wc.Bucket)
 	<-ctx.Done()
 	return nil
 }

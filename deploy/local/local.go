@@ -53,6 +53,7 @@ type Config struct {
 	Seed     uint64 // of the fleet and the forests
 
 	SnapshotEvery time.Duration // of the forests; 0 = 1 min
+	KeepSegments  time.Duration // how long the landing log keeps rows that are in the table; 0 = 7 days
 	Log           *slog.Logger
 }
 
@@ -82,6 +83,8 @@ type Endpoints struct {
 	Inbox      string `json:"inbox"`
 	Stream     string `json:"stream"`
 	Bucket     string `json:"bucket"`
+	Region     string `json:"region"`
+	Catalog    string `json:"catalog"` // SQLite file of the Iceberg catalog
 	Dir        string `json:"dir"`
 }
 
@@ -135,7 +138,7 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Endpoints = Endpoints{V: 1, PID: os.Getpid(), Namespace: namespace, Stream: stream, Bucket: bucket, Dir: cfg.Dir,
+	s.Endpoints = Endpoints{V: 1, PID: os.Getpid(), Namespace: namespace, Stream: stream, Bucket: bucket, Region: region, Dir: cfg.Dir, Catalog: filepath.Join(cfg.Dir, "catalog.db"),
 		Keys: filepath.Join(cfg.Dir, "keys"), Certs: filepath.Join(cfg.Dir, "fleet")}
 	if err := s.startChildren(ctx); err != nil {
 		return nil, err
@@ -309,6 +312,7 @@ func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
 	s.MQTT, s.CA = broker.MQTTAddr(), broker.CAFile()
 	p := &awsParts{config: workers.Config{AWS: cfg, Account: account, Stream: stream, Bucket: bucket, Poll: 200 * time.Millisecond,
 		Endpoints: workers.Endpoints{Kinesis: s.AWS, IoT: s.AWS, SNS: s.AWS, S3: s.S3},
+		Catalog:   workers.Catalog{SQLite: s.Catalog},
 		Score:     activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second, SnapshotEvery: s.cfg.SnapshotEvery}}}
 	return p, s.loadPolicies(p)
 }
@@ -346,35 +350,22 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
-	table, err := s.openTable(ctx, p, a)
+	table, closeTable, err := workers.OpenTable(ctx, p.config)
 	if err != nil {
 		return err
 	}
+	s.closing(func() { _ = closeTable() }) // every commit is on disk already
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a.Provisioner, a.Notifier), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Stream: a.Scorer.Stream, Config: lake.CompactConfig{MinFiles: 3}})} {
+		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments}})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
 		s.closing(w.Stop)
 	}
-	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: time.Minute}); err != nil {
+	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute}); err != nil {
 		return err
 	}
 	return s.startDashboard(ctx, p, a)
-}
-
-// openTable opens the Iceberg table of readings: its files on S3, its catalog in a SQLite file.
-func (s *System) openTable(ctx context.Context, p *awsParts, a *workers.Activities) (*lake.Table, error) {
-	files, err := cloud.IcebergFiles(ctx, p.config.AWS, s.S3)
-	if err != nil {
-		return nil, err
-	}
-	catalog, closeCatalog, err := lake.OpenSQLite(filepath.Join(s.cfg.Dir, "catalog.db"), files)
-	if err != nil {
-		return nil, err
-	}
-	s.closing(func() { _ = closeCatalog() }) // every commit is on disk already
-	return lake.OpenTable(ctx, lake.TableConfig{Catalog: catalog, Store: a.S3, Location: "s3://" + bucket})
 }
 
 func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities) error {

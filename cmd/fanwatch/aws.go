@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"fanwatch/cloud"
+	"fanwatch/workers"
+)
+
+// awsOptions are the flags of the commands that work with AWS themselves, not only with Temporal.
+type awsOptions struct {
+	region, caBundle, stream, bucket string
+	catalog                          cloud.CatalogSettings
+}
+
+func (o *awsOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.region, "region", "", "AWS region; empty: the SDK's default chain")
+	f.StringVar(&o.caBundle, "ca-bundle", "", "PEM file of certificates to trust beside the system's")
+	f.StringVar(&o.stream, "stream", "fanwatch", "Kinesis stream of readings")
+	f.StringVar(&o.bucket, "bucket", "", "S3 bucket of landing log and table")
+	f.StringVar(&o.catalog.Kind, "catalog", "glue", "Iceberg catalog of the table: glue or rest")
+	f.StringVar(&o.catalog.URI, "catalog-uri", "", "with --catalog rest: its address, such as https://s3tables.eu-central-1.amazonaws.com/iceberg")
+	f.StringVar(&o.catalog.Warehouse, "warehouse", "", "with --catalog rest: the warehouse; for S3 Tables the ARN of the table bucket")
+	f.StringVar(&o.catalog.SigningService, "sign", "", "with --catalog rest: sign requests for this AWS service (s3tables or glue)")
+}
+
+// config gives AWS as the flags say it.
+func (o *awsOptions) config(ctx context.Context) (c workers.Config, err error) {
+	if o.catalog.Kind == "rest" && o.catalog.URI == "" {
+		return c, fmt.Errorf("--catalog rest: give its address with --catalog-uri (%w)", errUsage)
+	}
+	cfg, err := cloud.Config(ctx, cloud.Settings{Region: o.region, CABundle: o.caBundle})
+	return workers.Config{AWS: cfg, Stream: o.stream, Bucket: o.bucket, Catalog: workers.Catalog{AWS: o.catalog}}, err
+}
+
+// localConfig gives the local system's AWS.
+func (a *app) localConfig(ctx context.Context) (c workers.Config, err error) {
+	e, err := a.local()
+	if err != nil {
+		return c, err
+	}
+	if e.S3 == "" {
+		return c, fmt.Errorf("nothing runs in %s: start the local system (go tool task up), or name the S3 bucket of a real one with --bucket", a.dir)
+	}
+	text, err := os.ReadFile(e.Keys)
+	if err != nil {
+		return c, fmt.Errorf("keys of the local AWS: %w", err)
+	}
+	keys := strings.Fields(string(text))
+	if len(keys) != 2 {
+		return c, errors.New("keys of the local AWS: " + e.Keys + " does not hold two lines")
+	}
+	cfg, err := cloud.Config(ctx, cloud.Settings{Region: e.Region, Local: true, AccessKey: keys[0], SecretKey: keys[1], Endpoints: []string{e.S3}})
+	return workers.Config{AWS: cfg, Stream: e.Stream, Bucket: e.Bucket, Endpoints: workers.Endpoints{S3: e.S3}, Catalog: workers.Catalog{SQLite: e.Catalog}}, err
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"fanwatch/cloud"
+	"fanwatch/lake"
+	"fanwatch/workers"
+)
+
+var errDifference = errors.New("the counts differ: what the log or the table lacks or has twice is named above")
+
+func (a *app) reconcile() *cobra.Command {
+	var o awsOptions
+	c := &cobra.Command{
+		Use: "reconcile", Short: "Show that every acknowledged reading is in the lake exactly once", Args: cobra.NoArgs,
+		Long: `Show that every acknowledged reading is in the lake exactly once.
+
+For each fan: how many readings were acknowledged to its publisher (ACKED, as far as the publisher's newest batch
+says), how many are in the landing log (LANDED) and in the Iceberg table (TABLE), how many were refused and kept
+with a reason (REFUSED), and how many wait for the next commit (PENDING). It reads the whole log and the table's
+identifying columns. Exit status 1 when anything is missing or there twice.
+
+Without --bucket it is the local system's lake (--dir).`,
+		Example: "  fanwatch reconcile\n  fanwatch reconcile --json\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config := a.localConfig
+			if o.bucket != "" {
+				config = o.config
+			}
+			wc, err := config(cmd.Context())
+			if err != nil {
+				return err
+			}
+			accounts, err := reconcile(cmd.Context(), wc)
+			if err != nil {
+				return err
+			}
+			return a.printAccounts(cmd.OutOrStdout(), accounts)
+		},
+	}
+	o.flags(c.Flags())
+	return c
+}
+
+func reconcile(ctx context.Context, wc workers.Config) ([]lake.Account, error) {
+	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
+	if err != nil || len(logs) == 0 {
+		return nil, err // and makes no table where none belongs
+	}
+	table, done, err := workers.OpenTable(ctx, wc)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = done() }() // it was only read
+	return lake.Reconcile(ctx, logs, table)
+}
+
+func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {
+	ok := true
+	for _, x := range accounts {
+		ok = ok && x.OK
+	}
+	var err error
+	switch {
+	case a.json:
+		err = printJSON(out, orEmpty(accounts))
+	case len(accounts) == 0:
+		fmt.Fprintln(out, "nothing has landed yet")
+	default:
+		err = table(out, "FAN\tACKED\tLANDED\tTABLE\tPENDING\tREFUSED\tDROPPED\tVERDICT", func(w io.Writer) {
+			for _, x := range accounts {
+				fan := x.Fan
+				if fan == "" {
+					fan = "(unknown)"
+				}
+				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", fan, x.Acknowledged, x.Landed, x.Table, x.Pending, x.Quarantined, x.Dropped, x.Verdict)
+			}
+		})
+	}
+	if err == nil && !ok {
+		err = errDifference
+	}
+	return err
+}
