@@ -206,7 +206,9 @@ func (s *system) connect(clientID, cert, key string) (mqtt.Client, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + s.MQTT).SetClientID(clientID).SetAutoReconnect(false).SetConnectTimeout(5 * time.Second).
-		SetTLSConfig(&tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, MinVersion: tls.VersionTLS12}))
+		SetTLSConfig(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12,
+			// Sent whatever authorities the broker asks for: a list of Certificates would leave out a foreign one.
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}))
 	token := c.Connect()
 	if !token.WaitTimeout(10 * time.Second) {
 		return nil, context.DeadlineExceeded

@@ -39,6 +39,14 @@ func (o *awsOptions) config(ctx context.Context) (c workers.Config, err error) {
 	return workers.Config{AWS: cfg, Stream: o.stream, Bucket: o.bucket, Catalog: workers.Catalog{AWS: o.catalog}}, err
 }
 
+// lakeConfig gives the lake that a command is to read: the one in the bucket of the flags, or the local one.
+func (a *app) lakeConfig(ctx context.Context, o awsOptions) (workers.Config, error) {
+	if o.bucket != "" {
+		return o.config(ctx)
+	}
+	return a.localConfig(ctx)
+}
+
 // localConfig gives the local system's AWS.
 func (a *app) localConfig(ctx context.Context) (c workers.Config, err error) {
 	e, err := a.local()

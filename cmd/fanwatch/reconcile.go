@@ -29,11 +29,7 @@ identifying columns. Exit status 1 when anything is missing or there twice.
 Without --bucket it is the local system's lake (--dir).`,
 		Example: "  fanwatch reconcile\n  fanwatch reconcile --json\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config := a.localConfig
-			if o.bucket != "" {
-				config = o.config
-			}
-			wc, err := config(cmd.Context())
+			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
