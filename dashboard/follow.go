@@ -12,9 +12,33 @@ import (
 	"fanwatch/workflows"
 )
 
-// Follow reads a shard's landing log from its newest snapshot on, and then each new segment, and hands the
-// rows to publish until ctx ends. It only reads: the dashboard may stop and start at any time.
-func Follow(ctx context.Context, l lake.Log, every time.Duration, publish func([]fanwatch.Row), log *slog.Logger) {
+// newShards is how often Follow looks for shards that a split or merge has brought.
+const newShards = 2 * time.Second
+
+// Follow reads the landing logs of all shards of a stream, each from its newest snapshot on and then every
+// new segment, and hands the rows to publish until ctx ends; publish may be called concurrently. It only
+// reads: the dashboard may stop and start at any time.
+func Follow(ctx context.Context, store lake.Store, stream string, every time.Duration, publish func([]fanwatch.Row), log *slog.Logger) {
+	known := make(map[string]bool)
+	for ctx.Err() == nil {
+		logs, err := lake.Logs(ctx, store, stream)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("the landing logs cannot be listed; will try again", "stream", stream, "err", err)
+		}
+		for _, l := range logs {
+			if !known[l.Shard] {
+				known[l.Shard] = true
+				go followShard(ctx, l, every, publish, log)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(newShards):
+		}
+	}
+}
+
+func followShard(ctx context.Context, l lake.Log, every time.Duration, publish func([]fanwatch.Row), log *slog.Logger) {
 	at := fanwatch.SequenceNumber("0")
 	if snap, _, err := l.LatestSnapshot(ctx); err == nil {
 		at = snap

@@ -1,13 +1,13 @@
 package testsuite
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,13 +77,17 @@ func landed(t *testing.T, dir string) map[string][]fanwatch.Row {
 	if err != nil {
 		t.Fatal(err)
 	}
+	logs, err := lake.Logs(t.Context(), store, "fanwatch")
+	if err != nil {
+		t.Fatal(err)
+	}
 	rows := map[string][]fanwatch.Row{}
-	for _, shard := range []string{"shardId-000000000000", "shardId-000000000001"} {
-		err := lake.Log{Store: store, Stream: "fanwatch", Shard: shard}.Walk(context.Background(), "0", func(seg lake.Segment) error {
-			rows[shard] = append(rows[shard], seg.Rows...)
+	for _, l := range logs {
+		err := l.Walk(t.Context(), "0", func(seg lake.Segment) error {
+			rows[l.Shard] = append(rows[l.Shard], seg.Rows...)
 			return nil
 		})
-		if err != nil && !errors.Is(err, lake.ErrNotFound) {
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,10 +107,9 @@ func (p *publisher) count(rows map[string][]fanwatch.Row) map[uint64]int {
 	return n
 }
 
-// check waits until everything acknowledged has landed, and holds the log against the promises: exactly
-// once, and every score the one that an undisturbed run gives, bit for bit.
-func (p *publisher) check(s *system) {
-	p.t.Helper()
+// landed waits until everything that the publisher had acknowledged is in the landing log.
+func (s *system) landed(p *publisher) {
+	s.t.Helper()
 	s.until(60*time.Second, "every acknowledged reading landed", func() (bool, string) {
 		n := p.count(landed(p.t, s.Dir))
 		missing := 0
@@ -117,6 +120,13 @@ func (p *publisher) check(s *system) {
 		}
 		return missing == 0, fmt.Sprintf("%d of %d missing", missing, p.acked)
 	})
+}
+
+// check waits until everything acknowledged has landed, and holds the log against the promises: exactly
+// once, and every score the one that an undisturbed run gives, bit for bit.
+func (p *publisher) check(s *system) {
+	p.t.Helper()
+	s.landed(p)
 	rows := landed(p.t, s.Dir)
 	once := p.count(rows)
 	for seq, n := range once {
@@ -125,12 +135,25 @@ func (p *publisher) check(s *system) {
 		}
 	}
 	s.reconciled(p.fan, len(once))
-	for shard, all := range rows {
-		// Replay computes every score from the first row on, as a run that was never disturbed does, and
-		// compares it with the score that was landed.
-		if err := detect.New(detect.Config{Seed: 1}).Replay(all); err != nil {
-			p.t.Errorf("shard %s: %v", shard, err)
+	replay(p.t, rows, nil)
+}
+
+// replay computes every score from the first row on, as a run that was never disturbed does, and compares
+// it with the score that was landed. A shard that has parents begins with their models.
+func replay(t *testing.T, rows map[string][]fanwatch.Row, parents map[string][]string) {
+	t.Helper()
+	models := map[string]*detect.Models{}
+	for _, shard := range slices.Sorted(maps.Keys(rows)) { // parents have lower numbers than their children
+		m := detect.New(detect.Config{Seed: 1})
+		for _, parent := range parents[shard] {
+			m.Adopt(models[parent], func(fan string) bool {
+				return slices.ContainsFunc(rows[shard], func(r fanwatch.Row) bool { return r.Fan == fan })
+			})
 		}
+		if err := m.Replay(rows[shard]); err != nil {
+			t.Errorf("shard %s: %v", shard, err)
+		}
+		models[shard] = m
 	}
 }
 

@@ -380,15 +380,9 @@ func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Act
 	}
 	s.closing(d.Close)
 	s.serve(ln, d)
-	shards, err := a.Kinesis.Shards(ctx, stream)
-	if err != nil {
-		return err
-	}
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.closing(stop)
-	for _, sh := range shards {
-		go dashboard.Follow(following, lake.Log{Store: a.S3, Stream: stream, Shard: sh.ID}, time.Second, d.Publish, s.log)
-	}
+	go dashboard.Follow(following, a.S3, stream, time.Second, d.Publish, s.log)
 	return nil
 }
 
