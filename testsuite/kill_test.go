@@ -23,7 +23,7 @@ import (
 // publisher publishes batches of a run of one fan and remembers what was acknowledged. Like an edge it
 // repeats what was not, so that the system sees duplicates.
 type publisher struct {
-	t         *testing.T
+	t         testing.TB
 	fan       string
 	cert, key string
 	run       uint64
@@ -70,13 +70,22 @@ func (p *publisher) batch(c mqtt.Client) bool {
 	return true
 }
 
-// landed reads the whole landing log from the S3 server's directory: it stores objects as plain files.
-func landed(t *testing.T, dir string) map[string][]fanwatch.Row {
+// store gives the bucket of the S3 server, whose directory holds objects as plain files.
+func (s *system) store() lake.Store { return storeIn(s.t, s.Dir) }
+
+func storeIn(t testing.TB, dir string) lake.Store {
 	t.Helper()
 	store, err := lake.OpenDir(filepath.Join(dir, "s3", "fanwatch-lake"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return store
+}
+
+// landed reads the whole landing log.
+func landed(t testing.TB, dir string) map[string][]fanwatch.Row {
+	t.Helper()
+	store := storeIn(t, dir)
 	logs, err := lake.Logs(t.Context(), store, "fanwatch")
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +149,7 @@ func (p *publisher) check(s *system) {
 
 // replay computes every score from the first row on, as a run that was never disturbed does, and compares
 // it with the score that was landed. A shard that has parents begins with their models.
-func replay(t *testing.T, rows map[string][]fanwatch.Row, parents map[string][]string) {
+func replay(t testing.TB, rows map[string][]fanwatch.Row, parents map[string][]string) {
 	t.Helper()
 	models := map[string]*detect.Models{}
 	for _, shard := range slices.Sorted(maps.Keys(rows)) { // parents have lower numbers than their children
@@ -157,7 +166,7 @@ func replay(t *testing.T, rows map[string][]fanwatch.Row, parents map[string][]s
 	}
 }
 
-func newPublisher(t *testing.T, s *system, seed uint64) *publisher {
+func newPublisher(t testing.TB, s *system, seed uint64) *publisher {
 	p := &publisher{t: t, fan: "fan-k", run: 1 + seed, rng: rand.New(rand.NewPCG(seed, 3)), rpm: 1800}
 	p.cert, p.key = s.provision(p.fan, "--min-rpm", "900", "--silence", "-1s")
 	return p
@@ -192,7 +201,7 @@ func (s *system) steps(fan string) {
 func TestKillEverythingAtRandom(t *testing.T) {
 	for seed := range uint64(seeds(2, 30)) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel() // it mostly waits for heartbeats to time out
+			t.Parallel() // it mostly waits
 			dir := t.TempDir()
 			rng := rand.New(rand.NewPCG(seed, 77))
 			s := start(t, dir, nil, "--fans", "2", "--no-faults", "--snapshot-every", "5s")
@@ -226,7 +235,7 @@ func TestKillEverythingAtRandom(t *testing.T) {
 func TestKillAtEveryFailpoint(t *testing.T) {
 	for _, at := range failpoint.Names() {
 		t.Run(at, func(t *testing.T) {
-			t.Parallel() // it mostly waits for heartbeats to time out
+			t.Parallel() // it mostly waits
 			dir := t.TempDir()
 			visit, args := "2", []string{"--fans", "2", "--no-faults", "--snapshot-every", "2s"}
 			tombstones := strings.HasPrefix(at, "tombstone.")

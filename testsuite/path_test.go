@@ -19,6 +19,7 @@ import (
 // TestDemoPublisherIsScoredAlertedAndAcknowledged walks the path as the 2019 demo's device does: a client
 // that is none of ours, the client ID new_Client, the demo's object on the demo's topic.
 func TestDemoPublisherIsScoredAlertedAndAcknowledged(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
 	acks := map[string]func(fanwatch.Alert) error{
 		"CLI": func(a fanwatch.Alert) error { _, err := s.cli("ack", a.ID, "--by", "ada"); return err },
@@ -103,6 +104,7 @@ func TestMosquittoPub(t *testing.T) {
 
 // TestForestAloneRaisesAnAlert: 300 ordinary readings, then jitter that stays within every hard limit.
 func TestForestAloneRaisesAnAlert(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
 	cert, key := s.provision("fan-x", "--min-rpm", "900", "--max-rpm", "2700")
 	c := mustConnect(s, "fan-x", cert, key)

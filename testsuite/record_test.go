@@ -2,7 +2,6 @@ package testsuite
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,8 +10,6 @@ import (
 
 	enums "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"fanwatch"
@@ -48,11 +45,7 @@ func TestRecordHistories(t *testing.T) {
 	s.until(20*time.Second, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	tc, err := workflows.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: s.Namespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tc.Close()
+	tc := s.temporal()
 	for name, id := range map[string]string{"fan": workflows.FanID("fan-r"), "alert": a.ID, "stream": workflows.StreamID("fanwatch"), "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
 		var h historypb.History
 		events := tc.GetWorkflowHistory(ctx, id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)

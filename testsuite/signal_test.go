@@ -14,12 +14,18 @@ import (
 
 // signalAcknowledge sends what a person sends from the Temporal Web UI: the signal with a name as JSON text.
 func (s *system) signalAcknowledge(a fanwatch.Alert) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	return s.temporal().SignalWorkflow(s.t.Context(), a.ID, "", workflows.SignalAcknowledge, "ada")
+}
+
+// temporal gives a client of the Temporal server.
+func (s *system) temporal() client.Client {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
 	c, err := workflows.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: s.Namespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	if err != nil {
-		return err
+		s.t.Fatal(err)
 	}
-	defer c.Close()
-	return c.SignalWorkflow(ctx, a.ID, "", workflows.SignalAcknowledge, "ada")
+	s.t.Cleanup(c.Close)
+	return c
 }

@@ -34,13 +34,13 @@ const bin = "../bin"
 // system is the local system as a user runs it: fanwatch-local in a process group of its own, and the CLI.
 type system struct {
 	local.Endpoints
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	out *bytes.Buffer
 }
 
 // start runs fanwatch-local up on free ports; env are extra variables, such as failpoints.
-func start(t *testing.T, dir string, env []string, args ...string) *system {
+func start(t testing.TB, dir string, env []string, args ...string) *system {
 	t.Helper()
 	s, err := tryStart(t, dir, env, args...)
 	if err != nil {
@@ -49,7 +49,7 @@ func start(t *testing.T, dir string, env []string, args ...string) *system {
 	return s
 }
 
-func tryStart(t *testing.T, dir string, env []string, args ...string) (*system, error) {
+func tryStart(t testing.TB, dir string, env []string, args ...string) (*system, error) {
 	t.Helper()
 	for _, p := range []string{"fanwatch", "fanwatch-local", "fanwatch-temporal", "fanwatch-s3"} {
 		if _, err := os.Stat(filepath.Join(bin, p)); err != nil {
@@ -230,7 +230,7 @@ func mustConnect(s *system, clientID, cert, key string) mqtt.Client {
 
 // demo publishes the demo's object and waits for its PUBACK. It keeps to the 100 messages a second that AWS
 // IoT Core takes from one connection.
-func demo(t *testing.T, c mqtt.Client, fan string, at time.Time, rpm float64) {
+func demo(t testing.TB, c mqtt.Client, fan string, at time.Time, rpm float64) {
 	t.Helper()
 	token := c.Publish("IoT_TOPIC/recieve", 1, false, fmt.Sprintf(`{"TIME": %q,"FANID": %q,"FREQ": %g,"RPM": %g}`, at.UTC().Format("2006-01-02T15:04:05.000000Z"), fan, rpm/30, rpm))
 	if !token.WaitTimeout(10*time.Second) || token.Error() != nil {

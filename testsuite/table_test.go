@@ -32,6 +32,7 @@ func (s *system) reconciled(fan string, landed int) {
 }
 
 func TestTheTableHoldsWhatLanded(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
 	p := newPublisher(t, s, 5)
 	p.publish(s, 500)
