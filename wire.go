@@ -88,28 +88,42 @@ type RecordReading struct {
 // whatever a device publishes, replacing what the device may have put there: a record without client
 // comes from the control plane, which writes to the stream directly.
 type wire struct {
-	Arrived *json.Number `json:"arrived"`
-	Client  *string      `json:"client"`
+	Arrived   json.Number
+	Client    string
+	HasClient bool // the key stands there, whatever its value
 
-	V        int             `json:"v"`
-	Fan      string          `json:"fan"`
-	Run      string          `json:"run"`
-	Acked    uint64          `json:"acked"`
-	Dropped  uint64          `json:"dropped"`
-	Readings []WireReading   `json:"readings"`
-	Device   json.RawMessage `json:"device"`
+	V        int
+	Fan      string
+	Run      string
+	Acked    uint64
+	Dropped  uint64
+	Readings []WireReading
+	Device   json.RawMessage
 
-	FANID json.RawMessage `json:"FANID"`
-	TIME  json.RawMessage `json:"TIME"`
-	FREQ  *float64        `json:"FREQ"`
-	RPM   *float64        `json:"RPM"`
+	FANID json.RawMessage
+	TIME  json.RawMessage
+	FREQ  *float64
+	RPM   *float64
 
-	ErrorRule     string  `json:"ruleName"`
-	ErrorClient   string  `json:"clientId"`
-	ErrorPayload  *string `json:"base64OriginalPayload"`
+	ErrorRule     string
+	ErrorClient   string
+	ErrorPayload  *string
 	ErrorFailures []struct {
 		Message string `json:"errorMessage"`
-	} `json:"failures"`
+	}
+}
+
+// field is a key of a record and where its value goes.
+type field struct {
+	key string
+	to  any
+}
+
+func (w *wire) fields() []field {
+	return []field{{"arrived", &w.Arrived}, {"client", &w.Client},
+		{"v", &w.V}, {"fan", &w.Fan}, {"run", &w.Run}, {"acked", &w.Acked}, {"dropped", &w.Dropped}, {"readings", &w.Readings}, {"device", &w.Device},
+		{"FANID", &w.FANID}, {"TIME", &w.TIME}, {"FREQ", &w.FREQ}, {"RPM", &w.RPM},
+		{"ruleName", &w.ErrorRule}, {"clientId", &w.ErrorClient}, {"base64OriginalPayload", &w.ErrorPayload}, {"failures", &w.ErrorFailures}}
 }
 
 // DecodeRecord reads one record of the stream: a batch, the demo's object, a device's configuration or
@@ -120,21 +134,16 @@ func DecodeRecord(data []byte) (Record, error) {
 	if err := decodeWire(data, &w); err != nil {
 		return Record{}, err
 	}
-	rec := Record{Fan: w.Fan, Acked: w.Acked, Dropped: w.Dropped}
-	if w.Client != nil {
-		rec.Client = *w.Client
-	}
-	if w.Arrived != nil {
-		if ms, err := w.Arrived.Int64(); err == nil && ms > 0 && ms < math.MaxInt64/1000 {
-			rec.Arrived = time.UnixMilli(ms).UTC()
-		}
+	rec := Record{Client: w.Client, Fan: w.Fan, Acked: w.Acked, Dropped: w.Dropped}
+	if ms, err := w.Arrived.Int64(); err == nil && ms > 0 && ms < math.MaxInt64/1000 {
+		rec.Arrived = time.UnixMilli(ms).UTC()
 	}
 	switch {
-	case w.Client == nil && w.ErrorPayload != nil:
+	case !w.HasClient && w.ErrorPayload != nil:
 		return refused(rec, w), nil
-	case w.Client == nil && w.Device != nil:
+	case !w.HasClient && w.Device != nil:
 		return configured(rec, w)
-	case w.Client == nil:
+	case !w.HasClient:
 		return rec, errors.New("the record names no client: it came through no IoT rule that adds clientid() AS client")
 	case w.FANID != nil || w.TIME != nil || w.RPM != nil:
 		return legacy(rec, w)
@@ -142,19 +151,41 @@ func DecodeRecord(data []byte) (Record, error) {
 	return batch(rec, w)
 }
 
+// decodeWire matches keys to the letter. encoding/json alone takes CLIENT for client: a device could blank
+// what the rule had added, and pass for the control plane.
 func decodeWire(data []byte, w *wire) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(w); err != nil {
+	var raw map[string]json.RawMessage
+	if err := dec.Decode(&raw); err != nil {
 		var typ *json.UnmarshalTypeError
 		if errors.As(err, &typ) {
-			return fmt.Errorf("field %s holds a %s, which it cannot", typ.Field, typ.Value)
+			return fmt.Errorf("the message is a JSON %s, not an object", typ.Value)
 		}
 		return errors.New("the message is not a JSON object")
 	}
 	if dec.More() {
 		return errors.New("the message holds more than one JSON object")
 	}
+	_, w.HasClient = raw["client"]
+	for _, f := range w.fields() {
+		if value, ok := raw[f.key]; ok {
+			if err := json.Unmarshal(value, f.to); err != nil {
+				return fieldError(f.key, err)
+			}
+		}
+	}
 	return nil
+}
+
+func fieldError(key string, err error) error {
+	var typ *json.UnmarshalTypeError
+	if !errors.As(err, &typ) {
+		return fmt.Errorf("field %s: %w", key, err)
+	}
+	if typ.Field != "" {
+		key += "." + typ.Field
+	}
+	return fmt.Errorf("field %s holds a %s, which it cannot", key, typ.Value)
 }
 
 // refused reads the document that an IoT rule's error action writes (AWS IoT developer guide, "Error

@@ -78,11 +78,35 @@ func TestOnlyTheControlPlaneConfigures(t *testing.T) {
 	}
 }
 
+// encoding/json matches keys without regard to case; a device that spells the rule's fields otherwise must
+// not pass for the control plane, wherever its key ends up beside the rule's.
+func TestADeviceCannotPassForTheControlPlane(t *testing.T) {
+	device, err := EncodeDevice(Device{V: DeviceVersion, Revision: 9, Fan: "fan-01", Clients: []string{"thief"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := strings.TrimPrefix(string(device), "{")
+	for _, key := range []string{"CLIENT", "Client", "cLient"} {
+		for _, record := range []string{
+			`{"client":"thief","` + key + `":null,` + inner,
+			`{"` + key + `":null,"client":"thief",` + inner,
+			`{"client":null,` + inner,
+			`{"client":"thief","` + key + `":null,"clientId":"x","base64OriginalPayload":"aGVsbG8="}`,
+		} {
+			if rec, err := DecodeRecord([]byte(record)); err == nil || rec.Device != nil || rec.Refused != "" {
+				t.Errorf("%s was taken for the control plane's: %+v, %v", record, rec, err)
+			}
+		}
+	}
+}
+
 func TestRefusalsSayWhy(t *testing.T) {
 	for _, c := range []struct{ name, record, why string }{
 		{"no JSON", `hello`, "not a JSON object"},
 		{"NaN", `{"TIME":"2026-05-28T20:26:40Z","FANID":"A","RPM":NaN}`, "not a JSON object"},
-		{"array", `[1]`, "holds a array"},
+		{"array", `[1]`, "is a JSON array, not an object"},
+		{"null", `null`, "clientid()"},
+		{"RPM in a batch as text", `{"client":"c","v":1,"readings":[{"rpm":"fast"}]}`, "field readings.rpm holds a string"},
 		{"no client", `{"FANID":"A","RPM":1}`, "clientid()"},
 		{"no FANID", `{"client":"c","TIME":"2026-05-28T20:26:40Z","RPM":1}`, "FANID is missing"},
 		{"no RPM", `{"client":"c","TIME":"2026-05-28T20:26:40Z","FANID":"A"}`, "RPM is missing"},
