@@ -2,9 +2,11 @@ package testsuite
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,68 +15,114 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"fanwatch"
+	"fanwatch/deploy/local"
 )
 
 // TestDemoPublisherIsScoredAlertedAndAcknowledged walks the path as the 2019 demo's device does: a client
-// that is none of ours, the client ID new_Client, the demo's object on the demo's topic.
+// that is none of ours, the client ID new_Client, the demo's object on the demo's topic. One alert goes
+// unanswered to its second step; each way to acknowledge keeps another from getting there.
 func TestDemoPublisherIsScoredAlertedAndAcknowledged(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
-	acks := map[string]func(fanwatch.Alert) error{
-		"CLI": func(a fanwatch.Alert) error { _, err := s.cli("ack", a.ID, "--by", "ada"); return err },
-		"page": func(a fanwatch.Alert) error {
-			body, err := json.Marshal(map[string]string{"id": a.ID, "by": "ada"})
-			if err != nil {
-				return err
-			}
-			resp, err := http.Post(s.Dashboard+"/api/alerts/ack", "application/json", bytes.NewReader(body))
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			if resp.StatusCode >= 300 {
-				return fmt.Errorf("status %s", resp.Status)
-			}
-			return nil
-		},
-		"signal": s.signalAcknowledge,
+	ways := map[string]func(*testing.T, fanwatch.Alert) error{
+		"CLI":    func(_ *testing.T, a fanwatch.Alert) error { _, err := s.cli("ack", a.ID, "--by", "ada"); return err },
+		"signal": func(_ *testing.T, a fanwatch.Alert) error { return s.signalAcknowledge(a) },
+		"page":   func(_ *testing.T, a fanwatch.Alert) error { return s.postAcknowledge(a) },
+		"button": s.clickAcknowledge,
 	}
-	for way, ack := range acks {
-		fan := "ABC" + way
-		cert, key := s.provision(fan, "--client", "new_Client_"+way, "--min-rpm", "900")
-		c := mustConnect(s, "new_Client_"+way, cert, key)
-		at := time.Now().Add(-30 * time.Second)
-		for range 10 {
-			at = at.Add(time.Second)
-			demo(t, c, fan, at, 1800)
-		}
-		for range 3 {
-			at = at.Add(time.Second)
-			demo(t, c, fan, at, 300)
-		}
-		a := s.openAlert(fan, 20*time.Second)
-		if want := fan + " turns too slowly: 300 RPM, below the limit of 900 RPM."; a.Why != want || a.Kind != fanwatch.Underspeed {
-			t.Errorf("%s: the alert says %q, want %q", way, a.Why, want)
-		}
-		if way == "CLI" { // this one goes unanswered until its second step
-			s.until(90*time.Second, "step two", func() (bool, string) {
-				in := s.inbox(fan)
-				return len(in) > 0 && strings.Contains(in[len(in)-1], "step 2 of 2"), fmt.Sprint(in)
-			})
-		}
-		if err := ack(a); err != nil {
-			t.Errorf("acknowledge by %s: %v", way, err)
-		}
-		s.until(10*time.Second, "the acknowledgement by "+way, func() (bool, string) {
-			for _, b := range ask[[]fanwatch.Alert](s, "alerts") {
-				if b.ID == a.ID {
-					return b.State == fanwatch.Acknowledged && b.AckedBy == "ada", fmt.Sprintf("%+v", b)
-				}
+	unanswered := s.demoAlert("ABCunanswered")
+	answered := map[string]fanwatch.Alert{}
+	for way, acknowledge := range ways {
+		t.Run(way, func(t *testing.T) {
+			a := s.demoAlert("ABC" + way)
+			if err := acknowledge(t, a); err != nil {
+				t.Fatal(err)
 			}
-			return false, "no such alert"
+			s.until(10*time.Second, "the acknowledgement by "+way, func() (bool, string) {
+				for _, b := range ask[[]fanwatch.Alert](s, "alerts") {
+					if b.ID == a.ID {
+						return b.State == fanwatch.Acknowledged && b.AckedBy == "ada", fmt.Sprintf("%+v", b)
+					}
+				}
+				return false, "no such alert"
+			})
+			answered[way] = a
 		})
 	}
+	last := s.demoAlert("ABClast") // opened after all that were answered: they had time to go as far
+	for _, a := range []fanwatch.Alert{unanswered, last} {
+		s.until(90*time.Second, "step two of "+a.ID, func() (bool, string) {
+			in := s.inbox(a.Fan)
+			return len(in) > 0 && strings.Contains(in[len(in)-1], "step 2 of 2"), fmt.Sprint(in)
+		})
+	}
+	for way, a := range answered {
+		if in := strings.Join(s.inbox(a.Fan), "\n"); strings.Contains(in, "step 2 of 2") {
+			t.Errorf("acknowledged by %s, and still it escalated:\n%s", way, in)
+		}
+	}
+	if _, err := s.cli("ack", unanswered.ID, "--by", "ada"); err != nil {
+		t.Errorf("acknowledge after the last step: %v", err)
+	}
+}
+
+// demoAlert provisions a fan with a legacy client ID, has it turn and then drag, and gives the alert.
+func (s *system) demoAlert(fan string) fanwatch.Alert {
+	s.t.Helper()
+	cert, key := s.provision(fan, "--client", "new_Client_"+fan, "--min-rpm", "900")
+	c := mustConnect(s, "new_Client_"+fan, cert, key)
+	at := time.Now().Add(-30 * time.Second)
+	publish := func(n int, rpm float64) {
+		for range n {
+			at = at.Add(time.Second)
+			demo(s.t, c, fan, at, rpm)
+		}
+	}
+	publish(10, 1800)
+	publish(3, 300)
+	a := s.openAlert(fan, 20*time.Second)
+	if want := fan + " turns too slowly: 300 RPM, below the limit of 900 RPM."; a.Why != want || a.Kind != fanwatch.Underspeed {
+		s.t.Errorf("the alert says %q, want %q", a.Why, want)
+	}
+	return a
+}
+
+// postAcknowledge sends what the page's button sends.
+func (s *system) postAcknowledge(a fanwatch.Alert) error {
+	body, err := json.Marshal(map[string]string{"id": a.ID, "by": "ada"})
+	if err != nil {
+		return err
+	}
+	resp, err := http.Post(s.Dashboard+"/api/alerts/ack", "application/json", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("status %s", resp.Status)
+	}
+	return nil
+}
+
+// clickAcknowledge opens the page in a real browser and presses the alert's button.
+func (s *system) clickAcknowledge(t *testing.T, a fanwatch.Alert) error {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("chromium is not on the PATH: apt-get install chromium")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))...)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx)
+	defer cancel()
+	form := fmt.Sprintf("article[aria-label^=%q] form.ack ", a.Fan)
+	return chromedp.Do(ctx, chromedp.Navigate(s.Dashboard+"/#/alerts"), chromedp.SendKeys(form+"input[name=by]", "ada"), chromedp.Click(form+"button"),
+		chromedp.Poll[chromedp.Void](fmt.Sprintf("document.querySelector(%q) === null", "article[aria-label^="+a.Fan+"] form.ack:not([hidden])")))
 }
 
 // TestMosquittoPub publishes with Debian's client, which shares no code with ours.
@@ -132,6 +180,9 @@ func TestUpSaysWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", local.DefaultPorts.Dashboard)); err == nil { // otherwise somebody else has it
+		defer l.Close()
+	}
 	for _, c := range []struct {
 		name string
 		args []string
@@ -141,6 +192,7 @@ func TestUpSaysWhatIsWrong(t *testing.T) {
 		{"not a directory", []string{"--dir", file}, "choose another with --dir"},
 		{"reset of a strange directory", []string{"--dir", filepath.Dir(file), "--reset"}, "is not a state directory"},
 		{"programs missing", []string{"--dir", t.TempDir(), "--bin", dir}, "is not built: run go tool task build"},
+		{"a taken port", []string{"--dir", t.TempDir(), "--fans", "0"}, "--ports free"},
 		{"bad ports", []string{"--dir", t.TempDir(), "--ports", "many"}, "want default or free"},
 	} {
 		out, err := exec.Command(filepath.Join(bin, "fanwatch-local"), append([]string{"up"}, c.args...)...).CombinedOutput()

@@ -29,7 +29,7 @@ func (a *app) fans() *cobra.Command {
 					fmt.Fprintln(cmd.OutOrStdout(), "no fans yet: provision one with fanwatch provision NAME --csr FILE")
 					return nil
 				}
-				return table(cmd.OutOrStdout(), "FAN\tSTATE\tSINCE\tRPM\tSITE\tALERT", func(w io.Writer) {
+				return table(cmd.OutOrStdout(), "FAN\tSTATE\tSINCE\tRPM THEN\tSITE\tALERT", func(w io.Writer) {
 					for _, f := range fans {
 						fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), f.Last.RPM, f.Device.Site, f.Alert)
 					}
