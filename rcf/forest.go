@@ -28,6 +28,7 @@ type scratch struct {
 	log2   []float64 // log2[i], i up to SampleSize+1 as far as needed
 	share  []float64 // attribution of one tree, low and high per coordinate
 	box    []side    // of the same call
+	impute imputer   // of Impute and its kin
 }
 
 // ErrPoint is wrapped by the errors of Score, Update, Process and Attribute about the point they were given.
