@@ -31,7 +31,7 @@ type scratch struct {
 	impute imputer   // of Impute and its kin
 }
 
-// ErrPoint is wrapped by the errors of Score, Update, Process and Attribute about the point they were given.
+// ErrPoint is wrapped by the errors about a point, of Score, Update and all others that are given one.
 var ErrPoint = errors.New("rcf: unusable point")
 
 // New returns an empty forest. An error wraps ErrConfig.

@@ -7,9 +7,9 @@ import (
 
 // Estimate is what a forest would have found normal for some values of a point. The four slices have the same length:
 // Value[i], Low[i] and High[i] are about the value in dimension Dimensions[i] of the point. Value is the median
-// of what the sample holds in like circumstances, Low and High are the 10 % and the 90 % quantile, so that about
-// 80 % of a stream's ordinary values are from Low to High. Always Low <= Value <= High, and each of
-// the three is a value that the stream has had.
+// of what the sample holds in like circumstances, Low and High are its 10 % and 90 % quantiles, so that 80 to 90 % of a
+// steady stream's ordinary values are from Low to High. Always Low <= Value <= High, and each of the three is a
+// value that the stream has had, rounded to float32.
 type Estimate struct {
 	Dimensions       []int
 	Value, Low, High []float64
@@ -23,8 +23,8 @@ type Estimate struct {
 // Estimate. The forest does not learn. A dimension below 0 or not below Config.Dimensions is an error
 // that wraps ErrPoint, as are those of Score for the values that are not missing.
 //
-// It costs about as much as a Score if little is missing, and time in proportion to a few thousand points of the sample
-// if much is.
+// It costs about as much as a Score if little is missing, and as a look at some two thousand points of the sample
+// if nothing is known.
 func (f *Forest) Impute(point []float64, missing []int) (Estimate, error) {
 	if err := f.takeWithout(point, missing); err != nil {
 		return Estimate{}, err
@@ -36,14 +36,15 @@ func (f *Forest) Impute(point []float64, missing []int) (Estimate, error) {
 }
 
 // Expected says, for a point as given to Score, which of its values stand out and what the forest would have found
-// normal in their place: the estimate that Impute gives for them. They are the value to which Attribute
-// owes most and all others to which it owes at least half as much, in ascending order of dimensions; with one
-// dimension, always the value itself.
+// normal in their place: the estimate that Impute gives for them. They are the value with the largest part in the
+// Attribution (high and low together) and every other with at least half as large a part, in ascending order of
+// dimensions; with one dimension, always the value itself.
 //
-// An earlier value within the shingle that owes more than half of the score by itself, such as a spike that
-// has just passed, is ignored too, so that it does not spoil what is expected after it.
+// An earlier value within the shingle whose part is more than half of the score, such as a spike that has just
+// passed, is ignored too, so that it does not spoil what is expected after it.
 //
-// Until the forest is Ready it is the zero Estimate. The forest does not learn. Errors are those of Score.
+// Until the forest is Ready it is the zero Estimate. The forest does not learn. Errors are those of Score. It costs
+// one Attribute and one Impute.
 func (f *Forest) Expected(point []float64) (Estimate, error) {
 	why, err := f.Attribute(point)
 	if err != nil || !f.Ready() {
@@ -207,7 +208,7 @@ func (f *Forest) findAlike() {
 
 // enoughReached is the number of points after which no further trees are walked, so that an estimate from little or
 // nothing that is known, for which the walks reach much of each tree, does not take long.
-const enoughReached = 4096
+const enoughReached = 2048
 
 // reach adds to scratch.alike the leaves of a tree in whose cells scratch.query may lie, and returns how many points
 // they are: the walk takes both ways at cuts in unknown coordinates.
