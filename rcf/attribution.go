@@ -34,8 +34,8 @@ func (a Attribution) Fold(dimensions int) Attribution {
 // Attribute explains the score that Score gives for the same point, and takes as little notice of it: all parts are 0
 // until the forest is Ready. Errors are those of Score.
 //
-// The part of a point that equals sampled ones is judged in comparison with the other points of the sample.
-// Where there are none, the score is shared out evenly.
+// A point that equals sampled ones is judged in comparison with the other points of the sample. A tree in which there
+// are none follows the trees in which there are; if none has any, the score is shared out evenly.
 func (f *Forest) Attribute(point []float64) (Attribution, error) {
 	if err := f.take(point); err != nil {
 		return Attribution{}, err
@@ -49,19 +49,43 @@ func (f *Forest) Attribute(point []float64) (Attribution, error) {
 		f.scratch.share = make([]float64, 2*coordinates)
 		f.scratch.box = make([]side, coordinates)
 	}
+	var unexplained float64
 	for i := range f.trees {
-		scale := f.attributeIn(&f.trees[i]) / float64(len(f.trees))
+		scale, explained := f.attributeIn(&f.trees[i])
+		scale /= float64(len(f.trees))
+		if !explained {
+			unexplained += scale
+			continue
+		}
 		for j := range coordinates {
 			a.Low[j] += float64(f.scratch.share[2*j] * scale)
 			a.High[j] += float64(f.scratch.share[2*j+1] * scale)
 		}
 	}
+	if unexplained > 0 {
+		a.spread(unexplained)
+	}
 	return a, nil
 }
 
+// spread adds score to the parts in proportion to them, or evenly if they are all 0.
+func (a Attribution) spread(score float64) {
+	sum := a.Sum()
+	for i := range a.High {
+		if sum == 0 {
+			a.High[i] = score / float64(2*len(a.High))
+			a.Low[i] = a.High[i]
+		} else {
+			a.High[i] += float64(a.High[i] / sum * score)
+			a.Low[i] += float64(a.Low[i] / sum * score)
+		}
+	}
+}
+
 // attributeIn fills scratch.share with one tree's attribution, low and high per coordinate, and returns the
-// factor that makes it add up to the tree's score. It follows scoreIn, coordinate by coordinate.
-func (f *Forest) attributeIn(t *tree) float64 {
+// factor that makes it add up to the tree's score. It follows scoreIn, coordinate by coordinate. A tree that holds
+// nothing but the query has a score but nothing to explain it: the factor then is the score.
+func (f *Forest) attributeIn(t *tree) (factor float64, explained bool) {
 	query, share, path := f.scratch.query, f.scratch.share, f.scratch.path
 	clear(share)
 	leaf, depth := t.descend(query, path)
@@ -77,26 +101,23 @@ func (f *Forest) attributeIn(t *tree) float64 {
 				break
 			}
 		}
-		return f.scratch.log2[size+1]
+		return f.scratch.log2[size+1], true
 	}
 	value := f.seenValue(depth, int(t.mass[leaf]), size)
+	if depth == 0 {
+		return float64(value * f.scratch.log2[size+1]), false
+	}
 	f.shareWithoutLeaf(t, leaf, depth)
 	var sum float64
 	for _, v := range share {
 		sum += v
 	}
-	return float64(value*f.scratch.log2[size+1]) / sum
+	return float64(value*f.scratch.log2[size+1]) / sum, true
 }
 
-// shareWithoutLeaf fills scratch.share as if the tree did not have the leaf, path's last, that equals the query.
+// shareWithoutLeaf fills scratch.share as if the tree did not have the leaf at depth, not 0, that equals the query.
 func (f *Forest) shareWithoutLeaf(t *tree, leaf, depth int) {
 	query, share, box := f.scratch.query, f.scratch.share, f.scratch.box
-	if depth == 0 {
-		for i := range share {
-			share[i] = 1
-		}
-		return
-	}
 	below := leafRef(leaf)
 	for level := depth - 1; level >= 0; level-- {
 		n := t.slots[f.scratch.path[level]]

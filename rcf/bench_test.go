@@ -52,6 +52,33 @@ func BenchmarkAttribute(b *testing.B) {
 	})
 }
 
+// BenchmarkImpute imputes the last dimension's newest value.
+func BenchmarkImpute(b *testing.B) {
+	forEachSize(b, func(b *testing.B, f *Forest, points [][]float64) {
+		missing := []int{f.config.Dimensions - 1}
+		i := 0
+		for b.Loop() {
+			if _, err := f.Impute(points[i%len(points)], missing); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+}
+
+// BenchmarkExpected includes the attribution that says which values to expect otherwise.
+func BenchmarkExpected(b *testing.B) {
+	forEachSize(b, func(b *testing.B, f *Forest, points [][]float64) {
+		i := 0
+		for b.Loop() {
+			if _, err := f.Expected(points[i%len(points)]); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+}
+
 // BenchmarkSnapshot reports the size of a snapshot beside the time to take one.
 func BenchmarkSnapshot(b *testing.B) {
 	forEachSize(b, func(b *testing.B, f *Forest, _ [][]float64) {

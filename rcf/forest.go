@@ -28,9 +28,10 @@ type scratch struct {
 	log2   []float64 // log2[i], i up to SampleSize+1 as far as needed
 	share  []float64 // attribution of one tree, low and high per coordinate
 	box    []side    // of the same call
+	impute imputer   // of Impute and its kin
 }
 
-// ErrPoint is wrapped by the errors of Score, Update, Process and Attribute about the point they were given.
+// ErrPoint is wrapped by the errors about a point, of Score, Update and all others that are given one.
 var ErrPoint = errors.New("rcf: unusable point")
 
 // New returns an empty forest. An error wraps ErrConfig.
