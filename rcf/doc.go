@@ -15,6 +15,10 @@
 // With Shingle k > 1 a point stands for the last k values of the stream, so that the forest judges shapes
 // rather than single values; the forest keeps the values itself and stores each of them once.
 //
+// Attribute says how much of a score each value owes to being high or low; Expected what the values that stand
+// out would usually have been, with a range; Impute what a missing value probably was; UpdateMissing feeds a
+// stream that has gaps.
+//
 // Values go in as float64 and are stored as float32: about seven digits count, and a magnitude beyond
 // 3.4e38 is an error. Scores are always finite. After the forest has reached its full size, scoring and
 // updating allocate nothing.
