@@ -146,7 +146,7 @@ func (d *Detector) Process(point []float64) (Result, error) {
 		return r, nil
 	}
 	r.Confidence = 1 - exp(-float64(math.Ln2*float64(d.seen))/float64(d.config.SampleSize))
-	if r.Level >= d.config.Threshold && (d.rested > uint64(d.config.Rest)) {
+	if r.Level >= d.config.Threshold && d.rested > uint64(max(0, d.config.Rest)) {
 		r.Alert, d.rested = true, 0
 		r.Grade = r.Level / (r.Level + d.config.Threshold)
 	}

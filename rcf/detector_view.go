@@ -60,8 +60,11 @@ func (v View) of(r *rolling, out []float64) {
 	}
 }
 
-// within keeps a ratio in a range that float32 resolves.
-func within(x float64) float64 { return max(-1e6, min(1e6, x)) }
+// within rounds a ratio to 2^-20 and keeps it in a range that float32 resolves. What should be equal is: a forest cuts
+// apart whatever is not, rounding errors too.
+func within(x float64) float64 {
+	return max(-1e6, min(1e6, math.Round(x*(1<<20))/(1<<20)))
+}
 
 // rolling keeps the last points of a stream, and the running mean and variance of each dimension.
 type rolling struct {

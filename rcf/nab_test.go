@@ -1,8 +1,10 @@
 package rcf
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"testing"
 )
 
 // The score of the Numenta Anomaly Benchmark (Lavin and Ahmad, 2015): the first detection within a labelled window
@@ -118,6 +120,89 @@ func nabWindows(labelled []bool) func(yield func(begin, end int) bool) {
 				return
 			}
 			i = max(j, i+1)
+		}
+	}
+}
+
+// A detector that finds each window at its first row, and nothing else, has 100; one that finds nothing 0; and each
+// false alarm costs its weight, in parts of what the windows give.
+func TestNABScore(t *testing.T) {
+	labelled := make([]bool, 1000)
+	for i := 300; i < 400; i++ {
+		labelled[i], labelled[i+300] = true, true
+	}
+	at := func(rows ...int) nabSeries {
+		s := nabSeries{make([]float64, 1000), labelled}
+		for _, row := range rows {
+			s.scores[row] = 1
+		}
+		return s
+	}
+	standard, lowFP, lowFN := nabProfiles[0], nabProfiles[1], nabProfiles[2]
+	for _, c := range []struct {
+		series nabSeries
+		p      nabProfile
+		want   float64
+	}{
+		{at(300, 600), standard, 100},
+		{at(300, 600, 310, 650), standard, 100}, // detections after the first do not add
+		{at(10, 149, 300, 600), standard, 100},  // nor does what happens before row 150
+		{at(), standard, 0},
+		{at(300), standard, 50},
+		{at(300, 600, 200), standard, 100 - 100*0.11/4}, // 2 windows are worth -2 to 2
+		{at(300, 600, 200), lowFP, 100 - 100*0.22/4},
+		{at(300, 600, 200), lowFN, 100 - 100*0.11/6},
+		{at(300, 600, 999), standard, 100 - 100*0.11/4},
+		{at(399), standard, 25 * (1 + nabSigmoid(-0.01)/nabSigmoid(-1))},
+	} {
+		if got, _ := nabBest([]nabSeries{c.series}, c.p); math.Abs(got-c.want) > 0.01 {
+			t.Errorf("%s: %.3f, want %.3f", c.p.name, got, c.want)
+		}
+	}
+	late := at(300, 600, 402)
+	if got, _ := nabBest([]nabSeries{late}, standard); got < 100-0.5 || got > 100 {
+		t.Errorf("a detection just behind a window costs nearly nothing, scored %.3f", got)
+	}
+}
+
+// TestDetectionOnNAB scores ten series of the benchmark. The whole has 58: this guards against losses, it does not
+// measure how good the detector is.
+func TestDetectionOnNAB(t *testing.T) {
+	all := recordings(t)
+	score := func(name string, scores func(r recording) []float64) (out [len(nabProfiles)]float64) {
+		var series []nabSeries
+		for _, r := range all {
+			series = append(series, nabSeries{scores(r), r.labelled})
+		}
+		line := ""
+		for i, p := range nabProfiles {
+			best, threshold := nabBest(series, p)
+			out[i] = best
+			line += fmt.Sprintf("  %s %.1f (from %.3f)", p.name, best, threshold)
+		}
+		t.Logf("%-16s%s", name, line)
+		return out
+	}
+	score("Kinesis, recorded", func(r recording) []float64 { return r.scores })
+	for seed := range uint64(3) {
+		score(fmt.Sprintf("score, seed %d", seed), func(r recording) (out []float64) {
+			f := newForest(t, Config{Trees: 100, TimeDecay: 1e-5, Seed: seed})
+			for _, v := range r.values {
+				out = append(out, process(t, f, []float64{v}))
+			}
+			return out
+		})
+		grade := score(fmt.Sprintf("grade, seed %d", seed), func(r recording) (out []float64) {
+			d := newDetectorOf(t, DetectorConfig{Seed: seed})
+			for _, v := range r.values {
+				out = append(out, judge(t, d, v).Grade)
+			}
+			return out
+		})
+		for i, least := range [...]float64{71, 65, 75} {
+			if grade[i] < least {
+				t.Errorf("seed %d: the grade has %.1f (%s), want at least %v", seed, grade[i], nabProfiles[i].name, least)
+			}
 		}
 	}
 }
