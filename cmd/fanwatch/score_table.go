@@ -18,7 +18,7 @@ type rowTable struct {
 	line int    // where the current row began, counted from 1
 	next int    // line of the next row
 	row  []byte // the current row without its end
-	end  string // "\n", "\r\n", or "" at the end of the input
+	end  string // "\n" or "\r\n"; at the end of the input they may lack "\n"
 	cut  fieldCutter
 }
 
@@ -84,10 +84,7 @@ func (t *rowTable) read(quotes bool) error {
 		if quotes && !t.cut.end(t.row) {
 			return fmt.Errorf("line %d: a quote is not closed", t.line)
 		}
-		body := bytes.TrimSuffix(t.row, []byte("\n"))
-		if len(body) < len(t.row) {
-			body = bytes.TrimSuffix(body, []byte("\r"))
-		}
+		body := bytes.TrimSuffix(bytes.TrimSuffix(t.row, []byte("\n")), []byte("\r"))
 		t.end = string(t.row[len(body):])
 		t.row = body
 		return nil
