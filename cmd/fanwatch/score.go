@@ -35,7 +35,7 @@ running system is needed. The columns named by --columns, one number each, toget
   anomaly_score       how much the point stands out, by one Random Cut Forest: about 1 is usual, log2(--sample-size + 1)
                       the most. 0 for the first quarter of --sample-size. --trees, --sample-size, --shingle,
                       --time-decay and --preset are about this forest.
-  anomaly_grade       0, or at an alert more than 0.5 and up to 1: the detector, which weighs the point and
+  anomaly_grade       0, or at an alert from 0.5 to below 1: the detector, which weighs the point and
                       rolling statistics against their past, alerts once and then rests for 120 rows.
   anomaly_confidence  0 to 1: how much of its memory the detector has filled.
 
