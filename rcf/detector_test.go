@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -375,4 +376,24 @@ func BenchmarkDetector(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkDetectorMemory reports what one default detector keeps, and the size of its snapshot beside the time to take one.
+func BenchmarkDetectorMemory(b *testing.B) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	d := newDetectorOf(b, DetectorConfig{})
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 50_000 {
+		judge(b, d, r.NormFloat64())
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	var data []byte
+	for b.Loop() {
+		data, _ = d.AppendBinary(data[:0])
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc), "heap-bytes")
+	b.ReportMetric(float64(len(data)), "snapshot-bytes")
 }
