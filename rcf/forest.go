@@ -15,6 +15,7 @@ type Forest struct {
 	store   store
 	trees   []tree
 	scratch scratch
+	kinesis bool // points that equal sampled ones score as in Kinesis Data Analytics
 }
 
 // scratch is memory that calls reuse; it holds nothing between them.

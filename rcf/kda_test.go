@@ -13,9 +13,16 @@ import (
 	"testing"
 )
 
-// TestParityWithKinesis compares scores with those that RANDOM_CUT_FOREST(cursor, 100, 256, 100000, 1) of Kinesis
-// Data Analytics gave for the same series, by rank correlation. The recordings are not part of the project.
-func TestParityWithKinesis(t *testing.T) {
+// recording is a series with what RANDOM_CUT_FOREST(cursor, 100, 256, 100000, 1) of Kinesis Data Analytics gave for it.
+type recording struct {
+	name           string
+	values, scores []float64
+	labelled       []bool // within a labelled window of the Numenta Anomaly Benchmark
+}
+
+// recordings reads the recorded series. They are not part of the project.
+func recordings(t *testing.T) (all []recording) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: -short")
 	}
@@ -27,35 +34,13 @@ func TestParityWithKinesis(t *testing.T) {
 	if _, missing := os.Stat(dir); errors.Is(missing, fs.ErrNotExist) || err != nil || len(files) == 0 {
 		t.Skipf("skipped: no recorded scores in %s; FANWATCH_KDA_DATA may name their folder", dir)
 	}
-	var rank, linear []float64
 	for _, file := range files {
-		values, recorded := readSeries(t, file)
-		f := newForest(t, Config{Trees: 100, SampleSize: 256, TimeDecay: 1. / 100_000, OutputAfter: 256, Seed: 1})
-		scores := make([]float64, len(values))
-		for i, v := range values {
-			scores[i] = process(t, f, []float64{v})
-		}
-		if slices.Max(scores[:256]) != 0 {
-			t.Errorf("%s: scores before row 256", file)
-		}
-		if slices.Min(values) == slices.Max(values) {
-			continue // a constant series has no ranks to compare
-		}
-		s, p := correlation(ranks(scores[256:]), ranks(recorded[256:])), correlation(scores[256:], recorded[256:])
-		t.Logf("%-45s Spearman %.3f  Pearson %.3f", strings.TrimSuffix(filepath.Base(file), ".csv"), s, p)
-		rank, linear = append(rank, s), append(linear, p)
+		all = append(all, readRecording(t, file))
 	}
-	slices.Sort(rank)
-	slices.Sort(linear)
-	median := rank[len(rank)/2]
-	t.Logf("median over %d series: Spearman %.3f  Pearson %.3f", len(rank), median, linear[len(linear)/2])
-	if median < 0.85 {
-		t.Errorf("median Spearman %.3f, want at least 0.85", median)
-	}
+	return all
 }
 
-// readSeries reads the columns value and kda_score.
-func readSeries(t *testing.T, file string) (values, recorded []float64) {
+func readRecording(t *testing.T, file string) recording {
 	t.Helper()
 	in, err := os.Open(file)
 	if err != nil {
@@ -73,11 +58,187 @@ func readSeries(t *testing.T, file string) (values, recorded []float64) {
 		}
 		return v
 	}
+	r := recording{name: strings.TrimSuffix(filepath.Base(file), ".csv")}
 	for _, row := range rows[1:] {
-		values = append(values, number(row, "value"))
-		recorded = append(recorded, number(row, "kda_score"))
+		r.values = append(r.values, number(row, "value"))
+		r.scores = append(r.scores, number(row, "kda_score"))
+		r.labelled = append(r.labelled, number(row, "labelled") == 1)
 	}
-	return values, recorded
+	return r
+}
+
+// TestParityWithKinesis compares the scores of the preset with the recorded ones, by rank and linear correlation.
+func TestParityWithKinesis(t *testing.T) {
+	all := recordings(t)
+	for seed := range uint64(3) {
+		var rank, linear []float64
+		for _, r := range all {
+			k := newKinesis(t, KinesisConfig{Seed: seed})
+			scores := make([]float64, len(r.values))
+			for i, v := range r.values {
+				scores[i] = kinesisScore(t, k, v)
+			}
+			if slices.Max(scores[:256]) != 0 || slices.Min(scores[256:]) == 0 {
+				t.Errorf("%s: scores before row 256, or zeros after", r.name)
+			}
+			if slices.Min(r.values) == slices.Max(r.values) { // a constant series has no ranks to compare
+				if difference := scores[256] - r.scores[256]; math.Abs(difference) > 1e-6 || scores[256] != slices.Max(scores) {
+					t.Errorf("%s: %v, recorded %v", r.name, scores[256], r.scores[256])
+				}
+				continue
+			}
+			s, p := correlation(ranks(scores[256:]), ranks(r.scores[256:])), correlation(scores[256:], r.scores[256:])
+			t.Logf("%-45s Spearman %.3f  Pearson %.3f", r.name, s, p)
+			rank, linear = append(rank, s), append(linear, p)
+		}
+		slices.Sort(rank)
+		slices.Sort(linear)
+		s, p := rank[len(rank)/2], linear[len(linear)/2]
+		t.Logf("seed %d, median over %d series: Spearman %.3f  Pearson %.3f", seed, len(rank), s, p)
+		if s < 0.92 || p < 0.98 {
+			t.Errorf("seed %d: median Spearman %.3f and Pearson %.3f, want at least 0.92 and 0.98", seed, s, p)
+		}
+	}
+}
+
+func newKinesis(t testing.TB, c KinesisConfig) *Kinesis {
+	t.Helper()
+	k, err := NewKinesis(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func kinesisScore(t testing.TB, k *Kinesis, point ...float64) float64 {
+	t.Helper()
+	score, err := k.Process(point)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return score
+}
+
+// What the recordings show exactly: a constant stream, and one of two values in which the first 256 rows, all of
+// them in every tree, hold 250 of the one and 6 of the other.
+func TestKinesisOfDuplicates(t *testing.T) {
+	constant, two := newKinesis(t, KinesisConfig{}), newKinesis(t, KinesisConfig{})
+	for i := range 257 {
+		want := 0.0
+		if i == 256 {
+			want = 8. / 257
+		}
+		if got := kinesisScore(t, constant, 45); math.Abs(got-want) > 1e-12 {
+			t.Fatalf("constant, row %d: %v, want %v", i, got, want)
+		}
+		if i < 256 {
+			kinesisScore(t, two, float64(20*b2i(i < 6)))
+		}
+	}
+	for value, count := range map[float64]float64{0: 250, 20: 6} {
+		var same Kinesis
+		if err := same.UnmarshalBinary(kinesisBytes(t, two)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := kinesisScore(t, &same, value), 8/(1+math.Log2(count)); math.Abs(got-want) > 1e-9 {
+			t.Errorf("value %v, sampled %v times: %v, want %v", value, count, got, want)
+		}
+	}
+	if got := kinesisScore(t, two, 1e9); math.Abs(got-8) > 0.01 {
+		t.Errorf("far outside: %v, want about log2(256)", got)
+	}
+}
+
+func TestKinesisRanges(t *testing.T) {
+	for want, c := range map[string]KinesisConfig{
+		"":                            {},
+		"NumberOfTrees is 1001, give": {NumberOfTrees: 1001},
+		"NumberOfTrees is -1, give":   {NumberOfTrees: -1},
+		"SubSampleSize is 9, give 10": {SubSampleSize: 9},
+		"SubSampleSize is 1001":       {SubSampleSize: 1001},
+		"TimeDecay is -1, give 1 to":  {TimeDecay: -1},
+		"TimeDecay is 2147483648":     {TimeDecay: math.MaxInt32 + 1},
+		"ShingleSize is 31, give 1":   {ShingleSize: 31},
+		"Dimensions is -5":            {Dimensions: -5},
+	} {
+		_, err := NewKinesis(c)
+		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: %v, want %q", c, err, want)
+		}
+	}
+	for _, c := range []KinesisConfig{{NumberOfTrees: 1, SubSampleSize: 10, TimeDecay: 1, ShingleSize: 30}, {NumberOfTrees: 1000, SubSampleSize: 1000, TimeDecay: math.MaxInt32}} {
+		k := newKinesis(t, c)
+		for i := range 40 {
+			kinesisScore(t, k, float64(i%9))
+		}
+	}
+}
+
+// The columns' parts add up to the score that Process gives, and point the right way.
+func TestKinesisExplains(t *testing.T) {
+	for _, shingle := range []int{1, 3} {
+		explained, plain := newKinesis(t, KinesisConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle}), newKinesis(t, KinesisConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle})
+		random := splitMix(4)
+		for i := range 600 {
+			point := []float64{random.exponential(), float64(i % 5)}
+			if i == 599 {
+				point = []float64{-300, 2}
+			}
+			want := kinesisScore(t, plain, point...)
+			score, columns, err := explained.Explain(point)
+			if err != nil || score != want || len(columns) != 2 {
+				t.Fatalf("row %d: %v, %v, %v, want score %v of 2 columns", i, score, columns, err, want)
+			}
+			if sum := columns[0].Attribution + columns[1].Attribution; math.Abs(sum-score) > 1e-9 {
+				t.Fatalf("row %d: parts add up to %v, score %v", i, sum, score)
+			}
+			for _, c := range columns {
+				if c.Strength < 0 || c.Strength > c.Attribution {
+					t.Fatalf("row %d: %+v", i, c)
+				}
+			}
+			if i == 599 && (columns[0].High || columns[0].Strength < 4 || columns[1].Attribution > 1) {
+				t.Errorf("-300 where 0 to 5 is usual: %+v", columns)
+			}
+		}
+		if _, _, err := explained.Explain([]float64{1}); !errors.Is(err, ErrPoint) {
+			t.Errorf("a point of one value: %v", err)
+		}
+	}
+}
+
+func kinesisBytes(t testing.TB, k *Kinesis) []byte {
+	t.Helper()
+	data, err := k.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestKinesisResumes(t *testing.T) {
+	original := newKinesis(t, KinesisConfig{NumberOfTrees: 3, SubSampleSize: 20, ShingleSize: 2})
+	for i := range 100 {
+		var restored Kinesis
+		if err := restored.UnmarshalBinary(kinesisBytes(t, original)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if got, want := kinesisScore(t, &restored, float64(i*i%7)), kinesisScore(t, original, float64(i*i%7)); got != want {
+				t.Fatalf("row %d: %v, want %v", i, got, want)
+			}
+		}
+	}
+	forest := snapshotOf(t, newForest(t, Config{}))
+	before := kinesisBytes(t, original)
+	for name, data := range map[string][]byte{"nothing": nil, "a forest": forest, "another forest": append([]byte(kinesisMagic), forest...), "half": before[:len(before)/2]} {
+		if err := original.UnmarshalBinary(data); !errors.Is(err, ErrSnapshot) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if !slices.Equal(before, kinesisBytes(t, original)) {
+		t.Error("a refused snapshot changed it")
+	}
 }
 
 // ranks gives each value its rank, equal ones their mean rank.

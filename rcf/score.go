@@ -68,6 +68,9 @@ func (f *Forest) scoreInside(t *tree, leaf, depth int) float64 {
 // seenValue is the value of a point that equals a leaf. The more of the tree's points are that very point, the
 // smaller; a point that makes up the whole tree has half the value of a new one.
 func (f *Forest) seenValue(depth, mass, size int) float64 {
+	if f.kinesis {
+		return f.seenByKinesis(depth, mass)
+	}
 	damp := 1 - float64(mass)/float64(2*size)
 	return damp / (float64(depth) + f.scratch.log2[mass+1])
 }

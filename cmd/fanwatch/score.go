@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// scoreOptions are the flags of fanwatch score.
+type scoreOptions struct {
+	columns                               []string
+	trees, sampleSize, shingle, timeDecay int
+	seed                                  uint64
+	preset, format                        string
+	explain, strict                       bool
+}
+
+func (a *app) score() *cobra.Command {
+	var o scoreOptions
+	c := &cobra.Command{
+		Use: "score --columns NAME[,NAME...] [flags] < IN > OUT", Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: cobra.NoArgs,
+		Long: `Score any stream of numbers, CSV or NDJSON, for anomalies.
+
+Reads rows on standard input and writes the same rows on standard output as they come, with columns appended. No
+running system is needed. The columns named by --columns, one number each, together make the point that is judged.
+
+  anomaly_score       how much the point stands out, by one Random Cut Forest: about 1 is usual, log2(--sample-size + 1)
+                      the most. 0 for the first quarter of --sample-size. --trees, --sample-size, --shingle,
+                      --time-decay and --preset are about this forest.
+  anomaly_grade       0, or at an alert from 0.5 to below 1: the detector, which weighs the point and
+                      rolling statistics against their past, alerts once and then rests for 120 rows.
+  anomaly_confidence  0 to 1: how much of its memory the detector has filled.
+
+--explain also appends, for each NAME, anomaly_high_NAME and anomaly_low_NAME: the parts of anomaly_score that are
+owed to NAME being higher, and lower, than usual. They add up to anomaly_score.
+
+--preset kda scores as RANDOM_CUT_FOREST of Amazon Kinesis Data Analytics did, with the parameters
+numberOfTrees = --trees, subSampleSize = --sample-size, timeDecay = --time-decay and shingleSize = --shingle: 0 for the
+first --sample-size rows, then up to log2(--sample-size). Of RANDOM_CUT_FOREST_WITH_EXPLANATION, ATTRIBUTION_SCORE is
+high + low, STRENGTH their difference, and DIRECTION the larger.
+
+CSV needs a header; of NDJSON the fields of each object are the columns. What was there stays as it is, byte by byte.
+A row without a usable number in each column gets empty columns (null in NDJSON), teaches nothing and is
+counted on standard error at the end; --strict stops at the first one, with exit status 1.`,
+		Example: `  fanwatch score --columns value < readings.csv > scored.csv
+  fanwatch score --columns rpm,temperature --explain < fan.ndjson
+  fanwatch score --columns value --preset kda < stream.csv
+  tail -f readings.csv | fanwatch score --columns rpm --shingle 8`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := newScorer(o)
+			if err != nil {
+				return fmt.Errorf("%w (%w)", err, errUsage)
+			}
+			s.progress = newProgress(cmd.ErrOrStderr())
+			// A read of standard input cannot be interrupted, so what waits for it is left behind.
+			done := make(chan error, 1)
+			go func() { done <- s.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()) }()
+			select {
+			case err = <-done:
+				return err
+			case <-cmd.Context().Done():
+				return context.Cause(cmd.Context())
+			}
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&o.columns, "columns", nil, "the columns to score together")
+	f.IntVar(&o.trees, "trees", 100, "trees of the forest")
+	f.IntVar(&o.sampleSize, "sample-size", 256, "points that each tree holds")
+	f.IntVar(&o.shingle, "shingle", 1, "consecutive rows that are judged together")
+	f.IntVar(&o.timeDecay, "time-decay", 100_000, "about how many of the latest rows count")
+	f.Uint64Var(&o.seed, "seed", 1, "determines all random choices: the same input gives the same output")
+	f.StringVar(&o.preset, "preset", "", "kda: score as Kinesis Data Analytics did")
+	f.StringVar(&o.format, "format", "auto", "csv, ndjson, or auto: by the first character")
+	f.BoolVar(&o.explain, "explain", false, "append what each column owes to the score")
+	f.BoolVar(&o.strict, "strict", false, "stop at the first row that cannot be scored")
+	_ = c.MarkFlagRequired("columns") // the flag exists
+	return c
+}
+
+func (o scoreOptions) check() error {
+	if len(o.columns) == 0 || slices.Contains(o.columns, "") {
+		return errors.New("--columns needs names")
+	}
+	for i, name := range o.columns {
+		if slices.Contains(o.columns[:i], name) {
+			return fmt.Errorf("--columns names %q twice", name)
+		}
+	}
+	if o.timeDecay < 1 {
+		return fmt.Errorf("--time-decay is %d, give 1 or more", o.timeDecay)
+	}
+	for _, least := range []struct {
+		flag  string
+		value int
+	}{{"--trees", o.trees}, {"--sample-size", o.sampleSize}, {"--shingle", o.shingle}} {
+		if least.value < 1 {
+			return fmt.Errorf("%s is %d, give 1 or more", least.flag, least.value)
+		}
+	}
+	if o.preset != "" && o.preset != "kda" {
+		return fmt.Errorf("--preset is %q, give kda or leave it out", o.preset)
+	}
+	if !slices.Contains([]string{"auto", "csv", "ndjson"}, o.format) {
+		return fmt.Errorf("--format is %q, give csv, ndjson or auto", o.format)
+	}
+	return nil
+}
+
+// names are the appended columns.
+func (o scoreOptions) names() []string {
+	names := []string{"anomaly_score", "anomaly_grade", "anomaly_confidence"}
+	if o.explain {
+		for _, column := range o.columns {
+			names = append(names, "anomaly_high_"+column, "anomaly_low_"+column)
+		}
+	}
+	return names
+}
+
+// run scores rows until the input ends. That nobody reads the output any more is no error.
+func (s *scorer) run(in io.Reader, out, log io.Writer) error {
+	t := newTable(in, out)
+	err := s.rows(t)
+	if e := t.out.Flush(); err == nil {
+		err = e
+	}
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		return nil
+	}
+	s.progress.end()
+	if err == nil && s.unscored > 0 {
+		fmt.Fprintf(log, "fanwatch score: %d of %d rows could not be scored, first %v\n", s.unscored, s.seen, s.why)
+	}
+	return err
+}
+
+func (s *scorer) rows(t *rowTable) error {
+	format, err := t.begin(s.options.format)
+	if err != nil {
+		return err
+	}
+	if format == "ndjson" {
+		return s.ndjson(t)
+	}
+	return s.csv(t)
+}
+
+// progress tells people at a terminal how far the scoring is.
+type progress struct {
+	w           io.Writer // nil: nobody looks
+	start, last time.Time
+	rows        int
+}
+
+// newProgress writes to w if that is a terminal.
+func newProgress(w io.Writer) *progress {
+	p := &progress{start: time.Now(), last: time.Now()}
+	if f, ok := w.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			p.w = w
+		}
+	}
+	return p
+}
+
+// add counts a row and now and then, at most once a second, shows the count.
+func (p *progress) add() {
+	if p.rows++; p.w == nil || p.rows%256 != 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(p.last) >= time.Second {
+		p.last = now
+		p.show(now, "")
+	}
+}
+
+// end shows the last count, if any was shown.
+func (p *progress) end() {
+	if p.last != p.start && p.w != nil {
+		p.show(time.Now(), "\n")
+	}
+}
+
+func (p *progress) show(now time.Time, end string) {
+	fmt.Fprintf(p.w, "\r%d rows, %.0f rows/s %s", p.rows, float64(p.rows)/now.Sub(p.start).Seconds(), end)
+}
+
+// listed joins names for an error message of one line.
+func listed(names []string) string {
+	const most = 20
+	quoted := make([]string, 0, most+1)
+	for i, name := range names {
+		if i == most {
+			quoted = append(quoted, fmt.Sprintf("and %d more", len(names)-most))
+			break
+		}
+		quoted = append(quoted, fmt.Sprintf("%q", name))
+	}
+	return strings.Join(quoted, ", ")
+}

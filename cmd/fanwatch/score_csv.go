@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// csv scores the rows of CSV (RFC 4180) with a header. Blank lines are passed on.
+func (s *scorer) csv(t *rowTable) error {
+	header, err := s.header(t)
+	if err != nil {
+		return err
+	}
+	empty := strings.Repeat(",", len(s.values))
+	for {
+		if err := t.read(true); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if len(t.row) == 0 {
+			if err := t.write(nil, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		s.seen++
+		s.progress.add()
+		why := s.take(t, header)
+		if why == nil {
+			why = s.score()
+		}
+		s.text = s.text[:0]
+		if why != nil {
+			if err := s.skip(t.line, why); err != nil {
+				return err
+			}
+			for range header.width - len(t.cut.starts) { // so that the appended columns are in their places
+				s.text = append(s.text, ',')
+			}
+			s.text = append(s.text, empty...)
+		} else {
+			for _, v := range s.values {
+				s.text = append(s.text, ',')
+				s.text = strconv.AppendFloat(s.text, v, 'g', -1, 64)
+			}
+		}
+		if err := t.write(t.row, s.text); err != nil {
+			return err
+		}
+	}
+}
+
+// csvHeader says where the columns are.
+type csvHeader struct {
+	width  int
+	column []int // of each of --columns
+}
+
+// header reads and writes the header.
+func (s *scorer) header(t *rowTable) (h csvHeader, err error) {
+	if err := t.read(true); err != nil && err != io.EOF {
+		return h, err
+	}
+	var names []string
+	for i := range t.cut.starts {
+		names = append(names, string(unquoted(t.cut.field(t.row, i))))
+	}
+	for _, column := range s.options.columns {
+		at := slices.Index(names, column)
+		if at < 0 {
+			return h, fmt.Errorf("there is no column %q, the header has %s", column, listed(names))
+		}
+		if slices.Contains(names[at+1:], column) {
+			return h, fmt.Errorf("there are two columns %q, rename one", column)
+		}
+		h.column = append(h.column, at)
+	}
+	s.text = s.text[:0]
+	for _, name := range s.options.names() {
+		if slices.Contains(names, name) {
+			return h, fmt.Errorf("the header has a column %q already, rename it", name)
+		}
+		s.text = append(s.text, ',')
+		s.text = append(s.text, quoted(name)...)
+	}
+	h.width = len(names)
+	return h, t.write(t.row, s.text)
+}
+
+// take puts the numbers of a row into s.point.
+func (s *scorer) take(t *rowTable, h csvHeader) error {
+	if n := len(t.cut.starts); n != h.width {
+		return fmt.Errorf("it has %d fields, the header %d", n, h.width)
+	}
+	for i, column := range h.column {
+		field := strings.TrimSpace(string(unquoted(t.cut.field(t.row, column))))
+		v, err := strconv.ParseFloat(field, 64)
+		switch {
+		case field == "":
+			return fmt.Errorf("column %q is empty", s.options.columns[i])
+		case errors.Is(err, strconv.ErrSyntax):
+			return fmt.Errorf("column %q is %.40q, not a number", s.options.columns[i], field)
+		}
+		s.point[i] = v // infinite beyond float64, which the forest refuses
+	}
+	return nil
+}
+
+// unquoted is the text of a field.
+func unquoted(field []byte) []byte {
+	inner, ok := bytes.CutPrefix(field, []byte(`"`))
+	if !ok {
+		return field
+	}
+	return bytes.ReplaceAll(bytes.TrimSuffix(inner, []byte(`"`)), []byte(`""`), []byte(`"`))
+}
+
+// quoted is a field with that text.
+func quoted(text string) string {
+	if !strings.ContainsAny(text, ",\"\r\n") {
+		return text
+	}
+	return `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+}
+
+// fieldCutter finds the fields of a row. A quote within an unquoted field is a character as others.
+type fieldCutter struct {
+	starts []int // of the fields
+	at     int   // how far the row has been read
+	state  cutterState
+}
+
+type cutterState uint8
+
+const (
+	fieldBegins cutterState = iota
+	inField
+	inQuotes
+	afterQuote // within quotes: the field's end, or half of a quoted quote
+)
+
+func (c *fieldCutter) reset() { *c = fieldCutter{starts: c.starts[:0]} }
+
+// feed reads on in row, which has grown by whole lines, and says whether it is complete.
+func (c *fieldCutter) feed(row []byte) bool {
+	for ; c.at < len(row); c.at++ {
+		b := row[c.at]
+		switch c.state {
+		case fieldBegins:
+			c.starts = append(c.starts, c.at)
+			switch b {
+			case '"':
+				c.state = inQuotes
+			case ',':
+			default:
+				c.state = inField
+			}
+		case inField:
+			if b == ',' {
+				c.state = fieldBegins
+			}
+		case inQuotes:
+			if b == '"' {
+				c.state = afterQuote
+			}
+		case afterQuote:
+			switch b {
+			case '"':
+				c.state = inQuotes
+			case ',':
+				c.state = fieldBegins
+			default:
+				c.state = inField
+			}
+		}
+	}
+	return c.state != inQuotes
+}
+
+// end ends the row. It returns false if that is within a quoted field.
+func (c *fieldCutter) end(row []byte) bool {
+	if c.state == fieldBegins { // nothing, not even a line's end, follows the last comma
+		c.starts = append(c.starts, len(row))
+	}
+	return c.state != inQuotes
+}
+
+// field is the i-th field as it stands in the row, whose line end may be cut off.
+func (c *fieldCutter) field(row []byte, i int) []byte {
+	if i+1 < len(c.starts) {
+		return row[c.starts[i] : c.starts[i+1]-1]
+	}
+	return row[min(c.starts[i], len(row)):]
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// maxRow bounds a row, in bytes, so that memory is bounded whatever the input.
+const maxRow = 16 << 20
+
+// rowTable reads rows and writes them on with something appended.
+type rowTable struct {
+	in   *bufio.Reader
+	out  *bufio.Writer
+	line int    // where the current row began, counted from 1
+	next int    // line of the next row
+	row  []byte // the current row without its end
+	end  string // "\n" or "\r\n"; at the end of the input they may lack "\n"
+	cut  fieldCutter
+}
+
+const bom = "\ufeff"
+
+func newTable(in io.Reader, out io.Writer) *rowTable {
+	return &rowTable{in: bufio.NewReaderSize(in, 64<<10), out: bufio.NewWriterSize(out, 64<<10), next: 1}
+}
+
+// begin passes a byte order mark on and says which format follows.
+func (t *rowTable) begin(format string) (string, error) {
+	if head, _ := t.in.Peek(len(bom)); string(head) == bom {
+		_, _ = t.in.Discard(len(bom)) // they have been peeked
+		_, _ = t.out.WriteString(bom) // Flush repeats its error
+	}
+	head, err := t.in.Peek(1)
+	if err == io.EOF {
+		return "", errors.New("the input is empty: rows of CSV or NDJSON are expected")
+	}
+	if err != nil {
+		return "", fmt.Errorf("read rows: %w", err)
+	}
+	if format != "auto" {
+		return format, nil
+	}
+	if head[0] == '{' {
+		return "ndjson", nil
+	}
+	return "csv", nil
+}
+
+// read reads the next row; with quotes, a line end within a quoted field does not end it. At the end of the input it
+// returns io.EOF. What was written before goes out before it waits.
+func (t *rowTable) read(quotes bool) error {
+	t.row, t.end, t.line = t.row[:0], "", t.next
+	t.cut.reset()
+	for {
+		if t.in.Buffered() == 0 {
+			if err := t.out.Flush(); err != nil {
+				return err
+			}
+		}
+		part, err := t.in.ReadSlice('\n')
+		t.row = append(t.row, part...)
+		if len(t.row) > maxRow {
+			return fmt.Errorf("line %d: the row is longer than %d MiB, is a quote not closed?", t.line, maxRow>>20)
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("read rows: %w", err)
+		}
+		if err == nil {
+			t.next++
+		}
+		if quotes && !t.cut.feed(t.row) && err == nil {
+			continue
+		}
+		if err == io.EOF && len(t.row) == 0 {
+			return io.EOF
+		}
+		if quotes && !t.cut.end(t.row) {
+			return fmt.Errorf("line %d: a quote is not closed", t.line)
+		}
+		body := bytes.TrimSuffix(bytes.TrimSuffix(t.row, []byte("\n")), []byte("\r"))
+		t.end = string(t.row[len(body):])
+		t.row = body
+		return nil
+	}
+}
+
+// write writes the row with more before its end.
+func (t *rowTable) write(row, more []byte) error {
+	_, _ = t.out.Write(row) // the last call repeats an error
+	_, _ = t.out.Write(more)
+	_, err := t.out.WriteString(t.end)
+	return err
+}

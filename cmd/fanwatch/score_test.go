@@ -1,0 +1,387 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"fanwatch/rcf"
+)
+
+// score runs the command in this process.
+func score(in string, args ...string) (out, log string, err error) {
+	var o, l bytes.Buffer
+	c := command()
+	c.SetArgs(append([]string{"score"}, args...))
+	c.SetIn(strings.NewReader(in))
+	c.SetOut(&o)
+	c.SetErr(&l)
+	err = c.ExecuteContext(context.Background())
+	return o.String(), l.String(), err
+}
+
+// rpm is a fan that runs at 1800 RPM or so and then does not, as CSV.
+func rpm(rows int) string {
+	var b strings.Builder
+	b.WriteString("t,rpm\n")
+	for i := range rows {
+		v := 1800 + i*37%20
+		if i == rows-1 {
+			v = 300
+		}
+		fmt.Fprintf(&b, "%d,%d\n", i, v)
+	}
+	return b.String()
+}
+
+func Example_score() {
+	c := command()
+	c.SetArgs([]string{"score", "--columns", "rpm"})
+	c.SetIn(strings.NewReader(rpm(1000)))
+	var out bytes.Buffer
+	c.SetOut(&out)
+	if err := c.Execute(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	rows := strings.Split(strings.TrimSpace(out.String()), "\n")
+	fmt.Println(rows[0])
+	for _, row := range rows[999:] {
+		var t, rpm int
+		var score, grade, confidence float64
+		fmt.Sscanf(strings.ReplaceAll(row, ",", " "), "%d %d %f %f %f", &t, &rpm, &score, &grade, &confidence)
+		fmt.Printf("%d,%d,%.1f,%.2f,%.2f\n", t, rpm, score, grade, confidence)
+	}
+	// Output:
+	// t,rpm,anomaly_score,anomaly_grade,anomaly_confidence
+	// 998,1806,0.9,0.00,0.49
+	// 999,300,8.0,0.78,0.49
+}
+
+// TestScoreIsTheLibrary: the columns hold what package rcf says with the flags' values, to the last bit.
+func TestScoreIsTheLibrary(t *testing.T) {
+	in := rpm(700)
+	forest, err := rcf.New(rcf.Config{Trees: 20, SampleSize: 64, TimeDecay: 1. / 5000, Shingle: 2, Seed: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinesis, err := rcf.NewKinesis(rcf.KinesisConfig{NumberOfTrees: 20, SubSampleSize: 64, TimeDecay: 5000, ShingleSize: 2, Seed: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for preset, process := range map[string]func([]float64) (float64, error){"": forest.Process, "kda": kinesis.Process} {
+		detector, err := rcf.NewDetector(rcf.DetectorConfig{Seed: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, log, err := score(in, "--columns=rpm", "--trees=20", "--sample-size=64", "--time-decay=5000", "--shingle=2", "--seed=7", "--explain", "--preset="+preset)
+		if err != nil || log != "" {
+			t.Fatal(err, log)
+		}
+		rows := parse(t, out)
+		if len(rows) != 701 {
+			t.Fatalf("%d rows", len(rows))
+		}
+		for i, row := range rows[1:] {
+			point := []float64{float(t, row[1])}
+			s, err := process(point)
+			r, err2 := detector.Process(point)
+			if err != nil || err2 != nil {
+				t.Fatal(err, err2)
+			}
+			if float(t, row[2]) != s || float(t, row[3]) != r.Grade || float(t, row[4]) != r.Confidence {
+				t.Fatalf("preset %q, row %d: %v, want %v, %+v", preset, i, row, s, r)
+			}
+			if parts := float(t, row[5]) + float(t, row[6]); parts-s > 1e-9 || s-parts > 1e-9 {
+				t.Fatalf("preset %q, row %d: parts add up to %v, want %v", preset, i, parts, s)
+			}
+		}
+		if last := rows[700]; float(t, last[3]) < 0.5 || float(t, last[6]) < 10*float(t, last[5]) {
+			t.Errorf("preset %q: 300 RPM: %v", preset, last)
+		}
+	}
+}
+
+func parse(t *testing.T, out string) [][]string {
+	t.Helper()
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func float(t *testing.T, s string) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestScoreKeepsRows: of early rows, which score 0, every byte is known.
+func TestScoreKeepsRows(t *testing.T) {
+	const head = ",anomaly_score,anomaly_grade,anomaly_confidence"
+	for _, c := range []struct {
+		name, in, want, log string
+		args                []string
+	}{
+		{"plain", "t,value\n1,2\n2,3\n", "t,value" + head + "\n1,2,0,0,0\n2,3,0,0,0\n", "", nil},
+		{"no last line end", "value\n1", "value" + head + "\n1,0,0,0", "", nil},
+		{"CRLF", "value\r\n1\r\n", "value" + head + "\r\n1,0,0,0\r\n", "", nil},
+		{"BOM", "\ufeffvalue\n1\n", "\ufeffvalue" + head + "\n1,0,0,0\n", "", nil},
+		{"blank lines", "value\n\n1\n\r\n", "value" + head + "\n\n1,0,0,0\n\r\n", "", nil},
+		{"quotes", "\"a \"\"b\"\", c\",\"value\"\n\"x\ny\",\" 1.5 \"\n5\" pipe,2\n",
+			"\"a \"\"b\"\", c\",\"value\"" + head + "\n\"x\ny\",\" 1.5 \",0,0,0\n5\" pipe,2,0,0,0\n", "", nil},
+		{"header alone", "value", "value" + head, "", nil},
+		{"two columns", "b,t,a\n1,x,2\n", "b,t,a" + head + ",anomaly_high_a,anomaly_low_a,anomaly_high_b,anomaly_low_b\n1,x,2,0,0,0,0,0,0,0\n", "", []string{"--columns=a,b", "--explain"}},
+		{"odd name", "\"x,y\"\n1\n", "\"x,y\"" + head + ",\"anomaly_high_x,y\",\"anomaly_low_x,y\"\n1,0,0,0,0,0\n", "", []string{"--columns=\"x,y\"", "--explain"}},
+		{"unscored", "t,value\n1,\n2,abc\n3,NaN\n4,1e39\n5\n6,7,8\n7,8\n,", "t,value" + head + "\n1,,,,\n2,abc,,,\n3,NaN,,,\n4,1e39,,,\n5,,,,\n6,7,8,,,\n7,8,0,0,0\n,,,,",
+			"fanwatch score: 7 of 8 rows could not be scored, first line 2: column \"value\" is empty\n", nil},
+		{"NDJSON", "{\"value\":1}\n{\"value\" : 2e0, \"x\":[1,{}]} \r\n\n", "{\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n" +
+			"{\"value\" : 2e0, \"x\":[1,{}],\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0} \r\n\n", "", nil},
+		{"NDJSON unscored", "{}\n{\"value\":null}\n{\"value\":\"1\"}\n[1]\n{\"value\":1}x\nnull\n", "{\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
+			"{\"value\":null,\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
+			"{\"value\":\"1\",\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n[1]\n{\"value\":1}x\nnull\n",
+			"fanwatch score: 6 of 6 rows could not be scored, first line 1: there is no field \"value\"\n", nil},
+	} {
+		out, log, err := score(c.in, append([]string{"--columns=value", "--trees=3"}, c.args...)...)
+		if len(c.args) > 0 { // flags given twice add up
+			out, log, err = score(c.in, append([]string{"--trees=3"}, c.args...)...)
+		}
+		if err != nil || out != c.want || log != c.log {
+			t.Errorf("%s: %v\n got %q\nwant %q\n log %q, want %q", c.name, err, out, c.want, log, c.log)
+		}
+	}
+}
+
+func TestScoreRefuses(t *testing.T) {
+	for _, c := range []struct {
+		in, args, want string
+		usage          bool
+	}{
+		{"t,value\n", "--columns=valeu", `there is no column "valeu", the header has "t", "value"`, false},
+		{"value,value\n", "--columns=value", `two columns "value"`, false},
+		{"value,anomaly_score\n", "--columns=value", `a column "anomaly_score" already`, false},
+		{"", "--columns=value", "the input is empty", false},
+		{"value\n\"1\n2\n", "--columns=value", "line 2: a quote is not closed", false},
+		{"value\n1\nx\n2\n", "--columns=value --strict", `line 3: column "value" is "x", not a number`, false},
+		{"{\"value\":1,\"anomaly_grade\":2}\n", "--columns=value", `line 1: the object has a field "anomaly_grade" already`, false},
+		{"{\"value\":1}\n{}\n", "--columns=value --strict", `line 2: there is no field "value"`, false},
+		{"value\n", "", `"columns" not set`, false},
+		{"value\n", "--columns=", "--columns needs names", true},
+		{"value\n", "--columns=value,value", "twice", true},
+		{"value\n", "--columns=value --trees=0", "--trees is 0, give 1 or more", true},
+		{"value\n", "--columns=value --trees=20000", "give 1 to 10000", true},
+		{"value\n", "--columns=value --trees=1001 --preset=kda", "NumberOfTrees is 1001, give 1 to 1000", true},
+		{"value\n", "--columns=value --time-decay=0", "--time-decay is 0", true},
+		{"value\n", "--columns=value --preset=aws", `--preset is "aws"`, true},
+		{"value\n", "--columns=value --format=xml", `--format is "xml"`, true},
+		{"value\n", "--columns=value --seed=x", "invalid argument", true},
+	} {
+		_, log, err := score(c.in, strings.Fields(c.args)...)
+		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, errUsage) != c.usage || strings.Contains(err.Error(), "\n") || log != "" {
+			t.Errorf("%q %s: %v (usage: %v), want %q; log %q", c.in, c.args, err, errors.Is(err, errUsage), c.want, log)
+		}
+	}
+}
+
+// A row's result comes before the next row is there.
+func TestScoreStreams(t *testing.T) {
+	inReader, inWriter := io.Pipe()
+	outReader, outWriter := io.Pipe()
+	c := command()
+	c.SetArgs([]string{"score", "--columns=value", "--trees=3"})
+	c.SetIn(inReader)
+	c.SetOut(outWriter)
+	done := make(chan error, 1)
+	go func() { done <- c.Execute() }()
+	out := bufio.NewReader(outReader)
+	for i := range 20 {
+		if _, err := io.WriteString(inWriter, map[bool]string{true: "value\n", false: "5\n"}[i == 0]); err != nil {
+			t.Fatal(err)
+		}
+		if row, err := out.ReadString('\n'); err != nil || i > 0 && row != "5,0,0,0\n" {
+			t.Fatalf("row %d: %q, %v", i, row, err)
+		}
+	}
+	inWriter.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestScoreWithoutReaders(t *testing.T) {
+	for want, out := range map[error]io.Writer{nil: brokenPipe{}, syscall.ENOSPC: full{}} {
+		c := command()
+		c.SetArgs([]string{"score", "--columns=rpm", "--trees=3"})
+		c.SetIn(strings.NewReader(rpm(10_000)))
+		c.SetOut(out)
+		var log bytes.Buffer
+		c.SetErr(&log)
+		if err := c.Execute(); !errors.Is(err, want) || log.Len() > 0 {
+			t.Errorf("%T: %v, want %v; log %q", out, err, want, log.String())
+		}
+	}
+}
+
+// Ctrl-C ends it though nothing comes in.
+func TestScoreIsInterrupted(t *testing.T) {
+	in, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := command()
+	c.SetArgs([]string{"score", "--columns=value"})
+	c.SetIn(in)
+	c.SetOut(io.Discard)
+	done := make(chan error, 1)
+	go func() { done <- c.ExecuteContext(ctx) }()
+	cancel()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it goes on")
+	}
+}
+
+// Memory does not depend on the input: a row that does not end is an error before it fills the memory.
+func TestScoreBoundsRows(t *testing.T) {
+	c := command()
+	c.SetArgs([]string{"score", "--columns=value"})
+	c.SetIn(io.MultiReader(strings.NewReader("value\n\"1"), endless{}))
+	c.SetOut(io.Discard)
+	if err := c.Execute(); err == nil || !strings.Contains(err.Error(), "line 2: the row is longer than 16 MiB") {
+		t.Error(err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = "x\n"[i%2]
+	}
+	return len(p), nil
+}
+
+func TestScoreProgress(t *testing.T) {
+	var w bytes.Buffer
+	start := time.Unix(0, 0)
+	p := &progress{w: &w, start: start, last: start, rows: 5000}
+	p.show(start.Add(2*time.Second), "\n")
+	if w.String() != "\r5000 rows, 2500 rows/s \n" {
+		t.Errorf("%q", w.String())
+	}
+	if newProgress(&w).w != nil {
+		t.Error("a buffer is no terminal")
+	}
+}
+
+// FuzzScore: whatever the bytes, either an error of one line, or the input's rows come out with columns appended; and
+// what encoding/csv reads of the input it reads of the output too.
+func FuzzScore(f *testing.F) {
+	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n", "{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", ""} {
+		f.Add(in, false)
+		f.Add(in, true)
+	}
+	f.Fuzz(func(t *testing.T, in string, explain bool) {
+		o := scoreOptions{columns: []string{"value"}, trees: 2, sampleSize: 4, shingle: 1, timeDecay: 10, format: "auto", explain: explain}
+		s, err := newScorer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, log bytes.Buffer
+		if err := s.run(strings.NewReader(in), &out, &log); err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Fatalf("an error of several lines: %v", err)
+			}
+			return
+		}
+		if strings.Count(in, "\n") != strings.Count(out.String(), "\n") {
+			t.Fatalf("%q becomes %q", in, out.String())
+		}
+		if strings.HasPrefix(strings.TrimPrefix(in, bom), "{") {
+			checkNDJSON(t, in, out.String())
+		} else {
+			checkCSV(t, in, out.String(), len(s.values))
+		}
+	})
+}
+
+func checkNDJSON(t *testing.T, in, out string) {
+	before, after := strings.Split(in, "\n"), strings.Split(out, "\n")
+	for i := range before {
+		var x, y map[string]any
+		line := strings.TrimPrefix(before[i], bom)
+		if json.Unmarshal([]byte(line), &x) != nil || x == nil {
+			if before[i] != after[i] {
+				t.Fatalf("%q becomes %q", before[i], after[i])
+			}
+		} else if err := json.Unmarshal([]byte(strings.TrimPrefix(after[i], bom)), &y); err != nil || len(y) != len(x)+len(scoreOptions{}.names()) && len(y) != len(x)+len(scoreOptions{columns: []string{"value"}, explain: true}.names()) {
+			t.Fatalf("%q becomes %q (%v)", before[i], after[i], err)
+		}
+	}
+}
+
+func checkCSV(t *testing.T, in, out string, appended int) {
+	rows, err := csv.NewReader(strings.NewReader(in)).ReadAll() // which wants rows of equal length, and strict quotes
+	if err != nil {
+		return
+	}
+	scored, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(scored) != len(rows) {
+		t.Fatalf("%q becomes %q: %d rows, %v", in, out, len(scored), err)
+	}
+	for i := range rows {
+		if len(scored[i]) != len(rows[i])+appended || strings.Join(scored[i][:len(rows[i])], "\x00") != strings.Join(rows[i], "\x00") {
+			t.Fatalf("row %q becomes %q", rows[i], scored[i])
+		}
+	}
+}
+
+// BenchmarkScore scores CSV rows of one number as fanwatch score does by default, and reports rows per second.
+func BenchmarkScore(b *testing.B) {
+	in := strings.SplitAfter(rpm(5000), "\n")
+	body := strings.Join(in[1:], "")
+	for _, preset := range []string{"", "kda"} {
+		b.Run("preset="+preset, func(b *testing.B) {
+			rows := 0
+			for b.Loop() {
+				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, trees: 100, sampleSize: 256, shingle: 1, timeDecay: 100_000, seed: 1, preset: preset, format: "csv"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := s.run(io.MultiReader(strings.NewReader(in[0]), strings.NewReader(body), strings.NewReader(body)), io.Discard, io.Discard); err != nil {
+					b.Fatal(err)
+				}
+				rows += s.seen
+			}
+			b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}

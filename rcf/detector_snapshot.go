@@ -1,0 +1,209 @@
+package rcf
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// A detector's snapshot holds numbers as a forest's does:
+//
+//	magic          4 bytes "RCFd"
+//	version        uint16, 1
+//	config         Dimensions, Window, Trees, SampleSize uint32; Rest int32; Threshold, TimeDecay float64; Seed uint64;
+//	               the number of Views and of Tolerances uint32; Views uint8 each; Tolerance float64 each
+//	seen, rested   uint64
+//	ring           Window * Dimensions float64: the last points, where they stand in memory; 0 where there was none
+//	past           per dimension: mean, variance float64
+//	per view       scores uint64; the last scores 3 float64; mean, variance float64; length of the following uint32;
+//	               the forest's snapshot
+//	checksum       uint32, CRC32C of all before
+const (
+	detectorMagic   = "RCFd"
+	detectorVersion = 1
+	detectorHeader  = 4 + 2 + 5*4 + 2*8 + 8 + 2*4
+	detectorView    = 8 + smoothing*8 + 2*8 + 4
+)
+
+// MarshalBinary returns a snapshot of the detector, its forests included. Its error is always nil.
+func (d *Detector) MarshalBinary() ([]byte, error) { return d.AppendBinary(nil) }
+
+// AppendBinary appends a snapshot of the detector to dst. Its error is always nil. A detector that UnmarshalBinary
+// makes of it behaves as this one in every bit.
+func (d *Detector) AppendBinary(dst []byte) ([]byte, error) {
+	begin := len(dst)
+	dst = append(dst, detectorMagic...)
+	dst = binary.LittleEndian.AppendUint16(dst, detectorVersion)
+	dst = d.config.append(dst)
+	dst = binary.LittleEndian.AppendUint64(dst, d.seen)
+	dst = binary.LittleEndian.AppendUint64(dst, d.rested)
+	dst = appendFloats(dst, d.rolling.ring...)
+	for _, past := range d.rolling.past {
+		dst = appendFloats(dst, past.mean, past.variance)
+	}
+	for i := range d.lanes {
+		l := &d.lanes[i]
+		dst = binary.LittleEndian.AppendUint64(dst, l.scores)
+		dst = appendFloats(dst, l.recent[:]...)
+		dst = appendFloats(dst, l.past.mean, l.past.variance)
+		length := len(dst)
+		dst = append(dst, 0, 0, 0, 0)
+		dst, _ = l.forest.AppendBinary(dst) // never an error
+		binary.LittleEndian.PutUint32(dst[length:], uint32(len(dst)-length-4))
+	}
+	return binary.LittleEndian.AppendUint32(dst, checksum(dst[begin:])), nil
+}
+
+func (c DetectorConfig) append(dst []byte) []byte {
+	for _, v := range [...]int{c.Dimensions, c.Window, c.Trees, c.SampleSize, c.Rest} {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(v))
+	}
+	dst = appendFloats(dst, c.Threshold, c.TimeDecay)
+	dst = binary.LittleEndian.AppendUint64(dst, c.Seed)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(c.Views)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(c.Tolerance)))
+	for _, v := range c.Views {
+		dst = append(dst, byte(v))
+	}
+	return appendFloats(dst, c.Tolerance...)
+}
+
+func appendFloats(dst []byte, values ...float64) []byte {
+	for _, v := range values {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
+	}
+	return dst
+}
+
+// UnmarshalBinary replaces the detector by the one in a snapshot, which from then on behaves as the original in every
+// bit. On an error, which wraps ErrSnapshot, the detector is as it was. Bytes that are no snapshot cannot make it
+// panic, nor allocate more than they spell out.
+func (d *Detector) UnmarshalBinary(data []byte) error {
+	restored, err := decodeDetector(data)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
+	*d = *restored
+	return nil
+}
+
+func decodeDetector(data []byte) (*Detector, error) {
+	if len(data) < detectorHeader+4 {
+		return nil, fmt.Errorf("%d bytes are too few", len(data))
+	}
+	if string(data[:4]) != detectorMagic {
+		return nil, errors.New("it does not begin as a detector's snapshot does")
+	}
+	if v := binary.LittleEndian.Uint16(data[4:]); v != detectorVersion {
+		return nil, fmt.Errorf("format version %d, this program reads version %d", v, detectorVersion)
+	}
+	body := data[:len(data)-4]
+	if binary.LittleEndian.Uint32(data[len(body):]) != checksum(body) {
+		return nil, errors.New("the checksum does not fit, bytes are damaged or missing")
+	}
+	r := &unpacker{in: body[6:]}
+	config, err := decodeDetectorConfig(r)
+	if err != nil {
+		return nil, err
+	}
+	state := 2*8 + 8*config.Dimensions*config.Window + 2*8*config.Dimensions + len(config.Views)*detectorView
+	if len(r.in) < state {
+		return nil, errTruncated // and the input bounds what is allocated below
+	}
+	d := newDetector(config)
+	if err := d.decodeState(r); err != nil {
+		return nil, err
+	}
+	seeds := splitMix(config.Seed)
+	for i := range d.lanes {
+		if err := d.lanes[i].decode(r, d.seen, config.forest(config.Views[i], seeds.next())); err != nil {
+			return nil, fmt.Errorf("view %v: %w", config.Views[i], err)
+		}
+	}
+	if len(r.in) > 0 {
+		return nil, fmt.Errorf("%d bytes too many", len(r.in))
+	}
+	return d, r.err()
+}
+
+func decodeDetectorConfig(r *unpacker) (c DetectorConfig, err error) {
+	for _, field := range [...]*int{&c.Dimensions, &c.Window, &c.Trees, &c.SampleSize, &c.Rest} {
+		*field = int(int32(r.uint32()))
+	}
+	c.Threshold, c.TimeDecay = math.Float64frombits(r.uint64()), math.Float64frombits(r.uint64())
+	c.Seed = r.uint64()
+	views, tolerances := int(r.uint32()), int(r.uint32())
+	if views > maxViews || tolerances > MaxCoordinates || len(r.in) < views+8*tolerances {
+		return c, fmt.Errorf("%d bytes are too few for %d views and %d tolerances", len(r.in), views, tolerances)
+	}
+	for range views {
+		c.Views = append(c.Views, View(r.bytes(1)[0]))
+	}
+	for range tolerances {
+		c.Tolerance = append(c.Tolerance, math.Float64frombits(r.uint64()))
+	}
+	return c, c.check()
+}
+
+// decodeState reads what the detector itself knows.
+func (d *Detector) decodeState(r *unpacker) error {
+	d.seen, d.rested = r.uint64(), r.uint64()
+	if d.seen >= 1<<62 || d.rested != math.MaxUint64 && d.rested > d.seen {
+		return fmt.Errorf("%d points seen, %d since an alert", d.seen, d.rested)
+	}
+	d.rolling.seen = d.seen
+	d.rolling.count = int(min(d.seen, uint64(d.config.Window)))
+	for i := range d.rolling.ring {
+		d.rolling.ring[i] = math.Float64frombits(r.uint64())
+		if !(math.Abs(d.rolling.ring[i]) <= math.MaxFloat32) {
+			return fmt.Errorf("value %v among the last points", d.rolling.ring[i])
+		}
+	}
+	for i := range d.rolling.past {
+		if err := d.rolling.past[i].decode(r, math.MaxFloat32); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode reads a mean of values whose magnitude is at most limit, and their variance.
+func (m *moments) decode(r *unpacker, limit float64) error {
+	m.mean, m.variance = math.Float64frombits(r.uint64()), math.Float64frombits(r.uint64())
+	if !(math.Abs(m.mean) <= 2*limit && m.variance >= 0 && m.variance <= 16*limit*limit) {
+		return fmt.Errorf("mean %v and variance %v", m.mean, m.variance)
+	}
+	return nil
+}
+
+// decode reads a lane of a detector that has seen that many points, and whose forest must have been made with config.
+func (l *lane) decode(r *unpacker, seen uint64, config Config) error {
+	l.scores = r.uint64()
+	for i := range l.recent {
+		l.recent[i] = math.Float64frombits(r.uint64())
+		if !(l.recent[i] >= 0 && l.recent[i] <= 2) {
+			return fmt.Errorf("score %v", l.recent[i])
+		}
+	}
+	if err := l.past.decode(r, 2); err != nil {
+		return err
+	}
+	length := int(r.uint32())
+	if r.short || length > len(r.in) {
+		return errTruncated
+	}
+	l.forest = new(Forest)
+	if err := l.forest.UnmarshalBinary(r.in[:length]); err != nil {
+		return err
+	}
+	r.in = r.in[length:]
+	if l.forest.config != config {
+		return errors.New("its forest belongs to another detector")
+	}
+	silent := uint64(config.OutputAfter)
+	if l.forest.seen != seen || l.scores != max(seen, silent)-silent {
+		return fmt.Errorf("%d points and %d scores of a detector that has seen %d points", l.forest.seen, l.scores, seen)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package rcf
+
+import (
+	"fmt"
+	"math"
+)
+
+// View is a way of looking at a stream: what it makes of the latest points is what a Detector's forest judges.
+type View uint8
+
+const (
+	// PointView is the point itself. With several dimensions each value is standardised, (x - m) / s with the
+	// running mean m and deviation s of its dimension, since a forest weighs dimensions by their range.
+	PointView View = iota + 1
+	// RollingView is the mean and the deviation of the last Window values of each dimension, relative to
+	// the running ones: (mean - m) / s and ln(deviation / s + 0.02). It sees shifts of level and of unrest
+	// that single values do not show.
+	RollingView
+	// ShingleView is the last Window points at once, standardised as PointView does. It sees shapes, costs
+	// time and memory in proportion to Window, and is not among the defaults.
+	ShingleView
+)
+
+// String is the view's name in lower case.
+func (v View) String() string {
+	switch v {
+	case PointView:
+		return "point"
+	case RollingView:
+		return "rolling"
+	case ShingleView:
+		return "shingle"
+	}
+	return fmt.Sprintf("View(%d)", uint8(v))
+}
+
+// width is how many coordinates the view has of a point of that many dimensions.
+func (v View) width(dimensions int) int {
+	if v == RollingView {
+		return 2 * dimensions
+	}
+	return dimensions
+}
+
+// of writes to out what the view makes of the newest point.
+func (v View) of(r *rolling, out []float64) {
+	newest := r.newest()
+	for i, x := range newest {
+		m, s := r.past[i].mean, r.deviation(i)
+		switch {
+		case v == RollingView:
+			mean, deviation := r.window(i)
+			out[2*i] = within((mean - m) / s)
+			out[2*i+1] = ln(within(deviation/s) + 0.02)
+		case len(newest) > 1:
+			out[i] = within((x - m) / s)
+		default:
+			out[i] = x
+		}
+	}
+}
+
+// within rounds a ratio to 2^-20 and keeps it in a range that float32 resolves. What should be equal is: a forest cuts
+// apart whatever is not, rounding errors too.
+func within(x float64) float64 {
+	return max(-1e6, min(1e6, math.Round(x*(1<<20))/(1<<20)))
+}
+
+// rolling keeps the last points of a stream, and the running mean and variance of each dimension.
+type rolling struct {
+	ring  []float64 // length points, the next one at seen%length
+	d     int
+	seen  uint64
+	past  []moments // per dimension
+	count int       // points in the ring
+}
+
+// levelMemory is the time constant, in points, of the running mean and variance.
+const levelMemory = 2000
+
+func newRolling(d, length int) rolling {
+	return rolling{ring: make([]float64, d*length), d: d, past: make([]moments, d)}
+}
+
+func (r *rolling) length() int { return len(r.ring) / r.d }
+
+// add makes point the newest.
+func (r *rolling) add(point []float64) {
+	copy(r.ring[r.d*int(r.seen%uint64(r.length())):], point)
+	r.seen++
+	r.count = int(min(r.seen, uint64(r.length())))
+	for i, x := range point {
+		r.past[i].add(x, r.seen, levelMemory)
+	}
+}
+
+// newest is the point added last.
+func (r *rolling) newest() []float64 {
+	at := r.d * int((r.seen-1)%uint64(r.length()))
+	return r.ring[at : at+r.d]
+}
+
+// window is the mean and the deviation of a dimension over the points in the ring. Both are computed relative to the
+// newest value, so that they are exact for a constant.
+func (r *rolling) window(dim int) (mean, deviation float64) {
+	x := r.newest()[dim]
+	var sum, squares float64
+	for i := range r.count {
+		difference := r.ring[i*r.d+dim] - x
+		sum += difference
+		squares += float64(difference * difference)
+	}
+	n := float64(r.count)
+	shift := sum / n
+	return x + shift, math.Sqrt(max(0, squares/n-float64(shift*shift)))
+}
+
+// deviation is the running standard deviation of a dimension; where there is none, a trifle in proportion to the mean.
+func (r *rolling) deviation(dim int) float64 {
+	m := r.past[dim]
+	return max(math.Sqrt(m.variance), float64(1e-9*math.Abs(m.mean)), 1e-30)
+}
+
+// moments are a running mean and variance: of all values at first, and exponentially fading ones later.
+type moments struct {
+	mean, variance float64
+}
+
+// add takes the n-th value, counted from 1. memory is the time constant of fading, in values.
+func (m *moments) add(x float64, n, memory uint64) {
+	weight := 1 / float64(min(n, memory))
+	difference := x - m.mean
+	m.mean += float64(weight * difference)
+	m.variance += float64(weight * (float64(difference*(x-m.mean)) - m.variance))
+}
