@@ -47,7 +47,6 @@ func (f *Forest) Attribute(point []float64) (Attribution, error) {
 	}
 	if len(f.scratch.share) != 2*coordinates {
 		f.scratch.share = make([]float64, 2*coordinates)
-		f.scratch.box = make([]side, coordinates)
 	}
 	for i := range f.trees {
 		scale := f.attributeIn(&f.trees[i]) / float64(len(f.trees))
@@ -62,24 +61,26 @@ func (f *Forest) Attribute(point []float64) (Attribution, error) {
 // attributeIn fills scratch.share with one tree's attribution, low and high per coordinate, and returns the
 // factor that makes it add up to the tree's score. It follows scoreIn, coordinate by coordinate.
 func (f *Forest) attributeIn(t *tree) float64 {
-	query, share, path := f.scratch.query, f.scratch.share, f.scratch.path
+	query, share, path, in := f.scratch.query, f.scratch.share, f.scratch.path, &f.in
 	clear(share)
 	leaf, depth := t.descend(query, path)
+	f.deepen(depth + 1)
 	twin := f.store.window(t.row(leaf))
-	size := len(t.sample.key)
+	size := int(t.sample.n)
 	if distance := distanceToPoint(query, twin); distance > 0 {
 		pointBox(f.scratch.box, twin)
 		addShares(share, query, f.scratch.box, f.scratch.unseen[depth]/distance)
+		below := leafRef(leaf)
 		for level := depth - 1; level >= 0; level-- {
-			node := path[level].index()
-			box := t.boxOf(node, len(query))
-			if !f.mixShares(level, box, t.spanOf(node, box)) {
+			t.encloseSibling(in.box, path[level], below, &f.store)
+			below = path[level]
+			if !f.mixShares(level, in.box, spanOf(in.box)) {
 				break
 			}
 		}
 		return f.scratch.log2[size+1]
 	}
-	value := f.seenValue(depth, int(t.mass[leaf]), size)
+	value := f.seenValue(depth, t.mass(leaf), size)
 	f.shareWithoutLeaf(t, leaf, depth)
 	var sum float64
 	for _, v := range share {
@@ -99,17 +100,12 @@ func (f *Forest) shareWithoutLeaf(t *tree, leaf, depth int) {
 	}
 	below := leafRef(leaf)
 	for level := depth - 1; level >= 0; level-- {
-		n := t.slots[f.scratch.path[level]]
-		sibling := n.child[0]
-		if sibling == below {
-			sibling = n.child[1]
-		}
 		if level == depth-1 {
 			for i := range box {
 				box[i] = nowhere()
 			}
 		}
-		t.encloseChild(box, sibling, &f.store)
+		t.encloseSibling(box, f.scratch.path[level], below, &f.store)
 		if level == depth-1 {
 			addShares(share, query, box, f.scratch.unseen[level]/distanceToBox(query, box))
 		} else if !f.mixShares(level, box, spanOf(box)) {

@@ -170,6 +170,15 @@ func enclose(box []side, point []float32) {
 	}
 }
 
+// encloseBox extends box to contain another.
+func encloseBox(box, other []side) {
+	other = other[:len(box)]
+	for i := range box {
+		box[i][0] = min(box[i][0], other[i][0])
+		box[i][1] = max(box[i][1], other[i][1])
+	}
+}
+
 // placeCut turns a place within the outside of box, 0 <= offset < distanceToBox, counted over the coordinates
 // in order, into a cut between point and box. below says that the point lies on the cut's lower side.
 func placeCut(point []float32, box []side, offset float64) (dim int, cut float32, below bool) {

@@ -17,6 +17,8 @@ var configs = []Config{
 	{Dimensions: 3, Trees: 2, SampleSize: 16, InitialAcceptFraction: 0.125, Seed: 4},
 	{Dimensions: 2, Shingle: 4, Trees: 3, SampleSize: 24, TimeDecay: 0.01, OutputAfter: 1, Seed: 5},
 	{Shingle: 7, Trees: 2, SampleSize: 10, TimeDecay: 1, Seed: 6},
+	{Trees: 3, SampleSize: 40, Compact: true, Seed: 7},
+	{Dimensions: 2, Shingle: 2, Trees: 3, SampleSize: 60, TimeDecay: 0.01, Compact: true, Seed: 8},
 }
 
 // streams make points; each value is drawn from few or many, so that duplicates are rare, common or all there is.

@@ -1,0 +1,186 @@
+package rcf
+
+// The trees of a forest grow together, and those that do share slabs: many small allocations would waste up to a sixth
+// of their memory.
+
+const smallestTree = 16 // places that a tree has at first
+
+// makeRoom sees to it that the store can take a row: by dropping rows that nobody needs, and by growing if few are.
+func (f *Forest) makeRoom() {
+	s := &f.store
+	if !s.full() {
+		return
+	}
+	if kept := f.markRows(); kept < s.rows() {
+		for i := range f.trees {
+			t := &f.trees[i]
+			for place, key := range t.sample.held() {
+				if key.held() {
+					t.setRow(place, s.newRow(t.row(place)))
+				}
+			}
+		}
+		s.compact()
+	}
+	// A compaction costs about as much as scoring a few points; a sixteenth of room makes that rare enough.
+	if s.room-s.rows() <= s.room/16 {
+		s.grow(max(smallestTree, s.k+1, s.rows()+s.rows()/8))
+		f.widen()
+	}
+}
+
+// markRows finds the rows of the store that are needed, and returns their number.
+func (f *Forest) markRows() int {
+	f.store.unmark()
+	for i := range f.trees {
+		t := &f.trees[i]
+		for place, key := range t.sample.held() {
+			if key.held() {
+				f.store.mark(t.row(place))
+			}
+		}
+	}
+	return f.store.settle()
+}
+
+// makeRoomIn sees to it that a tree can take another sample before it gives one up.
+func (f *Forest) makeRoomIn(t *tree) {
+	if int(t.sample.spare) < len(t.sample.key) {
+		return
+	}
+	places := min(f.config.SampleSize+1, max(smallestTree, 2*len(t.sample.key)))
+	lacking := make([]*tree, 0, len(f.trees))
+	for i := range f.trees {
+		if len(f.trees[i].sample.key) < places {
+			lacking = append(lacking, &f.trees[i])
+		}
+	}
+	f.resize(lacking, places)
+}
+
+// resize gives trees more places, from slabs that they share, and nodes for as many leaves.
+func (f *Forest) resize(trees []*tree, places int) {
+	n, coordinates := len(trees), f.config.coordinates()
+	boxed := min(places-1, int(float64(f.config.boxedShare()*float64(places))))
+	slots := make([]slot, n*places)
+	keys := make([]sampleKey, n*places)
+	rows := make([]uint16, n*places*f.halves())
+	box := make([]side, n*boxed*coordinates)
+	var span []float64
+	if coordinates > 1 {
+		span = make([]float64, n*boxed)
+	}
+	var cutDim []uint16
+	if coordinates > 1 {
+		cutDim = make([]uint16, n*places)
+	} else if len(f.line) < places {
+		f.line = make([]uint16, places)
+	}
+	for _, t := range trees {
+		used := len(t.sample.key)
+		take(&slots, &t.slots, places)
+		t.takeRows(&rows, places, f.halves())
+		take(&keys, &t.sample.key, places)
+		take(&box, &t.box, boxed*coordinates)
+		if coordinates > 1 {
+			take(&cutDim, &t.cutDim, places)
+			take(&span, &t.span, boxed)
+		} else {
+			t.cutDim = f.line[:places]
+		}
+		t.addNodes(used, boxed, &f.store)
+	}
+	f.fitScratch(places)
+}
+
+// take moves what is in field to the front of slab and gives it that length; the slab goes on behind.
+func take[E any](slab, field *[]E, length int) {
+	copy((*slab)[:length], *field)
+	*field, *slab = (*slab)[:length:length], (*slab)[length:]
+}
+
+// halves is in how many parts trees keep the numbers of rows, see rowAt.
+func (f *Forest) halves() int {
+	if f.store.room > 1<<16 {
+		return 2
+	}
+	return 1
+}
+
+// takeRows is take for rows, whose halves have to be moved apart.
+func (t *tree) takeRows(slab *[]uint16, places, halves int) {
+	before, rows := len(t.sample.key), (*slab)[:places*halves:places*halves]
+	*slab = (*slab)[places*halves:]
+	for i := 0; before > 0 && i < len(t.rows)/before; i++ {
+		copy(rows[i*places:], t.rows[i*before:(i+1)*before])
+	}
+	t.rows = rows
+}
+
+// widen gives the trees room for larger row numbers if the store has them.
+func (f *Forest) widen() {
+	for i := range f.trees {
+		t := &f.trees[i]
+		if places := len(t.sample.key); len(t.rows) < places*f.halves() {
+			t.rows = enlarged(t.rows, places*f.halves())
+		}
+	}
+}
+
+// enlarged returns a copy of s with the given length.
+func enlarged[E any](s []E, length int) []E {
+	return append(make([]E, 0, length), s...)[:length]
+}
+
+// addNodes takes notice of the tree's having grown from a number of nodes: as many as fit are free or used, and those below
+// boxed keep their boxes.
+func (t *tree) addNodes(before, boxed int, s *store) {
+	keptBefore := int(t.boxed)
+	t.boxed = uint16(boxed)
+	used := make([]bool, len(t.slots))
+	if t.leaves > 1 {
+		order := t.order()
+		for i := len(order) - 1; i >= 0; i-- { // children first
+			if r := order[i]; !r.isLeaf() {
+				used[r.index()] = true
+				if node := r.index(); node >= keptBefore && node < boxed {
+					t.fillBox(node, s)
+				}
+			}
+		}
+	}
+	t.freeBoxed, t.freeOther = noIndex, noIndex
+	for i := len(t.slots) - 2; i >= 0; i-- { // lowest on top
+		if !used[i] {
+			t.dropNode(i)
+		}
+	}
+}
+
+// fitScratch makes scratch memory fit trees of that many places. It keeps a walk's steps.
+func (f *Forest) fitScratch(places int) {
+	s := &f.scratch
+	if len(s.path) < places {
+		s.path = make([]ref, places)
+	}
+	if before := len(s.log2); before < places+2 {
+		s.log2 = enlarged(s.log2, places+2)
+		for i := range s.log2[before:] {
+			s.log2[before+i] = log2Of(before + i)
+		}
+	}
+	f.deepen(min(places, 64))
+}
+
+// deepen makes scratch memory fit walks of that many steps.
+func (f *Forest) deepen(steps int) {
+	s := &f.scratch
+	if before := len(s.steps); before < steps {
+		s.steps, s.unseen = enlarged(s.steps, steps), enlarged(s.unseen, steps)
+		for i := range s.unseen[before:] {
+			s.unseen[before+i] = 1 / float64(before+i+1)
+		}
+	}
+	f.in = surroundings{store: &f.store, steps: s.steps, lane: f.in.lane, path: s.path, dims: s.dims, box: s.box,
+		least: f.config.leastBoxed()}
+}
