@@ -1,7 +1,5 @@
 package rcf
 
-import "math"
-
 // Boxes are most of a tree's memory, and those low in the tree are the cheapest to do without: they are half of all, and
 // the box of a few points is soon computed. So a tree can keep the boxes of a part of its nodes only, and gives them to
 // nodes with at least some number of leaves under them. A random tree of n leaves has about 2n/m nodes with m leaves or
@@ -17,7 +15,7 @@ func (c Config) boxedShare() float64 {
 	case c.coordinates() == 1:
 		return 1
 	}
-	return 0.55
+	return 0.62
 }
 
 // leastBoxed is how many leaves a node must have under it to keep its box, if there is room for it.
@@ -26,7 +24,7 @@ func (c Config) leastBoxed() int {
 	if share == 0 {
 		return MaxSampleSize + 1
 	}
-	return int(math.Ceil(2 / share))
+	return int(2 / share)
 }
 
 // keepsBox says whether a node has its box in t.box.
@@ -59,17 +57,19 @@ func (t *tree) keepSpan(node int, box []side) {
 // boxAt is the box of the node at a level of a walk that has reached a leaf at depth: the one that it keeps, or else one
 // made in in.box from below, the box of the level below, which is ignored at the lowest level. It is valid until the next.
 func (t *tree) boxAt(in *surroundings, level, depth int, below []side) []side {
-	node, child := in.at(level).index(), in.at(level+1)
+	node := in.at(level).index()
 	box := in.box
 	if t.keepsBox(node) {
 		return t.boxOf(node, len(box))
 	}
 	if level == depth-1 {
-		pointBox(box, in.store.window(t.row(child.index())))
-	} else if &below[0] != &box[0] {
+		t.boxOfNode(box, node, in.store)
+		return box
+	}
+	if &below[0] != &box[0] {
 		copy(box, below)
 	}
-	t.encloseSibling(box, in.at(level), child, in.store)
+	t.encloseSibling(box, in.at(level), in.at(level+1), in.store)
 	return box
 }
 
@@ -82,22 +82,34 @@ func (t *tree) encloseSibling(box []side, node, child ref, s *store) {
 	t.encloseChild(box, sibling, s)
 }
 
-// climbTo takes a step up the walk from a level, whose box does not contain point in the first n coordinates of in.dims
-// and no others. It returns by how much that box's span would grow to enclose point, and the box above with the
-// number of coordinates in which point is outside of it; 0 if there is none above.
-func (t *tree) climbTo(in *surroundings, level, depth int, point []float32, box []side, n int) (float64, []side, int) {
-	out := in.dims[:n]
+// climbTo takes a step up the walk from a level with its box, which does not contain point and which in.out is about.
+// It returns by how much that box's span would grow to enclose point, and the box above, which in.out is about then.
+func (t *tree) climbTo(in *surroundings, level, depth int, point []float32, box []side) (float64, []side) {
 	if level == 0 {
-		return distanceIn(point, box, out), nil, 0
+		distance := in.out.distance(point, box)
+		in.out.low, in.out.high = in.out.low[:0], in.out.high[:0]
+		return distance, nil
 	}
 	if above := in.at(level - 1).index(); t.keepsBox(above) {
 		above := t.boxOf(above, len(point))
-		distance, n := climb(point, box, above, out)
-		return distance, above, n
+		return in.out.climb(point, box, above), above
 	}
-	distance := distanceIn(point, box, out)
+	distance := in.out.distance(point, box)
 	box = t.boxAt(in, level-1, depth, box)
-	return distance, box, stillOutside(point, box, out)
+	in.out.stillOutside(point, box)
+	return distance, box
+}
+
+// firstBox is the lowest box on the way up from a leaf at depth, which in.out is about then; there is none at depth 0.
+func (t *tree) firstBox(in *surroundings, depth int, point []float32) []side {
+	in.out = beyond{low: in.dims, high: in.dims[len(point):]}
+	if depth == 0 {
+		in.out.low, in.out.high = nil, nil
+		return nil
+	}
+	box := t.boxAt(in, depth-1, depth, nil)
+	in.out.outside(point, box)
+	return box
 }
 
 // boxOfChild makes box the bounding box of a leaf or a node.
@@ -108,10 +120,19 @@ func (t *tree) boxOfChild(box []side, child ref, s *store) {
 	case t.keepsBox(child.index()):
 		copy(box, t.boxOf(child.index(), len(box)))
 	default:
-		children := t.slots[child].child
-		t.boxOfChild(box, children[0], s)
-		t.encloseChild(box, children[1], s)
+		t.boxOfNode(box, child.index(), s)
 	}
+}
+
+// boxOfNode makes box the bounding box of a node, out of those of its children.
+func (t *tree) boxOfNode(box []side, node int, s *store) {
+	a, b := t.slots[node].child[0], t.slots[node].child[1]
+	if a.isLeaf() && b.isLeaf() {
+		pairBox(box, s.window(t.row(a.index())), s.window(t.row(b.index())))
+		return
+	}
+	t.boxOfChild(box, a, s)
+	t.encloseChild(box, b, s)
 }
 
 // encloseChild extends box to contain a leaf's point or a node's box.
@@ -212,9 +233,8 @@ func (t *tree) move(node ref, boxed bool) ref {
 
 // fillBox computes the box of a node that keeps it.
 func (t *tree) fillBox(node int, s *store) {
-	box, children := t.boxOf(node, s.d*s.k), t.slots[node].child
-	t.boxOfChild(box, children[0], s)
-	t.encloseChild(box, children[1], s)
+	box := t.boxOf(node, s.d*s.k)
+	t.boxOfNode(box, node, s)
 	t.keepSpan(node, box)
 }
 

@@ -23,7 +23,7 @@ type Forest struct {
 type scratch struct {
 	query  []float32 // the window that a point completes
 	keys   []int32   // its coordinates as sortable
-	dims   []uint16  // some of its coordinates
+	dims   []uint16  // two lists of some of its coordinates
 	box    []side    // the box of a node that keeps none
 	path   []ref     // the way to a leaf, as long as a tree may be deep
 	steps  []step    // the same for several trees
@@ -104,7 +104,7 @@ func (f *Forest) take(point []float64) error {
 	if len(f.scratch.query) != coordinates {
 		f.scratch.query = make([]float32, coordinates)
 		f.scratch.keys = make([]int32, coordinates)
-		f.scratch.dims = make([]uint16, coordinates)
+		f.scratch.dims = make([]uint16, 2*coordinates)
 		f.scratch.box = make([]side, coordinates)
 		f.deepen(0)
 	}

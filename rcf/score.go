@@ -11,20 +11,15 @@ package rcf
 // below. The walk goes up from the leaf and ends at the first box that contains the point, for all above do too.
 func (f *Forest) scoreIn(t *tree, in *surroundings, depth int) float64 {
 	s := &f.scratch
-	n, level := 0, depth-1
-	var box []side
-	if level >= 0 {
-		box = t.boxAt(in, level, depth, nil)
-		n = outside(s.query, box, s.dims)
-	}
-	if n == 0 {
+	box := t.firstBox(in, depth, s.query)
+	if in.out.none() {
 		return f.scoreInside(t, in.at(depth).index(), depth)
 	}
 	value := s.unseen[depth]
-	for ; n > 0; level-- {
+	for level := depth - 1; !in.out.none(); level-- {
 		var distance float64
 		span := t.spanOf(in.at(level).index(), box)
-		distance, box, n = t.climbTo(in, level, depth, s.query, box, n)
+		distance, box = t.climbTo(in, level, depth, s.query, box)
 		p := distance / (span + distance)
 		value += float64(p * (s.unseen[level] - value))
 	}

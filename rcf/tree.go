@@ -61,6 +61,7 @@ type surroundings struct {
 	lane  int      // that lane
 	path  []ref    // scratch: the way from the root to a leaf
 	dims  []uint16 // scratch: some coordinates
+	out   beyond   // scratch
 	box   []side   // scratch: the box of a node that keeps none
 	least int      // how many leaves a node should have under it to keep its box
 }
@@ -134,16 +135,11 @@ func (t *tree) insert(place int, point []float32, row uint32, depth int, in *sur
 		return
 	}
 	level, offset := depth, float64(t.sample.random.uniform()*distance)
-	top, n := depth, 0 // boxes from top down to the leaf do not contain the point
-	var box []side
-	if depth > 0 {
-		box = t.boxAt(in, depth-1, depth, nil)
-		n = outside(point, box, in.dims)
-	}
-	for n > 0 {
+	top := depth // boxes from top down to the leaf do not contain the point
+	for box := t.firstBox(in, depth, point); !in.out.none(); {
 		top--
 		span := t.spanOf(in.at(top).index(), box)
-		distance, box, n = t.climbTo(in, top, depth, point, box, n)
+		distance, box = t.climbTo(in, top, depth, point, box)
 		if u := float64(t.sample.random.uniform() * (span + distance)); u < distance {
 			level, offset = top, u
 		}
@@ -187,19 +183,21 @@ func (t *tree) replaceBelow(in *surroundings, level int, before, after ref) {
 
 // encloseAbove extends the boxes of the walk's levels from top to before level, none of which contains point.
 func (t *tree) encloseAbove(in *surroundings, point []float32, top, level int) {
-	n := -1
+	fresh := true
 	for i := level - 1; i >= top; i-- {
 		node := in.at(i).index()
 		if !t.keepsBox(node) {
 			continue
 		}
 		box := t.boxOf(node, len(point))
-		if n < 0 {
-			n = outside(point, box, in.dims)
+		if fresh {
+			in.out = beyond{low: in.dims, high: in.dims[len(point):]}
+			in.out.outside(point, box)
 		} else {
-			n = stillOutside(point, box, in.dims[:n])
+			in.out.stillOutside(point, box)
 		}
-		encloseIn(box, point, in.dims[:n])
+		fresh = false
+		in.out.enclose(box, point)
 		t.keepSpan(node, box)
 	}
 }
