@@ -3,7 +3,7 @@ package rcf
 // Boxes are most of a tree's memory, and those low in the tree are the cheapest to do without: they are half of all, and
 // the box of a few points is soon computed. So a tree can keep the boxes of a part of its nodes only, and gives them to
 // nodes with at least some number of leaves under them. A random tree of n leaves has about 2n/m nodes with m leaves or
-// more. A computed box has the same bits as a kept one, so that results do not depend on which are kept.
+// more, and somewhat more if the points have many coordinates. A computed box has the same bits as a kept one, so that results do not depend on which are kept.
 
 // boxedShare is the part of the nodes that keep their boxes.
 func (c Config) boxedShare() float64 {
@@ -15,7 +15,17 @@ func (c Config) boxedShare() float64 {
 	case c.coordinates() == 1:
 		return 1
 	}
-	return 0.62
+	return 0.57
+}
+
+// nodes is how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and some do
+// not, there are more than can be in use, for the numbers of either that are wanted vary.
+func (c Config) nodes(places int) (boxed, all int) {
+	boxed = int(float64(c.boxedShare() * float64(places)))
+	if boxed > 0 && boxed < places {
+		return boxed, min(places+places/8, boxed+places)
+	}
+	return boxed, places
 }
 
 // leastBoxed is how many leaves a node must have under it to keep its box, if there is room for it.
@@ -24,7 +34,7 @@ func (c Config) leastBoxed() int {
 	if share == 0 {
 		return MaxSampleSize + 1
 	}
-	return int(2 / share)
+	return int(2.4 / share)
 }
 
 // keepsBox says whether a node has its box in t.box.
@@ -153,8 +163,17 @@ func (t *tree) encloseChild(box []side, child ref, s *store) {
 
 // encloseSide is encloseChild for coordinate i.
 func (t *tree) encloseSide(to *side, child ref, i int, s *store) {
-	to[0] = min(to[0], t.end(0, child, i, s))
-	to[1] = max(to[1], t.end(1, child, i, s))
+	var from side
+	switch {
+	case child.isLeaf():
+		x := s.values[int(t.row(child.index()))*s.d+i]
+		from = side{x, x}
+	case t.keepsBox(child.index()):
+		from = t.box[child.index()*s.d*s.k+i]
+	default:
+		from = side{t.end(0, child, i, s), t.end(1, child, i, s)}
+	}
+	to[0], to[1] = min(to[0], from[0]), max(to[1], from[1])
 }
 
 // end is the lowest (which = 0) or highest (which = 1) value of coordinate i under a node or leaf.

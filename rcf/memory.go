@@ -61,8 +61,8 @@ func (f *Forest) makeRoomIn(t *tree) {
 // resize gives trees more places, from slabs that they share, and nodes for as many leaves.
 func (f *Forest) resize(trees []*tree, places int) {
 	n, coordinates := len(trees), f.config.coordinates()
-	boxed := min(places-1, int(float64(f.config.boxedShare()*float64(places))))
-	slots := make([]slot, n*places)
+	boxed, nodes := f.config.nodes(places)
+	slots := make([]slot, n*nodes)
 	keys := make([]sampleKey, n*places)
 	rows := make([]uint16, n*places*f.halves())
 	box := make([]side, n*boxed*coordinates)
@@ -72,23 +72,22 @@ func (f *Forest) resize(trees []*tree, places int) {
 	}
 	var cutDim []uint16
 	if coordinates > 1 {
-		cutDim = make([]uint16, n*places)
-	} else if len(f.line) < places {
-		f.line = make([]uint16, places)
+		cutDim = make([]uint16, n*nodes)
+	} else if len(f.line) < nodes {
+		f.line = make([]uint16, nodes)
 	}
 	for _, t := range trees {
-		used := len(t.sample.key)
-		take(&slots, &t.slots, places)
+		take(&slots, &t.slots, nodes)
 		t.takeRows(&rows, places, f.halves())
 		take(&keys, &t.sample.key, places)
 		take(&box, &t.box, boxed*coordinates)
 		if coordinates > 1 {
-			take(&cutDim, &t.cutDim, places)
+			take(&cutDim, &t.cutDim, nodes)
 			take(&span, &t.span, boxed)
 		} else {
-			t.cutDim = f.line[:places]
+			t.cutDim = f.line[:nodes]
 		}
-		t.addNodes(used, boxed, &f.store)
+		t.addNodes(boxed, &f.store)
 	}
 	f.fitScratch(places)
 }
@@ -132,9 +131,8 @@ func enlarged[E any](s []E, length int) []E {
 	return append(make([]E, 0, length), s...)[:length]
 }
 
-// addNodes takes notice of the tree's having grown from a number of nodes: as many as fit are free or used, and those below
-// boxed keep their boxes.
-func (t *tree) addNodes(before, boxed int, s *store) {
+// addNodes takes notice of the tree's having got more nodes, of which those below boxed keep their boxes.
+func (t *tree) addNodes(boxed int, s *store) {
 	keptBefore := int(t.boxed)
 	t.boxed = uint16(boxed)
 	used := make([]bool, len(t.slots))
@@ -150,7 +148,7 @@ func (t *tree) addNodes(before, boxed int, s *store) {
 		}
 	}
 	t.freeBoxed, t.freeOther = noIndex, noIndex
-	for i := len(t.slots) - 2; i >= 0; i-- { // lowest on top
+	for i := len(t.slots) - 1; i >= 0; i-- { // lowest on top
 		if !used[i] {
 			t.dropNode(i)
 		}

@@ -9,7 +9,7 @@ import "math"
 // A leaf is named by the place in the reservoir of one of its samples. Nodes with an index below boxed keep their bounding
 // boxes; the box of another is computed from those of its children when it is needed (see cache.go).
 type tree struct {
-	slots  []slot    // the inner nodes; as many as places, so that a walk may look at a leaf's index too
+	slots  []slot    // the inner nodes; no fewer than places, so that a walk may look at a leaf's index too
 	cutDim []uint16  // per node: the coordinate that is cut
 	rows   []uint16  // per place: the sample's window in the store, see rowAt
 	box    []side    // per node that keeps its box, and coordinate
