@@ -318,3 +318,38 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// Which boxes a forest keeps is a matter of cost: a compact one gives the same scores, and snapshots but for the setting.
+func TestCompactIsTheSame(t *testing.T) {
+	for _, c := range []Config{
+		{Trees: 6, SampleSize: 64, Seed: 1},
+		{Dimensions: 2, Shingle: 4, Trees: 6, SampleSize: 128, Seed: 2},
+		{Dimensions: 5, Trees: 5, SampleSize: 100, TimeDecay: 0.01, InitialAcceptFraction: 0.25, Seed: 3},
+	} {
+		for name, value := range streams {
+			r := rand.New(rand.NewPCG(3, c.Seed))
+			compact := c
+			compact.Compact = true
+			one, two := newForest(t, c), newForest(t, compact)
+			point := make([]float64, one.config.Dimensions)
+			for i := range 1500 {
+				for j := range point {
+					point[j] = value(r, i)
+				}
+				want, got := process(t, one, point), process(t, two, point)
+				if math.Float64bits(got) != math.Float64bits(want) {
+					t.Fatalf("%+v, %s: point %d scores %x, in a compact forest %x", c, name, i, want, got)
+				}
+			}
+			const compactAt = snapshotHeader - 4 - 2*8 - 1
+			a, b := snapshotOf(t, one), snapshotOf(t, two)
+			if a[compactAt] != 0 || b[compactAt] != 1 {
+				t.Fatalf("the snapshots say that compact is %d and %d", a[compactAt], b[compactAt])
+			}
+			b[compactAt] = 0
+			if !bytes.Equal(a, sealed(b)) {
+				t.Errorf("%+v, %s: different forests", c, name)
+			}
+		}
+	}
+}
