@@ -1,5 +1,7 @@
 package rcf
 
+import "unsafe"
+
 // The trees of a forest grow together, and those that do share slabs: many small allocations would waste up to a sixth
 // of their memory.
 
@@ -24,7 +26,7 @@ func (f *Forest) makeRoom() {
 	}
 	// A compaction costs about as much as scoring a few points; a sixteenth of room makes that rare enough.
 	if s.room-s.rows() <= s.room/16 {
-		s.grow(max(smallestTree, s.k+1, s.rows()+s.rows()/8))
+		s.grow(max(smallestTree, s.k+1, s.rows()+s.rows()/12))
 		f.widen()
 	}
 }
@@ -60,30 +62,25 @@ func (f *Forest) makeRoomIn(t *tree) {
 
 // resize gives trees more places, from slabs that they share, and nodes for as many leaves.
 func (f *Forest) resize(trees []*tree, places int) {
-	n, coordinates := len(trees), f.config.coordinates()
+	coordinates, halves := f.config.coordinates(), f.halves()
 	boxed, nodes := f.config.nodes(places)
-	slots := make([]slot, n*nodes)
-	keys := make([]sampleKey, n*places)
-	rows := make([]uint16, n*places*f.halves())
-	box := make([]side, n*boxed*coordinates)
-	var span []float64
-	if coordinates > 1 {
-		span = make([]float64, n*boxed)
-	}
-	var cutDim []uint16
-	if coordinates > 1 {
-		cutDim = make([]uint16, n*nodes)
-	} else if len(f.line) < nodes {
+	if coordinates == 1 && len(f.line) < nodes {
 		f.line = make([]uint16, nodes)
 	}
-	for _, t := range trees {
-		take(&slots, &t.slots, nodes)
-		t.takeRows(&rows, places, f.halves())
-		take(&keys, &t.sample.key, places)
-		take(&box, &t.box, boxed*coordinates)
+	var slots []slot
+	var keys []sampleKey
+	var rows, cutDim []uint16
+	var box []side
+	var span []float64
+	for i, t := range trees {
+		left := len(trees) - i
+		take(&slots, &t.slots, nodes, left)
+		t.takeRows(&rows, places, halves, left)
+		take(&keys, &t.sample.key, places, left)
+		take(&box, &t.box, boxed*coordinates, left)
 		if coordinates > 1 {
-			take(&cutDim, &t.cutDim, nodes)
-			take(&span, &t.span, boxed)
+			take(&cutDim, &t.cutDim, nodes, left)
+			take(&span, &t.span, boxed, left)
 		} else {
 			t.cutDim = f.line[:nodes]
 		}
@@ -92,8 +89,19 @@ func (f *Forest) resize(trees []*tree, places int) {
 	f.fitScratch(places)
 }
 
-// take moves what is in field to the front of slab and gives it that length; the slab goes on behind.
-func take[E any](slab, field *[]E, length int) {
+// take moves what is in field to the front of slab and gives it that length; the slab goes on behind. A slab that is used up
+// is followed by another, for all trees that are left or for some: allocations beyond largeObject are rounded up to whole
+// pages, smaller ones to less, and what that adds is used too.
+func take[E any](slab, field *[]E, length, left int) {
+	const largeObject = 32 << 10
+	if len(*slab) < length {
+		n := min(left, largeObject/(length*int(unsafe.Sizeof(*new(E)))))
+		if n < 8 {
+			n = left
+		}
+		*slab = append([]E(nil), make([]E, n*length)...)
+		*slab = (*slab)[:cap(*slab)]
+	}
 	copy((*slab)[:length], *field)
 	*field, *slab = (*slab)[:length:length], (*slab)[length:]
 }
@@ -107,13 +115,13 @@ func (f *Forest) halves() int {
 }
 
 // takeRows is take for rows, whose halves have to be moved apart.
-func (t *tree) takeRows(slab *[]uint16, places, halves int) {
-	before, rows := len(t.sample.key), (*slab)[:places*halves:places*halves]
-	*slab = (*slab)[places*halves:]
-	for i := 0; before > 0 && i < len(t.rows)/before; i++ {
-		copy(rows[i*places:], t.rows[i*before:(i+1)*before])
+func (t *tree) takeRows(slab *[]uint16, places, halves, left int) {
+	before, old := len(t.sample.key), t.rows
+	t.rows = nil
+	take(slab, &t.rows, places*halves, left)
+	for i := 0; before > 0 && i < len(old)/before; i++ {
+		copy(t.rows[i*places:], old[i*before:(i+1)*before])
 	}
-	t.rows = rows
 }
 
 // widen gives the trees room for larger row numbers if the store has them.
