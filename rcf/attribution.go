@@ -78,7 +78,7 @@ func (f *Forest) attributeIn(t *tree) float64 {
 				break
 			}
 		}
-		return f.scratch.log2[size+1]
+		return f.log2(size + 1)
 	}
 	value := f.seenValue(depth, t.mass(leaf), size)
 	f.shareWithoutLeaf(t, leaf, depth)
@@ -86,7 +86,7 @@ func (f *Forest) attributeIn(t *tree) float64 {
 	for _, v := range share {
 		sum += v
 	}
-	return float64(value*f.scratch.log2[size+1]) / sum
+	return float64(value*f.log2(size+1)) / sum
 }
 
 // shareWithoutLeaf fills scratch.share as if the tree did not have the leaf, path's last, that equals the query.

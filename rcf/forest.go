@@ -28,7 +28,7 @@ type scratch struct {
 	path   []ref     // the way to a leaf, as long as a tree may be deep
 	steps  []step    // the same for several trees
 	unseen []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
-	log2   []float64 // log2[i], i up to SampleSize+1 as far as needed
+	logs   [2]logOf  // the last logarithms, of odd and of even numbers
 	share  []float64 // attribution of one tree, low and high per coordinate
 }
 
@@ -229,6 +229,21 @@ func (f *Forest) place(t *tree, in *surroundings, depth int, v verdict, row uint
 	if t.sample.full(f.config.SampleSize) {
 		t.sample.schedule(&f.clock)
 	}
+}
+
+// logOf is a number with its logarithm to base 2.
+type logOf struct {
+	i    int
+	log2 float64
+}
+
+// log2 is log2(i), or 0 for 0. What is asked for over and over, the trees' common size and perhaps a mass, is remembered.
+func (f *Forest) log2(i int) float64 {
+	known := &f.scratch.logs[i&1]
+	if known.i != i {
+		*known = logOf{i, log2Of(i)}
+	}
+	return known.log2
 }
 
 // log2Of is log2(i), or 0 for 0.

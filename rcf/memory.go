@@ -24,9 +24,13 @@ func (f *Forest) makeRoom() {
 		}
 		s.compact()
 	}
-	// A compaction costs about as much as scoring a few points; a sixteenth of room makes that rare enough.
-	if s.room-s.rows() <= s.room/16 {
-		s.grow(max(smallestTree, s.k+1, s.rows()+s.rows()/12))
+	// A compaction costs as much as some ten points; that much room makes it rare enough.
+	spare := s.rows() / 16
+	if f.config.Compact {
+		spare = s.rows() / 32
+	}
+	if s.room-s.rows() <= spare {
+		s.grow(max(smallestTree, s.k+1, s.rows()+spare+max(1, spare/4)))
 		f.widen()
 	}
 }
@@ -95,9 +99,10 @@ func (f *Forest) resize(trees []*tree, places int) {
 func take[E any](slab, field *[]E, length, left int) {
 	const largeObject = 32 << 10
 	if len(*slab) < length {
-		n := min(left, largeObject/(length*int(unsafe.Sizeof(*new(E)))))
-		if n < 8 {
-			n = left
+		size := length * int(unsafe.Sizeof(*new(E)))
+		n := left
+		if some := largeObject / size; some >= 16 { // fewer leave more unused than the rounding to pages does
+			n = min(left, some)
 		}
 		*slab = append([]E(nil), make([]E, n*length)...)
 		*slab = (*slab)[:cap(*slab)]
@@ -168,12 +173,6 @@ func (f *Forest) fitScratch(places int) {
 	s := &f.scratch
 	if len(s.path) < places {
 		s.path = make([]ref, places)
-	}
-	if before := len(s.log2); before < places+2 {
-		s.log2 = enlarged(s.log2, places+2)
-		for i := range s.log2[before:] {
-			s.log2[before+i] = log2Of(before + i)
-		}
 	}
 	f.deepen(min(places, 64))
 }

@@ -23,7 +23,7 @@ func (f *Forest) scoreIn(t *tree, in *surroundings, depth int) float64 {
 		p := distance / (span + distance)
 		value += float64(p * (s.unseen[level] - value))
 	}
-	return float64(value * s.log2[t.sample.n+1])
+	return float64(value * f.log2(int(t.sample.n)+1))
 }
 
 // scoreOnLine is scoreIn for points of one coordinate.
@@ -56,7 +56,7 @@ func (f *Forest) scoreOnLine(t *tree, in *surroundings, depth int) float64 {
 	if level == depth-1 {
 		return f.scoreInside(t, in.at(depth).index(), depth)
 	}
-	return float64(value * s.log2[t.sample.n+1])
+	return float64(value * f.log2(int(t.sample.n)+1))
 }
 
 // scoreInside is the score where the lowest box contains the point: only then can the leaf equal it.
@@ -65,12 +65,12 @@ func (f *Forest) scoreInside(t *tree, leaf, depth int) float64 {
 	if equal(f.scratch.query, f.store.window(t.row(leaf))) {
 		value = f.seenValue(depth, t.mass(leaf), int(t.sample.n))
 	}
-	return float64(value * f.scratch.log2[t.sample.n+1])
+	return float64(value * f.log2(int(t.sample.n)+1))
 }
 
 // seenValue is the value of a point that equals a leaf. The more of the tree's points are that very point, the
 // smaller; a point that makes up the whole tree has half the value of a new one.
 func (f *Forest) seenValue(depth, mass, size int) float64 {
 	damp := 1 - float64(mass)/float64(2*size)
-	return damp / (float64(depth) + f.scratch.log2[mass+1])
+	return damp / (float64(depth) + f.log2(mass+1))
 }

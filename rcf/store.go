@@ -1,6 +1,9 @@
 package rcf
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // store keeps the values of the stream that are still needed, each once. A row is one point as it was given
 // to Update (d values); a window is k rows in a row, named by the number of its first: the point that
@@ -95,11 +98,11 @@ func (s *store) compact() {
 	s.values = s.values[:to*s.d]
 }
 
-// grow makes room for that many rows.
+// grow makes room for that many rows or a few more.
 func (s *store) grow(rows int) {
 	if rows > s.room {
-		s.values = append(make([]float32, 0, rows*s.d), s.values...)
-		s.room = rows
+		s.values = append(slices.Grow([]float32(nil), rows*s.d), s.values...)
+		s.room = cap(s.values) / s.d
 		s.kept, s.rank = nil, nil
 	}
 }
