@@ -11,7 +11,7 @@ func (c Config) boxedShare() float64 {
 	case c.Compact && c.coordinates() == 1:
 		return 0 // the ends of a subtree on a line are quickly found
 	case c.Compact && c.coordinates() < 16:
-		return 0.05
+		return 0.07
 	case c.Compact:
 		return 0.15
 	case c.coordinates() == 1:
