@@ -47,7 +47,6 @@ func (f *Forest) Attribute(point []float64) (Attribution, error) {
 	}
 	if len(f.scratch.share) != 2*coordinates {
 		f.scratch.share = make([]float64, 2*coordinates)
-		f.scratch.box = make([]side, coordinates)
 	}
 	var unexplained float64
 	for i := range f.trees {
@@ -86,33 +85,35 @@ func (a Attribution) spread(score float64) {
 // factor that makes it add up to the tree's score. It follows scoreIn, coordinate by coordinate. A tree that holds
 // nothing but the query has a score but nothing to explain it: the factor then is the score.
 func (f *Forest) attributeIn(t *tree) (factor float64, explained bool) {
-	query, share, path := f.scratch.query, f.scratch.share, f.scratch.path
+	query, share, path, in := f.scratch.query, f.scratch.share, f.scratch.path, &f.in
 	clear(share)
 	leaf, depth := t.descend(query, path)
+	f.deepen(depth + 1)
 	twin := f.store.window(t.row(leaf))
-	size := len(t.sample.key)
+	size := int(t.sample.n)
 	if distance := distanceToPoint(query, twin); distance > 0 {
 		pointBox(f.scratch.box, twin)
 		addShares(share, query, f.scratch.box, f.scratch.unseen[depth]/distance)
+		below := leafRef(leaf)
 		for level := depth - 1; level >= 0; level-- {
-			node := path[level].index()
-			box := t.boxOf(node, len(query))
-			if !f.mixShares(level, box, t.spanOf(node, box)) {
+			t.encloseSibling(in.box, path[level], below, &f.store)
+			below = path[level]
+			if !f.mixShares(level, in.box, spanOf(in.box)) {
 				break
 			}
 		}
-		return f.scratch.log2[size+1], true
+		return f.log2(size + 1), true
 	}
-	value := f.seenValue(depth, int(t.mass[leaf]), size)
+	value := f.seenValue(depth, t.mass(leaf), size)
 	if depth == 0 {
-		return float64(value * f.scratch.log2[size+1]), false
+		return float64(value * f.log2(size+1)), false
 	}
 	f.shareWithoutLeaf(t, leaf, depth)
 	var sum float64
 	for _, v := range share {
 		sum += v
 	}
-	return float64(value*f.scratch.log2[size+1]) / sum, true
+	return float64(value*f.log2(size+1)) / sum, true
 }
 
 // shareWithoutLeaf fills scratch.share as if the tree did not have the leaf at depth, not 0, that equals the query.
@@ -120,17 +121,12 @@ func (f *Forest) shareWithoutLeaf(t *tree, leaf, depth int) {
 	query, share, box := f.scratch.query, f.scratch.share, f.scratch.box
 	below := leafRef(leaf)
 	for level := depth - 1; level >= 0; level-- {
-		n := t.slots[f.scratch.path[level]]
-		sibling := n.child[0]
-		if sibling == below {
-			sibling = n.child[1]
-		}
 		if level == depth-1 {
 			for i := range box {
 				box[i] = nowhere()
 			}
 		}
-		t.encloseChild(box, sibling, &f.store)
+		t.encloseSibling(box, f.scratch.path[level], below, &f.store)
 		if level == depth-1 {
 			addShares(share, query, box, f.scratch.unseen[level]/distanceToBox(query, box))
 		} else if !f.mixShares(level, box, spanOf(box)) {

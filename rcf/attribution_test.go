@@ -13,7 +13,7 @@ func (d *dumbForest) attribution(f *Forest, query []float32) []float64 {
 	total, unexplained := make([]float64, 2*len(query)), 0.0
 	for i := range f.trees {
 		t := &f.trees[i]
-		size := float64(len(t.sample.key))
+		size := float64(t.sample.n)
 		score := d.value(f, t, t.root, query, 0, size) * math.Log2(size+1) / float64(len(f.trees))
 		if t.root.isLeaf() && slices.Equal(d.pointsBelow(f, t, t.root)[0], query) {
 			unexplained += score
@@ -162,10 +162,8 @@ func boxOfSample(f *Forest) (box []side, alone bool) {
 		box[i] = nowhere()
 	}
 	for i := range f.trees {
-		for leaf, mass := range f.trees[i].mass {
-			if mass > 0 {
-				enclose(box, f.store.window(f.trees[i].row(leaf)))
-			}
+		for leaf := range leavesOf(&f.trees[i]) {
+			enclose(box, f.store.window(f.trees[i].row(leaf)))
 		}
 	}
 	return box, spanOf(box) == 0

@@ -18,14 +18,8 @@ func nowhere() side { return side{math.MaxFloat32, -math.MaxFloat32} }
 // length is how long the side is.
 func (s *side) length() float64 { return float64(s[1]) - float64(s[0]) }
 
-// outside is 1 if x is outside, otherwise 0.
-func (s *side) outside(x float32) int { return b2i(x < s[0]) + b2i(x > s[1]) }
-
 // touches is 1 if x is at one of the ends, otherwise 0.
 func (s *side) touches(x float32) int { return b2i(x == s[0]) | b2i(x == s[1]) }
-
-// near is the end that is nearer to x, which is outside.
-func (s *side) near(x float32) *float32 { return &s[b2i(x > s[0])] }
 
 // distance is how far outside x is, 0 if it is inside.
 func (s *side) distance(x float32) float64 {
@@ -46,59 +40,86 @@ func spanOf(box []side) float64 {
 	return even + odd
 }
 
-// outside lists in out the coordinates in which point is outside of box, and returns their number.
-func outside(point []float32, box []side, out []uint16) int {
-	n := 0
-	box, out = box[:len(point)], out[:len(point)]
+// beyond lists the coordinates in which a point is outside of a box: lower than its low ends or higher than its high
+// ends. In the boxes above a coordinate stays on its list or leaves it, for the point cannot get to the other side.
+type beyond struct {
+	low, high []uint16
+}
+
+// none says whether the box contains the point.
+func (o *beyond) none() bool { return len(o.low)+len(o.high) == 0 }
+
+// outside makes o what it is for box. Its lists must have room for all coordinates.
+func (o *beyond) outside(point []float32, box []side) {
+	l, h := 0, 0
+	box = box[:len(point)]
+	low, high := o.low[:len(point)], o.high[:len(point)]
 	for i, x := range point {
-		out[n] = uint16(i)
-		n += box[i].outside(x)
+		low[l], high[h] = uint16(i), uint16(i)
+		l += b2i(x < box[i][0])
+		h += b2i(x > box[i][1])
 	}
-	return n
+	o.low, o.high = low[:l], high[:h]
 }
 
-// stillOutside keeps of the coordinates in out those in which point is outside of box, and returns their number.
-func stillOutside(point []float32, box []side, out []uint16) int {
+// stillOutside turns o from what it is for a box into what it is for a larger one.
+func (o *beyond) stillOutside(point []float32, box []side) {
 	n := 0
 	box = box[:len(point)]
-	for _, i := range out {
-		x := point[i]
-		out[n] = i
-		n += box[i].outside(x)
+	for _, i := range o.low {
+		o.low[n] = i
+		n += b2i(point[i] < box[i][0])
 	}
-	return n
+	o.low, n = o.low[:n], 0
+	for _, i := range o.high {
+		o.high[n] = i
+		n += b2i(point[i] > box[i][1])
+	}
+	o.high = o.high[:n]
 }
 
-// distanceIn is by how much the box's span would grow if it had to enclose point, which is outside of it in the
-// coordinates out and no others.
-func distanceIn(point []float32, box []side, out []uint16) float64 {
-	var sum float64
+// distance is by how much box's span would grow if it had to enclose point. o is what it is for box.
+func (o *beyond) distance(point []float32, box []side) float64 {
+	var low, high float64
 	box = box[:len(point)]
-	for _, i := range out {
-		x := point[i]
-		sum += math.Abs(float64(x) - float64(*box[i].near(x)))
+	for _, i := range o.low {
+		low += float64(box[i][0]) - float64(point[i])
 	}
-	return sum
+	for _, i := range o.high {
+		high += float64(point[i]) - float64(box[i][1])
+	}
+	return low + high
 }
 
-// climb is distanceIn for box and stillOutside for the box above it at once.
-func climb(point []float32, box, above []side, out []uint16) (distance float64, n int) {
+// climb is distance for box and stillOutside for the box above it at once.
+func (o *beyond) climb(point []float32, box, above []side) float64 {
+	var low, high float64
+	n := 0
 	box, above = box[:len(point)], above[:len(point)]
-	for _, i := range out {
+	for _, i := range o.low {
 		x := point[i]
-		distance += math.Abs(float64(x) - float64(*box[i].near(x)))
-		out[n] = i
-		n += above[i].outside(x)
+		low += float64(box[i][0]) - float64(x)
+		o.low[n] = i
+		n += b2i(x < above[i][0])
 	}
-	return distance, n
+	o.low, n = o.low[:n], 0
+	for _, i := range o.high {
+		x := point[i]
+		high += float64(x) - float64(box[i][1])
+		o.high[n] = i
+		n += b2i(x > above[i][1])
+	}
+	o.high = o.high[:n]
+	return low + high
 }
 
-// encloseIn extends box to contain point, which is outside of it in the coordinates out and no others.
-func encloseIn(box []side, point []float32, out []uint16) {
-	box = box[:len(point)]
-	for _, i := range out {
-		x := point[i]
-		*box[i].near(x) = x
+// enclose extends box to contain point. o is what it is for box.
+func (o *beyond) enclose(box []side, point []float32) {
+	for _, i := range o.low {
+		box[i][0] = point[i]
+	}
+	for _, i := range o.high {
+		box[i][1] = point[i]
 	}
 }
 
@@ -162,11 +183,28 @@ func pointBox(box []side, point []float32) {
 	}
 }
 
+// pairBox makes box the box of two points.
+func pairBox(box []side, a, b []float32) {
+	a, b = a[:len(box)], b[:len(box)]
+	for i := range box {
+		box[i] = side{min(a[i], b[i]), max(a[i], b[i])}
+	}
+}
+
 // enclose extends box to contain point.
 func enclose(box []side, point []float32) {
 	for i, x := range point {
 		box[i][0] = min(box[i][0], x)
 		box[i][1] = max(box[i][1], x)
+	}
+}
+
+// encloseBox extends box to contain another.
+func encloseBox(box, other []side) {
+	other = other[:len(box)]
+	for i := range box {
+		box[i][0] = min(box[i][0], other[i][0])
+		box[i][1] = max(box[i][1], other[i][1])
 	}
 }
 

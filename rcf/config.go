@@ -39,6 +39,10 @@ type Config struct {
 	// but 0. 0 means SampleSize/4, at least 1.
 	OutputAfter int
 
+	// Compact trades time for memory: the trees keep few of their bounding boxes, or none, and compute the others
+	// when they are needed. Scores and snapshots' behaviour are the same bit for bit. DESIGN.md has figures.
+	Compact bool
+
 	// Seed determines all random choices. Every value, 0 too, is a seed of its own.
 	Seed uint64
 }

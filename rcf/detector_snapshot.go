@@ -102,7 +102,7 @@ func decodeDetector(data []byte) (*Detector, error) {
 	if binary.LittleEndian.Uint32(data[len(body):]) != checksum(body) {
 		return nil, errors.New("the checksum does not fit, bytes are damaged or missing")
 	}
-	r := &unpacker{in: body[6:]}
+	r := &reader{in: body[6:]}
 	config, err := decodeDetectorConfig(r)
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func decodeDetector(data []byte) (*Detector, error) {
 	return d, r.err()
 }
 
-func decodeDetectorConfig(r *unpacker) (c DetectorConfig, err error) {
+func decodeDetectorConfig(r *reader) (c DetectorConfig, err error) {
 	for _, field := range [...]*int{&c.Dimensions, &c.Window, &c.Trees, &c.SampleSize, &c.Rest} {
 		*field = int(int32(r.uint32()))
 	}
@@ -147,7 +147,7 @@ func decodeDetectorConfig(r *unpacker) (c DetectorConfig, err error) {
 }
 
 // decodeState reads what the detector itself knows.
-func (d *Detector) decodeState(r *unpacker) error {
+func (d *Detector) decodeState(r *reader) error {
 	d.seen, d.rested = r.uint64(), r.uint64()
 	if d.seen >= 1<<62 || d.rested != math.MaxUint64 && d.rested > d.seen {
 		return fmt.Errorf("%d points seen, %d since an alert", d.seen, d.rested)
@@ -169,7 +169,7 @@ func (d *Detector) decodeState(r *unpacker) error {
 }
 
 // decode reads a mean of values whose magnitude is at most limit, and their variance.
-func (m *moments) decode(r *unpacker, limit float64) error {
+func (m *moments) decode(r *reader, limit float64) error {
 	m.mean, m.variance = math.Float64frombits(r.uint64()), math.Float64frombits(r.uint64())
 	if !(math.Abs(m.mean) <= 2*limit && m.variance >= 0 && m.variance <= 16*limit*limit) {
 		return fmt.Errorf("mean %v and variance %v", m.mean, m.variance)
@@ -178,7 +178,7 @@ func (m *moments) decode(r *unpacker, limit float64) error {
 }
 
 // decode reads a lane of a detector that has seen that many points, and whose forest must have been made with config.
-func (l *lane) decode(r *unpacker, seen uint64, config Config) error {
+func (l *lane) decode(r *reader, seen uint64, config Config) error {
 	l.scores = r.uint64()
 	for i := range l.recent {
 		l.recent[i] = math.Float64frombits(r.uint64())
@@ -207,3 +207,31 @@ func (l *lane) decode(r *unpacker, seen uint64, config Config) error {
 	}
 	return nil
 }
+
+// reader takes little-endian numbers from the front of in. Beyond its end it gives zeros and remembers that it did.
+type reader struct {
+	in    []byte
+	short bool
+}
+
+// err tells whether the input was too short so far.
+func (r *reader) err() error {
+	if r.short {
+		return errTruncated
+	}
+	return nil
+}
+
+// bytes takes n bytes.
+func (r *reader) bytes(n int) []byte {
+	if len(r.in) < n {
+		r.short, r.in = true, nil
+		return make([]byte, n)
+	}
+	b := r.in[:n]
+	r.in = r.in[n:]
+	return b
+}
+
+func (r *reader) uint32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }
+func (r *reader) uint64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8)) }

@@ -1,6 +1,7 @@
 package rcf
 
 import (
+	"iter"
 	"math"
 	"slices"
 	"testing"
@@ -26,7 +27,7 @@ func (d *dumbForest) score(f *Forest, point []float64) float64 {
 	var sum float64
 	for i := range f.trees {
 		t := &f.trees[i]
-		size := float64(len(t.sample.key))
+		size := float64(t.sample.n)
 		sum += d.value(f, t, t.root, query, 0, size) * math.Log2(size+1)
 	}
 	return sum / float64(len(f.trees))
@@ -37,7 +38,7 @@ func (d *dumbForest) value(f *Forest, t *tree, at ref, query []float32, depth, s
 	points := d.pointsBelow(f, t, at)
 	if at.isLeaf() {
 		if slices.Equal(points[0], query) {
-			mass := float64(t.mass[at.index()])
+			mass := float64(d.massOf(f, t, points[0]))
 			return (1 - mass/(2*size)) / (depth + math.Log2(mass+1))
 		}
 		return 1 / (depth + 1)
@@ -60,6 +61,17 @@ func (d *dumbForest) value(f *Forest, t *tree, at ref, query []float32, depth, s
 	return p/(depth+1) + (1-p)*below
 }
 
+// massOf counts the samples with a point.
+func (d *dumbForest) massOf(f *Forest, t *tree, point []float32) int {
+	n := 0
+	for place, key := range t.sample.held() {
+		if key.held() && slices.Equal(f.store.window(t.row(place)), point) {
+			n++
+		}
+	}
+	return n
+}
+
 // pointsBelow lists the distinct points under a node or leaf.
 func (d *dumbForest) pointsBelow(f *Forest, t *tree, at ref) [][]float32 {
 	if at.isLeaf() {
@@ -71,19 +83,12 @@ func (d *dumbForest) pointsBelow(f *Forest, t *tree, at ref) [][]float32 {
 // check compares everything that a forest keeps with what its trees and the stream say.
 func (d *dumbForest) check(t *testing.T, f *Forest) {
 	t.Helper()
-	refs := make([]uint16, f.store.rows())
 	for i := range f.trees {
-		tr := &f.trees[i]
-		d.checkTree(t, f, tr)
-		d.checkSample(t, f, tr)
-		for leaf, mass := range tr.mass {
-			if mass > 0 {
-				refs[tr.row(leaf)]++
-			}
-		}
+		d.checkTree(t, f, &f.trees[i])
+		d.checkSample(t, f, &f.trees[i])
 	}
-	if !slices.Equal(refs, f.store.refs) {
-		t.Errorf("references %v, the leaves hold %v", f.store.refs, refs)
+	if len(f.store.values) != f.store.rows()*f.store.d || f.store.rows() > f.store.room {
+		t.Errorf("%d values in %d of %d rows", len(f.store.values), f.store.rows(), f.store.room)
 	}
 	newest := f.store.values[max(0, len(f.store.values)-(d.config.Shingle-1)*d.config.Dimensions):]
 	var want []float32
@@ -97,32 +102,55 @@ func (d *dumbForest) check(t *testing.T, f *Forest) {
 	}
 }
 
-// checkTree checks masses, boxes, spans and cuts against the points of the leaves.
+// leavesOf gives the leaves of a tree.
+func leavesOf(tr *tree) iter.Seq[int] {
+	return func(yield func(leaf int) bool) {
+		if tr.leaves == 0 {
+			return
+		}
+		for _, r := range tr.order() {
+			if r.isLeaf() && !yield(r.index()) {
+				return
+			}
+		}
+	}
+}
+
+// checkTree checks masses, boxes, spans, cuts and the lists of free nodes against the points of the leaves.
 func (d *dumbForest) checkTree(t *testing.T, f *Forest, tr *tree) {
 	t.Helper()
 	nodes, leaves, mass := 0, 0, 0
+	used := make([]bool, len(tr.slots))
 	if tr.leaves > 0 {
 		for _, r := range tr.order() {
 			if r.isLeaf() {
 				leaves++
-				mass += int(tr.mass[r.index()])
+				mass += tr.mass(r.index())
+				if !tr.sample.key[r.index()].held() {
+					t.Errorf("leaf %d is named by a place without a sample", r.index())
+				}
 				continue
 			}
 			nodes++
+			used[r.index()] = true
 			if tr.leaves <= 64 || nodes%512 == 1 { // the dumb way is quadratic
 				d.checkNode(t, f, tr, r)
 			}
 		}
 	}
-	if leaves != tr.leaves || nodes != max(0, leaves-1) || mass != len(tr.sample.key) {
-		t.Errorf("%d nodes, %d leaves (counted %d) of mass %d for %d samples", nodes, leaves, tr.leaves, mass, len(tr.sample.key))
+	if leaves != int(tr.leaves) || nodes != max(0, leaves-1) || mass != int(tr.sample.n) {
+		t.Errorf("%d nodes, %d leaves (counted %d) of mass %d for %d samples", nodes, leaves, tr.leaves, mass, tr.sample.n)
 	}
-	held := make([]uint16, len(tr.mass))
-	for _, leaf := range tr.sample.leaf {
-		held[leaf]++
+	for _, head := range []uint16{tr.freeBoxed, tr.freeOther} {
+		for node := head; len(used) > 0 && node != noIndex; node = uint16(tr.slots[node].child[0]) {
+			if used[node] || tr.keepsBox(int(node)) != (head == tr.freeBoxed) {
+				t.Fatalf("node %d is in the wrong list of free nodes, or in use", node)
+			}
+			used[node] = true
+		}
 	}
-	if !slices.Equal(held, tr.mass) {
-		t.Errorf("masses %v, the sample holds %v", tr.mass, held)
+	if slices.Contains(used, false) {
+		t.Errorf("nodes are lost: %v", used)
 	}
 }
 
@@ -149,29 +177,42 @@ func (d *dumbForest) checkNode(t *testing.T, f *Forest, tr *tree, r ref) {
 		}
 		span += float64(box[i][1]) - float64(box[i][0])
 	}
-	if got := tr.boxOf(r.index(), d.config.coordinates()); !slices.Equal(got, box) {
+	got := make([]side, d.config.coordinates())
+	tr.boxOfChild(got, r, &f.store)
+	if !slices.Equal(got, box) {
 		t.Errorf("box %v, points say %v", got, box)
 	}
-	if got := tr.spanOf(r.index(), tr.boxOf(r.index(), d.config.coordinates())); math.Abs(got-span) > 1e-12*span {
+	if got := tr.spanOf(r.index(), got); math.Abs(got-span) > 1e-12*span {
 		t.Errorf("span %v, points say %v", got, span)
+	}
+	for i, side := range box {
+		if lo, hi := tr.end(0, r, i, &f.store), tr.end(1, r, i, &f.store); lo != side[0] || hi != side[1] {
+			t.Errorf("ends %v and %v in coordinate %d, points say %v", lo, hi, i, side)
+		}
 	}
 }
 
-// checkSample checks the heap and that every held window is a part of the stream.
+// checkSample checks that the reservoir knows its largest key, and that every held window is a part of the stream.
 func (d *dumbForest) checkSample(t *testing.T, f *Forest, tr *tree) {
 	t.Helper()
-	for i := 1; i < len(tr.sample.key); i++ {
-		if tr.sample.key[(i-1)/2] < tr.sample.key[i] {
-			t.Errorf("key %v above %v", tr.sample.key[(i-1)/2], tr.sample.key[i])
+	n := 0
+	for place, key := range tr.sample.key {
+		if !key.held() {
+			continue
+		}
+		n++
+		if key.value() > tr.sample.largest() {
+			t.Errorf("key %v, the largest is %v", key.value(), tr.sample.largest())
+		}
+		if !d.inStream(f.store.window(tr.row(place))) {
+			t.Errorf("window %v is not in the stream", f.store.window(tr.row(place)))
+		}
+		if !key.shared() && d.massOf(f, tr, f.store.window(tr.row(place))) > 1 {
+			t.Errorf("place %d shares its leaf and does not know", place)
 		}
 	}
-	if len(tr.sample.key) > d.config.SampleSize {
-		t.Errorf("%d samples", len(tr.sample.key))
-	}
-	for leaf, mass := range tr.mass {
-		if mass > 0 && !d.inStream(f.store.window(tr.row(leaf))) {
-			t.Errorf("window %v is not in the stream", f.store.window(tr.row(leaf)))
-		}
+	if n != int(tr.sample.n) || n > d.config.SampleSize {
+		t.Errorf("%d samples, counted %d of %d", n, tr.sample.n, d.config.SampleSize)
 	}
 }
 

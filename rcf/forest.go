@@ -15,20 +15,22 @@ type Forest struct {
 	store   store
 	trees   []tree
 	scratch scratch
-	kinesis bool // points that equal sampled ones score as in Kinesis Data Analytics
+	kinesis bool         // points that equal sampled ones score as in Kinesis Data Analytics
+	in      surroundings // of the trees: parts of store and scratch
+	line    []uint16     // zeros: the coordinates that are cut, if there is one
 }
 
 // scratch is memory that calls reuse; it holds nothing between them.
 type scratch struct {
 	query  []float32 // the window that a point completes
 	keys   []int32   // its coordinates as sortable
-	dims   []uint16  // some of its coordinates
+	dims   []uint16  // two lists of some of its coordinates
+	box    []side    // the box of a node that keeps none
 	path   []ref     // the way to a leaf, as long as a tree may be deep
 	steps  []step    // the same for several trees
 	unseen []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
-	log2   []float64 // log2[i], i up to SampleSize+1 as far as needed
+	logs   [2]logOf  // the last logarithms, of odd and of even numbers
 	share  []float64 // attribution of one tree, low and high per coordinate
-	box    []side    // of the same call
 	impute imputer   // of Impute and its kin
 }
 
@@ -49,7 +51,6 @@ func New(config Config) (*Forest, error) {
 	}
 	seeds := splitMix(config.Seed)
 	for i := range f.trees {
-		f.trees[i].freeNode, f.trees[i].freeLeaf = noIndex, noIndex
 		f.trees[i].sample.random = splitMix(seeds.next())
 	}
 	return f, nil
@@ -105,7 +106,9 @@ func (f *Forest) take(point []float64) error {
 	if len(f.scratch.query) != coordinates {
 		f.scratch.query = make([]float32, coordinates)
 		f.scratch.keys = make([]int32, coordinates)
-		f.scratch.dims = make([]uint16, coordinates)
+		f.scratch.dims = make([]uint16, 2*coordinates)
+		f.scratch.box = make([]side, coordinates)
+		f.deepen(0)
 	}
 	newest := f.scratch.query[coordinates-d:]
 	for i, v := range point {
@@ -139,7 +142,7 @@ func (f *Forest) pass(scored, learned bool) float64 {
 			verdict = t.sample.offer(&f.clock, f.config.SampleSize, f.config.InitialAcceptFraction)
 		}
 		if t.leaves == 0 && verdict.accept {
-			f.place(t, 0, 0, verdict, uint32(row))
+			f.place(t, f.around(0), 0, verdict, uint32(row))
 		} else if scored || verdict.accept {
 			group.add(t, verdict)
 		}
@@ -172,20 +175,30 @@ func (f *Forest) visit(g *group, scored bool, row int) float64 {
 	for i := g.n; i < lanes; i++ {
 		g.tree[i] = g.tree[0] // walked in vain
 	}
-	depth := walk(&g.tree, f.scratch.keys, f.scratch.steps)
+	depth, ok := walk(&g.tree, f.scratch.keys, f.scratch.steps)
+	for !ok {
+		f.deepen(2 * len(f.scratch.steps))
+		depth, ok = walk(&g.tree, f.scratch.keys, f.scratch.steps)
+	}
 	var sum float64
 	for lane := range g.n {
-		d := int(depth.lane(lane))
+		t, d, in := g.tree[lane], int(depth.lane(lane)), f.around(lane)
 		if scored && len(f.scratch.query) == 1 {
-			sum += f.scoreOnLine(g.tree[lane], lane, d)
+			sum += f.scoreOnLine(t, in, d)
 		} else if scored {
-			sum += f.scoreIn(g.tree[lane], lane, d)
+			sum += f.scoreIn(t, in, d)
 		}
 		if g.verdict[lane].accept {
-			f.place(g.tree[lane], lane, d, g.verdict[lane], uint32(row))
+			f.place(t, in, d, g.verdict[lane], uint32(row))
 		}
 	}
 	return sum
+}
+
+// around is what a tree needs of the forest while the walk in a lane is gone through.
+func (f *Forest) around(lane int) *surroundings {
+	f.in.lane = lane
+	return &f.in
 }
 
 // advance makes the point at the end of scratch.query the newest of the stream, and returns the row of the window that
@@ -196,78 +209,43 @@ func (f *Forest) advance() int {
 	f.store.append(query[len(query)-f.config.Dimensions:])
 	if age := f.clock.set(f.seen); age != 1 {
 		for i := range f.trees {
-			f.trees[i].sample.age(age)
+			f.trees[i].sample.age(age, f.trees[i].rows)
 		}
 	}
 	f.seen++
 	return f.store.rows() - f.config.Shingle
 }
 
-// place puts the window at row, for which the tree has been walked in a lane, into the tree and its reservoir.
-func (f *Forest) place(t *tree, lane, depth int, v verdict, row uint32) {
+// place puts the window at row, for which the tree has been walked to a leaf at depth, into the tree and its reservoir.
+func (f *Forest) place(t *tree, in *surroundings, depth int, v verdict, row uint32) {
 	f.makeRoomIn(t)
-	in := surroundings{store: &f.store, steps: f.scratch.steps, lane: lane, path: f.scratch.path, dims: f.scratch.dims}
-	leaf := t.insert(f.scratch.query, row, depth, &in)
+	place := int(t.sample.spare)
+	t.sample.put(v.key)
+	t.insert(place, f.scratch.query, row, depth, in)
 	if v.evict {
-		t.remove(int(t.sample.leaf[0]), &in)
-		t.sample.replace(v.key, leaf)
+		evicted, shared := t.sample.evict(t.rows)
+		t.remove(evicted, shared, in)
 	} else {
-		t.sample.push(v.key, leaf)
+		t.sample.push(t.rows)
 	}
 	if t.sample.full(f.config.SampleSize) {
 		t.sample.schedule(&f.clock)
 	}
 }
 
-// makeRoom sees to it that the store can take a row: by dropping rows that nobody needs, and by growing if
-// that does not free a quarter.
-func (f *Forest) makeRoom() {
-	s := &f.store
-	if !s.full() {
-		return
-	}
-	if kept := s.mark(); kept < s.rows() {
-		for i := range f.trees {
-			t := &f.trees[i]
-			for leaf, mass := range t.mass {
-				if mass > 0 {
-					t.slots[leafRef(leaf)].cut = int32(s.newRow(t.row(leaf)))
-				}
-			}
-		}
-		s.compact()
-	}
-	if room := cap(s.refs); s.rows() > room-room/4 || room == 0 {
-		s.grow(max(16, s.k+1, room+room/2))
-	}
+// logOf is a number with its logarithm to base 2.
+type logOf struct {
+	i    int
+	log2 float64
 }
 
-// makeRoomIn sees to it that a tree can take another distinct point. It holds one more than the sample for a moment.
-func (f *Forest) makeRoomIn(t *tree) {
-	size := f.config.SampleSize
-	if points := len(t.sample.key); points == cap(t.sample.key) && points < size {
-		t.sample.reserve(min(size, max(16, 2*points))) // never fewer than leaves
+// log2 is log2(i), or 0 for 0. What is asked for over and over, the trees' common size and perhaps a mass, is remembered.
+func (f *Forest) log2(i int) float64 {
+	known := &f.scratch.logs[i&1]
+	if known.i != i {
+		*known = logOf{i, log2Of(i)}
 	}
-	if t.leaves == len(t.mass) {
-		t.reserve(min(size+1, max(16, 2*t.leaves)), f.config.coordinates())
-	}
-	f.fitScratch(cap(t.sample.key) + 1)
-}
-
-// fitScratch makes scratch memory fit trees of that many points. It keeps a walk's steps.
-func (f *Forest) fitScratch(points int) {
-	s := &f.scratch
-	if len(s.path) >= points {
-		return
-	}
-	s.path = make([]ref, points)
-	s.steps = append(make([]step, 0, points), s.steps...)[:points]
-	for i := len(s.unseen); i < points; i++ {
-		s.unseen = append(s.unseen, 1/float64(i+1))
-	}
-	for i := len(s.log2); i <= points+1; i++ {
-		s.log2 = append(s.log2, log2Of(i))
-	}
+	return known.log2
 }
 
 // log2Of is log2(i), or 0 for 0.

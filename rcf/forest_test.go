@@ -17,6 +17,8 @@ var configs = []Config{
 	{Dimensions: 3, Trees: 2, SampleSize: 16, InitialAcceptFraction: 0.125, Seed: 4},
 	{Dimensions: 2, Shingle: 4, Trees: 3, SampleSize: 24, TimeDecay: 0.01, OutputAfter: 1, Seed: 5},
 	{Shingle: 7, Trees: 2, SampleSize: 10, TimeDecay: 1, Seed: 6},
+	{Trees: 3, SampleSize: 40, Compact: true, Seed: 7},
+	{Dimensions: 2, Shingle: 2, Trees: 3, SampleSize: 60, TimeDecay: 0.01, Compact: true, Seed: 8},
 }
 
 // streams make points; each value is drawn from few or many, so that duplicates are rare, common or all there is.
@@ -313,6 +315,41 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		}
 		if n := testing.AllocsPerRun(2000, step); n != 0 {
 			t.Errorf("%+v: %v allocations per point", c, n)
+		}
+	}
+}
+
+// Which boxes a forest keeps is a matter of cost: a compact one gives the same scores, and snapshots but for the setting.
+func TestCompactIsTheSame(t *testing.T) {
+	for _, c := range []Config{
+		{Trees: 6, SampleSize: 64, Seed: 1},
+		{Dimensions: 2, Shingle: 4, Trees: 6, SampleSize: 128, Seed: 2},
+		{Dimensions: 5, Trees: 5, SampleSize: 100, TimeDecay: 0.01, InitialAcceptFraction: 0.25, Seed: 3},
+	} {
+		for name, value := range streams {
+			r := rand.New(rand.NewPCG(3, c.Seed))
+			compact := c
+			compact.Compact = true
+			one, two := newForest(t, c), newForest(t, compact)
+			point := make([]float64, one.config.Dimensions)
+			for i := range 1500 {
+				for j := range point {
+					point[j] = value(r, i)
+				}
+				want, got := process(t, one, point), process(t, two, point)
+				if math.Float64bits(got) != math.Float64bits(want) {
+					t.Fatalf("%+v, %s: point %d scores %x, in a compact forest %x", c, name, i, want, got)
+				}
+			}
+			const compactAt = snapshotHeader - 4 - 2*8 - 1
+			a, b := snapshotOf(t, one), snapshotOf(t, two)
+			if a[compactAt] != 0 || b[compactAt] != 1 {
+				t.Fatalf("the snapshots say that compact is %d and %d", a[compactAt], b[compactAt])
+			}
+			b[compactAt] = 0
+			if !bytes.Equal(a, sealed(b)) {
+				t.Errorf("%+v, %s: different forests", c, name)
+			}
 		}
 	}
 }

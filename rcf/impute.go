@@ -229,8 +229,9 @@ func (f *Forest) reach(t *tree) (points int) {
 		}
 		row := t.row(at.index())
 		distance := distanceInKnown(query, f.store.window(row), s.unknown)
-		s.alike = append(s.alike, alike{row, t.mass[at.index()], distance})
-		points += int(t.mass[at.index()])
+		mass := t.mass(at.index())
+		s.alike = append(s.alike, alike{row, uint16(mass), distance})
+		points += mass
 	}
 	return points
 }

@@ -120,10 +120,7 @@ func nearestNeighbours(t *testing.T, f *Forest, point []float64) float64 {
 	var values []float32
 	for i := range f.trees {
 		best, value := math.Inf(1), float32(0)
-		for leaf, mass := range f.trees[i].mass {
-			if mass == 0 {
-				continue
-			}
+		for leaf := range leavesOf(&f.trees[i]) {
 			window := f.store.window(f.trees[i].row(leaf))
 			if distance := distanceToPoint(f.scratch.query[:known], window[:known]); distance < best {
 				best, value = distance, window[known]

@@ -34,7 +34,7 @@ func dumbEstimate(f *Forest, query []float32, unknown []bool, at int) (low, medi
 						sum += math.Abs(float64(query[j]) - float64(window[j]))
 					}
 				}
-				for range t.mass[r.index()] {
+				for range t.mass(r.index()) {
 					reached = append(reached, point{float64(window[at]), float32(sum)})
 				}
 				return
@@ -238,10 +238,8 @@ func TestLongGapIsNotLearned(t *testing.T) {
 	}
 	held := func() (windows [][]float32) {
 		for i := range f.trees {
-			for leaf, mass := range f.trees[i].mass {
-				if mass > 0 {
-					windows = append(windows, slices.Clone(f.store.window(f.trees[i].row(leaf))))
-				}
+			for leaf := range leavesOf(&f.trees[i]) {
+				windows = append(windows, slices.Clone(f.store.window(f.trees[i].row(leaf))))
 			}
 		}
 		return windows
@@ -276,10 +274,8 @@ func TestGapsLeaveTheSampleUniform(t *testing.T) {
 	}
 	var count [cycle - gap]float64
 	for i := range f.trees {
-		for leaf, mass := range f.trees[i].mass {
-			if mass > 0 {
-				count[int(f.store.window(f.trees[i].row(leaf))[0])%cycle]++
-			}
+		for leaf := range leavesOf(&f.trees[i]) {
+			count[int(f.store.window(f.trees[i].row(leaf))[0])%cycle]++
 		}
 	}
 	want, chi2 := float64(trees*32)/float64(len(count)), 0.0

@@ -106,6 +106,7 @@ func NewKinesis(config KinesisConfig) (*Kinesis, error) {
 // adopt makes forest, a new or a restored one, k's own.
 func (k *Kinesis) adopt(forest *Forest) {
 	k.forest = *forest
+	k.forest.deepen(0) // its parts know each other by address
 	k.forest.kinesis = true
 	size := forest.config.SampleSize
 	k.scale = log2Of(size) / log2Of(size+1)
@@ -141,7 +142,7 @@ func (f *Forest) seenByKinesis(depth, mass int) float64 {
 	if depth == 0 {
 		return 1 / float64(1+mass)
 	}
-	return 1 / (float64(depth) + f.scratch.log2[mass])
+	return 1 / (float64(depth) + f.log2(mass))
 }
 
 // kinesisMagic begins a snapshot of a Kinesis; the snapshot of its forest follows.

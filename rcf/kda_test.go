@@ -150,6 +150,7 @@ func TestKinesisOfDuplicates(t *testing.T) {
 }
 
 func TestKinesisRanges(t *testing.T) {
+	most := int64(math.MaxInt32)
 	for want, c := range map[string]KinesisConfig{
 		"":                            {},
 		"NumberOfTrees is 1001, give": {NumberOfTrees: 1001},
@@ -157,9 +158,10 @@ func TestKinesisRanges(t *testing.T) {
 		"SubSampleSize is 9, give 10": {SubSampleSize: 9},
 		"SubSampleSize is 1001":       {SubSampleSize: 1001},
 		"TimeDecay is -1, give 1 to":  {TimeDecay: -1},
-		"TimeDecay is 2147483648":     {TimeDecay: math.MaxInt32 + 1},
 		"ShingleSize is 31, give 1":   {ShingleSize: 31},
 		"Dimensions is -5":            {Dimensions: -5},
+		// Beyond what an int has where that is 32 bits, it comes out negative and is refused all the same.
+		"TimeDecay is ": {TimeDecay: int(most + 1)},
 	} {
 		_, err := NewKinesis(c)
 		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want)) {

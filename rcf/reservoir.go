@@ -12,12 +12,28 @@ import "math"
 // jumps" in the paper; here exact under decay, since the acceptance rates form a geometric series).
 //
 // Keys are relative to an epoch that the forest moves on, so that float32 suffices however long the stream.
+//
+// A sample has a place, a number below len(key), that it keeps as long as it is held. There is always one place more
+// than samples, so that a sample can be put in before another is taken out.
 type reservoir struct {
-	key    []float32 // a heap, largest first; all positive
-	leaf   []uint16  // per key: the leaf that holds the point
-	next   uint64    // time of the next acceptance, while the reservoir is full
+	key    []sampleKey // per place; 0 where there is no sample
+	next   uint64      // time of the next acceptance, while the reservoir is full
 	random splitMix
+	n      uint16 // samples held; their places are the first n+1 but spare
+	spare  uint16 // the place for the next sample
+	top    uint16 // the place of the sample that has to go next, if there are samples
 }
+
+// sampleKey is the bits of a key, a positive float32, so that greater keys are greater integers; its sign bit says that
+// the sample shares its leaf, or has done so, with others.
+type sampleKey uint32
+
+const sharesLeaf sampleKey = 1 << 31
+
+func keyOf(v float32) sampleKey    { return sampleKey(math.Float32bits(v)) }
+func (k sampleKey) value() float32 { return math.Float32frombits(uint32(k &^ sharesLeaf)) }
+func (k sampleKey) held() bool     { return k != 0 }
+func (k sampleKey) shared() bool   { return k&sharesLeaf != 0 }
 
 const (
 	// maxElapsed is the largest decay * time since the epoch: keys of float32 stay far from its limits.
@@ -57,7 +73,10 @@ func (c *clock) set(now uint64) (age float64) {
 }
 
 // full says whether the reservoir holds as many points as it may.
-func (r *reservoir) full(size int) bool { return len(r.key) >= size }
+func (r *reservoir) full(size int) bool { return int(r.n) >= size }
+
+// largest is the key of the sample that has to go next.
+func (r *reservoir) largest() float32 { return r.key[r.top].value() }
 
 // verdict is what a reservoir decides about a point.
 type verdict struct {
@@ -76,17 +95,17 @@ func (r *reservoir) offer(c *clock, size int, fraction float64) verdict {
 		return verdict{accept: true, evict: true, key: r.acceptedKey(c)}
 	}
 	key := max(smallestKey, float32(r.random.exponential()/c.growth))
-	filled := float64(len(r.key)) / float64(size)
+	filled := float64(r.n) / float64(size)
 	if filled < fraction || r.random.uniform() < 1-(filled-fraction)/(1-fraction) {
 		return verdict{accept: true, key: key}
 	}
-	replace := len(r.key) > 0 && key < r.key[0]
+	replace := r.n > 0 && key < r.largest()
 	return verdict{accept: replace, evict: replace, key: key}
 }
 
 // acceptedKey draws a key on condition that it is smaller than the largest.
 func (r *reservoir) acceptedKey(c *clock) float32 {
-	limit := float64(float64(r.key[0]) * c.growth) // E is below it
+	limit := float64(float64(r.largest()) * c.growth) // E is below it
 	var e float64
 	if limit < 0.5 {
 		// Between 0 and limit E is nearly uniform: draw that, and reject as often as makes it exponential.
@@ -99,14 +118,14 @@ func (r *reservoir) acceptedKey(c *clock) float32 {
 	} else {
 		e = -log1p(float64(r.random.uniform() * expm1(-limit)))
 	}
-	return max(smallestKey, min(r.key[0], float32(e/c.growth)))
+	return max(smallestKey, min(r.largest(), float32(e/c.growth)))
 }
 
 // schedule draws when the next point will be accepted, given that the one at c.now has been dealt with.
 func (r *reservoir) schedule(c *clock) {
 	// A point is accepted if E < largest * exp(decay * time since the epoch). Rejecting all points up to some
 	// time has probability exp(-sum of these limits), so the sum at acceptance passes an exponential number.
-	wait := r.random.exponential() / float64(float64(r.key[0])*c.growth)
+	wait := r.random.exponential() / float64(float64(r.largest())*c.growth)
 	if c.decay > 0 {
 		wait = log1p(float64(wait*c.loss)) / c.decay
 	}
@@ -119,53 +138,59 @@ func (r *reservoir) schedule(c *clock) {
 	r.next = c.now + uint64(wait)
 }
 
-// reserve makes room for that many points, so that push need not allocate.
-func (r *reservoir) reserve(points int) {
-	if points > cap(r.key) {
-		r.key = append(make([]float32, 0, points), r.key...)
-		r.leaf = append(make([]uint16, 0, points), r.leaf...)
+// held is the keys of the places where samples are, and that of spare.
+func (r *reservoir) held() []sampleKey { return r.key[:min(len(r.key), int(r.n)+1)] }
+
+// put puts a sample into the spare place. The caller then calls push or evict.
+func (r *reservoir) put(key float32) { r.key[r.spare] = keyOf(key) }
+
+// push ends put: the reservoir has one sample more.
+func (r *reservoir) push(rows []uint16) {
+	if r.n == 0 || r.before(r.key[r.spare], int(r.spare), rows) {
+		r.top = r.spare
+	}
+	r.n++
+	r.spare = r.n
+}
+
+// before says whether the sample at a place has to go before the one that is top: its key is larger, or as large and its
+// window older, so that the choice does not depend on places. rows are the windows' numbers, as a tree keeps them.
+func (r *reservoir) before(key sampleKey, place int, rows []uint16) bool {
+	key, top := key&^sharesLeaf, r.key[r.top]&^sharesLeaf
+	return key > top || key == top && rowAt(rows, len(r.key), place) < rowAt(rows, len(r.key), int(r.top))
+}
+
+// evict ends put: the sample with the largest key goes. It returns its place and whether it may have shared its leaf.
+func (r *reservoir) evict(rows []uint16) (place int, shared bool) {
+	place = int(r.top)
+	shared = r.key[place].shared()
+	r.key[place] = 0
+	r.spare = r.top
+	r.findTop(rows)
+	return place, shared
+}
+
+// findTop looks for the sample that has to go next. Looking at all keys is as quick as keeping a heap, for the sizes that
+// forests have: it has no branches that a processor cannot predict.
+func (r *reservoir) findTop(rows []uint16) {
+	r.top = r.spare
+	var largest sampleKey
+	for i, key := range r.held() {
+		if key&^sharesLeaf >= largest && r.before(key, i, rows) {
+			largest, r.top = key&^sharesLeaf, uint16(i)
+		}
 	}
 }
 
-// push adds a point.
-func (r *reservoir) push(key float32, leaf int) {
-	r.key = append(r.key, key)
-	r.leaf = append(r.leaf, uint16(leaf))
-	at := len(r.key) - 1
-	for at > 0 {
-		parent := (at - 1) / 2
-		if r.key[parent] >= key {
-			break
-		}
-		r.key[at], r.leaf[at] = r.key[parent], r.leaf[parent]
-		at = parent
-	}
-	r.key[at], r.leaf[at] = key, uint16(leaf)
-}
-
-// replace puts a point in the place of the one with the largest key.
-func (r *reservoir) replace(key float32, leaf int) {
-	at := 0
-	for {
-		child := 2*at + 1
-		if child >= len(r.key) {
-			break
-		}
-		if child+1 < len(r.key) && r.key[child+1] > r.key[child] {
-			child++
-		}
-		if r.key[child] <= key {
-			break
-		}
-		r.key[at], r.leaf[at] = r.key[child], r.leaf[child]
-		at = child
-	}
-	r.key[at], r.leaf[at] = key, uint16(leaf)
-}
-
-// age multiplies all keys by growth, as the epoch moves on; the heap stays a heap, for rounding is monotone.
-func (r *reservoir) age(growth float64) {
+// age multiplies all keys by growth, as the epoch moves on. Their order stays, except that rounding may make some equal.
+func (r *reservoir) age(growth float64, rows []uint16) {
 	for i, key := range r.key {
-		r.key[i] = float32(min(math.MaxFloat32, max(smallestKey, float64(float64(key)*growth))))
+		if key.held() {
+			aged := float32(min(math.MaxFloat32, max(smallestKey, float64(float64(key.value())*growth))))
+			r.key[i] = keyOf(aged) | key&sharesLeaf
+		}
+	}
+	if r.n > 0 {
+		r.findTop(rows)
 	}
 }

@@ -7,25 +7,36 @@ import (
 
 // sampled runs one reservoir over a stream of n points and returns when the held ones arrived.
 func sampled(seed uint64, n, size int, decay, fraction float64) []uint16 {
-	r := reservoir{random: splitMix(seed)}
+	r := reservoir{key: make([]sampleKey, size+1), random: splitMix(seed)}
 	r.random.next()
+	at := make([]uint16, size+1)
 	c := newClock(decay)
 	for i := range n {
-		r.age(c.set(uint64(i)))
+		if age := c.set(uint64(i)); age != 1 {
+			r.age(age, at)
+		}
 		v := r.offer(&c, size, fraction)
 		if !v.accept {
 			continue
 		}
+		at[r.spare] = uint16(i)
+		r.put(v.key)
 		if v.evict {
-			r.replace(v.key, i)
+			r.evict(at)
 		} else {
-			r.push(v.key, i)
+			r.push(at)
 		}
 		if r.full(size) {
 			r.schedule(&c)
 		}
 	}
-	return r.leaf
+	var held []uint16
+	for place, key := range r.key {
+		if key.held() {
+			held = append(held, at[place])
+		}
+	}
+	return held
 }
 
 // dumbSample draws a key for every point and keeps those with the smallest.

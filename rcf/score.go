@@ -9,39 +9,42 @@ package rcf
 // At a node of depth i whose box does not contain the point, a random cut of the enlarged box separates the point
 // with probability p = distance / (span + distance); the value is then unseen[i], and otherwise that of the node
 // below. The walk goes up from the leaf and ends at the first box that contains the point, for all above do too.
-func (f *Forest) scoreIn(t *tree, lane, depth int) float64 {
+func (f *Forest) scoreIn(t *tree, in *surroundings, depth int) float64 {
 	s := &f.scratch
-	n, level := 0, depth-1
-	if level >= 0 {
-		n = outside(s.query, t.boxOf(s.steps[level].lane(lane).index(), len(s.query)), s.dims)
-	}
-	if n == 0 {
-		return f.scoreInside(t, s.steps[depth].lane(lane).index(), depth)
+	box := t.firstBox(in, depth, s.query)
+	if in.out.none() {
+		return f.scoreInside(t, in.at(depth).index(), depth)
 	}
 	value := s.unseen[depth]
-	for ; n > 0; level-- {
-		node := s.steps[level].lane(lane).index()
-		box, out := t.boxOf(node, len(s.query)), s.dims[:n]
+	for level := depth - 1; !in.out.none(); level-- {
 		var distance float64
-		if level > 0 {
-			distance, n = climb(s.query, box, t.boxOf(s.steps[level-1].lane(lane).index(), len(s.query)), out)
-		} else {
-			distance, n = distanceIn(s.query, box, out), 0
-		}
-		p := distance / (t.span[node] + distance)
+		span := t.spanOf(in.at(level).index(), box)
+		distance, box = t.climbTo(in, level, depth, s.query, box)
+		p := distance / (span + distance)
 		value += float64(p * (s.unseen[level] - value))
 	}
-	return float64(value * s.log2[len(t.sample.key)+1])
+	return float64(value * f.log2(int(t.sample.n)+1))
 }
 
 // scoreOnLine is scoreIn for points of one coordinate.
-func (f *Forest) scoreOnLine(t *tree, lane, depth int) float64 {
+func (f *Forest) scoreOnLine(t *tree, in *surroundings, depth int) float64 {
 	s := &f.scratch
 	x := float64(s.query[0])
 	value := s.unseen[depth]
 	level := depth - 1
+	var box side
+	if t.boxed == 0 {
+		box = nowhere()
+		t.encloseSide(&box, in.at(depth), 0, &f.store)
+	}
 	for ; level >= 0; level-- {
-		box := t.box[s.steps[level].lane(lane).index()]
+		if t.boxed > 0 {
+			box = t.box[in.at(level).index()]
+		} else if children := t.slots[in.at(level)].child; children[0] == in.at(level+1) {
+			box[1] = t.end(1, children[1], 0, &f.store)
+		} else {
+			box[0] = t.end(0, children[0], 0, &f.store)
+		}
 		lo, hi := float64(box[0]), float64(box[1])
 		distance := max(lo-x, x-hi)
 		if distance <= 0 {
@@ -51,18 +54,18 @@ func (f *Forest) scoreOnLine(t *tree, lane, depth int) float64 {
 		value += float64(p * (s.unseen[level] - value))
 	}
 	if level == depth-1 {
-		return f.scoreInside(t, s.steps[depth].lane(lane).index(), depth)
+		return f.scoreInside(t, in.at(depth).index(), depth)
 	}
-	return float64(value * s.log2[len(t.sample.key)+1])
+	return float64(value * f.log2(int(t.sample.n)+1))
 }
 
 // scoreInside is the score where the lowest box contains the point: only then can the leaf equal it.
 func (f *Forest) scoreInside(t *tree, leaf, depth int) float64 {
 	value := f.scratch.unseen[depth]
 	if equal(f.scratch.query, f.store.window(t.row(leaf))) {
-		value = f.seenValue(depth, int(t.mass[leaf]), len(t.sample.key))
+		value = f.seenValue(depth, t.mass(leaf), int(t.sample.n))
 	}
-	return float64(value * f.scratch.log2[len(t.sample.key)+1])
+	return float64(value * f.log2(int(t.sample.n)+1))
 }
 
 // seenValue is the value of a point that equals a leaf. The more of the tree's points are that very point, the
@@ -72,5 +75,5 @@ func (f *Forest) seenValue(depth, mass, size int) float64 {
 		return f.seenByKinesis(depth, mass)
 	}
 	damp := 1 - float64(mass)/float64(2*size)
-	return damp / (float64(depth) + f.scratch.log2[mass+1])
+	return damp / (float64(depth) + f.log2(mass+1))
 }

@@ -4,34 +4,36 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
-	"math/bits"
+	"slices"
 )
 
-// A snapshot is one forest in bytes. Numbers are little-endian, floats IEEE; "packed" fields are numbers of a fixed
-// count of bits, lowest bit first, padded with zeros to a whole byte at the end of the group.
+// A snapshot is one forest in bytes. Up to the rows, numbers are little-endian and floats IEEE; from there to the checksum
+// they are packed, see pack.go.
 //
 //	magic          4 bytes "RCFs"
-//	version        uint16, 1
+//	version        uint16, 2
 //	config         Dimensions, Shingle, Trees, SampleSize, OutputAfter uint32; TimeDecay,
-//	               InitialAcceptFraction float64; Seed uint64
+//	               InitialAcceptFraction float64; Seed uint64; Compact one byte, 0 or 1
 //	seen, epoch    uint64
-//	rows           uint32, and as many rows of Dimensions float32: the values that windows need, oldest first
-//	per tree       samples, leaves uint16; generator, next acceptance uint64; and if there are leaves:
-//	  shape        packed: the tree in preorder, 1 an inner node, 0 a leaf
-//	  cut coords   packed, per inner node in preorder
-//	  windows      packed, per leaf in preorder: the row where its point begins
-//	  cuts         float32 per inner node in preorder
-//	  keys         float32 per sample, in the order of the reservoir's heap
-//	  holders      packed, per sample: the number of its leaf
-//	checksum       uint32, CRC32C of all before
+//	rows           uint32, and packed as many rows of Dimensions floats: the values that windows need, oldest first
+//	per tree       samples, leaves 16 bits; generator, next acceptance 64 bits; and if there are leaves:
+//	  shape        the tree in preorder, one bit each: 1 an inner node, 0 a leaf
+//	  nodes        per inner node in preorder: its cut coordinate and its cut
+//	  leaves       per leaf in preorder: the row where its point begins, its mass in gamma code, and the keys of as
+//	               many samples, largest first
+//	checksum       uint32, CRC32C of all before; packed numbers are padded with zeros to a whole byte before it
 //
-// Boxes, spans and masses are computed anew from the points. Two forests in the same state have the same snapshot.
+// A row, a coordinate takes as many bits as the largest needs. Exponents are told by the difference to the one before of
+// the same dimension (rows), of the same tree's cuts, or of its keys; the first by that of 1.
+//
+// Boxes and spans are computed anew from the points. Two forests in the same state have the same snapshot.
 
 const (
 	snapshotMagic   = "RCFs"
-	snapshotVersion = 1
-	snapshotHeader  = 4 + 2 + 5*4 + 3*8 + 2*8 + 4
-	snapshotTree    = 2 + 2 + 8 + 8
+	snapshotVersion = 2
+	snapshotHeader  = 4 + 2 + 5*4 + 3*8 + 1 + 2*8 + 4
+	snapshotTree    = 16 + 16 + 64 + 64 // bits
+	exponentOfOne   = 127
 )
 
 // MarshalBinary returns a snapshot of the forest. Its error is always nil.
@@ -48,14 +50,15 @@ func (f *Forest) AppendBinary(dst []byte) ([]byte, error) {
 	dst = f.config.append(dst)
 	dst = binary.LittleEndian.AppendUint64(dst, f.seen)
 	dst = binary.LittleEndian.AppendUint64(dst, f.clock.epoch)
-	rows := f.store.mark()
-	dst = f.store.appendKept(dst, rows)
+	rows := f.markRows()
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(rows))
 	w := packer{out: dst}
+	f.store.packKept(&w)
 	for i := range f.trees {
-		f.appendTree(&w, &f.trees[i], rows)
+		f.packTree(&w, &f.trees[i], rows)
 	}
-	dst = w.out
-	return binary.LittleEndian.AppendUint32(dst, checksum(dst[begin:])), nil
+	w.flush()
+	return binary.LittleEndian.AppendUint32(w.out, checksum(w.out[begin:])), nil
 }
 
 // checksum is CRC32C (RFC 3720, B.4).
@@ -69,63 +72,109 @@ func (c Config) append(dst []byte) []byte {
 	}
 	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(c.TimeDecay))
 	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(c.InitialAcceptFraction))
-	return binary.LittleEndian.AppendUint64(dst, c.Seed)
+	dst = binary.LittleEndian.AppendUint64(dst, c.Seed)
+	return append(dst, byte(b2i(c.Compact)))
 }
 
-// appendKept appends the rows that mark has found, count of them.
-func (s *store) appendKept(dst []byte, count int) []byte {
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(count))
-	for row := range s.refs {
+// exponents returns what the first of n kinds of packed floats are told by.
+func exponents(n int) []uint8 {
+	out := make([]uint8, n)
+	for i := range out {
+		out[i] = exponentOfOne
+	}
+	return out
+}
+
+// packKept writes the rows that settle has found.
+func (s *store) packKept(w *packer) {
+	exponents := exponents(s.d)
+	for row := range s.n {
 		if s.kept[row/64]>>(row%64)&1 == 0 {
 			continue
 		}
-		for _, v := range s.values[row*s.d : (row+1)*s.d] {
-			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+		for i, v := range s.values[row*s.d : (row+1)*s.d] {
+			w.float(v, &exponents[i])
 		}
 	}
-	return dst
 }
 
-// appendTree writes one tree; rows is the number of rows in the snapshot.
-func (f *Forest) appendTree(w *packer, t *tree, rows int) {
-	w.out = binary.LittleEndian.AppendUint16(w.out, uint16(len(t.sample.key)))
-	w.out = binary.LittleEndian.AppendUint16(w.out, uint16(t.leaves))
-	w.out = binary.LittleEndian.AppendUint64(w.out, uint64(t.sample.random))
-	w.out = binary.LittleEndian.AppendUint64(w.out, t.sample.next)
+// packTree writes one tree; rows is the number of rows in the snapshot.
+func (f *Forest) packTree(w *packer, t *tree, rows int) {
+	w.pack(uint64(t.sample.n), 16)
+	w.pack(uint64(t.leaves), 16)
+	w.pack64(uint64(t.sample.random))
+	w.pack64(t.sample.next)
 	if t.leaves == 0 {
 		return
 	}
-	nodes, leaves := t.preorder()
-	coordinates := f.config.coordinates()
-	for _, r := range t.order() {
+	order, coordinates := t.order(), f.config.coordinates()
+	for _, r := range order {
 		w.pack(uint64(b2i(!r.isLeaf())), 1)
 	}
-	w.flush()
-	for _, n := range nodes {
-		w.pack(uint64(t.cutDim[n]), width(coordinates))
+	exponent := exponents(2)
+	for _, r := range order {
+		if !r.isLeaf() {
+			w.pack(uint64(t.cutDim[r.index()]), width(coordinates))
+			w.float(unsortable(t.slots[r].cut), &exponent[0])
+		}
 	}
-	w.flush()
-	number := make([]uint16, len(t.mass))
-	for i, leaf := range leaves {
-		number[leaf] = uint16(i)
-		w.pack(uint64(f.store.newRow(t.row(leaf))), width(rows))
+	samples := t.byRow()
+	for _, r := range order {
+		if r.isLeaf() {
+			w.pack(uint64(f.store.newRow(t.row(r.index()))), width(rows))
+			w.keys(t.samplesAt(r.index(), samples), &exponent[1])
+		}
 	}
-	w.flush()
-	for _, n := range nodes {
-		w.out = binary.LittleEndian.AppendUint32(w.out, math.Float32bits(unsortable(t.slots[nodeRef(n)].cut)))
+}
+
+// sampleOf is a sample for sorting.
+type sampleOf struct {
+	row uint32
+	key float32
+}
+
+// byRow lists those samples of the tree that may share their leaf, sorted by their windows, larger keys first.
+func (t *tree) byRow() []sampleOf {
+	var out []sampleOf
+	for place, key := range t.sample.held() {
+		if key.held() && key.shared() {
+			out = append(out, sampleOf{t.row(place), key.value()})
+		}
 	}
-	for _, key := range t.sample.key {
-		w.out = binary.LittleEndian.AppendUint32(w.out, math.Float32bits(key))
+	slices.SortFunc(out, func(a, b sampleOf) int {
+		if a.row != b.row {
+			return int(int64(a.row) - int64(b.row))
+		}
+		return b2i(a.key < b.key) - b2i(a.key > b.key)
+	})
+	return out
+}
+
+// samplesAt lists the samples of a leaf, largest key first. shared is what byRow gives.
+func (t *tree) samplesAt(leaf int, shared []sampleOf) []sampleOf {
+	row, key := t.row(leaf), t.sample.key[leaf]
+	if !key.shared() {
+		return []sampleOf{{row, key.value()}}
 	}
-	for _, leaf := range t.sample.leaf {
-		w.pack(uint64(number[leaf]), width(t.leaves))
+	first, _ := slices.BinarySearchFunc(shared, row, func(s sampleOf, row uint32) int { return int(int64(s.row) - int64(row)) })
+	last := first
+	for last < len(shared) && shared[last].row == row {
+		last++
 	}
-	w.flush()
+	return shared[first:last]
+}
+
+// keys appends a leaf's mass and the keys of its samples.
+func (p *packer) keys(samples []sampleOf, exponent *uint8) {
+	p.gamma(uint64(len(samples)))
+	for _, s := range samples {
+		p.magnitude(s.key, exponent)
+	}
 }
 
 // order lists the tree's nodes and leaves in preorder.
 func (t *tree) order() []ref {
-	out := make([]ref, 0, 2*t.leaves-1)
+	out := make([]ref, 0, 2*int(t.leaves)-1)
 	for stack := []ref{t.root}; len(stack) > 0; {
 		r := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
@@ -135,43 +184,4 @@ func (t *tree) order() []ref {
 		}
 	}
 	return out
-}
-
-// preorder lists the indexes of nodes and of leaves in preorder.
-func (t *tree) preorder() (nodes, leaves []int) {
-	for _, r := range t.order() {
-		if r.isLeaf() {
-			leaves = append(leaves, r.index())
-		} else {
-			nodes = append(nodes, r.index())
-		}
-	}
-	return nodes, leaves
-}
-
-// width is how many bits a number below n needs.
-func width(n int) int { return bits.Len(uint(max(n, 1) - 1)) }
-
-// packer appends numbers of a few bits each.
-type packer struct {
-	out  []byte
-	bits uint64
-	n    int
-}
-
-// pack appends the lowest width bits of v, at most 32.
-func (p *packer) pack(v uint64, width int) {
-	p.bits |= v << p.n
-	for p.n += width; p.n >= 8; p.n -= 8 {
-		p.out = append(p.out, byte(p.bits))
-		p.bits >>= 8
-	}
-}
-
-// flush pads to a whole byte.
-func (p *packer) flush() {
-	if p.n > 0 {
-		p.out = append(p.out, byte(p.bits))
-	}
-	p.bits, p.n = 0, 0
 }

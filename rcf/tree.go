@@ -4,39 +4,44 @@ import "math"
 
 // A tree is a random cut tree over the distinct points of its sample (Guha et al., ICML 2016, section 2). An
 // inner node cuts the box around its points in one coordinate: points with a coordinate at most cut are on
-// its left. A leaf is a point with the number of times that the sample holds it, its mass.
+// its left. A leaf is a point; its mass is the number of samples with that very point.
+//
+// A leaf is named by the place in the reservoir of one of its samples. Nodes with an index below boxed keep their bounding
+// boxes; the box of another is computed from those of its children when it is needed (see cache.go).
 type tree struct {
-	slots  []slot
+	slots  []slot    // the inner nodes; no fewer than places, so that a walk may look at a leaf's index too
 	cutDim []uint16  // per node: the coordinate that is cut
-	box    []side    // per node and coordinate
-	span   []float64 // per node: spanOf(box); nil if there is one coordinate, where it is no work
-	mass   []uint16  // per leaf: how many samples it stands for; 0 marks a free slot
+	rows   []uint16  // per place: the sample's window in the store, see rowAt
+	box    []side    // per node that keeps its box, and coordinate
+	span   []float64 // per node that keeps its box: spanOf(box); nil if there is one coordinate, where it is no work
 
-	root     ref
-	leaves   int    // leaves in use; inner nodes in use are one fewer
-	freeNode uint16 // head of the list of free nodes, linked through child[0]; noIndex ends it
-	freeLeaf uint16 // likewise for leaves
+	root      ref
+	leaves    uint16 // leaves in use; inner nodes in use are one fewer
+	boxed     uint16 // how many nodes can keep their boxes
+	freeBoxed uint16 // head of the list of free nodes below boxed, linked through child[0]; noIndex ends it
+	freeOther uint16 // likewise for the nodes from boxed on
 
 	sample reservoir
 }
 
-// slot is a node or a leaf in 8 bytes. A leaf is its own child on both sides, so that a walk that has arrived may
-// take further steps without harm: walks in several trees then need not ask each other.
+// slot is an inner node in 8 bytes.
 type slot struct {
-	cut   int32  // a node's cut as sortable gives it; a leaf's window in the store
+	cut   int32  // as sortable gives it
 	child [2]ref // left, right
 }
 
-// ref names the node or leaf with index i by the place of its slot: nodes are at even places 2i, leaves at odd
-// places 2i+1.
+// ref names a node or, with leafBit, a leaf.
 type ref uint16
 
-const noIndex uint16 = 1<<16 - 1
+const (
+	leafBit ref    = 1 << 15
+	noIndex uint16 = 1<<16 - 1
+)
 
-func nodeRef(index int) ref { return ref(index << 1) }
-func leafRef(index int) ref { return ref(index<<1 | 1) }
-func (r ref) isLeaf() bool  { return r&1 == 1 }
-func (r ref) index() int    { return int(r >> 1) }
+func nodeRef(index int) ref { return ref(index) }
+func leafRef(index int) ref { return ref(index) | leafBit }
+func (r ref) isLeaf() bool  { return r >= leafBit }
+func (r ref) index() int    { return int(r &^ leafBit) }
 
 // sortable maps a float to an integer so that greater floats have greater integers; unsortable maps it back.
 // Walks compare integers, which is quicker. There must be no NaN and no negative zero.
@@ -56,10 +61,13 @@ type surroundings struct {
 	lane  int      // that lane
 	path  []ref    // scratch: the way from the root to a leaf
 	dims  []uint16 // scratch: some coordinates
+	out   beyond   // scratch
+	box   []side   // scratch: the box of a node that keeps none
+	least int      // how many leaves a node should have under it to keep its box
 }
 
 // at is where the walk was after some steps.
-func (s *surroundings) at(level int) ref { return s.steps[level].lane(s.lane) }
+func (in *surroundings) at(level int) ref { return in.steps[level].lane(in.lane) }
 
 // descend walks from the root to the leaf whose cell holds point. path[:depth] then are the nodes passed.
 func (t *tree) descend(point []float32, path []ref) (leaf, depth int) {
@@ -67,129 +75,141 @@ func (t *tree) descend(point []float32, path []ref) (leaf, depth int) {
 	for !at.isLeaf() {
 		path[depth] = at
 		depth++
-		at = next(t.slots, at, sortable(point[t.cutDim[at>>1]]))
+		at = next(t.slots, at, sortable(point[t.cutDim[at.index()]]))
 	}
 	return at.index(), depth
 }
 
-// row is the window in the store of a leaf's point.
-func (t *tree) row(leaf int) uint32 { return uint32(t.slots[leafRef(leaf)].cut) }
-
-// boxOf returns the bounding box of an inner node.
-func (t *tree) boxOf(node, coordinates int) []side {
-	at := node * coordinates
-	return t.box[at : at+coordinates : at+coordinates]
-}
-
-// spanOf is the span of a node's box.
-func (t *tree) spanOf(node int, box []side) float64 {
-	if len(box) == 1 {
-		return box[0].length()
+// rowAt is the number in rows at a place. There are that many places; rows has the lower halves of the numbers and then,
+// if the store is so large, the upper halves.
+func rowAt(rows []uint16, places, place int) uint32 {
+	row := uint32(rows[place])
+	if len(rows) > places {
+		row |= uint32(rows[places+place]) << 16
 	}
-	return t.span[node]
+	return row
 }
 
-// keepSpan notes the span of a node's box after a change.
-func (t *tree) keepSpan(node int, box []side) {
-	if len(box) > 1 {
-		t.span[node] = spanOf(box)
+// row is the window in the store of the point of a leaf or of any sample.
+func (t *tree) row(place int) uint32 { return rowAt(t.rows, len(t.sample.key), place) }
+
+// setRow notes a sample's window.
+func (t *tree) setRow(place int, row uint32) {
+	t.rows[place] = uint16(row)
+	if places := len(t.sample.key); len(t.rows) > places {
+		t.rows[places+place] = uint16(row >> 16)
 	}
 }
 
-// insert adds one occurrence of point, which is the store's window at row, and returns its leaf. The tree has been
-// walked for point, to a leaf at depth. If that leaf's point is the same, its mass grows; otherwise point gets a
-// leaf of its own, which holds the window.
+// mass is how many samples have the point of a leaf.
+func (t *tree) mass(leaf int) int {
+	if !t.sample.key[leaf].shared() {
+		return 1
+	}
+	n, row := 0, t.row(leaf)
+	for i, key := range t.sample.held() {
+		n += b2i(t.row(i) == row) & b2i(key.held())
+	}
+	return n
+}
+
+// insert adds the sample at a place with its point, which is the store's window at row. The tree has been walked for point,
+// to a leaf at depth. If that leaf's point is the same, the sample joins it; otherwise it gets a leaf of its own.
 //
-// The place is drawn as if the tree had been cut with the point in it from the start (Guha et al., algorithm
+// The leaf's position is drawn as if the tree had been cut with the point in it from the start (Guha et al., algorithm
 // 2): the topmost node at which a cut of the box enlarged by the point falls between the two. The way is
 // upwards, for a box that contains the point ends it: all boxes above contain it too.
-func (t *tree) insert(point []float32, row uint32, depth int, in *surroundings) (leaf int) {
+func (t *tree) insert(place int, point []float32, row uint32, depth int, in *surroundings) {
 	if t.leaves == 0 {
-		in.store.refs[row]++
-		leaf = t.newLeaf(row)
-		t.root = leafRef(leaf)
-		return leaf
+		t.setRow(place, row)
+		t.root = leafRef(place)
+		t.leaves = 1
+		return
 	}
 	old := in.at(depth).index()
 	distance := distanceToPoint(point, in.store.window(t.row(old)))
 	if distance == 0 {
-		t.mass[old]++
-		return old
+		t.setRow(place, t.row(old))
+		t.sample.key[old] |= sharesLeaf
+		t.sample.key[place] |= sharesLeaf
+		return
 	}
 	level, offset := depth, float64(t.sample.random.uniform()*distance)
-	top, n := depth, 0 // boxes from top down to the leaf do not contain the point
-	if depth > 0 {
-		n = outside(point, t.boxOf(in.at(depth-1).index(), len(point)), in.dims)
-	}
-	for n > 0 {
+	top := depth // boxes from top down to the leaf do not contain the point
+	for box := t.firstBox(in, depth, point); !in.out.none(); {
 		top--
-		node := in.at(top).index()
-		box, out := t.boxOf(node, len(point)), in.dims[:n]
-		if top > 0 {
-			distance, n = climb(point, box, t.boxOf(in.at(top-1).index(), len(point)), out)
-		} else {
-			distance, n = distanceIn(point, box, out), 0
-		}
-		if u := float64(t.sample.random.uniform() * (t.spanOf(node, box) + distance)); u < distance {
+		span := t.spanOf(in.at(top).index(), box)
+		distance, box = t.climbTo(in, top, depth, point, box)
+		if u := float64(t.sample.random.uniform() * (span + distance)); u < distance {
 			level, offset = top, u
 		}
 	}
-	in.store.refs[row]++
-	leaf = t.newLeaf(row)
-	t.split(in, level, leaf, offset, point)
+	t.setRow(place, row)
+	t.leaves++
+	t.split(in, level, place, offset, point)
 	t.encloseAbove(in, point, top, level)
-	return leaf
+	t.promoteAbove(in, level)
 }
 
-// split puts a new node over the node or leaf at a level of the walk, with leaf as its other child. offset is the
+// split puts a new node over the node or leaf at a level of the walk, with a new leaf as its other child. offset is the
 // cut's place within the outside of the box, counted over the coordinates in order.
 func (t *tree) split(in *surroundings, level, leaf int, offset float64, point []float32) {
-	added, sibling := t.newNode(), in.at(level)
-	box := t.boxOf(added, len(point))
-	t.boxOfChild(box, sibling, in.store)
-	dim, cut, below := placeCut(point, box, offset)
+	sibling := in.at(level)
+	t.boxOfChild(in.box, sibling, in.store)
+	dim, cut, below := placeCut(point, in.box, offset)
 	s := slot{cut: sortable(cut), child: [2]ref{sibling, leafRef(leaf)}}
 	if below {
 		s.child[0], s.child[1] = s.child[1], s.child[0]
 	}
-	t.slots[nodeRef(added)] = s
-	t.cutDim[added] = uint16(dim)
-	enclose(box, point)
-	t.keepSpan(added, box)
+	added := t.newNode(t.freeBoxed != noIndex && t.count(sibling, in.least)+1 >= in.least)
+	t.slots[added], t.cutDim[added] = s, uint16(dim)
+	if t.keepsBox(added) {
+		box := t.boxOf(added, len(point))
+		copy(box, in.box)
+		enclose(box, point)
+		t.keepSpan(added, box)
+	}
+	t.replaceBelow(in, level, sibling, nodeRef(added))
+}
+
+// replaceBelow makes after the root or the child of the walk's node above level, where before was.
+func (t *tree) replaceBelow(in *surroundings, level int, before, after ref) {
 	if level == 0 {
-		t.root = nodeRef(added)
+		t.root = after
 		return
 	}
-	t.replaceChild(in.at(level-1), sibling, nodeRef(added))
+	t.replaceChild(in.at(level-1), before, after)
 }
 
 // encloseAbove extends the boxes of the walk's levels from top to before level, none of which contains point.
 func (t *tree) encloseAbove(in *surroundings, point []float32, top, level int) {
-	n := 0
+	fresh := true
 	for i := level - 1; i >= top; i-- {
 		node := in.at(i).index()
-		box := t.boxOf(node, len(point))
-		if i == level-1 {
-			n = outside(point, box, in.dims)
-		} else {
-			n = stillOutside(point, box, in.dims[:n])
+		if !t.keepsBox(node) {
+			continue
 		}
-		encloseIn(box, point, in.dims[:n])
+		box := t.boxOf(node, len(point))
+		if fresh {
+			in.out = beyond{low: in.dims, high: in.dims[len(point):]}
+			in.out.outside(point, box)
+		} else {
+			in.out.stillOutside(point, box)
+		}
+		fresh = false
+		in.out.enclose(box, point)
 		t.keepSpan(node, box)
 	}
 }
 
-// remove takes one occurrence of a leaf's point out of the tree.
-func (t *tree) remove(leaf int, in *surroundings) {
-	t.mass[leaf]--
-	if t.mass[leaf] > 0 {
+// remove takes a sample that has just left the reservoir out of the tree. shared says that its leaf may have others.
+func (t *tree) remove(place int, shared bool, in *surroundings) {
+	point := in.store.window(t.row(place))
+	leaf, depth := t.descend(point, in.path)
+	if shared && t.leave(place, leaf, depth, in) {
 		return
 	}
-	row := t.row(leaf)
-	point := in.store.window(row)
-	_, depth := t.descend(point, in.path)
-	t.dropLeaf(leaf)
-	in.store.refs[row]--
+	t.leaves--
 	if depth == 0 {
 		return
 	}
@@ -205,15 +225,43 @@ func (t *tree) remove(leaf int, in *surroundings) {
 	}
 	t.replaceChild(in.path[depth-2], parent, sibling)
 	t.shrinkAbove(in, point, depth-1)
+	t.demoteAbove(in, depth-1)
+}
+
+// leave takes a sample out of its leaf, and says whether the leaf stays for the sake of other samples.
+func (t *tree) leave(place, leaf, depth int, in *surroundings) bool {
+	n, heir, row := 0, 0, t.row(place)
+	for i, key := range t.sample.held() {
+		if key.held() && t.row(i) == row {
+			n, heir = n+1, i
+		}
+	}
+	if n == 0 {
+		return false
+	}
+	if n == 1 {
+		t.sample.key[heir] &^= sharesLeaf
+	}
+	if leaf == place {
+		if depth == 0 {
+			t.root = leafRef(heir)
+		} else {
+			t.replaceChild(in.path[depth-1], leafRef(leaf), leafRef(heir))
+		}
+	}
+	return true
 }
 
 // shrinkAbove makes the boxes of path[:level] right again after point, which was under all of them, has gone.
 func (t *tree) shrinkAbove(in *surroundings, point []float32, level int) {
-	n := 0
+	n := -1
 	for i := level - 1; i >= 0; i-- {
 		node := in.path[i]
+		if !t.keepsBox(node.index()) {
+			continue
+		}
 		box := t.boxOf(node.index(), len(point))
-		if i == level-1 {
+		if n < 0 {
 			n = touching(point, box, in.dims)
 		} else {
 			n = stillTouching(point, box, in.dims[:n])
@@ -238,34 +286,6 @@ func (t *tree) reboxIn(node ref, box []side, dims []uint16, s *store) bool {
 	return changed
 }
 
-// boxOfChild makes box the bounding box of a leaf or a node.
-func (t *tree) boxOfChild(box []side, child ref, s *store) {
-	if child.isLeaf() {
-		pointBox(box, s.window(t.row(child.index())))
-		return
-	}
-	copy(box, t.boxOf(child.index(), len(box)))
-}
-
-// encloseChild extends box to contain a leaf's point or a node's box.
-func (t *tree) encloseChild(box []side, child ref, s *store) {
-	for i := range box {
-		t.encloseSide(&box[i], child, i, s)
-	}
-}
-
-// encloseSide is encloseChild for coordinate i.
-func (t *tree) encloseSide(to *side, child ref, i int, s *store) {
-	var from side
-	if child.isLeaf() {
-		x := s.values[int(t.row(child.index()))*s.d+i]
-		from = side{x, x}
-	} else {
-		from = t.box[child.index()*s.d*s.k+i]
-	}
-	to[0], to[1] = min(to[0], from[0]), max(to[1], from[1])
-}
-
 // replaceChild makes a node have child after where it had before.
 func (t *tree) replaceChild(node, before, after ref) {
 	if s := &t.slots[node]; s.child[0] == before {
@@ -273,62 +293,4 @@ func (t *tree) replaceChild(node, before, after ref) {
 	} else {
 		s.child[1] = after
 	}
-}
-
-// newLeaf takes a leaf for one occurrence of the window at row.
-func (t *tree) newLeaf(row uint32) int {
-	leaf := int(t.freeLeaf)
-	r := leafRef(leaf)
-	t.freeLeaf = uint16(t.slots[r].child[0])
-	t.slots[r] = slot{cut: int32(row), child: [2]ref{r, r}}
-	t.mass[leaf] = 1
-	t.leaves++
-	return leaf
-}
-
-// dropLeaf gives a leaf back.
-func (t *tree) dropLeaf(leaf int) {
-	t.mass[leaf] = 0
-	t.slots[leafRef(leaf)].child[0] = ref(t.freeLeaf)
-	t.freeLeaf = uint16(leaf)
-	t.leaves--
-}
-
-// newNode takes a node; its contents are the caller's to fill.
-func (t *tree) newNode() int {
-	node := int(t.freeNode)
-	t.freeNode = uint16(t.slots[nodeRef(node)].child[0])
-	return node
-}
-
-// dropNode gives a node back.
-func (t *tree) dropNode(node int) {
-	t.slots[nodeRef(node)].child[0] = ref(t.freeNode)
-	t.freeNode = uint16(node)
-}
-
-// reserve makes room for that many leaves. newLeaf relies on there being a free one.
-func (t *tree) reserve(leaves, coordinates int) {
-	before := len(t.mass)
-	t.slots = enlarged(t.slots, 2*leaves)
-	t.mass = enlarged(t.mass, leaves)
-	t.cutDim = enlarged(t.cutDim, leaves)
-	if coordinates > 1 {
-		t.span = enlarged(t.span, leaves-1)
-	}
-	t.box = enlarged(t.box, (leaves-1)*coordinates)
-	for i := leaves - 1; i >= before; i-- { // lowest on top
-		t.slots[leafRef(i)].child[0], t.freeLeaf = ref(t.freeLeaf), uint16(i)
-		if i < leaves-1 {
-			t.dropNode(i)
-		}
-	}
-	if before > 0 {
-		t.dropNode(before - 1)
-	}
-}
-
-// enlarged returns a copy of s with the given length.
-func enlarged[E any](s []E, length int) []E {
-	return append(make([]E, 0, length), s...)[:length]
 }

@@ -1,0 +1,280 @@
+package rcf
+
+// Boxes are most of a tree's memory, and those low in the tree are the cheapest to do without: they are half of all, and
+// the box of a few points is soon computed. So a tree can keep the boxes of a part of its nodes only, and gives them to
+// nodes with at least some number of leaves under them. A random tree of n leaves has about 2n/m nodes with m leaves or
+// more, and somewhat more if the points have many coordinates. A computed box has the same bits as a kept one, so that results do not depend on which are kept.
+
+// boxedShare is the part of the nodes that keep their boxes.
+func (c Config) boxedShare() float64 {
+	switch {
+	case c.Compact && c.coordinates() == 1:
+		return 0 // the ends of a subtree on a line are quickly found
+	case c.Compact && c.coordinates() < 16:
+		return 0.07
+	case c.Compact:
+		return 0.15
+	case c.coordinates() == 1:
+		return 1
+	}
+	return 0.57
+}
+
+// nodes is how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and some do
+// not, there are more than can be in use, for the numbers of either that are wanted vary.
+func (c Config) nodes(places int) (boxed, all int) {
+	boxed = int(float64(c.boxedShare() * float64(places)))
+	if boxed > 0 && boxed < places {
+		return boxed, min(places+places/8, boxed+places)
+	}
+	return boxed, places
+}
+
+// leastBoxed is how many leaves a node must have under it to keep its box, if there is room for it.
+func (c Config) leastBoxed() int {
+	share := c.boxedShare()
+	if share == 0 {
+		return MaxSampleSize + 1
+	}
+	return int(2.4 / share)
+}
+
+// keepsBox says whether a node has its box in t.box.
+func (t *tree) keepsBox(node int) bool { return node < int(t.boxed) }
+
+// boxOf returns the bounding box of an inner node that keeps it.
+func (t *tree) boxOf(node, coordinates int) []side {
+	at := node * coordinates
+	return t.box[at : at+coordinates : at+coordinates]
+}
+
+// spanOf is the span of a node's box.
+func (t *tree) spanOf(node int, box []side) float64 {
+	if len(box) == 1 {
+		return box[0].length()
+	}
+	if t.keepsBox(node) {
+		return t.span[node]
+	}
+	return spanOf(box)
+}
+
+// keepSpan notes the span of a node's box after a change.
+func (t *tree) keepSpan(node int, box []side) {
+	if len(box) > 1 {
+		t.span[node] = spanOf(box)
+	}
+}
+
+// boxAt is the box of the node at a level of a walk that has reached a leaf at depth: the one that it keeps, or else one
+// made in in.box from below, the box of the level below, which is ignored at the lowest level. It is valid until the next.
+func (t *tree) boxAt(in *surroundings, level, depth int, below []side) []side {
+	node := in.at(level).index()
+	box := in.box
+	if t.keepsBox(node) {
+		return t.boxOf(node, len(box))
+	}
+	if level == depth-1 {
+		t.boxOfNode(box, node, in.store)
+		return box
+	}
+	if &below[0] != &box[0] {
+		copy(box, below)
+	}
+	t.encloseSibling(box, in.at(level), in.at(level+1), in.store)
+	return box
+}
+
+// encloseSibling extends the box of a node's child to the box of the node.
+func (t *tree) encloseSibling(box []side, node, child ref, s *store) {
+	sibling := t.slots[node].child[0]
+	if sibling == child {
+		sibling = t.slots[node].child[1]
+	}
+	t.encloseChild(box, sibling, s)
+}
+
+// climbTo takes a step up the walk from a level with its box, which does not contain point and which in.out is about.
+// It returns by how much that box's span would grow to enclose point, and the box above, which in.out is about then.
+func (t *tree) climbTo(in *surroundings, level, depth int, point []float32, box []side) (float64, []side) {
+	if level == 0 {
+		distance := in.out.distance(point, box)
+		in.out.low, in.out.high = in.out.low[:0], in.out.high[:0]
+		return distance, nil
+	}
+	if above := in.at(level - 1).index(); t.keepsBox(above) {
+		above := t.boxOf(above, len(point))
+		return in.out.climb(point, box, above), above
+	}
+	distance := in.out.distance(point, box)
+	box = t.boxAt(in, level-1, depth, box)
+	in.out.stillOutside(point, box)
+	return distance, box
+}
+
+// firstBox is the lowest box on the way up from a leaf at depth, which in.out is about then; there is none at depth 0.
+func (t *tree) firstBox(in *surroundings, depth int, point []float32) []side {
+	in.out = beyond{low: in.dims, high: in.dims[len(point):]}
+	if depth == 0 {
+		in.out.low, in.out.high = nil, nil
+		return nil
+	}
+	box := t.boxAt(in, depth-1, depth, nil)
+	in.out.outside(point, box)
+	return box
+}
+
+// boxOfChild makes box the bounding box of a leaf or a node.
+func (t *tree) boxOfChild(box []side, child ref, s *store) {
+	switch {
+	case child.isLeaf():
+		pointBox(box, s.window(t.row(child.index())))
+	case t.keepsBox(child.index()):
+		copy(box, t.boxOf(child.index(), len(box)))
+	default:
+		t.boxOfNode(box, child.index(), s)
+	}
+}
+
+// boxOfNode makes box the bounding box of a node, out of those of its children.
+func (t *tree) boxOfNode(box []side, node int, s *store) {
+	a, b := t.slots[node].child[0], t.slots[node].child[1]
+	if a.isLeaf() && b.isLeaf() {
+		pairBox(box, s.window(t.row(a.index())), s.window(t.row(b.index())))
+		return
+	}
+	t.boxOfChild(box, a, s)
+	t.encloseChild(box, b, s)
+}
+
+// encloseChild extends box to contain a leaf's point or a node's box.
+func (t *tree) encloseChild(box []side, child ref, s *store) {
+	switch {
+	case child.isLeaf():
+		enclose(box, s.window(t.row(child.index())))
+	case t.keepsBox(child.index()):
+		encloseBox(box, t.boxOf(child.index(), len(box)))
+	case len(box) == 1:
+		t.encloseSide(&box[0], child, 0, s)
+	default:
+		children := t.slots[child].child
+		t.encloseChild(box, children[0], s)
+		t.encloseChild(box, children[1], s)
+	}
+}
+
+// encloseSide is encloseChild for coordinate i.
+func (t *tree) encloseSide(to *side, child ref, i int, s *store) {
+	var from side
+	switch {
+	case child.isLeaf():
+		x := s.values[int(t.row(child.index()))*s.d+i]
+		from = side{x, x}
+	case t.keepsBox(child.index()):
+		from = t.box[child.index()*s.d*s.k+i]
+	default:
+		from = side{t.end(0, child, i, s), t.end(1, child, i, s)}
+	}
+	to[0], to[1] = min(to[0], from[0]), max(to[1], from[1])
+}
+
+// end is the lowest (which = 0) or highest (which = 1) value of coordinate i under a node or leaf.
+func (t *tree) end(which int, at ref, i int, s *store) float32 {
+	for !at.isLeaf() {
+		node := at.index()
+		if t.keepsBox(node) {
+			return t.box[node*s.d*s.k+i][which]
+		}
+		children := &t.slots[node].child
+		if int(t.cutDim[node]) != i {
+			a, b := t.end(which, children[0], i, s), t.end(which, children[1], i, s)
+			if which == 0 {
+				return min(a, b)
+			}
+			return max(a, b)
+		}
+		at = children[which] // the cut has sorted them
+	}
+	return s.values[int(t.row(at.index()))*s.d+i]
+}
+
+// count is the number of leaves under a node or leaf, or some number from limit on if there are so many.
+func (t *tree) count(at ref, limit int) int {
+	n := 1
+	for !at.isLeaf() && n < limit {
+		children := &t.slots[at].child
+		n += t.count(children[0], limit-n)
+		at = children[1]
+	}
+	return n
+}
+
+// promoteAbove gives boxes to those of the walk's nodes above level that have none and have got enough leaves.
+func (t *tree) promoteAbove(in *surroundings, level int) {
+	for i := level - 1; i >= 0 && t.freeBoxed != noIndex; i-- {
+		node := in.at(i)
+		if t.keepsBox(node.index()) {
+			return
+		}
+		if t.count(node, in.least) < in.least {
+			continue
+		}
+		moved := t.move(node, true)
+		t.replaceBelow(in, i, node, moved)
+		t.fillBox(moved.index(), in.store)
+	}
+}
+
+// demoteAbove takes their boxes from those nodes of path[:level] that have got too few leaves for one.
+func (t *tree) demoteAbove(in *surroundings, level int) {
+	for i := level - 1; i >= 0 && t.freeOther != noIndex; i-- {
+		node := in.path[i]
+		if !t.keepsBox(node.index()) {
+			continue
+		}
+		if t.count(node, in.least) >= in.least {
+			return
+		}
+		moved := t.move(node, false)
+		if i == 0 {
+			t.root = moved
+		} else {
+			t.replaceChild(in.path[i-1], node, moved)
+		}
+	}
+}
+
+// move gives a node another index, one that keeps a box or one that does not.
+func (t *tree) move(node ref, boxed bool) ref {
+	to := t.newNode(boxed)
+	t.slots[to], t.cutDim[to] = t.slots[node], t.cutDim[node.index()]
+	t.dropNode(node.index())
+	return nodeRef(to)
+}
+
+// fillBox computes the box of a node that keeps it.
+func (t *tree) fillBox(node int, s *store) {
+	box := t.boxOf(node, s.d*s.k)
+	t.boxOfNode(box, node, s)
+	t.keepSpan(node, box)
+}
+
+// newNode takes a node, one that keeps its box or not as desired if there is one left; its contents are the caller's to fill.
+func (t *tree) newNode(boxed bool) int {
+	head := &t.freeOther
+	if boxed && t.freeBoxed != noIndex || t.freeOther == noIndex {
+		head = &t.freeBoxed
+	}
+	node := int(*head)
+	*head = uint16(t.slots[node].child[0])
+	return node
+}
+
+// dropNode gives a node back.
+func (t *tree) dropNode(node int) {
+	head := &t.freeOther
+	if t.keepsBox(node) {
+		head = &t.freeBoxed
+	}
+	t.slots[node].child[0], *head = ref(*head), uint16(node)
+}
