@@ -203,7 +203,7 @@ func (f *fan) features(r fanwatch.Reading) [features]float64 {
 	}
 	usual := max(s.Stats[featureRPM].Mean, 1)
 	spread := math.Sqrt(sq/float64(len(recent))) / usual
-	raw := [features]float64{r.RPM, math.Log(spread + spreadFloor), math.Log(min(r.Jitter, 10) + jitterFloor)}
+	raw := [features]float64{r.RPM, rcf.Log(spread + spreadFloor), rcf.Log(min(r.Jitter, 10) + jitterFloor)}
 	floors := [features]float64{float64(speedFloor * usual), 0.2, 0.2}
 	var point [features]float64
 	for i, x := range raw {
