@@ -21,6 +21,7 @@ type Config struct {
 	Fan    string
 	Source Source // of the tacho's edges
 	TachConfig
+	Duty func() fanwatch.Duty // the commanded PWM duty cycle, asked once per reading; nil = not known. See PWM
 
 	Interval     time.Duration // a reading is made every Interval; 0 = 1 s, 100 ms at least
 	Clock        Clock         // zero = System()
@@ -143,6 +144,9 @@ func Measure(ctx context.Context, c Config, emit func(Record) error) error {
 		}
 		r := Record{Reading: tach.Window(now), Boot: now}
 		r.Fan, r.Time, r.Unsynch = c.Fan, wall.UTC().Truncate(time.Microsecond), !c.Synchronised()
+		if c.Duty != nil {
+			r.PWM = c.Duty()
+		}
 		if err := emit(r); err != nil {
 			return err
 		}
