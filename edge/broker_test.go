@@ -110,6 +110,7 @@ type broker struct {
 	topics   map[string]bool
 	batches  []fanwatch.Batch
 	verdict  func() verdict // on each message; nil: accepted
+	noShadow bool           // hangs up on whoever subscribes
 }
 
 // verdict is what the broker does with a message that it has taken.
@@ -207,12 +208,21 @@ func (l *mortal) kill() {
 func (b *broker) ID() string { return "test" }
 
 func (b *broker) Provides(hook byte) bool {
-	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish
+	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish || hook == mochi.OnSubscribe
 }
 
 func (b *broker) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 
 func (b *broker) OnACLCheck(*mochi.Client, string, bool) bool { return true }
+
+func (b *broker) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.noShadow {
+		cl.Stop(errors.New("test hangs up"))
+	}
+	return pk
+}
 
 func (b *broker) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
 	var batch fanwatch.Batch

@@ -62,6 +62,13 @@ type Tach struct {
 
 // NewTach makes a Tach; values outside their range get the default.
 func NewTach(c TachConfig) *Tach {
+	t := new(Tach)
+	t.limit(c)
+	return t
+}
+
+// limit takes up another TachConfig, at best between two windows.
+func (t *Tach) limit(c TachConfig) {
 	if c.Pulses < 1 || c.Pulses > 64 {
 		c.Pulses = 2
 	}
@@ -74,7 +81,7 @@ func NewTach(c TachConfig) *Tach {
 	period := func(rpm float64) time.Duration {
 		return time.Duration(min(60/(float64(c.Pulses)*rpm), 3600) * float64(time.Second))
 	}
-	return &Tach{pulses: float64(c.Pulses), stall: period(c.MinRPM), shortest: max(period(c.MaxRPM), 1)}
+	t.pulses, t.stall, t.shortest = float64(c.Pulses), period(c.MinRPM), max(period(c.MaxRPM), 1)
 }
 
 // Edge takes the next edge of the line.
