@@ -256,15 +256,17 @@ func (s *shadow) attach(conn *connection) *mirror {
 	token := conn.client.SubscribeMultiple(filters, m.hear)
 	go func() { // ends with the SUBACK or the connection
 		<-token.Done()
-		err := token.Error()
-		if t, ok := token.(*mqtt.SubscribeToken); ok && err == nil {
-			for topic, granted := range t.Result() {
-				if granted > 1 {
-					err = fmt.Errorf("the broker does not grant %s: does the policy allow it?", topic)
-				}
+		t, ok := token.(*mqtt.SubscribeToken)
+		if !ok || t.Error() != nil {
+			return // the connection ended
+		}
+		var refused error
+		for topic, granted := range t.Result() {
+			if granted > 1 {
+				refused = fmt.Errorf("the broker does not grant %s: does the policy allow it?", topic)
 			}
 		}
-		m.note(func() { m.ready, m.refused = err == nil, err })
+		m.note(func() { m.ready, m.refused = refused == nil, refused })
 	}()
 	return m
 }

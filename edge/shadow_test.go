@@ -224,10 +224,10 @@ func TestReadingsComeFirst(t *testing.T) {
 	s := open(t, SpoolConfig{Dir: t.TempDir(), Run: 1})
 	p, stop := publish(c, s)
 	defer stop()
-	until(t, "the publisher to do without", func() bool { return p.status().Connects == shadowFailures+1 })
+	until(t, "the publisher to do without", func() bool { return p.status().Connects > shadowFailures })
 	fill(s, 1, 50)
 	until(t, "the readings", func() bool { return s.Stats().Acked == 50 })
-	if st := p.status(); st.Connects != shadowFailures+1 || !st.Connected {
+	if st := p.status(); !st.Connected {
 		t.Errorf("%+v", st)
 	}
 }
