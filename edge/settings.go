@@ -34,6 +34,14 @@ func (c Config) settings() Settings {
 	return Settings{fanwatch.Duration(c.Interval), fanwatch.Duration(c.FlushEvery), c.Batch, c.Jump, c.MinRPM, c.MaxRPM, c.Live}
 }
 
+// WithDefaults gives the settings with a Config's defaults in the place of zeros.
+func (s Settings) WithDefaults() Settings {
+	c := Config{Interval: time.Duration(s.Interval), FlushEvery: time.Duration(s.FlushEvery), Batch: s.Batch, Jump: s.Jump, Live: s.Live}
+	c.MinRPM, c.MaxRPM = s.MinRPM, s.MaxRPM
+	c.fill()
+	return c.settings()
+}
+
 // Check says what is wrong with the settings, naming the field, or nil.
 func (s Settings) Check() error {
 	switch {
