@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,7 @@ type broker struct {
 	batches  []fanwatch.Batch
 	verdict  func() verdict // on each message; nil: accepted
 	noShadow bool           // hangs up on whoever subscribes
+	shadow   func() []byte  // answers a get of the shadow; nil: not at all
 }
 
 // verdict is what the broker does with a message that it has taken.
@@ -139,7 +141,7 @@ func newBroker(t testing.TB, a *authority) *broker {
 
 func (b *broker) start(t testing.TB) {
 	t.Helper()
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), InlineClient: true})
 	if err := s.AddHook(b, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +227,15 @@ func (b *broker) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet
 }
 
 func (b *broker) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if thing, ok := strings.CutPrefix(pk.TopicName, "$aws/things/"); ok {
+		b.mu.Lock()
+		server, answer := b.server, b.shadow
+		b.mu.Unlock()
+		if strings.HasSuffix(thing, "/get") && answer != nil && server != nil {
+			return pk, server.Publish(pk.TopicName+"/accepted", answer(), false, 1)
+		}
+		return pk, nil
+	}
 	var batch fanwatch.Batch
 	if err := json.Unmarshal(pk.Payload, &batch); err != nil {
 		return pk, err

@@ -2,7 +2,9 @@ package edge
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -230,6 +232,60 @@ func TestReadingsComeFirst(t *testing.T) {
 	if st := p.status(); !st.Connected {
 		t.Errorf("%+v", st)
 	}
+}
+
+// TestShadowBesideTheWindow changes the settings all the time while readings are published, PUBACKs are lost
+// and the broker is killed: none is lost, none comes out of order.
+func TestShadowBesideTheWindow(t *testing.T) {
+	b := newBroker(t, newAuthority(t, "fan-01"))
+	lossy := rand.New(rand.NewPCG(1, 1))
+	b.judge(func() verdict {
+		if lossy.IntN(80) == 0 {
+			return hangUp
+		}
+		return acknowledge
+	})
+	version := 0 // of the document, guarded by b.mu
+	b.mu.Lock()
+	b.shadow = func() []byte {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		version++
+		return fmt.Appendf(nil, `{"state":{"desired":{"batch":%d,"live":%t}},"version":%d}`, 1+version%10, version%2 == 0, version)
+	}
+	b.mu.Unlock()
+	c := quick(b, t)
+	c.Shadow = "fanwatch"
+	s := open(t, SpoolConfig{Dir: t.TempDir(), Run: 1})
+	p, stop := publish(c, s)
+	until(t, "the first settings", func() bool { return p.now.Load().Batch == 2 })
+	const n = 1000
+	for seq := uint64(1); seq <= n; seq++ {
+		s.Append(record(seq))
+		switch {
+		case seq%400 == 0:
+			b.kill()
+			b.start(t)
+		case seq%10 == 0:
+			b.mu.Lock()
+			server := b.server
+			b.mu.Unlock()
+			if err := server.Publish("$aws/things/fan-01/shadow/name/fanwatch/update/delta", []byte("{}"), false, 1); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	b.judge(nil)
+	until(t, "the readings", func() bool { return s.Stats().Acked == n })
+	stop()
+	got, again := b.got()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !reflect.DeepEqual(seqs(got), span(1, n)) || version < 10 {
+		t.Errorf("%d readings arrived of %d, or out of order; %d documents", len(got), n, version)
+	}
+	t.Logf("%d documents, %d readings came again, %d connects", version, again, p.status().Connects)
 }
 
 // FuzzShadow lets the service say anything. Whatever it says, the settings that hold are valid, and what is
