@@ -87,6 +87,14 @@ func TestFaultOfACommandedFan(t *testing.T) {
 	if len(stalled.obs) != 1 || stalled.obs[0].Anomaly.Kind != fanwatch.Stall {
 		t.Errorf("stall at a step: %+v", stalled.obs)
 	}
+	limited := newCommanded(7, 0.6)
+	limited.feed = newFeed(fanwatch.Device{Fan: "a", Limits: fanwatch.Limits{MinRPM: 900}})
+	limited.run(400, true)
+	limited.duty = 0.2 // 600 RPM: below the limit, commanded or not
+	limited.run(8, true)
+	if len(limited.obs) != 1 || limited.obs[0].Anomaly.Kind != fanwatch.Underspeed {
+		t.Errorf("commanded below the limit: %+v", limited.obs)
+	}
 	// A worn bearing does not hide behind steps: jitter stays what it was usual to be.
 	worn := newCommanded(5, 0.6)
 	worn.run(400, true)

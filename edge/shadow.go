@@ -113,16 +113,16 @@ func (s *shadow) keep() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), ".shadow-*")
+	tmp := s.path + ".tmp" // one name: what a kill leaves behind is overwritten the next time
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), s.path); err != nil {
+	if err := os.Rename(tmp, s.path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(s.path))
