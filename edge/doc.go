@@ -47,8 +47,8 @@
 // revision (the document's version that brought them) and, when it refuses a desired state, error with the
 // reason; the settings of before then stay, as a whole. An unknown field is refused by name. What was
 // accepted last is kept beside the spool: a machine that starts without a network starts with it, and the
-// desired state wins at the next connect. A fan without desired state has the settings of its Config. An
-// interval that is under way ends as it began: live mode sets in within the old interval.
+// desired state wins at the next connect. A fan without desired state has the settings of its Config. A
+// change takes effect within a second.
 //
 // The shadow shares the fan's connection. AWS IoT hangs up on a client whose policy does not allow it its
 // shadow; after three connections that end so, the Node goes without for half an hour, because readings

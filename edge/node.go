@@ -139,14 +139,21 @@ func Measure(ctx context.Context, c Config, emit func(Record) error) error {
 	return measure(ctx, c, func() *Settings { return &settings }, emit)
 }
 
-// measure takes up other settings between two windows.
+// measure takes up other settings at once, or within liveInterval when it sleeps.
 func measure(ctx context.Context, c Config, settings func() *Settings, emit func(Record) error) error {
 	tach := NewTach(c.TachConfig)
-	for next := c.Clock.Boot() + settings().interval(); ; {
-		if c.Clock.Sleep(ctx, next) != nil || ctx.Err() != nil {
-			return nil
+	for last := c.Clock.Boot(); ; {
+		set, now := settings(), c.Clock.Boot()
+		if due := last + set.interval(); now < due {
+			if c.Clock.Sleep(ctx, min(due, now+liveInterval)) != nil || ctx.Err() != nil {
+				return nil
+			}
+			continue
 		}
-		now, wall, set := c.Clock.Boot(), c.Clock.Wall(), settings()
+		if last += set.interval(); last+set.interval() <= now { // the machine was busy or asleep, or the interval was longer
+			last = now
+		}
+		wall := c.Clock.Wall()
 		tach.limit(TachConfig{Pulses: c.Pulses, MinRPM: set.MinRPM, MaxRPM: set.MaxRPM})
 		if err := c.Source.Edges(now, tach.Edge); err != nil {
 			return fmt.Errorf("source: %w", err)
@@ -158,9 +165,6 @@ func measure(ctx context.Context, c Config, settings func() *Settings, emit func
 		}
 		if err := emit(r); err != nil {
 			return err
-		}
-		if next += set.interval(); next <= now { // the machine was busy or asleep: the next window is a longer one
-			next = now + set.interval()
 		}
 	}
 }

@@ -59,6 +59,8 @@ func (s Settings) Check() error {
 		return fmt.Errorf("min_rpm %g and max_rpm %g: want 0..%g", s.MinRPM, s.MaxRPM, float64(fanwatch.MaxRPM))
 	case s.MaxRPM > 0 && s.MinRPM >= s.MaxRPM:
 		return fmt.Errorf("min_rpm %g is not below max_rpm %g", s.MinRPM, s.MaxRPM)
+	case s.MaxRPM > 0 && s.MinRPM == 0 && s.MaxRPM <= defaultMinRPM:
+		return fmt.Errorf("min_rpm %g, the default, is not below max_rpm %g", float64(defaultMinRPM), s.MaxRPM)
 	}
 	return nil
 }

@@ -148,6 +148,7 @@ func TestShadowNamesWhatItRefuses(t *testing.T) {
 		`{"jump":0}`:                       "jump 0 is outside",
 		`{"min_rpm":-1}`:                   "min_rpm -1",
 		`{"min_rpm":900,"max_rpm":900}`:    "min_rpm 900 is not below max_rpm 900",
+		`{"max_rpm":50}`:                   "min_rpm 60, the default, is not below max_rpm 50",
 		`{"live":"yes"}`:                   "live holds \"yes\": want true or false",
 		`{"live":null}`:                    "live is null",
 		`{"v":2}`:                          "v is 2, this program knows 1",
@@ -205,12 +206,34 @@ func TestReadingsFollowTheSettings(t *testing.T) {
 		}
 		return nil
 	})
-	want := []time.Duration{10, 20, 30, 31, 32, 33}
+	want := []time.Duration{10, 20, 21, 22, 23, 24}
 	for i := range want {
 		want[i] *= time.Second
 	}
 	if err != stop || !reflect.DeepEqual(at, want) {
 		t.Errorf("readings at %v (%v), want %v", at, err, want)
+	}
+}
+
+// TestLiveModeSetsInWithinASecond: also while a long interval is slept through.
+func TestLiveModeSetsInWithinASecond(t *testing.T) {
+	clock := Fast(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+	sim, _ := NewSim(SimConfig{}, clock.Boot())
+	c := Config{Fan: "fan-01", Source: sim, Clock: clock}
+	c.fill()
+	set, stop := c.settings(), os.ErrClosed
+	set.Interval = fanwatch.Duration(time.Minute)
+	err := measure(t.Context(), c, func() *Settings {
+		set.Live = clock.Boot() >= 70*time.Second // ten seconds after the start
+		return &set
+	}, func(r Record) error {
+		if r.Boot < 70*time.Second || r.Boot > 71*time.Second {
+			t.Errorf("the first reading after %s", r.Boot-time.Minute)
+		}
+		return stop
+	})
+	if err != stop {
+		t.Error(err)
 	}
 }
 

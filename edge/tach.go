@@ -21,6 +21,9 @@ type TachConfig struct {
 	MaxRPM float64 // faster than this is never real; 0 = 60,000. Edges closer than 60/(Pulses*MaxRPM) seconds are glitches
 }
 
+// defaultMinRPM is what a TachConfig without MinRPM takes for standing still.
+const defaultMinRPM = 60
+
 // recent is how many periods the running period (their median) and, at low speed, the jitter look at.
 const recent = 8
 
@@ -73,7 +76,7 @@ func (t *Tach) limit(c TachConfig) {
 		c.Pulses = 2
 	}
 	if !(c.MinRPM > 0 && c.MinRPM <= fanwatch.MaxRPM) {
-		c.MinRPM = 60
+		c.MinRPM = defaultMinRPM
 	}
 	if !(c.MaxRPM > c.MinRPM && c.MaxRPM <= fanwatch.MaxRPM) {
 		c.MaxRPM = min(max(60_000, 10*c.MinRPM), fanwatch.MaxRPM)

@@ -263,6 +263,45 @@ func TestSeveralFans(t *testing.T) {
 	}
 }
 
+// TestRunPublishesEveryFan: each fan has its readings in its own spool while the broker does not answer, and
+// one that cannot start is named.
+func TestRunPublishesEveryFan(t *testing.T) {
+	d := newDevice(t)
+	text := fmt.Sprintf("version: 1\nbroker: %s\nca: ca.pem\nspool: spools\ninterval: 100ms\nfans:\n- {fan: fan-21, source: {sim: {}}}\n"+
+		"- {fan: fan-22, cert: fan-21.pem, key: fan-21.key, source: {sim: {}}}\n", d.broker.Addr())
+	must(t, os.WriteFile(d.config, []byte(text), 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	var out, errs bytes.Buffer
+	done := make(chan int, 1)
+	go func() { done <- command(ctx, []string{"run", "--config", d.config}, &out, &errs) }()
+	spooled := func(fan string) bool {
+		found, _ := filepath.Glob(filepath.Join(d.dir, "spools", fan, "*.seg"))
+		for _, path := range found {
+			if st, err := os.Stat(path); err == nil && st.Size() > 100 {
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(30 * time.Second); !spooled("fan-21") || !spooled("fan-22"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited 30 s for both spools")
+		}
+	}
+	// The spools are in use: another process gets none of them.
+	if status, _, errs := cli("run", "--config", d.config); status != 1 || !strings.Contains(errs, "another publisher uses it") {
+		t.Errorf("a second process: status %d %s", status, errs)
+	}
+	cancel()
+	if status := <-done; status != 0 {
+		t.Errorf("status %d %s", status, errs.String())
+	}
+	must(t, os.WriteFile(d.config, []byte(strings.ReplaceAll(text, "cert: fan-21.pem", "cert: missing.pem")), 0o600))
+	if status, _, errs := cli("run", "--config", d.config); status != 1 || !strings.Contains(errs, "fan fan-22: certificate") {
+		t.Errorf("status %d %s", status, errs)
+	}
+}
+
 func FuzzConfiguration(f *testing.F) {
 	f.Add([]byte("version: 1\nfan: fan-21\nbroker: b:8883\nca: a\ncert: b\nkey: c\nspool: d\nsource: {gpio: {line: 17}}\nmin_rpm: 300\n"))
 	f.Add([]byte("version: 1\nsource: {sim: {faults: [{kind: stall, from: 1s, to: 2s}]}}\n"))
