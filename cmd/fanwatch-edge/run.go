@@ -57,20 +57,12 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	if err := parse(f, args, out); err != nil {
 		return err
 	}
-	configs := []config{{fan: fan{Fan: "simulated", Source: source{Sim: &made}}}}
-	switch {
-	case *path != "":
-		var err error
-		if configs, err = load(*path); err != nil {
-			return err
-		}
-	case !*sim || !*dry:
+	if *path == "" && !(*sim && *dry) {
 		return wrong(f, "needs --config FILE (or --sim --dry-run)")
 	}
-	for i := range configs {
-		if src := &configs[i].Source; *sim && src.Sim == nil {
-			*src = source{Sim: &made}
-		}
+	configs, err := configured(*path, *sim, &made)
+	if err != nil {
+		return err
 	}
 	switch {
 	case !*sim && (made.Seed != 0 || len(made.Faults) > 0):
@@ -80,36 +72,82 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	case *fast && (!*dry || slices.ContainsFunc(configs, func(c config) bool { return c.Source.Sim == nil })):
 		return wrong(f, "--fast goes with --dry-run and simulated fans: what is published must not be of the future")
 	}
-	log := slog.New(slog.NewTextHandler(errs, nil))
-	started := time.Now()
-	var fans []edge.Config
-	for _, c := range configs {
-		conf := c.edge()
-		conf.Log, conf.Clock = log, edge.System()
-		if *fast {
-			conf.Clock = edge.Fast(started)
-		}
-		stop, err := c.open(&conf)
-		if err != nil {
-			return fmt.Errorf("fan %s: %w", c.Fan, err)
-		}
-		defer stop()
-		if s, ok := conf.Source.(*edge.Sim); ok && *truth != "" {
-			if err := edge.AppendTruth(*truth, s.Truth(c.Fan, started)); err != nil {
-				return err
-			}
-		}
-		if !*dry {
-			if conf.TLS, err = edge.TLSConfig(c.CA, c.Cert, c.Key, conf.Clock.Wall); err != nil {
-				return fmt.Errorf("fan %s: %w", c.Fan, err)
-			}
-		}
-		fans = append(fans, conf)
+	o := opening{log: slog.New(slog.NewTextHandler(errs, nil)), started: time.Now(), fast: *fast, publish: !*dry, truth: *truth}
+	fans, closeAll, err := o.all(configs)
+	if err != nil {
+		return err
 	}
+	defer closeAll()
 	if *dry {
 		return printReadings(ctx, fans, *count, out)
 	}
 	return publish(ctx, fans)
+}
+
+// configured gives the configuration at path, or that of one simulated fan; with sim every fan that is not
+// simulated becomes so.
+func configured(path string, sim bool, made *edge.SimConfig) ([]config, error) {
+	if path == "" {
+		return []config{{fan: fan{Fan: "simulated", Source: source{Sim: made}}}}, nil
+	}
+	configs, err := load(path)
+	for i := range configs {
+		if src := &configs[i].Source; sim && src.Sim == nil {
+			*src = source{Sim: made}
+		}
+	}
+	return configs, err
+}
+
+// opening says how fans are opened.
+type opening struct {
+	log     *slog.Logger
+	started time.Time
+	fast    bool   // on a clock of their own
+	publish bool   // with certificate and key
+	truth   string // file for the faults of simulated ones; "" = none
+}
+
+// all opens every fan's line or makes the simulated fan.
+func (o opening) all(configs []config) (fans []edge.Config, closeAll func(), err error) {
+	var stops []func()
+	closeAll = func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}
+	for _, c := range configs {
+		conf, stop, err := o.one(c)
+		if err != nil {
+			closeAll()
+			return nil, nil, fmt.Errorf("fan %s: %w", c.Fan, err)
+		}
+		fans, stops = append(fans, conf), append(stops, stop)
+	}
+	return fans, closeAll, nil
+}
+
+func (o opening) one(c config) (conf edge.Config, stop func(), err error) {
+	conf = c.edge()
+	conf.Log, conf.Clock = o.log, edge.System()
+	if o.fast {
+		conf.Clock = edge.Fast(o.started)
+	}
+	if o.publish {
+		if conf.TLS, err = edge.TLSConfig(c.CA, c.Cert, c.Key, conf.Clock.Wall); err != nil {
+			return conf, nil, err
+		}
+	}
+	if stop, err = c.open(&conf); err != nil {
+		return conf, nil, err
+	}
+	if s, ok := conf.Source.(*edge.Sim); ok && o.truth != "" {
+		if err := edge.AppendTruth(o.truth, s.Truth(c.Fan, o.started)); err != nil {
+			stop()
+			return conf, nil, err
+		}
+	}
+	return conf, stop, nil
 }
 
 // parseFault reads kind,from,to,severity.
