@@ -187,12 +187,12 @@ func (r shadowRequest) echo(now sections) (state, metadata map[string]any) {
 	return state, metadata
 }
 
-// update gives the shadow as the request makes it of old, which may be nil.
-func (old *shadow) update(id shadowID, r shadowRequest, now time.Time) (*shadow, error) {
+// update gives the shadow as the request makes it of s, which may be nil.
+func (s *shadow) update(id shadowID, r shadowRequest, now time.Time) (*shadow, error) {
 	next := &shadow{Thing: id.Thing, Name: id.Name}
-	if old != nil && (old.Deleted.IsZero() || now.Sub(old.Deleted) < shadowMemory) {
-		next.Version = old.Version
-		next.State, next.Metadata = old.State, old.Metadata
+	if s != nil && (s.Deleted.IsZero() || now.Sub(s.Deleted) < shadowMemory) {
+		next.Version = s.Version
+		next.State, next.Metadata = s.State, s.Metadata
 	}
 	if r.version != 0 && r.version != next.Version {
 		return nil, shadowError(http.StatusConflict, "ConflictException", "Version conflict")
