@@ -65,8 +65,33 @@ type Reading struct {
 	Edges   uint32    // falling edges in the window
 	Glitch  uint32    // edges rejected as glitches in the window
 	Lost    uint32    // edges that the kernel dropped in the window
+	PWM     Duty      // what the fan was commanded to at the window's end; 0 when unknown
 	State   State
 	Unsynch bool // the device's clock was not synchronised: Time is arrival minus monotonic age
+}
+
+// Duty is the PWM duty cycle that a fan is commanded to, in steps of 0.01 %, plus one: the zero value says
+// that nobody knows it, so that readings without it stay what they were, compare with == and replay to
+// the bit. Fans see 256 steps at most.
+type Duty uint16
+
+// dutyOne is a duty cycle of 100 %.
+const dutyOne Duty = 10_001
+
+// NewDuty makes a Duty of a fraction 0..1. What is outside gives a Duty that Reading.Check refuses.
+func NewDuty(fraction float64) Duty {
+	if !(fraction >= 0 && fraction <= 1) {
+		return math.MaxUint16
+	}
+	return Duty(math.Round(fraction*float64(dutyOne-1))) + 1
+}
+
+// Fraction gives the duty cycle, 0..1; known is false when it is not known.
+func (d Duty) Fraction() (fraction float64, known bool) {
+	if d == 0 {
+		return 0, false
+	}
+	return float64(d-1) / float64(dutyOne-1), true
 }
 
 // MaxRPM bounds what any rotating machine here turns at; a larger value is a broken message.
@@ -85,6 +110,8 @@ func (r Reading) Check() error {
 		return fmt.Errorf("frequency %g Hz is not a number of 0 or more", r.Hz)
 	case math.IsNaN(r.Jitter) || math.IsInf(r.Jitter, 0) || r.Jitter < 0:
 		return fmt.Errorf("jitter %g is not a number of 0 or more", r.Jitter)
+	case r.PWM > dutyOne:
+		return fmt.Errorf("PWM duty is outside 0..1")
 	case !r.State.Valid():
 		return fmt.Errorf("state %.40q is none of running, starting, stalled, no-signal", string(r.State))
 	}

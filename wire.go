@@ -35,17 +35,18 @@ type Batch struct {
 
 // WireReading is a Reading on the wire; the names are short because a fan sends 86,400 of them a day.
 type WireReading struct {
-	Seq     uint64  `json:"seq"`
-	T       int64   `json:"t"`             // Unix microseconds
-	Age     int64   `json:"age,omitempty"` // microseconds from the measurement to the publish, by the monotonic clock; given when Unsynch
-	RPM     float64 `json:"rpm"`
-	Hz      float64 `json:"hz"`
-	Jitter  float64 `json:"jit,omitempty"`
-	Edges   uint32  `json:"n,omitempty"`
-	Glitch  uint32  `json:"gl,omitempty"`
-	Lost    uint32  `json:"lost,omitempty"`
-	State   State   `json:"st"`
-	Unsynch bool    `json:"unsynch,omitempty"`
+	Seq     uint64   `json:"seq"`
+	T       int64    `json:"t"`             // Unix microseconds
+	Age     int64    `json:"age,omitempty"` // microseconds from the measurement to the publish, by the monotonic clock; given when Unsynch
+	RPM     float64  `json:"rpm"`
+	Hz      float64  `json:"hz"`
+	Jitter  float64  `json:"jit,omitempty"`
+	Edges   uint32   `json:"n,omitempty"`
+	Glitch  uint32   `json:"gl,omitempty"`
+	Lost    uint32   `json:"lost,omitempty"`
+	PWM     *float64 `json:"pwm,omitempty"` // commanded duty cycle, 0..1; absent when unknown
+	State   State    `json:"st"`
+	Unsynch bool     `json:"unsynch,omitempty"`
 }
 
 // NewBatch makes the envelope for readings of one fan and run. now is the monotonic age's other end: it
@@ -58,6 +59,9 @@ func NewBatch(readings []Reading, acked, dropped uint64, now time.Time) Batch {
 			Edges: r.Edges, Glitch: r.Glitch, Lost: r.Lost, State: r.State, Unsynch: r.Unsynch}
 		if r.Unsynch {
 			w.Age = now.Sub(r.Time).Microseconds()
+		}
+		if duty, known := r.PWM.Fraction(); known {
+			w.PWM = &duty
 		}
 		b.Readings[i] = w
 	}
@@ -228,9 +232,13 @@ func batch(rec Record, w wire) (Record, error) {
 		return rec, fmt.Errorf("batch of %d readings, want 1 to %d", len(w.Readings), MaxBatch)
 	}
 	for _, r := range w.Readings {
+		var duty Duty
+		if r.PWM != nil {
+			duty = NewDuty(*r.PWM)
+		}
 		rec.Readings = append(rec.Readings, RecordReading{
 			Reading: Reading{ReadingID: ReadingID{w.Fan, run, r.Seq}, Time: time.UnixMicro(r.T).UTC(), RPM: r.RPM, Hz: r.Hz,
-				Jitter: r.Jitter, Edges: r.Edges, Glitch: r.Glitch, Lost: r.Lost, State: r.State, Unsynch: r.Unsynch},
+				Jitter: r.Jitter, Edges: r.Edges, Glitch: r.Glitch, Lost: r.Lost, PWM: duty, State: r.State, Unsynch: r.Unsynch},
 			Age: time.Duration(min(max(r.Age, 0), math.MaxInt64/1000)) * time.Microsecond,
 		})
 	}

@@ -27,8 +27,9 @@ func throughRule(t testing.TB, payload []byte, client string) []byte {
 func TestBatchComesBackAsItWasSent(t *testing.T) {
 	at := time.Date(2026, 5, 28, 20, 26, 40, 123456000, time.UTC)
 	sent := []Reading{
-		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 41}, Time: at, RPM: 1800.0000000000002, Hz: 60, Jitter: 0.001, Edges: 60, Glitch: 1, Lost: 2, State: Running},
-		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 42}, Time: at.Add(time.Second), State: Stalled, Unsynch: true},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 41}, Time: at, RPM: 1800.0000000000002, Hz: 60, Jitter: 0.001, Edges: 60, Glitch: 1, Lost: 2, PWM: NewDuty(0.4235), State: Running},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 42}, Time: at.Add(time.Second), PWM: NewDuty(0), State: Stalled, Unsynch: true},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 43}, Time: at.Add(2 * time.Second), State: Running},
 	}
 	data, err := json.Marshal(NewBatch(sent, 40, 3, at.Add(5*time.Second)))
 	if err != nil {
@@ -184,4 +185,25 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Fatal("a client configured a device")
 		}
 	})
+}
+
+func TestDuty(t *testing.T) {
+	for i := range 256 {
+		want := float64(i) / 255
+		got, known := NewDuty(want).Fraction()
+		if !known || math.Abs(got-want) > 0.00005 || NewDuty(got) != NewDuty(want) {
+			t.Errorf("duty %g came back as %g, %t", want, got, known)
+		}
+	}
+	if _, known := Duty(0).Fraction(); known {
+		t.Error("the zero Duty is known")
+	}
+	for _, bad := range []float64{-0.001, 1.001, math.NaN(), math.Inf(1)} {
+		if err := (Reading{State: Running, PWM: NewDuty(bad)}).Check(); err == nil {
+			t.Errorf("a duty of %g was taken", bad)
+		}
+	}
+	if err := (Reading{State: Running, PWM: NewDuty(1)}).Check(); err != nil {
+		t.Error(err)
+	}
 }

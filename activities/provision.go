@@ -42,6 +42,9 @@ type Provisioner struct {
 	Topics   PolicyTopics
 }
 
+// Shadow is the named shadow by which a fan's publisher is configured.
+const Shadow = "fanwatch"
+
 // PolicyTopics names what a device may reach, in the form that policies use.
 type PolicyTopics struct {
 	ARN    string // arn:aws:iot:REGION:ACCOUNT
@@ -64,10 +67,11 @@ func (p *Provisioner) CreateCertificate(ctx context.Context, csrPEM string) (Cer
 // Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate
 // of the fan. Running it again changes nothing.
 func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certificate) error {
-	policies := map[string]string{DevicePolicy: p.Topics.device()}
+	own := p.Topics.device()
+	policies := map[string]string{policyName("device", own): own}
 	if len(d.Clients) > 0 {
 		document := p.Topics.legacy(d.Clients)
-		policies[legacyPolicy(d.Fan, document)] = document
+		policies[policyName("legacy-"+d.Fan, document)] = document
 	}
 	for name, document := range policies {
 		if err := p.Registry.PutPolicy(ctx, name, document); err != nil {
@@ -105,15 +109,13 @@ func (p *Provisioner) Announce(ctx context.Context, d fanwatch.Device) error {
 	return p.Stream.Record(ctx, d.Fan, data)
 }
 
-// DevicePolicy names the policy that every fan's certificate has.
-const DevicePolicy = "fanwatch-device"
-
-// legacyPolicy names a fan's policy for its other client IDs after what it says: policies are never
-// changed, so other client IDs make another policy. One that a fan no longer needs stays attached to its
-// certificate until the certificate is replaced; the scorer refuses the client's readings from the change on.
-func legacyPolicy(fan, document string) string {
+// policyName names a policy after what it says: policies are never changed, so another document makes
+// another policy, which a certificate gets when its fan is provisioned again. One that a fan no longer
+// needs stays attached until its certificate is replaced; of a client ID that a fan has lost the scorer
+// refuses the readings from the change on.
+func policyName(what, document string) string {
 	sum := sha256.Sum256([]byte(document))
-	return fmt.Sprintf("fanwatch-legacy-%s-%x", fan, sum[:4])
+	return fmt.Sprintf("fanwatch-%s-%x", what, sum[:4])
 }
 
 type statement struct {
@@ -122,13 +124,17 @@ type statement struct {
 	Resource []string
 }
 
-// device allows a client that connects under its thing's name to publish its own readings (AWS IoT
-// developer guide, "Thing policy variables").
+// device allows a client that connects under its thing's name to publish its own readings and to use its
+// own shadow, without deleting it (AWS IoT developer guide, "Thing policy variables").
 func (t PolicyTopics) device() string {
 	const thing = "${iot:Connection.Thing.ThingName}"
+	const shadow = "/$aws/things/" + thing + "/shadow/name/" + Shadow + "/"
 	return policy(
 		statement{"Allow", "iot:Connect", []string{t.ARN + ":client/" + thing}},
-		statement{"Allow", "iot:Publish", []string{t.ARN + ":topic/$aws/rules/" + t.Rule + "/" + thing, t.ARN + ":topic/" + t.Legacy}},
+		statement{"Allow", "iot:Publish", []string{t.ARN + ":topic/$aws/rules/" + t.Rule + "/" + thing, t.ARN + ":topic/" + t.Legacy,
+			t.ARN + ":topic" + shadow + "get", t.ARN + ":topic" + shadow + "update"}},
+		statement{"Allow", "iot:Receive", []string{t.ARN + ":topic" + shadow + "*"}},
+		statement{"Allow", "iot:Subscribe", []string{t.ARN + ":topicfilter" + shadow + "*"}},
 	)
 }
 

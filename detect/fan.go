@@ -33,6 +33,10 @@ const (
 	speedFloor   = 5e-3 // of the mean RPM: load and temperature move a fan by this much; it is no trouble
 	spreadFloor  = 1e-3 // of the mean RPM: a fan steadier than this is not judged by smaller wobble
 	jitterFloor  = 5e-3 // likewise of the period
+	dutyStep     = 200  // hundredths of a percent: a change of the commanded duty cycle beyond it is a step
+	dutyBin      = 50   // likewise: what is usual is kept for duty cycles that lie this close together
+	settleOver   = 20   // readings that a rotor has to follow a step
+	relearnOver  = 30   // readings at a duty cycle before the speed is held against what is usual there
 	clampFeature = 50   // standard deviations; beyond it one is as odd as another
 )
 
@@ -62,6 +66,11 @@ type state struct {
 	Trouble  int                 `json:"trouble"` // readings since trouble began, 0 while well
 	Current  fanwatch.Anomaly    `json:"current"`
 	LastTime int64               `json:"last_time"` // of the demo's readings, Unix microseconds
+
+	// Of fans whose PWM duty cycle is known; Stats[featureRPM] is what is usual at Duty.
+	Duty   fanwatch.Duty             `json:"duty,omitempty"`   // at the last step
+	Settle int                       `json:"settle,omitempty"` // readings until the rotor has followed it
+	Usuals map[fanwatch.Duty]running `json:"usuals,omitempty"` // usual RPM at the duty cycles before, by dutyBin
 }
 
 // running is a mean and variance that counts every value alike at first and fades over tau later.
@@ -164,6 +173,7 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 	if row.Run == 0 {
 		s.LastTime = int64(row.Seq)
 	}
+	s.command(row.PWM)
 	point := f.features(row.Reading)
 	score, err := f.forest.Score(point[:])
 	if err != nil {
@@ -191,6 +201,31 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 	return &o
 }
 
+// command takes note of the duty cycle that the fan is told. After a step neither the speed nor its wobble
+// says anything until the rotor has followed; then the speed is held against what is usual at this duty
+// cycle, which at a new one has to be learned first. What wears (the jitter) stays usual throughout, and
+// the hard limits stay in force.
+func (s *state) command(d fanwatch.Duty) {
+	switch {
+	case d == 0:
+		return
+	case s.Duty == 0:
+		s.Duty = d
+		return
+	case max(d, s.Duty)-min(d, s.Duty) <= dutyStep:
+		return
+	}
+	if s.Usuals == nil {
+		s.Usuals = make(map[fanwatch.Duty]running)
+	}
+	s.Usuals[s.Duty/dutyBin] = s.Stats[featureRPM]
+	s.Stats[featureRPM] = s.Usuals[d/dutyBin]
+	s.Duty, s.Settle = d, settleOver
+}
+
+// relearning tells whether the usual speed at this duty cycle is not known yet.
+func (s *state) relearning() bool { return s.Usuals != nil && s.Stats[featureRPM].N < relearnOver }
+
 // features makes the forest's point of a reading: numbers of about one, whatever the fan.
 func (f *fan) features(r fanwatch.Reading) [features]float64 {
 	s := &f.st
@@ -202,14 +237,17 @@ func (f *fan) features(r fanwatch.Reading) [features]float64 {
 		sq += float64((x - m) * (x - m))
 	}
 	usual := max(s.Stats[featureRPM].Mean, 1)
+	if s.Stats[featureRPM].N == 0 {
+		usual = max(m, 1)
+	}
 	spread := math.Sqrt(sq/float64(len(recent))) / usual
 	raw := [features]float64{r.RPM, rcf.Log(spread + spreadFloor), rcf.Log(min(r.Jitter, 10) + jitterFloor)}
 	floors := [features]float64{float64(speedFloor * usual), 0.2, 0.2}
 	var point [features]float64
 	for i, x := range raw {
 		st := &s.Stats[i]
-		if st.N == 0 {
-			continue // the first reading is the usual
+		if st.N == 0 || i == featureRPM && s.relearning() {
+			continue // the first readings are the usual
 		}
 		z := (x - st.Mean) / max(st.sd(), floors[i])
 		lowest := -1.0 // less wobble and less jitter than usual is no trouble
@@ -230,6 +268,10 @@ func (f *fan) learn(cfg Config, point []float64, score float64, trouble bool) {
 		s.Trouble++
 	} else {
 		s.Trouble = 0
+	}
+	if s.Settle > 0 {
+		s.Settle--
+		return
 	}
 	suspect := trouble || s.Current.Kind != fanwatch.Well || s.Under+s.Over+s.Absent > 0 || s.odd(cfg, score)
 	if suspect && s.Trouble < cfg.Learn {
@@ -262,7 +304,7 @@ func (s *state) bar() float64 {
 func (f *fan) hard(r fanwatch.Reading) fanwatch.Anomaly {
 	s, d := &f.st, f.device
 	lowest, what := d.Limits.MinRPM, "the limit"
-	if lowest == 0 && s.Learned >= usualAfter {
+	if lowest == 0 && s.Stats[featureRPM].N >= usualAfter && s.Settle == 0 {
 		lowest, what = s.Stats[featureRPM].Mean/2, "half of its usual speed"
 	}
 	count(&s.Under, r.State != fanwatch.NoSignal && r.RPM < lowest)
@@ -293,7 +335,12 @@ func count(n *int, yes bool) {
 // reading above it begins trouble and only leaveInARow below it end it.
 func (f *fan) unusual(cfg Config, r fanwatch.Reading, point []float64, smooth float64) fanwatch.Anomaly {
 	s := &f.st
-	if s.Learned < cfg.Warmup {
+	switch {
+	case s.Learned < cfg.Warmup:
+		return fanwatch.Anomaly{}
+	case s.Settle > 0 && s.Current.Kind == fanwatch.Unusual:
+		return s.Current // a step neither begins trouble nor ends it
+	case s.Settle > 0:
 		return fanwatch.Anomaly{}
 	}
 	bar := s.bar()
@@ -315,6 +362,9 @@ func (f *fan) explain(r fanwatch.Reading, point []float64, smooth float64) strin
 		}
 	}
 	what := fmt.Sprintf("its speed, %.0f RPM, is not its usual %.0f RPM", r.RPM, s.Stats[featureRPM].Mean)
+	if duty, known := s.Duty.Fraction(); known {
+		what += fmt.Sprintf(" at %.0f %% PWM", 100*duty)
+	}
 	switch most {
 	case featureSpread:
 		what = fmt.Sprintf("its speed wobbles (by %.1f %%, usually %.1f %%)", 100*(math.Exp(s.Raw[most])-spreadFloor), 100*max(0, math.Exp(s.Stats[most].Mean)-spreadFloor))

@@ -11,8 +11,9 @@ import (
 	"fanwatch/rcf"
 )
 
-// SnapshotVersion is the version of the snapshot that this program writes and reads.
-const SnapshotVersion = 1
+// SnapshotVersion is the version of the snapshot that this program writes. It also reads version 1, which
+// knew nothing of duty cycles.
+const SnapshotVersion = 2
 
 // header is the first part of a snapshot, as JSON: it is small beside the forests and can be read by a
 // person. Go writes a float64 with as many digits as bring back the same bits.
@@ -67,8 +68,8 @@ func Restore(cfg Config, data []byte) (*Models, error) {
 	if err := json.Unmarshal(data[:n], &h); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
-	if h.V != SnapshotVersion {
-		return nil, fmt.Errorf("%w: version %d, this program knows %d", ErrSnapshot, h.V, SnapshotVersion)
+	if h.V < 1 || h.V > SnapshotVersion {
+		return nil, fmt.Errorf("%w: version %d, this program knows 1 to %d", ErrSnapshot, h.V, SnapshotVersion)
 	}
 	data = data[n:]
 	m := New(cfg)
@@ -96,7 +97,7 @@ func (fh fanHeader) restore(blob []byte) (*fan, error) {
 	if err := fh.Seen.check(); err != nil {
 		return nil, fmt.Errorf("%w: fan %s: %w", ErrSnapshot, fh.Device.Fan, err)
 	}
-	if fh.State.N < 0 || fh.State.Learned < 0 {
+	if fh.State.N < 0 || fh.State.Learned < 0 || fh.State.Settle < 0 {
 		return nil, fmt.Errorf("%w: fan %s: negative counts", ErrSnapshot, fh.Device.Fan)
 	}
 	forest := new(rcf.Forest)

@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -110,6 +111,8 @@ type broker struct {
 	topics   map[string]bool
 	batches  []fanwatch.Batch
 	verdict  func() verdict // on each message; nil: accepted
+	noShadow bool           // hangs up on whoever subscribes
+	shadow   func() []byte  // answers a get of the shadow; nil: not at all
 }
 
 // verdict is what the broker does with a message that it has taken.
@@ -138,7 +141,7 @@ func newBroker(t testing.TB, a *authority) *broker {
 
 func (b *broker) start(t testing.TB) {
 	t.Helper()
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), InlineClient: true})
 	if err := s.AddHook(b, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -207,14 +210,32 @@ func (l *mortal) kill() {
 func (b *broker) ID() string { return "test" }
 
 func (b *broker) Provides(hook byte) bool {
-	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish
+	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish || hook == mochi.OnSubscribe
 }
 
 func (b *broker) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 
 func (b *broker) OnACLCheck(*mochi.Client, string, bool) bool { return true }
 
+func (b *broker) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.noShadow {
+		cl.Stop(errors.New("test hangs up"))
+	}
+	return pk
+}
+
 func (b *broker) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if thing, ok := strings.CutPrefix(pk.TopicName, "$aws/things/"); ok {
+		b.mu.Lock()
+		server, answer := b.server, b.shadow
+		b.mu.Unlock()
+		if strings.HasSuffix(thing, "/get") && answer != nil && server != nil {
+			return pk, server.Publish(pk.TopicName+"/accepted", answer(), false, 1)
+		}
+		return pk, nil
+	}
 	var batch fanwatch.Batch
 	if err := json.Unmarshal(pk.Payload, &batch); err != nil {
 		return pk, err

@@ -1,7 +1,7 @@
 // Package edge runs beside the fan: from the tacho's edges to a reading a second (Tach), into a spool that
 // outlives kills, power cuts and full disks (Spool), and from there to the broker until it has
 // acknowledged (Run). The edges come from a GPIO line (GPIO) or from a simulated fan (Sim); everything
-// behind them is the same code.
+// behind them is the same code. Several fans of one machine are several Nodes of one process.
 //
 // # Measuring
 //
@@ -23,6 +23,40 @@
 // eight) is a glitch: not counted as a pulse, but counted as a glitch. Four regular short intervals in a
 // row are no glitches but a faster fan. Edges that the kernel dropped show as gaps in its line sequence
 // number; they count as pulses and are reported.
+//
+// The bound is tested as it stands from 100 to 20,000 RPM, for 1, 2 and 4 pulses per revolution, with edges
+// 20 us off and poles 2 % of a period off (d is then both together); for whole revolutions between the two
+// edges the poles cancel.
+//
+// A reading (fanwatch.Reading) carries: who and which (fan, run, seq); the window's end by the wall clock and
+// whether that can be believed; RPM, pulses per second, and the jitter of the periods (standard deviation
+// over mean); the edges, glitches and dropped edges of the window; the rotor's state (running, starting,
+// stalled, no-signal); and the PWM duty cycle that the fan is told, where that can be read (PWM), so that
+// a commanded change of speed can be told from a fault.
+//
+// # Settings from a shadow
+//
+// Interval, batching, thresholds and live mode (Settings) can be changed while a Node runs, by the desired
+// state of its thing's named shadow:
+//
+//	aws iot-data update-thing-shadow --thing-name fan-21 --shadow-name fanwatch --cli-binary-format raw-in-base64-out \
+//	    --payload '{"state":{"desired":{"live":true,"min_rpm":300}}}' out.json
+//	aws iot-data get-thing-shadow --thing-name fan-21 --shadow-name fanwatch out.json
+//
+// (with --endpoint-url for the local AWS). The device reports all settings that hold, v (SettingsVersion),
+// revision (the document's version that brought them) and, when it refuses a desired state, error with the
+// reason; the settings of before then stay, as a whole. An unknown field is refused by name. What was
+// accepted last is kept beside the spool: a machine that starts without a network starts with it, and the
+// desired state wins at the next connect. A fan without desired state has the settings of its Config. A
+// change takes effect within a second.
+//
+// The shadow shares the fan's connection. AWS IoT hangs up on a client whose policy does not allow it its
+// shadow; after three connections that end so, the Node goes without for half an hour, because readings
+// come first.
+//
+// One connection per fan: AWS IoT takes one connection for each client ID, resolves ${iot:Connection.Thing.ThingName}
+// by it, and the scorers believe a reading only from the client that owns the fan. So every fan has its own
+// certificate, spool and run, also where several hang on one machine.
 //
 // # What is promised
 //

@@ -21,6 +21,7 @@ type Config struct {
 	Fan    string
 	Source Source // of the tacho's edges
 	TachConfig
+	Duty func() fanwatch.Duty // the commanded PWM duty cycle, asked once per reading; nil = not known. See PWM
 
 	Interval     time.Duration // a reading is made every Interval; 0 = 1 s, 100 ms at least
 	Clock        Clock         // zero = System()
@@ -36,6 +37,8 @@ type Config struct {
 	FlushEvery time.Duration // readings wait at most this long for their batch to fill; 0 = 10 s
 	Batch      int           // readings per message, 1..fanwatch.MaxBatch; 0 = 10
 	Jump       float64       // a change of RPM by this part of it is published at once; 0 = 0.1
+	Live       bool          // as in Settings
+	Shadow     string        // the thing's named shadow that changes Settings meanwhile; "" = none. Needs ClientID to be Fan
 	Rate       float64       // messages per second at most; 0 = 80 (AWS takes 100 per connection)
 	Window     int           // messages in flight at most; 0 = 64
 
@@ -108,7 +111,7 @@ func (n *Node) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { n.pub.run(ctx) })
 	running.Go(func() { n.sync(ctx) })
-	err := Measure(ctx, n.c, n.take())
+	err := measure(ctx, n.c, n.pub.now.Load, n.take())
 	stop()
 	err = errors.Join(err, n.spool.Sync())
 	running.Wait()
@@ -129,25 +132,39 @@ func (n *Node) Status() Status {
 // are 0, until ctx ends (then it returns nil) or the source or emit fails.
 func Measure(ctx context.Context, c Config, emit func(Record) error) error {
 	c.fill()
-	if c.Interval < shortestInterval {
-		return fmt.Errorf("interval %s is under %s", c.Interval, shortestInterval)
+	settings := c.settings()
+	if err := settings.Check(); err != nil {
+		return err
 	}
+	return measure(ctx, c, func() *Settings { return &settings }, emit)
+}
+
+// measure takes up other settings at once, or within liveInterval when it sleeps.
+func measure(ctx context.Context, c Config, settings func() *Settings, emit func(Record) error) error {
 	tach := NewTach(c.TachConfig)
-	for next := c.Clock.Boot() + c.Interval; ; {
-		if c.Clock.Sleep(ctx, next) != nil || ctx.Err() != nil {
-			return nil
+	for last := c.Clock.Boot(); ; {
+		set, now := settings(), c.Clock.Boot()
+		if due := last + set.interval(); now < due {
+			if c.Clock.Sleep(ctx, min(due, now+liveInterval)) != nil || ctx.Err() != nil {
+				return nil
+			}
+			continue
 		}
-		now, wall := c.Clock.Boot(), c.Clock.Wall()
+		if last += set.interval(); last+set.interval() <= now { // the machine was busy or asleep, or the interval was longer
+			last = now
+		}
+		wall := c.Clock.Wall()
+		tach.limit(TachConfig{Pulses: c.Pulses, MinRPM: set.MinRPM, MaxRPM: set.MaxRPM})
 		if err := c.Source.Edges(now, tach.Edge); err != nil {
 			return fmt.Errorf("source: %w", err)
 		}
 		r := Record{Reading: tach.Window(now), Boot: now}
 		r.Fan, r.Time, r.Unsynch = c.Fan, wall.UTC().Truncate(time.Microsecond), !c.Synchronised()
+		if c.Duty != nil {
+			r.PWM = c.Duty()
+		}
 		if err := emit(r); err != nil {
 			return err
-		}
-		if next += c.Interval; next <= now { // the machine was busy or asleep: the next window is a longer one
-			next = now + c.Interval
 		}
 	}
 }
@@ -161,7 +178,7 @@ func (n *Node) take() func(Record) error {
 		seq++
 		r.Run, r.Seq = n.run, seq
 		changed := r.State != last.State
-		jumped := math.Abs(r.RPM-last.RPM) > n.c.Jump*last.RPM
+		jumped := math.Abs(r.RPM-last.RPM) > n.pub.now.Load().Jump*last.RPM
 		last = r.Reading
 		n.spool.Append(r)
 		if changed || jumped {
@@ -247,10 +264,8 @@ func (c *Config) check() error {
 		return errors.New("no source of edges is set")
 	case c.Dir == "":
 		return errors.New("no directory for the spool is set")
-	case c.Interval < shortestInterval:
-		return fmt.Errorf("interval %s is under %s", c.Interval, shortestInterval)
-	case c.Batch < 1 || c.Batch > fanwatch.MaxBatch:
-		return fmt.Errorf("batch of %d is outside 1..%d", c.Batch, fanwatch.MaxBatch)
+	case c.Shadow != "" && c.ClientID != c.Fan:
+		return fmt.Errorf("client ID %s is not the thing's name, %s: it cannot use the thing's shadow", c.ClientID, c.Fan)
 	case c.Window < 1 || c.Window > 1000:
 		return fmt.Errorf("window of %d messages is outside 1..1000", c.Window)
 	case !(c.Rate > 0):
@@ -258,7 +273,7 @@ func (c *Config) check() error {
 	case c.FlushEvery < 0 || c.ConnectTimeout < 0 || c.AckTimeout < 0 || c.BackoffMin < 0 || c.BackoffMax < c.BackoffMin || c.SyncEvery < 0:
 		return errors.New("a duration is negative, or the longest back-off shorter than the first")
 	}
-	return nil
+	return c.settings().Check()
 }
 
 func loopback(host string) bool {

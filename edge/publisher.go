@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fanwatch"
@@ -20,12 +21,19 @@ type publisher struct {
 	rng   *rand.Rand
 	flush chan struct{}
 
+	now    atomic.Pointer[Settings] // what holds at present
+	shadow *shadow
+
 	mu sync.Mutex
 	st Status
 }
 
 func newPublisher(c Config, s *Spool, run uint64) *publisher {
-	return &publisher{c: c, spool: s, rng: rand.New(rand.NewPCG(run, 1)), flush: make(chan struct{}, 1)}
+	p := &publisher{c: c, spool: s, rng: rand.New(rand.NewPCG(run, 1)), flush: make(chan struct{}, 1)}
+	settings := c.settings()
+	p.now.Store(&settings)
+	p.shadow = newShadow(c, &p.now, p.hurry)
+	return p
 }
 
 // hurry has everything in the spool published at once.
@@ -51,9 +59,10 @@ func (p *publisher) run(ctx context.Context) {
 		if err == nil {
 			log.Info("connected", "spooled", p.spool.Stats().Spooled)
 			p.connected(true, nil)
-			s := session{p: p, conn: conn, due: time.Now()}
+			s := session{p: p, conn: conn, mirror: p.shadow.attach(conn), due: time.Now()}
 			err = s.run(ctx)
 			conn.close()
+			p.shadow.detach(s.mirror)
 			p.spool.Rewind()
 			p.connected(false, err)
 			if s.acked {
@@ -100,6 +109,7 @@ func (p *publisher) connected(is bool, err error) {
 type session struct {
 	p      *publisher
 	conn   *connection
+	mirror *mirror
 	window []sent    // in flight, oldest first
 	due    time.Time // when what waits must go out; zero: nothing waits
 	next   time.Time // when the next message may go out
@@ -144,6 +154,8 @@ func (s *session) run(ctx context.Context) error {
 		case <-spool.Wake():
 		case <-s.p.flush:
 			s.due = time.Now()
+		case <-s.mirror.wake:
+			s.mirror.handle()
 		case <-done:
 			done, until = nil, time.Now().Add(c.Drain)
 		case <-timer.C:
@@ -179,7 +191,7 @@ func (s *session) collect() error {
 // send puts messages on the wire as far as window, pace and batching let it, and says when to look
 // again; zero when only news can change anything.
 func (s *session) send(all bool) (look time.Time, err error) {
-	c, spool := s.p.c, s.p.spool
+	c, spool, settings := s.p.c, s.p.spool, s.p.now.Load()
 	for len(s.window) < c.Window {
 		now, unsent := time.Now(), spool.Unsent()
 		if unsent == 0 {
@@ -187,15 +199,15 @@ func (s *session) send(all bool) (look time.Time, err error) {
 			return time.Time{}, nil
 		}
 		if s.due.IsZero() {
-			s.due = now.Add(c.FlushEvery)
+			s.due = now.Add(settings.flushEvery())
 		}
-		if unsent < c.Batch && now.Before(s.due) && !all {
+		if unsent < settings.Batch && now.Before(s.due) && !all {
 			return s.due, nil
 		}
 		if now.Before(s.next) {
 			return s.next, nil
 		}
-		batch := spool.Next(c.Batch)
+		batch := spool.Next(settings.Batch)
 		if batch == nil {
 			return time.Time{}, nil
 		}

@@ -19,7 +19,7 @@ import (
 // not occur.
 const (
 	segmentMagic   = "FWSP"
-	segmentVersion = 1
+	segmentVersion = 2 // 1 had no PWM at the end of a frame; it is still read
 	headerSize     = 4 + 4 + 8 + 32 + 4
 	frameHead      = 2 + 4
 	maxPayload     = 256
@@ -49,8 +49,8 @@ func parseHeader(b []byte) (run uint64, boot string, err error) {
 		crc32.Checksum(b[:headerSize-4], castagnoli()) != binary.LittleEndian.Uint32(b[headerSize-4:]) {
 		return 0, "", fmt.Errorf("not the header of a spool segment")
 	}
-	if b[4] != segmentVersion {
-		return 0, "", fmt.Errorf("segment version %d is unknown, this program knows %d: let the program that wrote it send it first", b[4], segmentVersion)
+	if b[4] < 1 || b[4] > segmentVersion {
+		return 0, "", fmt.Errorf("segment version %d is unknown, this program knows 1 to %d: let the program that wrote it send it first", b[4], segmentVersion)
 	}
 	run = binary.LittleEndian.Uint64(b[8:])
 	id := b[16:48]
@@ -86,6 +86,9 @@ func appendFrame(b []byte, r Record) []byte {
 	}
 	for _, n := range [...]uint32{r.Edges, r.Glitch, r.Lost} {
 		b = binary.AppendUvarint(b, uint64(n))
+	}
+	if r.PWM > 0 {
+		b = binary.AppendUvarint(b, uint64(r.PWM))
 	}
 	frame := b[start:]
 	binary.LittleEndian.PutUint16(frame, uint16(len(frame)-frameHead))
@@ -128,6 +131,9 @@ func decodePayload(b []byte) (Record, error) {
 	}
 	for _, n := range [...]*uint32{&r.Edges, &r.Glitch, &r.Lost} {
 		*n = uint32(min(d.uvarint(), math.MaxUint32))
+	}
+	if len(d.b) > 0 {
+		r.PWM = fanwatch.Duty(min(d.uvarint(), math.MaxUint16))
 	}
 	known := states()
 	if d.bad || len(d.b) != 0 || int(flags&0x7f) >= len(known) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"fanwatch"
@@ -14,13 +15,23 @@ import (
 // FaultKind is what goes wrong with a simulated fan.
 type FaultKind string
 
-// The faults. Severity is 0..1.
+// The faults. Severity is 0..1. The rotor follows its load and its drive as a first-order lag throughout.
 const (
-	FaultStall   FaultKind = "stall"      // the rotor is blocked: it stops within a second and spins up afterwards; Severity does not matter
-	FaultDrag    FaultKind = "drag"       // dust or a hot motor: within 5 s it loses Severity of its speed
-	FaultBearing FaultKind = "bearing"    // periods jitter by up to Severity of themselves, growing over the fault's time; the mean speed stays
-	FaultTacho   FaultKind = "lost-tacho" // the fan turns but no pulse arrives
+	FaultStall     FaultKind = "stall"      // blocked rotor: it stops within a second and spins up afterwards; Severity does not matter
+	FaultDrag      FaultKind = "drag"       // a hot motor or a rubbing cable: within 5 s it loses Severity of its speed
+	FaultDust      FaultKind = "dust"       // dust settles: the speed sinks evenly over the fault's time, by Severity at its end
+	FaultAirflow   FaultKind = "airflow"    // blocked inlet: the load falls away, so the speed rises by up to a quarter of itself, and surges
+	FaultBearing   FaultKind = "bearing"    // a worn bearing: periods jitter by up to Severity of themselves, growing over the fault's time; the mean speed stays
+	FaultImbalance FaultKind = "imbalance"  // once per revolution: pulses come early and late by up to a fifth of a period; needs 2 pulses per revolution or more to be seen
+	FaultGlitch    FaultKind = "glitches"   // interference on the tacho wire: that part of the pulses is followed by a false edge; the fan is well
+	FaultTacho     FaultKind = "lost-tacho" // the fan turns but no pulse arrives
+	FaultPWM       FaultKind = "pwm"        // no fault: the fan is told to run at a duty cycle of Severity instead of SimConfig.PWM
 )
+
+// FaultKinds lists them all, in the order of their constants.
+func FaultKinds() []FaultKind {
+	return []FaultKind{FaultStall, FaultDrag, FaultDust, FaultAirflow, FaultBearing, FaultImbalance, FaultGlitch, FaultTacho, FaultPWM}
+}
 
 // Fault is one fault of a simulated fan; From and To are offsets since its start, To > From.
 type Fault struct {
@@ -32,10 +43,8 @@ type Fault struct {
 
 // Check says what is wrong with the fault, or nil.
 func (f Fault) Check() error {
-	switch f.Kind {
-	case FaultStall, FaultDrag, FaultBearing, FaultTacho:
-	default:
-		return fmt.Errorf("fault %q: there are stall, drag, bearing and lost-tacho", f.Kind)
+	if !slices.Contains(FaultKinds(), f.Kind) {
+		return fmt.Errorf("fault %q: there are %v", f.Kind, FaultKinds())
 	}
 	if f.From < 0 || f.To <= f.From {
 		return fmt.Errorf("fault %s: from %s to %s: want 0 <= from < to", f.Kind, f.From, f.To)
@@ -50,6 +59,7 @@ func (f Fault) Check() error {
 type SimConfig struct {
 	Seed      uint64  `yaml:"seed"`      // the same seed gives the same fan, edge by edge
 	RPM       float64 `yaml:"rpm"`       // nominal speed, 60..60,000; 0 = 1800
+	PWM       float64 `yaml:"pwm"`       // duty cycle that the fan is told, above 0 to 1, which gives that part of the nominal speed; 0 = 1, and not known unless a fault is of kind pwm
 	Pulses    int     `yaml:"-"`         // pulses per revolution; 0 = 2
 	Wander    float64 `yaml:"wander"`    // how far the speed swings slowly, of itself; 0 = 0.005, negative = none
 	Noise     float64 `yaml:"noise"`     // standard deviation of a period, of itself; 0 = 0.002, negative = none
@@ -65,13 +75,16 @@ type Sim struct {
 	rng   *rand.Rand
 	poles []float64
 	start time.Duration
+	told  bool // the duty cycle can be read
 	swing [2]float64
 
-	t     time.Duration // since start
-	speed float64       // revolutions per second now
-	phase float64       // pulses since the last edge, 0..need
-	need  float64       // at which phase the next edge comes
-	seq   uint32
+	t      time.Duration // since start
+	speed  float64       // revolutions per second now
+	phase  float64       // pulses since the last edge, 0..need
+	need   float64       // at which phase the next edge comes
+	turned uint64        // pulses since start
+	spur   time.Duration // when a false edge comes; 0 = none is due
+	seq    uint32        // edges that the line has seen
 }
 
 // NewSim makes a fan that has been turning at its nominal speed when its time starts, at start on the
@@ -89,16 +102,22 @@ func NewSim(c SimConfig, start time.Duration) (*Sim, error) {
 	if c.Pulses < 1 || c.Pulses > 64 {
 		return nil, fmt.Errorf("sim: %d pulses per revolution are outside 1..64", c.Pulses)
 	}
+	told := c.PWM > 0
 	for _, f := range c.Faults {
 		if err := f.Check(); err != nil {
 			return nil, fmt.Errorf("sim: %w", err)
 		}
+		told = told || f.Kind == FaultPWM
+	}
+	if c.PWM = orDefault(c.PWM, 1); !(c.PWM > 0 && c.PWM <= 1) {
+		return nil, fmt.Errorf("sim: pwm %g is outside 0..1", c.PWM)
 	}
 	c.Wander, c.Noise = orDefault(c.Wander, 0.005), orDefault(c.Noise, 0.002)
 	if !(c.Wander <= 0.5 && c.Noise <= 0.2 && c.Asymmetry >= 0 && c.Asymmetry <= 0.2) {
 		return nil, fmt.Errorf("sim: wander %g, noise %g or asymmetry %g is too large (0.5, 0.2, 0.2)", c.Wander, c.Noise, c.Asymmetry)
 	}
-	s := &Sim{c: c, rng: rand.New(rand.NewPCG(c.Seed, 0x66616e)), start: start, speed: c.RPM / 60}
+	s := &Sim{c: c, rng: rand.New(rand.NewPCG(c.Seed, 0x66616e)), start: start, told: told}
+	s.speed = c.RPM / 60 * drive(c.PWM)
 	s.poles = make([]float64, c.Pulses)
 	for i := range s.poles {
 		s.poles[i] = c.Asymmetry * (2*s.rng.Float64() - 1)
@@ -124,14 +143,30 @@ func (s *Sim) Edges(now time.Duration, emit func(Edge)) error {
 				step, due = max(d, 1), true
 			}
 		}
+		if d := s.spur - s.t; s.spur > 0 && d < step {
+			step, due = max(d, 1), false
+		}
 		s.t += step
 		s.phase += f * step.Seconds()
+		if s.spur > 0 && s.t >= s.spur {
+			s.spur = 0
+			s.edge(emit)
+		}
 		if due {
 			s.pulse(emit)
 		}
 		s.accelerate(step)
 	}
 	return nil
+}
+
+// Duty gives the duty cycle that the fan is told now, as the last call of Edges left it; 0 when the
+// simulation has none.
+func (s *Sim) Duty() fanwatch.Duty {
+	if !s.told {
+		return 0
+	}
+	return fanwatch.NewDuty(s.duty())
 }
 
 // Truth gives the fan's faults for the truth file, when its time starts at start.
@@ -146,29 +181,54 @@ func (s *Sim) Truth(fan string, start time.Time) []Truth {
 
 // pulse emits the edge that is due and draws the phase of the next.
 func (s *Sim) pulse(emit func(Edge)) {
-	s.seq++
-	if _, lost := s.fault(FaultTacho); !lost {
-		emit(Edge{At: s.start + s.t, Seq: s.seq})
-	} else {
-		s.seq-- // the kernel never saw it
-	}
-	pole, next := int(s.seq)%len(s.poles), int(s.seq+1)%len(s.poles)
+	s.edge(emit)
+	s.turned++
 	s.phase = 0
-	s.need = 1 + s.poles[next] - s.poles[pole] + s.c.Noise*s.rng.NormFloat64()
+	s.need = 1 + s.displaced(s.turned+1) - s.displaced(s.turned) + s.c.Noise*s.rng.NormFloat64()
 	if f, on := s.fault(FaultBearing); on {
-		grown := float64(s.t-time.Duration(f.From)) / float64(f.To-f.From)
-		s.need += f.Severity * (0.3 + 0.7*grown) * s.rng.NormFloat64()
+		s.need += f.Severity * (0.3 + 0.7*s.grown(f)) * s.rng.NormFloat64()
 	}
 	s.need = min(max(s.need, 0.55), 1.45)
+	if f, on := s.fault(FaultGlitch); on && s.rng.Float64() < f.Severity && s.speed > 0 {
+		period := s.need / (s.speed * float64(s.c.Pulses))
+		s.spur = s.t + time.Duration((0.02+0.38*s.rng.Float64())*period*float64(time.Second))
+	}
+}
+
+// edge emits an edge of the line, unless its wire is off: then the kernel never sees it.
+func (s *Sim) edge(emit func(Edge)) {
+	if _, lost := s.fault(FaultTacho); lost {
+		return
+	}
+	s.seq++
+	emit(Edge{At: s.start + s.t, Seq: s.seq})
+}
+
+// displaced gives how far the pulse with that number lies from its ideal place, in periods.
+func (s *Sim) displaced(pulse uint64) float64 {
+	pole := int(pulse % uint64(len(s.poles)))
+	x := s.poles[pole]
+	if f, on := s.fault(FaultImbalance); on {
+		x += 0.2 * f.Severity * math.Sin(2*math.Pi*float64(pole)/float64(len(s.poles))+1)
+	}
+	return x
 }
 
 // accelerate lets the speed follow its target as a first-order lag.
 func (s *Sim) accelerate(step time.Duration) {
 	t := s.t.Seconds()
-	target := s.c.RPM / 60 * (1 + s.c.Wander*(0.6*math.Sin(2*math.Pi*(t/97+s.swing[0]))+0.4*math.Sin(2*math.Pi*(t/631+s.swing[1]))))
+	wave := func(period, phase float64) float64 { return math.Sin(2 * math.Pi * (t/period + phase)) }
+	target := s.c.RPM / 60 * drive(s.duty()) * (1 + s.c.Wander*(0.6*wave(97, s.swing[0])+0.4*wave(631, s.swing[1])))
 	lag := 0.5
 	if f, on := s.fault(FaultDrag); on {
 		target *= 1 - f.Severity*min(1, (s.t-time.Duration(f.From)).Seconds()/5)
+	}
+	if f, on := s.fault(FaultDust); on {
+		target *= 1 - f.Severity*s.grown(f)
+	}
+	if f, on := s.fault(FaultAirflow); on {
+		surge := 0.5*wave(2.7, s.swing[1]) + 0.3*wave(7.3, s.swing[0]) + 0.2*wave(1.3, s.swing[0])
+		target *= 1 + f.Severity*(0.25*min(1, (s.t-time.Duration(f.From)).Seconds()/3)+0.05*surge)
 	}
 	if _, on := s.fault(FaultStall); on {
 		target, lag = 0, 0.1
@@ -177,6 +237,27 @@ func (s *Sim) accelerate(step time.Duration) {
 	if target == 0 && s.speed < 0.1 {
 		s.speed = 0
 	}
+}
+
+// drive gives the speed at a duty cycle, of the nominal speed: in proportion, but a fan that turns at all
+// turns at a fifth (Intel, "4-Wire Pulse Width Modulation Controlled Fans", 2005, allows up to 30 %).
+func drive(duty float64) float64 {
+	if duty == 0 {
+		return 0
+	}
+	return max(duty, 0.2)
+}
+
+func (s *Sim) duty() float64 {
+	if f, on := s.fault(FaultPWM); on {
+		return f.Severity
+	}
+	return s.c.PWM
+}
+
+// grown gives how much of the fault's time has passed, 0..1.
+func (s *Sim) grown(f Fault) float64 {
+	return float64(s.t-time.Duration(f.From)) / float64(f.To-f.From)
 }
 
 func (s *Sim) fault(kind FaultKind) (Fault, bool) {

@@ -24,7 +24,7 @@ func simulate(t testing.TB, c SimConfig, n int) (out []Record) {
 		t.Fatal(err)
 	}
 	enough := errors.New("enough")
-	err = Measure(context.Background(), Config{Fan: "fan-01", Source: sim, Clock: clock}, func(r Record) error {
+	err = Measure(context.Background(), Config{Fan: "fan-01", Source: sim, Clock: clock, Duty: sim.Duty}, func(r Record) error {
 		out = append(out, r)
 		if len(out) == n {
 			return enough
@@ -79,14 +79,82 @@ func TestSimulatedFaultsShowInTheReadings(t *testing.T) {
 	}
 }
 
+// TestSignatures holds each kind of fault to what it does to the readings: relative change of mean speed,
+// jitter, spread of the speed from reading to reading, and glitches per pulse, before, during and after.
+func TestSignatures(t *testing.T) {
+	const rpm = 1800
+	type signature struct{ speed, jitter, spread, glitches, edges float64 }
+	take := func(rs []Record) (s signature) {
+		n := float64(len(rs))
+		for _, r := range rs {
+			s.speed += r.RPM / rpm / n
+			s.jitter += r.Jitter / n
+			s.glitches += float64(r.Glitch) / 60 / n
+			s.edges += float64(r.Edges) / 60 / n
+		}
+		for _, r := range rs {
+			s.spread += (r.RPM/rpm - s.speed) * (r.RPM/rpm - s.speed) / n
+		}
+		s.spread = math.Sqrt(s.spread)
+		return s
+	}
+	well := signature{speed: 1, jitter: 0.002, spread: 0.002, edges: 1}
+	for _, c := range []struct {
+		kind     FaultKind
+		severity float64
+		want     signature // in the fault's second half
+		state    fanwatch.State
+	}{
+		{FaultStall, 1, signature{}, fanwatch.Stalled},
+		{FaultDrag, 0.4, signature{speed: 0.6, jitter: 0.002, spread: 0.002, edges: 0.6}, fanwatch.Running},
+		{FaultDust, 0.2, signature{speed: 0.85, jitter: 0.002, spread: 0.029, edges: 0.85}, fanwatch.Running}, // 0.1 to 0.2 lost, evenly: spread 0.1/sqrt(12)
+		{FaultAirflow, 0.6, signature{speed: 1.15, jitter: 0.004, spread: 0.012, edges: 1.15}, fanwatch.Running},
+		{FaultBearing, 0.15, signature{speed: 1, jitter: 0.12, spread: 0.012, edges: 1}, fanwatch.Running},
+		{FaultImbalance, 0.5, signature{speed: 1, jitter: 0.17, spread: 0.003, edges: 1}, fanwatch.Running},
+		{FaultGlitch, 0.3, signature{speed: 1, jitter: 0.002, spread: 0.002, glitches: 0.3, edges: 1.3}, fanwatch.Running},
+		{FaultTacho, 1, signature{}, fanwatch.Stalled},
+		{FaultPWM, 0.5, signature{speed: 0.5, jitter: 0.002, spread: 0.002, edges: 0.5}, fanwatch.Running},
+	} {
+		t.Run(string(c.kind), func(t *testing.T) {
+			got := simulate(t, SimConfig{Seed: 3, RPM: rpm, Faults: []Fault{{c.kind, seconds(60), seconds(180), c.severity}}}, 240)
+			check := func(when string, got, want signature) {
+				t.Helper()
+				for _, v := range []struct {
+					what      string
+					got, want float64
+					room      float64
+				}{{"speed", got.speed, want.speed, 0.015}, {"jitter", got.jitter, want.jitter, 0.3*want.jitter + 0.001}, {"spread", got.spread, want.spread, 0.6*want.spread + 0.001},
+					{"glitches", got.glitches, want.glitches, 0.05}, {"edges", got.edges, want.edges, 0.06}} {
+					if math.Abs(v.got-v.want) > v.room {
+						t.Errorf("%s: %s %.4f, want %.4f", when, v.what, v.got, v.want)
+					}
+				}
+			}
+			check("before", take(got[5:59]), well)
+			check("during", take(got[120:179]), c.want)
+			check("after", take(got[190:]), well)
+			if r := got[150]; r.State != c.state {
+				t.Errorf("state %s, want %s", r.State, c.state)
+			}
+			duty, known := got[150].PWM.Fraction()
+			if known != (c.kind == FaultPWM) || known && duty != c.severity {
+				t.Errorf("duty cycle %g %t", duty, known)
+			}
+		})
+	}
+}
+
 func TestSameSeedSameFan(t *testing.T) {
-	c := SimConfig{Seed: 7, Faults: []Fault{{FaultStall, seconds(3), seconds(5), 1}}}
+	c := SimConfig{Seed: 7}
+	for i, kind := range FaultKinds() {
+		c.Faults = append(c.Faults, Fault{kind, seconds(1 + i), seconds(3 + i), 0.3})
+	}
 	if a, b := simulate(t, c, 20), simulate(t, c, 20); !reflect.DeepEqual(a, b) {
 		t.Error("two runs of one seed differ")
 	}
 	// The edges do not depend on how often they are asked for.
 	collect := func(step time.Duration) (out []Edge) {
-		s, _ := NewSim(SimConfig{Seed: 7, Noise: -1, Wander: -1}, 0)
+		s, _ := NewSim(SimConfig{Seed: 7, Noise: -1, Wander: -1, PWM: 0.7}, 0)
 		for now := step; now <= 10*time.Second; now += step {
 			s.Edges(now, func(e Edge) { out = append(out, e) })
 		}
@@ -131,7 +199,7 @@ func TestTruthFile(t *testing.T) {
 }
 
 func TestSimRefusesNonsense(t *testing.T) {
-	for _, c := range []SimConfig{{RPM: math.NaN()}, {RPM: 1e9}, {Pulses: 100}, {Noise: 9}, {Wander: math.NaN()}, {Asymmetry: -1},
+	for _, c := range []SimConfig{{RPM: math.NaN()}, {RPM: 1e9}, {Pulses: 100}, {Noise: 9}, {Wander: math.NaN()}, {Asymmetry: -1}, {PWM: -1}, {PWM: 1.5}, {PWM: math.NaN()},
 		{Faults: []Fault{{"flood", 0, 1, 0}}}, {Faults: []Fault{{FaultStall, 5, 5, 0}}}, {Faults: []Fault{{FaultDrag, 0, 5, 2}}}} {
 		if _, err := NewSim(c, 0); err == nil {
 			t.Errorf("%+v was taken", c)

@@ -21,6 +21,9 @@ type TachConfig struct {
 	MaxRPM float64 // faster than this is never real; 0 = 60,000. Edges closer than 60/(Pulses*MaxRPM) seconds are glitches
 }
 
+// defaultMinRPM is what a TachConfig without MinRPM takes for standing still.
+const defaultMinRPM = 60
+
 // recent is how many periods the running period (their median) and, at low speed, the jitter look at.
 const recent = 8
 
@@ -62,11 +65,18 @@ type Tach struct {
 
 // NewTach makes a Tach; values outside their range get the default.
 func NewTach(c TachConfig) *Tach {
+	t := new(Tach)
+	t.limit(c)
+	return t
+}
+
+// limit takes up another TachConfig, at best between two windows.
+func (t *Tach) limit(c TachConfig) {
 	if c.Pulses < 1 || c.Pulses > 64 {
 		c.Pulses = 2
 	}
 	if !(c.MinRPM > 0 && c.MinRPM <= fanwatch.MaxRPM) {
-		c.MinRPM = 60
+		c.MinRPM = defaultMinRPM
 	}
 	if !(c.MaxRPM > c.MinRPM && c.MaxRPM <= fanwatch.MaxRPM) {
 		c.MaxRPM = min(max(60_000, 10*c.MinRPM), fanwatch.MaxRPM)
@@ -74,7 +84,7 @@ func NewTach(c TachConfig) *Tach {
 	period := func(rpm float64) time.Duration {
 		return time.Duration(min(60/(float64(c.Pulses)*rpm), 3600) * float64(time.Second))
 	}
-	return &Tach{pulses: float64(c.Pulses), stall: period(c.MinRPM), shortest: max(period(c.MaxRPM), 1)}
+	t.pulses, t.stall, t.shortest = float64(c.Pulses), period(c.MinRPM), max(period(c.MaxRPM), 1)
 }
 
 // Edge takes the next edge of the line.

@@ -30,9 +30,15 @@ const (
 	metaFans      = "fanwatch.fans"
 )
 
-// landed is a row as its columns lie in the file. Floats are plain: their bits come back unchanged, -0
-// and NaN too. Times are microseconds, so the zero time.Time survives.
+// landed is a row as its columns lie in the file.
 type landed struct {
+	landedV1
+	PWM *float64 `parquet:"pwm,optional"` // commanded duty cycle, 0..1; null when unknown
+}
+
+// landedV1 has the columns of segment version 1. Floats are plain: their bits come back unchanged, -0
+// and NaN too. Times are microseconds, so the zero time.Time survives.
+type landedV1 struct {
 	Kind     string  `parquet:"kind,dict"`
 	Fan      string  `parquet:"fan,dict"`
 	Run      uint64  `parquet:"run,dict"`
@@ -144,11 +150,16 @@ func openSegment(data []byte) (*parquet.File, error) {
 	if err := checkCodecs(f); err != nil {
 		return nil, err
 	}
-	if v, _ := f.Lookup(metaVersion); v != strconv.Itoa(SegmentVersion) {
-		return nil, fmt.Errorf("segment version %.20q is unknown, this program knows %d", v, SegmentVersion)
+	columns := parquet.SchemaOf(landed{})
+	switch v, _ := f.Lookup(metaVersion); v {
+	case strconv.Itoa(SegmentVersion):
+	case "1":
+		columns = parquet.SchemaOf(landedV1{})
+	default:
+		return nil, fmt.Errorf("segment version %.20q is unknown, this program knows 1 to %d", v, SegmentVersion)
 	}
-	if !parquet.EqualNodes(f.Schema(), parquet.SchemaOf(landed{})) {
-		return nil, fmt.Errorf("the columns are not those of segment version %d", SegmentVersion)
+	if !parquet.EqualNodes(f.Schema(), columns) {
+		return nil, errors.New("the columns are not those of the segment's version")
 	}
 	return f, nil
 }
@@ -237,10 +248,14 @@ func readRows(f *parquet.File, shard string) ([]fanwatch.Row, error) {
 }
 
 func toLanded(r *fanwatch.Row) landed {
-	return landed{Kind: string(r.Kind), Fan: r.Fan, Run: r.Run, Seq: r.Seq, Time: r.Time.UnixMicro(), RPM: r.RPM, Hz: r.Hz,
+	l := landed{landedV1: landedV1{Kind: string(r.Kind), Fan: r.Fan, Run: r.Run, Seq: r.Seq, Time: r.Time.UnixMicro(), RPM: r.RPM, Hz: r.Hz,
 		Jitter: r.Jitter, Edges: r.Edges, Glitch: r.Glitch, Lost: r.Lost, State: string(r.State), Unsynch: r.Unsynch,
 		Sequence: string(r.Position.Sequence), Index: int32(r.Position.Index), Arrived: r.Arrived.UnixMicro(), Client: r.Client,
-		Score: r.Score, Anomaly: string(r.Anomaly), Acked: r.Acked, Dropped: r.Dropped, Reason: r.Reason, Payload: r.Payload}
+		Score: r.Score, Anomaly: string(r.Anomaly), Acked: r.Acked, Dropped: r.Dropped, Reason: r.Reason, Payload: r.Payload}}
+	if duty, known := r.PWM.Fraction(); known {
+		l.PWM = &duty
+	}
+	return l
 }
 
 func toRow(l *landed, shard string, same intern) (fanwatch.Row, error) {
@@ -255,6 +270,9 @@ func toRow(l *landed, shard string, same intern) (fanwatch.Row, error) {
 		Position: fanwatch.Position{Shard: shard, Sequence: fanwatch.SequenceNumber(same.text(string(sequence))), Index: int(l.Index)},
 		Arrived:  time.UnixMicro(l.Arrived).UTC(), Client: same.text(l.Client), Score: l.Score, Anomaly: fanwatch.Kind(same.text(l.Anomaly)),
 		Acked: l.Acked, Dropped: l.Dropped, Reason: same.text(l.Reason),
+	}
+	if l.PWM != nil {
+		r.PWM = fanwatch.NewDuty(*l.PWM)
 	}
 	if len(l.Payload) > 0 {
 		r.Payload = bytes.Clone(l.Payload)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -229,7 +230,7 @@ func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 	case fanwatch.Scored, fanwatch.Late:
 		r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: r.Fan, Run: rng.Uint64(), Seq: rng.Uint64()}, Time: time.UnixMicro(rng.Int64N(4e15)).UTC(),
 			RPM: float(), Hz: float(), Jitter: float(), Edges: rng.Uint32(), Glitch: rng.Uint32(), Lost: rng.Uint32(),
-			State: []fanwatch.State{fanwatch.Running, fanwatch.NoSignal}[rng.IntN(2)], Unsynch: rng.IntN(2) == 0}
+			PWM: fanwatch.Duty(rng.UintN(3) * rng.UintN(5_001)), State: []fanwatch.State{fanwatch.Running, fanwatch.NoSignal}[rng.IntN(2)], Unsynch: rng.IntN(2) == 0}
 	default:
 		r.Reason = strings.Repeat("because \xff\x00", rng.IntN(3))
 		r.Payload = make([]byte, 1+rng.IntN(300))
@@ -278,7 +279,33 @@ func TestAMovedSegmentIsFound(t *testing.T) {
 	}
 }
 
+// TestSegmentOfVersion1IsRead reads what fanwatch landed before it knew of duty cycles.
+func TestSegmentOfVersion1IsRead(t *testing.T) {
+	data, err := os.ReadFile("testdata/segment-v1.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := lake.DecodeSegment(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := window(0, "fan-1", 7, 1, 20)
+	want.Rows[3].Payload = []byte("why")
+	for i := range want.Rows {
+		want.Rows[i].Position.Shard = got.Shard
+	}
+	if !reflect.DeepEqual(got.Rows, want.Rows) {
+		t.Errorf("got %+v", got.Rows)
+	}
+	if h, err := lake.DecodeHeader(data); err != nil || !reflect.DeepEqual(h, got.Header) || h.Counts.Scored != 20 {
+		t.Errorf("header %+v: %v", h, err)
+	}
+}
+
 func FuzzDecodeSegment(f *testing.F) {
+	if data, err := os.ReadFile("testdata/segment-v1.parquet"); err == nil {
+		f.Add(data)
+	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for n := range 3 {
 		s := lake.Segment{Header: lake.Header{Stream: "s", Shard: "h", After: "0", Last: "100"}}

@@ -10,8 +10,9 @@ import (
 	"fanwatch"
 )
 
-// SegmentVersion is the version of a segment that this program writes; it refuses to read others.
-const SegmentVersion = 1
+// SegmentVersion is the version of a segment that this program writes. It also reads version 1, which had
+// no column for the PWM duty cycle, and refuses others.
+const SegmentVersion = 2
 
 // MaxSegmentRows bounds one segment: a window is 60 s of arrivals or 8 MB, some 100,000 readings.
 const MaxSegmentRows = 1 << 20

@@ -37,22 +37,28 @@ func check(ctx context.Context, args []string, out, errs io.Writer) error {
 	if *path == "" {
 		return wrong(f, "needs --config FILE")
 	}
-	c, err := load(*path)
+	configs, err := load(*path)
 	if err != nil {
 		return err
 	}
-	bad := 0
-	for _, one := range []func(context.Context, config) finding{checkSource, checkClock, checkKey, checkCertificate, checkPair, checkSpool, checkName, checkHandshake} {
-		found := one(ctx, c)
-		if found.err == nil {
-			fmt.Fprintf(out, "ok     %s\n", found.what)
-			continue
+	bad, all := 0, 0
+	for _, c := range configs {
+		if len(configs) > 1 {
+			fmt.Fprintf(out, "%s\n", c.Fan)
 		}
-		bad++
-		fmt.Fprintf(out, "WRONG  %s: %v\n       %s\n", found.what, found.err, found.mend)
+		for _, one := range []func(context.Context, config) finding{checkSource, checkClock, checkKey, checkCertificate, checkPair, checkSpool, checkName, checkHandshake} {
+			all++
+			found := one(ctx, c)
+			if found.err == nil {
+				fmt.Fprintf(out, "ok     %s\n", found.what)
+				continue
+			}
+			bad++
+			fmt.Fprintf(out, "WRONG  %s: %v\n       %s\n", found.what, found.err, found.mend)
+		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("check: %d of 8 things are wrong", bad)
+		return fmt.Errorf("check: %d of %d things are wrong", bad, all)
 	}
 	return nil
 }
@@ -66,7 +72,7 @@ func checkSource(_ context.Context, c config) finding {
 		f.mend = "Mend source.sim in the configuration."
 	}
 	conf := edge.Config{Clock: edge.System()}
-	stop, err := c.openSource(&conf)
+	stop, err := c.open(&conf)
 	if f.err = err; err == nil {
 		stop()
 	}

@@ -40,13 +40,19 @@ func TestCommandLine(t *testing.T) {
 		{"dance", 2, "", `no command "dance"`},
 		{"version", 0, "fanwatch-edge ", ""},
 		{"run --help", 0, "version: 1", ""},
+		{"run --help", 0, "lost-tacho", ""},
 		{"enroll --help", 0, "never leaves", ""},
 		{"check --help", 0, "mend", ""},
 		{"run", 2, "", "--config FILE"},
 		{"run --sim", 2, "", "--config FILE"},
 		{"run --sim --dry-run --nonsense", 2, "", "nonsense"},
 		{"run --sim --dry-run extra", 2, "", "extra"},
-		{"run --sim --dry-run --count 1", 0, "RPM", ""},
+		{"run --sim --dry-run --fast --count 3", 0, "RPM", ""},
+		{"run --sim --dry-run --fast --count 90 --seed 7 --fault stall,20s,60s,1", 0, "stalled", ""},
+		{"run --sim --dry-run --fast --count 90 --fault pwm,20s,60s,0.4", 0, " 40 % PWM", ""},
+		{"run --sim --dry-run --fault flood,1s,2s,1", 2, "", "there are [stall"},
+		{"run --sim --dry-run --fault stall,1s", 2, "", "kind,from,to,severity"},
+		{"run --sim --fast", 2, "", "--config FILE"},
 		{"run --config /missing.yaml", 1, "", "missing.yaml"},
 		{"check", 2, "", "--config FILE"},
 		{"enroll", 2, "", "--fan NAME"},
@@ -184,7 +190,12 @@ func TestDryRunReadsTheConfiguration(t *testing.T) {
 		"fan: a/b":                "letters, digits",
 		"source: {}":              "gpio and sim",
 		"min_rpm: .nan":           "min_rpm",
+		"batch: 501":              "batch of 501",
+		"jump: -1":                "jump -1",
+		"pwm: /no/such/pwm":       "no such file",
+		"fans: [{fan: fan-22}]":   "move it to the fan's entry",
 		"interval: 3 weeks":       "number and a unit",
+		"interval: 2m":            "over a minute",
 		"interval: 1ms":           "under 100ms",
 		"source: {sim: {rpm: 1}}": "rpm 1 is outside",
 	} {
@@ -207,13 +218,109 @@ func TestDryRunReadsTheConfiguration(t *testing.T) {
 	}
 }
 
+// TestSeveralFans: one file, one process, each fan with its own certificate, spool, limits and faults.
+func TestSeveralFans(t *testing.T) {
+	d := newDevice(t)
+	const common = "version: 1\nbroker: %s\nca: ca.pem\nspool: spools\ninterval: 200ms\n"
+	const fans = "fans:\n- {fan: fan-21, source: {sim: {rpm: 1200}}}\n- {fan: fan-22, cert: other.pem, spool: there, pulses: 4, source: {sim: {rpm: 3000, pwm: 0.5, faults: [{kind: stall, from: 1s, to: 9s}]}}}\n"
+	write := func(text string) {
+		t.Helper()
+		must(t, os.WriteFile(d.config, fmt.Appendf(nil, text, d.broker.Addr()), 0o600))
+	}
+	write(common + fans)
+	configs, err := load(d.config)
+	must(t, err)
+	a, b := configs[0], configs[1]
+	at := func(name string) string { return filepath.Join(d.dir, name) }
+	if len(configs) != 2 || a.Cert != at("fan-21.pem") || a.Key != at("fan-21.key") || a.Spool != at("spools/fan-21") || b.Cert != at("other.pem") || b.Key != at("fan-22.key") ||
+		b.Spool != at("there") || b.Pulses != 4 || time.Duration(b.Interval) != 200*time.Millisecond || a.edge().Shadow != "fanwatch" {
+		t.Fatalf("%+v", configs)
+	}
+	status, out, errs := cli("run", "--config", d.config, "--dry-run", "--fast", "--count", "20", "--truth", at("truth.jsonl"))
+	if status != 0 || strings.Count(out, "fan-21") != 20 || strings.Count(out, "fan-22") != 20 || !strings.Contains(out, "stalled") || !strings.Contains(out, " 50 % PWM") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	if truth, err := os.ReadFile(at("truth.jsonl")); err != nil || strings.Count(string(truth), "\n") != 1 || !strings.Contains(string(truth), `"fan":"fan-22","fault":"stall"`) {
+		t.Errorf("truth %s %v", truth, err)
+	}
+	status, out, errs = cli("check", "--config", d.config)
+	if status != 1 || strings.Count(out, "ok ") < 8 || !strings.Contains(out, "other.pem") || !strings.Contains(errs, "of 16 things") {
+		t.Errorf("check: status %d\n%s%s", status, out, errs)
+	}
+	for text, want := range map[string]string{
+		common + "fans:\n- {fan: a, source: {sim: {}}}\n- {fan: a, source: {sim: {}}}\n":                       "fan a is there twice",
+		common + "fans:\n- {fan: a, spool: x, source: {sim: {}}}\n- {fan: b, spool: ./x, source: {sim: {}}}\n": "fan b has the spool of a",
+		common + "fans:\n- {fan: a}\n":                                               "fan a: source",
+		common + "fans:\n- {fan: a, source: {sim: {}}, interval: 1s}\n":              "interval",
+		common + "pulses: 2\nfans:\n- {fan: a, source: {sim: {}}}\n":                 "move it",
+		common + "fan: a\nsource: {sim: {}}\n---\nfan: b\n":                          "more than one YAML document",
+		"version: 1\nbroker: %s\nca: ca.pem\nfans:\n- {fan: a, source: {sim: {}}}\n": "fan a: spool is missing",
+	} {
+		write(text)
+		if status, _, errs := cli("run", "--config", d.config, "--dry-run", "--count", "1"); status != 1 || !strings.Contains(errs, want) {
+			t.Errorf("%s: status %d %s", text, status, errs)
+		}
+	}
+}
+
+// TestRunPublishesEveryFan: each fan has its readings in its own spool while the broker does not answer, and
+// one that cannot start is named.
+func TestRunPublishesEveryFan(t *testing.T) {
+	d := newDevice(t)
+	text := fmt.Sprintf("version: 1\nbroker: %s\nca: ca.pem\nspool: spools\ninterval: 100ms\nfans:\n- {fan: fan-21, source: {sim: {}}}\n"+
+		"- {fan: fan-22, cert: fan-21.pem, key: fan-21.key, source: {sim: {}}}\n", d.broker.Addr())
+	must(t, os.WriteFile(d.config, []byte(text), 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	var out, errs bytes.Buffer
+	done := make(chan int, 1)
+	go func() { done <- command(ctx, []string{"run", "--config", d.config}, &out, &errs) }()
+	spooled := func(fan string) bool {
+		found, _ := filepath.Glob(filepath.Join(d.dir, "spools", fan, "*.seg"))
+		for _, path := range found {
+			if st, err := os.Stat(path); err == nil && st.Size() > 100 {
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(30 * time.Second); !spooled("fan-21") || !spooled("fan-22"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited 30 s for both spools")
+		}
+	}
+	// The spools are in use: another process gets none of them.
+	if status, _, errs := cli("run", "--config", d.config); status != 1 || !strings.Contains(errs, "another publisher uses it") {
+		t.Errorf("a second process: status %d %s", status, errs)
+	}
+	cancel()
+	if status := <-done; status != 0 {
+		t.Errorf("status %d %s", status, errs.String())
+	}
+	must(t, os.WriteFile(d.config, []byte(strings.ReplaceAll(text, "cert: fan-21.pem", "cert: missing.pem")), 0o600))
+	if status, _, errs := cli("run", "--config", d.config); status != 1 || !strings.Contains(errs, "fan fan-22: certificate") {
+		t.Errorf("status %d %s", status, errs)
+	}
+}
+
 func FuzzConfiguration(f *testing.F) {
 	f.Add([]byte("version: 1\nfan: fan-21\nbroker: b:8883\nca: a\ncert: b\nkey: c\nspool: d\nsource: {gpio: {line: 17}}\nmin_rpm: 300\n"))
 	f.Add([]byte("version: 1\nsource: {sim: {faults: [{kind: stall, from: 1s, to: 2s}]}}\n"))
 	f.Add([]byte("&a [*a]"))
+	f.Add([]byte("version: 1\nbroker: b:8883\nca: a\nspool: s\ninterval: 2s\nfans: [{fan: a, source: {gpio: {line: 17}}, pwm: p}, {fan: b, source: {sim: {pwm: 0.5}}}]\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if c, err := decode(b); err == nil && (c.Fan == "" || c.Source.GPIO == nil && c.Source.Sim == nil) {
-			t.Errorf("taken: %+v", c)
+		configs, err := decode(b)
+		if err != nil {
+			return
+		}
+		names := map[string]bool{}
+		for _, c := range configs {
+			if c.check() != nil || names[c.Fan] || c.settings().Check() != nil {
+				t.Errorf("taken: %+v", c)
+			}
+			names[c.Fan] = true
+		}
+		if len(configs) == 0 {
+			t.Error("taken without a fan")
 		}
 	})
 }

@@ -304,7 +304,7 @@ func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.serve(ln, gateway(map[string]http.Handler{"kinesis": stream1, "sns": mail, "iot": broker.Handler(), "execute-api": broker.Handler()}, mail))
+	s.serve(ln, gateway(map[string]http.Handler{"kinesis": stream1, "sns": mail, "iot": broker.Handler(), "iotdata": broker.Handler(), "execute-api": broker.Handler()}, mail))
 	if err := broker.Start(); err != nil {
 		return nil, portTaken(err)
 	}

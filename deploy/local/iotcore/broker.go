@@ -45,6 +45,8 @@ type broker struct {
 	peers   map[*peer]struct{}
 	closing bool
 	wg      sync.WaitGroup // connections being served
+
+	shadows sync.Mutex // held over a change of a shadow and its messages, so that they come in the order of versions
 }
 
 // peer is one connection whose certificate has been verified. Its net.Conn is what the MQTT server reads.
@@ -150,6 +152,9 @@ func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 		b.refusals.add(RefusedRate, cl.ID, topic, fmt.Sprintf("more than %d publishes a second: discarded without PUBACK, as AWS IoT does", b.rate))
 		return pk, packets.ErrRejectPacket
 	}
+	if id, op, ok := shadowTopic(topic); ok {
+		return b.publishShadow(cl, p, pk, id, op)
+	}
 	rules, rest, ingest, err := b.route(topic)
 	if err != nil {
 		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, topic, err.Error())
@@ -184,7 +189,7 @@ func (b *broker) route(topic string) (rules []*rule, rest string, ingest bool, e
 			return nil, "", false, err
 		}
 		if strings.HasPrefix(topic, "$aws/things/") {
-			return nil, "", false, errors.New("device shadows are not served by the local IoT Core yet")
+			return nil, "", false, errors.New("of $aws/things/THING/shadow the topics get, update and delete can be published to")
 		}
 		if strings.HasPrefix(topic, "$") {
 			return nil, "", false, errors.New("topics that start with $ are reserved; of them $aws/rules/NAME/... can be published to")
@@ -215,6 +220,9 @@ func (b *broker) run(m *message, rules []*rule) error {
 func (b *broker) publish(topic string, payload []byte, qos byte) error {
 	if len(payload) > payloadMaximum {
 		return fmt.Errorf("the payload has %d bytes, at most %d are allowed", len(payload), payloadMaximum)
+	}
+	if id, op, ok := shadowTopic(topic); ok {
+		return b.serveShadow(id, op, payload)
 	}
 	rules, rest, ingest, err := b.route(topic)
 	if err != nil {

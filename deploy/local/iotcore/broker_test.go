@@ -249,7 +249,7 @@ func TestPublishRefusals(t *testing.T) {
 		{"other", "x", iotcore.RefusedPublish, "iot:Publish on topic/other"},
 		{"mine/big", strings.Repeat("x", 200<<10), iotcore.RefusedSize, "131072"},
 		{"mine/bigger-by-one", strings.Repeat("x", 128<<10+1), iotcore.RefusedSize, "131073"},
-		{"$aws/things/fan-01/shadow/update", "{}", iotcore.RefusedTopic, "shadows"},
+		{"$aws/things/fan-01/jobs/get", "{}", iotcore.RefusedTopic, "get, update and delete"},
 		{"$aws/other", "{}", iotcore.RefusedTopic, "reserved"},
 		{"$SYS/x", "{}", iotcore.RefusedTopic, "$SYS"},
 		{"mine/b/c/d/e/f/g/h/i", "{}", iotcore.RefusedTopic, "slashes"},

@@ -51,7 +51,7 @@ const (
 	statusRevoked  = "REVOKED"
 )
 
-// registry holds things, certificates, policies and rules in memory and on disk. Reads take a lock only for
+// registry holds things, certificates, policies, rules and shadows in memory and on disk. Reads take a lock only for
 // the map, never for the disk, so that a publish is not held up by a change. Safe for concurrent use.
 type registry struct {
 	store   store
@@ -66,13 +66,14 @@ type registry struct {
 	certificates map[string]*certificate
 	policies     map[string]*policy
 	rules        map[string]*rule
+	shadows      map[string]*shadow // by shadowID
 }
 
 func openRegistry(dir, account, region string, now func() time.Time) (*registry, error) {
 	r := &registry{
 		store: store{dir}, account: account, region: region, now: now,
 		things: map[string]*thing{}, certificates: map[string]*certificate{},
-		policies: map[string]*policy{}, rules: map[string]*rule{},
+		policies: map[string]*policy{}, rules: map[string]*rule{}, shadows: map[string]*shadow{},
 	}
 	err := loadInto(r.store, kindThing, r.things, nil)
 	if err == nil {
@@ -86,6 +87,9 @@ func openRegistry(dir, account, region string, now func() time.Time) (*registry,
 	}
 	if err == nil {
 		err = loadInto(r.store, kindRule, r.rules, (*rule).compile)
+	}
+	if err == nil {
+		err = loadInto(r.store, kindShadow, r.shadows, nil)
 	}
 	return r, err
 }

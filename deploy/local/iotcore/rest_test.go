@@ -208,8 +208,8 @@ func TestUnknownOperations(t *testing.T) {
 	_, err = r.iot.ListStreams(t.Context(), &iot.ListStreamsInput{})
 	expectNotImplemented(t, err, "GET /streams")
 	data := iotdataplane.NewFromConfig(awsConfig(), func(o *iotdataplane.Options) { o.BaseEndpoint = aws.String("http://" + r.server.RESTAddr()) })
-	_, err = data.GetThingShadow(t.Context(), &iotdataplane.GetThingShadowInput{ThingName: aws.String("x")})
-	expectNotImplemented(t, err, "GetThingShadow")
+	_, err = data.ListRetainedMessages(t.Context(), &iotdataplane.ListRetainedMessagesInput{})
+	expectNotImplemented(t, err, "ListRetainedMessages")
 	_, err = r.iot.DescribeEndpoint(t.Context(), &iot.DescribeEndpointInput{EndpointType: aws.String("iot:Jobs")})
 	if code(err) != "InvalidRequestException" {
 		t.Error(err)

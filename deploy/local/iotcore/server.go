@@ -1,11 +1,11 @@
 // Package iotcore is a small, honest AWS IoT Core for one machine: an MQTT broker with mutual TLS and policy
 // authorisation, topic rules that write to Kinesis, and the REST control plane (things, certificates from a CSR,
-// policies, rules) that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
+// policies, rules) with the data plane's Publish and device shadows that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
 //
 // What differs from AWS, on purpose: a QoS 1 publish is acknowledged only after its rules have written (AWS
 // acknowledges first); Basic Ingest to a rule that does not exist is refused (AWS acknowledges and drops);
 // request signatures must be there but are not verified; a policy has one version. What is thin: sessions that
-// are not clean live in memory, for an hour, and end with the process; there are no retained messages, no shadows.
+// are not clean live in memory, for an hour, and end with the process; there are no retained messages; topic rules do not see what happens to shadows.
 package iotcore
 
 import (
