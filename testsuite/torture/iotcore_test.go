@@ -1,3 +1,5 @@
+//go:build unix
+
 package torture
 
 import (
@@ -10,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -104,6 +107,8 @@ func (l *localCore) start() {
  {"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:us-east-1:000000000000:topic/$aws/rules/fanwatch_readings/${iot:Connection.Thing.ThingName}"}]}`))
 	}
 }
+
+func (l *localCore) hang() { _ = l.cmd.Process.Signal(syscall.SIGSTOP) }
 
 func (l *localCore) kill() {
 	_ = l.cmd.Process.Kill()

@@ -1,3 +1,5 @@
+//go:build unix
+
 package torture
 
 import (
@@ -145,6 +147,8 @@ func (m *mosquitto) take(_ mqtt.Client, message mqtt.Message) {
 	}
 	m.batches = append(m.batches, b)
 }
+
+func (m *mosquitto) hang() { _ = m.cmd.Process.Signal(syscall.SIGSTOP) }
 
 func (m *mosquitto) kill() {
 	m.t.Helper()

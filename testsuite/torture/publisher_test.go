@@ -1,3 +1,5 @@
+//go:build unix
+
 package torture
 
 import (
@@ -67,6 +69,7 @@ func (n node) run(ctx context.Context, seed uint64) error {
 	}
 	truth := &truthful{Source: sim, fan: n.Fan}
 	e, err := edge.New(edge.Config{Fan: n.Fan, Source: truth, Interval: 100 * time.Millisecond, Dir: n.Dir, Broker: n.Broker, TLS: tls, Topic: n.Topic,
+		FlushEvery: 50 * time.Millisecond, // most readings travel alone, so that there is always something in flight
 		BackoffMin: 20 * time.Millisecond, BackoffMax: 300 * time.Millisecond, AckTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second, Drain: 30 * time.Second})
 	if err != nil {
 		return err

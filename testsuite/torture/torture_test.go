@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package torture kills publishers and brokers, real processes all, in random order with kill -9, and counts what comes
 // out at the far end: nothing lost, nothing reordered, and nothing repeated but what QoS 1 allows.
 package torture
@@ -19,7 +21,8 @@ const fans = 5
 // broker is a broker in a process of its own that keeps its address through kills.
 type broker interface {
 	start() // returns when it takes connections
-	kill()  // kill -9; first it waits until everything acknowledged so far is where arrived finds it
+	hang()  // stands still until it is killed: what is sent to it stays in flight
+	kill()  // kill -9; what it had acknowledged is then where arrived finds it
 	identity(fan string) identity
 	arrived() []fanwatch.Batch // whatever it has acknowledged, in the order of arrival; some may not have been
 }
@@ -65,6 +68,10 @@ func torture(t *testing.T, b broker, seed uint64, span time.Duration) {
 	for end := time.Now().Add(span); time.Now().Before(end); time.Sleep(between(100, 1500)) {
 		switch rng.IntN(5) {
 		case 0, 1:
+			if rng.IntN(2) == 0 {
+				b.hang()
+				time.Sleep(between(1, 800))
+			}
 			b.kill()
 			brokers++
 			time.Sleep(between(1, 800))
