@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"fanwatch"
@@ -60,7 +61,15 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	if conf.TLS, err = edge.TLSConfig(c.CA, c.Cert, c.Key, conf.Clock.Wall); err != nil {
 		return err
 	}
-	return edge.Run(ctx, conf)
+	m, err := serviceManager(os.Getenv)
+	if err != nil {
+		return err
+	}
+	n, err := edge.New(conf)
+	if err != nil {
+		return err
+	}
+	return m.supervise(ctx, n, conf.Interval)
 }
 
 // openSource opens the line or makes the simulated fan.
