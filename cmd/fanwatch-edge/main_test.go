@@ -14,7 +14,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -216,27 +215,6 @@ func FuzzConfiguration(f *testing.F) {
 			t.Errorf("taken: %+v", c)
 		}
 	})
-}
-
-// TestBinaryFitsAPi cross-compiles for every Raspberry Pi and holds the program to its size.
-func TestBinaryFitsAPi(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: cross-compiling takes up to two minutes the first time")
-	}
-	for _, target := range [][2]string{{"arm", "6"}, {"arm64", ""}} {
-		path := filepath.Join(t.TempDir(), "fanwatch-edge")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=", "GOARCH="+target[0], "GOARM="+target[1])
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", target, err, out)
-		}
-		st, err := os.Stat(path)
-		must(t, err)
-		if st.Size() >= 8e6 {
-			t.Errorf("%v: %d bytes, want under 8 MB", target, st.Size())
-		}
-		t.Logf("%s%s: %d bytes", target[0], target[1], st.Size())
-	}
 }
 
 func write(t *testing.T, path string, der []byte) {
