@@ -28,7 +28,7 @@ type Config struct {
 
 	Dir      string      // of the spool; one per fan
 	MaxSpool int64       // bytes; 0 = 64 MiB
-	Broker   string      // host:port
+	Broker   string      // host:port; port 443 means ALPN x-amzn-mqtt-ca
 	TLS      *tls.Config // see TLSConfig; nil = plain TCP, which is refused unless Broker is on loopback
 	ClientID string      // "" = Fan, which is also the thing's name
 	Topic    string      // "" = the Basic Ingest topic $aws/rules/fanwatch_readings/<fan>
@@ -237,12 +237,10 @@ func (c *Config) check() error {
 	if err := fanwatch.CheckFan(c.Fan); err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(c.Broker)
+	if err := c.checkBroker(); err != nil {
+		return err
+	}
 	switch {
-	case err != nil || host == "":
-		return fmt.Errorf("broker %q: write it as host:port, such as abc-ats.iot.eu-central-1.amazonaws.com:8883", c.Broker)
-	case c.TLS == nil && !loopback(host):
-		return fmt.Errorf("broker %s: needs TLS, because it is not on this machine", c.Broker)
 	case c.Source == nil:
 		return errors.New("no source of edges is set")
 	case c.Dir == "":
@@ -257,6 +255,17 @@ func (c *Config) check() error {
 		return fmt.Errorf("rate of %g messages per second is not above 0", c.Rate)
 	case c.FlushEvery < 0 || c.ConnectTimeout < 0 || c.AckTimeout < 0 || c.BackoffMin < 0 || c.BackoffMax < c.BackoffMin || c.SyncEvery < 0:
 		return errors.New("a duration is negative, or the longest back-off shorter than the first")
+	}
+	return nil
+}
+
+func (c *Config) checkBroker() error {
+	host, _, err := net.SplitHostPort(c.Broker)
+	switch {
+	case err != nil || host == "":
+		return fmt.Errorf("broker %q: write it as host:port, such as abc-ats.iot.eu-central-1.amazonaws.com:8883", c.Broker)
+	case c.TLS == nil && !loopback(host):
+		return fmt.Errorf("broker %s: needs TLS, because it is not on this machine", c.Broker)
 	}
 	return nil
 }

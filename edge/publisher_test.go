@@ -187,6 +187,7 @@ func TestClockOf1970ConnectsAndIsDatedByAge(t *testing.T) {
 	}
 	boot := 500 * time.Second
 	c.Clock.Wall, c.Clock.Boot = wrong, func() time.Duration { return boot }
+	c.Synchronised = func() bool { return false }
 	dir := t.TempDir()
 	s := open(t, SpoolConfig{Dir: dir, Run: 1})
 	s.boot = "before" // readings of another boot

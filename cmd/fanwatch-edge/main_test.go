@@ -46,6 +46,7 @@ func TestCommandLine(t *testing.T) {
 		{"run --sim --dry-run --nonsense", 2, "", "nonsense"},
 		{"run --sim --dry-run extra", 2, "", "extra"},
 		{"run --sim --dry-run --count 1", 0, "RPM", ""},
+		{"run --sim --dry-run --json --count 1", 0, `"seq":1,"t":`, ""},
 		{"run --config /missing.yaml", 1, "", "missing.yaml"},
 		{"check", 2, "", "--config FILE"},
 		{"enroll", 2, "", "--fan NAME"},
@@ -63,6 +64,7 @@ type device struct {
 	dir, config, cert string
 	sign              func(until time.Time) // renews the device's certificate
 	broker            net.Listener
+	refusal           byte // the CONNACK's return code; 0 = accepted
 }
 
 func newDevice(t *testing.T) *device {
@@ -99,15 +101,18 @@ func newDevice(t *testing.T) *device {
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 	must(t, err)
 	t.Cleanup(func() { d.broker.Close() })
-	go func() { // shakes hands and waits for the other side to speak, as a broker does
+	go func() {
 		for {
 			conn, err := d.broker.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
+			go func() { // as much of a broker as check sees: a CONNECT is answered by a CONNACK
 				defer conn.Close()
-				conn.Read(make([]byte, 1))
+				if _, err := conn.Read(make([]byte, 1024)); err == nil {
+					conn.Write([]byte{0x20, 2, 0, d.refusal})
+					conn.Read(make([]byte, 1)) // until the other side goes
+				}
 			}()
 		}
 	}()
@@ -139,14 +144,23 @@ func TestCheckFindsWhatIsWrongAndSaysHowToMendIt(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(d.dir, "fan-21.key"), 0o600))
 	d.sign(time.Now().Add(-time.Minute))
 	wrong("expired certificate", "has expired")
-	wrong("expired certificate", "hangs up")
+	wrong("expired certificate", "tls: expired certificate")
 	must(t, os.Remove(d.cert))
 	wrong("no certificate", "fanwatch provision fan-21")
 	must(t, os.WriteFile(d.cert, []byte("nonsense"), 0o600))
 	wrong("no certificate", "is not PEM")
 	d.sign(time.Now().Add(time.Hour))
+	d.refusal = 5 // MQTT 3.1.1: not authorized
+	wrong("no policy", "policy")
+	d.refusal = 0
+	if status, out, _ := cli("check", "--json", "--config", d.config); status != 0 || strings.Count(out, `"ok":true`) != 8 {
+		t.Errorf("as JSON: status %d\n%s", status, out)
+	}
 	d.broker.Close()
 	wrong("no broker", "refused")
+	if status, out, _ := cli("check", "--json", "--config", d.config); status != 1 || strings.Count(out, `"ok":true`) != 7 || !strings.Contains(out, `"mend":"See that this port`) {
+		t.Errorf("as JSON: status %d\n%s", status, out)
+	}
 	d.configure(t, "gpio: {chip: no-such-chip, line: GPIO17}")
 	wrong("no chip", "no-such-chip")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ is told to end (SIGTERM, Ctrl-C). Readings that the broker has not acknowledged 
 
   fanwatch-edge run --config fan-21.yaml
   fanwatch-edge run --config fan-21.yaml --dry-run   print readings, publish and keep nothing
+  fanwatch-edge run --config fan-21.yaml --dry-run --json   as they would be published, one a line
   fanwatch-edge run --sim --dry-run                  the same for a simulated fan, without a configuration
 ` + configHelp
 
@@ -27,6 +29,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	path := f.String("config", "", "the configuration `file`")
 	sim := f.Bool("sim", false, "measure a simulated fan instead of the configuration's source")
 	dry := f.Bool("dry-run", false, "print readings instead of publishing them")
+	asJSON := f.Bool("json", false, "with --dry-run: print readings as JSON, one object a line")
 	count := f.Int("count", 0, "with --dry-run: end after this many readings; 0 = never")
 	if err := parse(f, args, out); err != nil {
 		return err
@@ -47,6 +50,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	if *count < 0 || *count > 0 && !*dry {
 		return wrong(f, "--count is a number of 1 or more and goes with --dry-run")
 	}
+	if *asJSON && !*dry {
+		return wrong(f, "--json goes with --dry-run")
+	}
 	conf := c.edge()
 	conf.Log = slog.New(slog.NewTextHandler(errs, nil))
 	conf.Clock = edge.System()
@@ -56,7 +62,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	}
 	defer stop()
 	if *dry {
-		return printReadings(ctx, conf, *count, out)
+		return printReadings(ctx, conf, *count, *asJSON, out)
 	}
 	if conf.TLS, err = edge.TLSConfig(c.CA, c.Cert, c.Key, conf.Clock.Wall); err != nil {
 		return err
@@ -88,12 +94,23 @@ func (c config) openSource(conf *edge.Config) (stop func(), err error) {
 	return func() { line.Close() }, nil
 }
 
-func printReadings(ctx context.Context, conf edge.Config, count int, out io.Writer) error {
+func printReadings(ctx context.Context, conf edge.Config, count int, asJSON bool, out io.Writer) error {
+	printReading := func(r edge.Record) error {
+		if asJSON {
+			return json.NewEncoder(out).Encode(struct {
+				Fan string `json:"fan"`
+				fanwatch.WireReading
+			}{r.Fan, fanwatch.NewBatch([]fanwatch.Reading{r.Reading}, 0, 0, r.Time).Readings[0]})
+		}
+		_, err := fmt.Fprintf(out, "%s  %s  %8.1f RPM  %8.2f Hz  jitter %.4f  %4d edges  %d glitches  %d lost  %s\n",
+			r.Time.Format("15:04:05"), r.Fan, r.RPM, r.Hz, r.Jitter, r.Edges, r.Glitch, r.Lost, r.State)
+		return err
+	}
 	enough := errors.New("enough")
 	n := 0
 	err := edge.Measure(ctx, conf, func(r edge.Record) error {
-		_, err := fmt.Fprintf(out, "%s  %s  %8.1f RPM  %8.2f Hz  jitter %.4f  %4d edges  %d glitches  %d lost  %s\n",
-			r.Time.Format("15:04:05"), r.Fan, r.RPM, r.Hz, r.Jitter, r.Edges, r.Glitch, r.Lost, r.State)
+		r.Seq = uint64(n + 1) // as run numbers them
+		err := printReading(r)
 		if n++; err == nil && n == count {
 			err = enough
 		}
