@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Prepares the kernel that the GPIO test boots: DIR/vmlinuz, and in the order of loading DIR/configfs.ko,
-# DIR/irq_sim.ko and DIR/gpio-sim.ko. Debian's kernel has the character device but neither simulator, so these two
-# are built out of tree from the source package of exactly that kernel. Nothing is installed and no root is needed:
-# packages are downloaded (224 MB), unpacked beside DIR and deleted again; half a minute in all.
+# Prepares the kernel that the tests here boot: DIR/vmlinuz, its modules, and DIR/modules, which lists them in the order of
+# loading. Debian's kernel has the GPIO character device but not its simulator, gpio-sim and irq_sim: these two are built
+# out of tree from the source package of exactly that kernel. Nothing is installed and no root is needed: packages are
+# downloaded (224 MB), unpacked in DIR and deleted again; half a minute in all.
 #
-#   testsuite/gpio/kernel.sh bin/gpio
+#   testsuite/vm/kernel.sh bin/vm
 #
 # Exit status 3, with the reason: this machine cannot do it (not Debian on amd64, no compiler).
 set -euo pipefail
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
 
-cannot() { echo "testsuite/gpio/kernel.sh: $1" >&2; exit 3; }
+# What a disk with ext4 needs, then the GPIO simulator.
+modules=(virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk crc16 mbcache crc32c_generic jbd2 ext4 configfs irq_sim gpio-sim)
+
+cannot() { echo "testsuite/vm/kernel.sh: $1" >&2; exit 3; }
 for tool in apt-get dpkg-deb gcc make xz; do
   command -v $tool >/dev/null || cannot "$tool is missing: the kernel is Debian's, and built with its tools"
 done
@@ -39,7 +42,7 @@ apt-get download -qq "$image=$version" "$headers=$version" "$common=$version" "l
 for deb in linux-headers-*.deb linux-kbuild-*.deb linux-source-*.deb; do
   dpkg-deb -x "$deb" root
 done
-dpkg-deb --fsys-tarfile linux-image-*.deb | tar -x -C root --wildcards "./boot/vmlinuz-$release" '*/configfs.ko*'
+dpkg-deb --fsys-tarfile linux-image-*.deb | tar -x -C root --wildcards "./boot/vmlinuz-$release" '*.ko*'
 mkdir modules
 tar -xJf "root/usr/src/linux-source-$series.tar.xz" -C modules --strip-components=3 --wildcards '*/drivers/gpio/gpio-sim.c' '*/drivers/gpio/gpiolib.h' '*/kernel/irq/irq_sim.c'
 
@@ -52,10 +55,14 @@ sed -i "s|/usr/src|$work/root/usr/src|" "root/usr/src/$headers/Makefile"
 make -s -C "root/usr/src/$headers" M="$work/modules" modules >make.log 2>&1 || { cat make.log >&2; exit 1; }
 
 cp "root/boot/vmlinuz-$release" "$dir/vmlinuz"
-cp modules/irq_sim.ko modules/gpio-sim.ko "$dir"
-configfs=$(find root -name 'configfs.ko*')
-case $configfs in
-*.xz) xz -dc "$configfs" >"$dir/configfs.ko" ;;
-*) cp "$configfs" "$dir/configfs.ko" ;;
-esac
+: >"$dir/modules"
+for module in "${modules[@]}"; do
+  found=$(find root modules -name "$module.ko*" | head -1) # one that this kernel has built in is not needed
+  case $found in
+  *.ko) cp "$found" "$dir/$module.ko" ;;
+  *.xz) xz -dc "$found" >"$dir/$module.ko" ;;
+  *) continue ;;
+  esac
+  echo "$module.ko" >>"$dir/modules"
+done
 echo "$image $version" >"$dir/version"
