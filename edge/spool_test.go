@@ -537,22 +537,23 @@ func FuzzSpoolRecovery(f *testing.F) {
 	})
 }
 
-func BenchmarkSpoolAppend(b *testing.B) {
-	s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7, MaxBytes: 8 << 20})
-	r := record(1)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.Seq++
-		s.Append(r)
-	}
-}
-
-func BenchmarkSpoolDrain(b *testing.B) {
-	s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7})
-	fill(s, 1, uint64(b.N))
-	b.ResetTimer()
-	n := len(drain(b, s))
-	if n != b.N {
-		b.Fatalf("%d of %d", n, b.N)
-	}
+func BenchmarkSpool(b *testing.B) {
+	b.Run("append", func(b *testing.B) {
+		s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7, MaxBytes: 8 << 20})
+		r := record(1)
+		b.ReportAllocs()
+		for b.Loop() {
+			r.Seq++
+			s.Append(r)
+		}
+	})
+	b.Run("drain", func(b *testing.B) {
+		s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7})
+		fill(s, 1, uint64(b.N))
+		b.ResetTimer()
+		n := len(drain(b, s))
+		if n != b.N {
+			b.Fatalf("%d of %d", n, b.N)
+		}
+	})
 }

@@ -16,8 +16,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // cli runs a command as the shell would.
@@ -64,10 +67,11 @@ type device struct {
 	dir, config, cert string
 	sign              func(until time.Time) // renews the device's certificate
 	broker            net.Listener
-	refusal           byte // the CONNACK's return code; 0 = accepted
+	refusal           atomic.Uint32 // the CONNACK's return code; 0 = accepted
+	published         atomic.Uint64 // messages taken
 }
 
-func newDevice(t *testing.T) *device {
+func newDevice(t testing.TB) *device {
 	t.Helper()
 	d := &device{dir: t.TempDir()}
 	d.config, d.cert = filepath.Join(d.dir, "fan.yaml"), filepath.Join(d.dir, "fan-21.pem")
@@ -107,20 +111,34 @@ func newDevice(t *testing.T) *device {
 			if err != nil {
 				return
 			}
-			go func() { // as much of a broker as check sees: a CONNECT is answered by a CONNACK
-				defer conn.Close()
-				if _, err := conn.Read(make([]byte, 1024)); err == nil {
-					conn.Write([]byte{0x20, 2, 0, d.refusal})
-					conn.Read(make([]byte, 1)) // until the other side goes
-				}
-			}()
+			go d.serve(conn)
 		}
 	}()
 	d.configure(t, "sim: {rpm: 1200}")
 	return d
 }
 
-func (d *device) configure(t *testing.T, source string) {
+// serve is as much of a broker as the program sees: it acknowledges connections and messages.
+func (d *device) serve(conn net.Conn) {
+	defer conn.Close()
+	for {
+		p, err := packets.ReadPacket(conn)
+		if err != nil {
+			return
+		}
+		switch p := p.(type) {
+		case *packets.ConnectPacket:
+			conn.Write([]byte{packets.Connack << 4, 2, 0, byte(d.refusal.Load())})
+		case *packets.PublishPacket:
+			d.published.Add(1)
+			conn.Write([]byte{packets.Puback << 4, 2, byte(p.MessageID >> 8), byte(p.MessageID)})
+		case *packets.PingreqPacket:
+			conn.Write([]byte{packets.Pingresp << 4, 0})
+		}
+	}
+}
+
+func (d *device) configure(t testing.TB, source string) {
 	t.Helper()
 	must(t, os.WriteFile(d.config, fmt.Appendf(nil, "version: 1\nfan: fan-21\nbroker: %s\nca: ca.pem\ncert: fan-21.pem\nkey: fan-21.key\nspool: spool\nsource:\n  %s\npulses: 2\nmin_rpm: 300\n",
 		d.broker.Addr(), source), 0o600))
@@ -150,9 +168,9 @@ func TestCheckFindsWhatIsWrongAndSaysHowToMendIt(t *testing.T) {
 	must(t, os.WriteFile(d.cert, []byte("nonsense"), 0o600))
 	wrong("no certificate", "is not PEM")
 	d.sign(time.Now().Add(time.Hour))
-	d.refusal = 5 // MQTT 3.1.1: not authorized
+	d.refusal.Store(5) // MQTT 3.1.1: not authorized
 	wrong("no policy", "policy")
-	d.refusal = 0
+	d.refusal.Store(0)
 	if status, out, _ := cli("check", "--json", "--config", d.config); status != 0 || strings.Count(out, `"ok":true`) != 8 {
 		t.Errorf("as JSON: status %d\n%s", status, out)
 	}
@@ -231,12 +249,12 @@ func FuzzConfiguration(f *testing.F) {
 	})
 }
 
-func write(t *testing.T, path string, der []byte) {
+func write(t testing.TB, path string, der []byte) {
 	t.Helper()
 	must(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
