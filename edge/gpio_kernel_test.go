@@ -105,12 +105,16 @@ func (l *simLine) set(pull string) {
 	}
 }
 
-// pulses gives n pulses, never closer to one another than period.
-func (l *simLine) pulses(n int, period time.Duration) {
+// pulses gives n pulses, one each period, and says when each was made.
+func (l *simLine) pulses(n int, period time.Duration) (made []bracket) {
+	next := sinceBoot()
 	for range n {
 		l.pulse()
-		time.Sleep(period)
+		made = append(made, l.last)
+		next += period
+		time.Sleep(next - sinceBoot())
 	}
+	return made
 }
 
 // mark begins a count at the last pulse.
@@ -143,12 +147,7 @@ func TestKernelEdgesAreExact(t *testing.T) {
 		t.Run(fmt.Sprintf("%dHz", hz), func(t *testing.T) {
 			l := newSimLine(t)
 			g := l.open()
-			var made []bracket
-			for range hz {
-				l.pulse()
-				made = append(made, l.last)
-				time.Sleep(time.Second / time.Duration(hz))
-			}
+			made := l.pulses(hz, time.Second/time.Duration(hz))
 			edges := settled(t, g, hz)
 			if len(edges) != hz {
 				t.Fatalf("%d pulses gave %d edges", hz, len(edges))
@@ -292,7 +291,8 @@ func TestKernelLineIsFoundByNameAndLabel(t *testing.T) {
 		{GPIOConfig{Line: "TACHO"}, ""},
 		{GPIOConfig{Chip: "fanwatch-sim", Line: "TACHO"}, ""},
 		{GPIOConfig{Chip: "fanwatch-sim", Line: "1"}, ""},
-		{GPIOConfig{Line: "NOBODY"}, "NOBODY"},
+		{GPIOConfig{Line: "NOBODY"}, `no chip has a line "NOBODY": there are [fanwatch-sim]`},
+		{GPIOConfig{Line: "1"}, `no chip has a line "1"`}, // an offset needs its chip
 		{GPIOConfig{Chip: "fanwatch-sim", Line: "4"}, "offsets go to 3"},
 		{GPIOConfig{Chip: "pinctrl-rp1", Line: "17"}, "fanwatch-sim"},
 	} {

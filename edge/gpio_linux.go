@@ -116,34 +116,34 @@ func findLine(c GPIOConfig) (chip string, offset int, err error) {
 	if c.Line == "" {
 		return "", 0, fmt.Errorf("gpio: no line: name one, such as GPIO17 (gpioinfo lists them)")
 	}
-	if c.Chip == "" {
-		chip, offset, err = gpiocdev.FindLine(c.Line)
-		if err != nil {
-			return "", 0, fmt.Errorf("gpio: no chip has a line %q: gpioinfo lists their names", c.Line)
-		}
-		return chip, offset, nil
-	}
-	var labels []string
+	var seen []string // what there is, for whoever looked for something else
 	for _, name := range gpiocdev.Chips() {
 		ch, err := gpiocdev.NewChip(name)
 		if err != nil {
-			labels = append(labels, fmt.Sprintf("%s (%v)", name, err))
+			seen = append(seen, fmt.Sprintf("%s (%v)", name, err))
 			continue
 		}
 		label, lines := ch.Label, ch.Lines()
-		offset, err = ch.FindLine(c.Line)
-		if err != nil {
+		offset, err := ch.FindLine(c.Line)
+		if err != nil && c.Chip != "" {
 			offset, err = strconv.Atoi(c.Line)
 		}
 		ch.Close()
-		labels = append(labels, label)
-		if label != c.Chip && c.Chip != "/dev/"+name {
-			continue
-		}
-		if err != nil || offset < 0 || offset >= lines {
+		seen = append(seen, label)
+		switch {
+		case c.Chip != "" && label != c.Chip && c.Chip != "/dev/"+name:
+		case err == nil && offset >= 0 && offset < lines:
+			return name, offset, nil
+		case c.Chip != "":
 			return "", 0, fmt.Errorf("gpio: chip %s has no line %q: gpioinfo lists their names, offsets go to %d", label, c.Line, lines-1)
 		}
-		return name, offset, nil
 	}
-	return "", 0, fmt.Errorf("gpio: no chip is labelled %q: there are [%s]", c.Chip, strings.Join(labels, ", "))
+	there := "this machine has no GPIO chip"
+	if len(seen) > 0 {
+		there = fmt.Sprintf("there are [%s]", strings.Join(seen, ", "))
+	}
+	if c.Chip != "" {
+		return "", 0, fmt.Errorf("gpio: no chip is labelled %q: %s", c.Chip, there)
+	}
+	return "", 0, fmt.Errorf("gpio: no chip has a line %q: %s; gpioinfo lists the lines' names", c.Line, there)
 }

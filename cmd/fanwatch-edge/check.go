@@ -100,11 +100,14 @@ func checkSource(_ context.Context, c config) finding {
 	return f
 }
 
-func checkClock(context.Context, config) finding {
+func checkClock(_ context.Context, c config) finding {
 	f := finding{what: "clock: " + time.Now().UTC().Format(time.RFC3339),
 		mend: "Set it, or switch NTP on: timedatectl set-ntp true. Readings are marked until then."}
-	if time.Now().Before(edge.Reference()) {
+	switch {
+	case time.Now().Before(edge.Reference()):
 		f.err = errors.New("is behind the making of this program")
+	case c.Source.GPIO != nil && !edge.Synchronised():
+		f.err = errors.New("the kernel says that nobody has synchronised it")
 	}
 	return f
 }

@@ -70,13 +70,13 @@ func (m *machine) format(megabytes int64) {
 }
 
 // run boots the machine and gives each line of its console to listen until it ends or listen returns false, which is as
-// if somebody pulled its plug. Its clock counts instructions and jumps over idle time (-icount): a busy host
+// if somebody pulled its plug. Its clock counts instructions, 4 ns each, and jumps over idle time (-icount): a busy host
 // makes the machine slower, not its timers late, and an hour of waiting costs seconds.
 func (m *machine) run(patience time.Duration, listen func(line string) bool) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	args := []string{"-accel", "tcg", "-icount", "shift=auto,sleep=off", "-cpu", "max", "-m", "512", "-no-reboot", "-display", "none", "-nodefaults",
+	args := []string{"-accel", "tcg", "-icount", "shift=2,sleep=off", "-cpu", "max", "-m", "512", "-no-reboot", "-display", "none", "-nodefaults",
 		"-serial", "stdio", "-kernel", filepath.Join(kernel, "vmlinuz"), "-initrd", m.initrd,
 		"-append", strings.Join(append(append([]string{"console=ttyS0", "quiet", "loglevel=3", "panic=-1", "rdinit=/init"}, m.env...), append([]string{"--"}, m.args...)...), " ")}
 	if m.disk != "" {

@@ -14,7 +14,7 @@ import (
 // returned from is there after the next boot, in order and without a hole, but for what may have been acknowledged.
 // What came after the last Sync (which is 10 s at most in operation) may be gone.
 func TestPowerCut(t *testing.T) {
-	rounds := 3
+	rounds := 2
 	if os.Getenv("FANWATCH_LONG") != "" {
 		rounds = 40
 	}
