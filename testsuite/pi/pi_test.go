@@ -5,13 +5,17 @@ package pi
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"fanwatch"
 )
 
 // architectures are Debian's names, with the emulator that runs their programs. qemu's arm1176 is the ARMv6 core of the
@@ -108,9 +112,13 @@ func TestProgramsRun(t *testing.T) {
 			if _, err := exec.LookPath(arch.emulator[0]); err != nil {
 				t.Skipf("%s is missing: apt-get install qemu-user", arch.emulator[0])
 			}
-			out := run(t, append(arch.emulator, program(arch.name), "run", "--sim", "--dry-run", "--count", "3")...)
-			if lines := strings.Count(out, "RPM"); lines != 3 || strings.Count(out, "running") != 3 || strings.Count(out, "60 edges")+strings.Count(out, "59 edges")+strings.Count(out, "61 edges") != 3 {
-				t.Errorf("three seconds of a fan at 1800 RPM:\n%s", out)
+			out := run(t, append(arch.emulator, program(arch.name), "run", "--sim", "--dry-run", "--json", "--count", "3")...)
+			readings := json.NewDecoder(strings.NewReader(out))
+			for seq := uint64(1); seq <= 3; seq++ {
+				var r fanwatch.WireReading
+				if err := readings.Decode(&r); err != nil || r.Seq != seq || r.State != fanwatch.Running || math.Abs(r.RPM-1800) > 40 {
+					t.Errorf("of a fan at 1800 RPM: %v\n%s", err, out)
+				}
 			}
 			dir := t.TempDir()
 			run(t, append(arch.emulator, program(arch.name), "enroll", "--fan", "fan-21", "--dir", dir)...)

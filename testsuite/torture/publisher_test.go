@@ -105,7 +105,8 @@ type publisher struct {
 	setting string
 
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process is gone and its output read
+	spoke  chan struct{} // closed when it has said something: it is up
+	exited chan struct{} // closed when it is gone and its output read
 
 	mu    sync.Mutex
 	done  map[run]uint64
@@ -145,17 +146,17 @@ func (p *publisher) start(failpoints string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	cmd, exited := p.cmd, make(chan struct{})
-	p.exited = exited
+	cmd, spoke, exited := p.cmd, make(chan struct{}), make(chan struct{})
+	p.spoke, p.exited = spoke, exited
 	go func() {
-		p.listen(out)
+		p.listen(out, sync.OnceFunc(func() { close(spoke) }))
 		_ = cmd.Wait() // killed: that it ended badly is the purpose
 		close(exited)
 	}()
 }
 
-func (p *publisher) listen(out io.Reader) {
-	for lines := bufio.NewScanner(out); lines.Scan(); {
+func (p *publisher) listen(out io.Reader, spoke func()) {
+	for lines := bufio.NewScanner(out); lines.Scan(); spoke() {
 		var r run
 		var n uint64
 		if _, err := fmt.Sscan(lines.Text(), &r.Fan, &r.Run, &n); err != nil {
@@ -186,6 +187,12 @@ func (p *publisher) waitForDeath(patience time.Duration) {
 // finish lets the publisher empty its spool and end in order.
 func (p *publisher) finish() {
 	p.t.Helper()
+	select {
+	case <-p.spoke: // before it is up SIGTERM would kill it
+	case <-p.exited:
+	case <-time.After(60 * time.Second):
+		p.t.Fatal("the publisher does not come up")
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
