@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -230,6 +231,83 @@ func TestServiceIsHardened(t *testing.T) {
 	}
 	out := run(t, "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", path)
 	t.Log(strings.TrimSpace(out[strings.LastIndex(out, "Overall"):]))
+}
+
+// TestServiceAllowsWhatTheProgramCalls holds the system calls that the program makes against the unit's filter: a refused one
+// shows only on the Raspberry Pi, and then as something else (an adjtimex that fails as a clock that is never right).
+func TestServiceAllowsWhatTheProgramCalls(t *testing.T) {
+	for _, tool := range []string{"strace", "systemd-analyze"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is missing: apt-get install strace systemd", tool)
+		}
+	}
+	dir := t.TempDir()
+	edge, trace, config := filepath.Join(dir, "fanwatch-edge"), filepath.Join(dir, "trace"), filepath.Join(dir, "fan.yaml")
+	build := exec.Command("go", "build", "-o", edge, "./cmd/fanwatch-edge")
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text := "version: 1\nfan: fan-21\nbroker: localhost:1\nca: c\ncert: c\nkey: fan-21.key\nspool: spool\nsource: {gpio: {line: GPIO17}}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	called := map[string]bool{}
+	for _, args := range [][]string{
+		{"enroll", "--fan", "fan-21", "--dir", dir},
+		{"check", "--config", config}, // most of it is wrong, but tried
+		{"run", "--sim", "--dry-run", "--count", "2"},
+	} {
+		cmd := exec.Command("strace", append([]string{"-f", "-qq", "-o", trace, edge}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil && args[0] != "check" {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		b, err := os.ReadFile(trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^\d+ +(\w+)\(`).FindAllSubmatch(b, -1) {
+			called[string(m[1])] = true
+		}
+	}
+	for _, must := range []string{"adjtimex", "fsync", "openat", "clone"} {
+		if !called[must] && !(must == "clone" && called["clone3"]) {
+			t.Errorf("the trace has no %s: it does not show what it should", must)
+		}
+	}
+	allowed := map[string]bool{}
+	unit, err := os.ReadFile(filepath.Join("..", "..", "deploy", "pi", "fanwatch-edge@.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.*)$`).FindAllSubmatch(unit, -1) {
+		for _, name := range strings.Fields(string(m[2])) {
+			for _, call := range calls(t, name) {
+				allowed[call] = len(m[1]) == 0
+			}
+		}
+	}
+	for call := range called {
+		if !allowed[call] {
+			t.Errorf("the program calls %s, which the unit refuses", call)
+		}
+	}
+	t.Logf("%d different calls, %d are allowed", len(called), len(allowed))
+}
+
+// calls gives the system calls of one of systemd's sets.
+func calls(t *testing.T, name string) (out []string) {
+	t.Helper()
+	if !strings.HasPrefix(name, "@") {
+		return []string{name}
+	}
+	for line := range strings.Lines(run(t, "systemd-analyze", "--no-pager", "syscall-filter", name)) {
+		line = strings.TrimSpace(line)
+		if line != "" && line != name && !strings.HasPrefix(line, "#") {
+			out = append(out, calls(t, line)...)
+		}
+	}
+	return out
 }
 
 func run(t *testing.T, args ...string) string {
