@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"fanwatch"
 	"fanwatch/edge"
@@ -40,7 +40,7 @@ type mosquitto struct {
 	key      *ecdsa.PrivateKey
 
 	cmd *exec.Cmd
-	sub mqtt.Client
+	sub *subscriber
 
 	mu      sync.Mutex
 	batches []fanwatch.Batch
@@ -82,7 +82,6 @@ allow_anonymous true
 	m.cmd = exec.Command(path, "-c", filepath.Join(m.dir, "mosquitto.conf"))
 	m.start()
 	// An ordered end leaves the subscriber's session in the database, with which every later life begins.
-	m.sub.Disconnect(100)
 	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -106,26 +105,62 @@ func (m *mosquitto) start() {
 	until(m.t, "the subscriber's connection to mosquitto", m.subscribe)
 }
 
+// subscriber is a client with a session that lasts. It takes each message in the goroutine that reads the socket, to the
+// last one that is in there: paho's client lets go of those that it has read and not handled when the connection ends.
+type subscriber struct {
+	conn net.Conn
+	done chan struct{} // closed when the socket has been read to its end
+}
+
 // subscribe connects the subscriber and waits until it has what mosquitto kept for it.
 func (m *mosquitto) subscribe() bool {
-	o := mqtt.NewClientOptions().AddBroker("tcp://" + m.tcp).SetClientID("subscriber").SetCleanSession(false).SetResumeSubs(false).
-		SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(time.Second).SetOrderMatters(true).SetDefaultPublishHandler(m.take)
-	c := mqtt.NewClient(o)
-	done := func(t mqtt.Token) bool { return t.WaitTimeout(10*time.Second) && t.Error() == nil }
-	if !done(c.Connect()) || !done(c.SubscribeMultiple(map[string]byte{mosquittoTopic + "/#": 1, "echo": 1}, m.take)) {
-		c.Disconnect(0)
+	conn, err := net.Dial("tcp", m.tcp)
+	if err != nil {
 		return false
 	}
-	m.sub = c
+	connect := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
+	connect.ProtocolName, connect.ProtocolVersion, connect.ClientIdentifier = "MQTT", 4, "subscriber"
+	subscribe := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+	subscribe.MessageID, subscribe.Topics, subscribe.Qoss = 1, []string{mosquittoTopic + "/#", "echo"}, []byte{1, 1}
+	if connect.Write(conn) != nil || subscribe.Write(conn) != nil {
+		conn.Close()
+		return false
+	}
+	m.sub = &subscriber{conn: conn, done: make(chan struct{})}
+	go m.read(m.sub)
 	m.echo()
 	return true
+}
+
+func (m *mosquitto) read(s *subscriber) {
+	defer close(s.done)
+	for {
+		packet, err := packets.ReadPacket(s.conn)
+		if err != nil {
+			return
+		}
+		message, ok := packet.(*packets.PublishPacket)
+		if !ok {
+			continue
+		}
+		m.take(message)
+		if message.Qos == 1 {
+			ack := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
+			ack.MessageID = message.MessageID
+			_ = ack.Write(s.conn) // nobody may be there to hear it any more; what is left to read counts all the same
+		}
+	}
 }
 
 // echo sends the subscriber a message of its own. When that has come, so has all that was acknowledged before.
 func (m *mosquitto) echo() {
 	m.t.Helper()
 	text := rand.Text()
-	m.sub.Publish("echo", 1, false, text)
+	message := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	message.TopicName, message.Payload = "echo", []byte(text)
+	if err := message.Write(m.sub.conn); err != nil {
+		m.t.Fatal(err)
+	}
 	until(m.t, "what mosquitto has acknowledged", func() bool {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -133,15 +168,15 @@ func (m *mosquitto) echo() {
 	})
 }
 
-func (m *mosquitto) take(_ mqtt.Client, message mqtt.Message) {
+func (m *mosquitto) take(message *packets.PublishPacket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if message.Topic() == "echo" {
-		m.echoes[string(message.Payload())] = true
+	if message.TopicName == "echo" {
+		m.echoes[string(message.Payload)] = true
 		return
 	}
 	var b fanwatch.Batch
-	if err := json.Unmarshal(message.Payload(), &b); err != nil {
+	if err := json.Unmarshal(message.Payload, &b); err != nil {
 		m.t.Errorf("not a batch: %v", err)
 		return
 	}
@@ -154,8 +189,8 @@ func (m *mosquitto) kill() {
 	m.t.Helper()
 	_ = m.cmd.Process.Kill()
 	_ = m.cmd.Wait()
-	until(m.t, "the subscriber to read its socket to the end", func() bool { return !m.sub.IsConnectionOpen() })
-	m.sub.Disconnect(0)
+	<-m.sub.done
+	m.sub.conn.Close()
 }
 
 func (m *mosquitto) arrived() []fanwatch.Batch {

@@ -126,6 +126,7 @@ func judge(t *testing.T, truth map[run]uint64, order map[string][]uint64, batche
 				continue
 			case reading.Seq > want:
 				lost += int(reading.Seq - want)
+				t.Errorf("%v: %d to %d never arrived", r, want, reading.Seq-1)
 			}
 			for place[r.Fan] < len(order[r.Fan]) && order[r.Fan][place[r.Fan]] != r.Run {
 				place[r.Fan]++
