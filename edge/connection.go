@@ -67,17 +67,42 @@ func dialTLS(ctx context.Context, c Config) (net.Conn, error) {
 	if c.TLS == nil {
 		return tcp, nil
 	}
-	conf := c.TLS.Clone()
-	if conf.ServerName == "" {
-		conf.ServerName, _, _ = net.SplitHostPort(c.Broker) // Config.check has split it before
-	}
-	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
-	conn := tls.Client(tcp, conf)
+	conn := tls.Client(tcp, clientTLS(c))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		tcp.Close()
 		return nil, fmt.Errorf("tls %s: %w", c.Broker, err)
 	}
 	return conn, nil
+}
+
+// clientTLS is what the handshake with c.Broker uses. On port 443 AWS IoT tells MQTT with a client certificate from
+// HTTPS by ALPN. https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html
+func clientTLS(c Config) *tls.Config {
+	conf := c.TLS.Clone()
+	host, port, _ := net.SplitHostPort(c.Broker) // Config.check has split it before
+	if conf.ServerName == "" {
+		conf.ServerName = host
+	}
+	if port == "443" && len(conf.NextProtos) == 0 {
+		conf.NextProtos = []string{"x-amzn-mqtt-ca"}
+	}
+	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
+	return conf
+}
+
+// Connect tries whether the broker takes c's connection, up to the CONNACK, and ends it again. A publisher that is
+// connected by the same client ID is cut off by it, and connects again.
+func Connect(ctx context.Context, c Config) error {
+	c.fill()
+	if err := c.checkBroker(); err != nil {
+		return err
+	}
+	conn, err := dial(ctx, c)
+	if err != nil {
+		return err
+	}
+	conn.close()
+	return nil
 }
 
 // publish sends with QoS 1. It blocks while the socket is full, for at most 5 s.

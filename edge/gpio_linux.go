@@ -1,13 +1,17 @@
 package edge
 
 import (
+	"encoding/binary"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/warthog618/go-gpiocdev"
+	"github.com/warthog618/go-gpiocdev/uapi"
+	"golang.org/x/sys/unix"
 )
 
 // edgeBuffer is how many edges the kernel keeps for us: at 20,000 RPM and 2 pulses per revolution 1.5 s.
@@ -21,11 +25,12 @@ const maxPending = 1 << 16
 // drain), falling edges. The kernel's debounce stays off: at 100 Hz it delivered 15 of 150 edges.
 // Safe for concurrent use.
 type GPIO struct {
-	line *gpiocdev.Line
+	line *os.File
 
 	mu      sync.Mutex
 	pending []Edge
 	spare   []Edge
+	err     error // why no more edges come
 }
 
 // OpenGPIO requests the line. Close gives it back.
@@ -37,19 +42,41 @@ func OpenGPIO(c GPIOConfig) (*GPIO, error) {
 	if c.Consumer == "" {
 		c.Consumer = "fanwatch-edge"
 	}
-	g := &GPIO{}
-	g.line, err = gpiocdev.RequestLine(chip, offset, gpiocdev.AsInput, gpiocdev.WithPullUp, gpiocdev.WithFallingEdge,
-		gpiocdev.WithEventBufferSize(edgeBuffer), gpiocdev.WithConsumer(c.Consumer), gpiocdev.WithEventHandler(g.take))
+	line, err := requestLine(chip, offset, c.Consumer)
 	if err != nil {
 		return nil, fmt.Errorf("gpio %s line %d: %w: is it in use (gpioinfo shows by whom), may this user open it (group gpio)?", chip, offset, err)
 	}
+	g := &GPIO{line: line}
+	go g.take()
 	return g, nil
 }
 
-// Edges gives the edges since the last call.
+// requestLine makes the request itself, because go-gpiocdev v0.9.1 does not pass the size of the event buffer on to
+// the kernel, which then keeps 16 edges. A read of the file gives edges; the kernel must be 5.10 or later.
+func requestLine(chip string, offset int, consumer string) (*os.File, error) {
+	c, err := os.Open("/dev/" + chip)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	request := uapi.LineRequest{Lines: 1, EventBufferSize: edgeBuffer,
+		Config: uapi.LineConfig{Flags: uapi.LineFlagV2Input | uapi.LineFlagV2EdgeFalling | uapi.LineFlagV2BiasPullUp}}
+	request.Offsets[0] = uint32(offset)
+	copy(request.Consumer[:len(request.Consumer)-1], consumer)
+	if err := uapi.GetLine(c.Fd(), &request); err != nil {
+		return nil, fmt.Errorf("request: %w", err)
+	}
+	if err := unix.SetNonblock(int(request.Fd), true); err != nil { // so that Close ends a read that waits
+		unix.Close(int(request.Fd))
+		return nil, fmt.Errorf("request: %w", err)
+	}
+	return os.NewFile(uintptr(request.Fd), fmt.Sprintf("/dev/%s line %d", chip, offset)), nil
+}
+
+// Edges gives the edges since the last call. An error is a line that is gone, as when its chip was unplugged.
 func (g *GPIO) Edges(_ time.Duration, emit func(Edge)) error {
 	g.mu.Lock()
-	edges := g.pending
+	edges, err := g.pending, g.err
 	g.pending, g.spare = g.spare[:0], nil
 	g.mu.Unlock()
 	for _, e := range edges {
@@ -58,17 +85,30 @@ func (g *GPIO) Edges(_ time.Duration, emit func(Edge)) error {
 	g.mu.Lock()
 	g.spare = edges[:0]
 	g.mu.Unlock()
-	return nil
+	return err
 }
 
 // Close gives the line back.
 func (g *GPIO) Close() error { return g.line.Close() }
 
-func (g *GPIO) take(e gpiocdev.LineEvent) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.pending) < maxPending {
-		g.pending = append(g.pending, Edge{At: e.Timestamp, Seq: e.LineSeqno})
+// eventSize is that of a struct gpio_v2_line_event (include/uapi/linux/gpio.h): timestamp (8 bytes), id (4), offset
+// (4), seqno (4), line_seqno (4), padding.
+const eventSize = 48
+
+// take reads the line's edges until it is closed.
+func (g *GPIO) take() {
+	b := make([]byte, 64*eventSize)
+	for {
+		n, err := g.line.Read(b)
+		g.mu.Lock()
+		for e := b[:n]; len(e) >= eventSize && len(g.pending) < maxPending; e = e[eventSize:] {
+			g.pending = append(g.pending, Edge{At: time.Duration(binary.NativeEndian.Uint64(e)), Seq: binary.NativeEndian.Uint32(e[20:])})
+		}
+		g.err = err
+		g.mu.Unlock()
+		if err != nil {
+			return
+		}
 	}
 }
 
@@ -76,34 +116,34 @@ func findLine(c GPIOConfig) (chip string, offset int, err error) {
 	if c.Line == "" {
 		return "", 0, fmt.Errorf("gpio: no line: name one, such as GPIO17 (gpioinfo lists them)")
 	}
-	if c.Chip == "" {
-		chip, offset, err = gpiocdev.FindLine(c.Line)
-		if err != nil {
-			return "", 0, fmt.Errorf("gpio: no chip has a line %q: gpioinfo lists their names", c.Line)
-		}
-		return chip, offset, nil
-	}
-	var labels []string
+	var seen []string // what there is, for whoever looked for something else
 	for _, name := range gpiocdev.Chips() {
 		ch, err := gpiocdev.NewChip(name)
 		if err != nil {
-			labels = append(labels, fmt.Sprintf("%s (%v)", name, err))
+			seen = append(seen, fmt.Sprintf("%s (%v)", name, err))
 			continue
 		}
 		label, lines := ch.Label, ch.Lines()
-		offset, err = ch.FindLine(c.Line)
-		if err != nil {
+		offset, err := ch.FindLine(c.Line)
+		if err != nil && c.Chip != "" {
 			offset, err = strconv.Atoi(c.Line)
 		}
 		ch.Close()
-		labels = append(labels, label)
-		if label != c.Chip && c.Chip != "/dev/"+name {
-			continue
-		}
-		if err != nil || offset < 0 || offset >= lines {
+		seen = append(seen, label)
+		switch {
+		case c.Chip != "" && label != c.Chip && c.Chip != "/dev/"+name:
+		case err == nil && offset >= 0 && offset < lines:
+			return name, offset, nil
+		case c.Chip != "":
 			return "", 0, fmt.Errorf("gpio: chip %s has no line %q: gpioinfo lists their names, offsets go to %d", label, c.Line, lines-1)
 		}
-		return name, offset, nil
 	}
-	return "", 0, fmt.Errorf("gpio: no chip is labelled %q: there are [%s]", c.Chip, strings.Join(labels, ", "))
+	there := "this machine has no GPIO chip"
+	if len(seen) > 0 {
+		there = fmt.Sprintf("there are [%s]", strings.Join(seen, ", "))
+	}
+	if c.Chip != "" {
+		return "", 0, fmt.Errorf("gpio: no chip is labelled %q: %s", c.Chip, there)
+	}
+	return "", 0, fmt.Errorf("gpio: no chip has a line %q: %s; gpioinfo lists the lines' names", c.Line, there)
 }

@@ -29,7 +29,7 @@ type Config struct {
 
 	Dir      string      // of the spool; one per fan
 	MaxSpool int64       // bytes; 0 = 64 MiB
-	Broker   string      // host:port
+	Broker   string      // host:port; port 443 means ALPN x-amzn-mqtt-ca
 	TLS      *tls.Config // see TLSConfig; nil = plain TCP, which is refused unless Broker is on loopback
 	ClientID string      // "" = Fan, which is also the thing's name
 	Topic    string      // "" = the Basic Ingest topic $aws/rules/fanwatch_readings/<fan>
@@ -60,9 +60,10 @@ type Status struct {
 	Fan       string
 	Run       uint64
 	Connected bool
-	Since     time.Time // of Connected's last change; zero before the first connection
-	Connects  int       // connections made so far
-	LastError string    // why the last connection failed or was lost; "" = none yet
+	Since     time.Time     // of Connected's last change; zero before the first connection
+	Connects  int           // connections made so far
+	LastError string        // why the last connection failed or was lost; "" = none yet
+	Interval  time.Duration // between readings, as set at present
 	SpoolStats
 }
 
@@ -124,7 +125,7 @@ func (n *Node) Run(ctx context.Context) error {
 // Status may be called at any time, also beside Run.
 func (n *Node) Status() Status {
 	st := n.pub.status()
-	st.Fan, st.Run, st.SpoolStats = n.c.Fan, n.run, n.spool.Stats()
+	st.Fan, st.Run, st.Interval, st.SpoolStats = n.c.Fan, n.run, time.Duration(n.pub.now.Load().Interval), n.spool.Stats()
 	return st
 }
 
@@ -254,12 +255,10 @@ func (c *Config) check() error {
 	if err := fanwatch.CheckFan(c.Fan); err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(c.Broker)
+	if err := c.checkBroker(); err != nil {
+		return err
+	}
 	switch {
-	case err != nil || host == "":
-		return fmt.Errorf("broker %q: write it as host:port, such as abc-ats.iot.eu-central-1.amazonaws.com:8883", c.Broker)
-	case c.TLS == nil && !loopback(host):
-		return fmt.Errorf("broker %s: needs TLS, because it is not on this machine", c.Broker)
 	case c.Source == nil:
 		return errors.New("no source of edges is set")
 	case c.Dir == "":
@@ -274,6 +273,17 @@ func (c *Config) check() error {
 		return errors.New("a duration is negative, or the longest back-off shorter than the first")
 	}
 	return c.settings().Check()
+}
+
+func (c *Config) checkBroker() error {
+	host, _, err := net.SplitHostPort(c.Broker)
+	switch {
+	case err != nil || host == "":
+		return fmt.Errorf("broker %q: write it as host:port, such as abc-ats.iot.eu-central-1.amazonaws.com:8883", c.Broker)
+	case c.TLS == nil && !loopback(host):
+		return fmt.Errorf("broker %s: needs TLS, because it is not on this machine", c.Broker)
+	}
+	return nil
 }
 
 func loopback(host string) bool {

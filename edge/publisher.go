@@ -221,10 +221,11 @@ func (s *session) send(all bool) (look time.Time, err error) {
 	return time.Time{}, nil
 }
 
-// envelope makes the batch as it is sent. A reading whose wall clock was wrong is dated by its age on
-// the boot clock; from before a reboot, when that clock began anew, by the time of the reboot.
+// envelope makes the batch as it is sent. A reading whose wall clock was wrong is dated by its age on the boot clock. When
+// the wall clock is right by now, that is the reading's time, and it is flagged no longer. From before a reboot, when the
+// boot clock began anew, it can only be dated by the time of the reboot.
 func (p *publisher) envelope(b *Batch) fanwatch.Batch {
-	now, boot := p.c.Clock.Wall(), p.c.Clock.Boot()
+	now, boot, synchronised := p.c.Clock.Wall(), p.c.Clock.Boot(), p.c.Synchronised()
 	readings := make([]fanwatch.Reading, len(b.Records))
 	for i, r := range b.Records {
 		readings[i] = r.Reading
@@ -232,6 +233,7 @@ func (p *publisher) envelope(b *Batch) fanwatch.Batch {
 			age := boot
 			if b.Boot == p.spool.boot {
 				age = max(boot-r.Boot, 0)
+				readings[i].Unsynch = !synchronised
 			}
 			readings[i].Time = now.Add(-age)
 		}

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,5 +56,27 @@ func Fast(start time.Time) Clock {
 	}
 }
 
-// Reference is the earliest time that it can be now: no clock is believed that says earlier.
-func Reference() time.Time { return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) }
+// Reference is the earliest time that it can be now: no clock is believed that says earlier. It is when the program was
+// made: the time of its commit, as the go command records it, and not before that of this source.
+func Reference() time.Time { return reference() }
+
+var reference = sync.OnceValue(func() time.Time {
+	var settings []debug.BuildSetting
+	if info, ok := debug.ReadBuildInfo(); ok {
+		settings = info.Settings
+	}
+	return madeAt(settings)
+})
+
+func madeAt(settings []debug.BuildSetting) time.Time {
+	made := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, s := range settings {
+		if s.Key != "vcs.time" {
+			continue
+		}
+		if t, err := time.Parse(time.RFC3339, s.Value); err == nil && t.After(made) {
+			made = t
+		}
+	}
+	return made
+}

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("EDGE_TEST_APPEND"); dir != "" {
-		appendForever(dir)
+		appendForever(dir, os.Getenv("EDGE_TEST_SYNC") != "")
 	}
 	os.Exit(m.Run())
 }
@@ -448,17 +448,31 @@ func TestKillLosesNoCompletedReading(t *testing.T) {
 	t.Logf("%d kills, %d runs, %d readings were left at the end", rounds, len(runs), total)
 }
 
-// appendForever is the child of the kill test: it says on standard output what is done.
-func appendForever(dir string) {
+// appendForever is the child of the kill test and the program of the machine whose power is cut (testsuite/vm). It says on
+// standard output what is left of the runs before, what is appended or, with syncs, what is synced, and what is
+// about to be acknowledged.
+func appendForever(dir string, syncs bool) {
 	run, _ := strconv.ParseUint(os.Getenv("EDGE_TEST_RUN"), 10, 64)
 	s, err := OpenSpool(SpoolConfig{Dir: dir, Fan: "fan-01", Run: run, SegmentBytes: 3000})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if syncs {
+		sayWhatIsLeft(s)
+	}
 	for seq := uint64(1); ; seq++ {
 		s.Append(record(seq))
-		fmt.Printf("appended %d %d\n", run, seq)
+		switch {
+		case !syncs:
+			fmt.Printf("appended %d %d\n", run, seq)
+		case seq%20 == 0:
+			if err := s.Sync(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			fmt.Printf("synced %d %d\n", run, seq)
+		}
 		if seq%13 == 0 {
 			if b := s.Next(10); b != nil {
 				last := b.Records[len(b.Records)-1].ReadingID
@@ -468,6 +482,29 @@ func appendForever(dir string) {
 			}
 		}
 	}
+}
+
+// sayWhatIsLeft gives out everything in the spool as spans "left RUN FROM TO", and takes it back.
+func sayWhatIsLeft(s *Spool) {
+	var first, last fanwatch.ReadingID
+	say := func() {
+		if first.Run != 0 {
+			fmt.Printf("left %d %d %d\n", first.Run, first.Seq, last.Seq)
+		}
+	}
+	for b := s.Next(100); b != nil; b = s.Next(100) {
+		for _, r := range b.Records {
+			if r.Run != last.Run || r.Seq != last.Seq+1 {
+				say()
+				first = r.ReadingID
+			}
+			last = r.ReadingID
+		}
+	}
+	say()
+	s.Rewind()
+	st := s.Stats()
+	fmt.Printf("opened %d bytes of damage, %d dropped\n", st.Torn, st.Dropped)
 }
 
 // FuzzSpoolRecovery opens a spool whose files hold anything at all.
@@ -500,22 +537,23 @@ func FuzzSpoolRecovery(f *testing.F) {
 	})
 }
 
-func BenchmarkSpoolAppend(b *testing.B) {
-	s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7, MaxBytes: 8 << 20})
-	r := record(1)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.Seq++
-		s.Append(r)
-	}
-}
-
-func BenchmarkSpoolDrain(b *testing.B) {
-	s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7})
-	fill(s, 1, uint64(b.N))
-	b.ResetTimer()
-	n := len(drain(b, s))
-	if n != b.N {
-		b.Fatalf("%d of %d", n, b.N)
-	}
+func BenchmarkSpool(b *testing.B) {
+	b.Run("append", func(b *testing.B) {
+		s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7, MaxBytes: 8 << 20})
+		r := record(1)
+		b.ReportAllocs()
+		for b.Loop() {
+			r.Seq++
+			s.Append(r)
+		}
+	})
+	b.Run("drain", func(b *testing.B) {
+		s := open(b, SpoolConfig{Dir: b.TempDir(), Run: 7})
+		fill(s, 1, uint64(b.N))
+		b.ResetTimer()
+		n := len(drain(b, s))
+		if n != b.N {
+			b.Fatalf("%d of %d", n, b.N)
+		}
+	})
 }

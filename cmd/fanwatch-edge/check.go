@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,9 +16,11 @@ import (
 )
 
 const checkHelp = `fanwatch-edge check tries everything that run needs, without publishing anything, and says of each thing that is
-wrong how to mend it. The exit status is 1 when something is wrong.
+wrong how to mend it. The exit status is 1 when something is wrong. Run it as the user that run will have
+(sudo -u fanwatch ...), and before the service is started: a running one holds the line, and loses its connection once.
 
   fanwatch-edge check --config fan-21.yaml
+  fanwatch-edge check --config fan-21.yaml --json    one object a line: {"fan","check","ok","error","mend"}
 ` + configHelp
 
 // finding is the outcome of one check: nil is well; mend says what to do otherwise.
@@ -28,9 +30,34 @@ type finding struct {
 	mend string
 }
 
+// print tells the finding to a person, or to a program as a line of JSON.
+func (f finding) print(out io.Writer, fan string, asJSON bool) error {
+	var err error
+	switch {
+	case asJSON:
+		line := struct {
+			Fan   string `json:"fan"`
+			Check string `json:"check"`
+			OK    bool   `json:"ok"`
+			Error string `json:"error,omitempty"`
+			Mend  string `json:"mend,omitempty"`
+		}{Fan: fan, Check: f.what, OK: f.err == nil}
+		if f.err != nil {
+			line.Error, line.Mend = f.err.Error(), f.mend
+		}
+		err = json.NewEncoder(out).Encode(line)
+	case f.err == nil:
+		_, err = fmt.Fprintf(out, "ok     %s\n", f.what)
+	default:
+		_, err = fmt.Fprintf(out, "WRONG  %s: %v\n       %s\n", f.what, f.err, f.mend)
+	}
+	return err
+}
+
 func check(ctx context.Context, args []string, out, errs io.Writer) error {
 	f := flags("check", checkHelp, errs)
 	path := f.String("config", "", "the configuration `file`")
+	asJSON := f.Bool("json", false, "print JSON, one object a line")
 	if err := parse(f, args, out); err != nil {
 		return err
 	}
@@ -43,18 +70,18 @@ func check(ctx context.Context, args []string, out, errs io.Writer) error {
 	}
 	bad, all := 0, 0
 	for _, c := range configs {
-		if len(configs) > 1 {
+		if len(configs) > 1 && !*asJSON {
 			fmt.Fprintf(out, "%s\n", c.Fan)
 		}
-		for _, one := range []func(context.Context, config) finding{checkSource, checkClock, checkKey, checkCertificate, checkPair, checkSpool, checkName, checkHandshake} {
-			all++
+		for _, one := range []func(context.Context, config) finding{checkSource, checkClock, checkKey, checkCertificate, checkPair, checkSpool, checkName, checkConnection} {
 			found := one(ctx, c)
-			if found.err == nil {
-				fmt.Fprintf(out, "ok     %s\n", found.what)
-				continue
+			all++
+			if found.err != nil {
+				bad++
 			}
-			bad++
-			fmt.Fprintf(out, "WRONG  %s: %v\n       %s\n", found.what, found.err, found.mend)
+			if err := found.print(out, c.Fan, *asJSON); err != nil {
+				return err
+			}
 		}
 	}
 	if bad > 0 {
@@ -79,11 +106,14 @@ func checkSource(_ context.Context, c config) finding {
 	return f
 }
 
-func checkClock(context.Context, config) finding {
+func checkClock(_ context.Context, c config) finding {
 	f := finding{what: "clock: " + time.Now().UTC().Format(time.RFC3339),
 		mend: "Set it, or switch NTP on: timedatectl set-ntp true. Readings are marked until then."}
-	if time.Now().Before(edge.Reference()) {
+	switch {
+	case time.Now().Before(edge.Reference()):
 		f.err = errors.New("is behind the making of this program")
+	case c.Source.GPIO != nil && !edge.Synchronised():
+		f.err = errors.New("the kernel says that nobody has synchronised it")
 	}
 	return f
 }
@@ -159,30 +189,15 @@ func checkName(ctx context.Context, c config) finding {
 	return f
 }
 
-func checkHandshake(ctx context.Context, c config) finding {
-	f := finding{what: "TLS with " + c.Broker, mend: "See that port 8883 is open to the outside, the root CA is the broker's and the certificate is active."}
-	conf, err := edge.TLSConfig(c.CA, c.Cert, c.Key, nil)
-	if err != nil {
+func checkConnection(ctx context.Context, c config) finding {
+	f := finding{what: "connection to " + c.Broker, mend: "See that this port is open to the outside (443 often is where 8883 is not), that the root CA is the broker's, that the certificate is active, and that a policy which allows connect and publish is attached to it."}
+	conf := c.edge()
+	conf.ConnectTimeout = 10 * time.Second
+	var err error
+	if conf.TLS, err = edge.TLSConfig(c.CA, c.Cert, c.Key, nil); err != nil {
 		f.err, f.mend = errors.New("not tried without certificate, key and root CA"), "Mend those first."
 		return f
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	dialer := tls.Dialer{Config: conf}
-	conn, err := dialer.DialContext(ctx, "tcp", c.Broker)
-	if f.err = err; err != nil {
-		return f
-	}
-	defer conn.Close()
-	// In TLS 1.3 a refused client certificate shows only when something is read. A broker that is content
-	// waits for us to speak.
-	if err := conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
-		f.err = err
-		return f
-	}
-	var timeout net.Error
-	if _, err := conn.Read(make([]byte, 1)); err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
-		f.err = fmt.Errorf("the broker hangs up: %w", err)
-	}
+	f.err = edge.Connect(ctx, conf)
 	return f
 }

@@ -14,11 +14,13 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // cli runs a command as the shell would.
@@ -53,6 +55,7 @@ func TestCommandLine(t *testing.T) {
 		{"run --sim --dry-run --fault flood,1s,2s,1", 2, "", "there are [stall"},
 		{"run --sim --dry-run --fault stall,1s", 2, "", "kind,from,to,severity"},
 		{"run --sim --fast", 2, "", "--config FILE"},
+		{"run --sim --dry-run --json --count 1", 0, `"seq":1,"t":`, ""},
 		{"run --config /missing.yaml", 1, "", "missing.yaml"},
 		{"check", 2, "", "--config FILE"},
 		{"enroll", 2, "", "--fan NAME"},
@@ -70,9 +73,11 @@ type device struct {
 	dir, config, cert string
 	sign              func(until time.Time) // renews the device's certificate
 	broker            net.Listener
+	refusal           atomic.Uint32 // the CONNACK's return code; 0 = accepted
+	published         atomic.Uint64 // messages taken
 }
 
-func newDevice(t *testing.T) *device {
+func newDevice(t testing.TB) *device {
 	t.Helper()
 	d := &device{dir: t.TempDir()}
 	d.config, d.cert = filepath.Join(d.dir, "fan.yaml"), filepath.Join(d.dir, "fan-21.pem")
@@ -106,23 +111,40 @@ func newDevice(t *testing.T) *device {
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 	must(t, err)
 	t.Cleanup(func() { d.broker.Close() })
-	go func() { // shakes hands and waits for the other side to speak, as a broker does
+	go func() {
 		for {
 			conn, err := d.broker.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				conn.Read(make([]byte, 1))
-			}()
+			go d.serve(conn)
 		}
 	}()
 	d.configure(t, "sim: {rpm: 1200}")
 	return d
 }
 
-func (d *device) configure(t *testing.T, source string) {
+// serve is as much of a broker as the program sees: it acknowledges connections and messages.
+func (d *device) serve(conn net.Conn) {
+	defer conn.Close()
+	for {
+		p, err := packets.ReadPacket(conn)
+		if err != nil {
+			return
+		}
+		switch p := p.(type) {
+		case *packets.ConnectPacket:
+			conn.Write([]byte{packets.Connack << 4, 2, 0, byte(d.refusal.Load())})
+		case *packets.PublishPacket:
+			d.published.Add(1)
+			conn.Write([]byte{packets.Puback << 4, 2, byte(p.MessageID >> 8), byte(p.MessageID)})
+		case *packets.PingreqPacket:
+			conn.Write([]byte{packets.Pingresp << 4, 0})
+		}
+	}
+}
+
+func (d *device) configure(t testing.TB, source string) {
 	t.Helper()
 	must(t, os.WriteFile(d.config, fmt.Appendf(nil, "version: 1\nfan: fan-21\nbroker: %s\nca: ca.pem\ncert: fan-21.pem\nkey: fan-21.key\nspool: spool\nsource:\n  %s\npulses: 2\nmin_rpm: 300\n",
 		d.broker.Addr(), source), 0o600))
@@ -146,14 +168,23 @@ func TestCheckFindsWhatIsWrongAndSaysHowToMendIt(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(d.dir, "fan-21.key"), 0o600))
 	d.sign(time.Now().Add(-time.Minute))
 	wrong("expired certificate", "has expired")
-	wrong("expired certificate", "hangs up")
+	wrong("expired certificate", "tls: expired certificate")
 	must(t, os.Remove(d.cert))
 	wrong("no certificate", "fanwatch provision fan-21")
 	must(t, os.WriteFile(d.cert, []byte("nonsense"), 0o600))
 	wrong("no certificate", "is not PEM")
 	d.sign(time.Now().Add(time.Hour))
+	d.refusal.Store(5) // MQTT 3.1.1: not authorized
+	wrong("no policy", "policy")
+	d.refusal.Store(0)
+	if status, out, _ := cli("check", "--json", "--config", d.config); status != 0 || strings.Count(out, `"ok":true`) != 8 {
+		t.Errorf("as JSON: status %d\n%s", status, out)
+	}
 	d.broker.Close()
 	wrong("no broker", "refused")
+	if status, out, _ := cli("check", "--json", "--config", d.config); status != 1 || strings.Count(out, `"ok":true`) != 7 || !strings.Contains(out, `"mend":"See that this port`) {
+		t.Errorf("as JSON: status %d\n%s", status, out)
+	}
 	d.configure(t, "gpio: {chip: no-such-chip, line: GPIO17}")
 	wrong("no chip", "no-such-chip")
 }
@@ -325,33 +356,12 @@ func FuzzConfiguration(f *testing.F) {
 	})
 }
 
-// TestBinaryFitsAPi cross-compiles for every Raspberry Pi and holds the program to its size.
-func TestBinaryFitsAPi(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: cross-compiling takes up to two minutes the first time")
-	}
-	for _, target := range [][2]string{{"arm", "6"}, {"arm64", ""}} {
-		path := filepath.Join(t.TempDir(), "fanwatch-edge")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=", "GOARCH="+target[0], "GOARM="+target[1])
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", target, err, out)
-		}
-		st, err := os.Stat(path)
-		must(t, err)
-		if st.Size() >= 8e6 {
-			t.Errorf("%v: %d bytes, want under 8 MB", target, st.Size())
-		}
-		t.Logf("%s%s: %d bytes", target[0], target[1], st.Size())
-	}
-}
-
-func write(t *testing.T, path string, der []byte) {
+func write(t testing.TB, path string, der []byte) {
 	t.Helper()
 	must(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +23,7 @@ process is told to end (SIGTERM, Ctrl-C). Readings that the broker has not ackno
 
   fanwatch-edge run --config fan-21.yaml
   fanwatch-edge run --config fan-21.yaml --dry-run   print readings, publish and keep nothing
+  fanwatch-edge run --config fan-21.yaml --dry-run --json   as they would be published, one a line
   fanwatch-edge run --sim --dry-run                  the same for a simulated fan, without a configuration
   fanwatch-edge run --sim --dry-run --fast --count 600 --seed 7 --fault dust,60s,9m,0.2 --truth truth.jsonl
 
@@ -44,6 +47,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	path := f.String("config", "", "the configuration `file`")
 	sim := f.Bool("sim", false, "measure simulated fans instead of the configuration's sources")
 	dry := f.Bool("dry-run", false, "print readings instead of publishing them")
+	asJSON := f.Bool("json", false, "with --dry-run: print readings as JSON, one object a line")
 	fast := f.Bool("fast", false, "with --dry-run, of simulated fans: as fast as possible instead of in real time")
 	count := f.Int("count", 0, "with --dry-run: end after this many readings of each fan; 0 = never")
 	truth := f.String("truth", "", "append the simulated faults to this `file`, one JSON object a line")
@@ -71,6 +75,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 		return wrong(f, "--count is a number of 1 or more and goes with --dry-run")
 	case *fast && (!*dry || slices.ContainsFunc(configs, func(c config) bool { return c.Source.Sim == nil })):
 		return wrong(f, "--fast goes with --dry-run and simulated fans: what is published must not be of the future")
+	case *asJSON && !*dry:
+		return wrong(f, "--json goes with --dry-run")
 	}
 	o := opening{log: slog.New(slog.NewTextHandler(errs, nil)), started: time.Now(), fast: *fast, publish: !*dry, truth: *truth}
 	fans, closeAll, err := o.all(configs)
@@ -79,7 +85,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	}
 	defer closeAll()
 	if *dry {
-		return printReadings(ctx, fans, *count, out)
+		return printReadings(ctx, fans, *count, *asJSON, out)
 	}
 	return publish(ctx, fans)
 }
@@ -204,6 +210,10 @@ func (c config) openSource(conf *edge.Config) (stop func(), err error) {
 // publish runs the fans until ctx ends or one of them fails: then all end, so that whoever started the
 // process starts all of them again.
 func publish(ctx context.Context, fans []edge.Config) error {
+	m, err := serviceManager(os.Getenv)
+	if err != nil {
+		return err
+	}
 	var nodes []*edge.Node
 	for _, c := range fans {
 		node, err := edge.New(c)
@@ -212,7 +222,7 @@ func publish(ctx context.Context, fans []edge.Config) error {
 		}
 		nodes = append(nodes, node)
 	}
-	return together(ctx, len(nodes), func(ctx context.Context, i int) error { return nodes[i].Run(ctx) })
+	return m.supervise(ctx, nodes)
 }
 
 // together runs n functions at once; the first error ends the others.
@@ -236,7 +246,7 @@ func together(ctx context.Context, n int, run func(ctx context.Context, i int) e
 	return errors.Join(all...)
 }
 
-func printReadings(ctx context.Context, fans []edge.Config, count int, out io.Writer) error {
+func printReadings(ctx context.Context, fans []edge.Config, count int, asJSON bool, out io.Writer) error {
 	enough := errors.New("enough")
 	var line sync.Mutex // whole lines
 	return together(ctx, len(fans), func(ctx context.Context, i int) error {
@@ -244,13 +254,10 @@ func printReadings(ctx context.Context, fans []edge.Config, count int, out io.Wr
 		err := edge.Measure(ctx, fans[i], func(r edge.Record) error {
 			line.Lock()
 			defer line.Unlock()
-			pwm := ""
-			if duty, known := r.PWM.Fraction(); known {
-				pwm = fmt.Sprintf("%3.0f %% PWM  ", 100*duty)
-			}
-			_, err := fmt.Fprintf(out, "%s  %s  %8.1f RPM  %8.2f Hz  jitter %.4f  %4d edges  %d glitches  %d lost  %s%s\n",
-				r.Time.Format("15:04:05"), r.Fan, r.RPM, r.Hz, r.Jitter, r.Edges, r.Glitch, r.Lost, pwm, r.State)
-			if n++; err == nil && n == count {
+			n++
+			r.Seq = uint64(n) // as run numbers them
+			err := printReading(r, asJSON, out)
+			if err == nil && n == count {
 				err = enough
 			}
 			return err
@@ -260,6 +267,22 @@ func printReadings(ctx context.Context, fans []edge.Config, count int, out io.Wr
 		}
 		return err
 	})
+}
+
+func printReading(r edge.Record, asJSON bool, out io.Writer) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(struct {
+			Fan string `json:"fan"`
+			fanwatch.WireReading
+		}{r.Fan, fanwatch.NewBatch([]fanwatch.Reading{r.Reading}, 0, 0, r.Time).Readings[0]})
+	}
+	pwm := ""
+	if duty, known := r.PWM.Fraction(); known {
+		pwm = fmt.Sprintf("%3.0f %% PWM  ", 100*duty)
+	}
+	_, err := fmt.Fprintf(out, "%s  %s  %8.1f RPM  %8.2f Hz  jitter %.4f  %4d edges  %d glitches  %d lost  %s%s\n",
+		r.Time.Format("15:04:05"), r.Fan, r.RPM, r.Hz, r.Jitter, r.Edges, r.Glitch, r.Lost, pwm, r.State)
+	return err
 }
 
 func timeOf(d fanwatch.Duration) time.Duration { return time.Duration(d) }

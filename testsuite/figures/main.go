@@ -4,7 +4,9 @@
 //
 // NAME is the package, the benchmark and its sub-benchmarks: BenchmarkScoreUpdate/d1/k1 of package rcf gives
 // rcf.score_update.d1.k1 in ns, and .bytes and .allocs beside it. A metric of the benchmark's own (ReportMetric)
-// is named by its unit: "p50-ms" gives NAME.p50 in ms, a unit without a dash NAME itself in that unit.
+// is named by its unit: "p50-ms" gives NAME.p50 in ms, a unit without a dash NAME itself in that unit, and one with a dot
+// before its dash is the whole of another figure's name: "edge.rss-B" gives edge.rss in B. That is for what must be measured
+// from outside its package.
 package main
 
 import (
@@ -103,6 +105,9 @@ func nameOf(pkg, bench, unit string) (string, string) {
 		return name + ".allocs", "allocs"
 	}
 	if i := strings.LastIndex(unit, "-"); i > 0 {
+		if strings.Contains(unit[:i], ".") {
+			return unit[:i], unit[i+1:]
+		}
 		return name + "." + unit[:i], unit[i+1:]
 	}
 	return name, unit
