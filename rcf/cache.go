@@ -50,10 +50,7 @@ func (t *tree) boxOf(node, coordinates int) []side {
 
 // spanOf is the span of a node's box.
 func (t *tree) spanOf(node int, box []side) float64 {
-	if len(box) == 1 {
-		return box[0].length()
-	}
-	if t.keepsBox(node) {
+	if len(box) > fewCoordinates && t.keepsBox(node) {
 		return t.span[node]
 	}
 	return spanOf(box)
@@ -61,7 +58,7 @@ func (t *tree) spanOf(node int, box []side) float64 {
 
 // keepSpan notes the span of a node's box after a change.
 func (t *tree) keepSpan(node int, box []side) {
-	if len(box) > 1 {
+	if len(t.span) > 0 {
 		t.span[node] = spanOf(box)
 	}
 }
