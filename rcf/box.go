@@ -42,11 +42,11 @@ func spanOf(box []side) float64 {
 
 // growthOf is the span of a box, the same bits as spanOf, and by how much it would grow to enclose point, the same bits as
 // beyond.distance.
-func growthOf(box []side, point []float32) growth {
+func growthOf(box []side, point []float64) growth {
 	var even, odd, low, high float64
 	box = box[:len(point)]
 	for i, x := range point {
-		b, x := &box[i], float64(x)
+		b := &box[i]
 		l, h := float64(b[0]), float64(b[1])
 		low += positive(l - x)
 		high += positive(x - h)
@@ -57,8 +57,11 @@ func growthOf(box []side, point []float32) growth {
 
 // positive is d if that is positive, otherwise 0. Unlike max it takes no care of NaN, which makes it quicker.
 func positive(d float64) float64 {
-	b := math.Float64bits(d)
-	return math.Float64frombits(b &^ uint64(int64(b)>>63))
+	b := int64(math.Float64bits(d))
+	if b < 0 {
+		b = 0
+	}
+	return math.Float64frombits(uint64(b))
 }
 
 // beyond lists the coordinates in which a point is outside of a box: lower than its low ends or higher than its high

@@ -16,6 +16,8 @@ func (c Config) boxedShare() float64 {
 		return 0.15
 	case c.coordinates() == 1:
 		return 1
+	case c.coordinates() <= fewCoordinates:
+		return 0.665
 	}
 	return 0.57
 }
@@ -33,8 +35,11 @@ func (c Config) nodes(places int) (boxed, all int) {
 // leastBoxed is how many leaves a node must have under it to keep its box, if there is room for it.
 func (c Config) leastBoxed() int {
 	share := c.boxedShare()
-	if share == 0 {
+	switch {
+	case share == 0:
 		return MaxSampleSize + 1
+	case share > 0.6 && share < 1:
+		return 3
 	}
 	return int(2.4 / share)
 }

@@ -57,7 +57,7 @@ func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float6
 
 // climbFew is climb for a few coordinates.
 func (f *Forest) climbFew(t *tree, in *surroundings, depth int) (value float64, top int) {
-	point, unseen := f.scratch.query, f.scratch.unseen
+	point, unseen := f.scratch.wide, f.scratch.unseen
 	value = unseen[depth]
 	var box []side
 	for top = depth; top > 0; top-- {

@@ -24,6 +24,7 @@ type Forest struct {
 type scratch struct {
 	query  []float32 // the window that a point completes
 	keys   []int32   // its coordinates as sortable
+	wide   []float64 // its coordinates for calculations
 	dims   []uint16  // two lists of some of its coordinates
 	box    []side    // the box of a node that keeps none
 	path   []ref     // the way to a leaf, as long as a tree may be deep
@@ -107,6 +108,7 @@ func (f *Forest) take(point []float64) error {
 	if len(f.scratch.query) != coordinates {
 		f.scratch.query = make([]float32, coordinates)
 		f.scratch.keys = make([]int32, coordinates)
+		f.scratch.wide = make([]float64, coordinates)
 		f.scratch.dims = make([]uint16, 2*coordinates)
 		f.scratch.box = make([]side, coordinates)
 		f.deepen(0)
@@ -132,7 +134,7 @@ func (f *Forest) pass(scored, learned bool) float64 {
 		row = f.advance()
 	}
 	for i, v := range f.scratch.query {
-		f.scratch.keys[i] = sortable(v)
+		f.scratch.keys[i], f.scratch.wide[i] = sortable(v), float64(v)
 	}
 	var sum float64
 	var group group

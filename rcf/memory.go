@@ -176,7 +176,7 @@ func (f *Forest) fitScratch(places int) {
 	if len(s.path) < places {
 		s.path = make([]ref, places)
 	}
-	f.deepen(min(places, 64))
+	f.deepen(min(places, 48))
 }
 
 // deepen makes scratch memory fit walks of that many steps.
