@@ -40,6 +40,30 @@ func spanOf(box []side) float64 {
 	return even + odd
 }
 
+// growthOf is the span of a box, the same bits as spanOf, and by how much it would grow to enclose point, the same bits as
+// beyond.distance.
+func growthOf(box []side, point []float64) growth {
+	var even, odd, low, high float64
+	box = box[:len(point)]
+	for i, x := range point {
+		b := &box[i]
+		l, h := float64(b[0]), float64(b[1])
+		low += positive(l - x)
+		high += positive(x - h)
+		even, odd = odd, even+(h-l)
+	}
+	return growth{even + odd, low + high}
+}
+
+// positive is d if that is positive, otherwise 0. Unlike max it takes no care of NaN, which makes it quicker.
+func positive(d float64) float64 {
+	b := int64(math.Float64bits(d))
+	if b < 0 {
+		b = 0
+	}
+	return math.Float64frombits(uint64(b))
+}
+
 // beyond lists the coordinates in which a point is outside of a box: lower than its low ends or higher than its high
 // ends. In the boxes above a coordinate stays on its list or leaves it, for the point cannot get to the other side.
 type beyond struct {

@@ -16,6 +16,8 @@ func (c Config) boxedShare() float64 {
 		return 0.15
 	case c.coordinates() == 1:
 		return 1
+	case c.coordinates() <= fewCoordinates:
+		return 0.665
 	}
 	return 0.57
 }
@@ -33,8 +35,11 @@ func (c Config) nodes(places int) (boxed, all int) {
 // leastBoxed is how many leaves a node must have under it to keep its box, if there is room for it.
 func (c Config) leastBoxed() int {
 	share := c.boxedShare()
-	if share == 0 {
+	switch {
+	case share == 0:
 		return MaxSampleSize + 1
+	case share > 0.6 && share < 1:
+		return 3
 	}
 	return int(2.4 / share)
 }
@@ -50,10 +55,7 @@ func (t *tree) boxOf(node, coordinates int) []side {
 
 // spanOf is the span of a node's box.
 func (t *tree) spanOf(node int, box []side) float64 {
-	if len(box) == 1 {
-		return box[0].length()
-	}
-	if t.keepsBox(node) {
+	if len(box) > fewCoordinates && t.keepsBox(node) {
 		return t.span[node]
 	}
 	return spanOf(box)
@@ -61,7 +63,7 @@ func (t *tree) spanOf(node int, box []side) float64 {
 
 // keepSpan notes the span of a node's box after a change.
 func (t *tree) keepSpan(node int, box []side) {
-	if len(box) > 1 {
+	if len(t.span) > 0 {
 		t.span[node] = spanOf(box)
 	}
 }

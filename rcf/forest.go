@@ -24,10 +24,12 @@ type Forest struct {
 type scratch struct {
 	query  []float32 // the window that a point completes
 	keys   []int32   // its coordinates as sortable
+	wide   []float64 // its coordinates for calculations
 	dims   []uint16  // two lists of some of its coordinates
 	box    []side    // the box of a node that keeps none
 	path   []ref     // the way to a leaf, as long as a tree may be deep
 	steps  []step    // the same for several trees
+	growth []growth  // what a climb finds, per level
 	unseen []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
 	logs   [2]logOf  // the last logarithms, of odd and of even numbers
 	share  []float64 // attribution of one tree, low and high per coordinate
@@ -106,6 +108,7 @@ func (f *Forest) take(point []float64) error {
 	if len(f.scratch.query) != coordinates {
 		f.scratch.query = make([]float32, coordinates)
 		f.scratch.keys = make([]int32, coordinates)
+		f.scratch.wide = make([]float64, coordinates)
 		f.scratch.dims = make([]uint16, 2*coordinates)
 		f.scratch.box = make([]side, coordinates)
 		f.deepen(0)
@@ -131,7 +134,7 @@ func (f *Forest) pass(scored, learned bool) float64 {
 		row = f.advance()
 	}
 	for i, v := range f.scratch.query {
-		f.scratch.keys[i] = sortable(v)
+		f.scratch.keys[i], f.scratch.wide[i] = sortable(v), float64(v)
 	}
 	var sum float64
 	var group group
@@ -142,7 +145,7 @@ func (f *Forest) pass(scored, learned bool) float64 {
 			verdict = t.sample.offer(&f.clock, f.config.SampleSize, f.config.InitialAcceptFraction)
 		}
 		if t.leaves == 0 && verdict.accept {
-			f.place(t, f.around(0), 0, verdict, uint32(row))
+			f.place(t, f.around(0), 0, 0, verdict, uint32(row))
 		} else if scored || verdict.accept {
 			group.add(t, verdict)
 		}
@@ -183,13 +186,12 @@ func (f *Forest) visit(g *group, scored bool, row int) float64 {
 	var sum float64
 	for lane := range g.n {
 		t, d, in := g.tree[lane], int(depth.lane(lane)), f.around(lane)
-		if scored && len(f.scratch.query) == 1 {
-			sum += f.scoreOnLine(t, in, d)
-		} else if scored {
-			sum += f.scoreIn(t, in, d)
+		value, top := f.climb(t, in, d)
+		if scored {
+			sum += f.scoreIn(t, in, d, top, value)
 		}
 		if g.verdict[lane].accept {
-			f.place(t, in, d, g.verdict[lane], uint32(row))
+			f.place(t, in, d, top, g.verdict[lane], uint32(row))
 		}
 	}
 	return sum
@@ -216,12 +218,13 @@ func (f *Forest) advance() int {
 	return f.store.rows() - f.config.Shingle
 }
 
-// place puts the window at row, for which the tree has been walked to a leaf at depth, into the tree and its reservoir.
-func (f *Forest) place(t *tree, in *surroundings, depth int, v verdict, row uint32) {
+// place puts the window at row, for which the tree has been walked to a leaf at depth and climbed to top, into the tree and
+// its reservoir.
+func (f *Forest) place(t *tree, in *surroundings, depth, top int, v verdict, row uint32) {
 	f.makeRoomIn(t)
 	place := int(t.sample.spare)
 	t.sample.put(v.key)
-	t.insert(place, f.scratch.query, row, depth, in)
+	t.insert(place, f.scratch.query, row, depth, top, in)
 	if v.evict {
 		evicted, shared := t.sample.evict(t.rows)
 		t.remove(evicted, shared, in)

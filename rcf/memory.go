@@ -84,9 +84,11 @@ func (f *Forest) resize(trees []*tree, places int) {
 		take(&box, &t.box, boxed*coordinates, left)
 		if coordinates > 1 {
 			take(&cutDim, &t.cutDim, nodes, left)
-			take(&span, &t.span, boxed, left)
 		} else {
 			t.cutDim = f.line[:nodes]
+		}
+		if coordinates > fewCoordinates {
+			take(&span, &t.span, boxed, left)
 		}
 		t.addNodes(boxed, &f.store)
 	}
@@ -174,18 +176,18 @@ func (f *Forest) fitScratch(places int) {
 	if len(s.path) < places {
 		s.path = make([]ref, places)
 	}
-	f.deepen(min(places, 64))
+	f.deepen(min(places, 48))
 }
 
 // deepen makes scratch memory fit walks of that many steps.
 func (f *Forest) deepen(steps int) {
 	s := &f.scratch
 	if before := len(s.steps); before < steps {
-		s.steps, s.unseen = enlarged(s.steps, steps), enlarged(s.unseen, steps)
+		s.steps, s.growth, s.unseen = enlarged(s.steps, steps), enlarged(s.growth, steps), enlarged(s.unseen, steps)
 		for i := range s.unseen[before:] {
 			s.unseen[before+i] = 1 / float64(before+i+1)
 		}
 	}
-	f.in = surroundings{store: &f.store, steps: s.steps, lane: f.in.lane, path: s.path, dims: s.dims, box: s.box,
-		least: f.config.leastBoxed()}
+	f.in = surroundings{store: &f.store, steps: s.steps, lane: f.in.lane, path: s.path, dims: s.dims, growth: s.growth,
+		box: s.box, least: f.config.leastBoxed()}
 }

@@ -13,7 +13,7 @@ type tree struct {
 	cutDim []uint16  // per node: the coordinate that is cut
 	rows   []uint16  // per place: the sample's window in the store, see rowAt
 	box    []side    // per node that keeps its box, and coordinate
-	span   []float64 // per node that keeps its box: spanOf(box); nil if there is one coordinate, where it is no work
+	span   []float64 // per node that keeps its box: spanOf(box); nil if there are few coordinates, where it is little work
 
 	root      ref
 	leaves    uint16 // leaves in use; inner nodes in use are one fewer
@@ -56,14 +56,15 @@ func unsortable(b int32) float32 {
 
 // surroundings is what a tree shares with the others of its forest.
 type surroundings struct {
-	store *store
-	steps []step   // the walk that insert follows, in one lane
-	lane  int      // that lane
-	path  []ref    // scratch: the way from the root to a leaf
-	dims  []uint16 // scratch: some coordinates
-	out   beyond   // scratch
-	box   []side   // scratch: the box of a node that keeps none
-	least int      // how many leaves a node should have under it to keep its box
+	store  *store
+	steps  []step   // the walk that insert follows, in one lane
+	lane   int      // that lane
+	path   []ref    // scratch: the way from the root to a leaf
+	dims   []uint16 // scratch: some coordinates
+	out    beyond   // scratch
+	growth []growth // per level: what a climb has found
+	box    []side   // scratch: the box of a node that keeps none
+	least  int      // how many leaves a node should have under it to keep its box
 }
 
 // at is where the walk was after some steps.
@@ -114,12 +115,12 @@ func (t *tree) mass(leaf int) int {
 }
 
 // insert adds the sample at a place with its point, which is the store's window at row. The tree has been walked for point,
-// to a leaf at depth. If that leaf's point is the same, the sample joins it; otherwise it gets a leaf of its own.
+// to a leaf at depth, and climbed to top. If that leaf's point is the same, the sample joins it; otherwise it gets a leaf of its own.
 //
 // The leaf's position is drawn as if the tree had been cut with the point in it from the start (Guha et al., algorithm
 // 2): the topmost node at which a cut of the box enlarged by the point falls between the two. The way is
 // upwards, for a box that contains the point ends it: all boxes above contain it too.
-func (t *tree) insert(place int, point []float32, row uint32, depth int, in *surroundings) {
+func (t *tree) insert(place int, point []float32, row uint32, depth, top int, in *surroundings) {
 	if t.leaves == 0 {
 		t.setRow(place, row)
 		t.root = leafRef(place)
@@ -135,13 +136,10 @@ func (t *tree) insert(place int, point []float32, row uint32, depth int, in *sur
 		return
 	}
 	level, offset := depth, float64(t.sample.random.uniform()*distance)
-	top := depth // boxes from top down to the leaf do not contain the point
-	for box := t.firstBox(in, depth, point); !in.out.none(); {
-		top--
-		span := t.spanOf(in.at(top).index(), box)
-		distance, box = t.climbTo(in, top, depth, point, box)
-		if u := float64(t.sample.random.uniform() * (span + distance)); u < distance {
-			level, offset = top, u
+	for i := depth - 1; i >= top; i-- {
+		g := in.growth[i]
+		if u := float64(t.sample.random.uniform() * (g.span + g.distance)); u < g.distance {
+			level, offset = i, u
 		}
 	}
 	t.setRow(place, row)

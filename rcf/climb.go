@@ -1,0 +1,94 @@
+package rcf
+
+// A climb goes back up the way of a walk, from the leaf to the first box that contains the point: all boxes above do
+// too. It is what scoring and inserting have in common, so that doing both climbs once.
+
+// fewCoordinates is up to how many it is quicker to look at all coordinates at every level than to keep lists of those
+// in which the point is outside: the lists' lengths are hard to predict for a processor.
+const fewCoordinates = 12
+
+// growth is what a climb has found at a level: the span of the node's box and by how much it would grow to enclose the
+// point.
+type growth struct {
+	span, distance float64
+}
+
+// climb goes up from the leaf at depth that the window in scratch.query has been walked to. Boxes of the levels from top on
+// do not contain the point; in.growth tells of them. value is that of the point, scaled by nothing, if it is not in the
+// tree and top < depth.
+func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top int) {
+	switch n := len(f.scratch.query); {
+	case n == 1:
+		return f.climbOnLine(t, in, depth)
+	case n <= fewCoordinates:
+		return f.climbFew(t, in, depth)
+	}
+	return f.climbMany(t, in, depth)
+}
+
+// climbOnLine is climb for one coordinate.
+func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float64, top int) {
+	x, unseen := float64(f.scratch.query[0]), f.scratch.unseen
+	value = unseen[depth]
+	var box side
+	if t.boxed == 0 {
+		box = nowhere()
+		t.encloseSide(&box, in.at(depth), 0, &f.store)
+	}
+	for top = depth; top > 0; top-- {
+		if node := in.at(top - 1); t.boxed > 0 {
+			box = t.box[node.index()]
+		} else if children := t.slots[node].child; children[0] == in.at(top) {
+			box[1] = t.end(1, children[1], 0, &f.store)
+		} else {
+			box[0] = t.end(0, children[0], 0, &f.store)
+		}
+		lo, hi := float64(box[0]), float64(box[1])
+		distance := max(lo-x, x-hi)
+		if distance <= 0 {
+			break
+		}
+		in.growth[top-1] = growth{hi - lo, distance}
+		p := distance / (hi - lo + distance)
+		value += float64(p * (unseen[top-1] - value))
+	}
+	return value, top
+}
+
+// climbFew is climb for a few coordinates.
+func (f *Forest) climbFew(t *tree, in *surroundings, depth int) (value float64, top int) {
+	point, unseen := f.scratch.wide, f.scratch.unseen
+	value = unseen[depth]
+	var box []side
+	for top = depth; top > 0; top-- {
+		if node := in.at(top - 1).index(); t.keepsBox(node) {
+			box = t.boxOf(node, len(point))
+		} else {
+			box = t.boxAt(in, top-1, depth, box)
+		}
+		g := growthOf(box, point)
+		if g.distance == 0 {
+			break
+		}
+		in.growth[top-1] = g
+		p := g.distance / (g.span + g.distance)
+		value += float64(p * (unseen[top-1] - value))
+	}
+	return value, top
+}
+
+// climbMany is climb for many coordinates.
+func (f *Forest) climbMany(t *tree, in *surroundings, depth int) (value float64, top int) {
+	point, unseen := f.scratch.query, f.scratch.unseen
+	value, top = unseen[depth], depth
+	for box := t.firstBox(in, depth, point); !in.out.none(); {
+		top--
+		span := t.spanOf(in.at(top).index(), box)
+		var distance float64
+		distance, box = t.climbTo(in, top, depth, point, box)
+		in.growth[top] = growth{span, distance}
+		p := distance / (span + distance)
+		value += float64(p * (unseen[top] - value))
+	}
+	return value, top
+}
