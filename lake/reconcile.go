@@ -25,6 +25,7 @@ type Account struct {
 	Quarantined     int    `json:"quarantined"`      // in the landing log, but not accepted as readings
 	Pending         int    `json:"pending"`          // landed, and not yet due in the table
 	Table           int    `json:"table"`            // distinct readings in the table
+	Retired         int    `json:"retired"`          // readings that left the table by age
 	TableDuplicates int    `json:"table_duplicates"` // readings that the table holds once more: must be 0
 	Missing         int    `json:"missing"`          // acknowledged, but neither landed nor quarantined: must be 0
 	Lost            int    `json:"lost"`             // due in the table, but not there: must be 0
@@ -45,7 +46,14 @@ func Reconcile(ctx context.Context, logs []Log, t *Table) ([]Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := books{runs: make(map[runName]*bookedRun), quarantined: make(map[string]int)}
+	gone, err := t.ledger(ctx, tbl)
+	if err != nil {
+		return nil, err
+	}
+	b := books{runs: make(map[runName]*bookedRun), quarantined: make(map[string]int), goneBefore: int64(gone.Before) * dayMicros}
+	for _, r := range gone.Runs {
+		b.run(runName{r.Fan, r.Run}).retired = r.Rows
+	}
 	for _, l := range logs {
 		if err := b.addLog(ctx, tbl, l); err != nil {
 			return nil, fmt.Errorf("reconcile: %w", err)
@@ -63,27 +71,33 @@ type runName struct{ fan, run string } // run by fanwatch.FormatRun
 type bookedRun struct {
 	acked, dropped uint64
 	landed, due    runSet // readings of segments that still have their rows; due: at or before the offset
+	old            runSet // those of due that are of a day that left the table by age
 	buried         int    // readings of tombstones, all of them due
+	retired        int    // rows that left the table by age
 	table          runSet
 }
 
 // differ tells how many due readings the table lacks and how many it has that were never landed. Which
-// readings the tombstones held is not known, only how many: the table's others must be just those.
+// readings the tombstones held is not known, only how many: the table's others and those that it has
+// retired must be just those. A reading of a retired day may be there (it came late) or not.
 func (r *bookedRun) differ() (lost, surplus int) {
-	lost = int(roaring64.AndNot(r.due.seqs, r.table.seqs).GetCardinality())
-	others := int(roaring64.AndNot(r.table.seqs, r.due.seqs).GetCardinality())
+	absent := roaring64.AndNot(r.due.seqs, r.table.seqs)
+	excused := int(roaring64.And(absent, r.old.seqs).GetCardinality())
+	lost = int(absent.GetCardinality()) - excused
+	others := int(roaring64.AndNot(r.table.seqs, r.due.seqs).GetCardinality()) + r.retired - excused
 	return lost + max(0, r.buried-others), max(0, others-r.buried)
 }
 
 type books struct {
 	runs        map[runName]*bookedRun
 	quarantined map[string]int
+	goneBefore  int64 // Unix microseconds: rows of before may have left the table by age
 }
 
 func (b *books) run(name runName) *bookedRun {
 	r := b.runs[name]
 	if r == nil {
-		r = &bookedRun{landed: newRunSet(), due: newRunSet(), table: newRunSet()}
+		r = &bookedRun{landed: newRunSet(), due: newRunSet(), old: newRunSet(), table: newRunSet()}
 		b.runs[name] = r
 	}
 	return r
@@ -114,6 +128,9 @@ func (b *books) addLog(ctx context.Context, tbl *table.Table, l Log) error {
 			if due {
 				r.due.add(row.Seq)
 			}
+			if due && row.Time.UnixMicro() < b.goneBefore {
+				r.old.add(row.Seq)
+			}
 		}
 		return nil
 	})
@@ -140,6 +157,7 @@ func (b *books) accounts() []Account {
 		a.Duplicates += r.landed.rows - r.landed.distinct()
 		a.Pending += landed - due
 		a.Table += r.table.distinct()
+		a.Retired += r.retired
 		a.TableDuplicates += r.table.rows - r.table.distinct()
 		a.Missing += max(0, acked-landed)
 		lost, surplus := r.differ()

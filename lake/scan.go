@@ -56,12 +56,8 @@ func (t *Table) runs(ctx context.Context, tbl *table.Table) (runSets, error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := t.read(ctx, df)
-		if err == nil {
-			err = runs.addFile(data)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("counts: %s: %w", df.FilePath(), err)
+		if err := t.addRuns(ctx, runs, df); err != nil {
+			return nil, fmt.Errorf("counts: %w", err)
 		}
 	}
 	return runs, nil
@@ -256,7 +252,7 @@ func openCursorAt(data []byte, fan string) (c *cursor, err error) {
 	return c, nil
 }
 
-func (t *Table) read(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
+func (t *iceTable) read(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
 	key, err := t.key(df.FilePath())
 	if err != nil {
 		return nil, err
