@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"fanwatch"
 	"fanwatch/lake"
 )
 
@@ -20,8 +21,7 @@ type Lake struct {
 // LakeConfig says what is merged and how long things stay. Zero values mean the defaults.
 type LakeConfig struct {
 	Compact lake.CompactConfig
-	// KeepReadings is how long after its end a day of readings stays in the table; 0 = for ever.
-	KeepReadings time.Duration
+	Keep    lake.Retention // days in the tables; the zero value keeps them for ever
 	// KeepSnapshots is how long a reader may go on with a version of the table that it has begun to read, and
 	// how far back queries by snapshot reach; 0 = 7 days.
 	KeepSnapshots time.Duration
@@ -39,7 +39,7 @@ type Table interface {
 	Apply(ctx context.Context) (lake.Applied, error)
 	PlanCompaction(ctx context.Context, cfg lake.CompactConfig) (lake.CompactResult, error)
 	PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error
-	PlanRetirement(ctx context.Context, keep time.Duration) (int, error)
+	PlanRetirement(ctx context.Context, keep lake.Retention) (int, error)
 	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
 	Expire(ctx context.Context, l lake.Log, olderThan time.Duration) (int, error)
 }
@@ -51,6 +51,11 @@ type CommitReport struct {
 	Files     int `json:"files"`
 	Applied   int `json:"applied"`   // plans of compaction and maintenance
 	Discarded int `json:"discarded"` // plans that the table had passed
+}
+
+// LandAlert leaves an alert that is over for the committer. Left twice it is one row of the table.
+func (l *Lake) LandAlert(ctx context.Context, a fanwatch.Alert) error {
+	return lake.PutAlert(ctx, l.Store, a)
 }
 
 // CompactReport says what one compaction planned.
@@ -114,7 +119,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	const day = 24 * time.Hour
 	var report MaintainReport
 	var err error
-	if report.Retired, err = l.Table.PlanRetirement(ctx, l.Config.KeepReadings); err != nil {
+	if report.Retired, err = l.Table.PlanRetirement(ctx, l.Config.Keep); err != nil {
 		return report, err
 	}
 	if err := l.Table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1); err != nil {

@@ -43,6 +43,8 @@ const (
 	PlanApplied       = "plan.applied"
 	TombstoneBefore   = "tombstone.before"
 	TombstoneAfter    = "tombstone.after"
+	AlertPutBefore    = "alert.put.before"
+	AlertPutAfter     = "alert.put.after"
 	NotifyBefore      = "notify.before"
 	NotifyAfter       = "notify.after"
 	SpoolAppended     = "spool.append.after"
@@ -53,7 +55,7 @@ const (
 func Names() []string {
 	return []string{LandingPutBefore, LandingPutAfter, SnapshotPutBefore, SnapshotPutAfter, SignalBefore, SignalAfter,
 		CommitFiles, CommitBefore, CommitAfter, CompactFiles, CompactPlanned, CompactBefore, CompactAfter, ExpireBefore, ExpireAfter,
-		RetireBefore, RetireAfter, PlanApplied, TombstoneBefore, TombstoneAfter,
+		RetireBefore, RetireAfter, PlanApplied, TombstoneBefore, TombstoneAfter, AlertPutBefore, AlertPutAfter,
 		NotifyBefore, NotifyAfter, SpoolAppended, SpoolAcked}
 }
 

@@ -42,7 +42,7 @@ type CompactResult struct {
 // Compact is PlanCompaction and Apply of its plan, for whoever is alone with the table.
 func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	for range commitAttempts {
-		key, p, r, err := t.planCompaction(ctx, cfg)
+		key, p, r, err := t.planCompaction(ctx, cfg, t.mergeDay)
 		if err != nil || key == "" {
 			return r, err
 		}
@@ -70,16 +70,19 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 // that a row is rewritten a few times and not at every compaction. A day that is over becomes as few files of
 // TargetBytes as hold it, and again whenever late rows come.
 func (t *Table) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
-	_, _, r, err := t.planCompaction(ctx, cfg)
+	_, _, r, err := t.planCompaction(ctx, cfg, t.mergeDay)
 	return r, err
 }
 
-func (t *Table) planCompaction(ctx context.Context, cfg CompactConfig) (key string, p plan, r CompactResult, err error) {
+// merger stores one file with the rows of a day's files, each once, and notes in c what is exchanged.
+type merger func(ctx context.Context, tbl *table.Table, c *compaction, day int32, files []iceberg.DataFile) error
+
+func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge merger) (key string, p plan, r CompactResult, err error) {
 	tbl, small, err := t.smallFiles(ctx)
 	if err != nil {
 		return "", p, r, err
 	}
-	c, err := t.mergeDays(ctx, tbl, small, cfg.withDefaults())
+	c, err := t.mergeDays(ctx, tbl, small, cfg.withDefaults(), merge)
 	if err != nil || len(c.removed) == 0 {
 		return "", p, CompactResult{}, err
 	}
@@ -142,7 +145,7 @@ func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceb
 }
 
 // mergeDays merges day by day until MaxRows is reached. Nothing refers to the merged files yet.
-func (t *Table) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig) (*compaction, error) {
+func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig, merge merger) (*compaction, error) {
 	days, err := groupByDay(live)
 	if err != nil {
 		return nil, err
@@ -157,7 +160,7 @@ func (t *Table) mergeDays(ctx context.Context, tbl *table.Table, live map[string
 			if taken < 2 && c.result.Days > 0 {
 				return c, nil
 			}
-			if err := t.mergeDay(ctx, tbl, c, day, group[:max(taken, 2)]); err != nil {
+			if err := merge(ctx, tbl, c, day, group[:max(taken, 2)]); err != nil {
 				return nil, fmt.Errorf("compact: day %d: %w", day, err)
 			}
 		}

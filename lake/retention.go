@@ -123,7 +123,7 @@ func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 }
 
 // Expire replaces the log's segments by tombstones, as far as nobody needs their rows any more: they are
-// in the table, lie behind the oldest snapshot of the models that is kept, and arrived longer than
+// in the table and in those that OpenTables opened beside it, lie behind the oldest snapshot of the models that is kept, and arrived longer than
 // olderThan ago. It gives how many it replaced.
 func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int, error) {
 	tbl, err := t.load(ctx)
@@ -174,6 +174,19 @@ func (t *Table) expirable(ctx context.Context, tbl *table.Table, l Log) (fanwatc
 	committed, err := offset(tbl, l)
 	if err != nil {
 		return "0", err
+	}
+	for _, f := range t.followers {
+		tbl, err := f.load(ctx)
+		if err != nil {
+			return "0", err
+		}
+		at, err := offset(tbl, l)
+		if err != nil {
+			return "0", err
+		}
+		if at.Compare(committed) < 0 {
+			committed = at
+		}
 	}
 	if err := l.check(); err != nil {
 		return "0", err

@@ -62,7 +62,7 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 	if err != nil {
 		return 0, err
 	}
-	before := (&stored{Time: t.cfg.Now().Add(-keep).UnixMicro()}).day()
+	before := t.firstKept(keep)
 	p := plan{Why: "days before " + time.Unix(int64(before)*24*3600, 0).UTC().Format(time.DateOnly)}
 	gone := make(runSets)
 	for _, run := range l.Runs {
@@ -104,6 +104,37 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 		return 0, fmt.Errorf("retire: %w", err)
 	}
 	return len(p.Removed), nil
+}
+
+// firstKept gives the first day that is to stay.
+func (t *iceTable) firstKept(keep time.Duration) int32 {
+	return (&stored{Time: t.cfg.Now().Add(-keep).UnixMicro()}).day()
+}
+
+// planDrop is PlanRetirement without a ledger: nobody counts these rows.
+func (t *iceTable) planDrop(ctx context.Context, keep time.Duration) (int, error) {
+	if keep <= 0 {
+		return 0, nil
+	}
+	_, files, err := t.smallFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p := plan{Why: "days past retention"}
+	for path, df := range files {
+		day, err := dayOf(df)
+		if err != nil {
+			return 0, err
+		}
+		if day < t.firstKept(keep) {
+			p.Removed = append(p.Removed, path)
+		}
+	}
+	if len(p.Removed) == 0 {
+		return 0, nil
+	}
+	_, err = t.leave(ctx, p)
+	return len(p.Removed), wrap(err, "retire")
 }
 
 func (m runSets) retired(r retiredRun) error {

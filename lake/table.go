@@ -38,7 +38,10 @@ type TableConfig struct {
 // from the catalog, and a change that meets another's is made again on top of it. Still a table wants one
 // committer, or they keep redoing each other's work: Commit and Apply belong to it. Whatever else wants the
 // table changed leaves a plan for Apply.
-type Table struct{ iceTable }
+type Table struct {
+	iceTable
+	followers []*iceTable // those that are fed from the same logs, one transaction each
+}
 
 // iceTable is what all tables of the lake share: an Iceberg table with a layout of its own in the catalog.
 type iceTable struct {
@@ -79,7 +82,7 @@ func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Table{t}, nil
+	return &Table{iceTable: t}, nil
 }
 
 func openIce(ctx context.Context, cfg TableConfig, l layout) (iceTable, error) {

@@ -90,6 +90,11 @@ func commit(ctx workflow.Context, stream string) (r activities.CommitReport, err
 	return r, err
 }
 
+func landAlert(ctx workflow.Context, alert fanwatch.Alert) error {
+	var a *activities.Lake
+	return workflow.ExecuteActivity(short(ctx, QueueLake), a.LandAlert, alert).Get(ctx, nil)
+}
+
 func maintain(ctx workflow.Context, stream string) (r activities.MaintainReport, err error) {
 	var a *activities.Lake
 	err = workflow.ExecuteActivity(long(ctx), a.Maintain, stream).Get(ctx, &r)

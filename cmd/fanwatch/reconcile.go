@@ -49,12 +49,12 @@ func reconcile(ctx context.Context, wc workers.Config) ([]lake.Account, error) {
 	if err != nil || len(logs) == 0 {
 		return nil, err // and makes no table where none belongs
 	}
-	table, done, err := workers.OpenTable(ctx, wc)
+	table, done, err := workers.OpenTables(ctx, wc)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = done() }() // it was only read
-	return lake.Reconcile(ctx, logs, table)
+	return lake.Reconcile(ctx, logs, table.Table)
 }
 
 func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {

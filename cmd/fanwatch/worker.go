@@ -85,7 +85,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return err
 		}
 	}
-	table, closeTable, err := workers.OpenTable(ctx, wc)
+	table, closeTable, err := workers.OpenTables(ctx, wc)
 	if err != nil {
 		return err
 	}

@@ -350,7 +350,7 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
-	table, closeTable, err := workers.OpenTable(ctx, p.config)
+	table, closeTable, err := workers.OpenTables(ctx, p.config)
 	if err != nil {
 		return err
 	}
