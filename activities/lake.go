@@ -42,6 +42,7 @@ type Table interface {
 	PlanRetirement(ctx context.Context, keep lake.Retention) (int, error)
 	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
 	Expire(ctx context.Context, l lake.Log, olderThan time.Duration) (int, error)
+	Reconcile(ctx context.Context, logs []lake.Log) ([]lake.Account, error)
 }
 
 // CommitReport says what one round of the committer brought.
@@ -140,6 +141,43 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 		}
 	}
 	return report, nil
+}
+
+// DifferencesNamed is how many fans one reconciliation names at most.
+const DifferencesNamed = 100
+
+// Reconciliation is what one reconciliation found.
+type Reconciliation struct {
+	Fans        int          `json:"fans"` // fans that were looked at
+	Readings    int          `json:"readings"`
+	Differences []Difference `json:"differences,omitempty"` // by fan; the first hundred
+}
+
+// Difference says of which fan the lake lacks readings or has some twice.
+type Difference struct {
+	Fan string `json:"fan"` // "" where it could not be told
+	Why string `json:"why"` // a sentence
+}
+
+// Reconcile holds acknowledgements, landing log and table against each other. It changes nothing.
+func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, error) {
+	defer heartbeats(ctx)()
+	logs, err := lake.Logs(ctx, l.Store, stream)
+	if err != nil {
+		return Reconciliation{}, err
+	}
+	accounts, err := l.Table.Reconcile(ctx, logs)
+	if err != nil {
+		return Reconciliation{}, err
+	}
+	r := Reconciliation{Fans: len(accounts)}
+	for _, a := range accounts {
+		r.Readings += a.Landed
+		if !a.OK && len(r.Differences) < DifferencesNamed {
+			r.Differences = append(r.Differences, Difference{a.Fan, a.Verdict})
+		}
+	}
+	return r, nil
 }
 
 // heartbeats tells the server every five seconds that the activity lives, until the function it gives is

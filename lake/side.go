@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strconv"
@@ -178,27 +176,10 @@ func (s *side[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (ice
 }
 
 // decode reads a file's rows. A column that the file does not have is zero.
-func (s *side[T]) decode(data []byte) (rows []T, err error) {
-	defer catch(&err)
-	f, err := openDataFile(data)
-	if err != nil {
-		return nil, err
-	}
-	r := parquet.NewGenericReader[T](f)
-	defer r.Close()
-	batch := make([]T, 256)
-	for {
-		n, err := r.Read(batch)
-		for _, row := range batch[:n] {
-			rows = append(rows, cloneRow(row))
-		}
-		if errors.Is(err, io.EOF) || err == nil && n == 0 {
-			return rows, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("damaged Parquet file: %w", err)
-		}
-	}
+func (s *side[T]) decode(data []byte) ([]T, error) {
+	var rows []T
+	err := eachRow(data, func(row *T) { rows = append(rows, cloneRow(*row)) })
+	return rows, err
 }
 
 // cloneRow copies the bytes that the reader would overwrite.

@@ -206,6 +206,11 @@ func (t *Tables) RemoveOrphans(ctx context.Context, olderThan time.Duration) (in
 	return sum, err
 }
 
+// Reconcile is the function Reconcile of the readings.
+func (t *Tables) Reconcile(ctx context.Context, logs []Log) ([]Account, error) {
+	return Reconcile(ctx, logs, t.Table)
+}
+
 // Statuses tells how all tables do, the readings first; see Table.Status.
 func (t *Tables) Statuses(ctx context.Context, changes int) ([]Status, error) {
 	var all []Status

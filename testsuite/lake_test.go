@@ -3,12 +3,19 @@ package testsuite
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/client"
+
+	"fanwatch"
+	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/workflows"
 )
 
 // sound waits until nothing is on its way and fails unless fanwatch lake verify finds no fault.
@@ -77,4 +84,80 @@ func TestLakeOfARunningSystem(t *testing.T) {
 	if _, err = s.cli("lake", "export", "--fan", p.fan, "--out", filepath.Join(t.TempDir(), "x.parquet")); err != nil {
 		t.Error(err)
 	}
+}
+
+// s3 gives the bucket through the S3 server.
+func (s *system) s3() lake.Store {
+	s.t.Helper()
+	text, err := os.ReadFile(s.Keys)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	keys := strings.Fields(string(text))
+	cfg, err := cloud.Config(s.t.Context(), cloud.Settings{Region: s.Region, Local: true, AccessKey: keys[0], SecretKey: keys[1], Endpoints: []string{s.S3}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return cloud.NewS3(cfg, s.S3, s.Bucket)
+}
+
+// TestADifferenceWakesSomebody gives one reading of the landing log another number, so that the table lacks one
+// and has one too many, and wants an alert; and its end when the log is as it was.
+func TestADifferenceWakesSomebody(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	p := newPublisher(t, s, 5)
+	p.publish(s, 200)
+	s.reconciled(p.fan, 200)
+	store := s.s3()
+	logs, err := lake.Logs(t.Context(), store, "fanwatch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sound lake.Segment
+	at := -1
+	for _, l := range logs {
+		if err := l.Walk(t.Context(), "0", func(seg lake.Segment) error {
+			if i := slices.IndexFunc(seg.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.Scored }); i >= 0 {
+				sound, at = seg, i
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put := func(seg lake.Segment) {
+		t.Helper()
+		data, err := lake.EncodeSegment(&seg)
+		if err == nil {
+			err = store.Put(t.Context(), fmt.Sprintf("landing/stream=fanwatch/shard=%s/after=%s.parquet", seg.Shard, seg.After.Pad()), data, false)
+		}
+		if err == nil {
+			err = s.temporal().ScheduleClient().GetHandle(t.Context(), workflows.ScheduleCount).Trigger(t.Context(), client.ScheduleTriggerOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoilt := sound
+	spoilt.Rows = slices.Clone(sound.Rows)
+	spoilt.Rows[at].Seq += 1_000_000
+	put(spoilt)
+	a := s.openAlert(p.fan, 60*time.Second)
+	if a.Kind != fanwatch.Difference || !strings.Contains(a.Why, "1 in the landing log and due, but not in the table") {
+		t.Errorf("%+v", a)
+	}
+	out, err := s.cli("reconcile", "--by-hour", "--json")
+	if err == nil || !strings.Contains(out, `"lost": 1`) {
+		t.Errorf("by hour: %v\n%s", err, out)
+	}
+	if out, err = s.cli("lake", "verify"); err == nil || !strings.Contains(out, "FAULT: fan-k") {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	put(sound)
+	s.until(60*time.Second, "the end of the alert", func() (bool, string) {
+		alerts := ask[[]fanwatch.Alert](s, "alerts")
+		return len(alerts) == 0, fmt.Sprint(alerts)
+	})
+	s.sound()
 }

@@ -28,6 +28,7 @@ func Control(c client.Client, p *activities.Provisioner, n *activities.Notifier)
 	w.RegisterWorkflow(workflows.Committer)
 	w.RegisterWorkflow(workflows.Compact)
 	w.RegisterWorkflow(workflows.Maintain)
+	w.RegisterWorkflow(workflows.Reconcile)
 	w.RegisterActivity(p)
 	w.RegisterActivity(n)
 	return w

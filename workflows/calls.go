@@ -107,6 +107,12 @@ func compact(ctx workflow.Context) (r activities.CompactReport, err error) {
 	return r, err
 }
 
+func reconcile(ctx workflow.Context, stream string) (r activities.Reconciliation, err error) {
+	var a *activities.Lake
+	err = workflow.ExecuteActivity(long(ctx), a.Reconcile, stream).Get(ctx, &r)
+	return r, err
+}
+
 // long is for work on the lake. A schedule starts it again soon, so it is not retried for ever.
 func long(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

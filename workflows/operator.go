@@ -208,6 +208,7 @@ type Settings struct {
 	CommitEvery   time.Duration // how often the landing log goes to the tables; 0 = 1 min
 	CompactEvery  time.Duration // how often small files are merged; 0 = 15 min
 	MaintainEvery time.Duration // how often what nobody needs is removed; 0 = 1 h
+	CountEvery    time.Duration // how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
 }
 
 // Start makes sure that the stream's workflow, the lake's committer and the lake's schedules exist, with these settings. It may
@@ -234,7 +235,10 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 	}
 	s.CompactEvery = cmp.Or(s.CompactEvery, 15*time.Minute)
 	s.MaintainEvery = cmp.Or(s.MaintainEvery, time.Hour)
+	s.CountEvery = cmp.Or(s.CountEvery, 24*time.Hour)
 	return errors.Join(
+		o.schedule(ctx, ScheduleCount, s.CountEvery, &client.ScheduleWorkflowAction{ID: ScheduleCount, Workflow: Reconcile, Args: []any{s.Stream},
+			TaskQueue: QueueControl, StaticSummary: "every acknowledged reading of " + s.Stream + " is in the lake once"}),
 		o.schedule(ctx, ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{ID: ScheduleCompact, Workflow: Compact,
 			TaskQueue: QueueControl, StaticSummary: "merge small files of the table"}),
 		o.schedule(ctx, ScheduleMaintain, s.MaintainEvery, &client.ScheduleWorkflowAction{ID: ScheduleMaintain, Workflow: Maintain, Args: []any{s.Stream},
