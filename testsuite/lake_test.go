@@ -161,3 +161,24 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 	})
 	s.sound()
 }
+
+// TestIngestOfADeliveryStream lands an object as Firehose leaves it, twice over, and finds it in the table once.
+func TestIngestOfADeliveryStream(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	var text strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&text, `{"TIME":"2026-03-01T00:%02d:%02d","FANID":"ABC123456","FREQ":60,"RPM":1800}`, i/60, i%60)
+	}
+	if err := s.s3().Put(t.Context(), "firehose/2026/03/01/00/fans-1-2026-03-01-00-05-00-x", []byte(text.String()+"rubbish"), true); err != nil {
+		t.Fatal(err)
+	}
+	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); r != (lake.Ingested{Objects: 1, Readings: 500, Quarantined: 1}) {
+		t.Fatalf("%+v", r)
+	}
+	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); r != (lake.Ingested{}) {
+		t.Fatalf("again: %+v", r)
+	}
+	s.reconciled("ABC123456", 500)
+	s.sound()
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func (a *app) lake() *cobra.Command {
 The lake is the landing log in S3 and the Iceberg tables that are fed from it: readings, anomalies, quarantine and
 alerts. Any engine that knows Iceberg can query the tables; these commands need none. Without --bucket it is the
 local system's lake (--dir).`}
-	c.AddCommand(a.lakeStatus(), a.lakeVerify(), a.lakeQuery(), a.lakeExport())
+	c.AddCommand(a.lakeStatus(), a.lakeVerify(), a.lakeQuery(), a.lakeExport(), a.lakeIngest())
 	return c
 }
 
@@ -221,4 +222,45 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("time %q cannot be read: write 2026-05-28T20:00:00Z, 2026-05-28 or 24h for a day ago", s)
+}
+
+func (a *app) lakeIngest() *cobra.Command {
+	var o awsOptions
+	from, zone := "", "UTC"
+	c := &cobra.Command{
+		Use: "ingest PREFIX", Short: "Land what a delivery stream has written: readings in the demo's format", Args: cobra.ExactArgs(1),
+		Long: `Land what a delivery stream (Amazon Data Firehose) has written: readings in the demo's format.
+
+PREFIX is the folder of its objects: newline-delimited JSON, or JSON joined without anything between, plain or gzip.
+Each object is landed once, however often this is called; call it again for what has come since, from cron or by
+hand. The next commit brings the readings into the table, flagged late: no forest sees them. What is no reading is
+quarantined (fanwatch refused).`,
+		Example: "  fanwatch lake ingest firehose/fans/\n  fanwatch lake ingest 2019/ --from-bucket old-delivery --zone Asia/Tokyo --bucket my-fan-lake",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			loc, err := time.LoadLocation(zone)
+			if err != nil {
+				return fmt.Errorf("--zone: %w (%w)", err, errUsage)
+			}
+			wc, err := a.lakeConfig(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			in := lake.Ingestion{From: cloud.NewS3(wc.AWS, wc.Endpoints.S3, cmp.Or(from, wc.Bucket)), Prefix: args[0], To: cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), Stream: wc.Stream, Zone: loc}
+			bar := progressBar(os.Stderr, "objects")
+			r, err := in.Run(cmd.Context(), bar.show)
+			bar.end()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d objects: %d readings landed, %d passed over because they were there, %d values refused\n", r.Objects, r.Readings, r.Duplicates, r.Quarantined)
+			return nil
+		},
+	}
+	o.flags(c.Flags())
+	c.Flags().StringVar(&from, "from-bucket", "", "bucket of the delivery stream; empty: the lake's own")
+	c.Flags().StringVar(&zone, "zone", zone, "IANA zone in which a TIME without zone is read")
+	return c
 }
