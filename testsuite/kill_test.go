@@ -227,6 +227,7 @@ func TestKillEverythingAtRandom(t *testing.T) {
 				t.Errorf("another alert is open: %s, was %s", a.ID, alert.ID)
 			}
 			s.steps(p.fan)
+			s.sound()
 		})
 	}
 }
