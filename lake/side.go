@@ -73,8 +73,12 @@ type side[T any] struct {
 	compare func(a, b *T) int             // the table's order; 0: the same row, which is kept once
 }
 
-// sideRows is about how many rows one commit or merge of a side table takes.
-const sideRows = 100_000
+// sideRows is about how many rows one commit or merge of a side table takes; sideTarget, in bytes, is what a
+// merged file of it is to have at most.
+const (
+	sideRows   = 100_000
+	sideTarget = 8 << 20
+)
 
 func openSide[T any](ctx context.Context, cfg TableConfig, name string, docs map[int]string, s side[T]) (*side[T], error) {
 	l, err := layoutOf[T](name, docs)

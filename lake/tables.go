@@ -146,8 +146,8 @@ func (t *Tables) Apply(ctx context.Context) (Applied, error) {
 // PlanCompaction plans for all tables; see Table.PlanCompaction.
 func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	sum, err := t.Table.PlanCompaction(ctx, cfg)
-	small := cfg
-	small.MaxRows = sideRows // a side table's merge holds its rows in memory
+	small := cfg.withDefaults()
+	small.MaxRows, small.TargetBytes = min(small.MaxRows, sideRows), min(small.TargetBytes, sideTarget) // a side table's merge holds its rows in memory
 	for _, s := range []struct {
 		table *iceTable
 		merge merger

@@ -109,7 +109,14 @@ func compact(ctx workflow.Context) (r activities.CompactReport, err error) {
 
 func reconcile(ctx workflow.Context, stream string) (r activities.Reconciliation, err error) {
 	var a *activities.Lake
-	err = workflow.ExecuteActivity(long(ctx), a.Reconcile, stream).Get(ctx, &r)
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueLake,
+		StartToCloseTimeout:    2 * time.Hour, // it reads the whole landing log
+		ScheduleToCloseTimeout: 6 * time.Hour,
+		HeartbeatTimeout:       20 * time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
+	})
+	err = workflow.ExecuteActivity(ctx, a.Reconcile, stream).Get(ctx, &r)
 	return r, err
 }
 
