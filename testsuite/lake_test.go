@@ -60,6 +60,13 @@ func TestLakeOfARunningSystem(t *testing.T) {
 	if v.Compared != int(p.acked) || v.Tables[0].Rows != int64(p.acked) {
 		t.Errorf("compared %d readings of %d, the table has %d", v.Compared, p.acked, v.Tables[0].Rows)
 	}
+	for command, want := range map[string]string{"status": "append", "verify": "the lake is sound"} {
+		out, err := s.cli("lake", command)
+		if err != nil || !strings.Contains(out, "fanwatch.readings") || !strings.Contains(out, want) {
+			t.Errorf("lake %s: %v\n%s", command, err, out)
+		}
+		t.Logf("lake %s\n%s", command, out)
+	}
 	buckets := ask[[]struct {
 		Readings  int
 		Min, Mean float64

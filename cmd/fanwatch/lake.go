@@ -105,9 +105,13 @@ func printState(out io.Writer, s lakeState) error {
 		return err
 	}
 	fmt.Fprintln(out)
-	err = table(out, "SHARD\tNOT YET IN THE TABLE\tWAITING SINCE", func(w io.Writer) {
+	err = table(out, "SHARD\tNOT YET IN THE TABLE\tWAITING FOR", func(w io.Writer) {
 		for _, l := range s.Lags {
-			fmt.Fprintf(w, "%s\t%d readings in %d segments\t%s\n", l.Shard, l.Rows, l.Segments, l.Oldest.Round(time.Second))
+			since := "-"
+			if l.Oldest > 0 {
+				since = l.Oldest.Round(time.Second).String()
+			}
+			fmt.Fprintf(w, "%s\t%d readings in %d segments\t%s\n", l.Shard, l.Rows, l.Segments, since)
 		}
 	})
 	if err != nil {
