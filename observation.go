@@ -12,6 +12,7 @@ const (
 	Overspeed  Kind = "overspeed"  // above Limits.MaxRPM
 	Silent     Kind = "silent"     // no readings arrive
 	Unusual    Kind = "unusual"    // within every limit, but the forest has not seen the like
+	Difference Kind = "difference" // not of the fan but of its readings: the lake lacks some, or has some twice
 	Well       Kind = ""
 )
 

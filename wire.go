@@ -138,10 +138,7 @@ func DecodeRecord(data []byte) (Record, error) {
 	if err := decodeWire(data, &w); err != nil {
 		return Record{}, err
 	}
-	rec := Record{Client: w.Client, Fan: w.Fan, Acked: w.Acked, Dropped: w.Dropped}
-	if ms, err := w.Arrived.Int64(); err == nil && ms > 0 && ms < math.MaxInt64/1000 {
-		rec.Arrived = time.UnixMilli(ms).UTC()
-	}
+	rec := w.record()
 	switch {
 	case !w.HasClient && w.ErrorPayload != nil:
 		return refused(rec, w), nil
@@ -153,6 +150,15 @@ func DecodeRecord(data []byte) (Record, error) {
 		return legacy(rec, w)
 	}
 	return batch(rec, w)
+}
+
+// record gives what is read of every kind of record.
+func (w *wire) record() Record {
+	rec := Record{Client: w.Client, Fan: w.Fan, Acked: w.Acked, Dropped: w.Dropped}
+	if ms, err := w.Arrived.Int64(); err == nil && ms > 0 && ms < math.MaxInt64/1000 {
+		rec.Arrived = time.UnixMilli(ms).UTC()
+	}
+	return rec
 }
 
 // decodeWire matches keys to the letter. encoding/json alone takes CLIENT for client: a device could blank
@@ -243,6 +249,17 @@ func batch(rec Record, w wire) (Record, error) {
 		})
 	}
 	return rec, nil
+}
+
+// DecodeDemo reads one object in the demo's format as it lies outside the stream, where no rule has to have
+// added arrived and client; where they stand they are read. The error is one for the quarantine, as
+// DecodeRecord's is.
+func DecodeDemo(data []byte) (Record, error) {
+	var w wire
+	if err := decodeWire(data, &w); err != nil {
+		return Record{}, err
+	}
+	return legacy(w.record(), w)
 }
 
 // legacy reads the demo's {"TIME","FANID","FREQ","RPM"}. TIME may be text or a number of Unix seconds

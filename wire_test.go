@@ -207,3 +207,22 @@ func TestDuty(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDecodeDemo(t *testing.T) {
+	rec, err := DecodeDemo([]byte(`{"TIME":"2019-10-01T00:00:01","FANID":"ABC123456","FREQ":60.5,"RPM":1815,"ANOMALY_SCORE":0.9}`))
+	if err != nil || rec.Fan != "ABC123456" || len(rec.Readings) != 1 || !rec.Arrived.IsZero() || rec.Client != "" {
+		t.Fatalf("%+v, %v", rec, err)
+	}
+	if r := rec.Readings[0]; r.Legacy != "2019-10-01T00:00:01" || r.RPM != 1815 || r.Hz != 60.5 || r.Run != 0 || r.State != Running {
+		t.Errorf("%+v", r)
+	}
+	rec, err = DecodeDemo([]byte(`{"arrived":1569888001500,"client":"new_Client","TIME":1569888001,"FANID":"ABC123456","RPM":0}`))
+	if err != nil || rec.Client != "new_Client" || rec.Arrived.UnixMilli() != 1569888001500 || rec.Readings[0].State != Stalled {
+		t.Errorf("%+v, %v", rec, err)
+	}
+	for _, bad := range []string{``, `[]`, `{}`, `{"FANID":"a/b","TIME":1,"RPM":2}`, `{"FANID":"a","RPM":2}`, `{"FANID":"a","TIME":1}`, `{"v":1,"fan":"a","readings":[]}`, `{"FANID":"a","TIME":1,"RPM":"x"}`} {
+		if rec, err := DecodeDemo([]byte(bad)); err == nil {
+			t.Errorf("%s: %+v", bad, rec)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"fanwatch"
 	"fanwatch/lake"
 )
 
@@ -20,6 +21,7 @@ type Lake struct {
 // LakeConfig says what is merged and how long things stay. Zero values mean the defaults.
 type LakeConfig struct {
 	Compact lake.CompactConfig
+	Keep    lake.Retention // days in the tables; the zero value keeps them for ever
 	// KeepSnapshots is how long a reader may go on with a version of the table that it has begun to read, and
 	// how far back queries by snapshot reach; 0 = 7 days.
 	KeepSnapshots time.Duration
@@ -31,23 +33,33 @@ type LakeConfig struct {
 	KeepSegments time.Duration
 }
 
-// Table is the Iceberg table; *lake.Table is the one.
+// Table is the lake's tables; *lake.Tables is the one.
 type Table interface {
 	Commit(ctx context.Context, logs []lake.Log) (lake.CommitResult, error)
-	Compact(ctx context.Context, cfg lake.CompactConfig) (lake.CompactResult, error)
-	ExpireSnapshots(ctx context.Context, olderThan time.Duration, keep int) error
+	Apply(ctx context.Context) (lake.Applied, error)
+	PlanCompaction(ctx context.Context, cfg lake.CompactConfig) (lake.CompactResult, error)
+	PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error
+	PlanRetirement(ctx context.Context, keep lake.Retention) (int, error)
 	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
 	Expire(ctx context.Context, l lake.Log, olderThan time.Duration) (int, error)
+	Reconcile(ctx context.Context, logs []lake.Log) ([]lake.Account, error)
 }
 
-// CommitReport says what one commit brought.
+// CommitReport says what one round of the committer brought.
 type CommitReport struct {
-	Segments int `json:"segments"`
-	Rows     int `json:"rows"`
-	Files    int `json:"files"`
+	Segments  int `json:"segments"`
+	Rows      int `json:"rows"`
+	Files     int `json:"files"`
+	Applied   int `json:"applied"`   // plans of compaction and maintenance
+	Discarded int `json:"discarded"` // plans that the table had passed
 }
 
-// CompactReport says what one compaction did.
+// LandAlert leaves an alert that is over for the committer. Left twice it is one row of the table.
+func (l *Lake) LandAlert(ctx context.Context, a fanwatch.Alert) error {
+	return lake.PutAlert(ctx, l.Store, a)
+}
+
+// CompactReport says what one compaction planned.
 type CompactReport struct {
 	Days     int `json:"days"`
 	FilesIn  int `json:"files_in"`
@@ -55,8 +67,8 @@ type CompactReport struct {
 	Rows     int `json:"rows"`
 }
 
-// Commit appends the new segments of all shards of the stream to the table. Running it again adds nothing:
-// the table itself holds how far it has come.
+// Commit appends the new segments of all shards of the stream to the tables and applies the plans that wait.
+// Running it again adds nothing: the tables themselves hold how far they have come.
 func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) {
 	defer heartbeats(ctx)()
 	logs, err := lake.Logs(ctx, l.Store, stream)
@@ -72,15 +84,18 @@ func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) 
 		report.Segments, report.Rows, report.Files = report.Segments+r.Segments, report.Rows+r.Rows, report.Files+r.Files
 		more = r.More
 	}
-	return report, nil
+	a, err := l.Table.Apply(ctx)
+	report.Applied, report.Discarded = a.Swaps+a.Expiries+a.Retired+a.Marks, a.Discarded
+	return report, err
 }
 
-// Compact merges the small files of each day. Running it again finds nothing to merge.
+// Compact merges the small files of each day and leaves the plans for the committer. Running it again finds
+// nothing to merge.
 func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 	defer heartbeats(ctx)()
 	var report CompactReport
 	for more := true; more; {
-		r, err := l.Table.Compact(ctx, l.Config.Compact)
+		r, err := l.Table.PlanCompaction(ctx, l.Config.Compact)
 		if err != nil {
 			return report, err
 		}
@@ -90,22 +105,27 @@ func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 	return report, nil
 }
 
-// MaintainReport says what one round of maintenance removed.
+// MaintainReport says what one round of maintenance removed, and planned to remove.
 type MaintainReport struct {
-	Orphans    int `json:"orphans"`    // files that no snapshot of the table refers to
+	Orphans    int `json:"orphans"`    // files that no snapshot of the tables refers to
 	Tombstones int `json:"tombstones"` // segments of the landing log that lost their rows
+	Retired    int `json:"retired"`    // files of days past retention, for the committer to remove
 }
 
-// Maintain drops old snapshots of the table, removes orphaned files, and turns segments of the landing log
-// that nobody needs into tombstones. Running it again removes nothing more.
+// Maintain removes orphaned files, turns segments of the landing log that nobody needs into tombstones, and
+// leaves plans for the committer: to remove days past retention and to drop old snapshots. Running it again
+// removes nothing more.
 func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, error) {
 	defer heartbeats(ctx)()
 	const day = 24 * time.Hour
 	var report MaintainReport
-	if err := l.Table.ExpireSnapshots(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1); err != nil {
+	var err error
+	if report.Retired, err = l.Table.PlanRetirement(ctx, l.Config.Keep); err != nil {
 		return report, err
 	}
-	var err error
+	if err := l.Table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1); err != nil {
+		return report, err
+	}
 	if report.Orphans, err = l.Table.RemoveOrphans(ctx, cmp.Or(l.Config.KeepOrphans, day)); err != nil {
 		return report, err
 	}
@@ -121,6 +141,43 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 		}
 	}
 	return report, nil
+}
+
+// DifferencesNamed is how many fans one reconciliation names at most.
+const DifferencesNamed = 100
+
+// Reconciliation is what one reconciliation found.
+type Reconciliation struct {
+	Fans        int          `json:"fans"` // fans that were looked at
+	Readings    int          `json:"readings"`
+	Differences []Difference `json:"differences,omitempty"` // by fan; the first hundred
+}
+
+// Difference says of which fan the lake lacks readings or has some twice.
+type Difference struct {
+	Fan string `json:"fan"` // "" where it could not be told
+	Why string `json:"why"` // a sentence
+}
+
+// Reconcile holds acknowledgements, landing log and table against each other. It changes nothing.
+func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, error) {
+	defer heartbeats(ctx)()
+	logs, err := lake.Logs(ctx, l.Store, stream)
+	if err != nil {
+		return Reconciliation{}, err
+	}
+	accounts, err := l.Table.Reconcile(ctx, logs)
+	if err != nil {
+		return Reconciliation{}, err
+	}
+	r := Reconciliation{Fans: len(accounts)}
+	for _, a := range accounts {
+		r.Readings += a.Landed
+		if !a.OK && len(r.Differences) < DifferencesNamed {
+			r.Differences = append(r.Differences, Difference{a.Fan, a.Verdict})
+		}
+	}
+	return r, nil
 }
 
 // heartbeats tells the server every five seconds that the activity lives, until the function it gives is

@@ -21,7 +21,7 @@ const Environment = "FANWATCH_FAILPOINTS"
 
 // The names of all failpoints, so that a kill test can visit every one. Before and after the durable
 // steps of the path: a segment's PUT, a snapshot's PUT, a signal to a fan, a commit to the table, a
-// compaction's swap, a notification, the edge's spool append and its move of the cursor.
+// compaction's plan and its swap, the drop of snapshots and of days, a notification, the edge's spool append and its move of the cursor.
 const (
 	LandingPutBefore  = "landing.put.before"
 	LandingPutAfter   = "landing.put.after"
@@ -33,10 +33,18 @@ const (
 	CommitBefore      = "commit.before"
 	CommitAfter       = "commit.after"
 	CompactFiles      = "compact.files.after"
+	CompactPlanned    = "compact.plan.after"
 	CompactBefore     = "compact.before"
 	CompactAfter      = "compact.after"
+	ExpireBefore      = "expire.before"
+	ExpireAfter       = "expire.after"
+	RetireBefore      = "retire.before"
+	RetireAfter       = "retire.after"
+	PlanApplied       = "plan.applied"
 	TombstoneBefore   = "tombstone.before"
 	TombstoneAfter    = "tombstone.after"
+	AlertPutBefore    = "alert.put.before"
+	AlertPutAfter     = "alert.put.after"
 	NotifyBefore      = "notify.before"
 	NotifyAfter       = "notify.after"
 	SpoolAppended     = "spool.append.after"
@@ -46,7 +54,8 @@ const (
 // Names lists every failpoint.
 func Names() []string {
 	return []string{LandingPutBefore, LandingPutAfter, SnapshotPutBefore, SnapshotPutAfter, SignalBefore, SignalAfter,
-		CommitFiles, CommitBefore, CommitAfter, CompactFiles, CompactBefore, CompactAfter, TombstoneBefore, TombstoneAfter,
+		CommitFiles, CommitBefore, CommitAfter, CompactFiles, CompactPlanned, CompactBefore, CompactAfter, ExpireBefore, ExpireAfter,
+		RetireBefore, RetireAfter, PlanApplied, TombstoneBefore, TombstoneAfter, AlertPutBefore, AlertPutAfter,
 		NotifyBefore, NotifyAfter, SpoolAppended, SpoolAcked}
 }
 

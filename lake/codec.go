@@ -28,6 +28,7 @@ const (
 	metaTombstone = "fanwatch.tombstone"
 	metaCounts    = "fanwatch.counts"
 	metaFans      = "fanwatch.fans"
+	metaSources   = "fanwatch.sources" // only where there are some
 )
 
 // landed is a row as its columns lie in the file.
@@ -175,6 +176,13 @@ func writeHeader(w *parquet.GenericWriter[landed], h Header) error {
 		}
 		w.SetKeyValueMetadata(e.key, string(text))
 	}
+	if len(h.Sources) > 0 {
+		text, err := json.Marshal(h.Sources)
+		if err != nil {
+			return fmt.Errorf("encode segment: %s: %w", metaSources, err)
+		}
+		w.SetKeyValueMetadata(metaSources, string(text))
+	}
 	w.SetKeyValueMetadata(metaVersion, strconv.Itoa(SegmentVersion))
 	w.SetKeyValueMetadata(metaStream, h.Stream)
 	w.SetKeyValueMetadata(metaShard, h.Shard)
@@ -210,6 +218,9 @@ func readHeader(f *parquet.File) (Header, error) {
 	note(metaWriter, json.Unmarshal([]byte(text[metaWriter]), &h.Writer))
 	note(metaCounts, json.Unmarshal([]byte(text[metaCounts]), &h.Counts))
 	note(metaFans, json.Unmarshal([]byte(text[metaFans]), &h.Fans))
+	if sources, ok := text[metaSources]; ok {
+		note(metaSources, json.Unmarshal([]byte(sources), &h.Sources))
+	}
 	return h, errors.Join(errs...)
 }
 

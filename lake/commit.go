@@ -33,6 +33,11 @@ type CommitResult struct {
 // nothing twice and loses nothing. It takes about TableConfig.RoundRows readings; More says that there
 // are others. The logs may come and go from call to call.
 func (t *Table) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
+	return t.commitLogs(ctx, logs, func() *round { return t.newRound() })
+}
+
+// commitLogs makes one round: gathers, stores the files, commits. begin gives an empty round.
+func (t *iceTable) commitLogs(ctx context.Context, logs []Log, begin func() *round) (CommitResult, error) {
 	var errs []error
 	var r *round
 	for attempt := range commitAttempts {
@@ -48,13 +53,14 @@ func (t *Table) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
 			return r.result, nil // the answer was lost, the commit was not
 		}
 		if r == nil || !r.fits(tbl) {
-			if r, err = t.gather(ctx, tbl, logs); err != nil {
+			r = begin()
+			if err := r.gather(ctx, tbl, logs); err != nil {
 				return CommitResult{}, err // a damaged log does not mend itself
 			}
 			if len(r.offsets) == 0 {
 				return CommitResult{}, nil
 			}
-			if err := t.writeRound(ctx, tbl, r); err != nil {
+			if err := r.store(ctx, tbl); err != nil {
 				return CommitResult{}, err
 			}
 		}
@@ -86,9 +92,40 @@ func pause(ctx context.Context, attempt int) error {
 type round struct {
 	before  map[string]string // offset properties as they were; "" = none
 	offsets map[string]string // and as they shall be
-	rows    []stored
 	files   []iceberg.DataFile
 	result  CommitResult
+
+	next  func(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error)
+	take  func(*Segment) error                              // keeps a segment's rows, as far as the table wants them
+	full  func() bool                                       // tells whether that was enough
+	store func(ctx context.Context, tbl *table.Table) error // makes files of the rows
+}
+
+func readNext(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error) {
+	return l.Next(ctx, after)
+}
+
+// newRound makes a round of readings.
+func (t *Table) newRound() *round {
+	r := &round{next: readNext}
+	var rows []stored
+	r.take = func(s *Segment) error {
+		if s.Tombstone && s.Counts.Readings() > 0 {
+			return fmt.Errorf("commit: segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
+		}
+		for i := range s.Rows {
+			if k := s.Rows[i].Kind; k == fanwatch.Scored || k == fanwatch.Late {
+				rows = append(rows, toStored(&s.Rows[i]))
+			}
+		}
+		return nil
+	}
+	r.full = func() bool { return len(rows) >= t.cfg.RoundRows }
+	r.store = func(ctx context.Context, tbl *table.Table) error {
+		defer func() { rows = nil }()
+		return t.writeRound(ctx, tbl, r, rows)
+	}
+	return r
 }
 
 // fits tells whether the round still begins where the table ends.
@@ -113,18 +150,18 @@ func (r *round) committed(tbl *table.Table) bool {
 }
 
 // gather reads segments, one of each shard in turn, until the round is full or the logs end.
-func (t *Table) gather(ctx context.Context, tbl *table.Table, logs []Log) (*round, error) {
-	r := &round{before: make(map[string]string), offsets: make(map[string]string)}
+func (r *round) gather(ctx context.Context, tbl *table.Table, logs []Log) error {
+	r.before, r.offsets = make(map[string]string), make(map[string]string)
 	at := make([]fanwatch.SequenceNumber, len(logs))
 	for i, l := range logs {
 		var err error
 		if at[i], err = offset(tbl, l); err != nil {
-			return nil, err
+			return err
 		}
 		r.before[offsetKey(l)] = tbl.Properties()[offsetKey(l)]
 	}
 	if len(r.before) != len(logs) {
-		return nil, errors.New("commit: a log was given twice")
+		return errors.New("commit: a log was given twice")
 	}
 	ended := make([]bool, len(logs))
 	for left := len(logs); left > 0; {
@@ -132,21 +169,22 @@ func (t *Table) gather(ctx context.Context, tbl *table.Table, logs []Log) (*roun
 			if ended[i] {
 				continue
 			}
-			if len(r.rows) >= t.cfg.RoundRows {
+			if r.full() {
 				r.result.More = true
-				return r, nil
+				return nil
 			}
-			s, err := l.Next(ctx, at[i])
+			s, err := r.next(ctx, l, at[i])
 			if errors.Is(err, ErrNotFound) {
 				ended[i], left = true, left-1
 				continue
 			}
 			if err != nil {
-				return nil, fmt.Errorf("commit: %w", err)
+				return fmt.Errorf("commit: %w", err)
 			}
 			if err := r.take(&s); err != nil {
-				return nil, err
+				return err
 			}
+			r.result.Segments++
 			at[i] = s.Last
 			r.offsets[offsetKey(l)] = string(s.Last)
 			if s.End {
@@ -156,30 +194,17 @@ func (t *Table) gather(ctx context.Context, tbl *table.Table, logs []Log) (*roun
 	}
 	// A closed and empty last segment ends where it begins: its offset is no news.
 	maps.DeleteFunc(r.offsets, func(key, offset string) bool { return r.before[key] == offset })
-	return r, nil
-}
-
-func (r *round) take(s *Segment) error {
-	if s.Tombstone && s.Counts.Readings() > 0 {
-		return fmt.Errorf("commit: segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
-	}
-	for i := range s.Rows {
-		if k := s.Rows[i].Kind; k == fanwatch.Scored || k == fanwatch.Late {
-			r.rows = append(r.rows, toStored(&s.Rows[i]))
-		}
-	}
-	r.result.Segments++
 	return nil
 }
 
 // writeRound sorts the rows into one file per day and stores the files. Nothing refers to them yet.
-func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round) error {
-	rowsIn := len(r.rows)
-	slices.SortFunc(r.rows, func(a, b stored) int { return a.compare(&b) })
+func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows []stored) error {
+	rowsIn := len(rows)
+	slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
 	days := make(map[int32]*dataFile)
 	var dedupe deduper
-	for i := range r.rows {
-		row := &r.rows[i]
+	for i := range rows {
+		row := &rows[i]
 		if !dedupe.first(row) {
 			r.result.Duplicates++
 			continue
@@ -193,7 +218,6 @@ func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round) erro
 			return err
 		}
 	}
-	r.rows = nil
 	for _, day := range slices.Sorted(maps.Keys(days)) {
 		described, err := t.storeFile(ctx, tbl, days[day])
 		if err != nil {
@@ -217,17 +241,23 @@ func (t *Table) storeFile(ctx context.Context, tbl *table.Table, f *dataFile) (i
 	if err != nil {
 		return nil, err
 	}
-	date := time.Unix(int64(f.day)*24*3600, 0).UTC().Format(time.DateOnly)
-	key := fmt.Sprintf("%s/data/time_day=%s/%s.parquet", t.root, date, uuid.NewString())
-	if err := t.cfg.Store.Put(ctx, key, data, true); err != nil {
-		return nil, fmt.Errorf("table: %w", err)
+	path, err := t.storeData(ctx, f.day, data)
+	if err != nil {
+		return nil, err
 	}
-	return f.describe(tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
+	return f.describe(tbl.Spec(), tbl.SortOrder().OrderID(), path)
+}
+
+// storeData puts a data file under a random name and gives its path.
+func (t *iceTable) storeData(ctx context.Context, day int32, data []byte) (string, error) {
+	date := time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly)
+	key := fmt.Sprintf("%s/data/time_day=%s/%s.parquet", t.root, date, uuid.NewString())
+	return t.cfg.Location + "/" + key, wrap(t.cfg.Store.Put(ctx, key, data, true), "table")
 }
 
 // commitRound makes the transaction. AssertRefSnapshotID makes it fail when the table has changed since it
 // was loaded: without it two equal rounds that race could both be replayed and both succeed.
-func (t *Table) commitRound(ctx context.Context, tbl *table.Table, r *round) error {
+func (t *iceTable) commitRound(ctx context.Context, tbl *table.Table, r *round) error {
 	tx := tbl.NewTransaction()
 	if err := tx.AssertRefSnapshotID(table.MainBranch); err != nil {
 		return fmt.Errorf("commit: %w", err)
@@ -237,8 +267,10 @@ func (t *Table) commitRound(ctx context.Context, tbl *table.Table, r *round) err
 	}
 	// The files' names are new and random, so no check against the names in the table, which would read
 	// every manifest. They carry field IDs, so no mapping by names.
-	if err := tx.AddDataFiles(ctx, r.files, nil, table.WithoutDuplicateCheck(), table.WithoutAutoNameMapping()); err != nil {
-		return fmt.Errorf("commit: %w", err)
+	if len(r.files) > 0 {
+		if err := tx.AddDataFiles(ctx, r.files, nil, table.WithoutDuplicateCheck(), table.WithoutAutoNameMapping()); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
 	}
 	failpoint.Hit(failpoint.CommitBefore)
 	_, err := tx.Commit(ctx)

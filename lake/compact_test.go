@@ -233,7 +233,8 @@ func TestKill(t *testing.T) {
 		return
 	}
 	points := []string{failpoint.LandingPutBefore, failpoint.LandingPutAfter, failpoint.SnapshotPutBefore, failpoint.SnapshotPutAfter, failpoint.CommitFiles, failpoint.CommitBefore,
-		failpoint.CommitAfter, failpoint.CompactFiles, failpoint.CompactBefore, failpoint.CompactAfter, failpoint.TombstoneBefore, failpoint.TombstoneAfter}
+		failpoint.CommitAfter, failpoint.CompactFiles, failpoint.CompactPlanned, failpoint.CompactBefore, failpoint.CompactAfter, failpoint.RetireBefore, failpoint.RetireAfter,
+		failpoint.ExpireBefore, failpoint.ExpireAfter, failpoint.PlanApplied, failpoint.TombstoneBefore, failpoint.TombstoneAfter}
 	visits := []int{1, 3}
 	if testing.Short() {
 		visits = visits[:1]
@@ -252,20 +253,20 @@ func TestKill(t *testing.T) {
 					t.Fatalf("the work was not finished: %v\n%s", err, out)
 				}
 				w := openWorld(t, dir, nil)
-				wantCounts(t, w.counts(t), map[string]int{"fan-0": 800, "fan-1": 800})
+				wantCounts(t, w.counts(t), map[string]int{"fan-0": 792, "fan-1": 792})
 				accounts, err := lake.Reconcile(t.Context(), []lake.Log{w.log(0), w.log(1)}, w.table)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for _, a := range accounts {
-					if !a.OK || a.Landed != 800 || a.Pending != 0 {
+					if !a.OK || a.Landed != 800 || a.Pending != 0 || a.Table != 792 || a.Retired != 8 {
 						t.Errorf("account %+v", a)
 					}
 				}
 				if _, err := w.table.RemoveOrphans(t.Context(), -time.Minute); err != nil {
 					t.Fatal(err)
 				}
-				wantCounts(t, w.counts(t), map[string]int{"fan-0": 800, "fan-1": 800})
+				wantCounts(t, w.counts(t), map[string]int{"fan-0": 792, "fan-1": 792})
 			})
 		}
 	}
@@ -278,8 +279,8 @@ func child(dir, failpoints string) (string, error) {
 	return string(out), err
 }
 
-// work lands 8 segments on each of two shards, with a commit after every two, snapshots, compactions and
-// tombstones between. It may be killed anywhere and called again: like a scorer it goes on behind the
+// work lands 8 segments on each of two shards, the first reading of each of a day long past, with a commit
+// after every two, snapshots, compactions, retirement and tombstones between. It may be killed anywhere and called again: like a scorer it goes on behind the
 // log's end.
 func work(t *testing.T, dir string) {
 	w := openWorld(t, dir, nil)
@@ -288,6 +289,7 @@ func work(t *testing.T, dir string) {
 		for shard, log := range logs {
 			s := window(step*100, fmt.Sprint("fan-", shard), 7, 1+step*100, 100)
 			s.Writer = lake.Token{Scheduled: time.Now().UnixNano(), Attempt: 1, Run: "r"}
+			s.Rows[0].Time = s.Rows[0].Time.Add(-72 * time.Hour)
 			var taken *lake.Conflict
 			if err := log.Append(t.Context(), s); err != nil && !errors.As(err, &taken) {
 				t.Fatal(err)
@@ -303,12 +305,27 @@ func work(t *testing.T, dir string) {
 			if _, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil {
 				t.Fatal(err)
 			}
-			for _, log := range logs {
-				if _, err := w.table.Expire(t.Context(), log, 0); err != nil {
-					t.Fatal(err)
-				}
-			}
+			maintain(t, w, logs, time.Since(midnight)+24*time.Hour)
 		}
+	}
+}
+
+// maintain leaves every plan that there is, and applies them.
+func maintain(t *testing.T, w world, logs []lake.Log, keep time.Duration) {
+	t.Helper()
+	if _, err := w.table.PlanRetirement(t.Context(), keep); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.table.PlanExpiry(t.Context(), time.Hour, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, log := range logs {
+		if _, err := w.table.Expire(t.Context(), log, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.table.Apply(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -8,34 +8,32 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
 )
 
-// ExpireSnapshots drops the table's snapshots that are older than olderThan, all but the newest keep of
-// them, and the files that only they used. A reader that began on one of them may lose its files.
-func (t *Table) ExpireSnapshots(ctx context.Context, olderThan time.Duration, keep int) error {
-	tbl, err := t.load(ctx)
-	if err != nil {
-		return err
-	}
-	tx := tbl.NewTransaction()
-	if err := tx.ExpireSnapshots(table.WithOlderThan(olderThan), table.WithRetainLast(max(keep, 1)), table.WithPostCommit(true)); err != nil {
-		return fmt.Errorf("expire snapshots: %w", err)
-	}
-	_, err = tx.Commit(ctx)
+// PlanExpiry leaves a plan for Apply: to drop the table's snapshots that are older than olderThan, all but
+// the newest keep of them, and the files that only they used. A reader that began on one of them may lose
+// its files.
+func (t *iceTable) PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error {
+	_, err := t.leave(ctx, plan{Why: fmt.Sprintf("snapshots older than %s", olderThan), Expire: &expiry{olderThan, keep}})
+	return wrap(err, "expire snapshots")
+}
+
+// ExpireSnapshots is PlanExpiry and Apply of its plan, for whoever is alone with the table.
+func (t *iceTable) ExpireSnapshots(ctx context.Context, olderThan time.Duration, keep int) error {
+	_, err := t.apply(ctx, &plan{Expire: &expiry{olderThan, keep}})
 	return wrap(err, "expire snapshots")
 }
 
 // RemoveOrphans deletes the files below the table's folder that no snapshot refers to and that are older
-// than olderThan: what killed and conflicting commits left. olderThan must exceed the longest time that a
+// than olderThan: what killed and conflicting commits left. Files of a plan that waits stay. olderThan must exceed the longest time that a
 // commit or a compaction takes, or it removes a file that is about to be committed; an hour is plenty.
-func (t *Table) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
+func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
 	before := t.cfg.Now().Add(-olderThan)
 	var old []string
-	for _, folder := range []string{"/data/", "/metadata/"} {
+	for _, folder := range []string{"/data/", "/metadata/", "/retired/"} {
 		for o, err := range t.cfg.Store.List(ctx, t.root+folder, "") {
 			if err != nil {
 				return 0, fmt.Errorf("orphans: %w", err)
@@ -45,10 +43,25 @@ func (t *Table) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int
 			}
 		}
 	}
-	// Loaded behind the listing: whatever was committed until now is known as such.
+	// Read behind the listing, and the plans before the table: whatever was planned or committed until now is
+	// known as such.
+	waiting, err := t.plans(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("orphans: nothing was removed: %w", err)
+	}
 	used, err := t.usedKeys(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("orphans: nothing was removed: %w", err)
+	}
+	for _, p := range waiting {
+		used[p.Set[propRetired]] = true
+		for _, e := range p.Added {
+			key, err := t.key(e.Path)
+			if err != nil {
+				return 0, fmt.Errorf("orphans: nothing was removed: %w", err)
+			}
+			used[key] = true
+		}
 	}
 	removed := 0
 	for _, key := range old {
@@ -64,7 +77,7 @@ func (t *Table) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int
 }
 
 // usedKeys gives the keys of all files that any of the table's snapshots needs, and of its metadata.
-func (t *Table) usedKeys(ctx context.Context) (map[string]bool, error) {
+func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
 		return nil, err
@@ -98,7 +111,7 @@ func (t *Table) usedKeys(ctx context.Context) (map[string]bool, error) {
 			}
 		}
 	}
-	used := make(map[string]bool, len(paths))
+	used := map[string]bool{tbl.Properties()[propRetired]: true}
 	for _, path := range paths {
 		key, err := t.key(path)
 		if err != nil {
@@ -110,7 +123,7 @@ func (t *Table) usedKeys(ctx context.Context) (map[string]bool, error) {
 }
 
 // Expire replaces the log's segments by tombstones, as far as nobody needs their rows any more: they are
-// in the table, lie behind the oldest snapshot of the models that is kept, and arrived longer than
+// in the table and in those that OpenTables opened beside it, lie behind the oldest snapshot of the models that is kept, and arrived longer than
 // olderThan ago. It gives how many it replaced.
 func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int, error) {
 	tbl, err := t.load(ctx)
@@ -147,10 +160,9 @@ func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int
 		}
 	}
 	if at != from {
-		// Only saves the next call the way here: whether it succeeds does not matter.
-		tx := tbl.NewTransaction()
-		if tx.SetProperties(iceberg.Properties{mark: string(at)}) == nil {
-			_, _ = tx.Commit(ctx)
+		// Only saves the next call the way here.
+		if _, err := t.leave(ctx, plan{Why: "tombstones of " + l.Shard, Set: map[string]string{mark: string(at)}}); err != nil {
+			return replaced, fmt.Errorf("expire: %w", err)
 		}
 	}
 	return replaced, nil
@@ -162,6 +174,19 @@ func (t *Table) expirable(ctx context.Context, tbl *table.Table, l Log) (fanwatc
 	committed, err := offset(tbl, l)
 	if err != nil {
 		return "0", err
+	}
+	for _, f := range t.followers {
+		tbl, err := f.load(ctx)
+		if err != nil {
+			return "0", err
+		}
+		at, err := offset(tbl, l)
+		if err != nil {
+			return "0", err
+		}
+		if at.Compare(committed) < 0 {
+			committed = at
+		}
 	}
 	if err := l.check(); err != nil {
 		return "0", err

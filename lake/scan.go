@@ -56,12 +56,8 @@ func (t *Table) runs(ctx context.Context, tbl *table.Table) (runSets, error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := t.read(ctx, df)
-		if err == nil {
-			err = runs.addFile(data)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("counts: %s: %w", df.FilePath(), err)
+		if err := t.addRuns(ctx, runs, df); err != nil {
+			return nil, fmt.Errorf("counts: %w", err)
 		}
 	}
 	return runs, nil
@@ -112,20 +108,25 @@ type identity struct {
 }
 
 // addFile counts a data file's rows.
-func (m runSets) addFile(data []byte) (err error) {
+func (m runSets) addFile(data []byte) error {
+	same := make(intern)
+	return eachRow(data, func(row *identity) { m.add(runKey{same.text(row.Fan), uint64(row.Run)}, uint64(row.Seq)) })
+}
+
+// eachRow decodes those columns of a data file that T names.
+func eachRow[T any](data []byte, do func(*T)) (err error) {
 	defer catch(&err)
 	f, err := openDataFile(data)
 	if err != nil {
 		return err
 	}
-	r := parquet.NewGenericReader[identity](f)
+	r := parquet.NewGenericReader[T](f)
 	defer r.Close()
-	same := make(intern)
-	batch := make([]identity, 1024)
+	batch := make([]T, 1024)
 	for {
 		n, err := r.Read(batch)
-		for _, row := range batch[:n] {
-			m.add(runKey{same.text(row.Fan), uint64(row.Run)}, uint64(row.Seq))
+		for i := range batch[:n] {
+			do(&batch[i])
 		}
 		if errors.Is(err, io.EOF) || err == nil && n == 0 {
 			return nil
@@ -256,7 +257,7 @@ func openCursorAt(data []byte, fan string) (c *cursor, err error) {
 	return c, nil
 }
 
-func (t *Table) read(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
+func (t *iceTable) read(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
 	key, err := t.key(df.FilePath())
 	if err != nil {
 		return nil, err

@@ -37,6 +37,8 @@ type Header struct {
 	Counts Counts
 	Fans   []FanRun // by fan and run, in that order; outlives the rows, so that Reconcile can count
 
+	Sources []Source // foreign objects that the rows come from; see Ingest
+
 	Tombstone bool
 }
 
@@ -83,7 +85,7 @@ func (t Token) Newer(o Token) bool {
 
 // sameExtent tells whether two segments cover the same window with the same content, as far as headers tell.
 func (h Header) sameExtent(o Header) bool {
-	return h.After == o.After && h.Last == o.Last && h.End == o.End && h.Counts == o.Counts && slices.Equal(h.Fans, o.Fans)
+	return h.After == o.After && h.Last == o.Last && h.End == o.End && h.Counts == o.Counts && slices.Equal(h.Fans, o.Fans) && slices.Equal(h.Sources, o.Sources)
 }
 
 // check says what is wrong with a segment's extent and rows, or nil.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,11 +36,26 @@ type TableConfig struct {
 //
 // All methods may be called concurrently and from several processes: each loads the table's newest state
 // from the catalog, and a change that meets another's is made again on top of it. Still a table wants one
-// committer, or they keep redoing each other's work.
+// committer, or they keep redoing each other's work: Commit and Apply belong to it. Whatever else wants the
+// table changed leaves a plan for Apply.
 type Table struct {
-	cfg   TableConfig
-	ident table.Identifier
-	root  string // key prefix of the table in the Store, without a slash at the end
+	iceTable
+	followers []*iceTable // those that are fed from the same logs, one transaction each
+}
+
+// iceTable is what all tables of the lake share: an Iceberg table with a layout of its own in the catalog.
+type iceTable struct {
+	cfg    TableConfig
+	layout layout
+	ident  table.Identifier
+	root   string // key prefix of the table in the Store, without a slash at the end
+}
+
+// layout says what a table looks like. Every table is partitioned by the day of its column 1, a time.
+type layout struct {
+	name   string
+	schema *iceberg.Schema
+	sort   []int // IDs of the columns by which files are sorted, ascending
 }
 
 // The table's properties that are ours. Offsets are TABLE properties, never a snapshot's summary: there
@@ -48,18 +64,30 @@ const (
 	propVersion = "fanwatch.version"
 	propOffset  = "fanwatch.offset."  // + stream/shard: last sequence number of the last segment in the table
 	propExpired = "fanwatch.expired." // + stream/shard: up to here all segments with rows are tombstones
+	propRetired = "fanwatch.retired"  // key of the ledger of rows that left the table by age
 )
 
-// TableVersion is the version of the table's layout that this program writes.
+// TableVersion is the version of the tables' layout that this program writes. A later version adds columns,
+// numbered on, and changes nothing else. A table of an earlier version gains them when it is opened; its
+// files stay as they are, and rows of theirs read as null there (in Go: as zero). A table of a later version
+// is refused.
 const TableVersion = 1
 
 const partitionField = 1000 // ID of the field time_day; Iceberg numbers partition fields from 1000
 
-// OpenTable opens the table, creating it where it is missing. Of several that create it at once one wins
-// and all get the same table.
+// OpenTable opens the table, creating it where it is missing and adding columns that it lacks. Of several
+// that create it at once one wins and all get the same table.
 func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
+	t, err := openIce(ctx, cfg, layout{"readings", tableSchema(), []int{2, 1}})
+	if err != nil {
+		return nil, err
+	}
+	return &Table{iceTable: t}, nil
+}
+
+func openIce(ctx context.Context, cfg TableConfig, l layout) (iceTable, error) {
 	if cfg.Catalog == nil || cfg.Store == nil || cfg.Location == "" || strings.HasSuffix(cfg.Location, "/") {
-		return nil, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, location is %q", cfg.Location)
+		return iceTable{}, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, location is %q", cfg.Location)
 	}
 	if cfg.Namespace == "" {
 		cfg.Namespace = "fanwatch"
@@ -70,35 +98,39 @@ func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	t := &Table{cfg: cfg, ident: table.Identifier{cfg.Namespace, "readings"}, root: "tables/" + cfg.Namespace + "/readings"}
+	t := iceTable{cfg: cfg, layout: l, ident: table.Identifier{cfg.Namespace, l.name}, root: "tables/" + cfg.Namespace + "/" + l.name}
 	if err := CheckKey(t.root); err != nil || strings.ContainsAny(cfg.Namespace, "./") {
-		return nil, fmt.Errorf("table: namespace %.80q: use letters, digits and '_'", cfg.Namespace)
+		return iceTable{}, fmt.Errorf("table: namespace %.80q: use letters, digits and '_'", cfg.Namespace)
 	}
 	tbl, err := t.load(ctx)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		tbl, err = t.create(ctx)
 	}
+	if err == nil {
+		tbl, err = t.evolve(ctx, tbl)
+	}
 	if err != nil {
-		return nil, err
+		return iceTable{}, err
 	}
 	return t, t.checkLayout(tbl)
 }
 
-func (t *Table) create(ctx context.Context) (*table.Table, error) {
+func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 	failed := t.cfg.Catalog.CreateNamespace(ctx, table.Identifier{t.cfg.Namespace}, nil)
 	if errors.Is(failed, catalog.ErrNamespaceAlreadyExists) {
 		failed = nil
 	}
 	if failed == nil {
 		spec := iceberg.NewPartitionSpec(iceberg.PartitionField{SourceIDs: []int{1}, FieldID: partitionField, Name: "time_day", Transform: iceberg.DayTransform{}})
-		order, err := table.NewSortOrder(1, []table.SortField{
-			{SourceIDs: []int{2}, Transform: iceberg.IdentityTransform{}, Direction: table.SortASC, NullOrder: table.NullsFirst},
-			{SourceIDs: []int{1}, Transform: iceberg.IdentityTransform{}, Direction: table.SortASC, NullOrder: table.NullsFirst},
-		})
+		var fields []table.SortField
+		for _, id := range t.layout.sort {
+			fields = append(fields, table.SortField{SourceIDs: []int{id}, Transform: iceberg.IdentityTransform{}, Direction: table.SortASC, NullOrder: table.NullsFirst})
+		}
+		order, err := table.NewSortOrder(1, fields)
 		if err != nil {
 			return nil, fmt.Errorf("table: %w", err)
 		}
-		_, failed = t.cfg.Catalog.CreateTable(ctx, t.ident, tableSchema(), catalog.WithLocation(t.cfg.Location+"/"+t.root),
+		_, failed = t.cfg.Catalog.CreateTable(ctx, t.ident, t.layout.schema, catalog.WithLocation(t.cfg.Location+"/"+t.root),
 			catalog.WithPartitionSpec(&spec), catalog.WithSortOrder(order), catalog.WithProperties(iceberg.Properties{
 				propVersion:                               fmt.Sprint(TableVersion),
 				table.ManifestMergeEnabledKey:             "true", // or every commit adds a manifest for ever
@@ -113,6 +145,55 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 		return nil, errors.Join(wrap(failed, "table: create"), err)
 	}
 	return tbl, nil
+}
+
+// evolve adds the columns that a table of an earlier version lacks. Of several that do it at once one wins.
+func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, error) {
+	var errs []error
+	for attempt := range commitAttempts {
+		if err := pause(ctx, attempt); err != nil {
+			return nil, errors.Join(append(errs, err)...)
+		}
+		version, err := strconv.Atoi(tbl.Properties()[propVersion])
+		if err != nil || version > TableVersion {
+			return tbl, nil // checkLayout says what is wrong
+		}
+		var missing []iceberg.NestedField
+		for _, f := range t.layout.schema.Fields() {
+			if _, ok := tbl.Schema().FindFieldByName(f.Name); !ok {
+				missing = append(missing, f)
+			}
+		}
+		if len(missing) == 0 && version == TableVersion {
+			return tbl, nil
+		}
+		if _, err = t.addColumns(ctx, tbl, missing); err != nil {
+			errs = append(errs, err)
+		}
+		if tbl, err = t.load(ctx); err != nil {
+			return nil, errors.Join(append(errs, err)...)
+		}
+	}
+	return nil, fmt.Errorf("table %s: columns could not be added: %w", strings.Join(t.ident, "."), errors.Join(errs...))
+}
+
+// addColumns adds columns in the order of their IDs: the catalog numbers them on. Rows that are there
+// already have no value for them, so they are never required.
+func (t *iceTable) addColumns(ctx context.Context, tbl *table.Table, missing []iceberg.NestedField) (*table.Table, error) {
+	tx := tbl.NewTransaction()
+	if err := tx.SetProperties(iceberg.Properties{propVersion: fmt.Sprint(TableVersion)}); err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		change := tx.UpdateSchema(true, false)
+		for _, f := range missing {
+			change.AddColumn([]string{f.Name}, f.Type, f.Doc, false, nil)
+		}
+		if err := change.Commit(); err != nil {
+			return nil, err
+		}
+	}
+	return tx.Commit(ctx)
 }
 
 func tableSchema() *iceberg.Schema {
@@ -145,11 +226,11 @@ func tableSchema() *iceberg.Schema {
 
 // checkLayout sees that the catalog's table is one that this program can write: a catalog may number
 // fields anew, and a person may have made the table by hand.
-func (t *Table) checkLayout(tbl *table.Table) error {
+func (t *iceTable) checkLayout(tbl *table.Table) error {
 	if v := tbl.Properties()[propVersion]; v != fmt.Sprint(TableVersion) {
 		return fmt.Errorf("table %s: layout version %.20q is unknown, this program knows %d", strings.Join(t.ident, "."), v, TableVersion)
 	}
-	for _, want := range tableSchema().Fields() {
+	for _, want := range t.layout.schema.Fields() {
 		got, ok := tbl.Schema().FindFieldByName(want.Name)
 		if !ok || got.ID != want.ID || !got.Type.Equals(want.Type) {
 			return fmt.Errorf("table %s: column %s is not the one this program writes: let it create the table itself, or use another namespace", strings.Join(t.ident, "."), want.Name)
@@ -161,7 +242,7 @@ func (t *Table) checkLayout(tbl *table.Table) error {
 	return nil
 }
 
-func (t *Table) load(ctx context.Context) (*table.Table, error) {
+func (t *iceTable) load(ctx context.Context) (*table.Table, error) {
 	tbl, err := t.cfg.Catalog.LoadTable(ctx, t.ident)
 	return tbl, wrap(err, "table %s: load", strings.Join(t.ident, "."))
 }
@@ -198,7 +279,7 @@ func liveFiles(ctx context.Context, tbl *table.Table) iter.Seq2[iceberg.DataFile
 }
 
 // key gives the Store's key of one of the table's files.
-func (t *Table) key(path string) (string, error) {
+func (t *iceTable) key(path string) (string, error) {
 	key, ok := strings.CutPrefix(path, t.cfg.Location+"/")
 	if !ok {
 		return "", fmt.Errorf("table: file %.200s lies outside %s", path, t.cfg.Location)

@@ -46,7 +46,7 @@ func TestRecordHistories(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	tc := s.temporal()
-	for name, id := range map[string]string{"fan": workflows.FanID("fan-r"), "alert": a.ID, "stream": workflows.StreamID("fanwatch"), "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
+	for name, id := range map[string]string{"fan": workflows.FanID("fan-r"), "alert": a.ID, "stream": workflows.StreamID("fanwatch"), "committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
 		var h historypb.History
 		events := tc.GetWorkflowHistory(ctx, id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for events.HasNext() {

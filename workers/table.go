@@ -17,9 +17,9 @@ type Catalog struct {
 	AWS    cloud.CatalogSettings
 }
 
-// OpenTable opens the table of readings of c's bucket, creating it where it is missing. The function it
-// gives closes the catalog.
-func OpenTable(ctx context.Context, c Config) (*lake.Table, func() error, error) {
+// OpenTables opens the tables of c's bucket, creating those that are missing. The function it gives closes the
+// catalog.
+func OpenTables(ctx context.Context, c Config) (*lake.Tables, func() error, error) {
 	files, err := cloud.IcebergFiles(ctx, c.AWS, c.Endpoints.S3)
 	if err != nil {
 		return nil, nil, err
@@ -28,7 +28,7 @@ func OpenTable(ctx context.Context, c Config) (*lake.Table, func() error, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := lake.OpenTable(ctx, lake.TableConfig{Catalog: cat, Store: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket), Location: "s3://" + c.Bucket})
+	t, err := lake.OpenTables(ctx, lake.TableConfig{Catalog: cat, Store: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket), Location: "s3://" + c.Bucket})
 	if err != nil {
 		return nil, nil, errors.Join(err, done())
 	}

@@ -25,9 +25,10 @@ func Control(c client.Client, p *activities.Provisioner, n *activities.Notifier)
 	w.RegisterWorkflow(workflows.Alert)
 	w.RegisterWorkflow(workflows.Stream)
 	w.RegisterWorkflow(workflows.Shard)
-	w.RegisterWorkflow(workflows.Commit)
+	w.RegisterWorkflow(workflows.Committer)
 	w.RegisterWorkflow(workflows.Compact)
 	w.RegisterWorkflow(workflows.Maintain)
+	w.RegisterWorkflow(workflows.Reconcile)
 	w.RegisterActivity(p)
 	w.RegisterActivity(n)
 	return w
@@ -47,7 +48,7 @@ func Score(c client.Client, s *activities.Scorer, heartbeat time.Duration) worke
 // Lake commits to the table and compacts it.
 func Lake(c client.Client, l *activities.Lake) worker.Worker {
 	w := worker.New(c, workflows.QueueLake, worker.Options{DisableWorkflowWorker: true, WorkerStopTimeout: stopTimeout,
-		MaxConcurrentActivityExecutionSize: 2})
+		MaxConcurrentActivityExecutionSize: 4}) // a commit, a compaction, maintenance, a reconciliation
 	w.RegisterActivity(l)
 	return w
 }

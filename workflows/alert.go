@@ -199,7 +199,12 @@ func (a *alert) lapse(ctx workflow.Context) {
 	a.show(ctx)
 }
 
-// close tells those who were woken that it is over, and lets the fan open the next alert.
+// changeLandAlert marks in a history that the alert goes into the lake when it is over. Alerts that were open
+// before know nothing of it.
+const changeLandAlert = "land-alert"
+
+// close tells those who were woken that it is over, lets the fan open the next alert, and lands this one in
+// the lake.
 func (a *alert) close(ctx workflow.Context) error {
 	a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
 	a.Why = a.ended.Anomaly.Why
@@ -215,11 +220,14 @@ func (a *alert) close(ctx workflow.Context) error {
 		}
 	}
 	a.show(ctx)
-	err := workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a.Alert).Get(ctx, nil)
-	if temporal.IsCanceledError(err) {
+	// A fan that was retired meanwhile need not know.
+	if err := workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a.Alert).Get(ctx, nil); temporal.IsCanceledError(err) {
 		return err
 	}
-	return nil // a fan that was retired meanwhile need not know
+	if workflow.GetVersion(ctx, changeLandAlert, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	return landAlert(ctx, a.Alert) // last: nobody waits for the lake
 }
 
 func (a *alert) show(ctx workflow.Context) {

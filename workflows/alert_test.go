@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/lake"
 )
 
 // mailbox is the boundary: it keeps what people were sent.
@@ -44,6 +46,7 @@ var twoSteps = fanwatch.Policy{V: 1, Name: "default", AckTimeout: fanwatch.Durat
 type alertRun struct {
 	*testsuite.TestWorkflowEnvironment
 	mail *mailbox
+	lake *lake.Dir
 	over fanwatch.Alert // what the fan's workflow was told
 }
 
@@ -54,7 +57,12 @@ func newAlertRun(t *testing.T) *alertRun {
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(30 * time.Second)
 	r := &alertRun{TestWorkflowEnvironment: env, mail: &mailbox{keys: map[string]bool{}, now: env.Now}}
+	var err error
+	if r.lake, err = lake.OpenDir(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
 	env.RegisterWorkflow(Alert)
+	env.RegisterActivity(&activities.Lake{Store: r.lake})
 	env.RegisterActivity(&activities.Notifier{SNS: r.mail, Policies: map[string]fanwatch.Policy{"default": twoSteps}, Now: env.Now})
 	env.OnSignalExternalWorkflow("default-test-namespace", "fan/fan-07", "", SignalAlertOver, anything).Return(
 		func(_, _, _, _ string, arg any) error { r.over = arg.(fanwatch.Alert); return nil }).Maybe()
@@ -111,6 +119,16 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 		"1h0m0s boss  is well again")
 	if a.State != fanwatch.Resolved || a.AckedBy != "" || r.over.ID != a.ID {
 		t.Errorf("%+v; the fan was told %+v", a, r.over)
+	}
+	var landed fanwatch.Alert
+	for o := range r.lake.List(t.Context(), "alerts/", "") {
+		data, err := r.lake.Get(t.Context(), o.Key)
+		if err != nil || json.Unmarshal(data, &landed) != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+	}
+	if landed.ID != a.ID || landed.State != fanwatch.Resolved || len(landed.Told) != 4 {
+		t.Errorf("landed %+v", landed)
 	}
 }
 

@@ -90,6 +90,11 @@ func commit(ctx workflow.Context, stream string) (r activities.CommitReport, err
 	return r, err
 }
 
+func landAlert(ctx workflow.Context, alert fanwatch.Alert) error {
+	var a *activities.Lake
+	return workflow.ExecuteActivity(short(ctx, QueueLake), a.LandAlert, alert).Get(ctx, nil)
+}
+
 func maintain(ctx workflow.Context, stream string) (r activities.MaintainReport, err error) {
 	var a *activities.Lake
 	err = workflow.ExecuteActivity(long(ctx), a.Maintain, stream).Get(ctx, &r)
@@ -99,6 +104,19 @@ func maintain(ctx workflow.Context, stream string) (r activities.MaintainReport,
 func compact(ctx workflow.Context) (r activities.CompactReport, err error) {
 	var a *activities.Lake
 	err = workflow.ExecuteActivity(long(ctx), a.Compact).Get(ctx, &r)
+	return r, err
+}
+
+func reconcile(ctx workflow.Context, stream string) (r activities.Reconciliation, err error) {
+	var a *activities.Lake
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueLake,
+		StartToCloseTimeout:    2 * time.Hour, // it reads the whole landing log
+		ScheduleToCloseTimeout: 6 * time.Hour,
+		HeartbeatTimeout:       20 * time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
+	})
+	err = workflow.ExecuteActivity(ctx, a.Reconcile, stream).Get(ctx, &r)
 	return r, err
 }
 

@@ -26,6 +26,7 @@ const (
 	SignalObserve     = "observe"     // to Fan and Alert: fanwatch.Observation
 	SignalAlertOver   = "alert-over"  // Alert to Fan: fanwatch.Alert
 	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation
+	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing
 	SignalAcknowledge = "acknowledge" // people to Alert: Acknowledgement, a JSON text with a name, or nothing
 	UpdateAcknowledge = "acknowledge" // the same, answering the fanwatch.Alert
 	UpdateProvision   = "provision"   // to Fan: ProvisionRequest, answering ProvisionAnswer
@@ -59,12 +60,18 @@ func AlertID(fan string, kind fanwatch.Kind, opened time.Time) string {
 func StreamID(stream string) string       { return "stream/" + stream }
 func ShardID(stream, shard string) string { return "shard/" + stream + "/" + shard }
 
+// CommitterID is the workflow ID of the one that changes the lake's tables.
+const CommitterID = "lake/committer"
+
 // Schedule IDs.
 const (
-	ScheduleCommit   = "lake-commit"   // the landing log goes into the table
-	ScheduleCompact  = "lake-compact"  // the table's small files become few
+	ScheduleCompact  = "lake-compact"  // the tables' small files become few
 	ScheduleMaintain = "lake-maintain" // what the lake no longer needs goes
+	ScheduleCount    = "lake-count"    // acknowledgements, landing log and table are held against each other
 )
+
+// scheduleCommit committed before there was a Committer. Start removes it.
+const scheduleCommit = "lake-commit"
 
 // ProvisionRequest asks a fan's workflow for a certificate.
 type ProvisionRequest struct {

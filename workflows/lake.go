@@ -1,38 +1,109 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
+	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"fanwatch/activities"
 )
 
-// Commit brings the new segments of all shards of a stream into the table. A schedule runs it; a run that
-// overlaps with another is skipped.
-func Commit(ctx workflow.Context, stream string) (activities.CommitReport, error) {
-	r, err := commit(ctx, stream)
-	if err == nil {
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d readings from %d segments in %d files.", r.Rows, r.Segments, r.Files))
-	}
-	return r, err
+// CommitterInput names the stream whose landing log feeds the tables, and how often.
+type CommitterInput struct {
+	Stream string        `json:"stream"`
+	Every  time.Duration `json:"every"` // 0 = 1 min
 }
 
-// Compact merges small files of the table. A schedule runs it.
+// commitsPerRun is how many rounds a Committer makes before it continues as new: a round costs eleven events.
+const commitsPerRun = 300
+
+// Committer is the only one that changes the lake's tables. Its workflow ID is one per lake, so there is
+// never a second; even an attempt of its activity that Temporal has given up, and that lives on, cannot do
+// harm, for every change states which version of the table it was made for. In each round it brings the new
+// segments of the landing log into the tables, and then applies the plans that compaction and maintenance
+// have left in the Store. Long work is theirs: a merge delays no commit.
+//
+// A round that fails is told in the details and made again at its next time. SignalCommit makes a round at
+// once, and changes the input.
+func Committer(ctx workflow.Context, in CommitterInput) error {
+	in.Every = cmp.Or(in.Every, time.Minute)
+	asked := workflow.GetSignalChannelWithOptions(ctx, SignalCommit, workflow.SignalChannelOptions{
+		Description: "Make a round now: there is a plan to apply. Input: nothing, or {\"stream\": ..., \"every\": nanoseconds} to change the settings"})
+	in.take(asked) // the settings with which it was started
+	for range commitsPerRun {
+		r, err := commit(ctx, in.Stream)
+		if temporal.IsCanceledError(err) {
+			return err
+		}
+		workflow.SetCurrentDetails(ctx, told(ctx, in, r, err))
+		if err := in.wait(ctx, asked); err != nil {
+			return err
+		}
+	}
+	in.take(asked)
+	return workflow.NewContinueAsNewError(ctx, Committer, in)
+}
+
+// wait lets the time of one round pass, or less when somebody asks.
+func (in *CommitterInput) wait(ctx workflow.Context, asked workflow.ReceiveChannel) error {
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: in.Every, TimerOptions: workflow.TimerOptions{Summary: "until the next round"}},
+		func() bool { return asked.Len() > 0 })
+	in.take(asked)
+	return err
+}
+
+// take reads all signals that are there: one round answers them.
+func (in *CommitterInput) take(asked workflow.ReceiveChannel) {
+	for {
+		var next CommitterInput
+		if !asked.ReceiveAsync(&next) {
+			return
+		}
+		in.Stream, in.Every = cmp.Or(next.Stream, in.Stream), cmp.Or(next.Every, in.Every)
+	}
+}
+
+func told(ctx workflow.Context, in CommitterInput, r activities.CommitReport, err error) string {
+	at := workflow.Now(ctx).UTC().Format(time.DateTime)
+	if err != nil {
+		return fmt.Sprintf("The round of %s failed, the next is in %s: %v", at, in.Every, err)
+	}
+	return fmt.Sprintf("Round of %s: %d readings from %d segments in %d files; %d plans applied, %d discarded.", at, r.Rows, r.Segments, r.Files, r.Applied, r.Discarded)
+}
+
+// Compact merges small files of the tables and hands the plans to the Committer. A schedule runs it.
 func Compact(ctx workflow.Context) (activities.CompactReport, error) {
 	r, err := compact(ctx)
+	if err == nil && r.FilesIn > 0 {
+		err = handIn(ctx)
+	}
 	if err == nil {
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d files of %d days became %d.", r.FilesIn, r.Days, r.FilesOut))
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d files are to become %d.", r.FilesIn, r.FilesOut))
 	}
 	return r, err
 }
 
-// Maintain removes what the lake no longer needs: old snapshots of the table, orphaned files, the rows of
-// landing segments past retention. A schedule runs it.
+// Maintain removes what the lake no longer needs: orphaned files, the rows of landing segments past retention;
+// and hands the Committer the plans to drop snapshots and days past retention. A schedule runs it.
 func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, error) {
 	r, err := maintain(ctx, stream)
 	if err == nil {
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d orphaned files removed, %d landing segments emptied.", r.Orphans, r.Tombstones))
+		err = handIn(ctx)
+	}
+	if err == nil {
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d orphaned files removed, %d landing segments emptied, %d files of days past retention to go.", r.Orphans, r.Tombstones, r.Retired))
 	}
 	return r, err
+}
+
+// handIn tells the Committer that there is a plan. Without a Committer the plan waits in the Store.
+func handIn(ctx workflow.Context) error {
+	err := workflow.SignalExternalWorkflow(ctx, CommitterID, "", SignalCommit, CommitterInput{}).Get(ctx, nil)
+	if temporal.IsCanceledError(err) {
+		return err
+	}
+	return nil
 }

@@ -205,12 +205,13 @@ func memo[T any](e *workflowpb.WorkflowExecutionInfo, field string) (v T, ok boo
 type Settings struct {
 	Stream        string
 	ShardsEvery   time.Duration // how often shards are listed; 0 = 30 s
-	CommitEvery   time.Duration // how often the landing log goes to the table; 0 = 1 min
+	CommitEvery   time.Duration // how often the landing log goes to the tables; 0 = 1 min
 	CompactEvery  time.Duration // how often small files are merged; 0 = 15 min
 	MaintainEvery time.Duration // how often what nobody needs is removed; 0 = 1 h
+	CountEvery    time.Duration // how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
 }
 
-// Start makes sure that the stream's workflow and the lake's schedules exist, with these settings. It may
+// Start makes sure that the stream's workflow, the lake's committer and the lake's schedules exist, with these settings. It may
 // be called at every start of a worker.
 func (o Operator) Start(ctx context.Context, s Settings) error {
 	_, err := o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
@@ -221,12 +222,23 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 	if err != nil {
 		return fmt.Errorf("start stream %s: %w", s.Stream, err)
 	}
-	s.CommitEvery = cmp.Or(s.CommitEvery, time.Minute)
+	// The signal changes the settings of a Committer that runs already.
+	committer := CommitterInput{Stream: s.Stream, Every: cmp.Or(s.CommitEvery, time.Minute)}
+	if _, err := o.Temporal.SignalWithStartWorkflow(ctx, CommitterID, SignalCommit, committer, client.StartWorkflowOptions{
+		ID: CommitterID, TaskQueue: QueueControl, StaticSummary: "the only one that changes the lake's tables",
+	}, Committer, committer); err != nil {
+		return fmt.Errorf("start the committer: %w", err)
+	}
+	var none *serviceerror.NotFound
+	if err := o.Temporal.ScheduleClient().GetHandle(ctx, scheduleCommit).Delete(ctx); err != nil && !errors.As(err, &none) {
+		return fmt.Errorf("schedule %s: %w", scheduleCommit, err)
+	}
 	s.CompactEvery = cmp.Or(s.CompactEvery, 15*time.Minute)
 	s.MaintainEvery = cmp.Or(s.MaintainEvery, time.Hour)
+	s.CountEvery = cmp.Or(s.CountEvery, 24*time.Hour)
 	return errors.Join(
-		o.schedule(ctx, ScheduleCommit, s.CommitEvery, &client.ScheduleWorkflowAction{ID: ScheduleCommit, Workflow: Commit, Args: []any{s.Stream},
-			TaskQueue: QueueControl, StaticSummary: "landing log of " + s.Stream + " to the table"}),
+		o.schedule(ctx, ScheduleCount, s.CountEvery, &client.ScheduleWorkflowAction{ID: ScheduleCount, Workflow: Reconcile, Args: []any{s.Stream},
+			TaskQueue: QueueControl, StaticSummary: "every acknowledged reading of " + s.Stream + " is in the lake once"}),
 		o.schedule(ctx, ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{ID: ScheduleCompact, Workflow: Compact,
 			TaskQueue: QueueControl, StaticSummary: "merge small files of the table"}),
 		o.schedule(ctx, ScheduleMaintain, s.MaintainEvery, &client.ScheduleWorkflowAction{ID: ScheduleMaintain, Workflow: Maintain, Args: []any{s.Stream},

@@ -53,6 +53,6 @@ cluster give the address with --temporal, or in the environment as the Temporal 
 	p.StringVar(&a.address, "temporal", "", "address of the Temporal server; empty: the local system's, or the environment's")
 	p.StringVar(&a.namespace, "namespace", "", "Temporal namespace; empty: the local system's, or the environment's")
 	p.BoolVar(&a.json, "json", false, "print JSON instead of tables")
-	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.retire(), a.reconcile(), a.refused(), a.score(), a.worker())
+	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.retire(), a.reconcile(), a.refused(), a.score(), a.lake(), a.worker())
 	return root
 }

@@ -17,6 +17,7 @@ var errDifference = errors.New("the counts differ: what the log or the table lac
 
 func (a *app) reconcile() *cobra.Command {
 	var o awsOptions
+	byHour := false
 	c := &cobra.Command{
 		Use: "reconcile", Short: "Show that every acknowledged reading is in the lake exactly once", Args: cobra.NoArgs,
 		Long: `Show that every acknowledged reading is in the lake exactly once.
@@ -26,14 +27,24 @@ says), how many are in the landing log (LANDED) and in the Iceberg table (TABLE)
 with a reason (REFUSED), and how many wait for the next commit (PENDING). It reads the whole log and the table's
 identifying columns. Exit status 1 when anything is missing or there twice.
 
+With --by-hour it says when the readings were measured: which hour of which fan lacks some, or has some twice, as
+far as the landing log still has their rows. A schedule runs the same once a day; a difference is an alert.
+
 Without --bucket it is the local system's lake (--dir).`,
-		Example: "  fanwatch reconcile\n  fanwatch reconcile --json\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
+		Example: "  fanwatch reconcile\n  fanwatch reconcile --by-hour\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
-			accounts, err := reconcile(cmd.Context(), wc)
+			if byHour {
+				hours, err := reconcile(cmd.Context(), wc, lake.ReconcileHours)
+				if err != nil {
+					return err
+				}
+				return a.printHours(cmd.OutOrStdout(), hours)
+			}
+			accounts, err := reconcile(cmd.Context(), wc, lake.Reconcile)
 			if err != nil {
 				return err
 			}
@@ -41,20 +52,21 @@ Without --bucket it is the local system's lake (--dir).`,
 		},
 	}
 	o.flags(c.Flags())
+	c.Flags().BoolVar(&byHour, "by-hour", false, "by fan and hour, not by fan")
 	return c
 }
 
-func reconcile(ctx context.Context, wc workers.Config) ([]lake.Account, error) {
+func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []lake.Log, *lake.Table) ([]T, error)) ([]T, error) {
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	if err != nil || len(logs) == 0 {
 		return nil, err // and makes no table where none belongs
 	}
-	table, done, err := workers.OpenTable(ctx, wc)
+	table, done, err := workers.OpenTables(ctx, wc)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = done() }() // it was only read
-	return lake.Reconcile(ctx, logs, table)
+	return count(ctx, logs, table.Table)
 }
 
 func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {
@@ -76,6 +88,30 @@ func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {
 					fan = "(unknown)"
 				}
 				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", fan, x.Acknowledged, x.Landed, x.Table, x.Pending, x.Quarantined, x.Dropped, x.Verdict)
+			}
+		})
+	}
+	if err == nil && !ok {
+		err = errDifference
+	}
+	return err
+}
+
+func (a *app) printHours(out io.Writer, hours []lake.HourAccount) error {
+	ok := true
+	for _, h := range hours {
+		ok = ok && h.OK
+	}
+	var err error
+	switch {
+	case a.json:
+		err = printJSON(out, orEmpty(hours))
+	case len(hours) == 0:
+		fmt.Fprintln(out, "nothing has landed yet")
+	default:
+		err = table(out, "FAN\tHOUR (UTC)\tLANDED\tTABLE\tPENDING\tLOST\tTWICE\tSURPLUS", func(w io.Writer) {
+			for _, h := range hours {
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", h.Fan, h.Hour.Format("2006-01-02 15:04"), h.Landed, h.Table, h.Pending, h.Lost, h.Duplicates+h.TableTwice, h.Surplus)
 			}
 		})
 	}

@@ -25,6 +25,7 @@ type workerOptions struct {
 	shards                  int
 	prepare                 bool
 	seed                    uint64
+	lake                    activities.LakeConfig
 }
 
 func (a *app) worker() *cobra.Command {
@@ -49,6 +50,12 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.IntVar(&o.shards, "shards", 2, "with --prepare: shards of a new stream")
 	f.StringVar(&o.role, "role", "", "with --prepare: ARN of the role by which topic rules write to the stream")
 	f.Uint64Var(&o.seed, "seed", 1, "of the forests")
+	const day = 24 * time.Hour
+	f.DurationVar(&o.lake.Keep.Readings, "keep-readings", 0, "how long a day of readings stays in its table after its end; 0 = for ever")
+	f.DurationVar(&o.lake.Keep.Events, "keep-events", 0, "the same of anomalies, alerts and quarantine; 0 = for ever")
+	f.DurationVar(&o.lake.KeepSegments, "keep-segments", 7*day, "how long the landing log keeps rows that are in the tables")
+	f.DurationVar(&o.lake.KeepSnapshots, "keep-snapshots", 7*day, "how long older versions of the tables can be read")
+	f.DurationVar(&o.lake.KeepOrphans, "keep-orphans", day, "age at which files that no table refers to are removed; more than the longest compaction takes")
 	_ = errors.Join(c.MarkFlagRequired("account"), c.MarkFlagRequired("bucket")) // the flags exist
 	return c
 }
@@ -85,13 +92,13 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return err
 		}
 	}
-	table, closeTable, err := workers.OpenTable(ctx, wc)
+	table, closeTable, err := workers.OpenTables(ctx, wc)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = closeTable() }() // every commit is durable already
 	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts.Provisioner, parts.Notifier), workers.Score(op.Temporal, parts.Scorer, 5*time.Second),
-		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3})} {
+		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Config: o.lake})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}

@@ -53,7 +53,8 @@ type Config struct {
 	Seed     uint64 // of the fleet and the forests
 
 	SnapshotEvery time.Duration // of the forests; 0 = 1 min
-	KeepSegments  time.Duration // how long the landing log keeps rows that are in the table; 0 = 7 days
+	KeepSegments  time.Duration // how long the landing log keeps rows that are in the tables; 0 = 7 days
+	KeepReadings  time.Duration // how long a day stays in the tables after its end; 0 = for ever
 	Log           *slog.Logger
 }
 
@@ -350,13 +351,14 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
-	table, closeTable, err := workers.OpenTable(ctx, p.config)
+	table, closeTable, err := workers.OpenTables(ctx, p.config)
 	if err != nil {
 		return err
 	}
 	s.closing(func() { _ = closeTable() }) // every commit is on disk already
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a.Provisioner, a.Notifier), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments}})} {
+		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}

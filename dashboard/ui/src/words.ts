@@ -17,6 +17,7 @@ const states: Record<string, Words> = {
   overspeed: { word: "Too fast", symbol: "\u25b2", tone: "bad", gravity: 7 },
   silent: { word: "Silent", symbol: "\u2205", tone: "warn", gravity: 6 },
   unusual: { word: "Unusual", symbol: "\u25c6", tone: "odd", gravity: 5 },
+  difference: { word: "Counts differ", symbol: "\u2260", tone: "warn", gravity: 4 },
   provisioning: { word: "Being set up", symbol: "\u2026", tone: "mute", gravity: 3 },
   waiting: { word: "No reading yet", symbol: "\u25cb", tone: "mute", gravity: 2 },
   "": { word: "Well", symbol: "\u2713", tone: "good", gravity: 1 },

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/spf13/cobra"
+
+	"fanwatch"
+	"fanwatch/lake"
+)
+
+// exported is a reading as it is exported. The columns have the table's names.
+type exported struct {
+	Time    int64   `parquet:"time,timestamp(microsecond),delta"`
+	Fan     string  `parquet:"fan_id,dict"`
+	Run     int64   `parquet:"run,dict"`
+	Seq     int64   `parquet:"seq,delta"`
+	RPM     float64 `parquet:"rpm"`
+	Hz      float64 `parquet:"hz"`
+	Jitter  float64 `parquet:"jitter"`
+	Score   float64 `parquet:"score"`
+	State   string  `parquet:"state,dict"`
+	Anomaly string  `parquet:"anomaly,dict,optional"`
+	Late    bool    `parquet:"late"`
+	Edges   int64   `parquet:"edges,dict"`
+	Glitch  int64   `parquet:"glitch,dict"`
+	Lost    int64   `parquet:"lost,dict"`
+	Unsynch bool    `parquet:"unsynch"`
+	Arrived int64   `parquet:"arrived,timestamp(microsecond),delta"`
+	Shard   string  `parquet:"shard,dict"`
+}
+
+func toExported(r fanwatch.Row) exported {
+	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State), string(r.Anomaly), r.Kind == fanwatch.Late,
+		int64(r.Edges), int64(r.Glitch), int64(r.Lost), r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard}
+}
+
+// exportOptions are the flags of fanwatch lake export.
+type exportOptions struct {
+	period
+	table, fan, format, out string
+}
+
+func (a *app) lakeExport() *cobra.Command {
+	var o awsOptions
+	var e exportOptions
+	c := &cobra.Command{
+		Use: "export", Short: "Write a table, or a part of it, as CSV, Parquet or newline-delimited JSON", Args: cobra.NoArgs,
+		Long: `Write a table, or a part of it, as CSV, Parquet or newline-delimited JSON.
+
+Times are UTC; a run is a whole number, as in the table. With --fan readings come in the order of time, without it
+day by day, and within a day in the order of the table's files. A file appears under its name only when it is
+complete.`,
+		Example: "  fanwatch lake export --fan fan-07 --from 2026-05-28 --to 2026-05-29 --out fan-07.csv\n" +
+			"  fanwatch lake export --format ndjson | jq .rpm\n  fanwatch lake export --table alerts --format parquet --out alerts.parquet",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			from, to, err := e.times(time.Now())
+			if err != nil {
+				return err
+			}
+			if e.format == "" {
+				e.format = "csv"
+				for _, f := range []string{"parquet", "ndjson"} {
+					if strings.HasSuffix(e.out, "."+f) {
+						e.format = f
+					}
+				}
+			}
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, _ []lake.Log) error {
+				return toFile(e.out, cmd.OutOrStdout(), func(w io.Writer) error { return e.write(cmd.Context(), tables, from, to, w) })
+			})
+		},
+	}
+	o.flags(c.Flags())
+	f := c.Flags()
+	f.StringVar(&e.table, "table", "readings", "readings, anomalies, quarantine or alerts")
+	f.StringVar(&e.fan, "fan", "", "of this fan only; empty: of all")
+	f.StringVar(&e.from, "from", "", "from this time on, or so long ago; empty: from the start")
+	f.StringVar(&e.to, "to", "", "before this time; empty: to the end")
+	f.StringVar(&e.format, "format", "", "csv, parquet or ndjson; empty: by the name of --out, else csv")
+	f.StringVar(&e.out, "out", "", "file to write; empty: standard output")
+	return c
+}
+
+// toFile gives do a file that gets its name only when it is complete, or standard output.
+func toFile(path string, stdout io.Writer, do func(io.Writer) error) error {
+	if path == "" {
+		w := bufio.NewWriter(stdout)
+		return errors.Join(do(w), w.Flush())
+	}
+	f, err := os.CreateTemp(dirOf(path), ".export-*")
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // it is gone when all went well
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := errors.Join(do(w), w.Flush(), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func dirOf(path string) string {
+	if i := strings.LastIndexByte(path, os.PathSeparator); i >= 0 {
+		return path[:i+1]
+	}
+	return "."
+}
+
+func (e *exportOptions) write(ctx context.Context, tables *lake.Tables, from, to time.Time, w io.Writer) error {
+	switch e.table {
+	case "readings":
+		return exportRows(w, e.format, func(add func(exported) error) error {
+			bar := progressBar(os.Stderr, "data files")
+			defer bar.end()
+			if e.fan == "" {
+				return tables.Each(ctx, from, to, bar.show, func(r fanwatch.Row) error { return add(toExported(r)) })
+			}
+			for r, err := range tables.Rows(ctx, e.fan, from, to) {
+				if err == nil {
+					err = add(toExported(r))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	case "anomalies":
+		rows, err := tables.Anomalies(ctx, from, to)
+		return errors.Join(err, exportAll(w, e, rows, func(r *lake.Anomaly) string { return r.Fan }))
+	case "quarantine":
+		rows, err := tables.Quarantine(ctx, from, to)
+		return errors.Join(err, exportAll(w, e, rows, func(r *lake.Refusal) string { return r.Fan }))
+	case "alerts":
+		rows, err := tables.Alerts(ctx, from, to)
+		return errors.Join(err, exportAll(w, e, rows, func(r *lake.Ended) string { return r.Fan }))
+	}
+	return fmt.Errorf("--table %.40q is none of readings, anomalies, quarantine, alerts (%w)", e.table, errUsage)
+}
+
+func exportAll[T any](w io.Writer, e *exportOptions, rows []T, fan func(*T) string) error {
+	return exportRows(w, e.format, func(add func(T) error) error {
+		for i := range rows {
+			if e.fan != "" && fan(&rows[i]) != e.fan {
+				continue
+			}
+			if err := add(rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// exportRows writes what each gives, by the parquet tags of the row's type.
+func exportRows[T any](w io.Writer, format string, each func(add func(T) error) error) error {
+	cols := columnsOf[T]()
+	switch format {
+	case "csv":
+		out := csv.NewWriter(w)
+		var head []string
+		for _, c := range cols {
+			head = append(head, c.name)
+		}
+		record := make([]string, len(head))
+		err := errors.Join(out.Write(head), each(func(row T) error {
+			for i := range cols {
+				record[i] = text(cols[i].value(reflect.ValueOf(row).Field(i)))
+			}
+			return out.Write(record)
+		}))
+		out.Flush()
+		return errors.Join(err, out.Error())
+	case "ndjson":
+		enc := json.NewEncoder(w)
+		return each(func(row T) error {
+			object := make(map[string]any, len(cols))
+			for i, c := range cols {
+				if v := c.value(reflect.ValueOf(row).Field(i)); v != nil {
+					object[c.name] = v
+				}
+			}
+			return enc.Encode(object)
+		})
+	case "parquet":
+		out := parquet.NewGenericWriter[T](w, parquet.Compression(&parquet.Zstd))
+		batch := make([]T, 0, 4096)
+		flush := func() error {
+			_, err := out.Write(batch)
+			batch = batch[:0]
+			return err
+		}
+		err := each(func(row T) error {
+			if batch = append(batch, row); len(batch) == cap(batch) {
+				return flush()
+			}
+			return nil
+		})
+		return errors.Join(err, flush(), out.Close())
+	}
+	return fmt.Errorf("--format %.40q is none of csv, parquet, ndjson (%w)", format, errUsage)
+}
+
+type exportColumn struct {
+	name           string
+	time, optional bool
+}
+
+func columnsOf[T any]() (cols []exportColumn) {
+	t := reflect.TypeFor[T]()
+	for i := range t.NumField() {
+		name, options, _ := strings.Cut(t.Field(i).Tag.Get("parquet"), ",")
+		cols = append(cols, exportColumn{name, strings.Contains(options, "timestamp("), strings.Contains(options, "optional")})
+	}
+	return cols
+}
+
+// value gives a column's value: a time as text in UTC, nil for what is not there.
+func (c *exportColumn) value(f reflect.Value) any {
+	switch {
+	case c.optional && f.IsZero():
+		return nil
+	case c.time:
+		return time.UnixMicro(f.Int()).UTC().Format("2006-01-02T15:04:05.000000Z")
+	case f.Kind() == reflect.Slice:
+		return string(f.Bytes())
+	}
+	return f.Interface()
+}
+
+func text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fanwatch/cloud"
+	"fanwatch/lake"
+	"fanwatch/workers"
+)
+
+func (a *app) lake() *cobra.Command {
+	c := &cobra.Command{Use: "lake", Short: "Look into the lake: its state, its soundness, its readings",
+		Long: `Look into the lake: its state, its soundness, its readings.
+
+The lake is the landing log in S3 and the Iceberg tables that are fed from it: readings, anomalies, quarantine and
+alerts. Any engine that knows Iceberg can query the tables; these commands need none. Without --bucket it is the
+local system's lake (--dir).`}
+	c.AddCommand(a.lakeStatus(), a.lakeVerify(), a.lakeQuery(), a.lakeExport(), a.lakeIngest())
+	return c
+}
+
+// withLake runs do with the tables and the landing logs of the lake that the flags name.
+func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store lake.Store, logs []lake.Log) error) (err error) {
+	wc, err := a.lakeConfig(ctx, o)
+	if err != nil {
+		return err
+	}
+	store := cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket)
+	logs, err := lake.Logs(ctx, store, wc.Stream)
+	if err != nil {
+		return err
+	}
+	if len(logs) == 0 {
+		return errors.New("nothing has landed in this lake yet") // and no table is made where none belongs
+	}
+	tables, done, err := workers.OpenTables(ctx, wc)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	return do(tables, store, logs)
+}
+
+type lakeState struct {
+	Tables []lake.Status `json:"tables"`
+	Lags   []lake.Lag    `json:"lags"`
+}
+
+func (a *app) lakeStatus() *cobra.Command {
+	var o awsOptions
+	changes := 5
+	c := &cobra.Command{
+		Use: "status", Short: "Show files, rows and sizes of the tables, how far they lag, and their last commits", Args: cobra.NoArgs,
+		Example: "  fanwatch lake status\n  fanwatch lake status --commits 20 --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+				s, err := readState(cmd.Context(), tables, logs, changes)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return printJSON(cmd.OutOrStdout(), s)
+				}
+				return printState(cmd.OutOrStdout(), s)
+			})
+		},
+	}
+	o.flags(c.Flags())
+	c.Flags().IntVar(&changes, "commits", changes, "show the newest N commits of each table")
+	return c
+}
+
+func readState(ctx context.Context, tables *lake.Tables, logs []lake.Log, changes int) (s lakeState, err error) {
+	if s.Tables, err = tables.Statuses(ctx, changes); err != nil {
+		return s, err
+	}
+	s.Lags = []lake.Lag{}
+	for _, l := range logs {
+		lag, err := tables.Lag(ctx, l)
+		if err != nil {
+			return s, err
+		}
+		s.Lags = append(s.Lags, lag)
+	}
+	return s, nil
+}
+
+func printState(out io.Writer, s lakeState) error {
+	err := table(out, "TABLE\tROWS\tFILES\tSIZE\tBYTES/ROW\tDAYS\tSNAPSHOTS\tPLANS", func(w io.Writer) {
+		for _, t := range s.Tables {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%.1f\t%d\t%d\t%d\n", t.Table, t.Rows, t.Files, size(t.Bytes), float64(t.Bytes)/float64(max(t.Rows, 1)), t.Days, t.Snapshots, t.Plans)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out)
+	err = table(out, "SHARD\tNOT YET IN THE TABLE\tWAITING FOR", func(w io.Writer) {
+		for _, l := range s.Lags {
+			since := "-"
+			if l.Oldest > 0 {
+				since = l.Oldest.Round(time.Second).String()
+			}
+			fmt.Fprintf(w, "%s\t%d readings in %d segments\t%s\n", l.Shard, l.Rows, l.Segments, since)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out)
+	return table(out, "COMMIT\tTABLE\tWHAT\tFILES\tROWS", func(w io.Writer) {
+		for _, t := range s.Tables {
+			for _, c := range t.Changes {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t+%s\n", when(c.At), t.Table, c.Operation, c.Files, c.Rows)
+			}
+		}
+	})
+}
+
+// size writes bytes for people.
+func size(n int64) string {
+	f, unit := float64(n), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if f < 1024 {
+			break
+		}
+		f, unit = f/1024, next
+	}
+	return strconv.FormatFloat(f, 'f', min(1, len(unit)-1), 64) + " " + unit
+}
+
+var errUnsound = errors.New("the lake has faults: they are named above")
+
+func (a *app) lakeVerify() *cobra.Command {
+	var o awsOptions
+	c := &cobra.Command{
+		Use: "verify", Short: "Read the whole lake and hold it against itself and the landing log", Args: cobra.NoArgs,
+		Long: `Read the whole lake and hold it against itself and the landing log.
+
+Every snapshot's manifests and the files they name must be there. Every data file must be undamaged, sorted, of its
+day, and hold as many rows as the table says. Every reading that still has its row in the landing log must be in
+the table with the same content, by hash; and all counts must agree, as fanwatch reconcile has them. It reads
+everything once and changes nothing. Exit status 1 when there is a fault.`,
+		Example: "  fanwatch lake verify\n  fanwatch lake verify --bucket my-fan-lake --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+				bar := progressBar(os.Stderr, "data files")
+				v, err := tables.Verify(cmd.Context(), logs, bar.show)
+				bar.end()
+				if err != nil {
+					return err
+				}
+				return a.printVerdict(cmd.OutOrStdout(), v)
+			})
+		},
+	}
+	o.flags(c.Flags())
+	return c
+}
+
+func (a *app) printVerdict(out io.Writer, v lake.Verdict) error {
+	if a.json {
+		if err := printJSON(out, v); err != nil {
+			return err
+		}
+	} else {
+		err := table(out, "TABLE\tROWS\tFILES\tSIZE\tSNAPSHOTS\tMANIFESTS", func(w io.Writer) {
+			for _, t := range v.Tables {
+				fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%d\n", t.Table, t.Rows, t.Files, size(t.Bytes), t.Snapshots, t.Manifests)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\n%d segments of the landing log; %d readings compared by content; %d readings have left by age\n", v.Segments, v.Compared, v.Retired)
+		for _, f := range v.Faults {
+			fmt.Fprintln(out, "FAULT:", f)
+		}
+		if v.OK {
+			fmt.Fprintln(out, "the lake is sound")
+		}
+	}
+	if !v.OK {
+		return errUnsound
+	}
+	return nil
+}
+
+// period is the flags --from and --to.
+type period struct{ from, to string }
+
+// times reads a period. A duration such as 24h is so long ago; nothing is no bound.
+func (p period) times(now time.Time) (from, to time.Time, err error) {
+	if from, err = parseTime(p.from, now); err != nil {
+		return from, to, fmt.Errorf("--from: %w (%w)", err, errUsage)
+	}
+	if to, err = parseTime(p.to, now); err != nil {
+		return from, to, fmt.Errorf("--to: %w (%w)", err, errUsage)
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return from, to, fmt.Errorf("--from %s is not before --to %s (%w)", p.from, p.to, errUsage)
+	}
+	return from, to, nil
+}
+
+func parseTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(strings.TrimPrefix(s, "-")); err == nil {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, time.UTC); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("time %q cannot be read: write 2026-05-28T20:00:00Z, 2026-05-28 or 24h for a day ago", s)
+}
+
+func (a *app) lakeIngest() *cobra.Command {
+	var o awsOptions
+	from, zone := "", "UTC"
+	c := &cobra.Command{
+		Use: "ingest PREFIX", Short: "Land what a delivery stream has written: readings in the demo's format", Args: cobra.ExactArgs(1),
+		Long: `Land what a delivery stream (Amazon Data Firehose) has written: readings in the demo's format.
+
+PREFIX is the folder of its objects: newline-delimited JSON, or JSON joined without anything between, plain or gzip.
+Each object is landed once, however often this is called; call it again for what has come since, from cron or by
+hand. The next commit brings the readings into the table, flagged late: no forest sees them. What is no reading is
+quarantined (fanwatch refused).`,
+		Example: "  fanwatch lake ingest firehose/fans/\n  fanwatch lake ingest 2019/ --from-bucket old-delivery --zone Asia/Tokyo --bucket my-fan-lake",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			loc, err := time.LoadLocation(zone)
+			if err != nil {
+				return fmt.Errorf("--zone: %w (%w)", err, errUsage)
+			}
+			wc, err := a.lakeConfig(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			in := lake.Ingestion{From: cloud.NewS3(wc.AWS, wc.Endpoints.S3, cmp.Or(from, wc.Bucket)), Prefix: args[0], To: cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), Stream: wc.Stream, Zone: loc}
+			bar := progressBar(os.Stderr, "objects")
+			r, err := in.Run(cmd.Context(), bar.show)
+			bar.end()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d objects: %d readings landed, %d passed over because they were there, %d values refused\n", r.Objects, r.Readings, r.Duplicates, r.Quarantined)
+			return nil
+		},
+	}
+	o.flags(c.Flags())
+	c.Flags().StringVar(&from, "from-bucket", "", "bucket of the delivery stream; empty: the lake's own")
+	c.Flags().StringVar(&zone, "zone", zone, "IANA zone in which a TIME without zone is read")
+	return c
+}

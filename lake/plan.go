@@ -1,0 +1,292 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+
+	"fanwatch/failpoint"
+)
+
+// planVersion is the version of a plan that this program writes; it refuses to read others.
+const planVersion = 1
+
+// plan is a change of the table that somebody else than the committer has prepared: every file that it
+// brings in is stored already. It lies in the Store, below the table's folder plans, until Apply has made
+// the change or has found that the table has moved on. However often it is applied, it happens once.
+type plan struct {
+	V       int               `json:"v"`
+	Why     string            `json:"why"`               // what it is, for people
+	Removed []string          `json:"removed,omitempty"` // paths of data files that leave the table
+	Added   []fileEntry       `json:"added,omitempty"`   // data files that come in for them
+	Set     map[string]string `json:"set,omitempty"`     // table properties
+	Was     map[string]string `json:"was,omitempty"`     // what properties must be before; "" = not set
+	Expire  *expiry           `json:"expire,omitempty"`
+}
+
+// expiry asks for snapshots to be dropped.
+type expiry struct {
+	OlderThan time.Duration `json:"older_than"`
+	Keep      int           `json:"keep"`
+}
+
+// Applied says what one Apply did with the plans that it found.
+type Applied struct {
+	Swaps     int `json:"swaps"`      // compactions
+	Expiries  int `json:"expiries"`   // rounds of dropping snapshots
+	Retired   int `json:"retired"`    // removals of days past retention
+	Marks     int `json:"marks"`      // notes in the table's properties
+	Discarded int `json:"discarded"`  // the table had changed meanwhile: whoever planned will plan anew
+	FilesIn   int `json:"files_in"`   // data files that left the table
+	FilesOut  int `json:"files_out"`  // data files that came in for them
+	PlansLeft int `json:"plans_left"` // 0, or an error says why
+}
+
+// fileEntry is Iceberg's entry of a data file, as a plan keeps it.
+type fileEntry struct {
+	Path        string         `json:"path"`
+	Day         int32          `json:"day"`
+	Rows        int64          `json:"rows"`
+	Bytes       int64          `json:"bytes"`
+	ColumnSizes map[int]int64  `json:"column_sizes,omitempty"`
+	Values      map[int]int64  `json:"values,omitempty"`
+	Nulls       map[int]int64  `json:"nulls,omitempty"`
+	NaNs        map[int]int64  `json:"nans,omitempty"`
+	Lower       map[int][]byte `json:"lower,omitempty"`
+	Upper       map[int][]byte `json:"upper,omitempty"`
+	Splits      []int64        `json:"splits,omitempty"`
+	SortOrder   *int           `json:"sort_order,omitempty"`
+}
+
+func toEntry(df iceberg.DataFile) (fileEntry, error) {
+	day, err := dayOf(df)
+	return fileEntry{df.FilePath(), day, df.Count(), df.FileSizeBytes(), df.ColumnSizes(), df.ValueCounts(), df.NullValueCounts(), df.NaNValueCounts(),
+		df.LowerBoundValues(), df.UpperBoundValues(), df.SplitOffsets(), df.SortOrderID()}, err
+}
+
+func (e *fileEntry) dataFile(spec iceberg.PartitionSpec) (iceberg.DataFile, error) {
+	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, e.Path, iceberg.ParquetFile, map[int]any{partitionField: iceberg.Date(e.Day)},
+		map[int]string{partitionField: "date"}, nil, e.Rows, e.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Path, err)
+	}
+	b.ValueCounts(e.Values).NullValueCounts(e.Nulls).LowerBoundValues(e.Lower).UpperBoundValues(e.Upper)
+	// Empty is not absent to Iceberg: what the file's writer did not say stays unsaid.
+	if len(e.ColumnSizes) > 0 {
+		b.ColumnSizes(e.ColumnSizes)
+	}
+	if len(e.NaNs) > 0 {
+		b.NaNValueCounts(e.NaNs)
+	}
+	if len(e.Splits) > 0 {
+		b.SplitOffsets(e.Splits)
+	}
+	if e.SortOrder != nil {
+		b.SortOrderID(*e.SortOrder)
+	}
+	return b.Build(), nil
+}
+
+func (t *iceTable) planFolder() string { return t.root + "/plans/" }
+
+// leave stores a plan for the committer. Plans are applied in the order in which they were left.
+func (t *iceTable) leave(ctx context.Context, p plan) (string, error) {
+	p.V = planVersion
+	data, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("plan: %w", err)
+	}
+	key := fmt.Sprintf("%s%020d-%s.json", t.planFolder(), t.cfg.Now().UnixNano(), uuid.NewString())
+	if err := t.cfg.Store.Put(ctx, key, data, true); err != nil {
+		return "", fmt.Errorf("plan: %w", err)
+	}
+	return key, nil
+}
+
+// plans reads what was left and not yet applied, by key.
+func (t *iceTable) plans(ctx context.Context) (map[string]plan, error) {
+	found := make(map[string]plan)
+	for o, err := range t.cfg.Store.List(ctx, t.planFolder(), "") {
+		if err != nil {
+			return nil, fmt.Errorf("plans: %w", err)
+		}
+		data, err := t.cfg.Store.Get(ctx, o.Key)
+		if errors.Is(err, ErrNotFound) {
+			continue // applied meanwhile
+		}
+		var p plan
+		if err == nil {
+			err = json.Unmarshal(data, &p)
+		}
+		if err == nil && p.V != planVersion {
+			err = fmt.Errorf("version %d is unknown, this program knows %d", p.V, planVersion)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("plan %s: %w", o.Key, err)
+		}
+		found[o.Key] = p
+	}
+	return found, nil
+}
+
+// Apply makes the changes that were planned: swaps of merged files, snapshots to drop, days to retire. The
+// table's one committer calls it. A plan that the table has moved past is discarded, and its files become
+// orphans.
+func (t *iceTable) Apply(ctx context.Context) (Applied, error) {
+	var a Applied
+	found, err := t.plans(ctx)
+	if err != nil {
+		return a, err
+	}
+	a.PlansLeft = len(found)
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		p := found[key]
+		done, err := t.apply(ctx, &p)
+		if err == nil {
+			err = t.settle(ctx, key)
+		}
+		if err != nil {
+			return a, fmt.Errorf("plan %s (%s): %w", strings.TrimPrefix(key, t.planFolder()), p.Why, err)
+		}
+		a.PlansLeft--
+		a.count(&p, done)
+	}
+	return a, nil
+}
+
+func (a *Applied) count(p *plan, done bool) {
+	switch {
+	case !done:
+		a.Discarded++
+		return
+	case len(p.Added) > 0:
+		a.Swaps++
+	case len(p.Removed) > 0:
+		a.Retired++
+	case p.Expire != nil:
+		a.Expiries++
+	default:
+		a.Marks++
+	}
+	a.FilesIn, a.FilesOut = a.FilesIn+len(p.Removed), a.FilesOut+len(p.Added)
+}
+
+// settle removes a plan that was applied or discarded.
+func (t *iceTable) settle(ctx context.Context, key string) error {
+	failpoint.Hit(failpoint.PlanApplied)
+	return t.cfg.Store.Delete(ctx, key)
+}
+
+// apply makes one plan's change, and tells whether the table has it now.
+func (t *iceTable) apply(ctx context.Context, p *plan) (done bool, err error) {
+	var errs []error
+	for attempt := range commitAttempts {
+		if err := pause(ctx, attempt); err != nil {
+			return false, errors.Join(append(errs, err)...)
+		}
+		tbl, live, err := t.loadFiles(ctx)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if p.happened(tbl, live) {
+			return true, nil // by an attempt whose answer was lost
+		}
+		if !p.fits(tbl, live) {
+			return false, nil
+		}
+		if err := p.commit(ctx, tbl, live); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		return true, nil
+	}
+	return false, fmt.Errorf("given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
+}
+
+// happened tells whether the table has the change: all files that come in, or all properties.
+func (p *plan) happened(tbl *table.Table, live map[string]iceberg.DataFile) bool {
+	if len(p.Added) == 0 && len(p.Set) == 0 {
+		return false // dropping snapshots again drops nothing
+	}
+	for _, e := range p.Added {
+		if live[e.Path] == nil {
+			return false
+		}
+	}
+	for key, value := range p.Set {
+		if tbl.Properties()[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// fits tells whether the table is still the one that the plan was made for: all files that are to leave are
+// there.
+func (p *plan) fits(tbl *table.Table, live map[string]iceberg.DataFile) bool {
+	for key, value := range p.Was {
+		if tbl.Properties()[key] != value {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(p.Removed, func(path string) bool { return live[path] == nil })
+}
+
+func (p *plan) commit(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile) error {
+	tx := tbl.NewTransaction()
+	if err := tx.AssertRefSnapshotID(table.MainBranch); err != nil {
+		return err
+	}
+	before, after := failpoint.RetireBefore, failpoint.RetireAfter
+	var err error
+	switch {
+	case len(p.Added) > 0:
+		before, after = failpoint.CompactBefore, failpoint.CompactAfter
+		err = p.swap(ctx, tbl, tx, live)
+	case len(p.Removed) > 0:
+		var removed []iceberg.DataFile
+		for _, path := range p.Removed {
+			removed = append(removed, live[path])
+		}
+		err = tx.ReplaceDataFilesWithDataFiles(ctx, removed, nil, nil, table.WithoutAutoNameMapping())
+	case p.Expire != nil:
+		before, after = failpoint.ExpireBefore, failpoint.ExpireAfter
+		err = tx.ExpireSnapshots(table.WithOlderThan(p.Expire.OlderThan), table.WithRetainLast(max(p.Expire.Keep, 1)), table.WithPostCommit(true))
+	}
+	if err == nil && len(p.Set) > 0 {
+		err = tx.SetProperties(p.Set)
+	}
+	if err != nil {
+		return err
+	}
+	failpoint.Hit(before)
+	_, err = tx.Commit(ctx)
+	failpoint.Hit(after)
+	return err
+}
+
+// swap exchanges the files in one `replace` snapshot: a reader sees the old ones or the new.
+func (p *plan) swap(ctx context.Context, tbl *table.Table, tx *table.Transaction, live map[string]iceberg.DataFile) error {
+	rewrite := tx.NewRewrite(nil)
+	for _, path := range p.Removed {
+		rewrite.DeleteFile(live[path])
+	}
+	for i := range p.Added {
+		df, err := p.Added[i].dataFile(tbl.Spec())
+		if err != nil {
+			return err
+		}
+		rewrite.AddDataFile(df)
+	}
+	return rewrite.Commit(ctx)
+}

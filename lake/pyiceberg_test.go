@@ -1,0 +1,103 @@
+package lake_test
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fanwatch"
+	"fanwatch/lake"
+)
+
+// pythonRead is what testsuite/pyiceberg/read.py prints.
+type pythonRead struct {
+	Rows, Distinct, Columns, Files int
+	Hash                           string
+}
+
+// TestPyicebergAgrees reads a table with an independent implementation of Iceberg: an hour of data with
+// duplicates, late rows and three versions of the schema, before and behind a compaction.
+func TestPyicebergAgrees(t *testing.T) {
+	python, err := filepath.Abs("../testsuite/pyiceberg/.venv/bin/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("pyiceberg is not installed: .ci/run makes testsuite/pyiceberg/.venv (python3 -m venv, pip install -r requirements.txt)")
+	}
+	dir := t.TempDir()
+	oldTable(t, dir)
+	w := openWorld(t, dir, nil)
+	logs := []lake.Log{w.log(0), w.log(1)}
+	for part := range 6 {
+		a, b := window(part*600, "fan-a", 7, 21+part*600, 600), window(part*600, "fan-b", 8, 1+part*600, 600)
+		for i := range 100 { // a reshard: both shards landed these
+			b.Rows[i].Reading = a.Rows[i].Reading
+		}
+		for i := 100; i < 120; i++ {
+			b.Rows[i].Kind, b.Rows[i].Time = fanwatch.Late, b.Rows[i].Time.Add(-30*time.Hour)
+			b.Rows[i+20].Anomaly, b.Rows[i+20].Score = fanwatch.Stall, math.Pi
+		}
+		w.append(t, 0, a)
+		w.append(t, 1, b)
+		if r := w.commit(t, logs...); r.Rows != 1100 || r.Duplicates != 100 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	const rows = 20 + 6*1100
+	compare := func(files int) {
+		t.Helper()
+		got := readByPython(t, python, dir)
+		if got.Rows != rows || got.Distinct != rows || got.Columns != 17 || got.Files != files || got.Hash != contentHash(t, w) {
+			t.Fatalf("pyiceberg reads %+v, want %d rows in %d files, hash %s", got, rows, files, contentHash(t, w))
+		}
+	}
+	compare(2 + 6*2)
+	if _, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil {
+		t.Fatal(err)
+	}
+	compare(2)
+	if got := readByPython(t, python, dir, "2026-03-01T00:30:00+00:00"); got.Rows < 100 || got.Rows >= rows {
+		t.Errorf("a part of the table: %+v", got)
+	}
+}
+
+func readByPython(t *testing.T, python, dir string, more ...string) (r pythonRead) {
+	t.Helper()
+	cmd := exec.Command(python, append([]string{"../testsuite/pyiceberg/read.py", filepath.Join(dir, "catalog.db"), "fanwatch.readings"}, more...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, stderr.String())
+	}
+	return r
+}
+
+// contentHash is the hash that read.py describes.
+func contentHash(t *testing.T, w world) string {
+	t.Helper()
+	sum := uint64(0)
+	err := w.table.Each(t.Context(), time.Time{}, time.Time{}, nil, func(r fanwatch.Row) error {
+		text := fmt.Sprintf("%s|%d|%d|%d|%016x|%016x|%s|%s|%t|%d|%s", r.Fan, r.Run, r.Seq, r.Time.UnixMicro(), math.Float64bits(r.RPM), math.Float64bits(r.Score), r.State,
+			r.Anomaly, r.Kind == fanwatch.Late, r.Arrived.UnixMicro(), r.Position.Shard)
+		h := sha256.Sum256([]byte(text))
+		sum += binary.BigEndian.Uint64(h[:8])
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(sum)
+}

@@ -1,0 +1,164 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+
+	"fanwatch"
+)
+
+// ledgerVersion is the version of a ledger that this program writes; it refuses to read others.
+const ledgerVersion = 1
+
+// ledger says which rows left the table by age, so that Reconcile does not miss them. A new one replaces the
+// old in the transaction that removes the rows.
+type ledger struct {
+	V      int          `json:"v"`
+	Before int32        `json:"before"` // days before this one, counted from 1970, were removed
+	Runs   []retiredRun `json:"runs"`   // by fan and run
+}
+
+type retiredRun struct {
+	Fan  string `json:"fan"`
+	Run  string `json:"run"` // fanwatch.FormatRun
+	Rows int    `json:"rows"`
+}
+
+func (t *Table) ledger(ctx context.Context, tbl *table.Table) (ledger, error) {
+	var l ledger
+	key := tbl.Properties()[propRetired]
+	if key == "" {
+		return l, nil
+	}
+	data, err := t.cfg.Store.Get(ctx, key)
+	if err == nil {
+		err = json.Unmarshal(data, &l)
+	}
+	if err == nil && l.V != ledgerVersion {
+		err = fmt.Errorf("version %d is unknown, this program knows %d", l.V, ledgerVersion)
+	}
+	return l, wrap(err, "ledger of retired rows %s", key)
+}
+
+// PlanRetirement leaves a plan for Apply: to remove the days that ended longer than keep ago, and to note in
+// the table how many rows of each fan and run went. It gives the number of files. keep of 0 is for ever.
+// Snapshots of before still have the rows until they are dropped.
+func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, error) {
+	if keep <= 0 {
+		return 0, nil
+	}
+	tbl, files, err := t.smallFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	l, err := t.ledger(ctx, tbl)
+	if err != nil {
+		return 0, err
+	}
+	before := t.firstKept(keep)
+	p := plan{Why: "days before " + time.Unix(int64(before)*24*3600, 0).UTC().Format(time.DateOnly)}
+	gone := make(runSets)
+	for _, run := range l.Runs {
+		if err := gone.retired(run); err != nil {
+			return 0, err
+		}
+	}
+	for _, df := range files {
+		day, err := dayOf(df)
+		if err != nil {
+			return 0, err
+		}
+		if day >= before {
+			continue
+		}
+		if err := t.addRuns(ctx, gone, df); err != nil {
+			return 0, fmt.Errorf("retire: %w", err)
+		}
+		p.Removed = append(p.Removed, df.FilePath())
+	}
+	if len(p.Removed) == 0 {
+		return 0, nil
+	}
+	next := ledger{V: ledgerVersion, Before: max(before, l.Before)}
+	for _, key := range gone.sorted() {
+		next.Runs = append(next.Runs, retiredRun{key.fan, fanwatch.FormatRun(key.run), gone[key].rows})
+	}
+	data, err := json.Marshal(next)
+	if err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	key := fmt.Sprintf("%s/retired/%s.json", t.root, uuid.NewString())
+	if err := t.cfg.Store.Put(ctx, key, data, true); err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	p.Set = map[string]string{propRetired: key}
+	p.Was = map[string]string{propRetired: tbl.Properties()[propRetired]}
+	if _, err := t.leave(ctx, p); err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	return len(p.Removed), nil
+}
+
+// firstKept gives the first day that is to stay.
+func (t *iceTable) firstKept(keep time.Duration) int32 {
+	return (&stored{Time: t.cfg.Now().Add(-keep).UnixMicro()}).day()
+}
+
+// planDrop is PlanRetirement without a ledger: nobody counts these rows.
+func (t *iceTable) planDrop(ctx context.Context, keep time.Duration) (int, error) {
+	if keep <= 0 {
+		return 0, nil
+	}
+	_, files, err := t.smallFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p := plan{Why: "days past retention"}
+	for path, df := range files {
+		day, err := dayOf(df)
+		if err != nil {
+			return 0, err
+		}
+		if day < t.firstKept(keep) {
+			p.Removed = append(p.Removed, path)
+		}
+	}
+	if len(p.Removed) == 0 {
+		return 0, nil
+	}
+	_, err = t.leave(ctx, p)
+	return len(p.Removed), wrap(err, "retire")
+}
+
+func (m runSets) retired(r retiredRun) error {
+	run := uint64(0)
+	if r.Run != fanwatch.FormatRun(0) {
+		var err error
+		if run, err = fanwatch.ParseRun(r.Run); err != nil {
+			return fmt.Errorf("ledger of retired rows: %w", err)
+		}
+	}
+	set := newRunSet()
+	set.rows = r.Rows
+	m[runKey{r.Fan, run}] = &set
+	return nil
+}
+
+// addRuns counts the rows of one data file.
+func (t *Table) addRuns(ctx context.Context, runs runSets, df iceberg.DataFile) error {
+	data, err := t.read(ctx, df)
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%s is in the table, but not in the store", df.FilePath())
+	}
+	if err == nil {
+		err = runs.addFile(data)
+	}
+	return wrap(err, "%s", df.FilePath())
+}

@@ -1,0 +1,142 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go/table"
+)
+
+// File is a data file of the table's current snapshot.
+type File struct {
+	Path  string    `json:"path"`
+	Day   time.Time `json:"day"` // its partition, midnight UTC
+	Rows  int64     `json:"rows"`
+	Bytes int64     `json:"bytes"`
+}
+
+// Change is a snapshot of the table: one commit, swap or retirement.
+type Change struct {
+	At        time.Time `json:"at"`
+	Operation string    `json:"operation"` // append, replace or overwrite
+	Files     string    `json:"files"`     // added, and with a minus removed
+	Rows      string    `json:"rows"`      // added
+}
+
+// Status says how a table does.
+type Status struct {
+	Table     string   `json:"table"`
+	Rows      int64    `json:"rows"`
+	Files     int      `json:"files"`
+	Bytes     int64    `json:"bytes"` // of the data files
+	Days      int      `json:"days"`
+	Snapshots int      `json:"snapshots"`
+	Plans     int      `json:"plans"`   // changes that wait for the committer
+	Changes   []Change `json:"changes"` // the newest, newest first
+}
+
+// Lag says how far the table is behind one shard's landing log.
+type Lag struct {
+	Shard    string        `json:"shard"`
+	Segments int           `json:"segments"` // landed and not yet in the table
+	Rows     int           `json:"rows"`     // readings of them
+	Oldest   time.Duration `json:"oldest"`   // how long the first of their rows has waited; 0 without rows
+}
+
+// Files lists the data files of the table's current snapshot, by day and path.
+func (t *iceTable) Files(ctx context.Context) ([]File, error) {
+	_, live, err := t.loadFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]File, 0, len(live))
+	for _, df := range live {
+		day, err := dayOf(df)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{df.FilePath(), time.Unix(int64(day)*24*3600, 0).UTC(), df.Count(), df.FileSizeBytes()})
+	}
+	slices.SortFunc(files, func(a, b File) int {
+		return strings.Compare(a.Day.Format(time.DateOnly)+a.Path, b.Day.Format(time.DateOnly)+b.Path)
+	})
+	return files, nil
+}
+
+// Status reads the table's metadata: no data file. It gives at most the newest changes snapshots.
+func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
+	s := Status{Table: strings.Join(t.ident, ".")}
+	waiting, err := t.plans(ctx)
+	if err != nil {
+		return s, err
+	}
+	files, err := t.Files(ctx)
+	if err != nil {
+		return s, err
+	}
+	days := make(map[time.Time]bool)
+	for _, f := range files {
+		s.Rows, s.Bytes = s.Rows+f.Rows, s.Bytes+f.Bytes
+		days[f.Day] = true
+	}
+	tbl, err := t.load(ctx)
+	if err != nil {
+		return s, err
+	}
+	snapshots := slices.Clone(tbl.Metadata().Snapshots())
+	s.Files, s.Days, s.Plans, s.Snapshots = len(files), len(days), len(waiting), len(snapshots)
+	slices.SortFunc(snapshots, func(a, b table.Snapshot) int { return int(b.SequenceNumber - a.SequenceNumber) })
+	for _, n := range snapshots[:min(changes, len(snapshots))] {
+		c := Change{At: time.UnixMilli(n.TimestampMs).UTC()}
+		if n.Summary != nil {
+			c.Operation = string(n.Summary.Operation)
+			c.Files = "+" + orNone(n.Summary.Properties["added-data-files"]) + " -" + orNone(n.Summary.Properties["deleted-data-files"])
+			c.Rows = orNone(n.Summary.Properties["added-records"])
+		}
+		s.Changes = append(s.Changes, c)
+	}
+	return s, nil
+}
+
+func orNone(count string) string {
+	if count == "" {
+		return "0"
+	}
+	return count
+}
+
+// Lag says how much of a landing log is not in the table yet. It reads the segments that are not.
+func (t *iceTable) Lag(ctx context.Context, l Log) (Lag, error) {
+	lag := Lag{Shard: l.Shard}
+	tbl, err := t.load(ctx)
+	if err != nil {
+		return lag, err
+	}
+	at, err := offset(tbl, l)
+	if err != nil {
+		return lag, err
+	}
+	for {
+		s, err := l.Next(ctx, at)
+		if errors.Is(err, ErrNotFound) {
+			return lag, nil
+		}
+		if err != nil {
+			return lag, fmt.Errorf("lag: %w", err)
+		}
+		if s.Last.Compare(at) > 0 { // else it is a closed shard's last, and empty
+			lag.Segments++
+			lag.Rows += s.Counts.Readings()
+		}
+		if lag.Oldest == 0 && len(s.Rows) > 0 {
+			lag.Oldest = t.cfg.Now().Sub(s.Rows[0].Arrived)
+		}
+		if at = s.Last; s.End {
+			return lag, nil
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package lake_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"fanwatch"
+	"fanwatch/lake"
+)
+
+func openTables(t testing.TB, w world, change func(*lake.TableConfig)) *lake.Tables {
+	t.Helper()
+	var tables *lake.Tables
+	openWorld(t, w.dir, func(c *lake.TableConfig) {
+		if change != nil {
+			change(c)
+		}
+		var err error
+		if tables, err = lake.OpenTables(t.Context(), *c); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return tables
+}
+
+// eventful is a window of which every tenth reading is anomalous and every twentieth message was refused.
+func eventful(after, first int) lake.Segment {
+	s := window(after, "fan-a", 7, first, 100)
+	for i := range s.Rows {
+		switch {
+		case i%20 == 0:
+			s.Rows[i] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
+				Client: "old", Reason: "RPM is missing", Payload: fmt.Appendf(nil, `{"n":%d}`, i)}
+		case i%10 == 5:
+			s.Rows[i].Anomaly, s.Rows[i].Score = fanwatch.Stall, 4.25
+		case i%10 == 6:
+			s.Rows[i].Kind, s.Rows[i].Anomaly = fanwatch.Late, fanwatch.Stall // was not scored
+		}
+	}
+	return s
+}
+
+func TestEventsOfTheLog(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	w.append(t, 0, eventful(0, 1))
+	w.commit(t, w.log(0)) // by a program that knew readings only
+	tables := openTables(t, w, nil)
+	logs := []lake.Log{w.log(0)}
+	for i := 1; i < 4; i++ {
+		w.append(t, 0, eventful(i*100, 1+i*100))
+		for range 2 {
+			if r, err := tables.Commit(t.Context(), logs); err != nil || r.Rows != 95 && r.Rows != 0 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+	}
+	check := func() {
+		t.Helper()
+		anomalies, err := tables.Anomalies(t.Context(), time.Time{}, time.Time{})
+		if err != nil || len(anomalies) != 40 {
+			t.Fatalf("%d anomalies, %v", len(anomalies), err)
+		}
+		seqs := map[int64]bool{}
+		for _, a := range anomalies {
+			seqs[a.Seq] = true
+			if a.Fan != "fan-a" || a.Run != 7 || a.Kind != "stall" || a.Score != 4.25 || a.Time != midnight.Add(time.Duration(a.Seq)*time.Second).UnixMicro() || a.State != "running" {
+				t.Fatalf("%+v", a)
+			}
+		}
+		refused, err := tables.Quarantine(t.Context(), time.Time{}, time.Time{})
+		if err != nil || len(refused) != 20 || len(seqs) != 40 {
+			t.Fatalf("%d refusals, %v", len(refused), err)
+		}
+		if r := refused[1]; r.Client != "old" || r.Reason != "RPM is missing" || string(r.Payload) != `{"n":20}` || r.Sequence != "21" || r.Shard != w.log(0).Shard {
+			t.Fatalf("%+v", r)
+		}
+	}
+	check()
+	if r, err := tables.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesOut != 3 || r.Duplicates != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if a, err := tables.Apply(t.Context()); err != nil || a.Swaps != 3 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	check()
+	some, err := tables.Anomalies(t.Context(), midnight.Add(100*time.Second), midnight.Add(200*time.Second))
+	if err != nil || len(some) != 10 {
+		t.Fatalf("%d anomalies of a period, %v", len(some), err)
+	}
+	statuses, err := tables.Statuses(t.Context(), 3)
+	if err != nil || len(statuses) != 4 || statuses[0].Rows != 380 || statuses[1].Rows != 40 || statuses[2].Rows != 20 || statuses[1].Files != 1 {
+		t.Fatalf("%+v, %v", statuses, err)
+	}
+}
+
+// TestTombstonesWaitForAllTables sees that a segment keeps its rows until every table has them.
+func TestTombstonesWaitForAllTables(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	w.append(t, 0, eventful(0, 1))
+	if err := w.log(0).PutSnapshot(t.Context(), "100", []byte("model")); err != nil {
+		t.Fatal(err)
+	}
+	tables := openTables(t, w, nil)
+	logs := []lake.Log{w.log(0)}
+	w.commit(t, logs...) // the readings alone
+	if n, err := tables.Expire(t.Context(), w.log(0), 0); err != nil || n != 0 {
+		t.Fatalf("%d tombstones, %v", n, err)
+	}
+	if _, err := tables.Commit(t.Context(), logs); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := tables.Expire(t.Context(), w.log(0), 0); err != nil || n != 1 {
+		t.Fatalf("%d tombstones, %v", n, err)
+	}
+	if n, err := tables.PlanRetirement(t.Context(), lake.Retention{Events: 24 * time.Hour}); err != nil || n != 2 {
+		t.Fatalf("%d files, %v", n, err)
+	}
+	if a, err := tables.Apply(t.Context()); err != nil || a.Retired != 2 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if left, err := tables.Anomalies(t.Context(), time.Time{}, time.Time{}); err != nil || len(left) != 0 {
+		t.Fatalf("%d anomalies, %v", len(left), err)
+	}
+}
+
+func TestAlertsComeOnce(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	tables := openTables(t, w, nil)
+	alert := func(n int) fanwatch.Alert {
+		opened := midnight.Add(time.Duration(n) * 9 * time.Hour)
+		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")), Fan: fmt.Sprint("fan-", n), Kind: fanwatch.Stall, Opened: opened, Why: "It stopped.",
+			State: fanwatch.Resolved, Step: 2, Told: make([]fanwatch.Notice, 3), AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
+	}
+	for round := range 4 { // every round leaves what the one before left once more
+		for n := range round + 2 {
+			if err := lake.PutAlert(t.Context(), w.store, alert(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := tables.Commit(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if left := list(t, w.store, "alerts/", ""); len(left) != 0 {
+			t.Fatalf("left: %v", left)
+		}
+	}
+	got, err := tables.Alerts(t.Context(), time.Time{}, time.Time{})
+	if err != nil || len(got) != 5 || !slices.IsSortedFunc(got, func(a, b lake.Ended) int { return int(a.Opened - b.Opened) }) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 3 || a.AckedBy != "ada" || a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||
+		a.Ended != midnight.Add(10*time.Hour).UnixMicro() || a.Note != "" {
+		t.Fatalf("%+v", a)
+	}
+}
