@@ -14,8 +14,8 @@ type growth struct {
 }
 
 // climb goes up from the leaf at depth that the window in scratch.query has been walked to. Boxes of the levels from top on
-// do not contain the point; in.growth tells of them. value is that of the point, scaled by nothing, if it is not in the
-// tree and top < depth.
+// do not contain the point; in.growth tells of them. If there are any, the point is not in the tree, and value is its score
+// there before it is scaled by the tree's size.
 func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top int) {
 	switch n := len(f.scratch.query); {
 	case n == 1:
