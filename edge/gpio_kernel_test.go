@@ -105,13 +105,14 @@ func (l *simLine) set(pull string) {
 	}
 }
 
-// pulses gives n pulses, one each period, and says when each was made.
+// pulses gives n pulses, one each period, and says when each was made. After a pulse that the machine made late the
+// next ones are late too, as a rotor's are: made up for, they would come so fast that they are taken for glitches.
 func (l *simLine) pulses(n int, period time.Duration) (made []bracket) {
 	next := sinceBoot()
 	for range n {
 		l.pulse()
 		made = append(made, l.last)
-		next += period
+		next = max(next, l.last.after-period/4) + period
 		time.Sleep(next - sinceBoot())
 	}
 	return made
