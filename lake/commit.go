@@ -217,12 +217,17 @@ func (t *Table) storeFile(ctx context.Context, tbl *table.Table, f *dataFile) (i
 	if err != nil {
 		return nil, err
 	}
-	date := time.Unix(int64(f.day)*24*3600, 0).UTC().Format(time.DateOnly)
-	key := fmt.Sprintf("%s/data/time_day=%s/%s.parquet", t.root, date, uuid.NewString())
+	key := t.newFileKey(f.day)
 	if err := t.cfg.Store.Put(ctx, key, data, true); err != nil {
 		return nil, fmt.Errorf("table: %w", err)
 	}
 	return f.describe(tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
+}
+
+// newFileKey draws the name of a data file.
+func (t *Table) newFileKey(day int32) string {
+	date := time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly)
+	return fmt.Sprintf("%s/data/time_day=%s/%s.parquet", t.root, date, uuid.NewString())
 }
 
 // commitRound makes the transaction. AssertRefSnapshotID makes it fail when the table has changed since it

@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+	"golang.org/x/sync/errgroup"
 
 	"fanwatch/failpoint"
 )
@@ -110,6 +111,8 @@ func (t *Table) mergeDays(ctx context.Context, tbl *table.Table, live map[string
 		small[day] = append(small[day], df)
 	}
 	c := &compaction{}
+	var jobs []*dayJob
+	room := cfg.MaxRows
 	for _, day := range slices.Sorted(maps.Keys(small)) {
 		files := small[day]
 		if len(files) <= cfg.MinFiles {
@@ -118,18 +121,55 @@ func (t *Table) mergeDays(ctx context.Context, tbl *table.Table, live map[string
 		slices.SortFunc(files, func(a, b iceberg.DataFile) int {
 			return cmp.Or(cmp.Compare(a.FileSizeBytes(), b.FileSizeBytes()), cmp.Compare(a.FilePath(), b.FilePath()))
 		})
-		taken := fitting(files, cfg.MaxRows-c.result.RowsIn)
+		taken := fitting(files, room)
 		if taken < len(files) {
 			c.result.More = true
 		}
-		if taken < 2 && c.result.Days > 0 {
+		if taken < 2 && len(jobs) > 0 {
 			break
 		}
-		if err := t.mergeDay(ctx, tbl, c, day, files[:max(taken, 2)]); err != nil {
-			return nil, fmt.Errorf("compact: day %d: %w", day, err)
+		job := &dayJob{day: day, files: files[:max(taken, 2)]}
+		for _, df := range job.files {
+			room -= int(df.Count())
 		}
+		jobs = append(jobs, job)
+	}
+	// The days share MaxRows, so merging several at once takes no more memory than one large one.
+	merging, ctx := errgroup.WithContext(ctx)
+	merging.SetLimit(runtime.GOMAXPROCS(0))
+	for _, job := range jobs {
+		merging.Go(func() (err error) {
+			if job.merged, job.stats, err = t.mergeDay(ctx, tbl, job.day, job.files); err != nil {
+				return fmt.Errorf("compact: day %d: %w", job.day, err)
+			}
+			return nil
+		})
+	}
+	if err := merging.Wait(); err != nil {
+		return nil, err
+	}
+	for _, job := range jobs {
+		c.add(job)
 	}
 	return c, nil
+}
+
+// dayJob is the merge of one day's files.
+type dayJob struct {
+	day    int32
+	files  []iceberg.DataFile
+	merged iceberg.DataFile
+	stats  mergeStats
+}
+
+func (c *compaction) add(job *dayJob) {
+	c.removed, c.added = append(c.removed, job.files...), append(c.added, job.merged)
+	c.result.Days++
+	c.result.FilesIn += len(job.files)
+	c.result.FilesOut++
+	c.result.RowsIn += job.stats.in
+	c.result.RowsOut += job.stats.out
+	c.result.Duplicates += job.stats.duplicates
 }
 
 // fitting tells how many of the files hold at most rows together.
@@ -142,79 +182,26 @@ func fitting(files []iceberg.DataFile, rows int) int {
 	return len(files)
 }
 
-func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, c *compaction, day int32, files []iceberg.DataFile) error {
-	var cursors []*cursor
-	defer func() {
-		for _, c := range cursors {
-			c.close()
-		}
-	}()
-	recorded := 0
+// mergeDay merges files of one day into one.
+func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (df iceberg.DataFile, stats mergeStats, err error) {
+	m := newMerger()
+	defer func() { err = errors.Join(err, m.close()) }()
 	for _, df := range files {
-		data, err := t.read(ctx, df)
+		key, err := t.key(df.FilePath())
+		if err == nil {
+			err = m.add(ctx, t.cfg.Store, key, df.FileSizeBytes(), int(df.Count()))
+		}
 		if err != nil {
-			return err
+			return nil, mergeStats{}, fmt.Errorf("%s: %w", df.FilePath(), err)
 		}
-		cur, err := openCursor(data)
-		if err != nil {
-			return fmt.Errorf("%s: %w", df.FilePath(), err)
-		}
-		cursors = append(cursors, cur)
-		recorded += int(df.Count())
 	}
-	seed := maphash.MakeSeed()
-	merged := newDataFile(day)
-	stats, err := merge(cursors, func(s *stored) uint64 { return s.hash(seed) }, merged.add)
+	key := t.newFileKey(day)
+	file, err := m.merge(ctx, t.cfg.Store, key, day)
 	if err != nil {
-		return err
+		return nil, mergeStats{}, err
 	}
-	if stats.in != recorded || stats.out != stats.in-stats.duplicates || merged.rows != stats.out {
-		return fmt.Errorf("the table counts %d rows, read were %d, %d of them twice, written %d: nothing was changed", recorded, stats.in, stats.duplicates, merged.rows)
-	}
-	described, err := t.storeFile(ctx, tbl, merged)
-	if err != nil {
-		return err
-	}
-	if err := t.verify(ctx, described, stats, seed); err != nil {
-		return err
-	}
-	c.removed, c.added = append(c.removed, files...), append(c.added, described)
-	c.result.Days++
-	c.result.FilesIn += len(files)
-	c.result.FilesOut++
-	c.result.RowsIn += stats.in
-	c.result.RowsOut += stats.out
-	c.result.Duplicates += stats.duplicates
-	return nil
-}
-
-// verify reads the merged file back from the Store and compares it with what was read from the old ones.
-func (t *Table) verify(ctx context.Context, df iceberg.DataFile, stats mergeStats, seed maphash.Seed) error {
-	data, err := t.read(ctx, df)
-	if err != nil {
-		return err
-	}
-	cur, err := openCursor(data)
-	if err != nil {
-		return err
-	}
-	defer cur.close()
-	rows, sum := 0, uint64(0)
-	for {
-		s, err := cur.next()
-		if err != nil {
-			return err
-		}
-		if s == nil {
-			break
-		}
-		rows++
-		sum += s.hash(seed)
-	}
-	if rows != stats.out || sum != stats.inHash-stats.dupHash {
-		return fmt.Errorf("the merged file %s holds %d rows and other content than the %d rows that were to be in it: nothing was changed", df.FilePath(), rows, stats.out)
-	}
-	return nil
+	df, err = file.describe(tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
+	return df, m.stats(), err
 }
 
 func swap(ctx context.Context, tbl *table.Table, c *compaction) error {

@@ -1,72 +1,433 @@
 package lake
 
-import "container/heap"
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"slices"
+)
 
-// mergeStats accounts for a merge: rows in = rows out + duplicates, and the same of the sums of hashes.
-type mergeStats struct {
-	in, out, duplicates int
-	inHash, dupHash     uint64
+// merger merges data files column by column. First it decodes what gives rows their order and identity, and
+// plans: which rows, in which order. Then it takes one column after the other, decodes it from all files, lets
+// the plan pick its values, and encodes them. So it holds three columns at a time, 20 bytes a row, whatever a row
+// has of columns; the files' bytes, in and out, go through temporary files.
+type merger struct {
+	inputs []mergeInput
+	in     spool
+	rows   int
+
+	layout layout
+	table  *textTable
+	reader *chunkReader
+	writer *chunkWriter
+	buf    []byte
+
+	keys     rowKeys
+	segments []segment
+	scratch  vector
+	plan     *plan
+	failed   error // of a tie that could not be decided
+
+	out    spool
+	spans  [][]span // of out: by group and column
+	groups [][]chunk
+	sums   []uint64 // by column, of the rows that stay
 }
 
-// merge reads sorted cursors together and gives every (fan, run, seq) once, in the table's order, to emit.
-// hash may be nil. Memory is a batch of rows per cursor and the identities of one fan.
-func merge(cursors []*cursor, hash func(*stored) uint64, emit func(*stored) error) (mergeStats, error) {
-	var stats mergeStats
-	h := make(mergeHeap, 0, len(cursors))
-	for _, c := range cursors {
-		row, err := c.next()
+type mergeInput struct {
+	index *fileIndex
+	at    int64 // where its bytes begin in merger.in
+	base  int   // its first row
+}
+
+// mergeStats accounts for a merge: rows in = rows out + duplicates.
+type mergeStats struct{ in, out, duplicates int }
+
+func newMerger() *merger {
+	m := &merger{layout: tableLayout(), table: newTextTable(), writer: newChunkWriter()}
+	m.reader = newChunkReader(m.table)
+	m.sums = make([]uint64, len(m.layout.columns))
+	return m
+}
+
+// close removes the temporary files.
+func (m *merger) close() error {
+	m.reader.close()
+	return errors.Join(m.in.close(), m.out.close())
+}
+
+// fetchPiece is how much of a large file is fetched at once.
+const fetchPiece = 8 << 20
+
+// add takes a file in: of size bytes and with recorded rows, as the table says.
+func (m *merger) add(ctx context.Context, store Store, key string, size int64, recorded int) (err error) {
+	defer catch(&err)
+	in := mergeInput{at: m.in.size, base: m.rows}
+	if size <= fetchPiece {
+		data, err := store.Get(ctx, key)
 		if err != nil {
-			return stats, err
+			return err
 		}
-		if row != nil {
-			h = append(h, head{row, c})
+		if in.index, err = openIndex(int64(len(data)), fetchBytes(data)); err != nil {
+			return err
 		}
-	}
-	heap.Init(&h)
-	var dedupe deduper
-	for len(h) > 0 {
-		row := h[0].row
-		var sum uint64
-		if hash != nil {
-			sum = hash(row)
+		if _, err := m.in.Write(data); err != nil {
+			return err
 		}
-		stats.in++
-		stats.inHash += sum
-		if dedupe.first(row) {
-			stats.out++
-			if err := emit(row); err != nil {
-				return stats, err
+	} else {
+		for at := int64(0); at < size; at += fetchPiece {
+			data, err := store.GetRange(ctx, key, at, min(fetchPiece, size-at))
+			if err != nil {
+				return err
 			}
-		} else {
-			stats.duplicates++
-			stats.dupHash += sum
+			if _, err := m.in.Write(data); err != nil {
+				return err
+			}
 		}
-		next, err := h[0].from.next()
+		in.index, err = openIndex(size, func(offset, n int64) ([]byte, error) {
+			var own []byte
+			return m.in.read(in.at+offset, n, &own)
+		})
 		if err != nil {
-			return stats, err
-		}
-		if h[0].row = next; next == nil {
-			heap.Pop(&h)
-		} else {
-			heap.Fix(&h, 0)
+			return err
 		}
 	}
-	return stats, nil
+	if in.index.rows != recorded {
+		return fmt.Errorf("the table counts %d rows, the file %d", recorded, in.index.rows)
+	}
+	if m.rows += recorded; m.rows > 1<<31 {
+		return errors.New("more than 2^31 rows in one merge")
+	}
+	m.inputs = append(m.inputs, in)
+	return nil
 }
 
-type head struct {
-	row  *stored
-	from *cursor
+// eachGroup calls with every group of every input, and the number of its first row.
+func (m *merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) error) error {
+	for i := range m.inputs {
+		base := m.inputs[i].base
+		for g := range m.inputs[i].index.groups {
+			group := &m.inputs[i].index.groups[g]
+			if err := do(&m.inputs[i], group, base); err != nil {
+				return err
+			}
+			base += group.rows
+		}
+	}
+	return nil
 }
 
-type mergeHeap []head
+// decode reads a column of a group.
+func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
+	ch := &g.chunks[c]
+	data, err := m.in.read(in.at+ch.start, ch.size, &m.buf)
+	if err != nil {
+		return err
+	}
+	return m.reader.read(to, m.layout.columns[c], ch, data)
+}
 
-func (h mergeHeap) Len() int           { return len(h) }
-func (h mergeHeap) Less(i, j int) bool { return h[i].row.compare(h[j].row) < 0 }
-func (h mergeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *mergeHeap) Push(x any)        { *h = append(*h, x.(head)) }
-func (h *mergeHeap) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+// decodeAll reads a column of all inputs.
+func (m *merger) decodeAll(to vector, c int) (err error) {
+	defer catch(&err)
+	return m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
+		return m.decode(to.slice(m.layout.columns[c].kind, base, base+g.rows), c, in, g)
+	})
+}
+
+// stats accounts for the plan.
+func (m *merger) stats() mergeStats { return mergeStats{m.rows, m.plan.rows, len(m.plan.duplicates)} }
+
+// merge writes the merged file, stores it under a new key, reads it back and compares.
+func (m *merger) merge(ctx context.Context, store Store, key string, day int32) (*tableFile, error) {
+	if err := m.prepare(); err != nil {
+		return nil, err
+	}
+	if s := m.stats(); s.out != s.in-s.duplicates {
+		return nil, fmt.Errorf("of %d rows %d are there twice, but %d are left: nothing was changed", s.in, s.duplicates, s.out)
+	}
+	if err := m.write(); err != nil {
+		return nil, err
+	}
+	file, data, err := m.file(day)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.PutFrom(ctx, key, data, file.size, true); err != nil {
+		return nil, err
+	}
+	return file, m.verify(ctx, store, key, file.size)
+}
+
+// prepare decodes the keys and makes the plan.
+func (m *merger) prepare() (err error) {
+	defer catch(&err)
+	k := &m.keys
+	k.time, k.seq, k.run, k.tie = make([]uint64, m.rows), make([]uint64, m.rows), make([]uint32, m.rows), m.tie()
+	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
+		to := base + g.rows
+		m.scratch = vector{grown(m.scratch.numbers, g.rows), grown(m.scratch.tags, g.rows)}
+		for c, v := range map[int]vector{m.layout.time: {numbers: k.time[base:to]}, m.layout.seq: {numbers: k.seq[base:to]}, m.layout.run: m.scratch, m.layout.fan: m.scratch} {
+			if err := m.decode(v.slice(m.layout.columns[c].kind, 0, g.rows), c, in, g); err != nil {
+				return err
+			}
+		}
+		k.setRuns(k.run[base:to], m.scratch.numbers)
+		m.segments = k.addSegments(m.segments, m.scratch.tags, base)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	m.plan = planMerge(k, m.segments, m.table)
+	return m.failed
+}
+
+// tie makes the function that orders copies of a reading: by arrival, then by shard. It decodes these columns
+// when it is first asked: copies are rare.
+func (m *merger) tie() func(a, b int) int {
+	var arrived []uint64
+	var shards []uint32
+	return func(a, b int) int {
+		if arrived == nil && m.failed == nil {
+			arrived, shards = make([]uint64, m.rows), make([]uint32, m.rows)
+			m.failed = errors.Join(m.decodeAll(vector{numbers: arrived}, m.layout.arrived), m.decodeAll(vector{tags: shards}, m.layout.shard))
+		}
+		if m.failed != nil {
+			return 0
+		}
+		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(m.table.texts[shards[a]], m.table.texts[shards[b]]))
+	}
+}
+
+// write encodes all columns as planned. It gives up the keys for the memory.
+func (m *merger) write() error {
+	n := (m.plan.rows + groupRows - 1) / groupRows
+	m.groups, m.spans = make([][]chunk, n), make([][]span, n)
+	for g := range n {
+		m.groups[g], m.spans[g] = make([]chunk, len(m.layout.columns)), make([]span, len(m.layout.columns))
+	}
+	k := &m.keys
+	if err := m.writeColumn(m.layout.seq, vector{numbers: k.seq}); err != nil {
+		return err
+	}
+	m.identify()
+	ids := k.seq
+	// The sum of the column seq is that of the identities themselves: it says that no row is missing.
+	m.sums[m.layout.seq] = m.sum(m.layout.seq, vector{numbers: ids}, ids)
+	free := vector{k.time, k.run}
+	for c, column := range m.layout.columns {
+		if c == m.layout.seq {
+			continue
+		}
+		v := free.slice(column.kind, 0, m.rows)
+		if err := m.decodeAll(v, c); err != nil {
+			return err
+		}
+		m.sums[c] = m.sum(c, v, ids)
+		if err := m.writeColumn(c, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// identify turns the sequence numbers into a hash of each row's identity, in place.
+func (m *merger) identify() {
+	for _, s := range m.segments {
+		fan := m.table.hash(s.fan)
+		for i := s.from; i < s.to; i++ {
+			m.keys.seq[i] = rowIdentity(fan, m.keys.runs[m.keys.run[i]], m.keys.seq[i])
+		}
+	}
+}
+
+// sum is the content hash of a column: of the rows that stay. Sums of identity x hash of the value (multilinear
+// hashing) do not depend on the rows' order, and bind each value to its row.
+func (m *merger) sum(c int, v vector, ids []uint64) uint64 {
+	sum := contentSum(m.layout.columns[c].kind, v, ids, m.table)
+	for _, d := range m.plan.duplicates {
+		sum -= contentSum(m.layout.columns[c].kind, v.slice(m.layout.columns[c].kind, int(d), int(d)+1), ids[d:d+1], m.table)
+	}
+	return sum
+}
+
+// writeColumn encodes a column's values in the plan's order.
+func (m *merger) writeColumn(c int, v vector) error {
+	column := m.layout.columns[c]
+	runs := m.plan.runs
+	var taken uint32 // of runs[0]
+	for g := range m.groups {
+		rows := min(groupRows, m.plan.rows-g*groupRows)
+		m.scratch = vector{grown(m.scratch.numbers, rows), grown(m.scratch.tags, rows)}
+		to := m.scratch.slice(column.kind, 0, rows)
+		for filled := 0; filled < rows; {
+			from := runs[0].from + taken
+			n := min(runs[0].to-from, uint32(rows-filled))
+			if column.kind.numeric() {
+				copy(to.numbers[filled:], v.numbers[from:from+n])
+			} else {
+				copy(to.tags[filled:], v.tags[from:from+n])
+			}
+			filled += int(n)
+			if taken += n; from+n == runs[0].to {
+				runs, taken = runs[1:], 0
+			}
+		}
+		data, ch, err := m.writer.write(m.buf[:0], column, to, m.table)
+		if err != nil {
+			return err
+		}
+		m.buf = data
+		m.groups[g][c], m.spans[g][c] = ch, span{m.out.size, int64(len(data))}
+		if _, err := m.out.Write(data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file puts the chunks in order, and the footer behind them.
+func (m *merger) file(day int32) (*tableFile, *pieces, error) {
+	tail, err := fileTail(m.groups)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &pieces{spool: &m.out}
+	p.add(piece{bytes: []byte(fileMagic)})
+	for g := range m.spans {
+		for _, s := range m.spans[g] {
+			p.add(piece{span: s})
+		}
+	}
+	p.add(piece{bytes: tail})
+	return &tableFile{day: day, rows: m.plan.rows, size: p.size, groups: m.groups}, p, nil
+}
+
+// verify reads the merged file back from the Store, group by group, and compares its rows' order, number and
+// content with what was read from the old ones.
+func (m *merger) verify(ctx context.Context, store Store, key string, size int64) (err error) {
+	defer catch(&err)
+	fetch := fetchFrom(ctx, store, key)
+	index, err := openIndex(size, fetch)
+	if err != nil {
+		return err
+	}
+	sums, rows := make([]uint64, len(m.layout.columns)), 0
+	var last sortKey
+	vectors := make([]vector, len(m.layout.columns))
+	for g := range index.groups {
+		group := &index.groups[g]
+		rows += group.rows
+		start, end := int64(1)<<62, int64(0)
+		for c := range group.chunks {
+			start, end = min(start, group.chunks[c].start), max(end, group.chunks[c].start+group.chunks[c].size)
+		}
+		data, err := fetch(start, end-start)
+		if err != nil {
+			return err
+		}
+		for c, column := range m.layout.columns {
+			ch := &group.chunks[c]
+			vectors[c] = vectors[c].sized(column.kind, group.rows)
+			if err := m.reader.read(vectors[c], column, ch, data[ch.start-start:][:ch.size]); err != nil {
+				return err
+			}
+		}
+		if !last.ascending(vectors[m.layout.fan].tags, vectors[m.layout.time].numbers, m.table) {
+			return fmt.Errorf("the merged file is not sorted: nothing was changed")
+		}
+		ids := m.identities(vectors, group.rows)
+		for c, column := range m.layout.columns {
+			v := vectors[c]
+			if c == m.layout.seq {
+				v = vector{numbers: ids}
+			}
+			sums[c] += contentSum(column.kind, v, ids, m.table)
+		}
+	}
+	if rows != m.plan.rows || !slices.Equal(sums, m.sums) {
+		return fmt.Errorf("the merged file holds %d rows and other content than the %d rows that were to be in it: nothing was changed", rows, m.plan.rows)
+	}
+	return nil
+}
+
+func (m *merger) identities(v []vector, rows int) []uint64 {
+	ids := grown(m.scratch.numbers, rows)
+	m.scratch.numbers = ids
+	fans, runs, seqs := v[m.layout.fan].tags, v[m.layout.run].numbers, v[m.layout.seq].numbers
+	var fan uint64
+	for i := range ids {
+		if i == 0 || fans[i] != fans[i-1] {
+			fan = m.table.hash(fans[i])
+		}
+		ids[i] = rowIdentity(fan, runs[i], seqs[i])
+	}
+	return ids
+}
+
+// sortKey is where a sorted sequence of rows has come to.
+type sortKey struct {
+	begun bool
+	fan   uint32
+	time  int64
+}
+
+// ascending goes on over rows; false: they are not in the table's order.
+func (k *sortKey) ascending(fans []uint32, times []uint64, table *textTable) bool {
+	for i, fan := range fans {
+		t := int64(times[i])
+		switch {
+		case !k.begun || fan != k.fan:
+			if k.begun && table.texts[fan] <= table.texts[k.fan] {
+				return false
+			}
+			k.begun, k.fan = true, fan
+		case t < k.time:
+			return false
+		}
+		k.time = t
+	}
+	return true
+}
+
+// scramble mixes a number's bits: a multiplication carries each upwards, the other half of the product back down.
+func scramble(n uint64) uint64 {
+	hi, lo := bits.Mul64(n^0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
+	return hi ^ lo
+}
+
+func rowIdentity(fan, run, seq uint64) uint64 { return scramble(scramble(fan^run) ^ seq) }
+
+func contentSum(k kind, v vector, ids []uint64, table *textTable) uint64 {
+	sum := uint64(0)
+	for i, n := range v.numbers {
+		sum += ids[i] * scramble(n)
+	}
+	if k == flags {
+		for i, t := range v.tags {
+			sum += ids[i] * scramble(uint64(t))
+		}
+		return sum
+	}
+	var last uint32
+	hash := table.hash(0)
+	for i, t := range v.tags {
+		if t != last {
+			last, hash = t, table.hash(t)
+		}
+		sum += ids[i] * hash
+	}
+	return sum
+}
+
+// hash gives a hash of the text at a place, which is never 0.
+func (t *textTable) hash(place uint32) uint64 {
+	for n := len(t.hashes); n < len(t.texts); n++ {
+		t.hashes = append(t.hashes, maphash.String(t.seed, t.texts[n])|1)
+	}
+	return t.hashes[place]
 }

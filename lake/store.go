@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 	"time"
@@ -27,10 +28,15 @@ var (
 type Store interface {
 	// Get gives the object's bytes, or an error that wraps ErrNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
+	// GetRange gives n bytes of the object from offset on. It fails where the object ends before them.
+	GetRange(ctx context.Context, key string, offset, n int64) ([]byte, error)
 	// Put writes the object. With onlyIfAbsent it writes nothing when the key is taken and gives an error
 	// that wraps ErrExists (S3: If-None-Match: *, status 412). An error that is neither leaves open
 	// whether the object was written.
 	Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error
+	// PutFrom is like Put for size bytes that are read from data, which may be read several times: an object
+	// that is too large to lie in memory.
+	PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error
 	// List gives the objects whose key has the prefix and is above startAfter, in the keys' byte order.
 	// After an error the sequence ends.
 	List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error]

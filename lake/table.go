@@ -40,6 +40,9 @@ type Table struct {
 	cfg   TableConfig
 	ident table.Identifier
 	root  string // key prefix of the table in the Store, without a slash at the end
+
+	indexes indexCache
+	live    liveCache
 }
 
 // The table's properties that are ours. Offsets are TABLE properties, never a snapshot's summary: there

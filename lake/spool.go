@@ -1,0 +1,129 @@
+package lake
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// spoolMemory is how many bytes of a spool lie in memory before it goes over to a temporary file.
+const spoolMemory = 16 << 20
+
+// spool keeps bytes for the length of a merge, and the process's memory small. Not safe for concurrent use.
+type spool struct {
+	memory []byte
+	file   *os.File
+	size   int64
+}
+
+// Write appends.
+func (s *spool) Write(p []byte) (int, error) {
+	if s.file == nil && len(s.memory)+len(p) > spoolMemory {
+		f, err := os.CreateTemp("", "fanwatch-merge-")
+		if err != nil {
+			return 0, fmt.Errorf("room for a merge: %w", err)
+		}
+		s.file = f
+		if _, err := f.Write(s.memory); err != nil {
+			return 0, fmt.Errorf("room for a merge: %w", err)
+		}
+		s.memory = nil
+	}
+	if s.file == nil {
+		s.memory = append(s.memory, p...)
+	} else if _, err := s.file.Write(p); err != nil {
+		return 0, fmt.Errorf("room for a merge: %w", err)
+	}
+	s.size += int64(len(p))
+	return len(p), nil
+}
+
+// read gives n bytes from offset on: the spool's own, or in buf, which it grows.
+func (s *spool) read(offset, n int64, buf *[]byte) ([]byte, error) {
+	if offset < 0 || n < 0 || offset > s.size-n {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if s.file == nil {
+		return s.memory[offset : offset+n], nil
+	}
+	*buf = grown(*buf, int(n)+padding)[:n]
+	_, err := s.file.ReadAt(*buf, offset)
+	return *buf, err
+}
+
+func (s *spool) close() error {
+	s.memory = nil
+	if s.file == nil {
+		return nil
+	}
+	return errors.Join(s.file.Close(), os.Remove(s.file.Name()))
+}
+
+// pieces reads parts of a spool and bytes beside it as one.
+type pieces struct {
+	spool *spool
+	parts []piece
+	at    int64
+	size  int64
+	buf   []byte
+}
+
+type piece struct {
+	start int64 // in the whole
+	bytes []byte
+	span  // of the spool, where bytes is nil
+}
+
+func (p *pieces) add(part piece) {
+	part.start = p.size
+	if part.bytes != nil {
+		part.size = int64(len(part.bytes))
+	}
+	p.size += part.size
+	p.parts = append(p.parts, part)
+}
+
+// Read implements io.Reader.
+func (p *pieces) Read(to []byte) (int, error) {
+	lo, hi := 0, len(p.parts)
+	for lo < hi { // the first part that ends behind at
+		if mid := (lo + hi) / 2; p.parts[mid].start+p.parts[mid].size > p.at {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	if lo == len(p.parts) {
+		return 0, io.EOF
+	}
+	part := p.parts[lo]
+	skip := p.at - part.start
+	n := min(part.size-skip, int64(len(to)))
+	if part.bytes != nil {
+		copy(to, part.bytes[skip:][:n])
+	} else {
+		data, err := p.spool.read(part.offset+skip, n, &p.buf)
+		if err != nil {
+			return 0, err
+		}
+		copy(to, data)
+	}
+	p.at += n
+	return int(n), nil
+}
+
+// Seek implements io.Seeker.
+func (p *pieces) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += p.at
+	case io.SeekEnd:
+		offset += p.size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the start")
+	}
+	p.at = offset
+	return offset, nil
+}
