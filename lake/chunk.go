@@ -260,24 +260,19 @@ func (w *chunkWriter) bounds(c column, v vector, table *textTable, p *chunkPage)
 	var lo, hi uint64
 	switch c.kind {
 	case integers:
+		if len(v.numbers) == 0 {
+			return
+		}
 		l, h := int64(math.MaxInt64), int64(math.MinInt64)
 		for _, n := range v.numbers {
 			l, h = min(l, int64(n)), max(h, int64(n))
 		}
-		if l > h {
-			return
-		}
 		lo, hi = uint64(l), uint64(h)
 	case floats:
-		l, h := math.Inf(1), math.Inf(-1)
-		for _, n := range v.numbers {
-			f := math.Float64frombits(n)
-			l, h = min(l, f), max(h, f) // NaN if one is
-		}
-		if !(l <= h) {
+		var ok bool
+		if lo, hi, ok = floatBounds(v.numbers); !ok {
 			return
 		}
-		lo, hi = math.Float64bits(l), math.Float64bits(h)
 	case flags:
 		if len(v.tags) == 0 {
 			return
@@ -293,6 +288,23 @@ func (w *chunkWriter) bounds(c column, v vector, table *textTable, p *chunkPage)
 	}
 	both := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, lo), hi)
 	p.lo, p.hi = both[:8:8], both[8:]
+}
+
+// floatBounds gives the bits of the least and the greatest float64; false: there are none, or NaN is among them.
+func floatBounds(numbers []uint64) (lo, hi uint64, ok bool) {
+	lo = math.MaxUint64
+	for _, n := range numbers { // without a sign the bits are in the numbers' order
+		lo, hi = min(lo, n), max(hi, n)
+	}
+	if hi <= math.Float64bits(math.Inf(1)) {
+		return lo, hi, len(numbers) > 0
+	}
+	l, h := math.Inf(1), math.Inf(-1)
+	for _, n := range numbers {
+		f := math.Float64frombits(n)
+		l, h = min(l, f), max(h, f) // NaN if one is
+	}
+	return math.Float64bits(l), math.Float64bits(h), l <= h
 }
 
 func textBounds(tags []uint32, table *textTable, p *chunkPage) {

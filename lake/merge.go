@@ -402,24 +402,25 @@ func scramble(n uint64) uint64 {
 
 func rowIdentity(fan, run, seq uint64) uint64 { return scramble(scramble(fan^run) ^ seq) }
 
+// contentSum goes by runs of equal values: most columns hold little else.
 func contentSum(k kind, v vector, ids []uint64, table *textTable) uint64 {
-	sum := uint64(0)
-	for i, n := range v.numbers {
-		sum += ids[i] * scramble(n)
+	if k.numeric() {
+		return sumRuns(v.numbers, ids, scramble)
 	}
 	if k == flags {
-		for i, t := range v.tags {
-			sum += ids[i] * scramble(uint64(t))
-		}
-		return sum
+		return sumRuns(v.tags, ids, func(t uint32) uint64 { return scramble(uint64(t)) })
 	}
-	var last uint32
-	hash := table.hash(0)
-	for i, t := range v.tags {
-		if t != last {
-			last, hash = t, table.hash(t)
+	return sumRuns(v.tags, ids, table.hash)
+}
+
+func sumRuns[T uint32 | uint64](values []T, ids []uint64, hash func(T) uint64) uint64 {
+	sum := uint64(0)
+	for i := 0; i < len(values); {
+		v, of := values[i], ids[i]
+		for i++; i < len(values) && values[i] == v; i++ {
+			of += ids[i]
 		}
-		sum += ids[i] * hash
+		sum += of * hash(v)
 	}
 	return sum
 }

@@ -130,7 +130,7 @@ func tableSchema() *iceberg.Schema {
 		field(2, "fan_id", p.String, ""),
 		field(3, "run", p.Int64, "publisher's process, a random number; 0: the demo's format"),
 		field(4, "seq", p.Int64, "counts within the run from 1; with run 0 the time in Unix microseconds"),
-		field(5, "rpm", p.Float64, "revolutions per minute"),
+		field(5, "rpm", p.Float64, "revolutions per minute, to within 1e-5 of what was measured"),
 		field(6, "hz", p.Float64, "tacho pulses per second"),
 		field(7, "jitter", p.Float64, "standard deviation of the pulse periods over their mean"),
 		field(8, "score", p.Float64, "of the forest, to 0.001; 0: not scored"),
