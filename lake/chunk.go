@@ -241,7 +241,7 @@ func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte,
 	w.packed = w.zstd.EncodeAll(w.body, append(w.packed[:0], levels...))
 	compressed := true
 	if mayStayPlain && len(w.packed) > raw-raw/32 {
-		w.packed, compressed = append(append(w.packed[:0], levels...), w.body...), false
+		w.packed, compressed = append(w.packed[:len(levels)], w.body...), false
 	}
 	header.DataPageHeaderV2.V.IsCompressed = thrift.New(compressed)
 	header.UncompressedPageSize, header.CompressedPageSize = int32(raw), int32(len(w.packed))

@@ -267,6 +267,14 @@ func (r *chunkReader) decode(to vector, c column, encoding format.Encoding, data
 		if size < 1 || c.kind == flags {
 			return errPage
 		}
+		if c.kind == texts && len(r.tags) == 1 {
+			fill(to.tags, r.tags[0]) // whatever the indices' encoding
+			return nil
+		}
+		if c.kind.numeric() && len(r.numbers) == 1 {
+			fill(to.numbers, r.numbers[0])
+			return nil
+		}
 		r.index = grown(r.index, rows)
 		if err := decodeHybrid(r.index, data[1:], size-1, int(data[0])); err != nil {
 			return err
@@ -298,6 +306,12 @@ func (r *chunkReader) decode(to vector, c column, encoding format.Encoding, data
 		return r.plainTexts(to.tags, data[:size])
 	}
 	return fmt.Errorf("damaged Parquet file, or one that another program wrote: column %s has encoding %v", c.name, encoding)
+}
+
+func fill[T uint32 | uint64](to []T, v T) {
+	for i := range to {
+		to[i] = v
+	}
 }
 
 func lookup[T uint32 | uint64](to []T, index []uint32, dictionary []T) error {

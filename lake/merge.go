@@ -6,16 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"math/bits"
 	"slices"
 )
 
 // merger merges data files column by column. First it decodes what gives rows their order and identity, and
 // plans: which rows, in which order. Then it takes one column after the other, decodes it from all files, lets
 // the plan pick its values, and encodes them. So it holds three columns at a time, 20 bytes a row, whatever a row
-// has of columns; the files' bytes, in and out, go through temporary files.
+// has of columns, and up to 160 MB of the files' bytes.
 type merger struct {
 	inputs []mergeInput
+	room   int // for bytes of inputs in memory
 	in     spool
 	rows   int
 
@@ -39,15 +39,16 @@ type merger struct {
 
 type mergeInput struct {
 	index *fileIndex
-	at    int64 // where its bytes begin in merger.in
-	base  int   // its first row
+	bytes []byte // nil: they begin at at in merger.in
+	at    int64
+	base  int // its first row
 }
 
 // mergeStats accounts for a merge: rows in = rows out + duplicates.
 type mergeStats struct{ in, out, duplicates int }
 
 func newMerger() *merger {
-	m := &merger{layout: tableLayout(), table: newTextTable(), writer: newChunkWriter()}
+	m := &merger{layout: tableLayout(), table: newTextTable(), writer: newChunkWriter(), room: inputMemory, out: spool{limit: outputMemory}}
 	m.reader = newChunkReader(m.table)
 	m.sums = make([]uint64, len(m.layout.columns))
 	return m
@@ -59,6 +60,12 @@ func (m *merger) close() error {
 	return errors.Join(m.in.close(), m.out.close())
 }
 
+// The bytes of files that a merge holds in memory, coming in and going out. More of them go through temporary files.
+const (
+	inputMemory  = 96 << 20
+	outputMemory = 64 << 20
+)
+
 // fetchPiece is how much of a large file is fetched at once.
 const fetchPiece = 8 << 20
 
@@ -67,33 +74,19 @@ func (m *merger) add(ctx context.Context, store Store, key string, size int64, r
 	defer catch(&err)
 	in := mergeInput{at: m.in.size, base: m.rows}
 	if size <= fetchPiece {
-		data, err := store.Get(ctx, key)
-		if err != nil {
+		if in.bytes, err = store.Get(ctx, key); err != nil {
 			return err
 		}
-		if in.index, err = openIndex(int64(len(data)), fetchBytes(data)); err != nil {
-			return err
-		}
-		if _, err := m.in.Write(data); err != nil {
-			return err
+		in.index, err = openIndex(int64(len(in.bytes)), fetchBytes(in.bytes))
+		if m.room -= len(in.bytes); err == nil && m.room < 0 {
+			_, err = m.in.Write(in.bytes)
+			in.bytes = nil
 		}
 	} else {
-		for at := int64(0); at < size; at += fetchPiece {
-			data, err := store.GetRange(ctx, key, at, min(fetchPiece, size-at))
-			if err != nil {
-				return err
-			}
-			if _, err := m.in.Write(data); err != nil {
-				return err
-			}
-		}
-		in.index, err = openIndex(size, func(offset, n int64) ([]byte, error) {
-			var own []byte
-			return m.in.read(in.at+offset, n, &own)
-		})
-		if err != nil {
-			return err
-		}
+		in.index, err = m.fetchLarge(ctx, store, key, size)
+	}
+	if err != nil {
+		return err
 	}
 	if in.index.rows != recorded {
 		return fmt.Errorf("the table counts %d rows, the file %d", recorded, in.index.rows)
@@ -103,6 +96,24 @@ func (m *merger) add(ctx context.Context, store Store, key string, size int64, r
 	}
 	m.inputs = append(m.inputs, in)
 	return nil
+}
+
+// fetchLarge brings a file into m.in.
+func (m *merger) fetchLarge(ctx context.Context, store Store, key string, size int64) (*fileIndex, error) {
+	start := m.in.size
+	for at := int64(0); at < size; at += fetchPiece {
+		data, err := store.GetRange(ctx, key, at, min(fetchPiece, size-at))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := m.in.Write(data); err != nil {
+			return nil, err
+		}
+	}
+	return openIndex(size, func(offset, n int64) ([]byte, error) {
+		var own []byte
+		return m.in.read(start+offset, n, &own)
+	})
 }
 
 // eachGroup calls with every group of every input, and the number of its first row.
@@ -123,6 +134,9 @@ func (m *merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) erro
 // decode reads a column of a group.
 func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
 	ch := &g.chunks[c]
+	if in.bytes != nil {
+		return m.reader.read(to, m.layout.columns[c], ch, in.bytes[ch.start:ch.start+ch.size])
+	}
 	data, err := m.in.read(in.at+ch.start, ch.size, &m.buf)
 	if err != nil {
 		return err
@@ -394,33 +408,31 @@ func (k *sortKey) ascending(fans []uint32, times []uint64, table *textTable) boo
 	return true
 }
 
-// scramble mixes a number's bits: a multiplication carries each upwards, the other half of the product back down.
+// scramble mixes a number's bits: the multiplication carries each upwards, the shift back down.
 func scramble(n uint64) uint64 {
-	hi, lo := bits.Mul64(n^0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
-	return hi ^ lo
+	n = (n ^ 0xA0761D6478BD642F) * 0xE7037ED1A0B428DB
+	return n ^ n>>32
 }
 
 func rowIdentity(fan, run, seq uint64) uint64 { return scramble(scramble(fan^run) ^ seq) }
 
-// contentSum goes by runs of equal values: most columns hold little else.
 func contentSum(k kind, v vector, ids []uint64, table *textTable) uint64 {
+	var sum, hash uint64
 	if k.numeric() {
-		return sumRuns(v.numbers, ids, scramble)
-	}
-	if k == flags {
-		return sumRuns(v.tags, ids, func(t uint32) uint64 { return scramble(uint64(t)) })
-	}
-	return sumRuns(v.tags, ids, table.hash)
-}
-
-func sumRuns[T uint32 | uint64](values []T, ids []uint64, hash func(T) uint64) uint64 {
-	sum := uint64(0)
-	for i := 0; i < len(values); {
-		v, of := values[i], ids[i]
-		for i++; i < len(values) && values[i] == v; i++ {
-			of += ids[i]
+		ids = ids[:len(v.numbers)]
+		for i, n := range v.numbers {
+			sum += ids[i] * scramble(n)
 		}
-		sum += of * hash(v)
+		return sum
+	}
+	ids = ids[:len(v.tags)]
+	for i, t := range v.tags {
+		if i == 0 || t != v.tags[i-1] {
+			if hash = scramble(uint64(t)); k == texts {
+				hash = table.hash(t)
+			}
+		}
+		sum += ids[i] * hash
 	}
 	return sum
 }

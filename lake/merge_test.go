@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,11 +55,16 @@ func libraryRows(t testing.TB, data []byte) []stored {
 // columnMerge merges files as a compaction does and gives the merged file.
 func columnMerge(t testing.TB, files [][]byte, rows []int) ([]byte, mergeStats) {
 	t.Helper()
+	m := newMerger()
+	return m.run(t, files, rows), m.stats()
+}
+
+func (m *merger) run(t testing.TB, files [][]byte, rows []int) []byte {
+	t.Helper()
 	dir, err := OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMerger()
 	defer func() {
 		if err := m.close(); err != nil {
 			t.Error(err)
@@ -80,7 +86,7 @@ func columnMerge(t testing.TB, files [][]byte, rows []int) ([]byte, mergeStats) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return data, m.stats()
+	return data
 }
 
 // TestMergeAgainstRowByRow holds the columnar merge against the k-way merge of rows through the Parquet library,
@@ -191,8 +197,18 @@ func TestMergeOfManyGroups(t *testing.T) {
 		files, counts, everything = append(files, data), append(counts, len(rows)), append(everything, rows...)
 	}
 	want, duplicates := dumbMerge(everything)
-	merged, stats := columnMerge(t, files, counts)
-	if stats.duplicates != duplicates || duplicates != 10_000 {
+	m := newMerger()
+	m.room, m.in.limit, m.out.limit = len(files[0]), 0, 100_000
+	merged := m.run(t, files, counts)
+	if m.in.file == nil || m.out.file == nil {
+		t.Fatal("no temporary file was made")
+	}
+	for _, f := range []*os.File{m.in.file, m.out.file} {
+		if _, err := os.Stat(f.Name()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", f.Name(), err)
+		}
+	}
+	if stats := m.stats(); stats.duplicates != duplicates || duplicates != 10_000 {
 		t.Fatalf("%+v, want %d duplicates", stats, duplicates)
 	}
 	// Copies differ in RPM here, and tie in all else: which stays is not said.

@@ -7,11 +7,10 @@ import (
 	"os"
 )
 
-// spoolMemory is how many bytes of a spool lie in memory before it goes over to a temporary file.
-const spoolMemory = 16 << 20
-
-// spool keeps bytes for the length of a merge, and the process's memory small. Not safe for concurrent use.
+// spool keeps bytes for the length of a merge: up to limit in memory, more in a temporary file. Not safe for
+// concurrent use.
 type spool struct {
+	limit  int
 	memory []byte
 	file   *os.File
 	size   int64
@@ -19,7 +18,7 @@ type spool struct {
 
 // Write appends.
 func (s *spool) Write(p []byte) (int, error) {
-	if s.file == nil && len(s.memory)+len(p) > spoolMemory {
+	if s.file == nil && len(s.memory)+len(p) > s.limit {
 		f, err := os.CreateTemp("", "fanwatch-merge-")
 		if err != nil {
 			return 0, fmt.Errorf("room for a merge: %w", err)
@@ -31,6 +30,9 @@ func (s *spool) Write(p []byte) (int, error) {
 		s.memory = nil
 	}
 	if s.file == nil {
+		if need := len(s.memory) + len(p); need > cap(s.memory) {
+			s.memory = append(make([]byte, 0, max(2*cap(s.memory), need)), s.memory...)
+		}
 		s.memory = append(s.memory, p...)
 	} else if _, err := s.file.Write(p); err != nil {
 		return 0, fmt.Errorf("room for a merge: %w", err)
