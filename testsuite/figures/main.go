@@ -3,9 +3,9 @@
 // lines go to standard error as they come, as a sign of life.
 //
 // NAME is the package, the benchmark and its sub-benchmarks: BenchmarkScoreUpdate/d1/k1 of package rcf gives
-// rcf.score_update.d1.k1 in ns, and .bytes and .allocs beside it; those of testsuite and below have no package in
-// front. A metric of the benchmark's own (ReportMetric)
-// is named by its unit: "p50-ms" gives NAME.p50 in ms, a unit without a dash NAME itself in that unit.
+// rcf.score_update.d1.k1 in ns, and .bytes and .allocs beside it; what testsuite and the packages in it measure
+// has no package in front. A metric of the benchmark's own (ReportMetric) is named by its unit: "p50-ms" gives
+// NAME.p50 in ms, a unit without a dash NAME itself in that unit.
 package main
 
 import (
