@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 )
 
@@ -30,6 +31,8 @@ type merger struct {
 	scratch  vector
 	plan     *plan
 	failed   error // of a tie that could not be decided
+
+	read struct{ fan, time, run, seq vector } // of the group that is read back
 
 	out    spool
 	spans  [][]span // of out: by group and column
@@ -144,11 +147,16 @@ func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
 	return m.reader.read(to, m.layout.columns[c], ch, data)
 }
 
-// decodeAll reads a column of all inputs.
-func (m *merger) decodeAll(to vector, c int) (err error) {
+// decodeAll reads a column of all inputs, and calls with each group's part of it.
+func (m *merger) decodeAll(to vector, c int, each func(part vector, base, rows int)) (err error) {
 	defer catch(&err)
 	return m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
-		return m.decode(to.slice(m.layout.columns[c].kind, base, base+g.rows), c, in, g)
+		part := to.slice(m.layout.columns[c].kind, base, base+g.rows)
+		err := m.decode(part, c, in, g)
+		if err == nil && each != nil {
+			each(part, base, g.rows)
+		}
+		return err
 	})
 }
 
@@ -208,7 +216,7 @@ func (m *merger) tie() func(a, b int) int {
 	return func(a, b int) int {
 		if arrived == nil && m.failed == nil {
 			arrived, shards = make([]uint64, m.rows), make([]uint32, m.rows)
-			m.failed = errors.Join(m.decodeAll(vector{numbers: arrived}, m.layout.arrived), m.decodeAll(vector{tags: shards}, m.layout.shard))
+			m.failed = errors.Join(m.decodeAll(vector{numbers: arrived}, m.layout.arrived, nil), m.decodeAll(vector{tags: shards}, m.layout.shard, nil))
 		}
 		if m.failed != nil {
 			return 0
@@ -231,17 +239,22 @@ func (m *merger) write() error {
 	m.identify()
 	ids := k.seq
 	// The sum of the column seq is that of the identities themselves: it says that no row is missing.
-	m.sums[m.layout.seq] = m.sum(m.layout.seq, vector{numbers: ids}, ids)
+	v := vector{numbers: ids}
+	m.sums[m.layout.seq] = contentSum(integers, v, ids, m.table) - m.duplicateSum(m.layout.seq, v, ids)
 	free := vector{k.time, k.run}
 	for c, column := range m.layout.columns {
 		if c == m.layout.seq {
 			continue
 		}
 		v := free.slice(column.kind, 0, m.rows)
-		if err := m.decodeAll(v, c); err != nil {
+		// Added up group by group, while they are at hand.
+		err := m.decodeAll(v, c, func(part vector, base, rows int) {
+			m.sums[c] += contentSum(column.kind, part, ids[base:base+rows], m.table)
+		})
+		if err != nil {
 			return err
 		}
-		m.sums[c] = m.sum(c, v, ids)
+		m.sums[c] -= m.duplicateSum(c, v, ids)
 		if err := m.writeColumn(c, v); err != nil {
 			return err
 		}
@@ -259,12 +272,11 @@ func (m *merger) identify() {
 	}
 }
 
-// sum is the content hash of a column: of the rows that stay. Sums of identity x hash of the value (multilinear
-// hashing) do not depend on the rows' order, and bind each value to its row.
-func (m *merger) sum(c int, v vector, ids []uint64) uint64 {
-	sum := contentSum(m.layout.columns[c].kind, v, ids, m.table)
+// duplicateSum is the part of the content hash that is due to the rows that go.
+func (m *merger) duplicateSum(c int, v vector, ids []uint64) uint64 {
+	sum, k := uint64(0), m.layout.columns[c].kind
 	for _, d := range m.plan.duplicates {
-		sum -= contentSum(m.layout.columns[c].kind, v.slice(m.layout.columns[c].kind, int(d), int(d)+1), ids[d:d+1], m.table)
+		sum += contentSum(k, v.slice(k, int(d), int(d)+1), ids[d:d+1], m.table)
 	}
 	return sum
 }
@@ -332,11 +344,10 @@ func (m *merger) verify(ctx context.Context, store Store, key string, size int64
 	}
 	sums, rows := make([]uint64, len(m.layout.columns)), 0
 	var last sortKey
-	vectors := make([]vector, len(m.layout.columns))
 	for g := range index.groups {
 		group := &index.groups[g]
 		rows += group.rows
-		start, end := int64(1)<<62, int64(0)
+		start, end := int64(math.MaxInt64), int64(0)
 		for c := range group.chunks {
 			start, end = min(start, group.chunks[c].start), max(end, group.chunks[c].start+group.chunks[c].size)
 		}
@@ -344,23 +355,13 @@ func (m *merger) verify(ctx context.Context, store Store, key string, size int64
 		if err != nil {
 			return err
 		}
-		for c, column := range m.layout.columns {
-			ch := &group.chunks[c]
-			vectors[c] = vectors[c].sized(column.kind, group.rows)
-			if err := m.reader.read(vectors[c], column, ch, data[ch.start-start:][:ch.size]); err != nil {
-				return err
-			}
+		read := func(c int, v vector) (vector, error) {
+			ch, column := &group.chunks[c], m.layout.columns[c]
+			v = v.sized(column.kind, group.rows)
+			return v, m.reader.read(v.slice(column.kind, 0, group.rows), column, ch, data[ch.start-start:][:ch.size])
 		}
-		if !last.ascending(vectors[m.layout.fan].tags, vectors[m.layout.time].numbers, m.table) {
-			return fmt.Errorf("the merged file is not sorted: nothing was changed")
-		}
-		ids := m.identities(vectors, group.rows)
-		for c, column := range m.layout.columns {
-			v := vectors[c]
-			if c == m.layout.seq {
-				v = vector{numbers: ids}
-			}
-			sums[c] += contentSum(column.kind, v, ids, m.table)
+		if err := m.verifyGroup(group.rows, read, &last, sums); err != nil {
+			return err
 		}
 	}
 	if rows != m.plan.rows || !slices.Equal(sums, m.sums) {
@@ -369,18 +370,41 @@ func (m *merger) verify(ctx context.Context, store Store, key string, size int64
 	return nil
 }
 
-func (m *merger) identities(v []vector, rows int) []uint64 {
-	ids := grown(m.scratch.numbers, rows)
-	m.scratch.numbers = ids
-	fans, runs, seqs := v[m.layout.fan].tags, v[m.layout.run].numbers, v[m.layout.seq].numbers
+// verifyGroup sees that a group goes on in order, and adds its content to sums.
+func (m *merger) verifyGroup(rows int, read func(c int, v vector) (vector, error), last *sortKey, sums []uint64) error {
+	l := m.layout
+	var err [4]error
+	keys := &m.read
+	keys.fan, err[0] = read(l.fan, keys.fan)
+	keys.time, err[1] = read(l.time, keys.time)
+	keys.run, err[2] = read(l.run, keys.run)
+	keys.seq, err[3] = read(l.seq, keys.seq)
+	if err := errors.Join(err[:]...); err != nil {
+		return err
+	}
+	fans, ids := keys.fan.tags[:rows], keys.seq.numbers[:rows]
+	if !last.ascending(fans, keys.time.numbers[:rows], m.table) {
+		return errors.New("the merged file is not sorted: nothing was changed")
+	}
 	var fan uint64
 	for i := range ids {
 		if i == 0 || fans[i] != fans[i-1] {
 			fan = m.table.hash(fans[i])
 		}
-		ids[i] = rowIdentity(fan, runs[i], seqs[i])
+		ids[i] = rowIdentity(fan, keys.run.numbers[i], ids[i])
 	}
-	return ids
+	for c, column := range l.columns {
+		v := keys.seq
+		if c != l.seq {
+			var err error
+			if m.scratch, err = read(c, m.scratch); err != nil {
+				return err
+			}
+			v = m.scratch
+		}
+		sums[c] += contentSum(column.kind, v.slice(column.kind, 0, rows), ids, m.table)
+	}
+	return nil
 }
 
 // sortKey is where a sorted sequence of rows has come to.
@@ -416,6 +440,8 @@ func scramble(n uint64) uint64 {
 
 func rowIdentity(fan, run, seq uint64) uint64 { return scramble(scramble(fan^run) ^ seq) }
 
+// contentSum is the content hash of a column's values. Sums of identity x hash of the value (multilinear hashing)
+// do not depend on the rows' order, and bind each value to its row.
 func contentSum(k kind, v vector, ids []uint64, table *textTable) uint64 {
 	var sum, hash uint64
 	if k.numeric() {
