@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -16,7 +17,6 @@ const maxPage = 64 << 20
 
 // chunkReader decodes chunks. Its buffers are used again from chunk to chunk. Not safe for concurrent use.
 type chunkReader struct {
-	zstd    *zstd.Decoder
 	table   *textTable
 	header  format.PageHeader
 	decoder *thrift.Decoder
@@ -31,15 +31,18 @@ type chunkReader struct {
 	tags    []uint32 // the dictionary of the chunk that is being read
 }
 
+// pageDecoder decompresses pages, for all readers: one keeps some memory, and is slow to make.
+var pageDecoder = sync.OnceValue(func() *zstd.Decoder {
+	d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecoderLowmem(true)) // these options cannot fail
+	return d
+})
+
 func newChunkReader(table *textTable) *chunkReader {
 	r := &chunkReader{table: table}
-	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecoderLowmem(true)) // these options cannot fail
 	r.source = new(thrift.CompactProtocol).NewReaderFromBytes(nil)
 	r.decoder = thrift.NewDecoder(r.source)
 	return r
 }
-
-func (r *chunkReader) close() { r.zstd.Close() }
 
 // read decodes a chunk's bytes into to, which is as long as the group has rows.
 func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) error {
@@ -161,7 +164,7 @@ func (r *chunkReader) unpack(ch *chunkIndex, body []byte, size int, compressed b
 		return nil, 0, errPage
 	}
 	var err error
-	r.plain, err = r.zstd.DecodeAll(body, grown(r.plain, size+padding)[:0])
+	r.plain, err = pageDecoder().DecodeAll(body, grown(r.plain, size+padding)[:0])
 	if err != nil || len(r.plain) != size {
 		return nil, 0, fmt.Errorf("damaged Parquet file: a page unpacks to %d bytes, want %d: %w", len(r.plain), size, err)
 	}

@@ -59,7 +59,6 @@ func newMerger() *merger {
 
 // close removes the temporary files.
 func (m *merger) close() error {
-	m.reader.close()
 	return errors.Join(m.in.close(), m.out.close())
 }
 

@@ -210,44 +210,57 @@ func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo
 
 func (d *fanDay) readFile(index *fileIndex, fetch fetchFunc, fan string, lo, hi int64, columns []int) (err error) {
 	defer catch(&err)
-	*d = fanDay{table: newTextTable(), columns: make([]vector, len(tableLayout().columns))}
+	l := tableLayout()
+	*d = fanDay{table: newTextTable(), columns: make([]vector, len(l.columns))}
 	r := newChunkReader(d.table)
-	defer r.close()
 	place := d.table.placeOf(fan)
-	found := make([]vector, len(columns))
+	found, most := make([]rowsOfGroup, len(index.groups)), 0
 	for g := range index.groups {
-		rows := index.mayHoldFan(g, fan, lo, hi)
-		if rows.from == rows.to {
+		found[g] = index.mayHoldFan(g, fan, lo, hi)
+		most += found[g].to - found[g].from
+	}
+	for _, c := range columns {
+		d.columns[c] = vector{}.sized(l.columns[c].kind, most)
+	}
+	to := make([]vector, len(columns))
+	for g, rows := range found {
+		n := rows.to - rows.from
+		if n == 0 {
 			continue
 		}
-		if err := index.readRows(r, fetch, g, columns, rows, found); err != nil {
+		for i, c := range columns {
+			to[i] = d.columns[c].slice(l.columns[c].kind, d.rows, d.rows+n)
+		}
+		if err := index.readRows(r, fetch, g, columns, rows, to); err != nil {
 			return err
 		}
-		d.take(columns, found, rows.to-rows.from, func(fans []uint32, times []uint64, i int) bool {
-			return fans[i] == place && int64(times[i]) >= lo && int64(times[i]) < hi
-		})
+		fans, times := d.columns[l.fan].tags, d.columns[l.time].numbers
+		d.keep(columns, n, func(i int) bool { return fans[i] == place && int64(times[i]) >= lo && int64(times[i]) < hi })
+	}
+	for _, c := range columns {
+		d.columns[c] = d.columns[c].slice(l.columns[c].kind, 0, d.rows)
 	}
 	return nil
 }
 
-// take appends those of n rows that fit.
-func (d *fanDay) take(columns []int, from []vector, n int, fits func(fans []uint32, times []uint64, i int) bool) {
-	l := tableLayout()
-	fans, times := from[slices.Index(columns, l.fan)].tags, from[slices.Index(columns, l.time)].numbers
-	for i := 0; i < n; {
-		end := i
-		for end < n && fits(fans, times, end) {
-			end++
+// keep takes over those of the next n rows that fit.
+func (d *fanDay) keep(columns []int, n int, fits func(i int) bool) {
+	at, end := d.rows, d.rows+n
+	for i := at; i < end; i++ {
+		from := i
+		for i < end && fits(i) {
+			i++
 		}
-		for j, c := range columns {
-			if l.columns[c].kind.numeric() {
-				d.columns[c].numbers = append(d.columns[c].numbers, from[j].numbers[i:end]...)
-			} else {
-				d.columns[c].tags = append(d.columns[c].tags, from[j].tags[i:end]...)
+		if from != d.rows {
+			for _, c := range columns {
+				if v := d.columns[c]; tableLayout().columns[c].kind.numeric() {
+					copy(v.numbers[d.rows:], v.numbers[from:i])
+				} else {
+					copy(v.tags[d.rows:], v.tags[from:i])
+				}
 			}
 		}
-		d.rows += end - i
-		i = end + 1
+		d.rows += i - from
 	}
 }
 

@@ -101,7 +101,7 @@ func (x *fileIndex) part(g, column int, r rowsOfGroup) columnPart {
 	return part
 }
 
-// readRows decodes rows of a group's columns into to, by place in columns.
+// readRows decodes rows of a group's columns into to, by place in columns: vectors of just so many values.
 func (x *fileIndex) readRows(r *chunkReader, fetch fetchFunc, g int, columns []int, rows rowsOfGroup, to []vector) error {
 	parts := make([]columnPart, len(columns))
 	var spans []span
@@ -115,7 +115,6 @@ func (x *fileIndex) readRows(r *chunkReader, fetch fetchFunc, g int, columns []i
 	}
 	for i, part := range parts {
 		column := tableLayout().columns[part.column]
-		to[i] = to[i].sized(column.kind, rows.to-rows.from)
 		if err := r.readPart(to[i], column, &x.groups[g].chunks[part.column], pieces.of(part.dictionary), pieces.of(part.pages), rows.from-part.first); err != nil {
 			return err
 		}

@@ -103,10 +103,12 @@ func (m runSets) addFile(index *fileIndex, fetch fetchFunc) (err error) {
 	defer catch(&err)
 	l, table := tableLayout(), newTextTable()
 	r := newChunkReader(table)
-	defer r.close()
 	columns, v := []int{l.fan, l.run, l.seq}, make([]vector, 3)
 	for g := range index.groups {
 		rows := index.groups[g].rows
+		for i, c := range columns {
+			v[i] = v[i].sized(l.columns[c].kind, rows)
+		}
 		if err := index.readRows(r, fetch, g, columns, rowsOfGroup{0, rows}, v); err != nil {
 			return err
 		}

@@ -118,5 +118,10 @@ func (l *lander) landMinutes(tb testing.TB, fleet *readings.Fleet, minutes int) 
 			l.land(tb, shard, rows)
 		}
 		l.commit(tb)
+		if m%50 == 49 { // old snapshots make every commit slower
+			if err := l.w.table.ExpireSnapshots(tb.Context(), 0, 1); err != nil {
+				tb.Fatal(err)
+			}
+		}
 	}
 }
