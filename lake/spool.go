@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -23,6 +24,7 @@ func (s *spool) Write(p []byte) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("room for a merge: %w", err)
 		}
+		_ = os.Remove(f.Name()) // on Unix it goes with the process then, however that ends; elsewhere close removes it
 		s.file = f
 		if _, err := f.Write(s.memory); err != nil {
 			return 0, fmt.Errorf("room for a merge: %w", err)
@@ -59,7 +61,11 @@ func (s *spool) close() error {
 	if s.file == nil {
 		return nil
 	}
-	return errors.Join(s.file.Close(), os.Remove(s.file.Name()))
+	err := s.file.Close()
+	if failed := os.Remove(s.file.Name()); !errors.Is(failed, fs.ErrNotExist) {
+		err = errors.Join(err, failed)
+	}
+	return err
 }
 
 // pieces reads parts of a spool and bytes beside it as one.
