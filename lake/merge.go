@@ -13,10 +13,10 @@ import (
 // merger merges data files column by column. First it decodes what gives rows their order and identity, and
 // plans: which rows, in which order. Then it takes one column after the other, decodes it from all files, lets
 // the plan pick its values, and encodes them. So it holds three columns at a time, 20 bytes a row, whatever a row
-// has of columns, and up to 160 MB of the files' bytes.
+// has of columns, and up to 128 MB of the files' bytes.
 type merger struct {
 	inputs []mergeInput
-	room   int // for bytes of inputs in memory
+	inRoom int // for bytes of inputs in memory
 	in     spool
 	rows   int
 
@@ -34,10 +34,11 @@ type merger struct {
 
 	read struct{ fan, time, run, seq vector } // of the group that is read back
 
-	out    spool
-	spans  [][]span // of out: by group and column
-	groups [][]chunk
-	sums   []uint64 // by column, of the rows that stay
+	outRoom int // for encoded chunks in memory
+	out     spool
+	encoded [][]piece // by group and column
+	groups  [][]chunk
+	sums    []uint64 // by column, of the rows that stay
 }
 
 type mergeInput struct {
@@ -51,7 +52,7 @@ type mergeInput struct {
 type mergeStats struct{ in, out, duplicates int }
 
 func newMerger() *merger {
-	m := &merger{layout: tableLayout(), table: newTextTable(), writer: newChunkWriter(), room: inputMemory, out: spool{limit: outputMemory}}
+	m := &merger{layout: tableLayout(), table: newTextTable(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
 	m.reader = newChunkReader(m.table)
 	m.sums = make([]uint64, len(m.layout.columns))
 	return m
@@ -64,7 +65,7 @@ func (m *merger) close() error {
 
 // The bytes of files that a merge holds in memory, coming in and going out. More of them go through temporary files.
 const (
-	inputMemory  = 96 << 20
+	inputMemory  = 64 << 20
 	outputMemory = 64 << 20
 )
 
@@ -80,8 +81,8 @@ func (m *merger) add(ctx context.Context, store Store, key string, size int64, r
 			return err
 		}
 		in.index, err = openIndex(int64(len(in.bytes)), fetchBytes(in.bytes))
-		if m.room -= len(in.bytes); err == nil && m.room < 0 {
-			_, err = m.in.Write(in.bytes)
+		if m.inRoom -= len(in.bytes); err == nil && m.inRoom < 0 {
+			_, err = m.in.write(in.bytes)
 			in.bytes = nil
 		}
 	} else {
@@ -108,7 +109,7 @@ func (m *merger) fetchLarge(ctx context.Context, store Store, key string, size i
 		if err != nil {
 			return nil, err
 		}
-		if _, err := m.in.Write(data); err != nil {
+		if _, err := m.in.write(data); err != nil {
 			return nil, err
 		}
 	}
@@ -180,6 +181,7 @@ func (m *merger) merge(ctx context.Context, store Store, key string, day int32) 
 	if err := store.PutFrom(ctx, key, data, file.size, true); err != nil {
 		return nil, err
 	}
+	m.inputs, m.segments, m.encoded, m.keys = nil, nil, nil, rowKeys{} // reading back needs room, and none of these
 	return file, m.verify(ctx, store, key, file.size)
 }
 
@@ -227,9 +229,9 @@ func (m *merger) tie() func(a, b int) int {
 // write encodes all columns as planned. It gives up the keys for the memory.
 func (m *merger) write() error {
 	n := (m.plan.rows + groupRows - 1) / groupRows
-	m.groups, m.spans = make([][]chunk, n), make([][]span, n)
+	m.groups, m.encoded = make([][]chunk, n), make([][]piece, n)
 	for g := range n {
-		m.groups[g], m.spans[g] = make([]chunk, len(m.layout.columns)), make([]span, len(m.layout.columns))
+		m.groups[g], m.encoded[g] = make([]chunk, len(m.layout.columns)), make([]piece, len(m.layout.columns))
 	}
 	k := &m.keys
 	if err := m.writeColumn(m.layout.seq, vector{numbers: k.seq}); err != nil {
@@ -306,9 +308,10 @@ func (m *merger) writeColumn(c int, v vector) error {
 		if err != nil {
 			return err
 		}
-		m.buf = data
-		m.groups[g][c], m.spans[g][c] = ch, span{m.out.size, int64(len(data))}
-		if _, err := m.out.Write(data); err != nil {
+		m.buf, m.groups[g][c] = data, ch
+		if m.outRoom -= len(data); m.outRoom >= 0 {
+			m.encoded[g][c].bytes = slices.Clone(data)
+		} else if m.encoded[g][c].span, err = m.out.write(data); err != nil {
 			return err
 		}
 	}
@@ -323,9 +326,9 @@ func (m *merger) file(day int32) (*tableFile, *pieces, error) {
 	}
 	p := &pieces{spool: &m.out}
 	p.add(piece{bytes: []byte(fileMagic)})
-	for g := range m.spans {
-		for _, s := range m.spans[g] {
-			p.add(piece{span: s})
+	for g := range m.encoded {
+		for _, part := range m.encoded[g] {
+			p.add(part)
 		}
 	}
 	p.add(piece{bytes: tail})

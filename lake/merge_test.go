@@ -198,7 +198,7 @@ func TestMergeOfManyGroups(t *testing.T) {
 	}
 	want, duplicates := dumbMerge(everything)
 	m := newMerger()
-	m.room, m.in.limit, m.out.limit = len(files[0]), 0, 100_000
+	m.inRoom, m.outRoom = len(files[0]), 100_000
 	merged := m.run(t, files, counts)
 	if m.in.file == nil || m.out.file == nil {
 		t.Fatal("no temporary file was made")

@@ -8,48 +8,34 @@ import (
 	"os"
 )
 
-// spool keeps bytes for the length of a merge: up to limit in memory, more in a temporary file. Not safe for
-// concurrent use.
+// spool keeps bytes in a temporary file, which it makes when there are any. Not safe for concurrent use.
 type spool struct {
-	limit  int
-	memory []byte
-	file   *os.File
-	size   int64
+	file *os.File
+	size int64
 }
 
-// Write appends.
-func (s *spool) Write(p []byte) (int, error) {
-	if s.file == nil && len(s.memory)+len(p) > s.limit {
+// write appends, and tells where.
+func (s *spool) write(p []byte) (span, error) {
+	if s.file == nil {
 		f, err := os.CreateTemp("", "fanwatch-merge-")
 		if err != nil {
-			return 0, fmt.Errorf("room for a merge: %w", err)
+			return span{}, fmt.Errorf("room for a merge: %w", err)
 		}
 		_ = os.Remove(f.Name()) // on Unix it goes with the process then, however that ends; elsewhere close removes it
 		s.file = f
-		if _, err := f.Write(s.memory); err != nil {
-			return 0, fmt.Errorf("room for a merge: %w", err)
-		}
-		s.memory = nil
 	}
-	if s.file == nil {
-		if need := len(s.memory) + len(p); need > cap(s.memory) {
-			s.memory = append(make([]byte, 0, max(2*cap(s.memory), need)), s.memory...)
-		}
-		s.memory = append(s.memory, p...)
-	} else if _, err := s.file.Write(p); err != nil {
-		return 0, fmt.Errorf("room for a merge: %w", err)
+	if _, err := s.file.Write(p); err != nil {
+		return span{}, fmt.Errorf("room for a merge: %w", err)
 	}
-	s.size += int64(len(p))
-	return len(p), nil
+	at := span{s.size, int64(len(p))}
+	s.size += at.size
+	return at, nil
 }
 
-// read gives n bytes from offset on: the spool's own, or in buf, which it grows.
+// read gives n bytes from offset on, in buf, which it grows.
 func (s *spool) read(offset, n int64, buf *[]byte) ([]byte, error) {
 	if offset < 0 || n < 0 || offset > s.size-n {
 		return nil, io.ErrUnexpectedEOF
-	}
-	if s.file == nil {
-		return s.memory[offset : offset+n], nil
 	}
 	*buf = grown(*buf, int(n)+padding)[:n]
 	_, err := s.file.ReadAt(*buf, offset)
@@ -57,7 +43,6 @@ func (s *spool) read(offset, n int64, buf *[]byte) ([]byte, error) {
 }
 
 func (s *spool) close() error {
-	s.memory = nil
 	if s.file == nil {
 		return nil
 	}
@@ -68,7 +53,7 @@ func (s *spool) close() error {
 	return err
 }
 
-// pieces reads parts of a spool and bytes beside it as one.
+// pieces reads parts, in memory and of a spool, as one.
 type pieces struct {
 	spool *spool
 	parts []piece
