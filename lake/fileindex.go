@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -16,6 +17,7 @@ import (
 type fileIndex struct {
 	rows   int
 	groups []groupIndex
+	newer  string // a column that the layout lacks: a later version of this program wrote the file
 	pages  []byte // the page index, which begins at pagesAt of the file; nil = none
 	at     int64
 }
@@ -93,6 +95,9 @@ func parseFooter(footer []byte, size int64) (*fileIndex, error) {
 		return nil, err
 	}
 	x := &fileIndex{groups: make([]groupIndex, 0, len(meta.RowGroups))}
+	if i := slices.Index(places, -1); i >= 0 {
+		x.newer = meta.Schema[i+1].Name
+	}
 	end := size - 8 - int64(len(footer))
 	for i := range meta.RowGroups {
 		g := &meta.RowGroups[i]

@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/parquet-go/parquet-go"
 )
 
 // ourFile writes sorted rows as a commit does.
@@ -274,6 +276,53 @@ func (s fixedStore) Get(context.Context, string) ([]byte, error) { return s.data
 
 func (s fixedStore) GetRange(_ context.Context, _ string, offset, n int64) ([]byte, error) {
 	return fetchBytes(s.data)(offset, n)
+}
+
+// TestMergeOfOtherVersions: a file that an earlier version wrote lacks columns; what a later one added must not be
+// lost, but may be passed over by a reader.
+func TestMergeOfOtherVersions(t *testing.T) {
+	type earlier struct {
+		Time int64   `parquet:"time,id(1),timestamp(microsecond),delta"`
+		Fan  string  `parquet:"fan_id,id(2),dict"`
+		Run  int64   `parquet:"run,id(3),dict"`
+		Seq  int64   `parquet:"seq,id(4),delta"`
+		RPM  float64 `parquet:"rpm,id(5),dict"`
+	}
+	type later struct {
+		stored
+		Voltage float64 `parquet:"voltage,id(99),optional"`
+	}
+	old := fileOf(t, []earlier{{1, "fan-1", 7, 1, 900}, {2, "fan-1", 7, 2, 901}})
+	now := ourFile(t, []stored{{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
+	merged, _ := columnMerge(t, [][]byte{now, old}, []int{1, 2})
+	wantSame(t, 0, libraryRows(t, merged), []stored{{Time: 1, Fan: "fan-1", Run: 7, Seq: 1, RPM: 900}, {Time: 2, Fan: "fan-1", Run: 7, Seq: 2, RPM: 901},
+		{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
+
+	newer := fileOf(t, []later{{stored{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}})
+	if err := newMerger().add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil || !strings.Contains(err.Error(), "voltage") {
+		t.Errorf("a merge would lose the column: %v", err)
+	}
+	index, err := openFileIndex(newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d fanDay
+	if err := d.readFile(index, fetchBytes(newer), "fan-1", 0, 10, allColumns()); err != nil || d.rows != 1 {
+		t.Errorf("%d rows, %v", d.rows, err)
+	}
+}
+
+func fileOf[T any](t *testing.T, rows []T) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := parquet.NewGenericWriter[T](&buf, parquet.Compression(&parquet.Zstd))
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
 }
 
 func TestDayOfARow(t *testing.T) {
