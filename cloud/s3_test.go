@@ -236,6 +236,9 @@ func TestTheTableOnS3(t *testing.T) {
 	if r, err := table.Compact(t.Context(), lake.CompactConfig{MinFiles: 2}); err != nil || r.FilesIn != 4 || r.RowsOut != 4 {
 		t.Fatalf("compacted %+v, %v", r, err)
 	}
+	if points, err := table.Query(t.Context(), oneReading(0).Rows[0].Fan, time.Unix(0, 0), time.Now().Add(24*time.Hour), 1); err != nil || len(points) != 1 || points[0].Count != 4 {
+		t.Fatalf("asked for %+v, %v", points, err)
+	}
 	if err := table.ExpireSnapshots(t.Context(), 0, 1); err != nil {
 		t.Fatal(err)
 	}

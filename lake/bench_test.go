@@ -116,7 +116,7 @@ func BenchmarkBytesPerReading(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	six := 0
+	six, table := 0, ""
 	for c, column := range tableLayout().columns {
 		n := 0
 		for g := range f.groups {
@@ -126,8 +126,9 @@ func BenchmarkBytesPerReading(b *testing.B) {
 		case "time", "fan_id", "run", "seq", "rpm", "score":
 			six += n
 		}
-		b.Logf("%-8s %6.3f bytes a reading, %v", column.name, float64(n)/float64(f.rows), f.groups[0][c].encoding)
+		table += fmt.Sprintf("\n%-8s %6.3f bytes a reading, %v", column.name, float64(n)/float64(f.rows), f.groups[0][c].encoding)
 	}
+	b.Log(table)
 	b.ReportMetric(float64(six)/float64(f.rows), "B")
 	b.ReportMetric(float64(f.size)/float64(f.rows), "all-B")
 	b.ReportMetric(0, "ns/op")

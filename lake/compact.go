@@ -20,7 +20,7 @@ import (
 type CompactConfig struct {
 	MinFiles    int   // a day with more small files than this is compacted; 0 = 8. Fewer: faster scans, more rewriting.
 	TargetBytes int64 // a file of this size or more is left alone; 0 = 128 MiB
-	MaxRows     int   // about how many rows one call merges at most; 0 = 8,000,000. Bounds time; memory is the files' compressed size.
+	MaxRows     int   // about how many rows one call merges at most; 0 = 8,000,000. Bounds time and memory: 20 bytes a row, and up to 128 MB of files.
 }
 
 // CompactResult says what one Compact merged.
@@ -34,10 +34,11 @@ type CompactResult struct {
 	More       bool `json:"more"` // MaxRows was reached: compact again
 }
 
-// Compact merges the small files of each day that has too many of them, and swaps them for the merged
-// file in one `replace` snapshot for all days: a reader sees the old files or the new. Before the swap it
-// reads the merged files back and compares row counts and content. A commit that comes in between does
-// not disturb it: the swap is made again on top of it. The old files stay until ExpireSnapshots.
+// Compact merges the small files of each day that has too many of them, and swaps them for the merged file in one
+// `replace` snapshot for all days: a reader sees the old files or the new. Days are merged side by side, as many as
+// there are cores. Before the swap it reads the merged files back and compares row counts and content. A commit that
+// comes in between does not disturb it: the swap is made again on top of it. The old files stay until
+// ExpireSnapshots.
 func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	cfg = CompactConfig{cmp.Or(cfg.MinFiles, 8), cmp.Or(cfg.TargetBytes, 128<<20), cmp.Or(cfg.MaxRows, 8_000_000)}
 	var errs []error

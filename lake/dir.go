@@ -164,7 +164,7 @@ func (d *Dir) writeTemp(data io.Reader, size int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{f}, data, make([]byte, 256<<10)) // not f's own ReadFrom, which goes by 32 KiB
+	n, err := io.Copy(f, data)
 	if err == nil && n != size {
 		err = fmt.Errorf("%d bytes came, want %d", n, size)
 	}

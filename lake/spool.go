@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sort"
 )
 
 // spool keeps bytes in a temporary file, which it makes when there are any. Not safe for concurrent use.
@@ -79,31 +80,42 @@ func (p *pieces) add(part piece) {
 
 // Read implements io.Reader.
 func (p *pieces) Read(to []byte) (int, error) {
-	lo, hi := 0, len(p.parts)
-	for lo < hi { // the first part that ends behind at
-		if mid := (lo + hi) / 2; p.parts[mid].start+p.parts[mid].size > p.at {
-			hi = mid
-		} else {
-			lo = mid + 1
-		}
-	}
-	if lo == len(p.parts) {
-		return 0, io.EOF
-	}
-	part := p.parts[lo]
-	skip := p.at - part.start
-	n := min(part.size-skip, int64(len(to)))
-	if part.bytes != nil {
-		copy(to, part.bytes[skip:][:n])
-	} else {
-		data, err := p.spool.read(part.offset+skip, n, &p.buf)
+	data, err := p.next(int64(len(to)))
+	p.at += int64(copy(to, data))
+	return len(data), err
+}
+
+// WriteTo implements io.WriterTo: without it, all would be copied once more.
+func (p *pieces) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		data, err := p.next(fetchPiece)
 		if err != nil {
-			return 0, err
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return written, err
 		}
-		copy(to, data)
+		n, err := w.Write(data)
+		written, p.at = written+int64(n), p.at+int64(n)
+		if err != nil {
+			return written, err
+		}
 	}
-	p.at += n
-	return int(n), nil
+}
+
+// next gives what comes next, at most n bytes and not beyond a part's end.
+func (p *pieces) next(n int64) ([]byte, error) {
+	i := sort.Search(len(p.parts), func(i int) bool { return p.parts[i].start+p.parts[i].size > p.at })
+	if i == len(p.parts) {
+		return nil, io.EOF
+	}
+	part := p.parts[i]
+	skip := p.at - part.start
+	n = min(n, part.size-skip)
+	if part.bytes != nil {
+		return part.bytes[skip:][:n], nil
+	}
+	return p.spool.read(part.offset+skip, n, &p.buf)
 }
 
 // Seek implements io.Seeker.
