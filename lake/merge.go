@@ -236,18 +236,19 @@ func (m *merger) write() error {
 	for g := range n {
 		m.groups[g], m.encoded[g] = make([]chunk, len(m.layout.columns)), make([]piece, len(m.layout.columns))
 	}
-	k := &m.keys
-	if err := m.writeColumn(m.layout.seq, vector{numbers: k.seq}); err != nil {
+	times, seqs := vector{numbers: m.keys.time}, vector{numbers: m.keys.seq}
+	if err := errors.Join(m.writeColumn(m.layout.time, times), m.writeColumn(m.layout.seq, seqs)); err != nil {
 		return err
 	}
 	m.identify()
-	ids := k.seq
+	ids := m.keys.seq
 	// The sum of the column seq is that of the identities themselves: it says that no row is missing.
-	v := vector{numbers: ids}
-	m.sums[m.layout.seq] = contentSum(integers, v, ids, m.table) - m.duplicateSum(m.layout.seq, v, ids)
-	free := vector{k.time, k.run}
+	for c, v := range map[int]vector{m.layout.time: times, m.layout.seq: {numbers: ids}} {
+		m.sums[c] = contentSum(integers, v, ids, m.table) - m.duplicateSum(c, v, ids)
+	}
+	free := vector{m.keys.time, m.keys.run}
 	for c, column := range m.layout.columns {
-		if c == m.layout.seq {
+		if c == m.layout.seq || c == m.layout.time {
 			continue
 		}
 		v := free.slice(column.kind, 0, m.rows)
