@@ -144,12 +144,13 @@ func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, column
 	}
 	for _, day := range slices.Sorted(maps.Keys(days)) {
 		d, err := t.readFanDay(ctx, days[day], fan, lo, hi, columns)
+		if err == nil {
+			err = do(d)
+		}
 		if err != nil {
 			return err
 		}
-		if err := do(d); err != nil {
-			return err
-		}
+		t.columns.Put(&d.columns)
 	}
 	return nil
 }
@@ -176,6 +177,7 @@ func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan st
 	bounds := []int{0, d.rows}
 	for i := range parts[1:] {
 		d.join(&parts[i+1])
+		t.columns.Put(&parts[i+1].columns)
 		bounds = append(bounds, d.rows)
 	}
 	k := d.keys()
@@ -205,13 +207,24 @@ func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo
 	if err != nil {
 		return err
 	}
+	if used, ok := t.columns.Get().(*[]vector); ok {
+		d.columns = *used
+	}
 	return d.readFile(index, fetch, fan, lo, hi, columns)
 }
+
+// readFile fills d, in the memory of its columns if it has any.
 
 func (d *fanDay) readFile(index *fileIndex, fetch fetchFunc, fan string, lo, hi int64, columns []int) (err error) {
 	defer catch(&err)
 	l := tableLayout()
-	*d = fanDay{table: newTextTable(), columns: make([]vector, len(l.columns))}
+	if d.columns == nil {
+		d.columns = make([]vector, len(l.columns))
+	}
+	for c := range d.columns {
+		d.columns[c] = vector{d.columns[c].numbers[:0], d.columns[c].tags[:0]}
+	}
+	d.table = newTextTable()
 	r := newChunkReader(d.table)
 	place := d.table.placeOf(fan)
 	found, most := make([]rowsOfGroup, len(index.groups)), 0
@@ -220,7 +233,7 @@ func (d *fanDay) readFile(index *fileIndex, fetch fetchFunc, fan string, lo, hi 
 		most += found[g].to - found[g].from
 	}
 	for _, c := range columns {
-		d.columns[c] = vector{}.sized(l.columns[c].kind, most)
+		d.columns[c] = d.columns[c].sized(l.columns[c].kind, most)
 	}
 	to := make([]vector, len(columns))
 	for g, rows := range found {
@@ -251,7 +264,7 @@ func (d *fanDay) keep(columns []int, n int, fits func(i int) bool) {
 		for i < end && fits(i) {
 			i++
 		}
-		if from != d.rows {
+		if i > from && from != d.rows {
 			for _, c := range columns {
 				if v := d.columns[c]; tableLayout().columns[c].kind.numeric() {
 					copy(v.numbers[d.rows:], v.numbers[from:i])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -43,6 +44,7 @@ type Table struct {
 
 	indexes indexCache
 	live    liveCache
+	columns sync.Pool // of *[]vector, for queries
 }
 
 // The table's properties that are ours. Offsets are TABLE properties, never a snapshot's summary: there
