@@ -39,8 +39,8 @@ type fileLayout struct {
 	columns []column
 	schema  []format.SchemaElement
 	orders  []format.ColumnOrder
-	// Places of columns: those that give rows their order and identity, and two that are asked for most.
-	time, fan, run, seq, arrived, shard, rpm, score int
+	// Places of columns: those that give rows their order and identity, and those that are asked for most.
+	time, fan, run, seq, arrived, shard, rpm, score, anomaly int
 }
 
 // tableLayout has the library write a file of no rows and takes the schema from it.
@@ -76,7 +76,7 @@ var tableLayout = sync.OnceValue(func() fileLayout {
 			panic(fmt.Sprintf("column %s: kind %s is not provided for", c.name, k))
 		}
 		l.columns = append(l.columns, c)
-		for name, place := range map[string]*int{"time": &l.time, "fan_id": &l.fan, "run": &l.run, "seq": &l.seq, "arrived": &l.arrived, "shard": &l.shard, "rpm": &l.rpm, "score": &l.score} {
+		for name, place := range map[string]*int{"time": &l.time, "fan_id": &l.fan, "run": &l.run, "seq": &l.seq, "arrived": &l.arrived, "shard": &l.shard, "rpm": &l.rpm, "score": &l.score, "anomaly": &l.anomaly} {
 			if c.name == name {
 				*place = i
 			}

@@ -69,10 +69,11 @@ func (s *Spread) add(v float64, n int) {
 
 // Point is what a fan's readings of one part of a period come to.
 type Point struct {
-	From  time.Time `json:"from"` // UTC, where the part begins
-	Count int       `json:"count"`
-	RPM   Spread    `json:"rpm"`
-	Score Spread    `json:"score"`
+	From    time.Time     `json:"from"` // UTC, where the part begins
+	Count   int           `json:"count"`
+	RPM     Spread        `json:"rpm"`
+	Score   Spread        `json:"score"`
+	Anomaly fanwatch.Kind `json:"anomaly,omitempty"` // of the last reading of the part that had one
 }
 
 // MaxPoints bounds how many points a Query may ask for.
@@ -90,7 +91,8 @@ func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, point
 	width := max(1, (hi-lo+int64(points)-1)/int64(points))
 	var out []Point
 	last := int64(-1)
-	err := t.eachFanDay(ctx, fan, lo, hi, []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score}, func(d *fanDay) error {
+	err := t.eachFanDay(ctx, fan, lo, hi, []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly}, func(d *fanDay) error {
+		anomalies := d.columns[l.anomaly].tags
 		times, rpm, score := d.columns[l.time].numbers, d.columns[l.rpm].numbers, d.columns[l.score].numbers
 		for _, r := range d.plan.runs {
 			for i := r.from; i < r.to; i++ {
@@ -101,6 +103,9 @@ func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, point
 				p.RPM.add(math.Float64frombits(rpm[i]), p.Count)
 				p.Score.add(math.Float64frombits(score[i]), p.Count)
 				p.Count++
+				if a := d.table.texts[anomalies[i]]; a != "" {
+					p.Anomaly = fanwatch.Kind(a)
+				}
 			}
 		}
 		return nil
@@ -208,7 +213,6 @@ func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo
 }
 
 // readFile fills d, in the memory of its columns if it has any.
-
 func (d *fanDay) readFile(index *fileIndex, fetch fetchFunc, fan string, lo, hi int64, columns []int) (err error) {
 	defer catch(&err)
 	l := tableLayout()

@@ -26,6 +26,7 @@ type scanned struct {
 	Score   float64 `parquet:"score,dict"`
 	Arrived int64   `parquet:"arrived,timestamp(microsecond),delta"`
 	Shard   string  `parquet:"shard,dict"`
+	Anomaly string  `parquet:"anomaly,dict,optional"`
 }
 
 // scanAll reads every row of every file, through the Parquet library.
@@ -79,6 +80,7 @@ func dumbPoints(rows []scanned, from, to time.Time, points int) []lake.Point {
 		p := lake.Point{From: time.UnixMicro(lo + part*width).UTC(), Count: len(rows), RPM: lake.Spread{Min: math.Inf(1), Max: math.Inf(-1)}, Score: lake.Spread{Min: math.Inf(1), Max: math.Inf(-1)}}
 		for _, r := range rows {
 			p.RPM = lake.Spread{Min: min(p.RPM.Min, r.RPM), Max: max(p.RPM.Max, r.RPM), Mean: p.RPM.Mean + r.RPM/float64(len(rows))}
+			p.Anomaly = cmp.Or(fanwatch.Kind(r.Anomaly), p.Anomaly)
 			p.Score = lake.Spread{Min: min(p.Score.Min, r.Score), Max: max(p.Score.Max, r.Score), Mean: p.Score.Mean + r.Score/float64(len(rows))}
 		}
 		out = append(out, p)
@@ -96,6 +98,12 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 		}
 		w.commit(t, w.log(0), w.log(1), w.log(2), w.log(3))
 	}
+	ill := window(30_000, "fan-3", 10, 30_001, 3000)
+	for i := range ill.Rows {
+		ill.Rows[i].Anomaly = []fanwatch.Kind{fanwatch.Well, fanwatch.Stall, fanwatch.Underspeed, fanwatch.Well}[i/250%4]
+	}
+	w.append(t, 3, ill)
+	w.commit(t, w.log(3))
 	late := window(0, "fan-2", 9, 90_000, 3000) // the next day
 	copies := window(3000, "fan-1", 8, 2000, 4000)
 	for i := range copies.Rows {
