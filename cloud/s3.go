@@ -62,12 +62,37 @@ func (s *S3) Get(ctx context.Context, key string) ([]byte, error) {
 	return data, nil
 }
 
+// GetRange implements lake.Store by a Range header (RFC 9110, section 14).
+func (s *S3) GetRange(ctx context.Context, key string, offset, n int64) ([]byte, error) {
+	if offset < 0 || n < 0 {
+		return nil, fmt.Errorf("cloud: get s3://%s/%s: %d bytes from %d on is no range", s.bucket, key, n, offset)
+	}
+	if n == 0 {
+		return nil, nil // the header cannot say this
+	}
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1))})
+	if err != nil {
+		return nil, s.failed("get", key, err)
+	}
+	defer out.Body.Close()
+	data := make([]byte, n)
+	if _, err := io.ReadFull(out.Body, data); err != nil { // a range that ends behind the object is cut short
+		return nil, s.failed("get", key, err)
+	}
+	return data, nil
+}
+
 // Put implements lake.Store: with onlyIfAbsent by If-None-Match: * (S3 user guide, "Conditional writes").
 func (s *S3) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
+	return s.PutFrom(ctx, key, bytes.NewReader(data), int64(len(data)), onlyIfAbsent)
+}
+
+// PutFrom implements lake.Store by one PutObject, which takes up to 5 GB.
+func (s *S3) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error {
 	if err := lake.CheckKey(key); err != nil {
 		return err
 	}
-	in := &s3.PutObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Body: bytes.NewReader(data)}
+	in := &s3.PutObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Body: data, ContentLength: aws.Int64(size)}
 	if onlyIfAbsent {
 		in.IfNoneMatch = aws.String("*")
 	}

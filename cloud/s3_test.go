@@ -139,7 +139,31 @@ func TestS3IsAStore(t *testing.T) {
 	if err := store.Put(ctx, "../a", nil, false); err == nil {
 		t.Error("key ../a was accepted")
 	}
+	ranges(t, store)
 	racePuts(t, store)
+}
+
+func ranges(t *testing.T, store *S3) {
+	data := []byte("0123456789")
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, lake.ErrExists) {
+		t.Fatalf("put on a taken key: %v", err)
+	}
+	for _, r := range [][2]int64{{0, 10}, {3, 4}, {9, 1}, {10, 0}} {
+		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err != nil || string(got) != string(data[r[0]:r[0]+r[1]]) {
+			t.Errorf("%d bytes from %d on: %q, %v", r[1], r[0], got, err)
+		}
+	}
+	for _, r := range [][2]int64{{0, 11}, {9, 2}, {11, 1}, {-1, 2}, {2, -1}} {
+		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err == nil {
+			t.Errorf("%d bytes from %d on: %q and no error", r[1], r[0], got)
+		}
+	}
+	if _, err := store.GetRange(t.Context(), "none", 0, 1); !errors.Is(err, lake.ErrNotFound) {
+		t.Errorf("a range of nothing: %v", err)
+	}
 }
 
 // racePuts wants exactly one winner of every race. A loser may also be told of a conflict (409), and then
@@ -211,6 +235,9 @@ func TestTheTableOnS3(t *testing.T) {
 	}
 	if r, err := table.Compact(t.Context(), lake.CompactConfig{MinFiles: 2}); err != nil || r.FilesIn != 4 || r.RowsOut != 4 {
 		t.Fatalf("compacted %+v, %v", r, err)
+	}
+	if points, err := table.Query(t.Context(), oneReading(0).Rows[0].Fan, time.Unix(0, 0), time.Now().Add(24*time.Hour), 1); err != nil || len(points) != 1 || points[0].Count != 4 {
+		t.Fatalf("asked for %+v, %v", points, err)
 	}
 	if err := table.ExpireSnapshots(t.Context(), 0, 1); err != nil {
 		t.Fatal(err)

@@ -37,6 +37,7 @@ func (s *Server) routes() http.Handler {
 	route("GET", "/api/fans", s.fans)
 	route("GET", "/api/fans/{fan}", s.fan)
 	route("GET", "/api/fans/{fan}/readings", s.readings)
+	route("GET", "/api/fans/{fan}/history", s.history)
 	route("GET", "/api/alerts", s.alerts)
 	route("POST", "/api/alerts/ack", s.acknowledge)
 	route("GET", "/api/refused", s.refused)

@@ -46,6 +46,7 @@ var (
 // Config says what a Server shows and to whom.
 type Config struct {
 	Operator   Operator       // required
+	History    History        // nil = only what the dashboard remembers
 	InboxURL   string         // base URL of the local SNS, such as http://127.0.0.1:4575; "" = there is no inbox
 	TemporalUI string         // base URL of the Temporal Web UI, for links; "" = no links
 	Namespace  string         // Temporal namespace that the links lead to; "" = "default"
@@ -71,6 +72,8 @@ type Server struct {
 	beat     time.Duration // a stream on which nothing happened says so this often
 	patience time.Duration // a browser that takes nothing for this long is dropped
 	streams  atomic.Int64
+
+	histories chan struct{} // one for each question to History under way
 }
 
 // New makes a Server, or says what is wrong with the configuration. It starts nothing: see Serve.
@@ -98,7 +101,7 @@ func New(cfg Config) (*Server, error) {
 		board: newBoard(cfg.Now), cfg: cfg, hosts: map[string]bool{}, page: built(),
 		inbox: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		pace: time.Second, beat: 15 * time.Second, patience: 10 * time.Second,
+		histories: make(chan struct{}, historiesAtOnce), pace: time.Second, beat: 15 * time.Second, patience: 10 * time.Second,
 	}
 	for _, h := range cfg.Hosts {
 		s.hosts[strings.ToLower(h)] = true

@@ -250,9 +250,14 @@ func (t *Table) storeFile(ctx context.Context, tbl *table.Table, f *dataFile) (i
 
 // storeData puts a data file under a random name and gives its path.
 func (t *iceTable) storeData(ctx context.Context, day int32, data []byte) (string, error) {
-	date := time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly)
-	key := fmt.Sprintf("%s/data/time_day=%s/%s.parquet", t.root, date, uuid.NewString())
+	key := t.newFileKey(day)
 	return t.cfg.Location + "/" + key, wrap(t.cfg.Store.Put(ctx, key, data, true), "table")
+}
+
+// newFileKey draws the name of a data file.
+func (t *iceTable) newFileKey(day int32) string {
+	date := time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly)
+	return fmt.Sprintf("%s/data/time_day=%s/%s.parquet", t.root, date, uuid.NewString())
 }
 
 // commitRound makes the transaction. AssertRefSnapshotID makes it fail when the table has changed since it

@@ -3,15 +3,17 @@ package lake
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"math/bits"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+	"golang.org/x/sync/errgroup"
 
 	"fanwatch/failpoint"
 )
@@ -20,7 +22,7 @@ import (
 type CompactConfig struct {
 	MinFiles    int           // so many small files of one level may a day have; 0 = 8. Fewer: faster scans, more rewriting.
 	TargetBytes int64         // what a merged file is to have at most; one of three quarters of it is left alone; 0 = 128 MiB
-	MaxRows     int           // about how many rows one call merges at most; 0 = 8,000,000. Bounds time; memory is the files' compressed size.
+	MaxRows     int           // about how many rows one call merges at most; 0 = 8,000,000. Bounds time and memory: 20 bytes a row, and up to 128 MB of files.
 	Settle      time.Duration // how long after its end a day is taken to be over; 0 = 1 h
 }
 
@@ -61,7 +63,7 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 }
 
 // PlanCompaction merges small files of the days that have too many of them, and leaves the plan of the swap
-// for Apply: one `replace` snapshot for all days. Before that it reads the merged files back and compares
+// for Apply: one `replace` snapshot for all days. Merges run side by side, as many as there are cores. Before that it reads the merged files back and compares
 // row counts and content. Files of a plan that waits are left alone. The old files stay until their
 // snapshots are dropped.
 //
@@ -74,10 +76,10 @@ func (t *Table) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactR
 	return r, err
 }
 
-// merger stores one file with the rows of a day's files, each once, and notes in c what is exchanged.
-type merger func(ctx context.Context, tbl *table.Table, c *compaction, day int32, files []iceberg.DataFile) error
+// mergeFunc stores one file with the rows of a day's files, each once. It may be called concurrently.
+type mergeFunc func(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (iceberg.DataFile, mergeStats, error)
 
-func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge merger) (key string, p plan, r CompactResult, err error) {
+func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge mergeFunc) (key string, p plan, r CompactResult, err error) {
 	tbl, small, err := t.smallFiles(ctx)
 	if err != nil {
 		return "", p, r, err
@@ -144,26 +146,48 @@ func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceb
 	return tbl, live, nil
 }
 
-// mergeDays merges day by day until MaxRows is reached. Nothing refers to the merged files yet.
-func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig, merge merger) (*compaction, error) {
+// mergeDays merges days in their order, as far as MaxRows reaches. Nothing refers to the merged files yet.
+func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig, merge mergeFunc) (*compaction, error) {
 	days, err := groupByDay(live)
 	if err != nil {
 		return nil, err
 	}
 	c := &compaction{}
+	var jobs []*dayJob
+	room := cfg.MaxRows
+plan:
 	for _, day := range slices.Sorted(maps.Keys(days)) {
 		for _, group := range cfg.groups(days[day], t.over(day, cfg.Settle)) {
-			taken := fitting(group, cfg.MaxRows-c.result.RowsIn)
+			taken := fitting(group, room)
 			if taken < len(group) {
 				c.result.More = true
 			}
-			if taken < 2 && c.result.Days > 0 {
-				return c, nil
+			if taken < 2 && len(jobs) > 0 {
+				break plan
 			}
-			if err := merge(ctx, tbl, c, day, group[:max(taken, 2)]); err != nil {
-				return nil, fmt.Errorf("compact: day %d: %w", day, err)
+			job := &dayJob{day: day, files: group[:max(taken, 2)]}
+			for _, df := range job.files {
+				room -= int(df.Count())
 			}
+			jobs = append(jobs, job)
 		}
+	}
+	// The merges share MaxRows, so merging several at once takes no more memory than one large one.
+	merging, ctx := errgroup.WithContext(ctx)
+	merging.SetLimit(runtime.GOMAXPROCS(0))
+	for _, job := range jobs {
+		merging.Go(func() (err error) {
+			if job.merged, job.stats, err = merge(ctx, tbl, job.day, job.files); err != nil {
+				return fmt.Errorf("compact: day %d: %w", job.day, err)
+			}
+			return nil
+		})
+	}
+	if err := merging.Wait(); err != nil {
+		return nil, err
+	}
+	for _, job := range jobs {
+		c.add(job)
 	}
 	return c, nil
 }
@@ -211,6 +235,24 @@ func (c CompactConfig) groups(files []iceberg.DataFile, over bool) (groups [][]i
 // mostly its footer's.
 func level(df iceberg.DataFile) int { return bits.Len64(uint64(df.Count())) / 3 }
 
+// dayJob is the merge of one day's files of one level.
+type dayJob struct {
+	day    int32
+	files  []iceberg.DataFile
+	merged iceberg.DataFile
+	stats  mergeStats
+}
+
+func (c *compaction) add(job *dayJob) {
+	c.removed, c.added = append(c.removed, job.files...), append(c.added, job.merged)
+	c.result.Days++
+	c.result.FilesIn += len(job.files)
+	c.result.FilesOut++
+	c.result.RowsIn += job.stats.in
+	c.result.RowsOut += job.stats.out
+	c.result.Duplicates += job.stats.duplicates
+}
+
 // fitting tells how many of the files hold at most rows together.
 func fitting(files []iceberg.DataFile, rows int) int {
 	for i, df := range files {
@@ -221,77 +263,24 @@ func fitting(files []iceberg.DataFile, rows int) int {
 	return len(files)
 }
 
-func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, c *compaction, day int32, files []iceberg.DataFile) error {
-	var cursors []*cursor
-	defer func() {
-		for _, c := range cursors {
-			c.close()
-		}
-	}()
-	recorded := 0
+// mergeDay is the mergeFunc of the readings.
+func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (df iceberg.DataFile, stats mergeStats, err error) {
+	m := newMerger()
+	defer func() { err = errors.Join(err, m.close()) }()
 	for _, df := range files {
-		data, err := t.read(ctx, df)
+		key, err := t.key(df.FilePath())
+		if err == nil {
+			err = m.add(ctx, t.cfg.Store, key, df.FileSizeBytes(), int(df.Count()))
+		}
 		if err != nil {
-			return err
+			return nil, mergeStats{}, fmt.Errorf("%s: %w", df.FilePath(), err)
 		}
-		cur, err := openCursor(data)
-		if err != nil {
-			return fmt.Errorf("%s: %w", df.FilePath(), err)
-		}
-		cursors = append(cursors, cur)
-		recorded += int(df.Count())
 	}
-	seed := maphash.MakeSeed()
-	merged := newDataFile(day)
-	stats, err := merge(cursors, func(s *stored) uint64 { return s.hash(seed) }, merged.add)
+	key := t.newFileKey(day)
+	file, err := m.merge(ctx, t.cfg.Store, key, day)
 	if err != nil {
-		return err
+		return nil, mergeStats{}, err
 	}
-	if stats.in != recorded || stats.out != stats.in-stats.duplicates || merged.rows != stats.out {
-		return fmt.Errorf("the table counts %d rows, read were %d, %d of them twice, written %d: nothing was changed", recorded, stats.in, stats.duplicates, merged.rows)
-	}
-	described, err := t.storeFile(ctx, tbl, merged)
-	if err != nil {
-		return err
-	}
-	if err := t.verify(ctx, described, stats, seed); err != nil {
-		return err
-	}
-	c.removed, c.added = append(c.removed, files...), append(c.added, described)
-	c.result.Days++
-	c.result.FilesIn += len(files)
-	c.result.FilesOut++
-	c.result.RowsIn += stats.in
-	c.result.RowsOut += stats.out
-	c.result.Duplicates += stats.duplicates
-	return nil
-}
-
-// verify reads the merged file back from the Store and compares it with what was read from the old ones.
-func (t *Table) verify(ctx context.Context, df iceberg.DataFile, stats mergeStats, seed maphash.Seed) error {
-	data, err := t.read(ctx, df)
-	if err != nil {
-		return err
-	}
-	cur, err := openCursor(data)
-	if err != nil {
-		return err
-	}
-	defer cur.close()
-	rows, sum := 0, uint64(0)
-	for {
-		s, err := cur.next()
-		if err != nil {
-			return err
-		}
-		if s == nil {
-			break
-		}
-		rows++
-		sum += s.hash(seed)
-	}
-	if rows != stats.out || sum != stats.inHash-stats.dupHash {
-		return fmt.Errorf("the merged file %s holds %d rows and other content than the %d rows that were to be in it: nothing was changed", df.FilePath(), rows, stats.out)
-	}
-	return nil
+	df, err = file.describe(tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
+	return df, m.stats(), err
 }

@@ -1,12 +1,14 @@
 package lake_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +78,31 @@ func TestCompactInParts(t *testing.T) {
 		}
 	}
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": 1200})
+}
+
+func TestCompactSeveralDays(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	const days, minutes = 5, 4
+	for i := range minutes {
+		for day := range days {
+			s := window((i*days+day)*50, fmt.Sprint("fan-", day), uint64(7+day), 1+i*50, 50)
+			for j := range s.Rows {
+				s.Rows[j].Time = s.Rows[j].Time.Add(time.Duration(day) * 24 * time.Hour)
+			}
+			w.append(t, 0, s)
+		}
+		w.commit(t, w.log(0))
+	}
+	r, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1})
+	if err != nil || r != (lake.CompactResult{Days: days, FilesIn: days * minutes, FilesOut: days, RowsIn: days * minutes * 50, RowsOut: days * minutes * 50}) {
+		t.Fatalf("compacted %+v, %v", r, err)
+	}
+	for day := range days {
+		rows := w.rows(t, fmt.Sprint("fan-", day))
+		if len(rows) != minutes*50 || !slices.IsSortedFunc(rows, func(a, b fanwatch.Row) int { return cmp.Compare(a.Seq, b.Seq) }) {
+			t.Errorf("day %d: %d rows, or not in order", day, len(rows))
+		}
+	}
 }
 
 // TestCompactDropsDuplicates makes what no committer makes: the same readings in two tables' worth of

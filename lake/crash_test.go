@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	goio "io"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -55,6 +56,10 @@ type brittleStore struct {
 
 func (s brittleStore) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
 	return s.fuse.change(func() error { return s.Store.Put(ctx, key, data, onlyIfAbsent) })
+}
+
+func (s brittleStore) PutFrom(ctx context.Context, key string, data goio.ReadSeeker, size int64, onlyIfAbsent bool) error {
+	return s.fuse.change(func() error { return s.Store.PutFrom(ctx, key, data, size, onlyIfAbsent) })
 }
 
 func (s brittleStore) Delete(ctx context.Context, key string) error {

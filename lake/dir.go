@@ -1,10 +1,12 @@
 package lake
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -63,12 +65,42 @@ func (d *Dir) Get(ctx context.Context, key string) ([]byte, error) {
 	return data, err
 }
 
+// GetRange reads a part of the file of the key.
+func (d *Dir) GetRange(ctx context.Context, key string, offset, n int64) ([]byte, error) {
+	if err := d.check(ctx, key); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(d.path(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if offset < 0 || n < 0 || offset > info.Size()-n {
+		return nil, fmt.Errorf("%s has %d bytes, want %d from %d on: %w", key, info.Size(), n, offset, io.ErrUnexpectedEOF)
+	}
+	data := make([]byte, n)
+	_, err = f.ReadAt(data, offset)
+	return data, err
+}
+
 // Put writes the file of the key; see Store.
 func (d *Dir) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
+	return d.PutFrom(ctx, key, bytes.NewReader(data), int64(len(data)), onlyIfAbsent)
+}
+
+// PutFrom writes the file of the key; see Store.
+func (d *Dir) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error {
 	if err := d.check(ctx, key); err != nil {
 		return err
 	}
-	temp, err := d.writeTemp(data)
+	temp, err := d.writeTemp(data, size)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}
@@ -127,12 +159,15 @@ func (d *Dir) check(ctx context.Context, key string) error {
 
 func (d *Dir) path(key string) string { return filepath.Join(d.root, filepath.FromSlash(key)) }
 
-func (d *Dir) writeTemp(data []byte) (string, error) {
+func (d *Dir) writeTemp(data io.Reader, size int64) (string, error) {
 	f, err := os.CreateTemp(filepath.Join(d.root, dirTemp), "put-")
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(data)
+	n, err := io.Copy(f, data)
+	if err == nil && n != size {
+		err = fmt.Errorf("%d bytes came, want %d", n, size)
+	}
 	if err == nil {
 		err = f.Sync()
 	}

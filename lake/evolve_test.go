@@ -17,27 +17,27 @@ import (
 
 // early is a row as the first of two programs before this one would have written it: without arrived and shard.
 type early struct {
-	Time    int64   `parquet:"time,id(1),timestamp(microsecond)"`
-	Fan     string  `parquet:"fan_id,id(2)"`
-	Run     int64   `parquet:"run,id(3)"`
-	Seq     int64   `parquet:"seq,id(4)"`
-	RPM     float64 `parquet:"rpm,id(5)"`
-	Hz      float64 `parquet:"hz,id(6)"`
-	Jitter  float64 `parquet:"jitter,id(7)"`
-	Score   float64 `parquet:"score,id(8)"`
-	State   string  `parquet:"state,id(9)"`
-	Anomaly *string `parquet:"anomaly,id(10),optional"`
+	Time    int64   `parquet:"time,id(1),timestamp(microsecond),delta"`
+	Fan     string  `parquet:"fan_id,id(2),dict"`
+	Run     int64   `parquet:"run,id(3),dict"`
+	Seq     int64   `parquet:"seq,id(4),delta"`
+	RPM     float64 `parquet:"rpm,id(5),dict"`
+	Hz      float64 `parquet:"hz,id(6),dict"`
+	Jitter  float64 `parquet:"jitter,id(7),dict"`
+	Score   float64 `parquet:"score,id(8),dict"`
+	State   string  `parquet:"state,id(9),dict"`
+	Anomaly *string `parquet:"anomaly,id(10),dict,optional"`
 	Late    bool    `parquet:"late,id(11)"`
-	Edges   int64   `parquet:"edges,id(12)"`
-	Glitch  int64   `parquet:"glitch,id(13)"`
-	Lost    int64   `parquet:"lost,id(14)"`
+	Edges   int64   `parquet:"edges,id(12),dict"`
+	Glitch  int64   `parquet:"glitch,id(13),dict"`
+	Lost    int64   `parquet:"lost,id(14),dict"`
 	Unsynch bool    `parquet:"unsynch,id(15)"`
 }
 
 // middle is the same of the second: it knew arrived.
 type middle struct {
 	early
-	Arrived int64 `parquet:"arrived,id(16),timestamp(microsecond),optional"`
+	Arrived int64 `parquet:"arrived,id(16),timestamp(microsecond),delta"`
 }
 
 func earlyRow(seq int) early {

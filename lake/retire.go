@@ -153,12 +153,12 @@ func (m runSets) retired(r retiredRun) error {
 
 // addRuns counts the rows of one data file.
 func (t *Table) addRuns(ctx context.Context, runs runSets, df iceberg.DataFile) error {
-	data, err := t.read(ctx, df)
+	index, fetch, err := t.index(ctx, df)
+	if err == nil {
+		err = runs.addFile(index, fetch)
+	}
 	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("%s is in the table, but not in the store", df.FilePath())
-	}
-	if err == nil {
-		err = runs.addFile(data)
 	}
 	return wrap(err, "%s", df.FilePath())
 }

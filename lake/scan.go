@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
-	"math"
 	"slices"
-	"time"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/apache/iceberg-go"
@@ -100,17 +97,42 @@ func (m runSets) sorted() []runKey {
 	return slices.SortedFunc(maps.Keys(m), func(a, b runKey) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) })
 }
 
-// identity is the three columns of stored that are decoded to count.
-type identity struct {
-	Fan string `parquet:"fan_id,id(2),dict"`
-	Run int64  `parquet:"run,id(3),dict"`
-	Seq int64  `parquet:"seq,id(4),delta"`
+// addFile counts a data file's rows.
+func (m runSets) addFile(index *fileIndex, fetch fetchFunc) (err error) {
+	defer catch(&err)
+	l, table := tableLayout(), newTextTable()
+	r := newChunkReader(table)
+	columns, v := []int{l.fan, l.run, l.seq}, make([]vector, 3)
+	for g := range index.groups {
+		rows := index.groups[g].rows
+		for i, c := range columns {
+			v[i] = v[i].sized(l.columns[c].kind, rows)
+		}
+		if err := index.readRows(r, fetch, g, columns, rowsOfGroup{0, rows}, v); err != nil {
+			return err
+		}
+		for i := range rows {
+			m.add(runKey{table.texts[v[0].tags[i]], v[1].numbers[i]}, v[2].numbers[i])
+		}
+	}
+	return nil
 }
 
-// addFile counts a data file's rows.
-func (m runSets) addFile(data []byte) error {
-	same := make(intern)
-	return eachRow(data, func(row *identity) { m.add(runKey{same.text(row.Fan), uint64(row.Run)}, uint64(row.Seq)) })
+// index gives what the end of a data file says.
+func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *fileIndex, fetch fetchFunc, err error) {
+	key, err := t.key(df.FilePath())
+	if err != nil {
+		return nil, nil, err
+	}
+	fetch = fetchFrom(ctx, t.cfg.Store, key)
+	index, err = t.indexes.get(key, func() (x *fileIndex, err error) {
+		defer catch(&err)
+		return openIndex(df.FileSizeBytes(), fetch)
+	})
+	if err == nil && index.rows != int(df.Count()) {
+		err = fmt.Errorf("the table counts %d rows, the file %d", df.Count(), index.rows)
+	}
+	return index, fetch, err
 }
 
 // eachRow decodes those columns of a data file that T names.
@@ -137,126 +159,18 @@ func eachRow[T any](data []byte, do func(*T)) (err error) {
 	}
 }
 
-// Rows gives the readings of a fan with from <= time < to, in time's order, each once. Zero times are
-// no bounds. What the table does not keep (position within the shard, client, the publisher's counters)
-// is zero. It reads the files that may hold such rows, day by day, and of them only the pages of the fan.
-func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.Seq2[fanwatch.Row, error] {
-	return func(yield func(fanwatch.Row, error) bool) {
-		if err := t.rows(ctx, fan, from, to, yield); err != nil && !errors.Is(err, errEnough) {
-			yield(fanwatch.Row{}, fmt.Errorf("rows of %s: %w", fan, err))
-		}
-	}
-}
-
-// errEnough ends a scan whose reader has turned away.
-var errEnough = errors.New("enough")
-
-func (t *Table) rows(ctx context.Context, fan string, from, to time.Time, yield func(fanwatch.Row, error) bool) error {
-	lo, hi := int64(math.MinInt64), int64(math.MaxInt64)
-	if !from.IsZero() {
-		lo = from.UnixMicro()
-	}
-	if !to.IsZero() {
-		hi = to.UnixMicro()
-	}
-	tbl, err := t.load(ctx)
-	if err != nil {
-		return err
-	}
-	days := make(map[int32][]iceberg.DataFile)
-	for df, err := range liveFiles(ctx, tbl) {
-		if err != nil {
-			return err
-		}
-		day, err := dayOf(df)
-		if err != nil {
-			return err
-		}
-		if mayHold(df, fan, lo, hi) {
-			days[day] = append(days[day], df)
-		}
-	}
-	for _, day := range slices.Sorted(maps.Keys(days)) {
-		if err := t.rowsOfDay(ctx, days[day], fan, lo, hi, yield); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *Table) rowsOfDay(ctx context.Context, files []iceberg.DataFile, fan string, lo, hi int64, yield func(fanwatch.Row, error) bool) error {
-	var cursors []*cursor
-	defer func() {
-		for _, c := range cursors {
-			c.close()
-		}
-	}()
-	for _, df := range files {
-		data, err := t.read(ctx, df)
-		if err != nil {
-			return err
-		}
-		c, err := openCursorAt(data, fan)
-		if err != nil {
-			return fmt.Errorf("%s: %w", df.FilePath(), err)
-		}
-		cursors = append(cursors, c)
-	}
-	_, err := merge(cursors, nil, func(s *stored) error {
-		switch {
-		case s.Fan > fan:
-			return errDayDone
-		case s.Fan == fan && s.Time >= lo && s.Time < hi && !yield(s.row(), nil):
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errDayDone) {
-		return nil
-	}
-	return err
-}
-
-// errDayDone ends a merge at the first row behind the fan.
-var errDayDone = errors.New("day done")
-
-// openCursorAt opens a cursor at the first page that may hold the fan: the file is sorted by fan, and its
-// page index says where each page begins.
-func openCursorAt(data []byte, fan string) (c *cursor, err error) {
-	defer catch(&err)
-	if c, err = openCursor(data); err != nil {
+func openDataFile(data []byte) (*parquet.File, error) {
+	if err := checkFooter(data); err != nil {
 		return nil, err
 	}
-	f, err := openDataFile(data)
+	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)), parquet.SkipBloomFilters(true))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("damaged Parquet file: %w", err)
 	}
-	var before int64 // rows of the groups before
-	for _, group := range f.RowGroups() {
-		column, ok := group.Schema().Lookup("fan_id")
-		if !ok {
-			return nil, errors.New("no column fan_id")
-		}
-		chunk := group.ColumnChunks()[column.ColumnIndex]
-		values, err := chunk.ColumnIndex()
-		if err != nil {
-			return c, nil // no page index: read from the start
-		}
-		places, err := chunk.OffsetIndex()
-		if err != nil {
-			return c, nil
-		}
-		for page := range values.NumPages() {
-			if string(values.MaxValue(page).ByteArray()) >= fan {
-				return c, c.r.SeekToRow(before + places.FirstRowIndex(page))
-			}
-		}
-		before += group.NumRows()
-	}
-	c.done = true
-	return c, nil
+	return f, checkCodecs(f)
 }
 
+// read gives a data file's bytes.
 func (t *iceTable) read(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
 	key, err := t.key(df.FilePath())
 	if err != nil {

@@ -242,47 +242,40 @@ func (s *side[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error
 	return rows, wrap(err, "%s", df.FilePath())
 }
 
-// mergeDay is the merger of a side table.
-func (s *side[T]) mergeDay(ctx context.Context, tbl *table.Table, c *compaction, _ int32, files []iceberg.DataFile) error {
+// mergeDay is the mergeFunc of a side table.
+func (s *side[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (iceberg.DataFile, mergeStats, error) {
 	var rows []T
 	for _, df := range files {
 		part, err := s.readFile(ctx, df)
 		if err != nil {
-			return err
+			return nil, mergeStats{}, err
 		}
 		rows = append(rows, part...)
 	}
 	in := len(rows)
 	merged, err := s.write(ctx, tbl, rows)
 	if err != nil {
-		return err
+		return nil, mergeStats{}, err
 	}
 	out := 0
 	for _, df := range merged {
 		back, err := s.readFile(ctx, df) // as the table will read it
 		if err != nil {
-			return err
+			return nil, mergeStats{}, err
 		}
 		out += len(back)
 	}
 	if out == 0 || len(merged) != 1 {
-		return fmt.Errorf("%d rows of one day became %d in %d files: nothing was changed", in, out, len(merged))
+		return nil, mergeStats{}, fmt.Errorf("%d rows of one day became %d in %d files: nothing was changed", in, out, len(merged))
 	}
-	c.removed, c.added = append(c.removed, files...), append(c.added, merged...)
-	c.result.Days++
-	c.result.FilesIn += len(files)
-	c.result.FilesOut++
-	c.result.RowsIn += in
-	c.result.RowsOut += out
-	c.result.Duplicates += in - out
-	return nil
+	return merged[0], mergeStats{in, out, in - out}, nil
 }
 
 // layoutOf derives a side table's columns from the row's tags, so that they cannot differ.
 func layoutOf[T any](name string, docs map[int]string) (layout, error) {
 	var fields []iceberg.NestedField
 	p := iceberg.PrimitiveTypes
-	for _, c := range columns[T]() {
+	for _, c := range sideColumns[T]() {
 		f := iceberg.NestedField{ID: c.id, Name: c.name, Required: !c.optional, Doc: docs[c.id]}
 		switch {
 		case c.time:
@@ -303,19 +296,19 @@ func layoutOf[T any](name string, docs map[int]string) (layout, error) {
 	return layout{name, iceberg.NewSchema(0, fields...), []int{2, 1}}, nil
 }
 
-type column struct {
+type sideColumn struct {
 	name           string
 	id             int
 	optional, time bool
 	kind           reflect.Kind
 }
 
-// columns reads the parquet tags of a row.
-func columns[T any]() (cols []column) {
+// sideColumns reads the parquet tags of a row.
+func sideColumns[T any]() (cols []sideColumn) {
 	t := reflect.TypeFor[T]()
 	for i := range t.NumField() {
 		parts := strings.Split(t.Field(i).Tag.Get("parquet"), ",")
-		c := column{name: parts[0], kind: t.Field(i).Type.Kind()}
+		c := sideColumn{name: parts[0], kind: t.Field(i).Type.Kind()}
 		for _, p := range parts[1:] {
 			switch {
 			case strings.HasPrefix(p, "id("):
@@ -334,7 +327,7 @@ func columns[T any]() (cols []column) {
 // nulls counts the zero values of optional columns: Parquet writes them as null.
 func nulls[T any](rows []T) map[int]int64 {
 	counts := make(map[int]int64)
-	for i, c := range columns[T]() {
+	for i, c := range sideColumns[T]() {
 		counts[c.id] = 0
 		if !c.optional {
 			continue

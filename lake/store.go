@@ -1,6 +1,8 @@
 // Package lake keeps what the scorers say: the landing log that is every shard's checkpoint (Log), the
 // snapshots of the models beside it (Log.PutSnapshot), the Apache Iceberg table that is fed from the log
-// (Table) and the account that shows that no acknowledged reading was lost or doubled (Reconcile).
+// (Table), whose files it merges (Table.Compact) and of which it answers what a fan did in any period
+// (Table.Query, Table.Rows), and the account that shows that no acknowledged reading was lost or doubled
+// (Reconcile).
 //
 // It speaks to an object store through Store and to an Iceberg catalog that the caller opens, and links
 // neither the AWS SDK nor Temporal: package cloud brings S3, Glue and REST.
@@ -10,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 	"time"
@@ -27,10 +30,15 @@ var (
 type Store interface {
 	// Get gives the object's bytes, or an error that wraps ErrNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
+	// GetRange gives n bytes of the object from offset on. It fails where the object ends before them.
+	GetRange(ctx context.Context, key string, offset, n int64) ([]byte, error)
 	// Put writes the object. With onlyIfAbsent it writes nothing when the key is taken and gives an error
 	// that wraps ErrExists (S3: If-None-Match: *, status 412). An error that is neither leaves open
 	// whether the object was written.
 	Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error
+	// PutFrom is like Put for size bytes that are read from data, which may be read several times: an object
+	// that is too large to lie in memory.
+	PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error
 	// List gives the objects whose key has the prefix and is above startAfter, in the keys' byte order.
 	// After an error the sequence ends.
 	List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error]

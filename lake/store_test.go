@@ -49,6 +49,7 @@ func testStore(t *testing.T, store lake.Store) {
 	if data, err := store.Get(ctx, "b"); err != nil || string(data) != "new" {
 		t.Fatalf("got %q, %v", data, err)
 	}
+	testRanges(t, store)
 	for range 2 {
 		if err := store.Delete(ctx, "b"); err != nil {
 			t.Fatal(err)
@@ -65,6 +66,32 @@ func testStore(t *testing.T, store lake.Store) {
 		t.Error("a put after the end of its context was accepted")
 	}
 	racePuts(t, store)
+}
+
+func testRanges(t *testing.T, store lake.Store) {
+	data := []byte("0123456789")
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, lake.ErrExists) {
+		t.Fatalf("put on a taken key: %v", err)
+	}
+	for _, r := range [][2]int64{{0, 10}, {3, 4}, {9, 1}, {10, 0}, {0, 0}} {
+		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err != nil || string(got) != string(data[r[0]:r[0]+r[1]]) {
+			t.Errorf("%d bytes from %d on: %q, %v", r[1], r[0], got, err)
+		}
+	}
+	for _, r := range [][2]int64{{0, 11}, {9, 2}, {11, 1}, {-1, 2}, {2, -1}} {
+		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err == nil {
+			t.Errorf("%d bytes from %d on: %q and no error", r[1], r[0], got)
+		}
+	}
+	if _, err := store.GetRange(t.Context(), "none", 0, 1); !errors.Is(err, lake.ErrNotFound) {
+		t.Errorf("a range of nothing: %v", err)
+	}
+	if err := store.Delete(t.Context(), "ranges"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func racePuts(t *testing.T, store lake.Store) {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -41,6 +42,10 @@ type TableConfig struct {
 type Table struct {
 	iceTable
 	followers []*iceTable // those that are fed from the same logs, one transaction each
+
+	indexes indexCache
+	live    liveCache
+	columns sync.Pool // of *[]vector, for queries
 }
 
 // iceTable is what all tables of the lake share: an Iceberg table with a layout of its own in the catalog.
@@ -208,7 +213,7 @@ func tableSchema() *iceberg.Schema {
 		field(2, "fan_id", p.String, ""),
 		field(3, "run", p.Int64, "publisher's process, a random number; 0: the demo's format"),
 		field(4, "seq", p.Int64, "counts within the run from 1; with run 0 the time in Unix microseconds"),
-		field(5, "rpm", p.Float64, "revolutions per minute"),
+		field(5, "rpm", p.Float64, "revolutions per minute, to within 1e-5 of what was measured"),
 		field(6, "hz", p.Float64, "tacho pulses per second"),
 		field(7, "jitter", p.Float64, "standard deviation of the pulse periods over their mean"),
 		field(8, "score", p.Float64, "of the forest, to 0.001; 0: not scored"),

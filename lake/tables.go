@@ -150,7 +150,7 @@ func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (Compact
 	small.MaxRows, small.TargetBytes = min(small.MaxRows, sideRows), min(small.TargetBytes, sideTarget) // a side table's merge holds its rows in memory
 	for _, s := range []struct {
 		table *iceTable
-		merge merger
+		merge mergeFunc
 	}{{&t.anomalies.iceTable, t.anomalies.mergeDay}, {&t.quarantine.iceTable, t.quarantine.mergeDay}, {&t.alerts.iceTable, t.alerts.mergeDay}} {
 		if err != nil {
 			return sum, err

@@ -2,12 +2,14 @@ package lake
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -191,6 +193,21 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l Log, goneBefo
 	return wrap(err, "verify: landing log of shard %s", l.Shard)
 }
 
+// hash of all of the row's content. Sums of it compare two sets of rows in any order.
+func (s *stored) hash(seed maphash.Seed) uint64 {
+	var buf [512]byte
+	b := buf[:0]
+	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM), math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
+		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived)} {
+		b = binary.LittleEndian.AppendUint64(b, n)
+	}
+	b = strconv.AppendBool(strconv.AppendBool(b, s.Late), s.Unsynch)
+	for _, t := range []string{s.Fan, s.State, s.Anomaly, s.Shard} {
+		b = append(binary.AppendUvarint(b, uint64(len(t))), t...)
+	}
+	return maphash.Bytes(seed, b)
+}
+
 // dataFile checks one data file of readings.
 func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, goneBefore int64, runs map[runKey]*content) error {
 	day, err := dayOf(df)
@@ -220,7 +237,8 @@ func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, 
 }
 
 // eachStored reads the rows of a data file.
-func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*stored) error) error {
+func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*stored) error) (err error) {
+	defer catch(&err)
 	data, err := t.read(ctx, df)
 	if err != nil {
 		return err
@@ -228,20 +246,29 @@ func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*sto
 	if int64(len(data)) != df.FileSizeBytes() {
 		return fmt.Errorf("the table says %d bytes, the file has %d", df.FileSizeBytes(), len(data))
 	}
-	cur, err := openCursor(data)
+	index, err := openIndex(int64(len(data)), fetchBytes(data))
 	if err != nil {
 		return err
 	}
-	defer cur.close()
-	for {
-		s, err := cur.next()
-		if err != nil || s == nil {
+	table := newTextTable()
+	r, columns, v := newChunkReader(table), allColumns(), make([]vector, len(tableLayout().columns))
+	for g := range index.groups {
+		rows := index.groups[g].rows
+		for i, c := range columns {
+			v[i] = v[i].sized(tableLayout().columns[c].kind, rows)
+		}
+		if err := index.readRows(r, fetchBytes(data), g, columns, rowsOfGroup{0, rows}, v); err != nil {
 			return err
 		}
-		if err := f(s); err != nil {
-			return err
+		for i := range rows {
+			var s stored
+			assemble(&s, v, i, table)
+			if err := f(&s); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // side checks a table beside the readings.

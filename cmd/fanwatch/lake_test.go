@@ -7,9 +7,7 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -44,32 +42,15 @@ func seq(all []fanwatch.Row) iter.Seq2[fanwatch.Row, error] {
 	}
 }
 
-// TestDownsample holds the buckets against sums made the dumb way.
-func TestDownsample(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{1, 2, 10, 1000} {
-		for _, points := range []int{1, 2, 7, 100, 5000, 0} {
-			all := rows(n, rng)
-			got, err := downsample(seq(all), points)
-			if err != nil || points > 0 && len(got) > points || points == 0 && len(got) != n {
-				t.Fatalf("%d rows in %d points: %d, %v", n, points, len(got), err)
-			}
-			i := 0
-			for k, b := range got {
-				part := all[i : i+b.Readings]
-				i += b.Readings
-				sum := 0.0
-				for _, r := range part {
-					sum += r.RPM
-				}
-				low := slices.MinFunc(part, func(a, b fanwatch.Row) int { return int(math.Copysign(1, a.RPM-b.RPM)) }).RPM
-				if math.Abs(b.Mean-sum/float64(len(part))) > 1e-6 || b.Min != low || b.From.After(part[0].Time) || k > 0 && points > 0 && !b.From.After(got[k-1].From) {
-					t.Fatalf("%d rows in %d points: bucket %d is %+v", n, points, k, b)
-				}
-			}
-			if i != n {
-				t.Fatalf("%d rows in the buckets, want %d", i, n)
-			}
+func TestEveryReading(t *testing.T) {
+	all := rows(100, rand.New(rand.NewPCG(1, 2)))
+	got, err := everyReading(seq(all))
+	if err != nil || len(got) != len(all) {
+		t.Fatalf("%d of %d readings, %v", len(got), len(all), err)
+	}
+	for i, r := range all {
+		if want := (bucket{r.Time, 1, r.RPM, r.RPM, r.RPM, r.Score, string(r.Anomaly)}); got[i] != want {
+			t.Fatalf("reading %d is %+v, want %+v", i, got[i], want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"iter"
@@ -29,7 +30,7 @@ func (a *app) lakeQuery() *cobra.Command {
 	p, points := period{from: "24h"}, 1000
 	c := &cobra.Command{
 		Use: "query FAN", Short: "Show what a fan did in a period, as at most so many points", Args: cobra.ExactArgs(1),
-		Long: `Show what a fan did in a period, as at most so many points: for each part of the period the lowest, the mean and
+		Long: `Show what a fan did in a period, as at most so many points: for each of so many equal parts of it the lowest, the mean and
 the highest RPM, the highest score and the last anomaly. Parts without readings are left out. --points 0 gives
 every reading as a point of its own.`,
 		Example: "  fanwatch lake query fan-07 --from 24h\n  fanwatch lake query fan-07 --from 2026-05-28 --to 2026-05-29 --points 24 --json",
@@ -38,14 +39,17 @@ every reading as a point of its own.`,
 			if err != nil {
 				return err
 			}
-			if points < 0 {
-				return fmt.Errorf("--points %d: use 0 or more (%w)", points, errUsage)
+			if points < 0 || points > lake.MaxPoints {
+				return fmt.Errorf("--points %d: use 1 to %d, or 0 for every reading (%w)", points, lake.MaxPoints, errUsage)
+			}
+			if from.IsZero() && points > 0 {
+				return fmt.Errorf("--from is empty: a period without a start has no equal parts; give it one, or --points 0 (%w)", errUsage)
 			}
 			if err := fanwatch.CheckFan(args[0]); err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, _ []lake.Log) error {
-				buckets, err := downsample(tables.Rows(cmd.Context(), args[0], from, to), points)
+				buckets, err := inPoints(cmd.Context(), tables.Table, args[0], from, to, points)
 				if err != nil {
 					return err
 				}
@@ -71,37 +75,28 @@ every reading as a point of its own.`,
 	return c
 }
 
-// downsample parts the period between the first and the last row into points equal parts.
-func downsample(rows iter.Seq2[fanwatch.Row, error], points int) ([]bucket, error) {
-	var all []fanwatch.Row
+// inPoints asks for the readings of a fan in at most so many points; 0: each is one.
+func inPoints(ctx context.Context, t *lake.Table, fan string, from, to time.Time, points int) ([]bucket, error) {
+	if points == 0 {
+		return everyReading(t.Rows(ctx, fan, from, to))
+	}
+	if to.IsZero() {
+		to = time.Now()
+	}
+	parts, err := t.Query(ctx, fan, from, to, points)
+	var out []bucket
+	for _, p := range parts {
+		out = append(out, bucket{From: p.From, Readings: p.Count, Min: p.RPM.Min, Mean: p.RPM.Mean, Max: p.RPM.Max, Score: p.Score.Max, Anomaly: string(p.Anomaly)})
+	}
+	return out, err
+}
+
+func everyReading(rows iter.Seq2[fanwatch.Row, error]) (out []bucket, err error) {
 	for r, err := range rows {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, r)
-	}
-	if len(all) == 0 {
-		return nil, nil
-	}
-	first := all[0].Time
-	width := all[len(all)-1].Time.Sub(first)/time.Duration(max(points, 1)) + time.Microsecond
-	var out []bucket
-	part := int64(-1)
-	for i := range all {
-		r := &all[i]
-		if at := int64(r.Time.Sub(first) / width); points == 0 || at != part {
-			part = at
-			from := first.Add(time.Duration(at) * width)
-			if points == 0 {
-				from = r.Time
-			}
-			out = append(out, bucket{From: from, Min: r.RPM, Max: r.RPM})
-		}
-		b := &out[len(out)-1]
-		b.Readings++
-		b.Min, b.Max, b.Score = min(b.Min, r.RPM), max(b.Max, r.RPM), max(b.Score, r.Score)
-		b.Mean += (r.RPM - b.Mean) / float64(b.Readings)
-		b.Anomaly = cmp.Or(string(r.Anomaly), b.Anomaly)
+		out = append(out, bucket{From: r.Time, Readings: 1, Min: r.RPM, Mean: r.RPM, Max: r.RPM, Score: r.Score, Anomaly: string(r.Anomaly)})
 	}
 	return out, nil
 }

@@ -367,16 +367,16 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute}); err != nil {
 		return err
 	}
-	return s.startDashboard(ctx, p, a)
+	return s.startDashboard(ctx, p, a, table.Table)
 }
 
-func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities) error {
+func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, table *lake.Table) error {
 	ln, err := listen(s.cfg.Ports.Dashboard)
 	if err != nil {
 		return err
 	}
 	s.Dashboard = "http://" + ln.Addr().String()
-	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
+	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: table, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,8 @@
 // lines go to standard error as they come, as a sign of life.
 //
 // NAME is the package, the benchmark and its sub-benchmarks: BenchmarkScoreUpdate/d1/k1 of package rcf gives
-// rcf.score_update.d1.k1 in ns, and .bytes and .allocs beside it. A metric of the benchmark's own (ReportMetric)
+// rcf.score_update.d1.k1 in ns, and .bytes and .allocs beside it; what testsuite and the
+// packages in it measure has no package in front. A metric of the benchmark's own (ReportMetric)
 // is named by its unit: "p50-ms" gives NAME.p50 in ms, a unit without a dash NAME itself in that unit, and one with a dot
 // before its dash is the whole of another figure's name: "edge.rss-B" gives edge.rss in B. That is for what must be measured
 // from outside its package.
@@ -93,8 +94,8 @@ var (
 func nameOf(pkg, bench, unit string) (string, string) {
 	bench = upper.ReplaceAllString(procs.ReplaceAllString(bench, ""), "${1}_${2}")
 	name := strings.ToLower(strings.ReplaceAll(bench, "/", "."))
-	if last := pkg[strings.LastIndex(pkg, "/")+1:]; last != "testsuite" {
-		name = last + "." + name
+	if !strings.Contains(pkg, "/testsuite") {
+		name = pkg[strings.LastIndex(pkg, "/")+1:] + "." + name
 	}
 	switch unit {
 	case "ns/op":

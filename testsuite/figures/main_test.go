@@ -18,6 +18,8 @@ BenchmarkPath-2   	1	 12.5 p50-ms	 800 readings-per_s
 ok  	fanwatch/testsuite	8.1s
 pkg: fanwatch/cmd/fanwatch-edge
 BenchmarkRun-2   	1	 8716288 edge.rss-B
+pkg: fanwatch/testsuite/duckdb
+BenchmarkLake/Compaction-2   	1	 0.2 cpu_ratio_duckdb-x
 `
 	var out strings.Builder
 	if err := run(strings.NewReader(in), &out); err != nil {
@@ -31,6 +33,7 @@ figure rcf.heap.compact 370.5 KB
 figure path.p50 12.5 ms
 figure path.readings 800 per_s
 figure edge.rss 8.71629e+06 B
+figure lake.compaction.cpu_ratio_duckdb 0.2 x
 `
 	if lines != want {
 		t.Errorf("%s\nwant\n%s", out.String(), want)

@@ -1,0 +1,369 @@
+package lake
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// Shape of the table's files. A group has its dictionaries for itself: with more rows a dictionary pays
+// better where fans are alike, with fewer its indices are shorter where they are not. A page is what a reader
+// of one fan decodes at least; its 16 Ki indices are the 64 KiB that others' pages have.
+const (
+	groupRows = 128 << 10
+	pageRows  = 16 << 10
+)
+
+// chunk is a column of one group, encoded: pages, one behind the other, and what the footer says of them.
+// Offsets count from the chunk's start.
+type chunk struct {
+	rows, nulls  int
+	dictionary   int // bytes of the dictionary page with its header; 0 = none
+	raw          int // bytes before compression, headers included
+	encoding     format.Encoding
+	pages        []chunkPage
+	lo, hi       []byte // bounds in PLAIN encoding; nil where there are none (NaN, or nothing but nulls)
+	indexIsValid bool   // every page has its bounds
+}
+
+type chunkPage struct {
+	offset, size, row int
+	nulls             int
+	lo, hi            []byte
+}
+
+// chunkWriter encodes chunks. Its buffers are used again from chunk to chunk. Not safe for concurrent use.
+type chunkWriter struct {
+	zstd    *zstd.Encoder
+	numbers numberSet
+	local   []uint32 // by place in the text table: place in the dictionary + 1
+	used    []uint32 // places of the dictionary's texts in the text table
+	index   []uint32
+	levels  []uint32
+	present vector // an optional column without its nulls
+	body    []byte
+	packed  []byte
+	header  bytes.Buffer
+	encoder *thrift.Encoder
+}
+
+func newChunkWriter() *chunkWriter {
+	w := &chunkWriter{}
+	w.zstd, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)) // these options cannot fail
+	w.encoder = thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&w.header))
+	return w
+}
+
+// write appends the column's chunk to dst: all values of a group.
+func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([]byte, chunk, error) {
+	ch := chunk{rows: len(v.numbers) + len(v.tags), indexIsValid: true}
+	start := len(dst)
+	present := v
+	if c.optional {
+		present = w.withoutNulls(v)
+	}
+	width := w.dictionary(c, present, table, &ch)
+	var err error
+	if ch.encoding == format.RLEDictionary {
+		header := format.PageHeader{Type: format.DictionaryPage}
+		header.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(w.entries(c)), Encoding: format.Plain})
+		if dst, err = w.page(dst, &header, nil, false, &ch); err != nil {
+			return nil, chunk{}, err
+		}
+		ch.dictionary = len(dst) - start
+	}
+	done := 0 // of present
+	for from := 0; from < ch.rows; from += pageRows {
+		to := min(from+pageRows, ch.rows)
+		p := chunkPage{offset: len(dst) - start, row: from}
+		var levels []byte
+		if c.optional {
+			levels = w.definitions(v.slice(c.kind, from, to), &p)
+		}
+		values := present.slice(c.kind, done, done+to-from-p.nulls)
+		w.bounds(c, values, table, &p)
+		w.encode(c, &ch, values, done, width)
+		done += to - from - p.nulls
+		header := format.PageHeader{Type: format.DataPageV2}
+		header.DataPageHeaderV2.Set(format.DataPageHeaderV2{NumValues: int32(to - from), NumNulls: int32(p.nulls), NumRows: int32(to - from), Encoding: ch.encoding, DefinitionLevelsByteLength: int32(len(levels))})
+		if dst, err = w.page(dst, &header, levels, true, &ch); err != nil {
+			return nil, chunk{}, err
+		}
+		p.size = len(dst) - start - p.offset
+		ch.add(c, p)
+	}
+	return dst, ch, nil
+}
+
+// add takes a page's bounds into the chunk's.
+func (ch *chunk) add(c column, p chunkPage) {
+	ch.pages = append(ch.pages, p)
+	ch.nulls += p.nulls
+	if p.lo == nil {
+		if p.nulls < min(pageRows, ch.rows-p.row) { // NaN is among the values: then nothing can be said of the chunk either
+			ch.indexIsValid = false
+		}
+		return
+	}
+	if ch.lo == nil || less(c.kind, p.lo, ch.lo) {
+		ch.lo = p.lo
+	}
+	if ch.hi == nil || less(c.kind, ch.hi, p.hi) {
+		ch.hi = p.hi
+	}
+}
+
+// less compares two bounds in PLAIN encoding.
+func less(k kind, a, b []byte) bool {
+	switch k {
+	case integers:
+		return int64(binary.LittleEndian.Uint64(a)) < int64(binary.LittleEndian.Uint64(b))
+	case floats:
+		return math.Float64frombits(binary.LittleEndian.Uint64(a)) < math.Float64frombits(binary.LittleEndian.Uint64(b))
+	}
+	return bytes.Compare(a, b) < 0
+}
+
+// dictionary chooses the encoding, puts the dictionary into w.body and the values' places in it into w.index.
+// It gives the width of these places in bits.
+func (w *chunkWriter) dictionary(c column, v vector, table *textTable, ch *chunk) int {
+	w.body = w.body[:0]
+	switch {
+	case c.kind == flags:
+		ch.encoding = format.Plain
+		return 0
+	case c.delta:
+		ch.encoding = format.DeltaBinaryPacked
+		return 0
+	case c.kind == texts:
+		ch.encoding = format.RLEDictionary
+		w.textDictionary(v.tags, table)
+		return max(1, bits.Len(uint(max(len(w.used), 1)-1)))
+	}
+	// A dictionary that holds most of the values only costs: each of them stands in it, and has an index.
+	w.index = grown(w.index, len(v.numbers))
+	if !w.numbers.index(v.numbers, w.index, len(v.numbers)/2+8) {
+		ch.encoding = format.Plain
+		return 0
+	}
+	ch.encoding = format.RLEDictionary
+	for _, n := range w.numbers.values {
+		w.body = binary.LittleEndian.AppendUint64(w.body, n)
+	}
+	return max(1, bits.Len(uint(max(len(w.numbers.values), 1)-1)))
+}
+
+// entries is how many values the dictionary has.
+func (w *chunkWriter) entries(c column) int {
+	if c.kind == texts {
+		return len(w.used)
+	}
+	return len(w.numbers.values)
+}
+
+func (w *chunkWriter) textDictionary(tags []uint32, table *textTable) {
+	if n := len(table.texts); n > len(w.local) {
+		w.local = append(w.local, make([]uint32, n-len(w.local))...)
+	}
+	w.used = w.used[:0]
+	w.index = grown(w.index, len(tags))
+	for i, p := range tags {
+		if w.local[p] == 0 {
+			w.used = append(w.used, p)
+			w.local[p] = uint32(len(w.used))
+			w.body = binary.LittleEndian.AppendUint32(w.body, uint32(len(table.texts[p])))
+			w.body = append(w.body, table.texts[p]...)
+		}
+		w.index[i] = w.local[p] - 1
+	}
+	for _, p := range w.used {
+		w.local[p] = 0
+	}
+}
+
+// encode puts a page's values, which begin at done among the chunk's, into w.body.
+func (w *chunkWriter) encode(c column, ch *chunk, v vector, done, width int) {
+	w.body = w.body[:0]
+	switch n := len(v.numbers) + len(v.tags); {
+	case ch.encoding == format.DeltaBinaryPacked:
+		w.body = appendDelta(w.body, v.numbers)
+	case ch.encoding == format.RLEDictionary:
+		w.body = appendHybrid(append(w.body, byte(width)), w.index[done:done+n], width)
+	case c.kind == flags:
+		w.body = packBits(w.body, v.tags, 1)
+	default:
+		for _, n := range v.numbers {
+			w.body = binary.LittleEndian.AppendUint64(w.body, n)
+		}
+	}
+}
+
+func (w *chunkWriter) withoutNulls(v vector) vector {
+	w.present = vector{w.present.numbers[:0], w.present.tags[:0]}
+	for _, n := range v.numbers {
+		if n != 0 {
+			w.present.numbers = append(w.present.numbers, n)
+		}
+	}
+	for _, t := range v.tags {
+		if t != 0 {
+			w.present.tags = append(w.present.tags, t)
+		}
+	}
+	return w.present
+}
+
+// definitions gives the definition levels of an optional column's page: 1 where there is a value.
+func (w *chunkWriter) definitions(v vector, p *chunkPage) []byte {
+	w.levels = grown(w.levels, len(v.tags)+len(v.numbers))
+	for i, t := range v.tags {
+		w.levels[i] = min(t, 1)
+	}
+	for i, n := range v.numbers {
+		w.levels[i] = uint32(min(n, 1))
+	}
+	for _, l := range w.levels {
+		p.nulls += int(1 - l)
+	}
+	return appendHybrid(nil, w.levels, 1)
+}
+
+// page appends a page: its header, the levels, and w.body, compressed where that pays.
+func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, mayStayPlain bool, ch *chunk) ([]byte, error) {
+	raw := len(levels) + len(w.body)
+	w.packed = w.zstd.EncodeAll(w.body, append(w.packed[:0], levels...))
+	compressed := true
+	if mayStayPlain && len(w.packed) > raw-raw/32 {
+		w.packed, compressed = append(w.packed[:len(levels)], w.body...), false
+	}
+	header.DataPageHeaderV2.V.IsCompressed = thrift.New(compressed)
+	header.UncompressedPageSize, header.CompressedPageSize = int32(raw), int32(len(w.packed))
+	header.CRC = int32(crc32.ChecksumIEEE(w.packed))
+	w.header.Reset()
+	if err := w.encoder.Encode(header); err != nil {
+		return nil, wrap(err, "table: page header")
+	}
+	ch.raw += w.header.Len() + raw
+	dst = append(dst, w.header.Bytes()...)
+	return append(dst, w.packed...), nil
+}
+
+// bounds finds the least and the greatest value of a page.
+func (w *chunkWriter) bounds(c column, v vector, table *textTable, p *chunkPage) {
+	var lo, hi uint64
+	switch c.kind {
+	case integers:
+		if len(v.numbers) == 0 {
+			return
+		}
+		l, h := int64(math.MaxInt64), int64(math.MinInt64)
+		for _, n := range v.numbers {
+			l, h = min(l, int64(n)), max(h, int64(n))
+		}
+		lo, hi = uint64(l), uint64(h)
+	case floats:
+		var ok bool
+		if lo, hi, ok = floatBounds(v.numbers); !ok {
+			return
+		}
+	case flags:
+		if len(v.tags) == 0 {
+			return
+		}
+		p.lo, p.hi = []byte{1}, []byte{0}
+		for _, t := range v.tags {
+			p.lo[0], p.hi[0] = min(p.lo[0], byte(t)), max(p.hi[0], byte(t))
+		}
+		return
+	case texts:
+		textBounds(v.tags, table, p)
+		return
+	}
+	both := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, lo), hi)
+	p.lo, p.hi = both[:8:8], both[8:]
+}
+
+// floatBounds gives the bits of the least and the greatest float64; false: there are none, or NaN is among them.
+func floatBounds(numbers []uint64) (lo, hi uint64, ok bool) {
+	lo = math.MaxUint64
+	for _, n := range numbers { // without a sign the bits are in the numbers' order
+		lo, hi = min(lo, n), max(hi, n)
+	}
+	if hi <= math.Float64bits(math.Inf(1)) {
+		return lo, hi, len(numbers) > 0
+	}
+	l, h := math.Inf(1), math.Inf(-1)
+	for _, n := range numbers {
+		f := math.Float64frombits(n)
+		l, h = min(l, f), max(h, f) // NaN if one is
+	}
+	return math.Float64bits(l), math.Float64bits(h), l <= h
+}
+
+func textBounds(tags []uint32, table *textTable, p *chunkPage) {
+	lo, hi, last, any := "", "", uint32(0), false
+	for _, t := range tags {
+		if any && t == last {
+			continue
+		}
+		s := table.texts[t]
+		if !any || s < lo {
+			lo = s
+		}
+		if !any || s > hi {
+			hi = s
+		}
+		last, any = t, true
+	}
+	if any {
+		p.lo, p.hi = append(make([]byte, 0, len(lo)), lo...), append(make([]byte, 0, len(hi)), hi...)
+	}
+}
+
+// numberSet numbers the distinct values of a column: an open-addressed table with its entries in one slice.
+type numberSet struct {
+	values []uint64 // by place
+	slots  []uint32 // place + 1
+}
+
+// index fills to with each value's place. It gives up, and says so, when they are more than limit.
+func (s *numberSet) index(values []uint64, to []uint32, limit int) bool {
+	size := 1 << bits.Len(uint(min(limit, len(values))*2))
+	if len(s.slots) != size {
+		s.slots = grown(s.slots, size)
+	}
+	clear(s.slots)
+	s.values = slices.Grow(s.values[:0], min(limit, len(values))+1)
+	shift := 64 - bits.Len(uint(size-1))
+	for i, v := range values {
+		if i > 0 && v == values[i-1] {
+			to[i] = to[i-1]
+			continue
+		}
+		at := v * 0x9E3779B97F4A7C15 >> shift // Fibonacci hashing: Knuth, The Art of Computer Programming, 6.4
+		for {
+			place := s.slots[at]
+			if place == 0 {
+				if len(s.values) == limit {
+					return false
+				}
+				s.values = append(s.values, v)
+				s.slots[at], to[i] = uint32(len(s.values)), uint32(len(s.values)-1)
+				break
+			}
+			if s.values[place-1] == v {
+				to[i] = place - 1
+				break
+			}
+			at = (at + 1) & uint64(size-1)
+		}
+	}
+	return true
+}

@@ -1,0 +1,84 @@
+package lake
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// TestChunks writes and reads chunks of every kind of column, those too that the table does not have today:
+// optional numbers and flags.
+func TestChunks(t *testing.T) {
+	for seed := range uint64(120) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		c := column{name: "c", kind: kind(seed % 4), optional: seed/4%2 == 1, delta: seed%4 == 0 && seed/8%2 == 1}
+		rows, distinct := 1+rng.IntN(3*pageRows), 1+rng.IntN([]int{1, 5, 300, 1 << 20}[rng.IntN(4)])
+		table := newTextTable()
+		for i := range min(distinct, 500) {
+			table.placeOf(fmt.Sprint("text-", i))
+		}
+		v := vector{}.sized(c.kind, rows)
+		for i := range rows {
+			n := rng.IntN(distinct)
+			if i > 0 && rng.IntN(3) == 0 || c.optional && rng.IntN(4) == 0 {
+				n = 0
+			}
+			switch c.kind {
+			case integers:
+				v.numbers[i] = uint64(int64(n) - 2)
+			case floats:
+				v.numbers[i] = math.Float64bits(float64(n) / 7)
+			case texts:
+				v.tags[i] = uint32(n % len(table.texts))
+			case flags:
+				v.tags[i] = uint32(n % 2)
+			}
+		}
+		data, ch, err := newChunkWriter().write(nil, c, v, table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		index := chunkIndex{present: true, codec: format.Zstd, size: int64(len(data)), dictionary: ch.dictionary > 0}
+		got := vector{}.sized(c.kind, rows)
+		if err := newChunkReader(table).read(got, c, &index, data); err != nil {
+			t.Fatalf("seed %d, %+v: %v", seed, c, err)
+		}
+		if !slices.Equal(got.numbers, v.numbers) || !slices.Equal(got.tags, v.tags) {
+			t.Fatalf("seed %d, %+v, %d rows, %v: read back other values", seed, c, rows, ch.encoding)
+		}
+		if ch.size() != len(data) || len(ch.pages) != (rows+pageRows-1)/pageRows {
+			t.Fatalf("seed %d: %d pages of %d bytes, want %d bytes", seed, len(ch.pages), ch.size(), len(data))
+		}
+		from := rng.IntN(rows)
+		to := from + rng.IntN(rows-from) + 1
+		first := from / pageRows
+		part := vector{}.sized(c.kind, to-from)
+		if err := newChunkReader(table).readPart(part, c, &index, data[:ch.dictionary], data[ch.pages[first].offset:], from-ch.pages[first].row); err != nil {
+			t.Fatalf("seed %d: rows %d to %d: %v", seed, from, to, err)
+		}
+		if want := v.slice(c.kind, from, to); !slices.Equal(part.numbers, want.numbers) || !slices.Equal(part.tags, want.tags) {
+			t.Fatalf("seed %d: rows %d to %d are others", seed, from, to)
+		}
+	}
+}
+
+// TestBoundsOfNaN: with NaN among the values nothing can be said of a page, nor of its chunk.
+func TestBoundsOfNaN(t *testing.T) {
+	v := vector{numbers: make([]uint64, 2*pageRows)}
+	for i := range v.numbers {
+		v.numbers[i] = math.Float64bits(float64(i%50) - 20)
+	}
+	c := column{name: "c", kind: floats}
+	_, ch, err := newChunkWriter().write(nil, c, v, nil)
+	if err != nil || !ch.indexIsValid || math.Float64frombits(uint64(number(ch.lo))) != -20 || math.Float64frombits(uint64(number(ch.hi))) != 29 {
+		t.Fatalf("bounds %x to %x, %v", ch.lo, ch.hi, err)
+	}
+	v.numbers[7] = math.Float64bits(math.NaN())
+	if _, ch, err = newChunkWriter().write(nil, c, v, nil); err != nil || ch.indexIsValid {
+		t.Fatalf("with NaN: %v, valid %t", err, ch.indexIsValid)
+	}
+}

@@ -1,0 +1,219 @@
+package lake
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// fileIndex is what the end of a data file says: where its chunks lie, and the page index as it stands there.
+// It does not change; several readers may share it.
+type fileIndex struct {
+	rows   int
+	groups []groupIndex
+	newer  string // a column that the layout lacks: a later version of this program wrote the file
+	pages  []byte // the page index, which begins at pagesAt of the file; nil = none
+	at     int64
+}
+
+// groupIndex has one entry per column of the layout; a column that the file lacks has none but zeros.
+type groupIndex struct {
+	rows   int
+	chunks []chunkIndex
+}
+
+type chunkIndex struct {
+	present              bool
+	codec                format.CompressionCodec
+	start, size          int64 // of all pages
+	dictionary           bool  // the first page is one
+	lo, hi               []byte
+	columnIndex, offsets span // in the file; empty = none
+}
+
+type span struct{ offset, size int64 }
+
+// fileEnd is how much of a file's end is fetched first: footer and page index of some millions of rows.
+const fileEnd = 256 << 10
+
+var errForeign = errors.New("not a file that fanwatch wrote")
+
+// openIndex reads the end of a file of size bytes.
+func openIndex(size int64, fetch fetchFunc) (*fileIndex, error) {
+	tail, err := fetch(max(0, size-fileEnd), min(size, fileEnd))
+	if err != nil {
+		return nil, err
+	}
+	if len(tail) < 12 || string(tail[len(tail)-4:]) != fileMagic {
+		return nil, errors.New("not a Parquet file")
+	}
+	n := int64(binary.LittleEndian.Uint32(tail[len(tail)-8:]))
+	if n > size-12 {
+		return nil, fmt.Errorf("damaged Parquet file: a footer of %d bytes in a file of %d", n, size)
+	}
+	begin := size - int64(len(tail)) // of tail
+	reach := func(offset int64) error {
+		if offset >= begin {
+			return nil
+		}
+		more, err := fetch(offset, begin-offset)
+		if err == nil {
+			tail, begin = append(more, tail...), offset
+		}
+		return err
+	}
+	if err := reach(size - 8 - n); err != nil {
+		return nil, err
+	}
+	x, err := parseFooter(tail[int64(len(tail))-8-n:len(tail)-8], size)
+	if err != nil || x.at == 0 {
+		return x, err
+	}
+	if err := reach(x.at); err != nil {
+		return nil, err
+	}
+	x.pages = append([]byte(nil), tail[x.at-begin:int64(len(tail))-8-n]...)
+	return x, nil
+}
+
+func parseFooter(footer []byte, size int64) (*fileIndex, error) {
+	if w := (thriftWalk{data: footer}); !w.value(thriftStruct, 0) {
+		return nil, errFooter
+	}
+	var meta format.FileMetaData
+	if err := thrift.Unmarshal(new(thrift.CompactProtocol), footer, &meta); err != nil {
+		return nil, fmt.Errorf("damaged Parquet file: %w", err)
+	}
+	places, err := columnPlaces(&meta)
+	if err != nil {
+		return nil, err
+	}
+	x := &fileIndex{groups: make([]groupIndex, 0, len(meta.RowGroups))}
+	if i := slices.Index(places, -1); i >= 0 {
+		x.newer = meta.Schema[i+1].Name
+	}
+	end := size - 8 - int64(len(footer))
+	for i := range meta.RowGroups {
+		g := &meta.RowGroups[i]
+		if len(g.Columns) != len(places) || g.NumRows < 0 || g.NumRows > 1<<31 {
+			return nil, errFooter
+		}
+		group := groupIndex{rows: int(g.NumRows), chunks: make([]chunkIndex, len(tableLayout().columns))}
+		for c := range g.Columns {
+			if places[c] < 0 {
+				continue // a column that a later version added
+			}
+			ch, err := indexChunk(&g.Columns[c], g.NumRows, end)
+			if err != nil {
+				return nil, err
+			}
+			group.chunks[places[c]] = ch
+			for _, s := range []span{ch.columnIndex, ch.offsets} {
+				if s.size > 0 && (x.at == 0 || s.offset < x.at) {
+					x.at = s.offset
+				}
+			}
+		}
+		x.rows += group.rows
+		x.groups = append(x.groups, group)
+	}
+	if int64(x.rows) != meta.NumRows || x.rows > 1<<31 {
+		return nil, errFooter
+	}
+	return x, nil
+}
+
+// columnPlaces tells for each column of the file which of the layout's it is, by its field ID; -1: none.
+func columnPlaces(meta *format.FileMetaData) ([]int, error) {
+	l := tableLayout()
+	if len(meta.Schema) == 0 {
+		return nil, errFooter
+	}
+	places := make([]int, 0, len(meta.Schema))
+	taken := make(map[int]bool)
+	for i, s := range meta.Schema[1:] {
+		if s.NumChildren.V != 0 || s.RepetitionType.V == format.Repeated {
+			return nil, errForeign
+		}
+		places = append(places, -1)
+		for c, column := range l.columns {
+			if column.id != int(s.FieldID) {
+				continue
+			}
+			if s.Type.V != l.schema[c+1].Type.V || s.RepetitionType.V != l.schema[c+1].RepetitionType.V || taken[c] {
+				return nil, fmt.Errorf("column %s is of another type than the table's: %w", column.name, errForeign)
+			}
+			places[i], taken[c] = c, true
+		}
+	}
+	return places, nil
+}
+
+func indexChunk(from *format.ColumnChunk, rows, end int64) (chunkIndex, error) {
+	m := &from.MetaData
+	ch := chunkIndex{present: true, codec: m.Codec, start: m.DataPageOffset, size: m.TotalCompressedSize, lo: m.Statistics.MinValue, hi: m.Statistics.MaxValue,
+		columnIndex: span{from.ColumnIndexOffset, int64(from.ColumnIndexLength)}, offsets: span{from.OffsetIndexOffset, int64(from.OffsetIndexLength)}}
+	if m.DictionaryPageOffset > 0 && m.DictionaryPageOffset < m.DataPageOffset {
+		ch.start, ch.dictionary = m.DictionaryPageOffset, true
+	}
+	for _, s := range []span{{ch.start, ch.size}, ch.columnIndex, ch.offsets} {
+		if s.offset < 0 || s.size < 0 || s.size > end || s.offset > end-s.size {
+			return chunkIndex{}, errFooter
+		}
+	}
+	if ch.start == 0 && rows > 0 || m.NumValues != rows {
+		return chunkIndex{}, errFooter
+	}
+	switch ch.codec {
+	case format.Zstd, format.Uncompressed:
+		return ch, nil
+	}
+	return chunkIndex{}, fmt.Errorf("damaged Parquet file, or one that another program wrote: compression %v is not read here", ch.codec)
+}
+
+// piece gives a piece of the page index.
+func (x *fileIndex) piece(s span) ([]byte, bool) {
+	if s.size == 0 || x.pages == nil || s.offset < x.at || s.offset-x.at > int64(len(x.pages))-s.size {
+		return nil, false
+	}
+	return x.pages[s.offset-x.at:][:s.size], true
+}
+
+// decodePart reads a piece of the page index into v; false when there is none that hangs together.
+func (x *fileIndex) decodePart(s span, v any) bool {
+	data, ok := x.piece(s)
+	if !ok {
+		return false
+	}
+	w := thriftWalk{data: data}
+	return w.value(thriftStruct, 0) && thrift.Unmarshal(new(thrift.CompactProtocol), data, v) == nil
+}
+
+// memory is about how many bytes the index takes.
+func (x *fileIndex) memory() int {
+	return len(x.pages) + len(x.groups)*len(tableLayout().columns)*200 + 200
+}
+
+// fetchFrom makes a fetch function for an object of the Store.
+func fetchFrom(ctx context.Context, store Store, key string) fetchFunc {
+	return func(offset, n int64) ([]byte, error) { return store.GetRange(ctx, key, offset, n) }
+}
+
+// fetchBytes makes one for bytes in memory.
+func fetchBytes(data []byte) fetchFunc {
+	return func(offset, n int64) ([]byte, error) {
+		if offset < 0 || n < 0 || offset > int64(len(data))-n {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return data[offset : offset+n], nil
+	}
+}
+
+// number reads an int64 in PLAIN encoding.
+func number(plain []byte) int64 { return int64(binary.LittleEndian.Uint64(plain)) }
