@@ -71,14 +71,14 @@ func TestLakeOfARunningSystem(t *testing.T) {
 		Readings  int
 		Min, Mean float64
 		Anomaly   string
-	}](s, "lake", "query", p.fan, "--from", "15m", "--points", "100")
+	}](s, "lake", "query", p.fan, "--from", "15m", "--points", "20000")
 	n := 0
 	slow := false
 	for _, b := range buckets {
 		n += b.Readings
 		slow = slow || b.Mean < 400 && b.Anomaly != ""
 	}
-	if n != int(p.acked) || len(buckets) > 100 || !slow {
+	if n != int(p.acked) || len(buckets) > 20000 || !slow {
 		t.Errorf("%d readings in %d points, of %d: %+v", n, len(buckets), p.acked, buckets)
 	}
 	out, err := s.cli("lake", "export", "--format", "csv")
