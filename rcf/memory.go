@@ -81,6 +81,7 @@ func (f *Forest) resize(trees []*tree, places int) {
 		take(&slots, &t.slots, nodes, left)
 		t.takeRows(&rows, places, halves, left)
 		take(&keys, &t.sample.key, places, left)
+		t.sample.regroup(t.rows)
 		take(&box, &t.box, boxed*coordinates, left)
 		if coordinates > 1 {
 			take(&cutDim, &t.cutDim, nodes, left)
