@@ -19,13 +19,13 @@ import (
 // A sample has a place, a number below len(key), that it keeps as long as it is held. There is always one place more
 // than samples, so that a sample can be put in before another is taken out.
 type reservoir struct {
-	key    []sampleKey // per place; 0 where there is no sample
-	next   uint64      // time of the next acceptance, while the reservoir is full
-	random splitMix
-	n      uint16            // samples held; their places are the first n+1 but spare
-	spare  uint16            // the place for the next sample
-	top    uint16            // the place of the sample that has to go next, if there are samples
-	tops   [maxGroups]uint16 // per group of places: which of them has the sample that goes first, counted from its first
+	key       []sampleKey // per place; 0 where there is no sample
+	next      uint64      // time of the next acceptance, while the reservoir is full
+	random    splitMix
+	n         uint16               // samples held; their places are the first n+1 but spare
+	spare     uint16               // the place for the next sample
+	top       uint16               // the place of the sample that has to go next, if there are samples
+	largestOf [maxGroups]sampleKey // per group of places: its largest key, without sharesLeaf; see findTop
 }
 
 // sampleKey is the bits of a key, a positive float32, so that greater keys are greater integers; its sign bit says that
@@ -150,7 +150,7 @@ func (r *reservoir) put(key float32) { r.key[r.spare] = keyOf(key) }
 
 // push ends put: the reservoir has one sample more.
 func (r *reservoir) push(rows []uint16) {
-	r.enter(int(r.spare), rows)
+	r.enter(int(r.spare))
 	r.n++
 	r.spare = r.n
 	r.findTop(rows)
@@ -161,82 +161,74 @@ func (r *reservoir) evict(rows []uint16) (place int, shared bool) {
 	place = int(r.top)
 	shared = r.key[place].shared()
 	r.key[place] = 0
-	r.enter(int(r.spare), rows)
+	r.enter(int(r.spare))
 	r.spare = r.top
-	r.findTopOf(place>>r.groupBits(), rows)
+	r.leave(place >> r.groupBits())
 	r.findTop(rows)
 	return place, shared
 }
 
 // Looking for the next sample to go among all keys took a seventh of the time of a forest of one dimension. So the places
-// form up to maxGroups groups of equal size, and each group knows which of its samples goes first.
+// form up to maxGroups groups of equal size, and the largest key of each is kept beside the others'.
 
 const maxGroups = 17 // as 256 samples have 257 places, for groups of 16
 
 // groupBits is the logarithm to base 2 of the places in a group.
 func (r *reservoir) groupBits() int { return max(0, bits.Len(uint(len(r.key)-2))-4) }
 
-// topOf is the place of the sample of a group that goes first, or of none if the group has no samples.
-func (r *reservoir) topOf(group int) int { return group<<r.groupBits() + int(r.tops[group]) }
+// group is the keys of a group, and its first place.
+func (r *reservoir) group(group int) (keys []sampleKey, first int) {
+	first = group << r.groupBits()
+	return r.key[first:min(len(r.key), first+1<<r.groupBits())], first
+}
 
-// findTop looks for the sample that has to go next among those that go first in their groups.
-func (r *reservoir) findTop(rows []uint16) {
-	groups := (len(r.held())-1)>>r.groupBits() + 1
+// enter lets the group of a place know of the key that has been put there.
+func (r *reservoir) enter(place int) {
+	largest := &r.largestOf[place>>r.groupBits()]
+	*largest = max(*largest, r.key[place]&^sharesLeaf)
+}
+
+// leave lets a group know that a key of it has gone.
+func (r *reservoir) leave(group int) {
+	keys, _ := r.group(group)
 	var largest sampleKey
-	for group := range groups {
-		largest = max(largest, r.key[r.topOf(group)]&^sharesLeaf)
+	for _, key := range keys {
+		largest = max(largest, key&^sharesLeaf)
+	}
+	r.largestOf[group] = largest
+}
+
+// findTop looks for the sample that has to go next: the one with the largest key and, of equal keys, the oldest window, so
+// that the choice does not depend on places. rows are the windows' numbers, as a tree keeps them.
+func (r *reservoir) findTop(rows []uint16) {
+	var largest sampleKey
+	for _, key := range r.largestOf {
+		largest = max(largest, key)
 	}
 	found := -1
-	for group := range groups {
-		if place := r.topOf(group); r.key[place]&^sharesLeaf == largest {
-			found = r.older(found, place, rows)
+	for group, key := range r.largestOf {
+		if key != largest {
+			continue
+		}
+		keys, first := r.group(group)
+		for i, key := range keys {
+			if key&^sharesLeaf == largest && (found < 0 || rowAt(rows, len(r.key), first+i) < rowAt(rows, len(r.key), found)) {
+				found = first + i
+			}
 		}
 	}
 	r.top = uint16(found)
 }
 
-// findTopOf looks for the sample of a group that goes first.
-func (r *reservoir) findTopOf(group int, rows []uint16) {
-	first := group << r.groupBits()
-	keys := r.key[first:min(len(r.key), first+1<<r.groupBits())]
-	var largest sampleKey
-	for _, key := range keys {
-		largest = max(largest, key&^sharesLeaf)
-	}
-	found := -1
-	for i, key := range keys {
-		if key&^sharesLeaf == largest {
-			found = r.older(found, first+i, rows)
-		}
-	}
-	r.tops[group] = uint16(found - first)
-}
-
-// older is the one of two places with equal keys whose sample goes first: that with the older window, so that the choice
-// does not depend on places. rows are the windows' numbers, as a tree keeps them. If a is negative, it is b.
-func (r *reservoir) older(a, b int, rows []uint16) int {
-	if a < 0 || rowAt(rows, len(r.key), b) < rowAt(rows, len(r.key), a) {
-		return b
-	}
-	return a
-}
-
-// enter lets the group of a place know of the sample that has been put there.
-func (r *reservoir) enter(place int, rows []uint16) {
-	group := place >> r.groupBits()
-	top := r.topOf(group)
-	key, largest := r.key[place]&^sharesLeaf, r.key[top]&^sharesLeaf
-	if key > largest || key == largest && r.older(top, place, rows) == place {
-		r.tops[group] = uint16(place - group<<r.groupBits())
-	}
-}
-
-// regroup forms the groups anew, for other places or keys.
+// regroup finds everything anew, for other places or keys.
 func (r *reservoir) regroup(rows []uint16) {
-	for group := range (len(r.key)-1)>>r.groupBits() + 1 {
-		r.findTopOf(group, rows)
+	clear(r.largestOf[:])
+	for place := range r.key {
+		r.enter(place)
 	}
-	r.findTop(rows)
+	if r.n > 0 {
+		r.findTop(rows)
+	}
 }
 
 // age multiplies all keys by growth, as the epoch moves on. Their order stays, except that rounding may make some equal.
