@@ -64,6 +64,11 @@ func positive(d float64) float64 {
 	return math.Float64frombits(uint64(b))
 }
 
+// greater is the greater of two numbers of which at most one is positive, or any if neither is.
+func greater(a, b float64) float64 {
+	return math.Float64frombits(uint64(max(int64(math.Float64bits(a)), int64(math.Float64bits(b)))))
+}
+
 // beyond lists the coordinates in which a point is outside of a box: lower than its low ends or higher than its high
 // ends. In the boxes above a coordinate stays on its list or leaves it, for the point cannot get to the other side.
 type beyond struct {

@@ -227,22 +227,17 @@ func (t *tree) promoteAbove(in *surroundings, level int) {
 	}
 }
 
-// demoteAbove takes their boxes from those nodes of path[:level] that have got too few leaves for one.
+// demoteAbove takes their boxes from those of the walk's nodes above level that have got too few leaves for one.
 func (t *tree) demoteAbove(in *surroundings, level int) {
 	for i := level - 1; i >= 0 && t.freeOther != noIndex; i-- {
-		node := in.path[i]
+		node := in.at(i)
 		if !t.keepsBox(node.index()) {
 			continue
 		}
 		if t.count(node, in.least) >= in.least {
 			return
 		}
-		moved := t.move(node, false)
-		if i == 0 {
-			t.root = moved
-		} else {
-			t.replaceChild(in.path[i-1], node, moved)
-		}
+		t.replaceBelow(in, i, node, t.move(node, false))
 	}
 }
 

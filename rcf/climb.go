@@ -26,25 +26,70 @@ func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top
 	return f.climbMany(t, in, depth)
 }
 
-// climbOnLine is climb for one coordinate.
+// climbOnLine is climb for one coordinate. Where the point is below a box it can only be below or within the box above.
 func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float64, top int) {
+	query, unseen := f.scratch.query[0], f.scratch.unseen[:depth+1]
+	x := float64(query)
+	value = unseen[depth]
+	if t.boxed == 0 {
+		return f.climbOnBareLine(t, in, depth)
+	}
+	if depth == 0 {
+		return value, 0
+	}
+	shift := 16 * in.lane & 63
+	steps, growths := in.steps[:depth], in.growth[:depth]
+	top = depth
+	box := &t.box[ref(steps[top-1]>>shift).index()]
+	if query < box[0] {
+		for {
+			top--
+			lo := float64(box[0])
+			span, distance := float64(box[1])-lo, lo-x
+			growths[top] = growth{span, distance}
+			p := distance / (span + distance)
+			value += float64(p * (unseen[top] - value))
+			if top == 0 {
+				return value, 0
+			}
+			if box = &t.box[ref(steps[top-1]>>shift).index()]; query >= box[0] {
+				return value, top
+			}
+		}
+	}
+	if query > box[1] {
+		for {
+			top--
+			hi := float64(box[1])
+			span, distance := hi-float64(box[0]), x-hi
+			growths[top] = growth{span, distance}
+			p := distance / (span + distance)
+			value += float64(p * (unseen[top] - value))
+			if top == 0 {
+				return value, 0
+			}
+			if box = &t.box[ref(steps[top-1]>>shift).index()]; query <= box[1] {
+				return value, top
+			}
+		}
+	}
+	return value, top
+}
+
+// climbOnBareLine is climbOnLine in a tree that keeps no boxes.
+func (f *Forest) climbOnBareLine(t *tree, in *surroundings, depth int) (value float64, top int) {
 	x, unseen := float64(f.scratch.query[0]), f.scratch.unseen
 	value = unseen[depth]
-	var box side
-	if t.boxed == 0 {
-		box = nowhere()
-		t.encloseSide(&box, in.at(depth), 0, &f.store)
-	}
+	box := nowhere()
+	t.encloseSide(&box, in.at(depth), 0, &f.store)
 	for top = depth; top > 0; top-- {
-		if node := in.at(top - 1); t.boxed > 0 {
-			box = t.box[node.index()]
-		} else if children := t.slots[node].child; children[0] == in.at(top) {
+		if children := t.slots[in.at(top-1)].child; children[0] == in.at(top) {
 			box[1] = t.end(1, children[1], 0, &f.store)
 		} else {
 			box[0] = t.end(0, children[0], 0, &f.store)
 		}
 		lo, hi := float64(box[0]), float64(box[1])
-		distance := max(lo-x, x-hi)
+		distance := greater(lo-x, x-hi)
 		if distance <= 0 {
 			break
 		}

@@ -30,6 +30,7 @@ type scratch struct {
 	path   []ref     // the way to a leaf, as long as a tree may be deep
 	steps  []step    // the same for several trees
 	growth []growth  // what a climb finds, per level
+	leave  leavers   // samples that are still in their trees
 	unseen []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
 	logs   [2]logOf  // the last logarithms, of odd and of even numbers
 	share  []float64 // attribution of one tree, low and high per coordinate
@@ -152,8 +153,10 @@ func (f *Forest) pass(scored, learned bool) float64 {
 		if group.n == lanes || i == len(f.trees)-1 {
 			sum += f.visit(&group, scored, row)
 			group.n = 0
+			f.takeLeave(lanes)
 		}
 	}
+	f.takeLeave(1)
 	return sum / float64(len(f.trees))
 }
 
@@ -227,12 +230,54 @@ func (f *Forest) place(t *tree, in *surroundings, depth, top int, v verdict, row
 	t.insert(place, f.scratch.query, row, depth, top, in)
 	if v.evict {
 		evicted, shared := t.sample.evict(t.rows)
-		t.remove(evicted, shared, in)
+		f.scratch.leave.add(leaver{t, evicted, shared})
 	} else {
 		t.sample.push(t.rows)
 	}
 	if t.sample.full(f.config.SampleSize) {
 		t.sample.schedule(&f.clock)
+	}
+}
+
+// leaver is a sample that has left its reservoir and is still in its tree. They are taken out together, since each takes a
+// walk to its point.
+type leaver struct {
+	tree   *tree
+	place  int
+	shared bool // with others in its leaf, perhaps
+}
+
+type leavers struct {
+	n    int
+	each [2*lanes - 1]leaver
+}
+
+func (l *leavers) add(one leaver) {
+	l.each[l.n] = one
+	l.n++
+}
+
+// takeLeave takes the last of the leavers out of their trees, as many as are walked at once, if there are at least so many.
+func (f *Forest) takeLeave(atLeast int) {
+	l := &f.scratch.leave
+	if l.n < atLeast {
+		return
+	}
+	n := min(l.n, lanes)
+	l.n -= n
+	var trees [lanes]*tree
+	var points [lanes][]float32
+	for lane := range lanes {
+		one := &l.each[l.n+min(lane, n-1)] // those beyond the last are walked in vain
+		trees[lane], points[lane] = one.tree, f.store.window(one.tree.row(one.place))
+	}
+	depth, ok := walkEach(&trees, &points, f.scratch.steps)
+	for !ok {
+		f.deepen(2 * len(f.scratch.steps))
+		depth, ok = walkEach(&trees, &points, f.scratch.steps)
+	}
+	for lane, one := range l.each[l.n : l.n+n] {
+		one.tree.remove(one.place, one.shared, int(depth.lane(lane)), f.around(lane))
 	}
 }
 

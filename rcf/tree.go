@@ -57,9 +57,8 @@ func unsortable(b int32) float32 {
 // surroundings is what a tree shares with the others of its forest.
 type surroundings struct {
 	store  *store
-	steps  []step   // the walk that insert follows, in one lane
+	steps  []step   // the walk that insert and remove follow, in one lane
 	lane   int      // that lane
-	path   []ref    // scratch: the way from the root to a leaf
 	dims   []uint16 // scratch: some coordinates
 	out    beyond   // scratch
 	growth []growth // per level: what a climb has found
@@ -200,10 +199,10 @@ func (t *tree) encloseAbove(in *surroundings, point []float32, top, level int) {
 	}
 }
 
-// remove takes a sample that has just left the reservoir out of the tree. shared says that its leaf may have others.
-func (t *tree) remove(place int, shared bool, in *surroundings) {
-	point := in.store.window(t.row(place))
-	leaf, depth := t.descend(point, in.path)
+// remove takes a sample that has left the reservoir out of the tree, which has been walked for its point to a leaf at
+// depth. shared says that the leaf may have other samples.
+func (t *tree) remove(place int, shared bool, depth int, in *surroundings) {
+	leaf := in.at(depth).index()
 	if shared && t.leave(place, leaf, depth, in) {
 		return
 	}
@@ -211,18 +210,14 @@ func (t *tree) remove(place int, shared bool, in *surroundings) {
 	if depth == 0 {
 		return
 	}
-	parent := in.path[depth-1]
+	parent := in.at(depth - 1)
 	sibling := t.slots[parent].child[0]
 	if sibling == leafRef(leaf) {
 		sibling = t.slots[parent].child[1]
 	}
 	t.dropNode(parent.index())
-	if depth == 1 {
-		t.root = sibling
-		return
-	}
-	t.replaceChild(in.path[depth-2], parent, sibling)
-	t.shrinkAbove(in, point, depth-1)
+	t.replaceBelow(in, depth-1, parent, sibling)
+	t.shrinkAbove(in, in.store.window(t.row(place)), depth-1)
 	t.demoteAbove(in, depth-1)
 }
 
@@ -241,20 +236,17 @@ func (t *tree) leave(place, leaf, depth int, in *surroundings) bool {
 		t.sample.key[heir] &^= sharesLeaf
 	}
 	if leaf == place {
-		if depth == 0 {
-			t.root = leafRef(heir)
-		} else {
-			t.replaceChild(in.path[depth-1], leafRef(leaf), leafRef(heir))
-		}
+		t.replaceBelow(in, depth, leafRef(leaf), leafRef(heir))
 	}
 	return true
 }
 
-// shrinkAbove makes the boxes of path[:level] right again after point, which was under all of them, has gone.
+// shrinkAbove makes the boxes of the walk's levels before level right again after point, which was under all of them, has
+// gone.
 func (t *tree) shrinkAbove(in *surroundings, point []float32, level int) {
 	n := -1
 	for i := level - 1; i >= 0; i-- {
-		node := in.path[i]
+		node := in.at(i)
 		if !t.keepsBox(node.index()) {
 			continue
 		}
