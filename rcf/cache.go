@@ -16,10 +16,8 @@ func (c Config) boxedShare() float64 {
 		return 0.15
 	case c.coordinates() == 1:
 		return 1
-	case c.coordinates() <= fewCoordinates:
-		return 0.665
 	}
-	return 0.57
+	return 0.66
 }
 
 // nodes is how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and some do
@@ -53,21 +51,6 @@ func (t *tree) boxOf(node, coordinates int) []side {
 	return t.box[at : at+coordinates : at+coordinates]
 }
 
-// spanOf is the span of a node's box.
-func (t *tree) spanOf(node int, box []side) float64 {
-	if len(box) > fewCoordinates && t.keepsBox(node) {
-		return t.span[node]
-	}
-	return spanOf(box)
-}
-
-// keepSpan notes the span of a node's box after a change.
-func (t *tree) keepSpan(node int, box []side) {
-	if len(t.span) > 0 {
-		t.span[node] = spanOf(box)
-	}
-}
-
 // boxAt is the box of the node at a level of a walk that has reached a leaf at depth: the one that it keeps, or else one
 // made in in.box from below, the box of the level below, which is ignored at the lowest level. It is valid until the next.
 func (t *tree) boxAt(in *surroundings, level, depth int, below []side) []side {
@@ -94,36 +77,6 @@ func (t *tree) encloseSibling(box []side, node, child ref, s *store) {
 		sibling = t.slots[node].child[1]
 	}
 	t.encloseChild(box, sibling, s)
-}
-
-// climbTo takes a step up the walk from a level with its box, which does not contain point and which in.out is about.
-// It returns by how much that box's span would grow to enclose point, and the box above, which in.out is about then.
-func (t *tree) climbTo(in *surroundings, level, depth int, point []float32, box []side) (float64, []side) {
-	if level == 0 {
-		distance := in.out.distance(point, box)
-		in.out.low, in.out.high = in.out.low[:0], in.out.high[:0]
-		return distance, nil
-	}
-	if above := in.at(level - 1).index(); t.keepsBox(above) {
-		above := t.boxOf(above, len(point))
-		return in.out.climb(point, box, above), above
-	}
-	distance := in.out.distance(point, box)
-	box = t.boxAt(in, level-1, depth, box)
-	in.out.stillOutside(point, box)
-	return distance, box
-}
-
-// firstBox is the lowest box on the way up from a leaf at depth, which in.out is about then; there is none at depth 0.
-func (t *tree) firstBox(in *surroundings, depth int, point []float32) []side {
-	in.out = beyond{low: in.dims, high: in.dims[len(point):]}
-	if depth == 0 {
-		in.out.low, in.out.high = nil, nil
-		return nil
-	}
-	box := t.boxAt(in, depth-1, depth, nil)
-	in.out.outside(point, box)
-	return box
 }
 
 // boxOfChild makes box the bounding box of a leaf or a node.
@@ -251,9 +204,7 @@ func (t *tree) move(node ref, boxed bool) ref {
 
 // fillBox computes the box of a node that keeps it.
 func (t *tree) fillBox(node int, s *store) {
-	box := t.boxOf(node, s.d*s.k)
-	t.boxOfNode(box, node, s)
-	t.keepSpan(node, box)
+	t.boxOfNode(t.boxOf(node, s.d*s.k), node, s)
 }
 
 // newNode takes a node, one that keeps its box or not as desired if there is one left; its contents are the caller's to fill.

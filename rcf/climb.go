@@ -3,27 +3,17 @@ package rcf
 // A climb goes back up the way of a walk, from the leaf to the first box that contains the point: all boxes above do
 // too. It is what scoring and inserting have in common, so that doing both climbs once.
 
-// fewCoordinates is up to how many it is quicker to look at all coordinates at every level than to keep lists of those
-// in which the point is outside: the lists' lengths are hard to predict for a processor.
-const fewCoordinates = 12
-
-// growth is what a climb has found at a level: the span of the node's box and by how much it would grow to enclose the
-// point.
-type growth struct {
-	span, distance float64
-}
-
 // climb goes up from the leaf at depth that the window in scratch.query has been walked to. Boxes of the levels from top on
 // do not contain the point; in.growth tells of them. If there are any, the point is not in the tree, and value is its score
 // there before it is scaled by the tree's size.
 func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top int) {
-	switch n := len(f.scratch.query); {
-	case n == 1:
+	switch {
+	case len(f.scratch.query) > 1:
+		return f.climbInSpace(t, in, depth)
+	case t.boxed > 0:
 		return f.climbOnLine(t, in, depth)
-	case n <= fewCoordinates:
-		return f.climbFew(t, in, depth)
 	}
-	return f.climbMany(t, in, depth)
+	return f.climbOnBareLine(t, in, depth)
 }
 
 // climbOnLine is climb for one coordinate. Where the point is below a box it can only be below or within the box above.
@@ -31,9 +21,6 @@ func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float6
 	query, unseen := f.scratch.query[0], f.scratch.unseen[:depth+1]
 	x := float64(query)
 	value = unseen[depth]
-	if t.boxed == 0 {
-		return f.climbOnBareLine(t, in, depth)
-	}
 	if depth == 0 {
 		return value, 0
 	}
@@ -100,8 +87,8 @@ func (f *Forest) climbOnBareLine(t *tree, in *surroundings, depth int) (value fl
 	return value, top
 }
 
-// climbFew is climb for a few coordinates.
-func (f *Forest) climbFew(t *tree, in *surroundings, depth int) (value float64, top int) {
+// climbInSpace is climb for several coordinates.
+func (f *Forest) climbInSpace(t *tree, in *surroundings, depth int) (value float64, top int) {
 	point, unseen := f.scratch.wide, f.scratch.unseen
 	value = unseen[depth]
 	var box []side
@@ -118,22 +105,6 @@ func (f *Forest) climbFew(t *tree, in *surroundings, depth int) (value float64, 
 		in.growth[top-1] = g
 		p := g.distance / (g.span + g.distance)
 		value += float64(p * (unseen[top-1] - value))
-	}
-	return value, top
-}
-
-// climbMany is climb for many coordinates.
-func (f *Forest) climbMany(t *tree, in *surroundings, depth int) (value float64, top int) {
-	point, unseen := f.scratch.query, f.scratch.unseen
-	value, top = unseen[depth], depth
-	for box := t.firstBox(in, depth, point); !in.out.none(); {
-		top--
-		span := t.spanOf(in.at(top).index(), box)
-		var distance float64
-		distance, box = t.climbTo(in, top, depth, point, box)
-		in.growth[top] = growth{span, distance}
-		p := distance / (span + distance)
-		value += float64(p * (unseen[top] - value))
 	}
 	return value, top
 }

@@ -182,7 +182,7 @@ func (d *dumbForest) checkNode(t *testing.T, f *Forest, tr *tree, r ref) {
 	if !slices.Equal(got, box) {
 		t.Errorf("box %v, points say %v", got, box)
 	}
-	if got := tr.spanOf(r.index(), got); math.Abs(got-span) > 1e-12*span {
+	if got := spanOf(got); math.Abs(got-span) > 1e-12*span {
 		t.Errorf("span %v, points say %v", got, span)
 	}
 	for i, side := range box {

@@ -25,7 +25,7 @@ type scratch struct {
 	query  []float32 // the window that a point completes
 	keys   []int32   // its coordinates as sortable
 	wide   []float64 // its coordinates for calculations
-	dims   []uint16  // two lists of some of its coordinates
+	dims   []uint16  // some of its coordinates
 	box    []side    // the box of a node that keeps none
 	path   []ref     // the way to a leaf, as long as a tree may be deep
 	steps  []step    // the same for several trees
@@ -110,7 +110,7 @@ func (f *Forest) take(point []float64) error {
 		f.scratch.query = make([]float32, coordinates)
 		f.scratch.keys = make([]int32, coordinates)
 		f.scratch.wide = make([]float64, coordinates)
-		f.scratch.dims = make([]uint16, 2*coordinates)
+		f.scratch.dims = make([]uint16, coordinates)
 		f.scratch.box = make([]side, coordinates)
 		f.deepen(0)
 	}

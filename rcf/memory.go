@@ -75,7 +75,6 @@ func (f *Forest) resize(trees []*tree, places int) {
 	var keys []sampleKey
 	var rows, cutDim []uint16
 	var box []side
-	var span []float64
 	for i, t := range trees {
 		left := len(trees) - i
 		take(&slots, &t.slots, nodes, left)
@@ -87,9 +86,6 @@ func (f *Forest) resize(trees []*tree, places int) {
 			take(&cutDim, &t.cutDim, nodes, left)
 		} else {
 			t.cutDim = f.line[:nodes]
-		}
-		if coordinates > fewCoordinates {
-			take(&span, &t.span, boxed, left)
 		}
 		t.addNodes(boxed, &f.store)
 	}

@@ -256,7 +256,6 @@ func (f *Forest) decodeBoxes(t *tree, under []uint16, refs []ref) error {
 		boxes = boxes[:n]
 		if t.keepsBox(node) {
 			copy(t.boxOf(node, coordinates), box)
-			t.keepSpan(node, box)
 		}
 	}
 	return nil

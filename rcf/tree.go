@@ -9,11 +9,10 @@ import "math"
 // A leaf is named by the place in the reservoir of one of its samples. Nodes with an index below boxed keep their bounding
 // boxes; the box of another is computed from those of its children when it is needed (see cache.go).
 type tree struct {
-	slots  []slot    // the inner nodes; no fewer than places, so that a walk may look at a leaf's index too
-	cutDim []uint16  // per node: the coordinate that is cut
-	rows   []uint16  // per place: the sample's window in the store, see rowAt
-	box    []side    // per node that keeps its box, and coordinate
-	span   []float64 // per node that keeps its box: spanOf(box); nil if there are few coordinates, where it is little work
+	slots  []slot   // the inner nodes; no fewer than places, so that a walk may look at a leaf's index too
+	cutDim []uint16 // per node: the coordinate that is cut
+	rows   []uint16 // per place: the sample's window in the store, see rowAt
+	box    []side   // per node that keeps its box, and coordinate
 
 	root      ref
 	leaves    uint16 // leaves in use; inner nodes in use are one fewer
@@ -60,7 +59,6 @@ type surroundings struct {
 	steps  []step   // the walk that insert and remove follow, in one lane
 	lane   int      // that lane
 	dims   []uint16 // scratch: some coordinates
-	out    beyond   // scratch
 	growth []growth // per level: what a climb has found
 	box    []side   // scratch: the box of a node that keeps none
 	least  int      // how many leaves a node should have under it to keep its box
@@ -164,7 +162,6 @@ func (t *tree) split(in *surroundings, level, leaf int, offset float64, point []
 		box := t.boxOf(added, len(point))
 		copy(box, in.box)
 		enclose(box, point)
-		t.keepSpan(added, box)
 	}
 	t.replaceBelow(in, level, sibling, nodeRef(added))
 }
@@ -180,22 +177,10 @@ func (t *tree) replaceBelow(in *surroundings, level int, before, after ref) {
 
 // encloseAbove extends the boxes of the walk's levels from top to before level, none of which contains point.
 func (t *tree) encloseAbove(in *surroundings, point []float32, top, level int) {
-	fresh := true
 	for i := level - 1; i >= top; i-- {
-		node := in.at(i).index()
-		if !t.keepsBox(node) {
-			continue
+		if node := in.at(i).index(); t.keepsBox(node) {
+			enclose(t.boxOf(node, len(point)), point)
 		}
-		box := t.boxOf(node, len(point))
-		if fresh {
-			in.out = beyond{low: in.dims, high: in.dims[len(point):]}
-			in.out.outside(point, box)
-		} else {
-			in.out.stillOutside(point, box)
-		}
-		fresh = false
-		in.out.enclose(box, point)
-		t.keepSpan(node, box)
 	}
 }
 
@@ -259,7 +244,6 @@ func (t *tree) shrinkAbove(in *surroundings, point []float32, level int) {
 		if n == 0 || !t.reboxIn(node, box, in.dims[:n], in.store) {
 			return // neither this box nor any above depends on the point
 		}
-		t.keepSpan(node.index(), box)
 	}
 }
 

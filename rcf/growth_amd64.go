@@ -1,0 +1,25 @@
+package rcf
+
+// growthOf is the span of a box, and by how much it would grow to enclose point.
+func growthOf(box []side, point []float64) growth {
+	if !hasAVX {
+		return growthOfSides(box, point)
+	}
+	span, distance := growthOfVector(&box[0], &point[0], min(len(box), len(point)))
+	return growth{span, distance}
+}
+
+// growthOfVector is growthOfSides, bit for bit, by AVX.
+//
+//go:noescape
+func growthOfVector(box *side, point *float64, n int) (span, distance float64)
+
+// hasAVX says whether processor and operating system have AVX (Intel's manual, volume 1, 14.3: detection of AVX).
+var hasAVX = func() bool {
+	const osxsave, avx = 1 << 27, 1 << 28
+	const xmm, ymm = 1 << 1, 1 << 2
+	return cpuid(1)&(osxsave|avx) == osxsave|avx && xgetbv()&(xmm|ymm) == xmm|ymm
+}()
+
+func cpuid(leaf uint32) (ecx uint32)
+func xgetbv() (eax uint32)
