@@ -16,49 +16,29 @@ func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top
 	return f.climbOnBareLine(t, in, depth)
 }
 
-// climbOnLine is climb for one coordinate. Where the point is below a box it can only be below or within the box above.
+// climbOnLine is climb for one coordinate. Where the point is below a box it is below the box above too, or within.
 func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float64, top int) {
-	query, unseen := f.scratch.query[0], f.scratch.unseen[:depth+1]
-	x := float64(query)
-	value = unseen[depth]
-	if depth == 0 {
-		return value, 0
-	}
-	shift := 16 * in.lane & 63
-	steps, growths := in.steps[:depth], in.growth[:depth]
-	top = depth
-	box := &t.box[ref(steps[top-1]>>shift).index()]
-	if query < box[0] {
-		for {
-			top--
-			lo := float64(box[0])
-			span, distance := float64(box[1])-lo, lo-x
-			growths[top] = growth{span, distance}
-			p := distance / (span + distance)
-			value += float64(p * (unseen[top] - value))
-			if top == 0 {
-				return value, 0
+	query, x, unseen := f.scratch.query[0], float64(f.scratch.query[0]), f.scratch.unseen[:depth+1]
+	growths, steps, shift := in.growth[:depth], in.steps[:depth], 16*in.lane&63
+	value, top = unseen[depth], depth
+	if top > 0 && query < t.box[ref(steps[top-1]>>shift)][0] {
+		for ; top > 0; top-- {
+			box := &t.box[ref(steps[top-1]>>shift)]
+			if query >= box[0] {
+				break
 			}
-			if box = &t.box[ref(steps[top-1]>>shift).index()]; query >= box[0] {
-				return value, top
-			}
+			g := growth{box.length(), float64(box[0]) - x}
+			growths[top-1], value = g, g.mix(value, unseen[top-1])
 		}
+		return value, top
 	}
-	if query > box[1] {
-		for {
-			top--
-			hi := float64(box[1])
-			span, distance := hi-float64(box[0]), x-hi
-			growths[top] = growth{span, distance}
-			p := distance / (span + distance)
-			value += float64(p * (unseen[top] - value))
-			if top == 0 {
-				return value, 0
-			}
-			if box = &t.box[ref(steps[top-1]>>shift).index()]; query <= box[1] {
-				return value, top
-			}
+	for ; top > 0; top-- {
+		box := &t.box[ref(steps[top-1]>>shift)]
+		if query <= box[1] {
+			break
 		}
+		g := growth{box.length(), x - float64(box[1])}
+		growths[top-1], value = g, g.mix(value, unseen[top-1])
 	}
 	return value, top
 }
@@ -80,9 +60,8 @@ func (f *Forest) climbOnBareLine(t *tree, in *surroundings, depth int) (value fl
 		if distance <= 0 {
 			break
 		}
-		in.growth[top-1] = growth{hi - lo, distance}
-		p := distance / (hi - lo + distance)
-		value += float64(p * (unseen[top-1] - value))
+		g := growth{hi - lo, distance}
+		in.growth[top-1], value = g, g.mix(value, unseen[top-1])
 	}
 	return value, top
 }
@@ -102,9 +81,7 @@ func (f *Forest) climbInSpace(t *tree, in *surroundings, depth int) (value float
 		if g.distance == 0 {
 			break
 		}
-		in.growth[top-1] = g
-		p := g.distance / (g.span + g.distance)
-		value += float64(p * (unseen[top-1] - value))
+		in.growth[top-1], value = g, g.mix(value, unseen[top-1])
 	}
 	return value, top
 }

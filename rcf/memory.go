@@ -25,7 +25,7 @@ func (f *Forest) makeRoom() {
 		s.compact()
 	}
 	// A compaction costs as much as some ten points; that much room makes it rare enough.
-	spare := s.rows() / 16
+	spare := s.rows() / 10
 	if f.config.Compact {
 		spare = s.rows() / 32
 	}

@@ -22,22 +22,36 @@ type reservoir struct {
 	key       []sampleKey // per place; 0 where there is no sample
 	next      uint64      // time of the next acceptance, while the reservoir is full
 	random    splitMix
-	n         uint16               // samples held; their places are the first n+1 but spare
-	spare     uint16               // the place for the next sample
-	top       uint16               // the place of the sample that has to go next, if there are samples
-	largestOf [maxGroups]sampleKey // per group of places: its largest key, without sharesLeaf; see findTop
+	n         uint16            // samples held; their places are the first n+1 but spare
+	spare     uint16            // the place for the next sample
+	top       uint16            // the place of the sample that has to go next, if there are samples
+	largestOf [maxGroups]uint32 // per group of places: its largest key's rank; see findTop
 }
 
-// sampleKey is the bits of a key, a positive float32, so that greater keys are greater integers; its sign bit says that
-// the sample shares its leaf, or has done so, with others.
-type sampleKey uint32
+// sampleKey is a key in 24 bits: a positive float32 without the last 8 bits of its fraction, so that greater keys are
+// greater integers, under a bit that says that the sample shares its leaf, or has done so, with others. Keys are only
+// compared, and 3 in 100,000 of a key is nothing beside the chance that it was drawn by.
+type sampleKey [3]uint8
 
-const sharesLeaf sampleKey = 1 << 31
+const sharesLeaf = 1 << 7 // in the last byte
 
-func keyOf(v float32) sampleKey    { return sampleKey(math.Float32bits(v)) }
-func (k sampleKey) value() float32 { return math.Float32frombits(uint32(k &^ sharesLeaf)) }
-func (k sampleKey) held() bool     { return k != 0 }
-func (k sampleKey) shared() bool   { return k&sharesLeaf != 0 }
+func keyOf(v float32) sampleKey {
+	b := math.Float32bits(v)
+	return sampleKey{uint8(b >> 8), uint8(b >> 16), uint8(b >> 24)}
+}
+
+// freeOfRank has the bits that are 0 in all ranks.
+const freeOfRank = 1<<8 - 1
+
+// rank is the key as an integer, 0 where there is no sample.
+func (k sampleKey) rank() uint32 {
+	return uint32(k[0])<<8 | uint32(k[1])<<16 | uint32(k[2]&^sharesLeaf)<<24
+}
+func (k sampleKey) value() float32 { return math.Float32frombits(k.rank()) }
+func (k sampleKey) held() bool     { return k[2] != 0 } // it is 2 for smallestKey
+func (k sampleKey) shared() bool   { return k[2]&sharesLeaf != 0 }
+func (k *sampleKey) share()        { k[2] |= sharesLeaf }
+func (k *sampleKey) ownLeaf()      { k[2] &^= sharesLeaf }
 
 const (
 	// maxElapsed is the largest decay * time since the epoch: keys of float32 stay far from its limits.
@@ -160,7 +174,7 @@ func (r *reservoir) push(rows []uint16) {
 func (r *reservoir) evict(rows []uint16) (place int, shared bool) {
 	place = int(r.top)
 	shared = r.key[place].shared()
-	r.key[place] = 0
+	r.key[place] = sampleKey{}
 	r.enter(int(r.spare))
 	r.spare = r.top
 	r.leave(place >> r.groupBits())
@@ -185,36 +199,49 @@ func (r *reservoir) group(group int) (keys []sampleKey, first int) {
 // enter lets the group of a place know of the key that has been put there.
 func (r *reservoir) enter(place int) {
 	largest := &r.largestOf[place>>r.groupBits()]
-	*largest = max(*largest, r.key[place]&^sharesLeaf)
+	*largest = max(*largest, r.key[place].rank())
 }
 
 // leave lets a group know that a key of it has gone.
 func (r *reservoir) leave(group int) {
 	keys, _ := r.group(group)
-	var largest sampleKey
+	var largest uint32
 	for _, key := range keys {
-		largest = max(largest, key&^sharesLeaf)
+		largest = max(largest, key.rank())
 	}
 	r.largestOf[group] = largest
 }
 
-// findTop looks for the sample that has to go next: the one with the largest key and, of equal keys, the oldest window, so
-// that the choice does not depend on places. rows are the windows' numbers, as a tree keeps them.
+// findTop looks for the sample that has to go next, the one with the largest key. It has no branch that depends on the keys,
+// unless two are the same.
 func (r *reservoir) findTop(rows []uint16) {
-	var largest sampleKey
-	for _, key := range r.largestOf {
-		largest = max(largest, key)
+	var best uint32 // the greatest rank with, in its last bits, which are free, the group
+	for group, rank := range r.largestOf {
+		best = max(best, rank|uint32(group))
 	}
+	largest, found, n := best&^uint32(freeOfRank), 0, 0
+	for _, rank := range r.largestOf {
+		n += b2i(rank == largest)
+	}
+	keys, first := r.group(int(best & freeOfRank))
+	for i, key := range keys {
+		is := b2i(key.rank() == largest)
+		found |= i & -is
+		n += is
+	}
+	r.top = uint16(first + found)
+	if n > 2 { // more than one group, or more than one in it
+		r.findOldest(largest, rows)
+	}
+}
+
+// findOldest makes the sample that has to go next the one with the oldest window of those with that rank, so that the choice
+// does not depend on places. rows are the windows' numbers, as a tree keeps them.
+func (r *reservoir) findOldest(rank uint32, rows []uint16) {
 	found := -1
-	for group, key := range r.largestOf {
-		if key != largest {
-			continue
-		}
-		keys, first := r.group(group)
-		for i, key := range keys {
-			if key&^sharesLeaf == largest && (found < 0 || rowAt(rows, len(r.key), first+i) < rowAt(rows, len(r.key), found)) {
-				found = first + i
-			}
+	for place, key := range r.key {
+		if key.rank() == rank && (found < 0 || rowAt(rows, len(r.key), place) < rowAt(rows, len(r.key), found)) {
+			found = place
 		}
 	}
 	r.top = uint16(found)
@@ -236,7 +263,10 @@ func (r *reservoir) age(growth float64, rows []uint16) {
 	for i, key := range r.key {
 		if key.held() {
 			aged := float32(min(math.MaxFloat32, max(smallestKey, float64(float64(key.value())*growth))))
-			r.key[i] = keyOf(aged) | key&sharesLeaf
+			r.key[i] = keyOf(aged)
+			if key.shared() {
+				r.key[i].share()
+			}
 		}
 	}
 	r.regroup(rows)

@@ -223,7 +223,7 @@ func (f *Forest) decodeLeaves(r *unpacker, t *tree, samples int, under []uint16,
 			t.setRow(place, row)
 			t.sample.put(key)
 			if mass > 1 {
-				t.sample.key[place] |= sharesLeaf
+				t.sample.key[place].share()
 			}
 			t.sample.push(t.rows)
 		}

@@ -128,8 +128,8 @@ func (t *tree) insert(place int, point []float32, row uint32, depth, top int, in
 	distance := distanceToPoint(point, in.store.window(t.row(old)))
 	if distance == 0 {
 		t.setRow(place, t.row(old))
-		t.sample.key[old] |= sharesLeaf
-		t.sample.key[place] |= sharesLeaf
+		t.sample.key[old].share()
+		t.sample.key[place].share()
 		return
 	}
 	level, offset := depth, float64(t.sample.random.uniform()*distance)
@@ -218,7 +218,7 @@ func (t *tree) leave(place, leaf, depth int, in *surroundings) bool {
 		return false
 	}
 	if n == 1 {
-		t.sample.key[heir] &^= sharesLeaf
+		t.sample.key[heir].ownLeaf()
 	}
 	if leaf == place {
 		t.replaceBelow(in, depth, leafRef(leaf), leafRef(heir))
