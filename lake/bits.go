@@ -64,10 +64,7 @@ func unpackBits[T uint32 | uint64](dst []T, data []byte, width int) {
 func appendHybrid(dst []byte, values []uint32, width int) []byte {
 	for len(values) > 0 {
 		if n := runLength(values); n >= 8 || n == len(values) {
-			dst = binary.AppendUvarint(dst, uint64(n)<<1)
-			for w := 0; w < width; w += 8 {
-				dst = append(dst, byte(values[0]>>w))
-			}
+			dst = appendRun(dst, values[0], n, width)
 			values = values[n:]
 			continue
 		}
@@ -75,16 +72,27 @@ func appendHybrid(dst []byte, values []uint32, width int) []byte {
 		for n < len(values) && runLength(values[n:min(n+9, len(values))]) < 9 {
 			n += 8
 		}
-		dst = binary.AppendUvarint(dst, uint64(n/8)<<1|1)
-		dst = packBits(dst, values[:min(n, len(values))], width)
-		if n > len(values) { // the last group is filled up with zeros
-			filled := (n*width + 7) / 8
-			dst = append(dst, make([]byte, filled-(len(values)*width+7)/8)...)
-			n = len(values)
-		}
+		n = min(n, len(values))
+		dst = appendGroups(dst, values[:n], width)
 		values = values[n:]
 	}
 	return dst
+}
+
+func appendRun(dst []byte, value uint32, n, width int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(n)<<1)
+	for w := 0; w < width; w += 8 {
+		dst = append(dst, byte(value>>w))
+	}
+	return dst
+}
+
+// appendGroups appends bit-packed groups of 8 values, the last one filled up with zeros.
+func appendGroups(dst []byte, values []uint32, width int) []byte {
+	groups := (len(values) + 7) / 8
+	dst = binary.AppendUvarint(dst, uint64(groups)<<1|1)
+	dst = packBits(dst, values, width)
+	return append(dst, make([]byte, groups*width-(len(values)*width+7)/8)...)
 }
 
 func runLength(values []uint32) int {

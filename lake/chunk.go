@@ -46,8 +46,10 @@ type chunkWriter struct {
 	local   []uint32 // by place in the text table: place in the dictionary + 1
 	used    []uint32 // places of the dictionary's texts in the text table
 	index   []uint32
-	levels  []uint32
-	present vector // an optional column without its nulls
+	levels  vector
+	present vector      // an optional column without its nulls
+	ends    [2][]uint32 // of a page's runs and of those of them that are not null
+	wide    vector      // a page whose runs had to be expanded
 	body    []byte
 	packed  []byte
 	header  bytes.Buffer
@@ -61,13 +63,14 @@ func newChunkWriter() *chunkWriter {
 	return w
 }
 
-// write appends the column's chunk to dst: all values of a group.
+// write appends the column's chunk to dst: all values of a group. Whether they come in runs makes no difference to
+// what is written.
 func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([]byte, chunk, error) {
-	ch := chunk{rows: len(v.numbers) + len(v.tags), indexIsValid: true}
+	ch := chunk{rows: v.rows(), indexIsValid: true}
 	start := len(dst)
 	present := v
 	if c.optional {
-		present = w.withoutNulls(v)
+		present = w.withoutNulls(c.kind, v)
 	}
 	width := w.dictionary(c, present, table, &ch)
 	var err error
@@ -85,11 +88,12 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([
 		p := chunkPage{offset: len(dst) - start, row: from}
 		var levels []byte
 		if c.optional {
-			levels = w.definitions(v.slice(c.kind, from, to), &p)
+			page, _ := v.part(c.kind, from, to, &w.ends[0])
+			levels = w.definitions(c.kind, page, &p)
 		}
-		values := present.slice(c.kind, done, done+to-from-p.nulls)
+		values, first := present.part(c.kind, done, done+to-from-p.nulls, &w.ends[1])
 		w.bounds(c, values, table, &p)
-		w.encode(c, &ch, values, done, width)
+		w.encode(c, &ch, values, first, width)
 		done += to - from - p.nulls
 		header := format.PageHeader{Type: format.DataPageV2}
 		header.DataPageHeaderV2.Set(format.DataPageHeaderV2{NumValues: int32(to - from), NumNulls: int32(p.nulls), NumRows: int32(to - from), Encoding: ch.encoding, DefinitionLevelsByteLength: int32(len(levels))})
@@ -149,7 +153,7 @@ func (w *chunkWriter) dictionary(c column, v vector, table *textTable, ch *chunk
 	}
 	// A dictionary that holds most of the values only costs: each of them stands in it, and has an index.
 	w.index = grown(w.index, len(v.numbers))
-	if !w.numbers.index(v.numbers, w.index, len(v.numbers)/2+8) {
+	if !w.numbers.index(v.numbers, w.index, v.rows()/2+8) {
 		ch.encoding = format.Plain
 		return 0
 	}
@@ -188,16 +192,23 @@ func (w *chunkWriter) textDictionary(tags []uint32, table *textTable) {
 	}
 }
 
-// encode puts a page's values, which begin at done among the chunk's, into w.body.
-func (w *chunkWriter) encode(c column, ch *chunk, v vector, done, width int) {
+// encode puts a page's values, of which the first is the chunk's value first, into w.body.
+func (w *chunkWriter) encode(c column, ch *chunk, v vector, first, width int) {
 	w.body = w.body[:0]
-	switch n := len(v.numbers) + len(v.tags); {
-	case ch.encoding == format.DeltaBinaryPacked:
-		w.body = appendDelta(w.body, v.numbers)
+	switch {
+	case ch.encoding == format.RLEDictionary && v.ends != nil:
+		w.body = appendHybridRuns(append(w.body, byte(width)), w.index[first:first+v.len()], v.ends, width)
 	case ch.encoding == format.RLEDictionary:
-		w.body = appendHybrid(append(w.body, byte(width)), w.index[done:done+n], width)
+		w.body = appendHybrid(append(w.body, byte(width)), w.index[first:first+v.len()], width)
+	case c.kind == flags && v.ends != nil:
+		w.body = appendBitRuns(w.body, v.tags, v.ends)
 	case c.kind == flags:
 		w.body = packBits(w.body, v.tags, 1)
+	case v.ends != nil:
+		w.wide = v.expand(c.kind, w.wide)
+		w.encode(c, ch, w.wide, 0, width)
+	case ch.encoding == format.DeltaBinaryPacked:
+		w.body = appendDelta(w.body, v.numbers)
 	default:
 		for _, n := range v.numbers {
 			w.body = binary.LittleEndian.AppendUint64(w.body, n)
@@ -205,8 +216,19 @@ func (w *chunkWriter) encode(c column, ch *chunk, v vector, done, width int) {
 	}
 }
 
-func (w *chunkWriter) withoutNulls(v vector) vector {
-	w.present = vector{w.present.numbers[:0], w.present.tags[:0]}
+func (w *chunkWriter) withoutNulls(k kind, v vector) vector {
+	if v.ends != nil {
+		w.present = w.present.noRuns()
+		from := 0
+		for i, end := range v.ends {
+			if n := v.value(k, i); n != 0 {
+				w.present.add(k, n, int(end)-from)
+			}
+			from = int(end)
+		}
+		return w.present
+	}
+	w.present = vector{numbers: w.present.numbers[:0], tags: w.present.tags[:0]}
 	for _, n := range v.numbers {
 		if n != 0 {
 			w.present.numbers = append(w.present.numbers, n)
@@ -221,18 +243,30 @@ func (w *chunkWriter) withoutNulls(v vector) vector {
 }
 
 // definitions gives the definition levels of an optional column's page: 1 where there is a value.
-func (w *chunkWriter) definitions(v vector, p *chunkPage) []byte {
-	w.levels = grown(w.levels, len(v.tags)+len(v.numbers))
+func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
+	if v.ends != nil {
+		w.levels = w.levels.noRuns()
+		from := 0
+		for i, end := range v.ends {
+			level := min(v.value(k, i), 1)
+			w.levels.add(texts, level, int(end)-from)
+			p.nulls += (int(end) - from) * int(1-level)
+			from = int(end)
+		}
+		return appendHybridRuns(nil, w.levels.tags, w.levels.ends, 1)
+	}
+	levels := grown(w.levels.tags, v.len())
+	w.levels.tags = levels
 	for i, t := range v.tags {
-		w.levels[i] = min(t, 1)
+		levels[i] = min(t, 1)
 	}
 	for i, n := range v.numbers {
-		w.levels[i] = uint32(min(n, 1))
+		levels[i] = uint32(min(n, 1))
 	}
-	for _, l := range w.levels {
+	for _, l := range levels {
 		p.nulls += int(1 - l)
 	}
-	return appendHybrid(nil, w.levels, 1)
+	return appendHybrid(nil, levels, 1)
 }
 
 // page appends a page: its header, the levels, and w.body, compressed where that pays.

@@ -2,6 +2,7 @@ package lake
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"sync"
@@ -24,7 +25,9 @@ type chunkReader struct {
 	plain   []byte // a page, decompressed
 	spare   []byte
 	levels  []uint32
+	defined vector // levels, in runs
 	index   []uint32
+	places  vector // index, in runs
 	present vector // an optional column's values without its nulls
 	page    vector // one of whose rows only some are wanted
 	numbers []uint64
@@ -51,8 +54,56 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 		clear(to.tags)
 		return nil
 	}
+	return r.eachPage(c, ch, data, to.len(), func(n int, head *format.PageHeader, body []byte) error {
+		page := to.slice(c.kind, 0, n)
+		to = to.slice(c.kind, n, to.len())
+		return r.readPage(page, c, ch, head, body)
+	})
+}
+
+// readRuns appends a chunk's values to runs. False: these would be more than limit, or the encoding has none; the
+// runs are no good then.
+func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte, rows, limit int) (fits bool, err error) {
+	if !ch.present {
+		to.add(c.kind, 0, rows)
+		return true, nil
+	}
+	err = r.eachPage(c, ch, data, rows, func(n int, head *format.PageHeader, body []byte) error {
+		fits, err := r.readPageRuns(to, c, ch, n, head, body, limit)
+		if err == nil && !fits {
+			err = errNoRuns
+		}
+		return err
+	})
+	if errors.Is(err, errNoRuns) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+var errNoRuns = errors.New("the column is not to be kept in runs")
+
+// inRuns makes to a chunk's runs, however many there are.
+func (r *chunkReader) inRuns(to *vector, c column, ch *chunkIndex, data []byte, rows int) error {
+	*to = to.noRuns()
+	fits, err := r.readRuns(to, c, ch, data, rows, rows/leastRun)
+	if err != nil || fits {
+		return err
+	}
+	r.page = r.page.sized(c.kind, rows)
+	page := r.page.slice(c.kind, 0, rows)
+	if err := r.read(page, c, ch, data); err != nil {
+		return err
+	}
+	*to = to.noRuns()
+	to.addRows(c.kind, page, 0, rows)
+	return nil
+}
+
+// eachPage reads the dictionary, and calls with every data page and its number of rows.
+func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, do func(n int, head *format.PageHeader, body []byte) error) error {
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
-	for rows := len(to.numbers) + len(to.tags); rows > 0; {
+	for rows > 0 {
 		head, body, rest, err := r.nextPage(data)
 		if err != nil {
 			return err
@@ -68,10 +119,9 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 		if head.Type != format.DataPageV2 || n <= 0 || n > rows {
 			return errPage
 		}
-		if err := r.readPage(to.slice(c.kind, 0, n), c, ch, head, body); err != nil {
+		if err := do(n, head, body); err != nil {
 			return err
 		}
-		to = to.slice(c.kind, n, rows)
 		rows -= n
 	}
 	return nil
@@ -217,23 +267,30 @@ func (r *chunkReader) plainTexts(to []uint32, data []byte) error {
 	return nil
 }
 
+// openPage gives a data page's definition levels, and its values as unpack does.
+func (r *chunkReader) openPage(rows int, c column, ch *chunkIndex, head *format.PageHeader, body []byte) (levels, data []byte, size int, err error) {
+	h := &head.DataPageHeaderV2.V
+	n := int(h.DefinitionLevelsByteLength)
+	if int(h.NumValues) != rows || h.RepetitionLevelsByteLength != 0 || n < 0 || n > len(body) || !c.optional && n != 0 {
+		return nil, nil, 0, errPage
+	}
+	data, size, err = r.unpack(ch, body[n:], int(head.UncompressedPageSize)-n, !h.IsCompressed.Valid || h.IsCompressed.V)
+	return body[:n], data, size, err
+}
+
 // readPage decodes a data page into to.
 func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *format.PageHeader, body []byte) error {
-	h := &head.DataPageHeaderV2.V
-	rows, levels := len(to.numbers)+len(to.tags), int(h.DefinitionLevelsByteLength)
-	if int(h.NumValues) != rows || h.RepetitionLevelsByteLength != 0 || levels < 0 || levels > len(body) || !c.optional && levels != 0 {
-		return errPage
-	}
-	data, size, err := r.unpack(ch, body[levels:], int(head.UncompressedPageSize)-levels, !h.IsCompressed.Valid || h.IsCompressed.V)
+	levels, data, size, err := r.openPage(to.len(), c, ch, head, body)
 	if err != nil {
 		return err
 	}
+	encoding := head.DataPageHeaderV2.V.Encoding
 	if !c.optional {
-		return r.decode(to, c, h.Encoding, data, size)
+		return r.decode(to, c, encoding, data, size)
 	}
-	r.levels = grown(r.levels, rows)
+	r.levels = grown(r.levels, to.len())
 	var spare []byte
-	if err := decodeHybrid(r.levels, padded(body, levels, &spare), levels, 1); err != nil {
+	if err := decodeHybrid(r.levels, padded(levels, len(levels), &spare), len(levels), 1); err != nil {
 		return err
 	}
 	present := 0
@@ -241,11 +298,98 @@ func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *format
 		present += int(l)
 	}
 	r.present = r.present.sized(c.kind, present)
-	if err := r.decode(r.present.slice(c.kind, 0, present), c, h.Encoding, data, size); err != nil {
+	if err := r.decode(r.present.slice(c.kind, 0, present), c, encoding, data, size); err != nil {
 		return err
 	}
 	spread(to.numbers, r.present.numbers, r.levels)
 	spread(to.tags, r.present.tags, r.levels)
+	return nil
+}
+
+// readPageRuns appends a data page's values to runs; see readRuns.
+func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows int, head *format.PageHeader, body []byte, limit int) (fits bool, err error) {
+	levels, data, size, err := r.openPage(rows, c, ch, head, body)
+	if err != nil {
+		return false, err
+	}
+	encoding := head.DataPageHeaderV2.V.Encoding
+	if !c.optional {
+		if fits, err := r.decodeRuns(c, encoding, data, size, rows, limit); err != nil || !fits {
+			return fits, err
+		}
+		return len(to.ends) <= limit, r.addPlaces(to, c, 0, rows)
+	}
+	r.defined = r.defined.noRuns()
+	var spare []byte
+	if fits, err := decodeHybridRuns(&r.defined, padded(levels, len(levels), &spare), len(levels), 1, rows, limit); err != nil || !fits {
+		return fits, err
+	}
+	present, from := 0, 0
+	for i, end := range r.defined.ends {
+		present += (int(end) - from) * int(r.defined.tags[i])
+		from = int(end)
+	}
+	if fits, err := r.decodeRuns(c, encoding, data, size, present, limit); err != nil || !fits {
+		return fits, err
+	}
+	present, from = 0, 0
+	for i, end := range r.defined.ends {
+		n := int(end) - from
+		from = int(end)
+		if r.defined.tags[i] == 0 {
+			to.add(c.kind, 0, n)
+			continue
+		}
+		if err := r.addPlaces(to, c, present, present+n); err != nil {
+			return false, err
+		}
+		present += n
+	}
+	return len(to.ends) <= limit, nil
+}
+
+// decodeRuns makes r.places runs of places in the dictionary, or of flags.
+func (r *chunkReader) decodeRuns(c column, encoding format.Encoding, data []byte, size, rows, limit int) (fits bool, err error) {
+	r.places = r.places.noRuns()
+	switch {
+	case rows == 0:
+		return true, nil
+	case encoding == format.RLEDictionary && c.kind != flags:
+		if size < 1 {
+			return false, errPage
+		}
+		if len(r.numbers)+len(r.tags) == 1 {
+			r.places.add(texts, 0, rows) // whatever the indices' encoding
+			return true, nil
+		}
+		return decodeHybridRuns(&r.places, data[1:], size-1, int(data[0]), rows, limit)
+	case encoding == format.Plain && c.kind == flags:
+		if size != (rows+7)/8 {
+			return false, errPage
+		}
+		decodeBitRuns(&r.places, data, rows)
+		return true, nil
+	}
+	return false, nil
+}
+
+// addPlaces appends what the rows first..last of r.places stand for.
+func (r *chunkReader) addPlaces(to *vector, c column, first, last int) error {
+	for i := r.places.run(first); first < last; i++ {
+		place, end := r.places.tags[i], min(int(r.places.ends[i]), last)
+		value := uint64(place)
+		switch {
+		case c.kind == flags:
+		case c.kind == texts && int(place) < len(r.tags):
+			value = uint64(r.tags[place])
+		case c.kind.numeric() && int(place) < len(r.numbers):
+			value = r.numbers[place]
+		default:
+			return errPage
+		}
+		to.add(c.kind, value, end-first)
+		first = end
+	}
 	return nil
 }
 
