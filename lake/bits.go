@@ -19,17 +19,33 @@ var errPage = errors.New("damaged Parquet file: a page does not hang together")
 // can be loaded as a word.
 const padding = 16
 
-// packBits appends the low width bits (0..64) of each value, least significant first.
+// packBits appends the low width bits (0..64) of each value, least significant first. What lies above them must be 0.
 func packBits[T uint32 | uint64](dst []byte, values []T, width int) []byte {
 	var word uint64
 	fill := 0
-	for _, v := range values {
-		word |= uint64(v) << fill
+	add := func(v uint64, width int) {
+		word |= v << fill
 		if fill += width; fill >= 64 {
 			dst = binary.LittleEndian.AppendUint64(dst, word)
 			fill -= 64
-			word = uint64(v) >> (width - fill)
+			word = v >> (width - fill)
 		}
+	}
+	// Narrow values are put together first, for the rest takes longer.
+	w := width & 63
+	switch {
+	case width <= 16:
+		for ; len(values) >= 4; values = values[4:] {
+			low, high := uint64(values[0])|uint64(values[1])<<w, uint64(values[2])|uint64(values[3])<<w
+			add(low|high<<(2*w&63), 4*width)
+		}
+	case width <= 32:
+		for ; len(values) >= 2; values = values[2:] {
+			add(uint64(values[0])|uint64(values[1])<<w, 2*width)
+		}
+	}
+	for _, v := range values {
+		add(uint64(v), width)
 	}
 	for ; fill > 0; fill -= 8 {
 		dst = append(dst, byte(word))
@@ -40,23 +56,28 @@ func packBits[T uint32 | uint64](dst []byte, values []T, width int) []byte {
 
 // unpackBits reads len(dst) values of width bits (0..64) from padded data.
 func unpackBits[T uint32 | uint64](dst []T, data []byte, width int) {
-	switch {
-	case width == 0:
-		clear(dst)
-	case width <= 56:
-		mask := uint64(1)<<width - 1
-		at := 0
-		for i := range dst {
-			dst[i] = T(binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7) & mask)
-			at += width
+	mask := ^uint64(0) >> (64 - width)
+	at, w := 0, width&63
+	switch { // a word holds 4 narrow values, wherever in a byte they begin
+	case width <= 14:
+		for ; len(dst) >= 4; dst = dst[4:] {
+			word := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+			dst[0], dst[1] = T(word&mask), T(word>>w&mask)
+			word >>= 2 * w & 63
+			dst[2], dst[3] = T(word&mask), T(word>>w&mask)
+			at += 4 * width
 		}
-	default:
-		mask := ^uint64(0) >> (64 - width)
-		for i := range dst {
-			at := i * width
-			v := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
-			dst[i] = T((v | uint64(data[at>>3+8])<<(64-at&7)) & mask)
+	case width <= 28:
+		for ; len(dst) >= 2; dst = dst[2:] {
+			word := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+			dst[0], dst[1] = T(word&mask), T(word>>w&mask)
+			at += 2 * width
 		}
+	}
+	for i := range dst {
+		v := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+		dst[i] = T((v | uint64(data[at>>3+8])<<(64-at&7)) & mask)
+		at += width
 	}
 }
 
@@ -161,18 +182,20 @@ func appendDelta(dst []byte, values []uint64) []byte {
 	for rest := values[1:]; len(rest) > 0; {
 		n := min(len(rest), deltaBlock)
 		least := int64(rest[0] - last)
+		deltas := block[:n]
 		for i, v := range rest[:n] {
-			block[i] = v - last
-			least = min(least, int64(block[i]))
-			last = v
+			delta := v - last
+			deltas[i], last = delta, v
+			least = min(least, int64(delta))
 		}
 		dst = binary.AppendVarint(dst, least)
 		var widths [deltaMinis]int
 		for m := range widths {
 			var all uint64
-			for i := m * deltaMiniBlock; i < min((m+1)*deltaMiniBlock, n); i++ {
-				block[i] -= uint64(least)
-				all |= block[i]
+			mini := block[min(m*deltaMiniBlock, n):min((m+1)*deltaMiniBlock, n)]
+			for i, delta := range mini {
+				mini[i] = delta - uint64(least)
+				all |= delta - uint64(least)
 			}
 			widths[m] = bits.Len64(all)
 			dst = append(dst, byte(widths[m]))

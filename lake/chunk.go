@@ -77,12 +77,12 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([
 	if ch.encoding == format.RLEDictionary {
 		header := format.PageHeader{Type: format.DictionaryPage}
 		header.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(w.entries(c)), Encoding: format.Plain})
-		if dst, err = w.page(dst, &header, nil, false, &ch); err != nil {
+		if dst, _, err = w.page(dst, &header, nil, true, &ch); err != nil {
 			return nil, chunk{}, err
 		}
 		ch.dictionary = len(dst) - start
 	}
-	done := 0 // of present
+	done, compress := 0, true // done of present
 	for from := 0; from < ch.rows; from += pageRows {
 		to := min(from+pageRows, ch.rows)
 		p := chunkPage{offset: len(dst) - start, row: from}
@@ -97,7 +97,7 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([
 		done += to - from - p.nulls
 		header := format.PageHeader{Type: format.DataPageV2}
 		header.DataPageHeaderV2.Set(format.DataPageHeaderV2{NumValues: int32(to - from), NumNulls: int32(p.nulls), NumRows: int32(to - from), Encoding: ch.encoding, DefinitionLevelsByteLength: int32(len(levels))})
-		if dst, err = w.page(dst, &header, levels, true, &ch); err != nil {
+		if dst, compress, err = w.page(dst, &header, levels, compress, &ch); err != nil {
 			return nil, chunk{}, err
 		}
 		p.size = len(dst) - start - p.offset
@@ -269,24 +269,30 @@ func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
 	return appendHybrid(nil, levels, 1)
 }
 
-// page appends a page: its header, the levels, and w.body, compressed where that pays.
-func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, mayStayPlain bool, ch *chunk) ([]byte, error) {
+// page appends a page: its header, the levels, and w.body, compressed if it is to be and where that pays. A
+// dictionary is always compressed, for its header has no place to say that it is not. Where compression does not pay
+// for one of a chunk's pages, it is not tried with those behind: what repeats in a column of bit-packed numbers stands
+// in its runs and its dictionary, and to look for more takes longer than to write all of it.
+func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, compress bool, ch *chunk) ([]byte, bool, error) {
 	raw := len(levels) + len(w.body)
-	w.packed = w.zstd.EncodeAll(w.body, append(w.packed[:0], levels...))
-	compressed := true
-	if mayStayPlain && len(w.packed) > raw-raw/32 {
-		w.packed, compressed = append(w.packed[:len(levels)], w.body...), false
+	w.packed = append(w.packed[:0], levels...)
+	if compress {
+		w.packed = w.zstd.EncodeAll(w.body, w.packed)
+		compress = header.Type == format.DictionaryPage || len(w.packed) <= raw-raw/32
 	}
-	header.DataPageHeaderV2.V.IsCompressed = thrift.New(compressed)
+	if !compress {
+		w.packed = append(w.packed[:len(levels)], w.body...)
+	}
+	header.DataPageHeaderV2.V.IsCompressed = thrift.New(compress)
 	header.UncompressedPageSize, header.CompressedPageSize = int32(raw), int32(len(w.packed))
 	header.CRC = int32(crc32.ChecksumIEEE(w.packed))
 	w.header.Reset()
 	if err := w.encoder.Encode(header); err != nil {
-		return nil, wrap(err, "table: page header")
+		return nil, false, wrap(err, "table: page header")
 	}
 	ch.raw += w.header.Len() + raw
 	dst = append(dst, w.header.Bytes()...)
-	return append(dst, w.packed...), nil
+	return append(dst, w.packed...), compress, nil
 }
 
 // bounds finds the least and the greatest value of a page.

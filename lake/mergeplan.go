@@ -87,7 +87,7 @@ type mergePlan struct {
 	duplicates []rowRange
 	dropped    int // rows of duplicates
 
-	heads []segment // heap of what is left of the fan's segments
+	heads []mergeHead // heap of what is left of the fan's segments
 	seen  map[uint32]*seqSet
 }
 
@@ -111,24 +111,35 @@ func planMerge(keys *rowKeys, segments []segment, table *textTable) *mergePlan {
 	return p
 }
 
+// mergeHead is what is left of a segment, with the times of its first and its last row: most of what a merge asks
+// can be told by these, without a look at rows that lie far apart in memory.
+type mergeHead struct {
+	rowRange
+	run         uint32
+	first, last int64
+}
+
 // mergeFan merges the segments of one fan by a heap of their heads. The one in front is taken up to where the
 // next one begins: files of different minutes do not overlap, and then that is all of it.
 func (p *mergePlan) mergeFan(segments []segment) {
 	for _, s := range p.seen {
 		s.reset()
 	}
-	p.heads = append(p.heads[:0], segments...)
-	slices.SortFunc(p.heads, func(a, b segment) int { return p.keys.compare(a.from, a.run, b.from, b.run) })
+	p.heads = p.heads[:0]
+	for _, s := range segments {
+		p.heads = append(p.heads, mergeHead{s.rowRange, s.run, int64(p.keys.time[s.from]), int64(p.keys.time[s.to-1])})
+	}
+	slices.SortFunc(p.heads, p.compare)
 	for len(p.heads) > 1 {
 		top := p.heads[0]
 		second := p.heads[1]
-		if len(p.heads) > 2 && p.less(2, 1) {
+		if len(p.heads) > 2 && p.compare(p.heads[2], second) < 0 {
 			second = p.heads[2]
 		}
 		end := p.gallop(top, second)
 		p.emit(rowRange{top.from, end}, top.run)
 		if end < top.to {
-			p.heads[0].from = end
+			p.heads[0].from, p.heads[0].first = end, int64(p.keys.time[end])
 		} else {
 			p.heads[0] = p.heads[len(p.heads)-1]
 			p.heads = p.heads[:len(p.heads)-1]
@@ -138,20 +149,21 @@ func (p *mergePlan) mergeFan(segments []segment) {
 	p.emit(p.heads[0].rowRange, p.heads[0].run)
 }
 
-func (p *mergePlan) less(a, b int) bool {
-	return p.keys.compare(p.heads[a].from, p.heads[a].run, p.heads[b].from, p.heads[b].run) < 0
+// compare orders heads by their first rows.
+func (p *mergePlan) compare(a, b mergeHead) int {
+	if a.first != b.first {
+		return cmp.Compare(a.first, b.first)
+	}
+	return p.keys.compare(a.from, a.run, b.from, b.run)
 }
 
 func (p *mergePlan) siftDown() {
-	for at := 0; ; {
-		child := 2*at + 1
-		if child >= len(p.heads) {
-			return
-		}
-		if child+1 < len(p.heads) && p.less(child+1, child) {
+	at := 0
+	for child := 1; child < len(p.heads); child = 2*at + 1 {
+		if child+1 < len(p.heads) && p.compare(p.heads[child+1], p.heads[child]) < 0 {
 			child++
 		}
-		if !p.less(child, at) {
+		if p.compare(p.heads[child], p.heads[at]) >= 0 {
 			return
 		}
 		p.heads[at], p.heads[child] = p.heads[child], p.heads[at]
@@ -159,17 +171,17 @@ func (p *mergePlan) siftDown() {
 	}
 }
 
-// gallop gives the end of the rows of s, at least one, that come before the first of next or tie with it.
-func (p *mergePlan) gallop(s, next segment) uint32 {
-	before := func(row uint32) bool { return p.keys.compare(row, s.run, next.from, next.run) <= 0 }
-	if before(s.to - 1) {
-		return s.to
+// gallop gives the end of the rows of h, at least one, that come before the first of next or tie with it.
+func (p *mergePlan) gallop(h, next mergeHead) uint32 {
+	before := func(row uint32) bool { return p.keys.compare(row, h.run, next.from, next.run) <= 0 }
+	if h.last < next.first || before(h.to-1) {
+		return h.to
 	}
 	step := uint32(1)
-	for s.from+step < s.to && before(s.from+step) {
+	for h.from+step < h.to && before(h.from+step) {
 		step *= 2
 	}
-	from, to := s.from+step/2, min(s.from+step, s.to)
+	from, to := h.from+step/2, min(h.from+step, h.to)
 	return from + 1 + uint32(sort.Search(int(to-from-1), func(i int) bool { return !before(from + 1 + uint32(i)) }))
 }
 
