@@ -240,7 +240,7 @@ func (m *merger) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	m.plan = planMerge(k, m.segments, m.table)
+	m.plan = planMerge(k, slices.Clone(m.segments), m.table)
 	return m.failed
 }
 
@@ -272,10 +272,10 @@ func (m *merger) write() error {
 	if err := errors.Join(m.writeColumn(m.layout.time, times), m.writeColumn(m.layout.seq, seqs)); err != nil {
 		return err
 	}
-	ids := m.identify()
+	sums := m.identify()
+	ids := sums.of
 	// The sum of the column seq is that of the identities themselves: it says that no row is missing.
-	m.sums[m.layout.seq] = ids.own(0, m.rows)
-	m.sums[m.layout.time] = contentSum(integers, times, 0, m.rows, ids, m.table)
+	m.sums[m.layout.seq], m.sums[m.layout.time] = sums.own, sums.times
 	for _, d := range m.plan.duplicates {
 		m.sums[m.layout.seq] -= ids.own(int(d.from), int(d.to))
 		m.sums[m.layout.time] -= contentSum(integers, times, int(d.from), int(d.to), ids, m.table)
@@ -296,16 +296,13 @@ func (m *merger) write() error {
 	return nil
 }
 
-// identify turns the sequence numbers into a hash of each row's identity, in place, and adds these up.
-func (m *merger) identify() identitySums {
+// identify turns the sequence numbers into sums of the rows' identities, in place.
+func (m *merger) identify() identified {
+	sums := identified{of: m.keys.seq}
 	for _, s := range m.segments {
-		run := rowRun(m.table.hash(s.fan), m.keys.runs[s.run])
-		seqs := m.keys.seq[s.from:s.to]
-		for i, seq := range seqs {
-			seqs[i] = rowIdentity(run, seq)
-		}
+		sums.add(m.table.hash(s.fan), m.keys.runs[s.run], int(s.to), m.keys.time)
 	}
-	return sumUp(m.keys.seq)
+	return sums
 }
 
 // readColumn reads a column of all inputs, in runs or into free, and adds up the content of the rows that stay.
@@ -447,14 +444,11 @@ func (m *merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *
 	if !last.ascending(keys.fan, times, m.table) {
 		return errors.New("the merged file is not sorted: nothing was changed")
 	}
-	ids := m.identifyGroup(group.rows)
+	all := m.identifyGroup(group.rows)
+	sums[l.seq] += all.own
+	sums[l.time] += all.times
 	for c, column := range l.columns {
-		switch c {
-		case l.seq:
-			sums[c] += ids.own(0, group.rows)
-			continue
-		case l.time:
-			sums[c] += contentSum(column.kind, vector{numbers: times}, 0, group.rows, ids, m.table)
+		if c == l.seq || c == l.time {
 			continue
 		}
 		v := &m.scratch
@@ -464,31 +458,26 @@ func (m *merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *
 		if err := read(v, c, m.inRuns[c]); err != nil {
 			return err
 		}
-		sums[c] += contentSum(column.kind, *v, 0, group.rows, ids, m.table)
+		sums[c] += contentSum(column.kind, *v, 0, group.rows, all.of, m.table)
 	}
 	return nil
 }
 
 // identifyGroup does for the rows of m.group what identify does.
-func (m *merger) identifyGroup(rows int) identitySums {
+func (m *merger) identifyGroup(rows int) identified {
 	keys := &m.group
-	ids := grown(keys.seq.numbers, rows+1)
-	row := 0
-	for f, r := 0, 0; row < rows; {
-		end := int(min(keys.fan.ends[f], keys.run.ends[r]))
-		run := rowRun(m.table.hash(keys.fan.tags[f]), keys.run.numbers[r])
-		for i, seq := range ids[row:end] {
-			ids[row+i] = rowIdentity(run, seq)
-		}
-		row = end
-		if int(keys.fan.ends[f]) == end {
+	sums := identified{of: keys.seq.numbers[:rows+1]}
+	for f, r := 0, 0; sums.rows < rows; {
+		end := min(keys.fan.ends[f], keys.run.ends[r])
+		sums.add(m.table.hash(keys.fan.tags[f]), keys.run.numbers[r], int(end), keys.time.numbers)
+		if keys.fan.ends[f] == end {
 			f++
 		}
-		if int(keys.run.ends[r]) == end {
+		if keys.run.ends[r] == end {
 			r++
 		}
 	}
-	return sumUp(ids)
+	return sums
 }
 
 // sortKey is where a sorted sequence of rows has come to.
@@ -525,23 +514,36 @@ func scramble(n uint64) uint64 {
 	return n ^ n>>32
 }
 
-// rowIdentity is a hash of a row's fan, run and sequence number, of which rowRun makes the first two into one.
-func rowIdentity(run, seq uint64) uint64 { return scramble(run ^ seq) }
-
-func rowRun(fan, run uint64) uint64 { return scramble(fan ^ run) }
-
-// identitySums has the sum of the identities of all rows before row i in place i.
+// identitySums has in place i the sum of the identities of all rows before row i, and so one place more than there
+// are rows. An identity is a hash of a row's fan, run and sequence number.
 type identitySums []uint64
 
-// sumUp adds identities up, in place. The last place is none's.
-func sumUp(ids []uint64) identitySums {
-	var sum uint64
-	for i, id := range ids[:len(ids)-1] {
-		ids[i] = sum
+// identified is what becomes of sequence numbers, one place more than there are rows, row by row.
+type identified struct {
+	of    identitySums // of the first rows; behind these are sequence numbers yet
+	rows  int
+	sum   uint64 // of the identities
+	own   uint64 // content hash of the identities
+	times uint64 // content hash of the rows' times
+}
+
+// add goes on before row end: rows of one fan's run.
+func (s *identified) add(fan, run uint64, end int, times []uint64) {
+	run = scramble(fan ^ run)
+	seqs := s.of[s.rows:end]
+	times = times[s.rows:end]
+	sum, own, all := s.sum, s.own, s.times
+	for i, seq := range seqs {
+		id := scramble(run ^ seq)
+		seqs[i] = sum
 		sum += id
+		own += id * scramble(id)
+		all += id * scramble(times[i])
 	}
-	ids[len(ids)-1] = sum
-	return ids
+	s.rows, s.sum, s.own, s.times = end, sum, own, all
+	if end == len(s.of)-1 {
+		s.of[end] = sum
+	}
 }
 
 // own is the content hash of rows' identities themselves.
