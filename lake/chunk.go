@@ -21,6 +21,9 @@ const (
 	pageRows  = 16 << 10
 )
 
+// leastFrame is what zstd makes of one byte or none.
+const leastFrame = 9
+
 // chunk is a column of one group, encoded: pages, one behind the other, and what the footer says of them.
 // Offsets count from the chunk's start.
 type chunk struct {
@@ -82,7 +85,7 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([
 		}
 		ch.dictionary = len(dst) - start
 	}
-	done, compress := 0, true // done of present
+	done, try := 0, true // done of present
 	for from := 0; from < ch.rows; from += pageRows {
 		to := min(from+pageRows, ch.rows)
 		p := chunkPage{offset: len(dst) - start, row: from}
@@ -97,7 +100,7 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([
 		done += to - from - p.nulls
 		header := format.PageHeader{Type: format.DataPageV2}
 		header.DataPageHeaderV2.Set(format.DataPageHeaderV2{NumValues: int32(to - from), NumNulls: int32(p.nulls), NumRows: int32(to - from), Encoding: ch.encoding, DefinitionLevelsByteLength: int32(len(levels))})
-		if dst, compress, err = w.page(dst, &header, levels, compress, &ch); err != nil {
+		if dst, try, err = w.page(dst, &header, levels, try, &ch); err != nil {
 			return nil, chunk{}, err
 		}
 		p.size = len(dst) - start - p.offset
@@ -269,21 +272,24 @@ func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
 	return appendHybrid(nil, levels, 1)
 }
 
-// page appends a page: its header, the levels, and w.body, compressed if it is to be and where that pays. A
-// dictionary is always compressed, for its header has no place to say that it is not. Where compression does not pay
-// for one of a chunk's pages, it is not tried with those behind: what repeats in a column of bit-packed numbers stands
-// in its runs and its dictionary, and to look for more takes longer than to write all of it.
-func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, compress bool, ch *chunk) ([]byte, bool, error) {
+// page appends a page: its header, the levels, and w.body, compressed if it is to be and where that pays; and tells
+// whether it is to be tried with the chunk's next page. A dictionary is always compressed, for its header has no place
+// to say that it is not. Where compression does not pay for a page of at least a bit a row, it is not tried with those
+// behind: what repeats in a column of bit-packed numbers stands in its runs and its dictionary, and to look for more
+// takes longer than to write all of it.
+func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, try bool, ch *chunk) ([]byte, bool, error) {
 	raw := len(levels) + len(w.body)
 	w.packed = append(w.packed[:0], levels...)
-	if compress {
+	compressed := header.Type == format.DictionaryPage
+	if compressed || try && len(w.body) > leastFrame {
 		w.packed = w.zstd.EncodeAll(w.body, w.packed)
-		compress = header.Type == format.DictionaryPage || len(w.packed) <= raw-raw/32
+		compressed = compressed || len(w.packed) <= raw-raw/32
 	}
-	if !compress {
+	if !compressed {
 		w.packed = append(w.packed[:len(levels)], w.body...)
+		try = try && len(w.body) < pageRows/8
 	}
-	header.DataPageHeaderV2.V.IsCompressed = thrift.New(compress)
+	header.DataPageHeaderV2.V.IsCompressed = thrift.New(compressed)
 	header.UncompressedPageSize, header.CompressedPageSize = int32(raw), int32(len(w.packed))
 	header.CRC = int32(crc32.ChecksumIEEE(w.packed))
 	w.header.Reset()
@@ -292,7 +298,7 @@ func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte,
 	}
 	ch.raw += w.header.Len() + raw
 	dst = append(dst, w.header.Bytes()...)
-	return append(dst, w.packed...), compress, nil
+	return append(dst, w.packed...), try, nil
 }
 
 // bounds finds the least and the greatest value of a page.

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -19,10 +18,9 @@ const maxPage = 64 << 20
 // chunkReader decodes chunks. Its buffers are used again from chunk to chunk. Not safe for concurrent use.
 type chunkReader struct {
 	table   *textTable
-	header  format.PageHeader
-	decoder *thrift.Decoder
-	source  thrift.BytesReader
-	plain   []byte // a page, decompressed
+	header  pageHeader
+	inner   map[int64]*thriftNumbers // header's parts
+	plain   []byte                   // a page, decompressed
 	spare   []byte
 	levels  []uint32
 	defined vector // levels, in runs
@@ -42,8 +40,7 @@ var pageDecoder = sync.OnceValue(func() *zstd.Decoder {
 
 func newChunkReader(table *textTable) *chunkReader {
 	r := &chunkReader{table: table}
-	r.source = new(thrift.CompactProtocol).NewReaderFromBytes(nil)
-	r.decoder = thrift.NewDecoder(r.source)
+	r.inner = map[int64]*thriftNumbers{7: &r.header.dictionary, 8: &r.header.data}
 	return r
 }
 
@@ -54,7 +51,7 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 		clear(to.tags)
 		return nil
 	}
-	return r.eachPage(c, ch, data, to.len(), func(n int, head *format.PageHeader, body []byte) error {
+	return r.eachPage(c, ch, data, to.len(), func(n int, head *pageHeader, body []byte) error {
 		page := to.slice(c.kind, 0, n)
 		to = to.slice(c.kind, n, to.len())
 		return r.readPage(page, c, ch, head, body)
@@ -68,7 +65,7 @@ func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte
 		to.add(c.kind, 0, rows)
 		return true, nil
 	}
-	err = r.eachPage(c, ch, data, rows, func(n int, head *format.PageHeader, body []byte) error {
+	err = r.eachPage(c, ch, data, rows, func(n int, head *pageHeader, body []byte) error {
 		fits, err := r.readPageRuns(to, c, ch, n, head, body, limit)
 		if err == nil && !fits {
 			err = errNoRuns
@@ -96,12 +93,12 @@ func (r *chunkReader) inRuns(to *vector, c column, ch *chunkIndex, data []byte, 
 		return err
 	}
 	*to = to.noRuns()
-	to.addRows(c.kind, page, 0, rows)
+	to.addValues(c.kind, page, 0, rows)
 	return nil
 }
 
 // eachPage reads the dictionary, and calls with every data page and its number of rows.
-func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, do func(n int, head *format.PageHeader, body []byte) error) error {
+func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, do func(n int, head *pageHeader, body []byte) error) error {
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
 	for rows > 0 {
 		head, body, rest, err := r.nextPage(data)
@@ -109,14 +106,14 @@ func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, 
 			return err
 		}
 		data = rest
-		if head.Type == format.DictionaryPage {
+		if head.kind() == format.DictionaryPage {
 			if err := r.readDictionary(c, ch, head, body); err != nil {
 				return err
 			}
 			continue
 		}
-		n := int(head.DataPageHeaderV2.V.NumRows)
-		if head.Type != format.DataPageV2 || n <= 0 || n > rows {
+		n := head.rows()
+		if head.kind() != format.DataPageV2 || n <= 0 || n > rows {
 			return errPage
 		}
 		if err := do(n, head, body); err != nil {
@@ -144,14 +141,14 @@ func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, 
 			return err
 		}
 		*data = rest
-		if head.Type == format.DictionaryPage {
+		if head.kind() == format.DictionaryPage {
 			if err := r.readDictionary(c, ch, head, body); err != nil {
 				return err
 			}
 			continue
 		}
-		n := int(head.DataPageHeaderV2.V.NumRows)
-		if head.Type != format.DataPageV2 || n <= 0 || n > 1<<24 {
+		n := head.rows()
+		if head.kind() != format.DataPageV2 || n <= 0 || n > 1<<24 {
 			return errPage
 		}
 		if n <= skip {
@@ -180,23 +177,35 @@ func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, 
 	return nil
 }
 
+// pageHeader is what a page's header says (parquet.thrift: PageHeader, DictionaryPageHeader, DataPageHeaderV2), by
+// the numbers of the fields. The library takes several times as long, and for pages of a few thousand rows it counts.
+type pageHeader struct{ page, dictionary, data thriftNumbers }
+
+func (h *pageHeader) kind() format.PageType                { return format.PageType(h.page[1]) }
+func (h *pageHeader) size() int                            { return int(h.page[2]) }
+func (h *pageHeader) compressedSize() int64                { return h.page[3] }
+func (h *pageHeader) crc() uint32                          { return uint32(h.page[4]) }
+func (h *pageHeader) entries() int                         { return int(h.dictionary[1]) }
+func (h *pageHeader) values() int                          { return int(h.data[1]) }
+func (h *pageHeader) rows() int                            { return int(h.data[3]) }
+func (h *pageHeader) encoding() format.Encoding            { return format.Encoding(h.data[4]) }
+func (h *pageHeader) levels() (definition, repetition int) { return int(h.data[5]), int(h.data[6]) }
+func (h *pageHeader) compressed() bool                     { return h.data[7] == 1 }
+
 // nextPage splits off the page in front. The header is good until the next call.
-func (r *chunkReader) nextPage(data []byte) (head *format.PageHeader, body, rest []byte, err error) {
+func (r *chunkReader) nextPage(data []byte) (head *pageHeader, body, rest []byte, err error) {
 	w := thriftWalk{data: data}
-	if !w.value(thriftStruct, 0) {
+	r.header = pageHeader{}
+	r.header.data[7] = 1 // unless it says otherwise
+	if !w.numbers(&r.header.page, r.inner) {
 		return nil, nil, nil, errPage
 	}
-	r.header = format.PageHeader{}
-	r.source.ResetBytes(data[:len(data)-len(w.data)])
-	if err := r.decoder.Decode(&r.header); err != nil {
-		return nil, nil, nil, fmt.Errorf("damaged Parquet file: page header: %w", err)
-	}
-	n := int64(r.header.CompressedPageSize)
-	if n < 0 || n > int64(len(w.data)) || r.header.UncompressedPageSize < 0 || r.header.UncompressedPageSize > maxPage {
+	n := r.header.compressedSize()
+	if n < 0 || n > int64(len(w.data)) || r.header.size() < 0 || r.header.size() > maxPage {
 		return nil, nil, nil, errPage
 	}
 	body, rest = w.data[:n], w.data[n:]
-	if crc := uint32(r.header.CRC); crc != 0 && crc != crc32.ChecksumIEEE(body) {
+	if crc := r.header.crc(); crc != 0 && crc != crc32.ChecksumIEEE(body) {
 		return nil, nil, nil, fmt.Errorf("damaged Parquet file: a page's checksum does not fit")
 	}
 	return &r.header, body, rest, nil
@@ -221,9 +230,9 @@ func (r *chunkReader) unpack(ch *chunkIndex, body []byte, size int, compressed b
 	return padded(r.plain, size, &r.spare), size, nil
 }
 
-func (r *chunkReader) readDictionary(c column, ch *chunkIndex, head *format.PageHeader, body []byte) error {
-	n := int(head.DictionaryPageHeader.V.NumValues)
-	data, size, err := r.unpack(ch, body, int(head.UncompressedPageSize), true)
+func (r *chunkReader) readDictionary(c column, ch *chunkIndex, head *pageHeader, body []byte) error {
+	n := head.entries()
+	data, size, err := r.unpack(ch, body, head.size(), true)
 	if err != nil {
 		return err
 	}
@@ -268,23 +277,22 @@ func (r *chunkReader) plainTexts(to []uint32, data []byte) error {
 }
 
 // openPage gives a data page's definition levels, and its values as unpack does.
-func (r *chunkReader) openPage(rows int, c column, ch *chunkIndex, head *format.PageHeader, body []byte) (levels, data []byte, size int, err error) {
-	h := &head.DataPageHeaderV2.V
-	n := int(h.DefinitionLevelsByteLength)
-	if int(h.NumValues) != rows || h.RepetitionLevelsByteLength != 0 || n < 0 || n > len(body) || !c.optional && n != 0 {
+func (r *chunkReader) openPage(rows int, c column, ch *chunkIndex, head *pageHeader, body []byte) (levels, data []byte, size int, err error) {
+	n, repetition := head.levels()
+	if head.values() != rows || repetition != 0 || n < 0 || n > len(body) || !c.optional && n != 0 {
 		return nil, nil, 0, errPage
 	}
-	data, size, err = r.unpack(ch, body[n:], int(head.UncompressedPageSize)-n, !h.IsCompressed.Valid || h.IsCompressed.V)
+	data, size, err = r.unpack(ch, body[n:], head.size()-n, head.compressed())
 	return body[:n], data, size, err
 }
 
 // readPage decodes a data page into to.
-func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *format.PageHeader, body []byte) error {
+func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *pageHeader, body []byte) error {
 	levels, data, size, err := r.openPage(to.len(), c, ch, head, body)
 	if err != nil {
 		return err
 	}
-	encoding := head.DataPageHeaderV2.V.Encoding
+	encoding := head.encoding()
 	if !c.optional {
 		return r.decode(to, c, encoding, data, size)
 	}
@@ -307,12 +315,12 @@ func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *format
 }
 
 // readPageRuns appends a data page's values to runs; see readRuns.
-func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows int, head *format.PageHeader, body []byte, limit int) (fits bool, err error) {
+func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows int, head *pageHeader, body []byte, limit int) (fits bool, err error) {
 	levels, data, size, err := r.openPage(rows, c, ch, head, body)
 	if err != nil {
 		return false, err
 	}
-	encoding := head.DataPageHeaderV2.V.Encoding
+	encoding := head.encoding()
 	if !c.optional {
 		if fits, err := r.decodeRuns(c, encoding, data, size, rows, limit); err != nil || !fits {
 			return fits, err

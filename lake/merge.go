@@ -329,6 +329,7 @@ func (m *merger) readColumn(c int, free *vector, ids identitySums) (v vector, er
 func (m *merger) writeColumn(c int, v vector) error {
 	k, runs := m.layout.columns[c].kind, m.plan.runs
 	var taken uint32 // of runs[0]
+	run, jump := 0, 0
 	for g := range m.groups {
 		rows := min(groupRows, m.plan.rows-g*groupRows)
 		m.scratch, m.sparse = m.scratch.sized(k, rows), m.sparse.noRuns()
@@ -338,7 +339,10 @@ func (m *merger) writeColumn(c int, v vector) error {
 			n := min(runs[0].to-from, uint32(rows-filled))
 			switch {
 			case v.ends != nil:
-				m.sparse.addRows(k, v, int(from), int(from+n))
+				// The same fan's rows of the next file lie as many runs behind as in the file before.
+				i := v.runNear(int(from), run+jump)
+				run, jump = i, i-run
+				m.sparse.addRuns(k, v, i, int(from), int(from+n))
 			case k.numeric():
 				copy(to.numbers[filled:], v.numbers[from:from+n])
 			default:
@@ -575,13 +579,15 @@ func contentSum(k kind, v vector, from, to int, ids identitySums, table *textTab
 			from = end
 		}
 	case k.numeric():
-		before := ids[from]
-		numbers := v.numbers[from:to]
-		ids = ids[from+1:][:len(numbers)]
-		for i, n := range numbers {
-			next := ids[i]
-			sum += (next - before) * scramble(n)
-			before = next
+		var near [513]uint64
+		for ; from < to; from += len(near) - 1 {
+			numbers := v.numbers[from:min(to, from+len(near)-1)]
+			copy(near[:], ids[from:from+len(numbers)+1]) // these come from far away: copy waits for several at once
+			before, sums := near[0], near[1:][:len(numbers)]
+			for i, n := range numbers {
+				sum += (sums[i] - before) * scramble(n)
+				before = sums[i]
+			}
 		}
 	default:
 		for from < to {

@@ -184,8 +184,8 @@ func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan st
 	var fans, runs vector
 	for i, base := range bounds[:len(bounds)-1] {
 		fans, runs = fans.noRuns(), runs.noRuns()
-		fans.addRows(texts, d.columns[l.fan], base, bounds[i+1])
-		runs.addRows(integers, d.columns[l.run], base, bounds[i+1])
+		fans.addValues(texts, d.columns[l.fan], base, bounds[i+1])
+		runs.addValues(integers, d.columns[l.run], base, bounds[i+1])
 		segments = k.addSegments(segments, fans, runs, base)
 	}
 	d.plan = planMerge(k, segments, d.table)

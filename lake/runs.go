@@ -39,6 +39,14 @@ func (v vector) run(row int) int {
 	return sort.Search(len(v.ends), func(i int) bool { return int(v.ends[i]) > row })
 }
 
+// runNear is run, for those who guess.
+func (v vector) runNear(row, guess int) int {
+	if guess >= 0 && guess < len(v.ends) && int(v.ends[guess]) > row && (guess == 0 || int(v.ends[guess-1]) <= row) {
+		return guess
+	}
+	return v.run(row)
+}
+
 func (v vector) value(k kind, i int) uint64 {
 	if k.numeric() {
 		return v.numbers[i]
@@ -61,18 +69,19 @@ func (v *vector) add(k kind, value uint64, rows int) {
 	v.ends = append(v.ends, uint32(v.rows()+rows))
 }
 
-// addRows appends the rows from..to of o, which may be in runs or not, to v's runs.
-func (v *vector) addRows(k kind, o vector, from, to int) {
-	if o.ends == nil {
-		for ; from < to; from++ {
-			v.add(k, o.value(k, from), 1)
-		}
-		return
-	}
-	for i := o.run(from); from < to; i++ {
+// addRuns appends the rows from..to of o, of which the first is in run i, to v's runs.
+func (v *vector) addRuns(k kind, o vector, i, from, to int) {
+	for ; from < to; i++ {
 		end := min(int(o.ends[i]), to)
 		v.add(k, o.value(k, i), end-from)
 		from = end
+	}
+}
+
+// addValues appends the rows from..to of o, which is not in runs, to v's runs.
+func (v *vector) addValues(k kind, o vector, from, to int) {
+	for ; from < to; from++ {
+		v.add(k, o.value(k, from), 1)
 	}
 }
 
