@@ -24,7 +24,7 @@ func packBits[T uint32 | uint64](dst []byte, values []T, width int) []byte {
 	var word uint64
 	fill := 0
 	add := func(v uint64, width int) {
-		word |= v << fill
+		word |= v << (fill & 63)
 		if fill += width; fill >= 64 {
 			dst = binary.LittleEndian.AppendUint64(dst, word)
 			fill -= 64

@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"math"
 	"math/bits"
-	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -373,43 +372,54 @@ func textBounds(tags []uint32, table *textTable, p *chunkPage) {
 	}
 }
 
-// numberSet numbers the distinct values of a column: an open-addressed table with its entries in one slice.
+// numberSet numbers the distinct values of a column: an open-addressed table with its entries in one slice. It grows
+// with them, for a small one stays in the processor's cache.
 type numberSet struct {
 	values []uint64 // by place
 	slots  []uint32 // place + 1
+	shift  int
 }
 
 // index fills to with each value's place. It gives up, and says so, when they are more than limit.
 func (s *numberSet) index(values []uint64, to []uint32, limit int) bool {
-	size := 1 << bits.Len(uint(min(limit, len(values))*2))
-	if len(s.slots) != size {
-		s.slots = grown(s.slots, size)
-	}
-	clear(s.slots)
-	s.values = slices.Grow(s.values[:0], min(limit, len(values))+1)
-	shift := 64 - bits.Len(uint(size-1))
+	s.values = s.values[:0]
+	s.resize(1 << 10)
 	for i, v := range values {
-		if i > 0 && v == values[i-1] {
-			to[i] = to[i-1]
+		slot := s.find(v)
+		if *slot == 0 {
+			if len(s.values) == limit {
+				return false
+			}
+			s.values = append(s.values, v)
+			if *slot = uint32(len(s.values)); len(s.values)*4 > len(s.slots) {
+				s.resize(4 * len(s.slots))
+			}
+			to[i] = uint32(len(s.values) - 1)
 			continue
 		}
-		at := v * 0x9E3779B97F4A7C15 >> shift // Fibonacci hashing: Knuth, The Art of Computer Programming, 6.4
-		for {
-			place := s.slots[at]
-			if place == 0 {
-				if len(s.values) == limit {
-					return false
-				}
-				s.values = append(s.values, v)
-				s.slots[at], to[i] = uint32(len(s.values)), uint32(len(s.values)-1)
-				break
-			}
-			if s.values[place-1] == v {
-				to[i] = place - 1
-				break
-			}
-			at = (at + 1) & uint64(size-1)
-		}
+		to[i] = *slot - 1
 	}
 	return true
+}
+
+// find gives the slot where the value's place is or is to be.
+func (s *numberSet) find(v uint64) *uint32 {
+	at := v * 0x9E3779B97F4A7C15 >> (s.shift & 63) // Fibonacci hashing: Knuth, The Art of Computer Programming, 6.4
+	for {
+		slot := &s.slots[at&uint64(len(s.slots)-1)]
+		if *slot == 0 || s.values[*slot-1] == v {
+			return slot
+		}
+		at++
+	}
+}
+
+// resize makes the table one of size slots, a power of two.
+func (s *numberSet) resize(size int) {
+	s.slots = grown(s.slots, size)
+	clear(s.slots)
+	s.shift = 65 - bits.Len(uint(size))
+	for i, v := range s.values {
+		*s.find(v) = uint32(i + 1)
+	}
 }
