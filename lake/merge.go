@@ -11,8 +11,9 @@ import (
 
 // merger merges data files column by column. First it decodes what gives rows their order and identity, and
 // plans: which rows, in which order. Then it takes one column after the other, decodes it from all files, lets
-// the plan pick its values, and encodes them. So it holds three columns at a time, 20 bytes a row, whatever a row
-// has of columns, and up to 128 MB of the files' bytes.
+// the plan pick its values, and encodes them: in runs where most rows have what the one before has. So it holds
+// two columns of numbers and at most one of texts at a time, 20 bytes a row, whatever a row has of columns, and up to
+// 128 MB of the files' bytes.
 type merger struct {
 	inputs []mergeInput
 	inRoom int // for bytes of inputs in memory
