@@ -19,17 +19,33 @@ var errPage = errors.New("damaged Parquet file: a page does not hang together")
 // can be loaded as a word.
 const padding = 16
 
-// packBits appends the low width bits (0..64) of each value, least significant first.
+// packBits appends the low width bits (0..64) of each value, least significant first. What lies above them must be 0.
 func packBits[T uint32 | uint64](dst []byte, values []T, width int) []byte {
 	var word uint64
 	fill := 0
-	for _, v := range values {
-		word |= uint64(v) << fill
+	add := func(v uint64, width int) {
+		word |= v << (fill & 63)
 		if fill += width; fill >= 64 {
 			dst = binary.LittleEndian.AppendUint64(dst, word)
 			fill -= 64
-			word = uint64(v) >> (width - fill)
+			word = v >> (width - fill)
 		}
+	}
+	// Narrow values are put together first, for the rest takes longer.
+	w := width & 63
+	switch {
+	case width <= 16:
+		for ; len(values) >= 4; values = values[4:] {
+			low, high := uint64(values[0])|uint64(values[1])<<w, uint64(values[2])|uint64(values[3])<<w
+			add(low|high<<(2*w&63), 4*width)
+		}
+	case width <= 32:
+		for ; len(values) >= 2; values = values[2:] {
+			add(uint64(values[0])|uint64(values[1])<<w, 2*width)
+		}
+	}
+	for _, v := range values {
+		add(uint64(v), width)
 	}
 	for ; fill > 0; fill -= 8 {
 		dst = append(dst, byte(word))
@@ -40,23 +56,28 @@ func packBits[T uint32 | uint64](dst []byte, values []T, width int) []byte {
 
 // unpackBits reads len(dst) values of width bits (0..64) from padded data.
 func unpackBits[T uint32 | uint64](dst []T, data []byte, width int) {
-	switch {
-	case width == 0:
-		clear(dst)
-	case width <= 56:
-		mask := uint64(1)<<width - 1
-		at := 0
-		for i := range dst {
-			dst[i] = T(binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7) & mask)
-			at += width
+	mask := ^uint64(0) >> (64 - width)
+	at, w := 0, width&63
+	switch { // a word holds 4 narrow values, wherever in a byte they begin
+	case width <= 14:
+		for ; len(dst) >= 4; dst = dst[4:] {
+			word := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+			dst[0], dst[1] = T(word&mask), T(word>>w&mask)
+			word >>= 2 * w & 63
+			dst[2], dst[3] = T(word&mask), T(word>>w&mask)
+			at += 4 * width
 		}
-	default:
-		mask := ^uint64(0) >> (64 - width)
-		for i := range dst {
-			at := i * width
-			v := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
-			dst[i] = T((v | uint64(data[at>>3+8])<<(64-at&7)) & mask)
+	case width <= 28:
+		for ; len(dst) >= 2; dst = dst[2:] {
+			word := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+			dst[0], dst[1] = T(word&mask), T(word>>w&mask)
+			at += 2 * width
 		}
+	}
+	for i := range dst {
+		v := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+		dst[i] = T((v | uint64(data[at>>3+8])<<(64-at&7)) & mask)
+		at += width
 	}
 }
 
@@ -64,10 +85,7 @@ func unpackBits[T uint32 | uint64](dst []T, data []byte, width int) {
 func appendHybrid(dst []byte, values []uint32, width int) []byte {
 	for len(values) > 0 {
 		if n := runLength(values); n >= 8 || n == len(values) {
-			dst = binary.AppendUvarint(dst, uint64(n)<<1)
-			for w := 0; w < width; w += 8 {
-				dst = append(dst, byte(values[0]>>w))
-			}
+			dst = appendRun(dst, values[0], n, width)
 			values = values[n:]
 			continue
 		}
@@ -75,16 +93,27 @@ func appendHybrid(dst []byte, values []uint32, width int) []byte {
 		for n < len(values) && runLength(values[n:min(n+9, len(values))]) < 9 {
 			n += 8
 		}
-		dst = binary.AppendUvarint(dst, uint64(n/8)<<1|1)
-		dst = packBits(dst, values[:min(n, len(values))], width)
-		if n > len(values) { // the last group is filled up with zeros
-			filled := (n*width + 7) / 8
-			dst = append(dst, make([]byte, filled-(len(values)*width+7)/8)...)
-			n = len(values)
-		}
+		n = min(n, len(values))
+		dst = appendGroups(dst, values[:n], width)
 		values = values[n:]
 	}
 	return dst
+}
+
+func appendRun(dst []byte, value uint32, n, width int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(n)<<1)
+	for w := 0; w < width; w += 8 {
+		dst = append(dst, byte(value>>w))
+	}
+	return dst
+}
+
+// appendGroups appends bit-packed groups of 8 values, the last one filled up with zeros.
+func appendGroups(dst []byte, values []uint32, width int) []byte {
+	groups := (len(values) + 7) / 8
+	dst = binary.AppendUvarint(dst, uint64(groups)<<1|1)
+	dst = packBits(dst, values, width)
+	return append(dst, make([]byte, groups*width-(len(values)*width+7)/8)...)
 }
 
 func runLength(values []uint32) int {
@@ -153,18 +182,20 @@ func appendDelta(dst []byte, values []uint64) []byte {
 	for rest := values[1:]; len(rest) > 0; {
 		n := min(len(rest), deltaBlock)
 		least := int64(rest[0] - last)
+		deltas := block[:n]
 		for i, v := range rest[:n] {
-			block[i] = v - last
-			least = min(least, int64(block[i]))
-			last = v
+			delta := v - last
+			deltas[i], last = delta, v
+			least = min(least, int64(delta))
 		}
 		dst = binary.AppendVarint(dst, least)
 		var widths [deltaMinis]int
 		for m := range widths {
 			var all uint64
-			for i := m * deltaMiniBlock; i < min((m+1)*deltaMiniBlock, n); i++ {
-				block[i] -= uint64(least)
-				all |= block[i]
+			mini := block[min(m*deltaMiniBlock, n):min((m+1)*deltaMiniBlock, n)]
+			for i, delta := range mini {
+				mini[i] = delta - uint64(least)
+				all |= delta - uint64(least)
 			}
 			widths[m] = bits.Len64(all)
 			dst = append(dst, byte(widths[m]))

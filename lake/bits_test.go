@@ -27,6 +27,11 @@ func TestHybridAgainstTheLibrary(t *testing.T) {
 			signed[i] = int32(v)
 		}
 		ours := appendHybrid(nil, values, width)
+		runs := vector{}.noRuns()
+		runs.addValues(texts, vector{tags: values}, 0, len(values))
+		if inRuns := appendHybridRuns(nil, runs.tags, runs.ends, width); !slices.Equal(inRuns, ours) {
+			t.Fatalf("seed %d: %d bytes from runs, want the %d from values", seed, len(inRuns), len(ours))
+		}
 		back, err := (&rle.Encoding{BitWidth: width}).DecodeInt32(nil, slices.Clone(ours))
 		if err != nil || len(back) < len(signed) || !slices.Equal(back[:len(signed)], signed) {
 			t.Fatalf("seed %d: the library reads other values: %v", seed, err)
@@ -40,6 +45,36 @@ func TestHybridAgainstTheLibrary(t *testing.T) {
 			if err := decodeHybrid(got, append(slices.Clone(data), make([]byte, padding)...), len(data), width); err != nil || !slices.Equal(got, values) {
 				t.Fatalf("seed %d: read back other values: %v", seed, err)
 			}
+			back := vector{}.noRuns()
+			fits, err := decodeHybridRuns(&back, append(slices.Clone(data), make([]byte, padding)...), len(data), width, len(values), len(values))
+			if err != nil || !fits || !slices.Equal(back.tags, runs.tags) || !slices.Equal(back.ends, runs.ends) {
+				t.Fatalf("seed %d: read back other runs: %t, %v", seed, fits, err)
+			}
+		}
+	}
+}
+
+// TestFlagsInRuns holds runs of flags against their bits, packed one by one.
+func TestFlagsInRuns(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		values := make([]uint32, rng.IntN(2000))
+		for i := 0; i < len(values); {
+			v := rng.Uint32N(2)
+			for range min(1+rng.IntN(1+rng.IntN(300)), len(values)-i) {
+				values[i] = v
+				i++
+			}
+		}
+		runs, back := vector{}.noRuns(), vector{}.noRuns()
+		runs.addValues(flags, vector{tags: values}, 0, len(values))
+		data := appendBitRuns(nil, runs.tags, runs.ends)
+		if want := packBits(nil, values, 1); !slices.Equal(data, want) {
+			t.Fatalf("seed %d: other bits", seed)
+		}
+		decodeBitRuns(&back, append(data, make([]byte, padding)...), len(values))
+		if !slices.Equal(back.tags, runs.tags) || !slices.Equal(back.ends, runs.ends) {
+			t.Fatalf("seed %d: read back other runs", seed)
 		}
 	}
 }
@@ -79,7 +114,12 @@ func FuzzPages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, values uint16, width int) {
 		n := len(data)
 		data = append(data, make([]byte, padding)...)
-		_ = decodeHybrid(make([]uint32, values), data, n, width&63)
+		plain, runs := make([]uint32, values), vector{}.noRuns()
+		err := decodeHybrid(plain, data, n, width&63)
+		fits, inRuns := decodeHybridRuns(&runs, data, n, width&63, int(values), int(values))
+		if (err == nil) != (inRuns == nil && fits) || err == nil && !slices.Equal(runs.expand(texts, vector{}).tags, plain) {
+			t.Errorf("%v, in runs %t, %v, or other values", err, fits, inRuns)
+		}
 		_ = decodeDelta(make([]uint64, values), data, n)
 	})
 }

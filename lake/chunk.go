@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"math"
 	"math/bits"
-	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -20,6 +19,9 @@ const (
 	groupRows = 128 << 10
 	pageRows  = 16 << 10
 )
+
+// leastFrame is what zstd makes of one byte or none.
+const leastFrame = 9
 
 // chunk is a column of one group, encoded: pages, one behind the other, and what the footer says of them.
 // Offsets count from the chunk's start.
@@ -46,8 +48,10 @@ type chunkWriter struct {
 	local   []uint32 // by place in the text table: place in the dictionary + 1
 	used    []uint32 // places of the dictionary's texts in the text table
 	index   []uint32
-	levels  []uint32
-	present vector // an optional column without its nulls
+	levels  vector
+	present vector      // an optional column without its nulls
+	ends    [2][]uint32 // of a page's runs and of those of them that are not null
+	wide    vector      // a page whose runs had to be expanded
 	body    []byte
 	packed  []byte
 	header  bytes.Buffer
@@ -61,39 +65,41 @@ func newChunkWriter() *chunkWriter {
 	return w
 }
 
-// write appends the column's chunk to dst: all values of a group.
+// write appends the column's chunk to dst: all values of a group. Whether they come in runs makes no difference to
+// what is written.
 func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([]byte, chunk, error) {
-	ch := chunk{rows: len(v.numbers) + len(v.tags), indexIsValid: true}
+	ch := chunk{rows: v.rows(), indexIsValid: true}
 	start := len(dst)
 	present := v
 	if c.optional {
-		present = w.withoutNulls(v)
+		present = w.withoutNulls(c.kind, v)
 	}
 	width := w.dictionary(c, present, table, &ch)
 	var err error
 	if ch.encoding == format.RLEDictionary {
 		header := format.PageHeader{Type: format.DictionaryPage}
 		header.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(w.entries(c)), Encoding: format.Plain})
-		if dst, err = w.page(dst, &header, nil, false, &ch); err != nil {
+		if dst, _, err = w.page(dst, &header, nil, true, &ch); err != nil {
 			return nil, chunk{}, err
 		}
 		ch.dictionary = len(dst) - start
 	}
-	done := 0 // of present
+	done, try := 0, true // done of present
 	for from := 0; from < ch.rows; from += pageRows {
 		to := min(from+pageRows, ch.rows)
 		p := chunkPage{offset: len(dst) - start, row: from}
 		var levels []byte
 		if c.optional {
-			levels = w.definitions(v.slice(c.kind, from, to), &p)
+			page, _ := v.part(c.kind, from, to, &w.ends[0])
+			levels = w.definitions(c.kind, page, &p)
 		}
-		values := present.slice(c.kind, done, done+to-from-p.nulls)
+		values, first := present.part(c.kind, done, done+to-from-p.nulls, &w.ends[1])
 		w.bounds(c, values, table, &p)
-		w.encode(c, &ch, values, done, width)
+		w.encode(c, &ch, values, first, width)
 		done += to - from - p.nulls
 		header := format.PageHeader{Type: format.DataPageV2}
 		header.DataPageHeaderV2.Set(format.DataPageHeaderV2{NumValues: int32(to - from), NumNulls: int32(p.nulls), NumRows: int32(to - from), Encoding: ch.encoding, DefinitionLevelsByteLength: int32(len(levels))})
-		if dst, err = w.page(dst, &header, levels, true, &ch); err != nil {
+		if dst, try, err = w.page(dst, &header, levels, try, &ch); err != nil {
 			return nil, chunk{}, err
 		}
 		p.size = len(dst) - start - p.offset
@@ -149,7 +155,7 @@ func (w *chunkWriter) dictionary(c column, v vector, table *textTable, ch *chunk
 	}
 	// A dictionary that holds most of the values only costs: each of them stands in it, and has an index.
 	w.index = grown(w.index, len(v.numbers))
-	if !w.numbers.index(v.numbers, w.index, len(v.numbers)/2+8) {
+	if !w.numbers.index(v.numbers, w.index, v.rows()/2+8) {
 		ch.encoding = format.Plain
 		return 0
 	}
@@ -188,16 +194,23 @@ func (w *chunkWriter) textDictionary(tags []uint32, table *textTable) {
 	}
 }
 
-// encode puts a page's values, which begin at done among the chunk's, into w.body.
-func (w *chunkWriter) encode(c column, ch *chunk, v vector, done, width int) {
+// encode puts a page's values, of which the first is the chunk's value first, into w.body.
+func (w *chunkWriter) encode(c column, ch *chunk, v vector, first, width int) {
 	w.body = w.body[:0]
-	switch n := len(v.numbers) + len(v.tags); {
-	case ch.encoding == format.DeltaBinaryPacked:
-		w.body = appendDelta(w.body, v.numbers)
+	switch {
+	case ch.encoding == format.RLEDictionary && v.ends != nil:
+		w.body = appendHybridRuns(append(w.body, byte(width)), w.index[first:first+v.len()], v.ends, width)
 	case ch.encoding == format.RLEDictionary:
-		w.body = appendHybrid(append(w.body, byte(width)), w.index[done:done+n], width)
+		w.body = appendHybrid(append(w.body, byte(width)), w.index[first:first+v.len()], width)
+	case c.kind == flags && v.ends != nil:
+		w.body = appendBitRuns(w.body, v.tags, v.ends)
 	case c.kind == flags:
 		w.body = packBits(w.body, v.tags, 1)
+	case v.ends != nil:
+		w.wide = v.expand(c.kind, w.wide)
+		w.encode(c, ch, w.wide, 0, width)
+	case ch.encoding == format.DeltaBinaryPacked:
+		w.body = appendDelta(w.body, v.numbers)
 	default:
 		for _, n := range v.numbers {
 			w.body = binary.LittleEndian.AppendUint64(w.body, n)
@@ -205,8 +218,19 @@ func (w *chunkWriter) encode(c column, ch *chunk, v vector, done, width int) {
 	}
 }
 
-func (w *chunkWriter) withoutNulls(v vector) vector {
-	w.present = vector{w.present.numbers[:0], w.present.tags[:0]}
+func (w *chunkWriter) withoutNulls(k kind, v vector) vector {
+	if v.ends != nil {
+		w.present = w.present.noRuns()
+		from := 0
+		for i, end := range v.ends {
+			if n := v.value(k, i); n != 0 {
+				w.present.add(k, n, int(end)-from)
+			}
+			from = int(end)
+		}
+		return w.present
+	}
+	w.present = vector{numbers: w.present.numbers[:0], tags: w.present.tags[:0]}
 	for _, n := range v.numbers {
 		if n != 0 {
 			w.present.numbers = append(w.present.numbers, n)
@@ -221,38 +245,59 @@ func (w *chunkWriter) withoutNulls(v vector) vector {
 }
 
 // definitions gives the definition levels of an optional column's page: 1 where there is a value.
-func (w *chunkWriter) definitions(v vector, p *chunkPage) []byte {
-	w.levels = grown(w.levels, len(v.tags)+len(v.numbers))
+func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
+	if v.ends != nil {
+		w.levels = w.levels.noRuns()
+		from := 0
+		for i, end := range v.ends {
+			level := min(v.value(k, i), 1)
+			w.levels.add(texts, level, int(end)-from)
+			p.nulls += (int(end) - from) * int(1-level)
+			from = int(end)
+		}
+		return appendHybridRuns(nil, w.levels.tags, w.levels.ends, 1)
+	}
+	levels := grown(w.levels.tags, v.len())
+	w.levels.tags = levels
 	for i, t := range v.tags {
-		w.levels[i] = min(t, 1)
+		levels[i] = min(t, 1)
 	}
 	for i, n := range v.numbers {
-		w.levels[i] = uint32(min(n, 1))
+		levels[i] = uint32(min(n, 1))
 	}
-	for _, l := range w.levels {
+	for _, l := range levels {
 		p.nulls += int(1 - l)
 	}
-	return appendHybrid(nil, w.levels, 1)
+	return appendHybrid(nil, levels, 1)
 }
 
-// page appends a page: its header, the levels, and w.body, compressed where that pays.
-func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, mayStayPlain bool, ch *chunk) ([]byte, error) {
+// page appends a page: its header, the levels, and w.body, compressed if it is to be and where that pays; and tells
+// whether it is to be tried with the chunk's next page. A dictionary is always compressed, for its header has no place
+// to say that it is not. Where compression does not pay for a page of at least a bit a row, it is not tried with those
+// behind: what repeats in a column of bit-packed numbers stands in its runs and its dictionary, and to look for more
+// takes longer than to write all of it.
+func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, try bool, ch *chunk) ([]byte, bool, error) {
 	raw := len(levels) + len(w.body)
-	w.packed = w.zstd.EncodeAll(w.body, append(w.packed[:0], levels...))
-	compressed := true
-	if mayStayPlain && len(w.packed) > raw-raw/32 {
-		w.packed, compressed = append(w.packed[:len(levels)], w.body...), false
+	w.packed = append(w.packed[:0], levels...)
+	compressed := header.Type == format.DictionaryPage
+	if compressed || try && len(w.body) > leastFrame {
+		w.packed = w.zstd.EncodeAll(w.body, w.packed)
+		compressed = compressed || len(w.packed) <= raw-raw/32
+	}
+	if !compressed {
+		w.packed = append(w.packed[:len(levels)], w.body...)
+		try = try && len(w.body) < pageRows/8
 	}
 	header.DataPageHeaderV2.V.IsCompressed = thrift.New(compressed)
 	header.UncompressedPageSize, header.CompressedPageSize = int32(raw), int32(len(w.packed))
 	header.CRC = int32(crc32.ChecksumIEEE(w.packed))
 	w.header.Reset()
 	if err := w.encoder.Encode(header); err != nil {
-		return nil, wrap(err, "table: page header")
+		return nil, false, wrap(err, "table: page header")
 	}
 	ch.raw += w.header.Len() + raw
 	dst = append(dst, w.header.Bytes()...)
-	return append(dst, w.packed...), nil
+	return append(dst, w.packed...), try, nil
 }
 
 // bounds finds the least and the greatest value of a page.
@@ -327,43 +372,54 @@ func textBounds(tags []uint32, table *textTable, p *chunkPage) {
 	}
 }
 
-// numberSet numbers the distinct values of a column: an open-addressed table with its entries in one slice.
+// numberSet numbers the distinct values of a column: an open-addressed table with its entries in one slice. It grows
+// with them, for a small one stays in the processor's cache.
 type numberSet struct {
 	values []uint64 // by place
 	slots  []uint32 // place + 1
+	shift  int
 }
 
 // index fills to with each value's place. It gives up, and says so, when they are more than limit.
 func (s *numberSet) index(values []uint64, to []uint32, limit int) bool {
-	size := 1 << bits.Len(uint(min(limit, len(values))*2))
-	if len(s.slots) != size {
-		s.slots = grown(s.slots, size)
-	}
-	clear(s.slots)
-	s.values = slices.Grow(s.values[:0], min(limit, len(values))+1)
-	shift := 64 - bits.Len(uint(size-1))
+	s.values = s.values[:0]
+	s.resize(1 << 10)
 	for i, v := range values {
-		if i > 0 && v == values[i-1] {
-			to[i] = to[i-1]
+		slot := s.find(v)
+		if *slot == 0 {
+			if len(s.values) == limit {
+				return false
+			}
+			s.values = append(s.values, v)
+			if *slot = uint32(len(s.values)); len(s.values)*4 > len(s.slots) {
+				s.resize(4 * len(s.slots))
+			}
+			to[i] = uint32(len(s.values) - 1)
 			continue
 		}
-		at := v * 0x9E3779B97F4A7C15 >> shift // Fibonacci hashing: Knuth, The Art of Computer Programming, 6.4
-		for {
-			place := s.slots[at]
-			if place == 0 {
-				if len(s.values) == limit {
-					return false
-				}
-				s.values = append(s.values, v)
-				s.slots[at], to[i] = uint32(len(s.values)), uint32(len(s.values)-1)
-				break
-			}
-			if s.values[place-1] == v {
-				to[i] = place - 1
-				break
-			}
-			at = (at + 1) & uint64(size-1)
-		}
+		to[i] = *slot - 1
 	}
 	return true
+}
+
+// find gives the slot where the value's place is or is to be.
+func (s *numberSet) find(v uint64) *uint32 {
+	at := v * 0x9E3779B97F4A7C15 >> (s.shift & 63) // Fibonacci hashing: Knuth, The Art of Computer Programming, 6.4
+	for {
+		slot := &s.slots[at&uint64(len(s.slots)-1)]
+		if *slot == 0 || s.values[*slot-1] == v {
+			return slot
+		}
+		at++
+	}
+}
+
+// resize makes the table one of size slots, a power of two.
+func (s *numberSet) resize(size int) {
+	s.slots = grown(s.slots, size)
+	clear(s.slots)
+	s.shift = 65 - bits.Len(uint(size))
+	for i, v := range s.values {
+		*s.find(v) = uint32(i + 1)
+	}
 }

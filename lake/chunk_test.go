@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -53,6 +54,7 @@ func TestChunks(t *testing.T) {
 		if ch.size() != len(data) || len(ch.pages) != (rows+pageRows-1)/pageRows {
 			t.Fatalf("seed %d: %d pages of %d bytes, want %d bytes", seed, len(ch.pages), ch.size(), len(data))
 		}
+		checkRuns(t, c, v, &index, data, table)
 		from := rng.IntN(rows)
 		to := from + rng.IntN(rows-from) + 1
 		first := from / pageRows
@@ -62,6 +64,59 @@ func TestChunks(t *testing.T) {
 		}
 		if want := v.slice(c.kind, from, to); !slices.Equal(part.numbers, want.numbers) || !slices.Equal(part.tags, want.tags) {
 			t.Fatalf("seed %d: rows %d to %d are others", seed, from, to)
+		}
+	}
+}
+
+// checkRuns writes and reads a column in runs: the bytes must be the same, and the values.
+func checkRuns(t *testing.T, c column, v vector, index *chunkIndex, data []byte, table *textTable) {
+	t.Helper()
+	runs, back := vector{}.noRuns(), vector{}.noRuns()
+	runs.addValues(c.kind, v, 0, v.len())
+	again, _, err := newChunkWriter().write(nil, c, runs, table)
+	if err != nil || !bytes.Equal(again, data) {
+		t.Fatalf("%+v: %d bytes from runs, want the %d from values: %v", c, len(again), len(data), err)
+	}
+	if fits, err := newChunkReader(table).readRuns(&back, c, index, data, v.len(), v.len()); err != nil || !fits && !c.kind.numeric() {
+		t.Fatalf("%+v: %t, %v", c, fits, err)
+	}
+	if err := newChunkReader(table).inRuns(&back, c, index, data, v.len()); err != nil || !slices.Equal(back.ends, runs.ends) {
+		t.Fatalf("%+v: %d runs, want %d: %v", c, len(back.ends), len(runs.ends), err)
+	}
+	if got := back.expand(c.kind, vector{}); !slices.Equal(got.numbers, v.numbers) || !slices.Equal(got.tags, v.tags) {
+		t.Fatalf("%+v: read other values in runs", c)
+	}
+}
+
+// TestContentSum holds the hash of some rows, in runs and not, against the sum over one row after the other.
+func TestContentSum(t *testing.T) {
+	table := newTextTable()
+	table.placeOf("a text")
+	for seed := range uint64(80) {
+		rng := rand.New(rand.NewPCG(seed, 10))
+		k, rows := kind(seed%4), 1+rng.IntN(2000)
+		runs := vector{}.noRuns()
+		for runs.rows() < rows {
+			runs.add(k, rng.Uint64N(2), min(1+rng.IntN(1+rng.IntN(40)), rows-runs.rows()))
+		}
+		v := runs.expand(k, vector{})
+		ids, sums := make([]uint64, rows), make(identitySums, rows+1)
+		for i := range ids {
+			ids[i] = rng.Uint64()
+			sums[i+1] = sums[i] + ids[i]
+		}
+		from := rng.IntN(rows)
+		to := from + rng.IntN(rows-from+1)
+		var want uint64
+		for i := from; i < to; i++ {
+			hash := scramble(v.value(k, i))
+			if k == texts {
+				hash = table.hash(v.tags[i])
+			}
+			want += ids[i] * hash
+		}
+		if inRuns, got := contentSum(k, runs, from, to, sums, table), contentSum(k, v, from, to, sums, table); inRuns != want || got != want {
+			t.Fatalf("seed %d: %x in runs, %x in values, want %x", seed, inRuns, got, want)
 		}
 	}
 }

@@ -2,12 +2,12 @@ package lake
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -18,13 +18,14 @@ const maxPage = 64 << 20
 // chunkReader decodes chunks. Its buffers are used again from chunk to chunk. Not safe for concurrent use.
 type chunkReader struct {
 	table   *textTable
-	header  format.PageHeader
-	decoder *thrift.Decoder
-	source  thrift.BytesReader
-	plain   []byte // a page, decompressed
+	header  pageHeader
+	inner   map[int64]*thriftNumbers // header's parts
+	plain   []byte                   // a page, decompressed
 	spare   []byte
 	levels  []uint32
+	defined vector // levels, in runs
 	index   []uint32
+	places  vector // index, in runs
 	present vector // an optional column's values without its nulls
 	page    vector // one of whose rows only some are wanted
 	numbers []uint64
@@ -39,8 +40,7 @@ var pageDecoder = sync.OnceValue(func() *zstd.Decoder {
 
 func newChunkReader(table *textTable) *chunkReader {
 	r := &chunkReader{table: table}
-	r.source = new(thrift.CompactProtocol).NewReaderFromBytes(nil)
-	r.decoder = thrift.NewDecoder(r.source)
+	r.inner = map[int64]*thriftNumbers{7: &r.header.dictionary, 8: &r.header.data}
 	return r
 }
 
@@ -51,27 +51,74 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 		clear(to.tags)
 		return nil
 	}
+	return r.eachPage(c, ch, data, to.len(), func(n int, head *pageHeader, body []byte) error {
+		page := to.slice(c.kind, 0, n)
+		to = to.slice(c.kind, n, to.len())
+		return r.readPage(page, c, ch, head, body)
+	})
+}
+
+// readRuns appends a chunk's values to runs. False: these would be more than limit, or the encoding has none; the
+// runs are no good then.
+func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte, rows, limit int) (fits bool, err error) {
+	if !ch.present {
+		to.add(c.kind, 0, rows)
+		return true, nil
+	}
+	err = r.eachPage(c, ch, data, rows, func(n int, head *pageHeader, body []byte) error {
+		fits, err := r.readPageRuns(to, c, ch, n, head, body, limit)
+		if err == nil && !fits {
+			err = errNoRuns
+		}
+		return err
+	})
+	if errors.Is(err, errNoRuns) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+var errNoRuns = errors.New("the column is not to be kept in runs")
+
+// inRuns makes to a chunk's runs, however many there are.
+func (r *chunkReader) inRuns(to *vector, c column, ch *chunkIndex, data []byte, rows int) error {
+	*to = to.noRuns()
+	fits, err := r.readRuns(to, c, ch, data, rows, rows/leastRun)
+	if err != nil || fits {
+		return err
+	}
+	r.page = r.page.sized(c.kind, rows)
+	page := r.page.slice(c.kind, 0, rows)
+	if err := r.read(page, c, ch, data); err != nil {
+		return err
+	}
+	*to = to.noRuns()
+	to.addValues(c.kind, page, 0, rows)
+	return nil
+}
+
+// eachPage reads the dictionary, and calls with every data page and its number of rows.
+func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, do func(n int, head *pageHeader, body []byte) error) error {
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
-	for rows := len(to.numbers) + len(to.tags); rows > 0; {
+	for rows > 0 {
 		head, body, rest, err := r.nextPage(data)
 		if err != nil {
 			return err
 		}
 		data = rest
-		if head.Type == format.DictionaryPage {
+		if head.kind() == format.DictionaryPage {
 			if err := r.readDictionary(c, ch, head, body); err != nil {
 				return err
 			}
 			continue
 		}
-		n := int(head.DataPageHeaderV2.V.NumRows)
-		if head.Type != format.DataPageV2 || n <= 0 || n > rows {
+		n := head.rows()
+		if head.kind() != format.DataPageV2 || n <= 0 || n > rows {
 			return errPage
 		}
-		if err := r.readPage(to.slice(c.kind, 0, n), c, ch, head, body); err != nil {
+		if err := do(n, head, body); err != nil {
 			return err
 		}
-		to = to.slice(c.kind, n, rows)
 		rows -= n
 	}
 	return nil
@@ -94,14 +141,14 @@ func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, 
 			return err
 		}
 		*data = rest
-		if head.Type == format.DictionaryPage {
+		if head.kind() == format.DictionaryPage {
 			if err := r.readDictionary(c, ch, head, body); err != nil {
 				return err
 			}
 			continue
 		}
-		n := int(head.DataPageHeaderV2.V.NumRows)
-		if head.Type != format.DataPageV2 || n <= 0 || n > 1<<24 {
+		n := head.rows()
+		if head.kind() != format.DataPageV2 || n <= 0 || n > 1<<24 {
 			return errPage
 		}
 		if n <= skip {
@@ -130,23 +177,35 @@ func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, 
 	return nil
 }
 
+// pageHeader is what a page's header says (parquet.thrift: PageHeader, DictionaryPageHeader, DataPageHeaderV2), by
+// the numbers of the fields. The library takes several times as long, and for pages of a few thousand rows it counts.
+type pageHeader struct{ page, dictionary, data thriftNumbers }
+
+func (h *pageHeader) kind() format.PageType                { return format.PageType(h.page[1]) }
+func (h *pageHeader) size() int                            { return int(h.page[2]) }
+func (h *pageHeader) compressedSize() int64                { return h.page[3] }
+func (h *pageHeader) crc() uint32                          { return uint32(h.page[4]) }
+func (h *pageHeader) entries() int                         { return int(h.dictionary[1]) }
+func (h *pageHeader) values() int                          { return int(h.data[1]) }
+func (h *pageHeader) rows() int                            { return int(h.data[3]) }
+func (h *pageHeader) encoding() format.Encoding            { return format.Encoding(h.data[4]) }
+func (h *pageHeader) levels() (definition, repetition int) { return int(h.data[5]), int(h.data[6]) }
+func (h *pageHeader) compressed() bool                     { return h.data[7] == 1 }
+
 // nextPage splits off the page in front. The header is good until the next call.
-func (r *chunkReader) nextPage(data []byte) (head *format.PageHeader, body, rest []byte, err error) {
+func (r *chunkReader) nextPage(data []byte) (head *pageHeader, body, rest []byte, err error) {
 	w := thriftWalk{data: data}
-	if !w.value(thriftStruct, 0) {
+	r.header = pageHeader{}
+	r.header.data[7] = 1 // unless it says otherwise
+	if !w.numbers(&r.header.page, r.inner) {
 		return nil, nil, nil, errPage
 	}
-	r.header = format.PageHeader{}
-	r.source.ResetBytes(data[:len(data)-len(w.data)])
-	if err := r.decoder.Decode(&r.header); err != nil {
-		return nil, nil, nil, fmt.Errorf("damaged Parquet file: page header: %w", err)
-	}
-	n := int64(r.header.CompressedPageSize)
-	if n < 0 || n > int64(len(w.data)) || r.header.UncompressedPageSize < 0 || r.header.UncompressedPageSize > maxPage {
+	n := r.header.compressedSize()
+	if n < 0 || n > int64(len(w.data)) || r.header.size() < 0 || r.header.size() > maxPage {
 		return nil, nil, nil, errPage
 	}
 	body, rest = w.data[:n], w.data[n:]
-	if crc := uint32(r.header.CRC); crc != 0 && crc != crc32.ChecksumIEEE(body) {
+	if crc := r.header.crc(); crc != 0 && crc != crc32.ChecksumIEEE(body) {
 		return nil, nil, nil, fmt.Errorf("damaged Parquet file: a page's checksum does not fit")
 	}
 	return &r.header, body, rest, nil
@@ -171,9 +230,9 @@ func (r *chunkReader) unpack(ch *chunkIndex, body []byte, size int, compressed b
 	return padded(r.plain, size, &r.spare), size, nil
 }
 
-func (r *chunkReader) readDictionary(c column, ch *chunkIndex, head *format.PageHeader, body []byte) error {
-	n := int(head.DictionaryPageHeader.V.NumValues)
-	data, size, err := r.unpack(ch, body, int(head.UncompressedPageSize), true)
+func (r *chunkReader) readDictionary(c column, ch *chunkIndex, head *pageHeader, body []byte) error {
+	n := head.entries()
+	data, size, err := r.unpack(ch, body, head.size(), true)
 	if err != nil {
 		return err
 	}
@@ -217,23 +276,29 @@ func (r *chunkReader) plainTexts(to []uint32, data []byte) error {
 	return nil
 }
 
-// readPage decodes a data page into to.
-func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *format.PageHeader, body []byte) error {
-	h := &head.DataPageHeaderV2.V
-	rows, levels := len(to.numbers)+len(to.tags), int(h.DefinitionLevelsByteLength)
-	if int(h.NumValues) != rows || h.RepetitionLevelsByteLength != 0 || levels < 0 || levels > len(body) || !c.optional && levels != 0 {
-		return errPage
+// openPage gives a data page's definition levels, and its values as unpack does.
+func (r *chunkReader) openPage(rows int, c column, ch *chunkIndex, head *pageHeader, body []byte) (levels, data []byte, size int, err error) {
+	n, repetition := head.levels()
+	if head.values() != rows || repetition != 0 || n < 0 || n > len(body) || !c.optional && n != 0 {
+		return nil, nil, 0, errPage
 	}
-	data, size, err := r.unpack(ch, body[levels:], int(head.UncompressedPageSize)-levels, !h.IsCompressed.Valid || h.IsCompressed.V)
+	data, size, err = r.unpack(ch, body[n:], head.size()-n, head.compressed())
+	return body[:n], data, size, err
+}
+
+// readPage decodes a data page into to.
+func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *pageHeader, body []byte) error {
+	levels, data, size, err := r.openPage(to.len(), c, ch, head, body)
 	if err != nil {
 		return err
 	}
+	encoding := head.encoding()
 	if !c.optional {
-		return r.decode(to, c, h.Encoding, data, size)
+		return r.decode(to, c, encoding, data, size)
 	}
-	r.levels = grown(r.levels, rows)
+	r.levels = grown(r.levels, to.len())
 	var spare []byte
-	if err := decodeHybrid(r.levels, padded(body, levels, &spare), levels, 1); err != nil {
+	if err := decodeHybrid(r.levels, padded(levels, len(levels), &spare), len(levels), 1); err != nil {
 		return err
 	}
 	present := 0
@@ -241,11 +306,98 @@ func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *format
 		present += int(l)
 	}
 	r.present = r.present.sized(c.kind, present)
-	if err := r.decode(r.present.slice(c.kind, 0, present), c, h.Encoding, data, size); err != nil {
+	if err := r.decode(r.present.slice(c.kind, 0, present), c, encoding, data, size); err != nil {
 		return err
 	}
 	spread(to.numbers, r.present.numbers, r.levels)
 	spread(to.tags, r.present.tags, r.levels)
+	return nil
+}
+
+// readPageRuns appends a data page's values to runs; see readRuns.
+func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows int, head *pageHeader, body []byte, limit int) (fits bool, err error) {
+	levels, data, size, err := r.openPage(rows, c, ch, head, body)
+	if err != nil {
+		return false, err
+	}
+	encoding := head.encoding()
+	if !c.optional {
+		if fits, err := r.decodeRuns(c, encoding, data, size, rows, limit); err != nil || !fits {
+			return fits, err
+		}
+		return len(to.ends) <= limit, r.addPlaces(to, c, 0, rows)
+	}
+	r.defined = r.defined.noRuns()
+	var spare []byte
+	if fits, err := decodeHybridRuns(&r.defined, padded(levels, len(levels), &spare), len(levels), 1, rows, limit); err != nil || !fits {
+		return fits, err
+	}
+	present, from := 0, 0
+	for i, end := range r.defined.ends {
+		present += (int(end) - from) * int(r.defined.tags[i])
+		from = int(end)
+	}
+	if fits, err := r.decodeRuns(c, encoding, data, size, present, limit); err != nil || !fits {
+		return fits, err
+	}
+	present, from = 0, 0
+	for i, end := range r.defined.ends {
+		n := int(end) - from
+		from = int(end)
+		if r.defined.tags[i] == 0 {
+			to.add(c.kind, 0, n)
+			continue
+		}
+		if err := r.addPlaces(to, c, present, present+n); err != nil {
+			return false, err
+		}
+		present += n
+	}
+	return len(to.ends) <= limit, nil
+}
+
+// decodeRuns makes r.places runs of places in the dictionary, or of flags.
+func (r *chunkReader) decodeRuns(c column, encoding format.Encoding, data []byte, size, rows, limit int) (fits bool, err error) {
+	r.places = r.places.noRuns()
+	switch {
+	case rows == 0:
+		return true, nil
+	case encoding == format.RLEDictionary && c.kind != flags:
+		if size < 1 {
+			return false, errPage
+		}
+		if len(r.numbers)+len(r.tags) == 1 {
+			r.places.add(texts, 0, rows) // whatever the indices' encoding
+			return true, nil
+		}
+		return decodeHybridRuns(&r.places, data[1:], size-1, int(data[0]), rows, limit)
+	case encoding == format.Plain && c.kind == flags:
+		if size != (rows+7)/8 {
+			return false, errPage
+		}
+		decodeBitRuns(&r.places, data, rows)
+		return true, nil
+	}
+	return false, nil
+}
+
+// addPlaces appends what the rows first..last of r.places stand for.
+func (r *chunkReader) addPlaces(to *vector, c column, first, last int) error {
+	for i := r.places.run(first); first < last; i++ {
+		place, end := r.places.tags[i], min(int(r.places.ends[i]), last)
+		value := uint64(place)
+		switch {
+		case c.kind == flags:
+		case c.kind == texts && int(place) < len(r.tags):
+			value = uint64(r.tags[place])
+		case c.kind.numeric() && int(place) < len(r.numbers):
+			value = r.numbers[place]
+		default:
+			return errPage
+		}
+		to.add(c.kind, value, end-first)
+		first = end
+	}
 	return nil
 }
 

@@ -85,10 +85,12 @@ var tableLayout = sync.OnceValue(func() fileLayout {
 	return l
 })
 
-// vector holds values of one column, in one of the two slices.
+// vector holds values of one column, in numbers or in tags: one for each row or, where ends is not nil, one for
+// each run of rows that have the same. Run i ends before row ends[i]; neighbours differ.
 type vector struct {
 	numbers []uint64
 	tags    []uint32
+	ends    []uint32
 }
 
 func (k kind) numeric() bool { return k == integers || k == floats }

@@ -151,7 +151,7 @@ func (f *dataFile) flush() error {
 		if f.buf, chunks[c], err = f.chunks.write(f.buf, column, f.group[c], f.table); err != nil {
 			return err
 		}
-		f.group[c] = vector{f.group[c].numbers[:0], f.group[c].tags[:0]}
+		f.group[c] = vector{numbers: f.group[c].numbers[:0], tags: f.group[c].tags[:0]}
 	}
 	f.groups, f.fill = append(f.groups, chunks), 0
 	return nil

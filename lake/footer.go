@@ -109,6 +109,51 @@ func (w *thriftWalk) fields(depth int) bool {
 	}
 }
 
+// thriftNumbers are a struct's numbers and flags, by field.
+type thriftNumbers [9]int64
+
+// numbers reads a struct's numbers, of 32 bits at most, and flags, and those of its fields for which inner gives a place.
+func (w *thriftWalk) numbers(to *thriftNumbers, inner map[int64]*thriftNumbers) bool {
+	for field := int64(0); ; {
+		head, ok := w.byte()
+		if !ok || head == 0 {
+			return ok
+		}
+		if field += int64(head >> 4); head>>4 == 0 {
+			id, ok := w.varint()
+			if !ok {
+				return false
+			}
+			field = int64(id>>1) ^ -int64(id&1)
+		}
+		var value int64
+		switch kind := head & 15; {
+		case kind == thriftTrue || kind == thriftFalse:
+			value = int64(thriftFalse - kind)
+		case kind == thriftStruct && inner[field] != nil:
+			if !w.numbers(inner[field], nil) {
+				return false
+			}
+			continue
+		case kind > thriftByte && kind < thriftDouble:
+			v, ok := w.varint()
+			if !ok {
+				return false
+			}
+			if value = int64(v>>1) ^ -int64(v&1); value != int64(int32(value)) {
+				return false
+			}
+		case !w.value(kind, 1):
+			return false
+		default:
+			continue
+		}
+		if field >= 0 && field < int64(len(to)) {
+			to[field] = value
+		}
+	}
+}
+
 func (w *thriftWalk) list(depth int) bool {
 	head, ok := w.byte()
 	n := uint64(head >> 4)

@@ -5,15 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"slices"
 )
 
 // merger merges data files column by column. First it decodes what gives rows their order and identity, and
 // plans: which rows, in which order. Then it takes one column after the other, decodes it from all files, lets
-// the plan pick its values, and encodes them. So it holds three columns at a time, 20 bytes a row, whatever a row
-// has of columns, and up to 128 MB of the files' bytes.
+// the plan pick its values, and encodes them: in runs where most rows have what the one before has. So it holds
+// two columns of numbers and at most one of texts at a time, 20 bytes a row, whatever a row has of columns, and up to
+// 128 MB of the files' bytes.
 type merger struct {
 	inputs []mergeInput
 	inRoom int // for bytes of inputs in memory
@@ -28,11 +28,13 @@ type merger struct {
 
 	keys     rowKeys
 	segments []segment
+	group    struct{ fan, run, time, seq vector } // of which the first two are in runs
+	column   vector                               // of all inputs, in runs
+	inRuns   []bool                               // by column
 	scratch  vector
+	sparse   vector // scratch for runs
 	plan     *mergePlan
 	failed   error // of a tie that could not be decided
-
-	read struct{ fan, time, run, seq vector } // of the group that is read back
 
 	outRoom int // for encoded chunks in memory
 	out     spool
@@ -54,7 +56,7 @@ type mergeStats struct{ in, out, duplicates int }
 func newMerger() *merger {
 	m := &merger{layout: tableLayout(), table: newTextTable(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
 	m.reader = newChunkReader(m.table)
-	m.sums = make([]uint64, len(m.layout.columns))
+	m.sums, m.inRuns = make([]uint64, len(m.layout.columns)), make([]bool, len(m.layout.columns))
 	return m
 }
 
@@ -137,34 +139,58 @@ func (m *merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) erro
 	return nil
 }
 
-// decode reads a column of a group.
-func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
+// chunk gives the bytes of a column of a group.
+func (m *merger) chunk(c int, in *mergeInput, g *groupIndex) ([]byte, error) {
 	ch := &g.chunks[c]
 	if in.bytes != nil {
-		return m.reader.read(to, m.layout.columns[c], ch, in.bytes[ch.start:ch.start+ch.size])
+		return in.bytes[ch.start : ch.start+ch.size], nil
 	}
-	data, err := m.in.read(in.at+ch.start, ch.size, &m.buf)
+	return m.in.read(in.at+ch.start, ch.size, &m.buf)
+}
+
+// decode reads a column of a group.
+func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
+	data, err := m.chunk(c, in, g)
 	if err != nil {
 		return err
 	}
-	return m.reader.read(to, m.layout.columns[c], ch, data)
+	return m.reader.read(to, m.layout.columns[c], &g.chunks[c], data)
 }
 
-// decodeAll reads a column of all inputs, and calls with each group's part of it.
-func (m *merger) decodeAll(to vector, c int, each func(part vector, base, rows int)) (err error) {
+// decodeAll reads a column of all inputs, and calls with each group's rows of it.
+func (m *merger) decodeAll(to vector, c int, each func(from, to int)) (err error) {
 	defer catch(&err)
 	return m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
-		part := to.slice(m.layout.columns[c].kind, base, base+g.rows)
-		err := m.decode(part, c, in, g)
+		err := m.decode(to.slice(m.layout.columns[c].kind, base, base+g.rows), c, in, g)
 		if err == nil && each != nil {
-			each(part, base, g.rows)
+			each(base, base+g.rows)
 		}
 		return err
 	})
 }
 
+// decodeRuns reads a column of all inputs into m.column. False: it is not to be kept in runs.
+func (m *merger) decodeRuns(c int) (fits bool, err error) {
+	defer catch(&err)
+	m.column = m.column.noRuns()
+	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
+		data, err := m.chunk(c, in, g)
+		if err != nil {
+			return err
+		}
+		if fits, err = m.reader.readRuns(&m.column, m.layout.columns[c], &g.chunks[c], data, g.rows, (base+g.rows)/leastRun); err == nil && !fits {
+			err = errNoRuns
+		}
+		return err
+	})
+	if errors.Is(err, errNoRuns) {
+		err = nil
+	}
+	return fits, err
+}
+
 // stats accounts for the plan.
-func (m *merger) stats() mergeStats { return mergeStats{m.rows, m.plan.rows, len(m.plan.duplicates)} }
+func (m *merger) stats() mergeStats { return mergeStats{m.rows, m.plan.rows, m.plan.dropped} }
 
 // merge writes the merged file, stores it under a new key, reads it back and compares.
 func (m *merger) merge(ctx context.Context, store Store, key string, day int32) (*tableFile, error) {
@@ -191,24 +217,30 @@ func (m *merger) merge(ctx context.Context, store Store, key string, day int32) 
 // prepare decodes the keys and makes the plan.
 func (m *merger) prepare() (err error) {
 	defer catch(&err)
-	k := &m.keys
-	k.time, k.seq, k.run, k.tie = make([]uint64, m.rows), make([]uint64, m.rows), make([]uint32, m.rows), m.tie()
+	k, l := &m.keys, &m.layout
+	k.time, k.seq, k.tie = make([]uint64, m.rows), make([]uint64, m.rows+1), m.tie() // a place more: see identitySums
 	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
-		to := base + g.rows
-		m.scratch = vector{grown(m.scratch.numbers, g.rows), grown(m.scratch.tags, g.rows)}
-		for c, v := range map[int]vector{m.layout.time: {numbers: k.time[base:to]}, m.layout.seq: {numbers: k.seq[base:to]}, m.layout.run: m.scratch, m.layout.fan: m.scratch} {
-			if err := m.decode(v.slice(m.layout.columns[c].kind, 0, g.rows), c, in, g); err != nil {
+		for c, to := range map[int][]uint64{l.time: k.time, l.seq: k.seq} {
+			if err := m.decode(vector{numbers: to[base : base+g.rows]}, c, in, g); err != nil {
 				return err
 			}
 		}
-		k.setRuns(k.run[base:to], m.scratch.numbers)
-		m.segments = k.addSegments(m.segments, m.scratch.tags, base)
+		for c, to := range map[int]*vector{l.fan: &m.group.fan, l.run: &m.group.run} {
+			data, err := m.chunk(c, in, g)
+			if err == nil {
+				err = m.reader.inRuns(to, l.columns[c], &g.chunks[c], data, g.rows)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		m.segments = k.addSegments(m.segments, m.group.fan, m.group.run, base)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	m.plan = planMerge(k, m.segments, m.table)
+	m.plan = planMerge(k, slices.Clone(m.segments), m.table)
 	return m.failed
 }
 
@@ -240,67 +272,80 @@ func (m *merger) write() error {
 	if err := errors.Join(m.writeColumn(m.layout.time, times), m.writeColumn(m.layout.seq, seqs)); err != nil {
 		return err
 	}
-	m.identify()
-	ids := m.keys.seq
+	sums := m.identify()
+	ids := sums.of
 	// The sum of the column seq is that of the identities themselves: it says that no row is missing.
-	for c, v := range map[int]vector{m.layout.time: times, m.layout.seq: {numbers: ids}} {
-		m.sums[c] = contentSum(integers, v, ids, m.table) - m.duplicateSum(c, v, ids)
+	m.sums[m.layout.seq], m.sums[m.layout.time] = sums.own, sums.times
+	for _, d := range m.plan.duplicates {
+		m.sums[m.layout.seq] -= ids.own(int(d.from), int(d.to))
+		m.sums[m.layout.time] -= contentSum(integers, times, int(d.from), int(d.to), ids, m.table)
 	}
-	free := vector{m.keys.time, m.keys.run}
-	for c, column := range m.layout.columns {
+	free := vector{numbers: m.keys.time}
+	for c := range m.layout.columns {
 		if c == m.layout.seq || c == m.layout.time {
 			continue
 		}
-		v := free.slice(column.kind, 0, m.rows)
-		// Added up group by group, while they are at hand.
-		err := m.decodeAll(v, c, func(part vector, base, rows int) {
-			m.sums[c] += contentSum(column.kind, part, ids[base:base+rows], m.table)
-		})
-		if err != nil {
-			return err
+		v, err := m.readColumn(c, &free, ids)
+		if err == nil {
+			err = m.writeColumn(c, v)
 		}
-		m.sums[c] -= m.duplicateSum(c, v, ids)
-		if err := m.writeColumn(c, v); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// identify turns the sequence numbers into a hash of each row's identity, in place.
-func (m *merger) identify() {
+// identify turns the sequence numbers into sums of the rows' identities, in place.
+func (m *merger) identify() identified {
+	sums := identified{of: m.keys.seq}
 	for _, s := range m.segments {
-		fan := m.table.hash(s.fan)
-		for i := s.from; i < s.to; i++ {
-			m.keys.seq[i] = rowIdentity(fan, m.keys.runs[m.keys.run[i]], m.keys.seq[i])
-		}
+		sums.add(m.table.hash(s.fan), m.keys.runs[s.run], int(s.to), m.keys.time)
 	}
+	return sums
 }
 
-// duplicateSum is the part of the content hash that is due to the rows that go.
-func (m *merger) duplicateSum(c int, v vector, ids []uint64) uint64 {
-	sum, k := uint64(0), m.layout.columns[c].kind
-	for _, d := range m.plan.duplicates {
-		sum += contentSum(k, v.slice(k, int(d), int(d)+1), ids[d:d+1], m.table)
+// readColumn reads a column of all inputs, in runs or into free, and adds up the content of the rows that stay.
+func (m *merger) readColumn(c int, free *vector, ids identitySums) (v vector, err error) {
+	k := m.layout.columns[c].kind
+	if m.inRuns[c], err = m.decodeRuns(c); err != nil {
+		return v, err
 	}
-	return sum
+	if v = m.column; m.inRuns[c] {
+		m.sums[c] = contentSum(k, v, 0, m.rows, ids, m.table)
+	} else {
+		*free = free.sized(k, m.rows)
+		v = free.slice(k, 0, m.rows)
+		// Added up group by group, while they are at hand.
+		err = m.decodeAll(v, c, func(from, to int) { m.sums[c] += contentSum(k, v, from, to, ids, m.table) })
+	}
+	for _, d := range m.plan.duplicates {
+		m.sums[c] -= contentSum(k, v, int(d.from), int(d.to), ids, m.table)
+	}
+	return v, err
 }
 
 // writeColumn encodes a column's values in the plan's order.
 func (m *merger) writeColumn(c int, v vector) error {
-	column := m.layout.columns[c]
-	runs := m.plan.runs
+	k, runs := m.layout.columns[c].kind, m.plan.runs
 	var taken uint32 // of runs[0]
+	run, jump := 0, 0
 	for g := range m.groups {
 		rows := min(groupRows, m.plan.rows-g*groupRows)
-		m.scratch = vector{grown(m.scratch.numbers, rows), grown(m.scratch.tags, rows)}
-		to := m.scratch.slice(column.kind, 0, rows)
+		m.scratch, m.sparse = m.scratch.sized(k, rows), m.sparse.noRuns()
+		to := m.scratch.slice(k, 0, rows)
 		for filled := 0; filled < rows; {
 			from := runs[0].from + taken
 			n := min(runs[0].to-from, uint32(rows-filled))
-			if column.kind.numeric() {
+			switch {
+			case v.ends != nil:
+				// The same fan's rows of the next file lie as many runs behind as in the file before.
+				i := v.runNear(int(from), run+jump)
+				run, jump = i, i-run
+				m.sparse.addRuns(k, v, i, int(from), int(from+n))
+			case k.numeric():
 				copy(to.numbers[filled:], v.numbers[from:from+n])
-			} else {
+			default:
 				copy(to.tags[filled:], v.tags[from:from+n])
 			}
 			filled += int(n)
@@ -308,16 +353,26 @@ func (m *merger) writeColumn(c int, v vector) error {
 				runs, taken = runs[1:], 0
 			}
 		}
-		data, ch, err := m.writer.write(m.buf[:0], column, to, m.table)
-		if err != nil {
+		if v.ends != nil {
+			to = m.sparse
+		}
+		if err := m.writeChunk(g, c, to); err != nil {
 			return err
 		}
-		m.buf, m.groups[g][c] = data, ch
-		if m.outRoom -= len(data); m.outRoom >= 0 {
-			m.encoded[g][c].bytes = slices.Clone(data)
-		} else if m.encoded[g][c].span, err = m.out.write(data); err != nil {
-			return err
-		}
+	}
+	return nil
+}
+
+func (m *merger) writeChunk(g, c int, v vector) error {
+	data, ch, err := m.writer.write(m.buf[:0], m.layout.columns[c], v, m.table)
+	if err != nil {
+		return err
+	}
+	m.buf, m.groups[g][c] = data, ch
+	if m.outRoom -= len(data); m.outRoom >= 0 {
+		m.encoded[g][c].bytes = slices.Clone(data)
+	} else if m.encoded[g][c].span, err = m.out.write(data); err != nil {
+		return err
 	}
 	return nil
 }
@@ -361,12 +416,11 @@ func (m *merger) verify(ctx context.Context, store Store, key string, size int64
 		if err != nil {
 			return err
 		}
-		read := func(c int, v vector) (vector, error) {
-			ch, column := &group.chunks[c], m.layout.columns[c]
-			v = v.sized(column.kind, group.rows)
-			return v, m.reader.read(v.slice(column.kind, 0, group.rows), column, ch, data[ch.start-start:][:ch.size])
+		chunk := func(c int) []byte {
+			ch := &group.chunks[c]
+			return data[ch.start-start:][:ch.size]
 		}
-		if err := m.verifyGroup(group.rows, read, &last, sums); err != nil {
+		if err := m.verifyGroup(group, chunk, &last, sums); err != nil {
 			return err
 		}
 	}
@@ -377,40 +431,57 @@ func (m *merger) verify(ctx context.Context, store Store, key string, size int64
 }
 
 // verifyGroup sees that a group goes on in order, and adds its content to sums.
-func (m *merger) verifyGroup(rows int, read func(c int, v vector) (vector, error), last *sortKey, sums []uint64) error {
-	l := m.layout
-	var err [4]error
-	keys := &m.read
-	keys.fan, err[0] = read(l.fan, keys.fan)
-	keys.time, err[1] = read(l.time, keys.time)
-	keys.run, err[2] = read(l.run, keys.run)
-	keys.seq, err[3] = read(l.seq, keys.seq)
-	if err := errors.Join(err[:]...); err != nil {
+func (m *merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *sortKey, sums []uint64) error {
+	read := func(to *vector, c int, inRuns bool) error {
+		column := m.layout.columns[c]
+		if inRuns {
+			return m.reader.inRuns(to, column, &group.chunks[c], chunk(c), group.rows)
+		}
+		*to = to.sized(column.kind, group.rows+1) // see identitySums
+		return m.reader.read(to.slice(column.kind, 0, group.rows), column, &group.chunks[c], chunk(c))
+	}
+	l, keys := &m.layout, &m.group
+	if err := errors.Join(read(&keys.fan, l.fan, true), read(&keys.run, l.run, true), read(&keys.time, l.time, false), read(&keys.seq, l.seq, false)); err != nil {
 		return err
 	}
-	fans, ids := keys.fan.tags[:rows], keys.seq.numbers[:rows]
-	if !last.ascending(fans, keys.time.numbers[:rows], m.table) {
+	times := keys.time.numbers[:group.rows]
+	if !last.ascending(keys.fan, times, m.table) {
 		return errors.New("the merged file is not sorted: nothing was changed")
 	}
-	var fan uint64
-	for i := range ids {
-		if i == 0 || fans[i] != fans[i-1] {
-			fan = m.table.hash(fans[i])
-		}
-		ids[i] = rowIdentity(fan, keys.run.numbers[i], ids[i])
-	}
+	all := m.identifyGroup(group.rows)
+	sums[l.seq] += all.own
+	sums[l.time] += all.times
 	for c, column := range l.columns {
-		v := keys.seq
-		if c != l.seq {
-			var err error
-			if m.scratch, err = read(c, m.scratch); err != nil {
-				return err
-			}
-			v = m.scratch
+		if c == l.seq || c == l.time {
+			continue
 		}
-		sums[c] += contentSum(column.kind, v.slice(column.kind, 0, rows), ids, m.table)
+		v := &m.scratch
+		if m.inRuns[c] {
+			v = &m.sparse
+		}
+		if err := read(v, c, m.inRuns[c]); err != nil {
+			return err
+		}
+		sums[c] += contentSum(column.kind, *v, 0, group.rows, all.of, m.table)
 	}
 	return nil
+}
+
+// identifyGroup does for the rows of m.group what identify does.
+func (m *merger) identifyGroup(rows int) identified {
+	keys := &m.group
+	sums := identified{of: keys.seq.numbers[:rows+1]}
+	for f, r := 0, 0; sums.rows < rows; {
+		end := min(keys.fan.ends[f], keys.run.ends[r])
+		sums.add(m.table.hash(keys.fan.tags[f]), keys.run.numbers[r], int(end), keys.time.numbers)
+		if keys.fan.ends[f] == end {
+			f++
+		}
+		if keys.run.ends[r] == end {
+			r++
+		}
+	}
+	return sums
 }
 
 // sortKey is where a sorted sequence of rows has come to.
@@ -420,59 +491,23 @@ type sortKey struct {
 	time  int64
 }
 
-// ascending goes on over rows; false: they are not in the table's order.
-func (k *sortKey) ascending(fans []uint32, times []uint64, table *textTable) bool {
-	for i, fan := range fans {
-		t := int64(times[i])
-		switch {
-		case !k.begun || fan != k.fan:
+// ascending goes on over rows, whose fans are given in runs; false: they are not in the table's order.
+func (k *sortKey) ascending(fans vector, times []uint64, table *textTable) bool {
+	from := uint32(0)
+	for f, end := range fans.ends {
+		if fan := fans.tags[f]; !k.begun || fan != k.fan {
 			if k.begun && table.texts[fan] <= table.texts[k.fan] {
 				return false
 			}
-			k.begun, k.fan = true, fan
-		case t < k.time:
-			return false
+			k.begun, k.fan, k.time = true, fan, math.MinInt64
 		}
-		k.time = t
+		for _, t := range times[from:end] {
+			if int64(t) < k.time {
+				return false
+			}
+			k.time = int64(t)
+		}
+		from = end
 	}
 	return true
-}
-
-// scramble mixes a number's bits: the multiplication carries each upwards, the shift back down.
-func scramble(n uint64) uint64 {
-	n = (n ^ 0xA0761D6478BD642F) * 0xE7037ED1A0B428DB
-	return n ^ n>>32
-}
-
-func rowIdentity(fan, run, seq uint64) uint64 { return scramble(scramble(fan^run) ^ seq) }
-
-// contentSum is the content hash of a column's values. Sums of identity x hash of the value (multilinear hashing)
-// do not depend on the rows' order, and bind each value to its row.
-func contentSum(k kind, v vector, ids []uint64, table *textTable) uint64 {
-	var sum, hash uint64
-	if k.numeric() {
-		ids = ids[:len(v.numbers)]
-		for i, n := range v.numbers {
-			sum += ids[i] * scramble(n)
-		}
-		return sum
-	}
-	ids = ids[:len(v.tags)]
-	for i, t := range v.tags {
-		if i == 0 || t != v.tags[i-1] {
-			if hash = scramble(uint64(t)); k == texts {
-				hash = table.hash(t)
-			}
-		}
-		sum += ids[i] * hash
-	}
-	return sum
-}
-
-// hash gives a hash of the text at a place, which is never 0.
-func (t *textTable) hash(place uint32) uint64 {
-	for n := len(t.hashes); n < len(t.texts); n++ {
-		t.hashes = append(t.hashes, maphash.String(t.seed, t.texts[n])|1)
-	}
-	return t.hashes[place]
 }

@@ -6,69 +6,75 @@ import (
 	"sort"
 )
 
-// rowKeys hold what gives rows their order and identity, beside the fan: (time, run, seq). Where two rows tie in
-// all three, tie says which comes first; 0: they are alike for all that tells copies apart.
+// rowKeys hold what gives rows their order and identity, beside fan and run: (time, seq). Where two rows tie in
+// all, tie says which comes first; 0: they are alike for all that tells copies apart.
 type rowKeys struct {
 	time []uint64 // int64
 	seq  []uint64 // int64
-	run  []uint32 // place in runs
 	runs []uint64 // int64, each once
 	tie  func(a, b int) int
 
 	known map[uint64]uint32
 }
 
-func (k *rowKeys) compare(a, b int) int {
+// compare orders row a of a run before or behind row b of another.
+func (k *rowKeys) compare(a, runA, b, runB uint32) int {
 	if c := cmp.Compare(int64(k.time[a]), int64(k.time[b])); c != 0 {
 		return c
 	}
-	if c := cmp.Compare(int64(k.runs[k.run[a]]), int64(k.runs[k.run[b]])); c != 0 {
-		return c
+	if runA != runB {
+		return cmp.Compare(int64(k.runs[runA]), int64(k.runs[runB]))
 	}
 	if c := cmp.Compare(int64(k.seq[a]), int64(k.seq[b])); c != 0 || a == b {
 		return c
 	}
-	return k.tie(a, b)
+	return k.tie(int(a), int(b))
 }
 
-// setRuns sets the places of some rows' runs.
-func (k *rowKeys) setRuns(places []uint32, runs []uint64) {
+// place gives a run's place in runs.
+func (k *rowKeys) place(run uint64) uint32 {
 	if k.known == nil {
 		k.known = make(map[uint64]uint32)
 	}
-	for i, run := range runs {
-		if i > 0 && run == runs[i-1] {
-			places[i] = places[i-1]
-			continue
-		}
-		p, ok := k.known[run]
-		if !ok {
-			p = uint32(len(k.runs))
-			k.known[run], k.runs = p, append(k.runs, run)
-		}
-		places[i] = p
+	p, ok := k.known[run]
+	if !ok {
+		p = uint32(len(k.runs))
+		k.known[run], k.runs = p, append(k.runs, run)
 	}
+	return p
 }
 
 // rowRange is rows from, from+1, ... to-1.
 type rowRange struct{ from, to uint32 }
 
-// segment is a range of rows of one fan, in order.
+// segment is a range of rows of one fan's run, in order.
 type segment struct {
 	rowRange
 	fan uint32
+	run uint32 // place in rowKeys.runs
 }
 
-// addSegments appends the segments of the rows that begin at base and whose fans are given. A row that is out of
-// order begins a segment of its own, so that a file that is not sorted as it should be is merged all the same.
-func (k *rowKeys) addSegments(to []segment, fans []uint32, base int) []segment {
-	for i, fan := range fans {
-		row := base + i
-		if i > 0 && fan == fans[i-1] && (int64(k.time[row-1]) < int64(k.time[row]) || k.compare(row-1, row) <= 0) {
-			to[len(to)-1].to++
-			continue
+// addSegments appends the segments of the rows that begin at base, of which fan and run are given, in runs. A row
+// that is out of order begins a segment of its own, so that a file that is not sorted as it should be is merged all
+// the same.
+func (k *rowKeys) addSegments(to []segment, fans, runs vector, base int) []segment {
+	from := uint32(base)
+	for f, r := 0, 0; f < len(fans.ends); {
+		end := min(fans.ends[f], runs.ends[r])
+		s := segment{rowRange{from, uint32(base) + end}, fans.tags[f], k.place(runs.numbers[r])}
+		for i := s.from + 1; i < s.to; i++ {
+			if int64(k.time[i-1]) >= int64(k.time[i]) && k.compare(i-1, s.run, i, s.run) > 0 {
+				to = append(to, segment{rowRange{s.from, i}, s.fan, s.run})
+				s.from = i
+			}
 		}
-		to = append(to, segment{rowRange{uint32(row), uint32(row + 1)}, fan})
+		to, from = append(to, s), s.to
+		if fans.ends[f] == end {
+			f++
+		}
+		if runs.ends[r] == end {
+			r++
+		}
 	}
 	return to
 }
@@ -78,9 +84,10 @@ type mergePlan struct {
 	keys       *rowKeys
 	runs       []rowRange
 	rows       int
-	duplicates []uint32
+	duplicates []rowRange
+	dropped    int // rows of duplicates
 
-	heads []rowRange // heap of what is left of the fan's segments
+	heads []mergeHead // heap of what is left of the fan's segments
 	seen  map[uint32]*seqSet
 }
 
@@ -104,6 +111,14 @@ func planMerge(keys *rowKeys, segments []segment, table *textTable) *mergePlan {
 	return p
 }
 
+// mergeHead is what is left of a segment, with the times of its first and its last row: most of what a merge asks
+// can be told by these, without a look at rows that lie far apart in memory.
+type mergeHead struct {
+	rowRange
+	run         uint32
+	first, last int64
+}
+
 // mergeFan merges the segments of one fan by a heap of their heads. The one in front is taken up to where the
 // next one begins: files of different minutes do not overlap, and then that is all of it.
 func (p *mergePlan) mergeFan(segments []segment) {
@@ -112,42 +127,43 @@ func (p *mergePlan) mergeFan(segments []segment) {
 	}
 	p.heads = p.heads[:0]
 	for _, s := range segments {
-		p.heads = append(p.heads, s.rowRange)
+		p.heads = append(p.heads, mergeHead{s.rowRange, s.run, int64(p.keys.time[s.from]), int64(p.keys.time[s.to-1])})
 	}
-	slices.SortFunc(p.heads, func(a, b rowRange) int { return p.keys.compare(int(a.from), int(b.from)) })
+	slices.SortFunc(p.heads, p.compare)
 	for len(p.heads) > 1 {
 		top := p.heads[0]
 		second := p.heads[1]
-		if len(p.heads) > 2 && p.less(2, 1) {
+		if len(p.heads) > 2 && p.compare(p.heads[2], second) < 0 {
 			second = p.heads[2]
 		}
-		end := p.gallop(top, int(second.from))
-		p.emit(rowRange{top.from, end})
+		end := p.gallop(top, second)
+		p.emit(rowRange{top.from, end}, top.run)
 		if end < top.to {
-			p.heads[0].from = end
+			p.heads[0].from, p.heads[0].first = end, int64(p.keys.time[end])
 		} else {
 			p.heads[0] = p.heads[len(p.heads)-1]
 			p.heads = p.heads[:len(p.heads)-1]
 		}
 		p.siftDown()
 	}
-	p.emit(p.heads[0])
+	p.emit(p.heads[0].rowRange, p.heads[0].run)
 }
 
-func (p *mergePlan) less(a, b int) bool {
-	return p.keys.compare(int(p.heads[a].from), int(p.heads[b].from)) < 0
+// compare orders heads by their first rows.
+func (p *mergePlan) compare(a, b mergeHead) int {
+	if a.first != b.first {
+		return cmp.Compare(a.first, b.first)
+	}
+	return p.keys.compare(a.from, a.run, b.from, b.run)
 }
 
 func (p *mergePlan) siftDown() {
-	for at := 0; ; {
-		child := 2*at + 1
-		if child >= len(p.heads) {
-			return
-		}
-		if child+1 < len(p.heads) && p.less(child+1, child) {
+	at := 0
+	for child := 1; child < len(p.heads); child = 2*at + 1 {
+		if child+1 < len(p.heads) && p.compare(p.heads[child+1], p.heads[child]) < 0 {
 			child++
 		}
-		if !p.less(child, at) {
+		if p.compare(p.heads[child], p.heads[at]) >= 0 {
 			return
 		}
 		p.heads[at], p.heads[child] = p.heads[child], p.heads[at]
@@ -155,38 +171,55 @@ func (p *mergePlan) siftDown() {
 	}
 }
 
-// gallop gives the end of the rows of r, at least one, that come before row next or tie with it.
-func (p *mergePlan) gallop(r rowRange, next int) uint32 {
-	if p.keys.compare(int(r.to)-1, next) <= 0 {
-		return r.to
+// gallop gives the end of the rows of h, at least one, that come before the first of next or tie with it.
+func (p *mergePlan) gallop(h, next mergeHead) uint32 {
+	before := func(row uint32) bool { return p.keys.compare(row, h.run, next.from, next.run) <= 0 }
+	if h.last < next.first || before(h.to-1) {
+		return h.to
 	}
 	step := uint32(1)
-	for r.from+step < r.to && p.keys.compare(int(r.from+step), next) <= 0 {
+	for h.from+step < h.to && before(h.from+step) {
 		step *= 2
 	}
-	from, to := r.from+step/2, min(r.from+step, r.to)
-	return from + 1 + uint32(sort.Search(int(to-from-1), func(i int) bool { return p.keys.compare(int(from)+1+i, next) > 0 }))
+	from, to := h.from+step/2, min(h.from+step, h.to)
+	return from + 1 + uint32(sort.Search(int(to-from-1), func(i int) bool { return !before(from + 1 + uint32(i)) }))
 }
 
-// emit takes rows over, but for duplicates.
-func (p *mergePlan) emit(r rowRange) {
-	keys := p.keys
-	run, set := ^uint32(0), (*seqSet)(nil)
-	for i := r.from; i < r.to; i++ {
-		if keys.run[i] != run {
-			run = keys.run[i]
-			if set = p.seen[run]; set == nil {
-				set = &seqSet{}
-				p.seen[run] = set
-			}
+// emit takes rows of a run over, but for duplicates.
+func (p *mergePlan) emit(r rowRange, run uint32) {
+	set := p.seen[run]
+	if set == nil {
+		set = &seqSet{}
+		p.seen[run] = set
+	}
+	seq := p.keys.seq
+	for i := r.from; i < r.to; {
+		end := i + 1
+		for end < r.to && seq[end] == seq[end-1]+1 {
+			end++
 		}
-		if !set.add(int64(keys.seq[i])) {
-			p.take(rowRange{r.from, i})
-			p.duplicates = append(p.duplicates, i)
-			r.from = i + 1
+		if set.append(int64(seq[i]), int64(seq[end-1])) {
+			i = end
+			continue
+		}
+		for ; i < end; i++ {
+			if !set.add(int64(seq[i])) {
+				p.take(rowRange{r.from, i})
+				p.drop(i)
+				r.from = i + 1
+			}
 		}
 	}
 	p.take(r)
+}
+
+func (p *mergePlan) drop(row uint32) {
+	p.dropped++
+	if n := len(p.duplicates); n > 0 && p.duplicates[n-1].to == row {
+		p.duplicates[n-1].to++
+		return
+	}
+	p.duplicates = append(p.duplicates, rowRange{row, row + 1})
 }
 
 func (p *mergePlan) take(r rowRange) {
@@ -214,18 +247,27 @@ func (s *seqSet) reset() {
 	clear(s.strays)
 }
 
+// append takes the numbers lo..hi in; false: they do not lie behind all that are there.
+func (s *seqSet) append(lo, hi int64) bool {
+	n := len(s.spans)
+	if lo > hi || n > 0 && lo <= s.spans[n-1].hi { // lo > hi: as one wraps around to the other
+		return false
+	}
+	if n > 0 && lo-1 == s.spans[n-1].hi {
+		s.spans[n-1].hi = hi
+	} else {
+		s.spans = append(s.spans, seqSpan{lo, hi})
+	}
+	return true
+}
+
 // add takes a number in; false: it was there.
 func (s *seqSet) add(seq int64) bool {
-	n := len(s.spans)
-	switch {
-	case n == 0 || seq > s.spans[n-1].hi:
-		if n > 0 && seq == s.spans[n-1].hi+1 {
-			s.spans[n-1].hi = seq
-			return true
-		}
-		s.spans = append(s.spans, seqSpan{seq, seq})
+	if s.append(seq, seq) {
 		return true
-	case seq >= s.spans[n-1].lo:
+	}
+	n := len(s.spans)
+	if seq >= s.spans[n-1].lo {
 		return false
 	}
 	at := sort.Search(n, func(i int) bool { return s.spans[i].hi >= seq })

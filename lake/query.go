@@ -179,10 +179,14 @@ func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan st
 		t.columns.Put(&parts[i+1].columns)
 		bounds = append(bounds, d.rows)
 	}
-	k := d.keys()
+	k, l := d.keys(), tableLayout()
 	var segments []segment
+	var fans, runs vector
 	for i, base := range bounds[:len(bounds)-1] {
-		segments = k.addSegments(segments, d.columns[tableLayout().fan].tags[base:bounds[i+1]], base)
+		fans, runs = fans.noRuns(), runs.noRuns()
+		fans.addValues(texts, d.columns[l.fan], base, bounds[i+1])
+		runs.addValues(integers, d.columns[l.run], base, bounds[i+1])
+		segments = k.addSegments(segments, fans, runs, base)
 	}
 	d.plan = planMerge(k, segments, d.table)
 	return d, nil
@@ -192,12 +196,9 @@ func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan st
 func (d *fanDay) keys() *rowKeys {
 	l := tableLayout()
 	arrived, shards := d.columns[l.arrived].numbers, d.columns[l.shard].tags
-	k := &rowKeys{time: d.columns[l.time].numbers, seq: d.columns[l.seq].numbers, tie: func(a, b int) int {
+	return &rowKeys{time: d.columns[l.time].numbers, seq: d.columns[l.seq].numbers, tie: func(a, b int) int {
 		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(d.table.texts[shards[a]], d.table.texts[shards[b]]))
 	}}
-	k.run = make([]uint32, d.rows)
-	k.setRuns(k.run, d.columns[l.run].numbers)
-	return k
 }
 
 // readFan decodes a fan's rows of one file of the table.
@@ -220,7 +221,7 @@ func (d *fanDay) readFile(index *fileIndex, fetch fetchFunc, fan string, lo, hi 
 		d.columns = make([]vector, len(l.columns))
 	}
 	for c := range d.columns {
-		d.columns[c] = vector{d.columns[c].numbers[:0], d.columns[c].tags[:0]}
+		d.columns[c] = vector{numbers: d.columns[c].numbers[:0], tags: d.columns[c].tags[:0]}
 	}
 	d.table = newTextTable()
 	r := newChunkReader(d.table)
