@@ -165,9 +165,12 @@ func (r *reservoir) put(key float32) { r.key[r.spare] = keyOf(key) }
 // push ends put: the reservoir has one sample more.
 func (r *reservoir) push(rows []uint16) {
 	r.enter(int(r.spare))
+	grown := r.key[r.spare].rank() >= r.key[r.top].rank()
 	r.n++
 	r.spare = r.n
-	r.findTop(rows)
+	if grown {
+		r.findTop(rows)
+	}
 }
 
 // evict ends put: the sample with the largest key goes. It returns its place and whether it may have shared its leaf.
