@@ -51,6 +51,9 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 		clear(to.tags)
 		return nil
 	}
+	if ch.foreign != nil {
+		return ch.foreign.read(to, c, r.table, data, 0)
+	}
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
 	for rows := len(to.numbers) + len(to.tags); rows > 0; {
 		head, body, rest, err := r.nextPage(data)
@@ -81,6 +84,9 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, pages []byte, skip int) error {
 	if !ch.present {
 		return r.read(to, c, ch, nil)
+	}
+	if ch.foreign != nil {
+		return ch.foreign.read(to, c, r.table, pages, skip)
 	}
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
 	rows := len(to.numbers) + len(to.tags)

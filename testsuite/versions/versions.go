@@ -107,7 +107,7 @@ func add[T any](ctx context.Context, store *lake.Dir, tbl *table.Table, name str
 		stored = append(stored, convert(&rows[i]))
 	}
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[T](&buf, parquet.Compression(&parquet.Zstd))
+	w := parquet.NewGenericWriter[T](&buf, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("fanwatch", "0", "table"))
 	if _, err := w.Write(stored); err != nil {
 		return nil, err
 	}
