@@ -54,6 +54,7 @@ type Config struct {
 
 	SnapshotEvery time.Duration // of the forests; 0 = 1 min
 	KeepSegments  time.Duration // how long the landing log keeps rows that are in the tables; 0 = 7 days
+	Ingest        string        // folder of the lake's bucket that a delivery stream fills; "" = none
 	KeepReadings  time.Duration // how long a day stays in the tables after its end; 0 = for ever
 	Log           *slog.Logger
 }
@@ -357,14 +358,15 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	}
 	s.closing(func() { _ = closeTable() }) // every commit is on disk already
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a.Provisioner, a.Notifier), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
 		s.closing(w.Stop)
 	}
-	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute}); err != nil {
+	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
+		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second}); err != nil {
 		return err
 	}
 	return s.startDashboard(ctx, p, a, table.Table)
