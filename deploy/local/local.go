@@ -7,6 +7,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed" // the default policy
@@ -228,13 +229,7 @@ func (s *System) startChildren(ctx context.Context) error {
 	start("fanwatch-s3", "--dir", filepath.Join(s.cfg.Dir, "s3"), "--port", port(s.cfg.Ports.S3), "--access-key-file", s.Keys, "--region", region, "--bucket", bucket)
 	s.Temporal = s.cfg.Temporal
 	if s.Temporal == "" {
-		ui := s.cfg.Ports.TemporalUI
-		if ui == 0 {
-			var err error
-			if ui, err = freePort(); err != nil {
-				return err
-			}
-		}
+		ui := cmp.Or(s.cfg.Ports.TemporalUI, -1) // its 0 means none; a port that was free here may be taken when it starts
 		start("fanwatch-temporal", "--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal), "--ui-port", port(ui), "--namespace", namespace,
 			"--search-attribute", workflows.SearchFan.GetName()+"=Keyword", "--search-attribute", workflows.SearchState.GetName()+"=Keyword")
 	}
@@ -253,15 +248,6 @@ func (s *System) startChildren(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
 // awsParts are what the other parts need of the local AWS.

@@ -36,7 +36,7 @@ func claimPorts(ctx context.Context, o options) (p portSet, err error) {
 		return p, err
 	}
 	if o.uiPort != 0 {
-		if p.ui, err = child.Claim(ctx, "ui-port", o.uiPort); err != nil {
+		if p.ui, err = child.Claim(ctx, "ui-port", max(o.uiPort, 0)); err != nil {
 			return p, err
 		}
 	}
