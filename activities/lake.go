@@ -3,6 +3,7 @@ package activities
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -15,6 +16,7 @@ import (
 type Lake struct {
 	Table  Table
 	Store  lake.Store
+	Bucket func(name string) lake.Store // opens another bucket, for Ingest; nil = there is none
 	Config LakeConfig
 }
 
@@ -141,6 +143,40 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 		}
 	}
 	return report, nil
+}
+
+// DeliveryStream is a folder that somebody keeps filling with readings in the demo's format; see lake.Ingestion.
+type DeliveryStream struct {
+	Prefix string `json:"prefix"`
+	Bucket string `json:"bucket,omitempty"` // "" = the lake's own
+	Zone   string `json:"zone,omitempty"`   // IANA name, of a TIME without zone; "" = UTC
+}
+
+// Ingestion says how the delivery stream is brought into the landing log of stream.
+func (d DeliveryStream) Ingestion(own lake.Store, bucket func(string) lake.Store, stream string) (*lake.Ingestion, error) {
+	zone, err := time.LoadLocation(d.Zone)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: zone: %w", err)
+	}
+	in := &lake.Ingestion{From: own, Bucket: d.Bucket, Prefix: d.Prefix, To: own, Stream: stream, Zone: zone}
+	if d.Bucket != "" {
+		in.From = bucket(d.Bucket)
+	}
+	return in, in.CheckPrefix()
+}
+
+// Ingest lands the objects of the delivery stream that are not landed yet. Running it again, or beside another,
+// lands none twice: the landing log says which it holds.
+func (l *Lake) Ingest(ctx context.Context, stream string, from DeliveryStream) (lake.Ingested, error) {
+	defer heartbeats(ctx)()
+	if from.Bucket != "" && l.Bucket == nil {
+		return lake.Ingested{}, fmt.Errorf("ingest: this worker reads no bucket but the lake's, not %s", from.Bucket)
+	}
+	in, err := from.Ingestion(l.Store, l.Bucket, stream)
+	if err != nil {
+		return lake.Ingested{}, err
+	}
+	return in.Run(ctx, nil)
 }
 
 // DifferencesNamed is how many fans one reconciliation names at most.

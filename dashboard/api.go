@@ -51,7 +51,8 @@ func (s *Server) about(w http.ResponseWriter, _ *http.Request) {
 	v := struct {
 		Workflows string `json:"workflows,omitempty"` // a workflow's page is this and its ID, escaped
 		Inbox     bool   `json:"inbox"`
-	}{Inbox: s.cfg.InboxURL != ""}
+		History   bool   `json:"history"` // there is a table; see Config.History
+	}{Inbox: s.cfg.InboxURL != "", History: s.cfg.History != nil}
 	if s.cfg.TemporalUI != "" {
 		v.Workflows = s.cfg.TemporalUI + "/namespaces/" + url.PathEscape(s.cfg.Namespace) + "/workflows/"
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/lake"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -159,6 +160,115 @@ func TestBrowser(t *testing.T) {
 		chromedp.Navigate(url+"/#/fan/fan-09"), shows("Lowest RPM allowed"), chromedp.WaitVisible(".u-over"), fits(), picture("phone-fan"),
 		chromedp.Navigate(url+"/#/alerts"), shows("by Ada"), fits(), picture("phone-alerts"), chromedp.Navigate(url+"/#/inbox"), shows("no pulse"), fits())
 	do(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(url+"/#/fan/fan-09"), shows("Lowest RPM allowed"), chromedp.WaitVisible(".u-over"), picture("dark-fan"))
+}
+
+// library is a History whose answers change while the page is open.
+type library func(fan string, from, to time.Time, points int) ([]lake.Point, error)
+
+func (l library) Query(_ context.Context, fan string, from, to time.Time, points int) ([]lake.Point, error) {
+	return l(fan, from, to, points)
+}
+
+// TestBrowserShowsTheTable chooses the ranges that only the table can answer. Its answers are like nothing that the
+// dashboard remembers, and the chart must show them: in words, under the cursor, and as a band between least and
+// greatest.
+func TestBrowserShowsTheTable(t *testing.T) {
+	ctx := browser(t)
+	p, rows := busyPlant(time.Now().Truncate(time.Second))
+	type question struct {
+		fan          string
+		length, part time.Duration
+	}
+	asked, failed := make(chan question, 10), atomic.Bool{}
+	hold := make(chan struct{}) // answers to the first question wait for it
+	s, url := open(t, Config{Operator: p, Now: time.Now, History: library(func(fan string, from, to time.Time, points int) ([]lake.Point, error) {
+		length := to.Sub(from)
+		asked <- question{fan, length, length / time.Duration(points)}
+		switch {
+		case length == time.Hour:
+			<-hold
+		case length == 24*time.Hour && failed.Load():
+			return nil, errors.New("the table is gone")
+		case length == 30*24*time.Hour:
+			return nil, nil
+		}
+		var answer []lake.Point
+		rng := rand.New(rand.NewPCG(1, 1))
+		for i := range points {
+			if i > points/4 && i < points/3 {
+				continue // the fan stood still
+			}
+			slow := 60*math.Sin(float64(i)/30) + 4*rng.NormFloat64()
+			pt := lake.Point{From: from.Add(time.Duration(i) * length / time.Duration(points)), Count: 10, RPM: lake.Spread{Min: 3100 + slow, Max: 3900 + slow, Mean: 3500 + slow},
+				Score: lake.Spread{Min: 0.6, Max: 1.4, Mean: 0.9}}
+			if i == points/2 {
+				pt.RPM.Max, pt.Score.Max, pt.Anomaly = 4321, 7.5, fanwatch.Overspeed
+			}
+			answer = append(answer, pt)
+		}
+		return answer, nil
+	})})
+	s.Publish(rows)
+	wantAsked := func(length, part time.Duration) {
+		t.Helper()
+		select {
+		case got := <-asked:
+			if got != (question{"fan-07", length, part}) {
+				t.Errorf("the page asked for %+v, want %v in parts of %v", got, length, part)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the page asked for nothing")
+		}
+	}
+	choice := func(label string) string {
+		return fmt.Sprintf(`[...document.querySelectorAll("[aria-label='Time shown'] button")].find(b => b.innerText === %q)`, label)
+	}
+	press := func(label string) chromedp.Action[chromedp.Void] { // with the keyboard
+		return chromedp.Steps(holds(choice(label)+` && (`+choice(label)+`.focus(), true)`), chromedp.KeyEvent(kb.Enter), holds(choice(label)+`.getAttribute("aria-pressed") === "true"`))
+	}
+	const label = `document.querySelector(".chart").getAttribute("aria-label")`
+	do(t, ctx, theme("light"), chromedp.Navigate(url+"/#/fan/fan-07"), chromedp.WaitVisible(".u-over"), holds(label+`.includes("now 0")`), holds(`document.querySelectorAll("[aria-label='Time shown'] button").length === 6`))
+	if live := get(t, ctx, chromedp.Evaluate[string](label)); strings.Contains(live, "4321") {
+		t.Fatalf("live shows the table: %s", live)
+	}
+
+	t.Log("loading")
+	do(t, ctx, press("1 h"), shows("Loading the history"), holds(`document.querySelector(".charts").hidden`))
+	wantAsked(time.Hour, 10*time.Second)
+	close(hold)
+	do(t, ctx, chromedp.WaitVisible(".u-over"), holds(label+`.includes("highest 4321")`), holds(`!document.body.innerText.includes("Loading")`), picture("fan-hour"))
+
+	t.Log("a week, as it is drawn")
+	do(t, ctx, press("7 d"))
+	wantAsked(7*24*time.Hour, 20*time.Minute)
+	do(t, ctx, holds(label+`.includes("Lowest 30")`), holds(`[...document.querySelectorAll(".u-legend .u-label")].some(l => l.innerText === "lowest")`))
+	over := `document.querySelector(".u-over")`
+	do(t, ctx, holds(`(() => { const r = `+over+`.getBoundingClientRect(); `+over+`.dispatchEvent(new MouseEvent("mousemove", {bubbles: true, clientX: r.left + r.width * 0.75, clientY: r.top + r.height / 2})); return true })()`),
+		holds(`(() => { const [x, mean, hi, lo] = [...document.querySelectorAll(".chart:first-of-type .u-value")].slice(0, 4).map(v => parseFloat(v.innerText)); return Math.abs(hi - mean - 400) < 1 && Math.abs(mean - lo - 400) < 1 })()`), picture("fan-week"))
+	// Above the mean, where the limits leave room, only the band is drawn: its colour covers much of the canvas.
+	tinted := get(t, ctx, chromedp.Evaluate[float64](`(() => { const c = document.querySelector(".uplot canvas"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) if (d[i] > 50 && d[i] < 80) n++; return 4 * n / d.length })()`))
+	if tinted < 0.1 {
+		t.Errorf("the band covers %.3f of the chart", tinted)
+	}
+	do(t, ctx, chromedp.Click("details summary"), shows("The last 20 parts of 20 min as a table"), holds(`document.querySelector("details tbody").innerText.includes(" to ")`))
+
+	t.Log("failed, and again")
+	failed.Store(true)
+	do(t, ctx, press("24 h"), shows("could not be had: the table is gone"), shows("Try again"),
+		holds(`document.querySelector("details tbody").innerText === ""`), picture("fan-failed"))
+	wantAsked(24*time.Hour, 3*time.Minute)
+	failed.Store(false)
+	do(t, ctx, holds(`[...document.querySelectorAll("button")].find(b => b.innerText === "Try again").focus() === undefined`), chromedp.KeyEvent(kb.Enter),
+		holds(label+`.includes("highest 4321")`), holds(`document.activeElement === `+choice("24 h")), holds(`!document.body.innerText.includes("Try again")`), picture("fan-day"))
+	wantAsked(24*time.Hour, 3*time.Minute)
+
+	t.Log("empty, and back to live")
+	do(t, ctx, press("30 d"), shows("The table has no reading of this fan in the last 30 d"), holds(`document.querySelector(".charts").hidden`), picture("fan-empty"))
+	wantAsked(30*24*time.Hour, 2*time.Hour)
+	do(t, ctx, press("Live 5 min"), holds(label+`.includes("now 0")`), holds(`document.querySelectorAll(".chart:first-of-type .u-series").length === 2`))
+
+	t.Log("phone, dark")
+	do(t, ctx, theme("dark"), chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), press("7 d"), holds(label+`.includes("highest 4321")`), fits(), picture("phone-fan-week"))
 }
 
 func TestBrowserComesBackAfterTheServer(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"fanwatch"
 	"fanwatch/lake"
 )
 
@@ -36,7 +37,8 @@ func (s *spread) add(p lake.Spread) {
 }
 
 // history gives what the table has of a fan with from <= time < to (Unix milliseconds), in at most points (1 to
-// 2000, by default 500) parts of equal length, by columns: t is where a part begins, count its readings.
+// 2000, by default 500) parts of equal length, by columns: t is where a part begins, count its readings, kind what
+// was wrong with the last of them that was not well ("" = all were).
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 	name, ok := named(w, r)
 	if !ok {
@@ -79,13 +81,14 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := struct {
-		T     []int64 `json:"t"`
-		Count []int   `json:"count"`
-		RPM   spread  `json:"rpm"`
-		Score spread  `json:"score"`
-	}{T: []int64{}, Count: []int{}, RPM: spread{[]float64{}, []float64{}, []float64{}}, Score: spread{[]float64{}, []float64{}, []float64{}}}
+		T     []int64         `json:"t"`
+		Count []int           `json:"count"`
+		Kind  []fanwatch.Kind `json:"kind"`
+		RPM   spread          `json:"rpm"`
+		Score spread          `json:"score"`
+	}{T: []int64{}, Count: []int{}, Kind: []fanwatch.Kind{}, RPM: spread{[]float64{}, []float64{}, []float64{}}, Score: spread{[]float64{}, []float64{}, []float64{}}}
 	for _, p := range parts {
-		v.T, v.Count = append(v.T, p.From.UnixMilli()), append(v.Count, p.Count)
+		v.T, v.Count, v.Kind = append(v.T, p.From.UnixMilli()), append(v.Count, p.Count), append(v.Kind, p.Anomaly)
 		v.RPM.add(p.RPM)
 		v.Score.add(p.Score)
 	}

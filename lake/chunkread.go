@@ -51,6 +51,9 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 		clear(to.tags)
 		return nil
 	}
+	if ch.foreign != nil {
+		return ch.foreign.read(to, c, r.table, data, 0)
+	}
 	return r.eachPage(c, ch, data, to.len(), func(n int, head *pageHeader, body []byte) error {
 		page := to.slice(c.kind, 0, n)
 		to = to.slice(c.kind, n, to.len())
@@ -58,12 +61,15 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 	})
 }
 
-// readRuns appends a chunk's values to runs. False: these would be more than limit, or the encoding has none; the
-// runs are no good then.
+// readRuns appends a chunk's values to runs. False: these would be more than limit, or the encoding has none, or another
+// program wrote the chunk; the runs are no good then.
 func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte, rows, limit int) (fits bool, err error) {
 	if !ch.present {
 		to.add(c.kind, 0, rows)
 		return true, nil
+	}
+	if ch.foreign != nil {
+		return false, nil
 	}
 	err = r.eachPage(c, ch, data, rows, func(n int, head *pageHeader, body []byte) error {
 		fits, err := r.readPageRuns(to, c, ch, n, head, body, limit)
@@ -128,6 +134,9 @@ func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, 
 func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, pages []byte, skip int) error {
 	if !ch.present {
 		return r.read(to, c, ch, nil)
+	}
+	if ch.foreign != nil {
+		return ch.foreign.read(to, c, r.table, pages, skip)
 	}
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
 	rows := len(to.numbers) + len(to.tags)

@@ -34,7 +34,8 @@ type chunkIndex struct {
 	start, size          int64 // of all pages
 	dictionary           bool  // the first page is one
 	lo, hi               []byte
-	columnIndex, offsets span // in the file; empty = none
+	columnIndex, offsets span          // in the file; empty = none
+	foreign              *foreignChunk // nil: this program wrote it
 }
 
 type span struct{ offset, size int64 }
@@ -90,7 +91,11 @@ func parseFooter(footer []byte, size int64) (*fileIndex, error) {
 	if err := thrift.Unmarshal(new(thrift.CompactProtocol), footer, &meta); err != nil {
 		return nil, fmt.Errorf("damaged Parquet file: %w", err)
 	}
-	places, err := columnPlaces(&meta)
+	own, find := isOwn(&meta), columnPlaces
+	if !own {
+		find = foreignPlaces
+	}
+	places, err := find(&meta)
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +115,14 @@ func parseFooter(footer []byte, size int64) (*fileIndex, error) {
 				continue // a column that a later version added
 			}
 			ch, err := indexChunk(&g.Columns[c], g.NumRows, end)
+			if own && err == nil {
+				err = checkOwnCodec(ch.codec)
+			}
 			if err != nil {
 				return nil, err
+			}
+			if !own {
+				ch.foreign = newForeignChunk(meta.Schema[c+1], &g.Columns[c].MetaData, &ch)
 			}
 			group.chunks[places[c]] = ch
 			for _, s := range []span{ch.columnIndex, ch.offsets} {
@@ -170,11 +181,14 @@ func indexChunk(from *format.ColumnChunk, rows, end int64) (chunkIndex, error) {
 	if ch.start == 0 && rows > 0 || m.NumValues != rows {
 		return chunkIndex{}, errFooter
 	}
-	switch ch.codec {
-	case format.Zstd, format.Uncompressed:
-		return ch, nil
+	return ch, nil
+}
+
+func checkOwnCodec(codec format.CompressionCodec) error {
+	if codec != format.Zstd && codec != format.Uncompressed {
+		return fmt.Errorf("damaged Parquet file: compression %v", codec)
 	}
-	return chunkIndex{}, fmt.Errorf("damaged Parquet file, or one that another program wrote: compression %v is not read here", ch.codec)
+	return nil
 }
 
 // piece gives a piece of the page index.

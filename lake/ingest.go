@@ -36,6 +36,7 @@ type Source struct {
 // are landed, and Reconcile tells of them.
 type Ingestion struct {
 	From   Store  // where the objects are
+	Bucket string // its name where From is not To, for the same prefix of two buckets is two folders
 	Prefix string // of their keys
 	To     Store
 	Stream string         // whose tables the readings go to
@@ -55,20 +56,32 @@ type Ingested struct {
 
 // Log gives the landing log of the ingestion.
 func (in *Ingestion) Log() Log {
-	sum := sha256.Sum256([]byte(in.Prefix))
+	folder := in.Prefix
+	if in.Bucket != "" {
+		folder = in.Bucket + "/" + folder // a bucket's name has no slash
+	}
+	sum := sha256.Sum256([]byte(folder))
 	return Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf("ingest-%x", sum[:8])}
 }
 
 // maxForeign bounds one foreign object, uncompressed, in bytes. Firehose ends an object at 128 MiB.
 const maxForeign = 1 << 30
 
+// CheckPrefix tells whether Prefix names a folder that may be ingested.
+func (in *Ingestion) CheckPrefix() error {
+	for _, own := range []string{"landing/", "tables/", "state/", "alerts/"} {
+		if strings.HasPrefix(in.Prefix, own) || in.Prefix == "" {
+			return fmt.Errorf("ingest: prefix %q: name the folder of a delivery stream, not the lake's own", in.Prefix)
+		}
+	}
+	return nil
+}
+
 // Run lands all objects that are not landed yet, in the order of their keys.
 func (in *Ingestion) Run(ctx context.Context, progress Progress) (Ingested, error) {
 	var total Ingested
-	for _, own := range []string{"landing/", "tables/", "state/", "alerts/"} {
-		if strings.HasPrefix(in.Prefix, own) || in.Prefix == "" {
-			return total, fmt.Errorf("ingest: prefix %q: name the folder of a delivery stream, not the lake's own", in.Prefix)
-		}
+	if err := in.CheckPrefix(); err != nil {
+		return total, err
 	}
 	in.Now, in.SegmentRows = clockOr(in.Now), cmp.Or(in.SegmentRows, 100_000)
 	if in.Zone == nil {

@@ -292,13 +292,13 @@ func TestMergeOfOtherVersions(t *testing.T) {
 		stored
 		Voltage float64 `parquet:"voltage,id(99),optional"`
 	}
-	old := fileOf(t, []earlier{{1, "fan-1", 7, 1, 900}, {2, "fan-1", 7, 2, 901}})
+	old := fileOf(t, []earlier{{1, "fan-1", 7, 1, 900}, {2, "fan-1", 7, 2, 901}}, parquet.CreatedBy("fanwatch", "0", "table"))
 	now := ourFile(t, []stored{{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
 	merged, _ := columnMerge(t, [][]byte{now, old}, []int{1, 2})
 	wantSame(t, 0, libraryRows(t, merged), []stored{{Time: 1, Fan: "fan-1", Run: 7, Seq: 1, RPM: 900}, {Time: 2, Fan: "fan-1", Run: 7, Seq: 2, RPM: 901},
 		{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
 
-	newer := fileOf(t, []later{{stored{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}})
+	newer := fileOf(t, []later{{stored{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}}, parquet.CreatedBy("fanwatch", "2", "table"))
 	if err := newMerger().add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil || !strings.Contains(err.Error(), "voltage") {
 		t.Errorf("a merge would lose the column: %v", err)
 	}
@@ -312,10 +312,10 @@ func TestMergeOfOtherVersions(t *testing.T) {
 	}
 }
 
-func fileOf[T any](t *testing.T, rows []T) []byte {
+func fileOf[T any](t *testing.T, rows []T, options ...parquet.WriterOption) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[T](&buf, parquet.Compression(&parquet.Zstd))
+	w := parquet.NewGenericWriter[T](&buf, append(options, parquet.Compression(&parquet.Zstd))...)
 	if _, err := w.Write(rows); err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +371,7 @@ func FuzzDataFile(f *testing.F) {
 		rows[i] = anyStored(rng)
 	}
 	slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
-	for _, data := range [][]byte{ourFile(f, rows), libraryFile(f, rows)} {
+	for _, data := range [][]byte{ourFile(f, rows), libraryFile(f, rows), write(f, rows, func(s stored) loose { return toLoose(rng, s) }, []parquet.WriterOption{parquet.Compression(&parquet.Snappy)})} {
 		f.Add(data)
 		for range 20 {
 			bad := slices.Clone(data)

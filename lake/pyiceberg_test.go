@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,27 @@ func TestPyicebergAgrees(t *testing.T) {
 		}
 	}
 	compare(2 + 6*2)
+	// pyiceberg rewrites the first of the two days, and files of the second as far as they touch the period.
+	tables := openTables(t, w, nil)
+	faults := func() []string { // there are some: the table holds readings of no log, and the logs some twice
+		t.Helper()
+		v, err := tables.Verify(t.Context(), logs, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Faults
+	}
+	before, counts, wantFaults := len(dataFiles(t, w)), w.counts(t), faults()
+	var rewritten struct{ Rows int }
+	runPython(t, python, &rewritten, "rewrite.py", dir, "2026-02-27T00:00:00+00:00", "2026-03-01T00:30:00+00:00")
+	if rewritten.Rows < 1500 || rewritten.Rows >= rows || len(dataFiles(t, w)) < before+2 {
+		t.Fatalf("pyiceberg rewrote %d rows, %d files became %d", rewritten.Rows, before, len(dataFiles(t, w)))
+	}
+	compare(len(live(t, w)))
+	wantCounts(t, w.counts(t), counts)
+	if f := faults(); !slices.Equal(f, wantFaults) {
+		t.Fatalf("verify finds %q, and before that %q", f, wantFaults)
+	}
 	if _, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -72,17 +94,23 @@ func TestPyicebergAgrees(t *testing.T) {
 
 func readByPython(t *testing.T, python, dir string, more ...string) (r pythonRead) {
 	t.Helper()
-	cmd := exec.Command(python, append([]string{"../testsuite/pyiceberg/read.py", filepath.Join(dir, "catalog.db"), "fanwatch.readings"}, more...)...)
+	runPython(t, python, &r, "read.py", dir, more...)
+	return r
+}
+
+// runPython runs a program of testsuite/pyiceberg on the table of readings and decodes what it prints.
+func runPython(t *testing.T, python string, result any, program, dir string, more ...string) {
+	t.Helper()
+	cmd := exec.Command(python, append([]string{"../testsuite/pyiceberg/" + program, filepath.Join(dir, "catalog.db"), "fanwatch.readings"}, more...)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err == nil {
-		err = json.Unmarshal(out, &r)
+		err = json.Unmarshal(out, result)
 	}
 	if err != nil {
-		t.Fatalf("%v\n%s%s", err, out, stderr.String())
+		t.Fatalf("%s: %v\n%s%s", program, err, out, stderr.String())
 	}
-	return r
 }
 
 // contentHash is the hash that read.py describes.

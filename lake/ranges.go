@@ -88,7 +88,7 @@ func (x *fileIndex) part(g, column int, r rowsOfGroup) columnPart {
 	ch := &x.groups[g].chunks[column]
 	part := columnPart{column: column, pages: span{ch.start, ch.size}}
 	places, ok := x.pageRows(ch, x.groups[g].rows)
-	if !ok || !ch.present {
+	if !ok || !ch.present || ch.foreign != nil {
 		return part
 	}
 	if ch.dictionary {

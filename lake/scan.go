@@ -167,7 +167,22 @@ func openDataFile(data []byte) (*parquet.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("damaged Parquet file: %w", err)
 	}
-	return f, checkCodecs(f)
+	for _, group := range f.Metadata().RowGroups {
+		for _, c := range group.Columns {
+			m := &c.MetaData
+			start, size := m.DataPageOffset, m.TotalCompressedSize
+			if m.DictionaryPageOffset > 0 && m.DictionaryPageOffset < start {
+				start = m.DictionaryPageOffset
+			}
+			if start < 0 || size < 0 || size > int64(len(data)) || start > int64(len(data))-size {
+				return nil, errFooter
+			}
+			if err := checkPages(m.Codec, data[start:start+size]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return f, nil
 }
 
 // read gives a data file's bytes.

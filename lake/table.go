@@ -275,6 +275,10 @@ func liveFiles(ctx context.Context, tbl *table.Table) iter.Seq2[iceberg.DataFile
 					yield(nil, fmt.Errorf("table's files: manifest %s: %w", m.FilePath(), err))
 					return
 				}
+				if entry.DataFile().ContentType() != iceberg.EntryContentData {
+					yield(nil, fmt.Errorf("table's files: %s holds deletes (merge on read), which fanwatch does not apply: have the program that wrote it rewrite the table's data files", entry.DataFile().FilePath()))
+					return
+				}
 				if !yield(entry.DataFile(), ctx.Err()) || ctx.Err() != nil {
 					return
 				}

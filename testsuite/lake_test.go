@@ -1,8 +1,10 @@
 package testsuite
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +40,7 @@ func TestLakeOfARunningSystem(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
 	p := newPublisher(t, s, 5)
+	begin := time.Now().UTC().Truncate(time.Microsecond)
 	p.publish(s, 300)
 	p.rpm = 300
 	p.publish(s, 100)
@@ -67,20 +70,7 @@ func TestLakeOfARunningSystem(t *testing.T) {
 		}
 		t.Logf("lake %s\n%s", command, out)
 	}
-	buckets := ask[[]struct {
-		Readings  int
-		Min, Mean float64
-		Anomaly   string
-	}](s, "lake", "query", p.fan, "--from", "15m", "--points", "20000")
-	n := 0
-	slow := false
-	for _, b := range buckets {
-		n += b.Readings
-		slow = slow || b.Mean < 400 && b.Anomaly != ""
-	}
-	if n != int(p.acked) || len(buckets) > 20000 || !slow {
-		t.Errorf("%d readings in %d points, of %d: %+v", n, len(buckets), p.acked, buckets)
-	}
+	s.inPoints(p, begin)
 	out, err := s.cli("lake", "export", "--format", "csv")
 	if lines := strings.Count(out, "\n"); err != nil || lines != int(p.acked)+1 {
 		t.Errorf("exported %d lines, %v", lines, err)
@@ -90,6 +80,49 @@ func TestLakeOfARunningSystem(t *testing.T) {
 	}
 	if _, err = s.cli("lake", "export", "--fan", p.fan, "--out", filepath.Join(t.TempDir(), "x.parquet")); err != nil {
 		t.Error(err)
+	}
+}
+
+// inPoints asks for all of the publisher's readings, published from begin on, and for the same in 50 points: these
+// are what the readings of each fiftieth of the time come to.
+func (s *system) inPoints(p *publisher, begin time.Time) {
+	s.t.Helper()
+	type point struct {
+		From           time.Time
+		Readings       int
+		Min, Mean, Max float64
+		Anomaly        string
+	}
+	const points = 50
+	part := time.Since(begin).Truncate(points*time.Microsecond)/points + time.Microsecond
+	query := func(points int) []point {
+		s.t.Helper()
+		return ask[[]point](s, "lake", "query", p.fan, "--from", begin.Format(time.RFC3339Nano), "--to", begin.Add(50*part).Format(time.RFC3339Nano), "--points", fmt.Sprint(points))
+	}
+	every := query(0)
+	if len(every) != int(p.acked) {
+		s.t.Errorf("%d readings of %d", len(every), p.acked)
+	}
+	var want []point
+	for _, r := range every {
+		from := begin.Add(r.From.Sub(begin) / part * part)
+		if len(want) == 0 || want[len(want)-1].From != from {
+			want = append(want, point{From: from, Min: r.Min, Max: r.Max})
+		}
+		w := &want[len(want)-1]
+		w.Readings, w.Min, w.Max, w.Anomaly = w.Readings+1, min(w.Min, r.Min), max(w.Max, r.Max), cmp.Or(r.Anomaly, w.Anomaly)
+		w.Mean += (r.Mean - w.Mean) / float64(w.Readings)
+	}
+	got := query(points)
+	same := func(a, b point) bool {
+		return a.From.Equal(b.From) && a.Readings == b.Readings && a.Min == b.Min && a.Max == b.Max && a.Anomaly == b.Anomaly && math.Abs(a.Mean-b.Mean) < 1e-6
+	}
+	if len(got) > points || len(got) < 5 || !slices.EqualFunc(got, want, same) {
+		s.t.Errorf("%d points of %d readings: %+v, want %+v", len(got), len(every), got, want)
+	}
+	slow := slices.ContainsFunc(got, func(g point) bool { return g.Min < 400 && g.Anomaly != "" })
+	if !slow || !slices.ContainsFunc(got, func(g point) bool { return g.Max > 1700 }) {
+		s.t.Errorf("the extremes are lost: %+v", got)
 	}
 }
 
@@ -169,23 +202,46 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 	s.sound()
 }
 
-// TestIngestOfADeliveryStream lands an object as Firehose leaves it, twice over, and finds it in the table once.
+// TestIngestOfADeliveryStream lands an object as Firehose leaves it, twice over, and finds it in the table once; and
+// has a schedule do the same with a folder that fills, also behind a restart.
 func TestIngestOfADeliveryStream(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir(), nil, "--fans", "0")
-	var text strings.Builder
-	for i := range 500 {
-		fmt.Fprintf(&text, `{"TIME":"2026-03-01T00:%02d:%02d","FANID":"ABC123456","FREQ":60,"RPM":1800}`, i/60, i%60)
+	dir := t.TempDir()
+	s := start(t, dir, nil, "--fans", "0")
+	object := func(s *system, key, fan string, minutes int) {
+		t.Helper()
+		var text strings.Builder
+		for i := range 60 * minutes {
+			fmt.Fprintf(&text, `{"TIME":"2026-03-01T00:%02d:%02d","FANID":"%s","FREQ":60,"RPM":1800}`, i/60, i%60, fan)
+		}
+		if err := s.s3().Put(t.Context(), key, []byte(text.String()+"rubbish"), true); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := s.s3().Put(t.Context(), "firehose/2026/03/01/00/fans-1-2026-03-01-00-05-00-x", []byte(text.String()+"rubbish"), true); err != nil {
-		t.Fatal(err)
-	}
-	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); r != (lake.Ingested{Objects: 1, Readings: 500, Quarantined: 1}) {
+	object(s, "firehose/2026/03/01/00/fans-1-2026-03-01-00-05-00-x", "ABC123456", 8)
+	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); r != (lake.Ingested{Objects: 1, Readings: 480, Quarantined: 1}) {
 		t.Fatalf("%+v", r)
 	}
 	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); r != (lake.Ingested{}) {
 		t.Fatalf("again: %+v", r)
 	}
-	s.reconciled("ABC123456", 500)
-	s.sound()
+	object(s, "delivery/1", "DEF123456", 2) // nobody is told of this folder yet
+	s.reconciled("ABC123456", 480)
+	if out, err := s.cli("lake", "query", "DEF123456", "--points", "0", "--from", ""); strings.Contains(out, "1800") {
+		t.Errorf("it was landed without a schedule: %v\n%s", err, out)
+	}
+	s.kill()
+
+	s = start(t, dir, nil, "--fans", "0", "--ingest", "delivery/")
+	s.reconciled("DEF123456", 120)
+	s.kill()
+	s = start(t, dir, nil, "--fans", "0", "--ingest", "delivery/")
+	object(s, "delivery/2", "GHI123456", 3)
+	s.reconciled("GHI123456", 180)
+	if r := ask[lake.Ingested](s, "lake", "ingest", "delivery/"); r != (lake.Ingested{}) {
+		t.Errorf("the schedule left %+v to be ingested", r)
+	}
+	if v := s.sound(); v.Tables[0].Rows != 480+120+180 {
+		t.Errorf("%d rows", v.Tables[0].Rows)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
+	"fanwatch/lake"
 )
 
 // stream is Kinesis as the activities see it.
@@ -120,6 +121,9 @@ type Config struct {
 	Policies  map[string]fanwatch.Policy
 	Now       fanwatch.Clock // nil = time.Now
 }
+
+// Open gives a bucket of the account, or of the local S3.
+func (c Config) Open(bucket string) lake.Store { return cloud.NewS3(c.AWS, c.Endpoints.S3, bucket) }
 
 // Endpoints are base URLs of local servers; an empty one means AWS.
 type Endpoints struct {

@@ -28,6 +28,7 @@ func Control(c client.Client, p *activities.Provisioner, n *activities.Notifier)
 	w.RegisterWorkflow(workflows.Committer)
 	w.RegisterWorkflow(workflows.Compact)
 	w.RegisterWorkflow(workflows.Maintain)
+	w.RegisterWorkflow(workflows.Ingest)
 	w.RegisterWorkflow(workflows.Reconcile)
 	w.RegisterActivity(p)
 	w.RegisterActivity(n)
@@ -48,7 +49,7 @@ func Score(c client.Client, s *activities.Scorer, heartbeat time.Duration) worke
 // Lake commits to the table and compacts it.
 func Lake(c client.Client, l *activities.Lake) worker.Worker {
 	w := worker.New(c, workflows.QueueLake, worker.Options{DisableWorkflowWorker: true, WorkerStopTimeout: stopTimeout,
-		MaxConcurrentActivityExecutionSize: 4}) // a commit, a compaction, maintenance, a reconciliation
+		MaxConcurrentActivityExecutionSize: 5}) // a commit, a compaction, maintenance, a reconciliation, an ingestion
 	w.RegisterActivity(l)
 	return w
 }

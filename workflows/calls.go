@@ -8,6 +8,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/lake"
 )
 
 // One typed function per activity: Temporal checks the arguments of an activity only when it runs.
@@ -104,6 +105,12 @@ func maintain(ctx workflow.Context, stream string) (r activities.MaintainReport,
 func compact(ctx workflow.Context) (r activities.CompactReport, err error) {
 	var a *activities.Lake
 	err = workflow.ExecuteActivity(long(ctx), a.Compact).Get(ctx, &r)
+	return r, err
+}
+
+func ingest(ctx workflow.Context, stream string, from activities.DeliveryStream) (r lake.Ingested, err error) {
+	var a *activities.Lake
+	err = workflow.ExecuteActivity(long(ctx), a.Ingest, stream, from).Get(ctx, &r)
 	return r, err
 }
 

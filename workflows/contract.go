@@ -67,6 +67,7 @@ const CommitterID = "lake/committer"
 const (
 	ScheduleCompact  = "lake-compact"  // the tables' small files become few
 	ScheduleMaintain = "lake-maintain" // what the lake no longer needs goes
+	ScheduleIngest   = "lake-ingest"   // what a delivery stream has written is landed; only where there is one
 	ScheduleCount    = "lake-count"    // acknowledgements, landing log and table are held against each other
 )
 

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"fanwatch/activities"
+	"fanwatch/lake"
 )
 
 // CommitterInput names the stream whose landing log feeds the tables, and how often.
@@ -99,7 +100,20 @@ func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, e
 	return r, err
 }
 
-// handIn tells the Committer that there is a plan. Without a Committer the plan waits in the Store.
+// Ingest lands what a delivery stream has written since the last time, and asks the Committer to bring it into the
+// tables. A schedule runs it.
+func Ingest(ctx workflow.Context, stream string, from activities.DeliveryStream) (lake.Ingested, error) {
+	r, err := ingest(ctx, stream, from)
+	if err == nil && r.Objects > 0 {
+		err = handIn(ctx)
+	}
+	if err == nil {
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d objects of %s: %d readings, %d passed over because they were there, %d values refused.", r.Objects, from.Prefix, r.Readings, r.Duplicates, r.Quarantined))
+	}
+	return r, err
+}
+
+// handIn tells the Committer that there is something for it. Without a Committer that waits in the Store.
 func handIn(ctx workflow.Context) error {
 	err := workflow.SignalExternalWorkflow(ctx, CommitterID, "", SignalCommit, CommitterInput{}).Get(ctx, nil)
 	if temporal.IsCanceledError(err) {

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"fanwatch/activities"
+	"fanwatch/lake"
 )
 
 type committerRun struct {
@@ -117,5 +118,22 @@ func TestPlannersHandIn(t *testing.T) {
 				t.Errorf("%d signals, %v", signals, err)
 			}
 		})
+	}
+}
+
+// TestIngestHandsIn: what has landed is brought into the tables at once, and nothing is no reason to.
+func TestIngestHandsIn(t *testing.T) {
+	from := activities.DeliveryStream{Prefix: "firehose/", Bucket: "old", Zone: "Asia/Tokyo"}
+	for objects, want := range map[int]int{0: 0, 3: 1} {
+		r := newCommitterRun(t)
+		signals := 0
+		r.RegisterWorkflow(Ingest)
+		r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(lake.Ingested{Objects: objects, Readings: 100 * objects}, nil).Once()
+		r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil }).Maybe()
+		r.ExecuteWorkflow(Ingest, "readings", from)
+		var got lake.Ingested
+		if err := errors.Join(r.GetWorkflowError(), r.GetWorkflowResult(&got)); err != nil || got.Readings != 100*objects || signals != want {
+			t.Errorf("%d objects: %+v, %d signals, %v", objects, got, signals, err)
+		}
 	}
 }

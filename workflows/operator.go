@@ -204,11 +204,13 @@ func memo[T any](e *workflowpb.WorkflowExecutionInfo, field string) (v T, ok boo
 // Settings say what Start keeps running.
 type Settings struct {
 	Stream        string
-	ShardsEvery   time.Duration // how often shards are listed; 0 = 30 s
-	CommitEvery   time.Duration // how often the landing log goes to the tables; 0 = 1 min
-	CompactEvery  time.Duration // how often small files are merged; 0 = 15 min
-	MaintainEvery time.Duration // how often what nobody needs is removed; 0 = 1 h
-	CountEvery    time.Duration // how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
+	ShardsEvery   time.Duration             // how often shards are listed; 0 = 30 s
+	CommitEvery   time.Duration             // how often the landing log goes to the tables; 0 = 1 min
+	CompactEvery  time.Duration             // how often small files are merged; 0 = 15 min
+	MaintainEvery time.Duration             // how often what nobody needs is removed; 0 = 1 h
+	CountEvery    time.Duration             // how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
+	Ingest        activities.DeliveryStream // whose objects are landed; without a prefix none are
+	IngestEvery   time.Duration             // how often; 0 = 5 min
 }
 
 // Start makes sure that the stream's workflow, the lake's committer and the lake's schedules exist, with these settings. It may
@@ -229,9 +231,8 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 	}, Committer, committer); err != nil {
 		return fmt.Errorf("start the committer: %w", err)
 	}
-	var none *serviceerror.NotFound
-	if err := o.Temporal.ScheduleClient().GetHandle(ctx, scheduleCommit).Delete(ctx); err != nil && !errors.As(err, &none) {
-		return fmt.Errorf("schedule %s: %w", scheduleCommit, err)
+	if err := o.unschedule(ctx, scheduleCommit); err != nil {
+		return err
 	}
 	s.CompactEvery = cmp.Or(s.CompactEvery, 15*time.Minute)
 	s.MaintainEvery = cmp.Or(s.MaintainEvery, time.Hour)
@@ -242,10 +243,28 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 		o.schedule(ctx, ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{ID: ScheduleCompact, Workflow: Compact,
 			TaskQueue: QueueControl, StaticSummary: "merge small files of the table"}),
 		o.schedule(ctx, ScheduleMaintain, s.MaintainEvery, &client.ScheduleWorkflowAction{ID: ScheduleMaintain, Workflow: Maintain, Args: []any{s.Stream},
-			TaskQueue: QueueControl, StaticSummary: "remove what the lake of " + s.Stream + " no longer needs"}))
+			TaskQueue: QueueControl, StaticSummary: "remove what the lake of " + s.Stream + " no longer needs"}),
+		o.scheduleIngest(ctx, s))
 }
 
-// schedule makes the schedule, or sets its interval when it exists. A run that was missed is not made up
+func (o Operator) scheduleIngest(ctx context.Context, s Settings) error {
+	if s.Ingest.Prefix == "" {
+		return o.unschedule(ctx, ScheduleIngest)
+	}
+	return o.schedule(ctx, ScheduleIngest, cmp.Or(s.IngestEvery, 5*time.Minute), &client.ScheduleWorkflowAction{ID: ScheduleIngest, Workflow: Ingest, Args: []any{s.Stream, s.Ingest},
+		TaskQueue: QueueControl, StaticSummary: "land what the delivery stream has written to " + s.Ingest.Prefix})
+}
+
+// unschedule removes the schedule where there is one.
+func (o Operator) unschedule(ctx context.Context, id string) error {
+	var none *serviceerror.NotFound
+	if err := o.Temporal.ScheduleClient().GetHandle(ctx, id).Delete(ctx); err != nil && !errors.As(err, &none) {
+		return fmt.Errorf("schedule %s: %w", id, err)
+	}
+	return nil
+}
+
+// schedule makes the schedule, or sets its interval and action when it exists. A run that was missed is not made up
 // for: the next does its work.
 func (o Operator) schedule(ctx context.Context, id string, every time.Duration, action *client.ScheduleWorkflowAction) error {
 	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
@@ -254,7 +273,7 @@ func (o Operator) schedule(ctx context.Context, id string, every time.Duration, 
 	if errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
 		err = o.Temporal.ScheduleClient().GetHandle(ctx, id).Update(ctx, client.ScheduleUpdateOptions{
 			DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-				in.Description.Schedule.Spec = &spec
+				in.Description.Schedule.Spec, in.Description.Schedule.Action = &spec, action
 				return &client.ScheduleUpdate{Schedule: &in.Description.Schedule}, nil
 			}})
 	}

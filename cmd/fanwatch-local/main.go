@@ -32,11 +32,11 @@ func main() {
 }
 
 type options struct {
-	dir, bin, ports, temporal, log        string
-	fans                                  int
-	seed                                  uint64
-	snapshots, keepSegments, keepReadings time.Duration
-	noFaults, reset, json                 bool
+	dir, bin, ports, temporal, log, ingest string
+	fans                                   int
+	seed                                   uint64
+	snapshots, keepSegments, keepReadings  time.Duration
+	noFaults, reset, json                  bool
 }
 
 func command() *cobra.Command {
@@ -64,6 +64,7 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.DurationVar(&o.snapshots, "snapshot-every", time.Minute, "how often the forests are saved; what came later is replayed from the landing log")
 	f.DurationVar(&o.keepSegments, "keep-segments", 7*24*time.Hour, "how long the landing log keeps rows that are in the Iceberg table")
 	f.DurationVar(&o.keepReadings, "keep-readings", 0, "how long a day stays in the Iceberg tables after its end; 0 = for ever")
+	f.StringVar(&o.ingest, "ingest", "", "folder of the local bucket whose objects are landed as a delivery stream's, every 15 s; empty: none")
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty means beside this program")
 	f.StringVar(&o.log, "log", "warn", "debug, info, warn or error; goes to fanwatch.log in the state directory")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
@@ -80,7 +81,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return err
 		}
 	}
-	cfg := local.Config{Dir: o.dir, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings}
+	cfg := local.Config{Dir: o.dir, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings, Ingest: o.ingest}
 	if o.fans == 0 {
 		cfg.Fans = -1
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
 	"fanwatch/workers"
@@ -147,8 +147,8 @@ func (a *app) lakeVerify() *cobra.Command {
 		Use: "verify", Short: "Read the whole lake and hold it against itself and the landing log", Args: cobra.NoArgs,
 		Long: `Read the whole lake and hold it against itself and the landing log.
 
-Every snapshot's manifests and the files they name must be there. Every data file must be undamaged, sorted, of its
-day, and hold as many rows as the table says. Every reading that still has its row in the landing log must be in
+Every snapshot's manifests and the files they name must be there. Every data file must be undamaged, of its day,
+sorted if the table calls it so, and hold as many rows as it says. Every reading that still has its row in the landing log must be in
 the table with the same content, by hash; and all counts must agree, as fanwatch reconcile has them. It reads
 everything once and changes nothing. Exit status 1 when there is a fault.`,
 		Example: "  fanwatch lake verify\n  fanwatch lake verify --bucket my-fan-lake --json",
@@ -230,26 +230,29 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 
 func (a *app) lakeIngest() *cobra.Command {
 	var o awsOptions
-	from, zone := "", "UTC"
+	var d activities.DeliveryStream
 	c := &cobra.Command{
 		Use: "ingest PREFIX", Short: "Land what a delivery stream has written: readings in the demo's format", Args: cobra.ExactArgs(1),
 		Long: `Land what a delivery stream (Amazon Data Firehose) has written: readings in the demo's format.
 
 PREFIX is the folder of its objects: newline-delimited JSON, or JSON joined without anything between, plain or gzip.
-Each object is landed once, however often this is called; call it again for what has come since, from cron or by
-hand. The next commit brings the readings into the table, flagged late: no forest sees them. What is no reading is
+Each object is landed once, however often this is called; call it again for what has come since. To have that done by
+a schedule (lake-ingest, every five minutes), start the workers with --ingest PREFIX: both may run beside each other.
+The next commit brings the readings into the table, flagged late: no forest sees them. What is no reading is
 quarantined (fanwatch refused).`,
 		Example: "  fanwatch lake ingest firehose/fans/\n  fanwatch lake ingest 2019/ --from-bucket old-delivery --zone Asia/Tokyo --bucket my-fan-lake",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			loc, err := time.LoadLocation(zone)
-			if err != nil {
-				return fmt.Errorf("--zone: %w (%w)", err, errUsage)
-			}
 			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
-			in := lake.Ingestion{From: cloud.NewS3(wc.AWS, wc.Endpoints.S3, cmp.Or(from, wc.Bucket)), Prefix: args[0], To: cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), Stream: wc.Stream, Zone: loc}
+			if d.Prefix = args[0]; d.Bucket == wc.Bucket {
+				d.Bucket = "" // by whichever name, it is one folder
+			}
+			in, err := d.Ingestion(wc.Open(wc.Bucket), wc.Open, wc.Stream)
+			if err != nil {
+				return fmt.Errorf("%w (%w)", err, errUsage)
+			}
 			bar := progressBar(os.Stderr, "objects")
 			r, err := in.Run(cmd.Context(), bar.show)
 			bar.end()
@@ -264,7 +267,7 @@ quarantined (fanwatch refused).`,
 		},
 	}
 	o.flags(c.Flags())
-	c.Flags().StringVar(&from, "from-bucket", "", "bucket of the delivery stream; empty: the lake's own")
-	c.Flags().StringVar(&zone, "zone", zone, "IANA zone in which a TIME without zone is read")
+	c.Flags().StringVar(&d.Bucket, "from-bucket", "", "bucket of the delivery stream; empty: the lake's own")
+	c.Flags().StringVar(&d.Zone, "zone", "UTC", "IANA zone in which a TIME without zone is read")
 	return c
 }

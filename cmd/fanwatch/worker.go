@@ -26,6 +26,8 @@ type workerOptions struct {
 	prepare                 bool
 	seed                    uint64
 	lake                    activities.LakeConfig
+	ingest                  activities.DeliveryStream
+	ingestEvery             time.Duration
 }
 
 func (a *app) worker() *cobra.Command {
@@ -37,7 +39,7 @@ and the lake's commits, compaction and maintenance. Any number may run; Temporal
 chain, Temporal's address and keys from the environment (TEMPORAL_...) or --temporal.
 
 The code is that of the local system; against real AWS it has not been run yet.`,
-		Example: "  fanwatch worker --account 123456789012 --stream fanwatch --bucket my-fan-lake --policies policy.yaml --prepare",
+		Example: "  fanwatch worker --account 123456789012 --stream fanwatch --bucket my-fan-lake --policies policy.yaml --prepare\n  fanwatch worker --account 123456789012 --bucket my-fan-lake --ingest firehose/fans/ --ingest-bucket old-delivery --ingest-zone Asia/Tokyo",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.runWorker(cmd.Context(), o, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 		},
@@ -56,6 +58,10 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.DurationVar(&o.lake.KeepSegments, "keep-segments", 7*day, "how long the landing log keeps rows that are in the tables")
 	f.DurationVar(&o.lake.KeepSnapshots, "keep-snapshots", 7*day, "how long older versions of the tables can be read")
 	f.DurationVar(&o.lake.KeepOrphans, "keep-orphans", day, "age at which files that no table refers to are removed; more than the longest compaction takes")
+	f.StringVar(&o.ingest.Prefix, "ingest", "", "folder of a delivery stream (Firehose) whose objects are landed by schedule, as fanwatch lake ingest does; empty: none")
+	f.StringVar(&o.ingest.Bucket, "ingest-bucket", "", "bucket of the delivery stream; empty: the lake's own")
+	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
+	f.DurationVar(&o.ingestEvery, "ingest-every", 5*time.Minute, "how often")
 	_ = errors.Join(c.MarkFlagRequired("account"), c.MarkFlagRequired("bucket")) // the flags exist
 	return c
 }
@@ -92,19 +98,27 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return err
 		}
 	}
+	if o.ingest.Bucket == wc.Bucket {
+		o.ingest.Bucket = "" // by whichever name, it is one folder
+	}
+	if o.ingest.Prefix != "" {
+		if _, err := o.ingest.Ingestion(parts.S3, wc.Open, wc.Stream); err != nil {
+			return fmt.Errorf("--ingest: %w (%w)", err, errUsage)
+		}
+	}
 	table, closeTable, err := workers.OpenTables(ctx, wc)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = closeTable() }() // every commit is durable already
 	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts.Provisioner, parts.Notifier), workers.Score(op.Temporal, parts.Scorer, 5*time.Second),
-		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Config: o.lake})} {
+		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Bucket: wc.Open, Config: o.lake})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
 		defer w.Stop()
 	}
-	if err := op.Start(ctx, workflows.Settings{Stream: wc.Stream}); err != nil {
+	if err := op.Start(ctx, workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery}); err != nil {
 		return err
 	}
 	log.Info("serving", "stream", wc.Stream, "bucket", wc.Bucket)

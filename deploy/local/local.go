@@ -7,6 +7,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed" // the default policy
@@ -54,6 +55,7 @@ type Config struct {
 
 	SnapshotEvery time.Duration // of the forests; 0 = 1 min
 	KeepSegments  time.Duration // how long the landing log keeps rows that are in the tables; 0 = 7 days
+	Ingest        string        // folder of the lake's bucket that a delivery stream fills; "" = none
 	KeepReadings  time.Duration // how long a day stays in the tables after its end; 0 = for ever
 	Log           *slog.Logger
 }
@@ -227,13 +229,7 @@ func (s *System) startChildren(ctx context.Context) error {
 	start("fanwatch-s3", "--dir", filepath.Join(s.cfg.Dir, "s3"), "--port", port(s.cfg.Ports.S3), "--access-key-file", s.Keys, "--region", region, "--bucket", bucket)
 	s.Temporal = s.cfg.Temporal
 	if s.Temporal == "" {
-		ui := s.cfg.Ports.TemporalUI
-		if ui == 0 {
-			var err error
-			if ui, err = freePort(); err != nil {
-				return err
-			}
-		}
+		ui := cmp.Or(s.cfg.Ports.TemporalUI, -1) // its 0 means none; a port that was free here may be taken when it starts
 		start("fanwatch-temporal", "--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal), "--ui-port", port(ui), "--namespace", namespace,
 			"--search-attribute", workflows.SearchFan.GetName()+"=Keyword", "--search-attribute", workflows.SearchState.GetName()+"=Keyword")
 	}
@@ -252,15 +248,6 @@ func (s *System) startChildren(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
 // awsParts are what the other parts need of the local AWS.
@@ -357,14 +344,15 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	}
 	s.closing(func() { _ = closeTable() }) // every commit is on disk already
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a.Provisioner, a.Notifier), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
 		s.closing(w.Stop)
 	}
-	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute}); err != nil {
+	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
+		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second}); err != nil {
 		return err
 	}
 	return s.startDashboard(ctx, p, a, table.Table)

@@ -101,7 +101,7 @@ func benchmarkCompaction(b *testing.B) {
 		b.Fatal(err)
 	}
 	l := &lander{w: w, at: make(map[string]int)}
-	l.landMinutes(b, fleet, files)
+	l.landMinutes(b, fleet, 0, files)
 	paths := w.files(b)
 	if len(paths) != files {
 		b.Fatalf("%d files", len(paths))

@@ -104,10 +104,10 @@ func (l *lander) commit(tb testing.TB) {
 	}
 }
 
-// landMinutes lands and commits a fleet's readings, a file a minute.
-func (l *lander) landMinutes(tb testing.TB, fleet *readings.Fleet, minutes int) {
+// landMinutes lands and commits a fleet's readings of from <= minute < to, a file a minute.
+func (l *lander) landMinutes(tb testing.TB, fleet *readings.Fleet, from, to int) {
 	tb.Helper()
-	for m := range minutes {
+	for m := from; m < to; m++ {
 		byShard := make(map[string][]fanwatch.Row)
 		for fan := range fleet.Fans() {
 			for s := range 60 {

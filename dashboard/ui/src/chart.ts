@@ -10,6 +10,13 @@ export interface Series {
   rpm: number[];
   score: number[];
   kinds: { from: number; kind: string }[];
+  /** Where the values are means of parts: how long a part is in milliseconds, and the least and the greatest value of each. */
+  parts?: { length: number; rpm: Band; score: Band };
+}
+
+export interface Band {
+  min: number[];
+  max: number[];
 }
 
 export interface Marks {
@@ -26,6 +33,8 @@ interface Limit {
 
 // Times without AM and PM: there is little room under an axis.
 const minutes = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const days = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const dayMinutes = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const axisWidth = 56; // the same left of both charts, so that they line up
 
@@ -49,13 +58,14 @@ export class Charts {
 
   /** show draws the readings over [from, to] in Unix milliseconds. */
   show(series: Series, marks: Marks, range: [number, number]): void {
+    const others = !series.parts !== !this.series.parts; // bands come or go
     this.series = series;
     this.marks = marks;
     this.range = range;
-    if (this.plots.length === 0) this.build();
+    if (this.plots.length === 0 || others) this.build();
     this.plots.forEach((p, i) => p.setData(this.data(i)));
-    this.boxes[0].setAttribute("aria-label", `RPM over time. ${spread(series.rpm, 0)}`);
-    this.boxes[1].setAttribute("aria-label", `Score over time. ${spread(series.score, 2)}`);
+    this.boxes[0].setAttribute("aria-label", `RPM over time. ${spread(series.rpm, series.parts?.rpm, 0)}`);
+    this.boxes[1].setAttribute("aria-label", `Score over time. ${spread(series.score, series.parts?.score, 2)}`);
   }
 
   close(): void {
@@ -73,20 +83,22 @@ export class Charts {
 
   /** data breaks the line where readings are missing, for a line across would claim what nobody measured. */
   private data(i: number): uPlot.AlignedData {
+    const { t: at, parts } = this.series;
+    const band = i === 0 ? parts?.rpm : parts?.score;
+    const columns = [i === 0 ? this.series.rpm : this.series.score, ...(band ? [band.max, band.min] : [])];
     const t: number[] = [];
-    const v: (number | null)[] = [];
-    const values = i === 0 ? this.series.rpm : this.series.score;
-    const gap = 10_000;
-    this.series.t.forEach((at, j) => {
-      const before = this.series.t[j - 1];
-      if (before !== undefined && at - before > gap) {
+    const drawn: (number | null)[][] = columns.map(() => []);
+    const gap = parts ? Math.max(1.5 * parts.length, 3 * median(steps(at))) : 10_000; // a fan may report less often than once a part
+    at.forEach((x, j) => {
+      const before = at[j - 1];
+      if (before !== undefined && x - before > gap) {
         t.push(before + 1);
-        v.push(null);
+        drawn.forEach((v) => v.push(null));
       }
-      t.push(at);
-      v.push(values[j] ?? null);
+      t.push(x);
+      drawn.forEach((v, c) => v.push(columns[c]?.[j] ?? null));
     });
-    return [t, v];
+    return [t, ...drawn] as uPlot.AlignedData;
   }
 
   private build(): void {
@@ -115,15 +127,22 @@ export class Charts {
         x: { range: () => this.range },
         y: { range: (_, lo, hi) => this.extent(lo, hi, i) },
       },
-      axes: [{ ...axis, size: 32, space: (_, __, ___, ____, width) => (width < 400 ? 44 : 64), values: (_, splits, __, ___, step) => splits.map((v) => (step < 60_000 ? seconds : minutes).format(v)) }, { ...axis, size: axisWidth, values: (_, splits) => splits.map((v) => v.toLocaleString(undefined, { maximumFractionDigits: 2 })) }],
-      series: [
-        { value: (_, v) => (v === null ? "" : seconds.format(v)) },
-        { label: i === 0 ? "RPM" : "Score", stroke: color(i === 0 ? "--accent" : "--odd"), width: 1.5, points: { show: (u) => u.data[0].length < 80, size: 4 }, value: (_, v) => (v === null ? "" : v.toFixed(i === 0 ? 1 : 2)) },
-      ],
+      axes: [{ ...axis, size: 32, space: (_, __, ___, ____, width) => (width < 400 ? 44 : 64), values: (_, splits, __, ___, step) => splits.map((v) => (step < 60_000 ? seconds : new Date(v).getHours() + new Date(v).getMinutes() > 0 ? minutes : days).format(v)) }, { ...axis, size: axisWidth, values: (_, splits) => splits.map((v) => v.toLocaleString(undefined, { maximumFractionDigits: 2 })) }],
+      series: [{ value: (_, v) => (v === null ? "" : (this.range[1] - this.range[0] > 86_000_000 ? dayMinutes : seconds).format(v)) }, ...this.lines(i, color(i === 0 ? "--accent" : "--odd"))],
+      bands: this.series.parts ? [{ series: [2, 3], fill: tinted(color(i === 0 ? "--accent" : "--odd")) }] : [],
       cursor: { sync: { key: this.sync.key }, drag: { x: false, y: false } },
       hooks: { drawClear: [(u) => this.drawAlerts(u, color)], draw: [(u) => this.drawLimits(u, i, color), (u) => i === 0 && this.nameAlerts(u, color)] },
       padding: [12, 28, 0, 0],
     };
+  }
+
+  /** lines are the readings, or the parts' means between the least and the greatest of each. */
+  private lines(i: number, stroke: string): uPlot.Series[] {
+    const value = (_: uPlot, v: number | null): string => (v === null ? "" : v.toFixed(i === 0 ? 1 : 2));
+    const name = i === 0 ? "RPM" : "Score";
+    if (!this.series.parts) return [{ label: name, stroke, width: 1.5, points: { show: (u) => u.data[0].length < 80, size: 4 }, value }];
+    const edge: uPlot.Series = { stroke: tinted(stroke), width: 1, points: { show: false }, value };
+    return [{ label: `${name}, mean`, stroke, width: 1.5, points: { show: (u) => u.data[0].length < 80, size: 4 }, value }, { ...edge, label: "highest" }, { ...edge, label: "lowest" }];
   }
 
   /** extent of the y axis: the readings and the limits near them, with some air. */
@@ -184,10 +203,16 @@ export class Charts {
 
   /** nameAlerts writes above the grid what drawAlerts marked. */
   private nameAlerts(u: uPlot, color: (name: string) => string): void {
-    for (const a of this.marks.alerts) {
+    let free = 0; // over a long time alerts stand close: a name is left out where it would cover another
+    for (const a of [...this.marks.alerts].sort((a, b) => a.from - b.from)) {
       if (a.from > this.range[1] || a.from < this.range[0]) continue;
       const { symbol, word, tone } = wordsFor(a.kind);
-      this.write(u.ctx, `${symbol} ${word}`, u.valToPos(a.from, "x", true) + 5 * devicePixelRatio, u.bbox.top + 18 * devicePixelRatio, color(`--${tone}`));
+      const x = u.valToPos(a.from, "x", true);
+      if (x < free) continue;
+      const room = 90 * devicePixelRatio;
+      free = x + room;
+      const left = x + room > u.bbox.left + u.bbox.width; // at the end of the axis there is none to the right
+      this.write(u.ctx, `${symbol} ${word}`, left ? x - room : x + 5 * devicePixelRatio, u.bbox.top + 18 * devicePixelRatio, color(`--${tone}`));
     }
   }
 
@@ -202,8 +227,23 @@ export class Charts {
   }
 }
 
-function spread(values: number[], digits: number): string {
+function spread(values: number[], band: Band | undefined, digits: number): string {
   if (values.length === 0) return "No readings.";
   const last = values[values.length - 1] ?? 0;
-  return `Lowest ${Math.min(...values).toFixed(digits)}, highest ${Math.max(...values).toFixed(digits)}, now ${last.toFixed(digits)}.`;
+  return `Lowest ${least(band?.min ?? values).toFixed(digits)}, highest ${(-least((band?.max ?? values).map((v) => -v))).toFixed(digits)}, ${band ? "lately" : "now"} ${last.toFixed(digits)}.`;
+}
+
+const least = (values: number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);
+
+function steps(t: number[]): number[] {
+  return t.slice(1).map((at, i) => at - (t[i] ?? at));
+}
+
+function median(values: number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}
+
+/** tinted is a colour of the style sheet, #rrggbb, that lets the grid through. */
+function tinted(color: string): string {
+  return `${color}40`;
 }

@@ -1,8 +1,9 @@
 // One fan: what it does now, its charts, its alerts, what is known of the device, its refused messages.
 
 import { AlertList } from "./alerts";
-import { Charts, type Series } from "./chart";
-import { h, put, setAttr, setText } from "./dom";
+import { Charts, type Band, type Series } from "./chart";
+import { arrange, h, put, setAttr, setText } from "./dom";
+import { history, keeps, ranges, rangesWithoutTable, type Range } from "./history";
 import { refusals, type Refusal } from "./lists";
 import { get, Store, type Fan } from "./store";
 import { badge, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
@@ -31,8 +32,9 @@ interface Details {
 }
 
 const rotors: Record<string, string> = { running: "running", starting: "starting up", stalled: "stalled", "no-signal": "no signal from the sensor" };
-const windows: [number, string][] = [[300, "5 min"], [900, "15 min"], [3600, "1 h"]];
-const chosen = { seconds: 300 };
+
+/** The range that is shown, of one fan as of the next. */
+const chosen = { label: ranges[0]!.label };
 
 /** Readings are asked for again when a newer one was told, and no more often than this. */
 const refresh = 1500;
@@ -44,19 +46,23 @@ export class FanView {
   private readonly site = h("span", { class: "quiet" });
   private readonly why = h("p", { class: "why" });
   private readonly now = h("dl", { class: "now" });
-  private readonly note = h("p", { class: "empty" });
+  private readonly note = h("p", { class: "empty", role: "status" });
+  private readonly again = h("button", { type: "button", class: "more", click: () => this.askHistory(this.range(), true) }, "Try again");
   private readonly charts = new Charts();
-  private readonly windows: HTMLButtonElement[];
+  private readonly choices = h("div", { class: "filters", role: "group", "aria-label": "Time shown" });
+  private readonly buttons = new Map<string, HTMLButtonElement>();
   private readonly alerts: AlertList;
   private readonly alertsBox: HTMLElement;
   private readonly table = h("tbody");
+  private readonly tableName = h("summary");
   private readonly device = h("div");
   private readonly refused = h("div");
   private readonly body: HTMLElement;
   private readonly missing = h("p", { class: "empty" });
   private readonly numbers = { rpm: h("dd"), score: h("dd"), rotor: h("dd"), seen: h("dd"), since: h("dd") };
 
-  private series: Series | null = null;
+  private series: Series | null = null; // live
+  private past = { label: "", asked: 0, range: [0, 1] as [number, number], series: null as Series | null, failed: "", loading: false };
   private details: Details | null = null;
   private asked = { readings: 0, upTo: -1, details: 0, view: "" };
   private closed = false;
@@ -65,19 +71,20 @@ export class FanView {
     this.title = name;
     this.alerts = new AlertList(store);
     this.alertsBox = h("section", {}, h("h2", {}, "Alerts of this fan"), this.alerts.el);
-    this.windows = windows.map(([seconds, label]) => h("button", { type: "button", click: () => this.choose(seconds) }, label));
     for (const [label, dd] of [["RPM", this.numbers.rpm], ["Score", this.numbers.score], ["Rotor", this.numbers.rotor], ["Last reading", this.numbers.seen], ["In this state for", this.numbers.since]] as const)
       this.now.append(h("div", {}, h("dt", {}, label), dd));
-    const latest = h("details", {}, h("summary", {}, "The last 20 readings as a table"), h("table", { class: "plain" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "RPM"), h("th", { scope: "col" }, "Score"))), this.table));
+    const latest = h("details", {}, this.tableName, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "RPM"), h("th", { scope: "col" }, "Score"))), this.table));
     latest.addEventListener("toggle", () => this.drawTable());
+    this.drawTable();
     this.body = h(
       "div",
       {},
       this.why,
       this.now,
       this.alertsBox,
-      h("div", { class: "filters", role: "group", "aria-label": "Time shown" }, ...this.windows),
+      this.choices,
       this.note,
+      this.again,
       this.charts.el,
       latest,
       h("section", {}, h("h2", {}, "Device"), this.device),
@@ -106,7 +113,7 @@ export class FanView {
     this.alerts.update([...current, ...alerts.filter((a) => a.state === "resolved").slice(0, 3)]);
     setAttr(this.alertsBox, "hidden", alerts.length === 0);
     setAttr(this.why, "hidden", f.why === "" || current.some((a) => a.why === f.why)); // the alert says it already
-    this.windows.forEach((b, i) => setAttr(b, "aria-pressed", String(windows[i]?.[0] === chosen.seconds)));
+    this.drawChoices();
     this.ask(f);
     this.drawCharts(f);
   }
@@ -116,11 +123,31 @@ export class FanView {
     this.charts.close();
   }
 
-  private choose(seconds: number): void {
-    chosen.seconds = seconds;
+  private offered(): Range[] {
+    return this.store.about.history ? ranges : rangesWithoutTable;
+  }
+
+  private range(): Range {
+    return this.offered().find((r) => r.label === chosen.label) ?? ranges[0]!;
+  }
+
+  private drawChoices(): void {
+    const shown = this.range();
+    const buttons = this.offered().map((r) => {
+      const b = this.buttons.get(r.label) ?? h("button", { type: "button", click: () => this.choose(r) }, r.label);
+      this.buttons.set(r.label, b);
+      setAttr(b, "aria-pressed", String(r.label === shown.label));
+      return b;
+    });
+    arrange(this.choices, buttons);
+  }
+
+  private choose(r: Range): void {
+    chosen.label = r.label;
     this.asked.readings = 0;
     this.asked.upTo = -1;
     this.update();
+    this.drawTable();
   }
 
   private drawNow(f: Fan): void {
@@ -135,10 +162,13 @@ export class FanView {
 
   private ask(f: Fan): void {
     const now = Date.now();
-    if (f.t > 0 && f.t !== this.asked.upTo && now - this.asked.readings > refresh) {
+    const range = this.range();
+    if (range.part !== undefined) {
+      this.askHistory(range, false);
+    } else if (f.t > 0 && f.t !== this.asked.upTo && now - this.asked.readings > refresh) {
       this.asked.readings = now;
       this.asked.upTo = f.t;
-      void this.askReadings(chosen.seconds);
+      void this.askReadings(range);
     }
     // Details change with the fan's line, and when messages are refused.
     const view = JSON.stringify([f.phase, f.kind, f.since, f.why, f.site, f.min_rpm, f.max_rpm, this.store.alertsVersion]);
@@ -149,16 +179,37 @@ export class FanView {
     }
   }
 
-  private async askReadings(seconds: number): Promise<void> {
+  private async askReadings(range: Range): Promise<void> {
     try {
-      const s = await get<Series>(`api/fans/${encodeURIComponent(this.name)}/readings?seconds=${seconds}`);
-      if (this.closed || seconds !== chosen.seconds) return;
+      const s = await get<Series>(`api/fans/${encodeURIComponent(this.name)}/readings?seconds=${range.seconds}`);
+      if (this.closed || range.label !== this.range().label) return;
       this.series = s;
       this.drawTable();
       this.update();
     } catch {
       this.asked.upTo = -1; // asked again with the next update
     }
+  }
+
+  /** askHistory asks the table where what is shown is of another range, old, or wanted anew. */
+  private askHistory(range: Range, again: boolean): void {
+    const p = this.past;
+    const old = Date.now() - p.asked > (p.failed ? 60_000 : keeps(range));
+    if (p.label === range.label && !again && !old) return;
+    const other = p.label !== range.label;
+    const mine: typeof p = { ...p, label: range.label, asked: Date.now(), series: other ? null : p.series, failed: other ? "" : p.failed, loading: true };
+    this.past = mine;
+    history(this.name, range, this.store.now())
+      .then((answer) => Object.assign(mine, answer, { failed: "" }))
+      .catch((e: Error) => (mine.failed = e.message))
+      .finally(() => {
+        mine.loading = false;
+        if (this.closed || this.past !== mine) return;
+        if (!mine.failed && document.activeElement === this.again) this.buttons.get(range.label)?.focus(); // it goes
+        this.drawTable();
+        this.update();
+      });
+    if (again) this.update();
   }
 
   private async askDetails(): Promise<void> {
@@ -175,17 +226,18 @@ export class FanView {
   }
 
   private drawCharts(f: Fan): void {
-    const empty = !this.series || this.series.t.length === 0;
-    setAttr(this.note, "hidden", !empty);
+    const range = this.range();
+    const past = range.part === undefined ? null : this.past;
+    const series = past ? past.series : this.series;
+    const empty = !series || series.t.length === 0;
     setAttr(this.charts.el, "hidden", empty);
-    setText(this.note, f.t === 0 ? "No reading yet. The charts begin with the first one." : "Loading the readings.");
-    if (!this.series || empty) return;
-    const newest = this.series.t[this.series.t.length - 1] ?? 0;
-    const now = this.store.now();
-    const ms = chosen.seconds * 1000;
-    const end = now - newest < ms && now > newest ? now : newest; // a fan silent for longer still shows its last readings
+    setAttr(this.again, "hidden", !past?.failed);
+    const note = past ? sayPast(past, range) : f.t === 0 ? "No reading yet. The charts begin with the first one." : empty ? "Loading the readings." : "";
+    setText(this.note, note);
+    setAttr(this.note, "hidden", note === "");
+    if (!series || empty) return;
     this.charts.show(
-      this.series,
+      series,
       {
         min: f.min_rpm,
         max: f.max_rpm,
@@ -194,15 +246,37 @@ export class FanView {
           .filter((a) => a.fan === this.name)
           .map((a) => ({ from: Date.parse(a.opened), to: a.ended_at ? Date.parse(a.ended_at) : 0, kind: a.kind, open: a.state === "open" })),
       },
-      [end - ms, end],
+      past ? past.range : this.liveRange(series, range.seconds * 1000),
     );
   }
 
-  private drawTable(): void {
-    if (!this.table.closest("details")?.open || !this.series) return;
-    const { t, rpm, score } = this.series;
-    put(this.table, ...t.slice(-20).map((_, i, all) => t.length - all.length + i).reverse().map((i) => h("tr", {}, h("td", {}, time(t[i] ?? 0)), h("td", {}, sayRPM(rpm[i] ?? 0)), h("td", {}, sayScore(score[i] ?? 0)))));
+  private liveRange(series: Series, ms: number): [number, number] {
+    const newest = series.t[series.t.length - 1] ?? 0;
+    const now = this.store.now();
+    const end = now - newest < ms && now > newest ? now : newest; // a fan silent for longer still shows its last readings
+    return [end - ms, end];
   }
+
+  private drawTable(): void {
+    const range = this.range();
+    const series = range.part === undefined ? this.series : this.past.series;
+    setText(this.tableName, range.part === undefined ? "The last 20 readings as a table" : `The last 20 parts of ${sayFor(range.part * 1000)} as a table`);
+    if (!this.table.closest("details")?.open) return;
+    if (!series) return put(this.table);
+    const { t, rpm, score, parts } = series;
+    const within = (say: (v: number) => string, v: number[], i: number, b?: Band): string => say(v[i] ?? 0) + (b ? ` (${say(b.min[i] ?? 0)} to ${say(b.max[i] ?? 0)})` : "");
+    const line = (i: number): HTMLElement =>
+      h("tr", {}, h("td", {}, time((t[i] ?? 0) - (parts ? parts.length / 2 : 0))), h("td", {}, within(sayRPM, rpm, i, parts?.rpm)), h("td", {}, within(sayScore, score, i, parts?.score)));
+    put(this.table, ...t.slice(-20).map((_, i, all) => line(t.length - all.length + i)).reverse());
+  }
+}
+
+/** sayPast tells why there is no history to see, or that it is an old one; "" when all is well. */
+function sayPast(past: { series: Series | null; failed: string; loading: boolean }, range: Range): string {
+  const old = past.series && past.series.t.length > 0;
+  if (past.loading && (!past.series || past.failed)) return "Loading the history.";
+  if (past.failed) return `The history could not be had: ${past.failed}${old ? " What you see is older." : ""}`;
+  return old ? "" : `The table has no reading of this fan in the last ${range.label}. Readings reach it within some two minutes.`;
 }
 
 function deviceFacts(d: Details, name: string, workflows: string | undefined): HTMLElement {

@@ -45,6 +45,7 @@ export interface Alert {
 export interface About {
   workflows?: string;
   inbox: boolean;
+  history: boolean; // there is a table with what the server no longer remembers
 }
 
 interface Update {
@@ -68,7 +69,7 @@ export class Store {
   alerts: Alert[] = [];
   alertsKnown = false;
   alertsVersion = 0;
-  about: About = { inbox: false };
+  about: About = { inbox: false, history: false };
   link: Link = "connecting";
   linkSince = Date.now();
   trouble = "";

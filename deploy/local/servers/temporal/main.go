@@ -20,7 +20,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// options are the command's flags. Ports are loopback ports, 0 for a free one; only the Web UI's 0 means none.
+// options are the command's flags. Ports are loopback ports, 0 for a free one; only the Web UI's 0 means none, and its
+// free one is -1.
 type options struct {
 	db         string
 	port       int
@@ -35,7 +36,7 @@ func main() {
 	o := options{attributes: attributes{}}
 	flag.StringVar(&o.db, "db", "", "SQLite `file`, created if missing (required)")
 	flag.IntVar(&o.port, "port", 7233, "gRPC `port` of the frontend, 0 for a free one")
-	flag.IntVar(&o.uiPort, "ui-port", 0, "`port` of the Web UI, 0 for none")
+	flag.IntVar(&o.uiPort, "ui-port", 0, "`port` of the Web UI, 0 for none, -1 for a free one")
 	flag.StringVar(&o.namespace, "namespace", "fanwatch", "namespace, created if missing")
 	flag.DurationVar(&o.retention, "retention", 72*time.Hour, "how long closed workflows are kept; settled when the namespace is created, at least 1h")
 	flag.StringVar(&o.logLevel, "log-level", "warn", "debug, info, warn or error, to standard error")

@@ -36,7 +36,7 @@ func claimPorts(ctx context.Context, o options) (p portSet, err error) {
 		return p, err
 	}
 	if o.uiPort != 0 {
-		if p.ui, err = child.Claim(ctx, "ui-port", o.uiPort); err != nil {
+		if p.ui, err = child.Claim(ctx, "ui-port", max(o.uiPort, 0)); err != nil {
 			return p, err
 		}
 	}
@@ -81,6 +81,9 @@ func newServer(db *config.SQL, p portSet, logger log.Logger) (temporal.Server, e
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
 		PublicClient:        config.PublicClient{HostPort: child.Addr(p.frontend)},
+		// Nobody joins anything, but the server allows itself twice this for its start, 15 s otherwise: on a machine
+		// that is busy with something else that is not enough, and the whole system would not come up.
+		Global: config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second}},
 		Archival: config.Archival{
 			History:    config.HistoryArchival{State: "disabled"},
 			Visibility: config.VisibilityArchival{State: "disabled"},

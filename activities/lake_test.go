@@ -1,0 +1,104 @@
+package activities_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/testsuite"
+
+	"fanwatch"
+	"fanwatch/activities"
+	"fanwatch/lake"
+)
+
+// TestIngest lands the same folder of two buckets beside each other, each object once, with times of a zone.
+func TestIngest(t *testing.T) {
+	own, old := openDir(t), openDir(t)
+	object := func(store lake.Store, key, fan string, n int) {
+		t.Helper()
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, `{"TIME":"2026-03-01T09:00:%02d","FANID":"%s","FREQ":60,"RPM":1800}`, i, fan)
+		}
+		if err := store.Put(t.Context(), key, []byte(text.String()), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	env := suite.NewTestActivityEnvironment()
+	l := &activities.Lake{Store: own, Bucket: func(name string) lake.Store {
+		if name != "old" {
+			t.Errorf("bucket %s was opened", name)
+		}
+		return old
+	}}
+	env.RegisterActivity(l)
+	run := func(from activities.DeliveryStream, want lake.Ingested) {
+		t.Helper()
+		v, err := env.ExecuteActivity(l.Ingest, "readings", from)
+		var got lake.Ingested
+		if err == nil {
+			err = v.Get(&got)
+		}
+		if err != nil || got != want {
+			t.Fatalf("%+v: %+v, want %+v, %v", from, got, want, err)
+		}
+	}
+	here, there := activities.DeliveryStream{Prefix: "firehose/"}, activities.DeliveryStream{Prefix: "firehose/", Bucket: "old", Zone: "Asia/Tokyo"}
+	object(own, "firehose/1", "fan-a", 10)
+	object(old, "firehose/1", "fan-b", 20) // another object, though of the same name
+	run(here, lake.Ingested{Objects: 1, Readings: 10})
+	run(there, lake.Ingested{Objects: 1, Readings: 20})
+	run(here, lake.Ingested{})
+	object(old, "firehose/2", "fan-b", 30)
+	run(there, lake.Ingested{Objects: 1, Readings: 10, Duplicates: 20})
+	run(there, lake.Ingested{})
+
+	times := make(map[string]time.Time)
+	logs, err := lake.Logs(t.Context(), own, "readings")
+	if err != nil || len(logs) != 2 {
+		t.Fatalf("%d logs, %v", len(logs), err)
+	}
+	for _, shard := range logs {
+		if err := shard.Walk(t.Context(), "0", func(s lake.Segment) error {
+			for _, r := range s.Rows {
+				if r.Kind != fanwatch.Late {
+					t.Errorf("%+v", r)
+				}
+				if times[r.Fan].IsZero() {
+					times[r.Fan] = r.Time
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if nine := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC); !times["fan-a"].Equal(nine) || !times["fan-b"].Equal(nine.Add(-9*time.Hour)) {
+		t.Errorf("times %v", times)
+	}
+	for _, bad := range []activities.DeliveryStream{{Prefix: "landing/"}, {}, {Prefix: "firehose/", Zone: "Nowhere/Land"}} {
+		if _, err := env.ExecuteActivity(l.Ingest, "readings", bad); err == nil {
+			t.Errorf("%+v was ingested", bad)
+		}
+	}
+	alone := suite.NewTestActivityEnvironment()
+	alone.RegisterActivity(&activities.Lake{Store: own})
+	if _, err := alone.ExecuteActivity(l.Ingest, "readings", there); err == nil {
+		t.Error("a worker without buckets read one")
+	}
+}
+
+func openDir(t *testing.T) *lake.Dir {
+	t.Helper()
+	dir, err := lake.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
