@@ -116,7 +116,7 @@ func leavesOf(tr *tree) iter.Seq[int] {
 	}
 }
 
-// checkTree checks masses, boxes, spans, cuts and the lists of free nodes against the points of the leaves.
+// checkTree checks masses, boxes and their spans, cuts and the lists of free nodes against the points of the leaves.
 func (d *dumbForest) checkTree(t *testing.T, f *Forest, tr *tree) {
 	t.Helper()
 	nodes, leaves, mass := 0, 0, 0

@@ -26,7 +26,7 @@ import (
 // A row, a coordinate takes as many bits as the largest needs. Exponents are told by the difference to the one before of
 // the same dimension (rows), of the same tree's cuts, or of its keys; the first by that of 1.
 //
-// Boxes and spans are computed anew from the points. Two forests in the same state have the same snapshot.
+// Boxes are computed anew from the points. Two forests in the same state have the same snapshot.
 
 const (
 	snapshotMagic   = "RCFs"
