@@ -67,8 +67,8 @@ func (m *merger) close() error {
 
 // The bytes of files that a merge holds in memory, coming in and going out. More of them go through temporary files.
 const (
-	inputMemory  = 64 << 20
-	outputMemory = 64 << 20
+	inputMemory  = 96 << 20
+	outputMemory = 32 << 20
 )
 
 // fetchPiece is how much of a large file is fetched at once.
@@ -218,7 +218,7 @@ func (m *merger) merge(ctx context.Context, store Store, key string, day int32) 
 func (m *merger) prepare() (err error) {
 	defer catch(&err)
 	k, l := &m.keys, &m.layout
-	k.time, k.seq, k.tie = make([]uint64, m.rows), make([]uint64, m.rows+1), m.tie() // a place more: see identitySums
+	k.time, k.seq, k.tie = onLargePages(make([]uint64, m.rows)), onLargePages(make([]uint64, m.rows+1)), m.tie() // a place more: see identitySums
 	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
 		for c, to := range map[int][]uint64{l.time: k.time, l.seq: k.seq} {
 			if err := m.decode(vector{numbers: to[base : base+g.rows]}, c, in, g); err != nil {
