@@ -66,7 +66,8 @@ func (m *merger) close() error {
 	return errors.Join(m.in.close(), m.out.close())
 }
 
-// The bytes of files that a merge holds in memory, coming in and going out. More of them go through temporary files.
+// The bytes of files that a merge holds in memory, coming in and going out: small files are twice what they become, or more.
+// What goes beyond goes through temporary files.
 const (
 	inputMemory  = 96 << 20
 	outputMemory = 32 << 20
