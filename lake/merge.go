@@ -240,7 +240,7 @@ func (m *merger) prepare() (err error) {
 	defer catch(&err)
 	m.arrange()
 	k, l := &m.keys, &m.layout
-	k.time, k.seq, k.tie = onLargePages(make([]uint64, m.rows)), onLargePages(make([]uint64, m.rows+1)), m.tie() // a place more: see identitySums
+	k.time, k.seq, k.tie = make([]uint64, m.rows), make([]uint64, m.rows+1), m.tie() // a place more: see identitySums
 	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
 		for c, to := range map[int][]uint64{l.time: k.time, l.seq: k.seq} {
 			if err := m.decode(vector{numbers: to[base : base+g.rows]}, c, in, g); err != nil {
