@@ -248,16 +248,38 @@ func decodeDelta(dst []uint64, data []byte, n int) error {
 			if width > 64 || (len(values)*width+7)/8 > n-at {
 				return errPage
 			}
-			unpackBits(values, data[at:], width)
-			for i, v := range values {
-				last += v + uint64(least)
-				values[i] = last
-			}
+			last = unpackDeltas(values, data[at:], width, last, uint64(least))
 			dst = dst[len(values):]
 			at = min(at+mini*width/8, n)
 		}
 	}
 	return nil
+}
+
+// unpackDeltas fills dst with sums that go on from last: of the one before, least, and a value as unpackBits gives them.
+// It gives the last sum.
+func unpackDeltas(dst []uint64, data []byte, width int, last, least uint64) uint64 {
+	if width > 28 {
+		unpackBits(dst, data, width)
+		for i, v := range dst {
+			last += v + least
+			dst[i] = last
+		}
+		return last
+	}
+	mask, at, w := uint64(1)<<width-1, 0, width&63
+	for ; len(dst) >= 2; dst = dst[2:] { // a word holds two, wherever in a byte they begin
+		word := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+		first := least + word&mask + last
+		last = 2*least + word&mask + word>>w&mask + last
+		dst[0], dst[1] = first, last
+		at += 2 * width
+	}
+	if len(dst) > 0 {
+		last += least + binary.LittleEndian.Uint64(data[at>>3:])>>(at&7)&mask
+		dst[0] = last
+	}
+	return last
 }
 
 // padded gives data[:n] with padding readable bytes behind it: data itself where it goes on long enough,

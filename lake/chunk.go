@@ -308,11 +308,7 @@ func (w *chunkWriter) bounds(c column, v vector, table *textTable, p *chunkPage)
 		if len(v.numbers) == 0 {
 			return
 		}
-		l, h := int64(math.MaxInt64), int64(math.MinInt64)
-		for _, n := range v.numbers {
-			l, h = min(l, int64(n)), max(h, int64(n))
-		}
-		lo, hi = uint64(l), uint64(h)
+		lo, hi = extent(v.numbers, 1<<63)
 	case floats:
 		var ok bool
 		if lo, hi, ok = floatBounds(v.numbers); !ok {
@@ -335,12 +331,24 @@ func (w *chunkWriter) bounds(c column, v vector, table *textTable, p *chunkPage)
 	p.lo, p.hi = both[:8:8], both[8:]
 }
 
+// extent gives the least and the greatest number, compared with the bits of flip turned over: the sign's, for int64. It goes
+// in two strands, for each step waits for the one before.
+func extent(numbers []uint64, flip uint64) (lo, hi uint64) {
+	lo, hi = math.MaxUint64, 0
+	lo2, hi2 := lo, hi
+	for ; len(numbers) >= 2; numbers = numbers[2:] {
+		a, b := numbers[0]^flip, numbers[1]^flip
+		lo, hi, lo2, hi2 = min(lo, a), max(hi, a), min(lo2, b), max(hi2, b)
+	}
+	for _, n := range numbers {
+		lo, hi = min(lo, n^flip), max(hi, n^flip)
+	}
+	return min(lo, lo2) ^ flip, max(hi, hi2) ^ flip
+}
+
 // floatBounds gives the bits of the least and the greatest float64; false: there are none, or NaN is among them.
 func floatBounds(numbers []uint64) (lo, hi uint64, ok bool) {
-	lo = math.MaxUint64
-	for _, n := range numbers { // without a sign the bits are in the numbers' order
-		lo, hi = min(lo, n), max(hi, n)
-	}
+	lo, hi = extent(numbers, 0) // without a sign the bits are in the numbers' order
 	if hi <= math.Float64bits(math.Inf(1)) {
 		return lo, hi, len(numbers) > 0
 	}
