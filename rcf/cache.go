@@ -33,11 +33,8 @@ func (c Config) nodes(places int) (boxed, all int) {
 // leastBoxed is how many leaves a node must have under it to keep its box, if there is room for it.
 func (c Config) leastBoxed() int {
 	share := c.boxedShare()
-	switch {
-	case share == 0:
+	if share == 0 {
 		return MaxSampleSize + 1
-	case share > 0.6 && share < 1:
-		return 3
 	}
 	return int(2.4 / share)
 }

@@ -29,8 +29,8 @@ type reservoir struct {
 }
 
 // sampleKey is a key in 24 bits: a positive float32 without the last 8 bits of its fraction, so that greater keys are
-// greater integers, under a bit that says that the sample shares its leaf, or has done so, with others. Keys are only
-// compared, and 3 in 100,000 of a key is nothing beside the chance that it was drawn by.
+// greater integers, under a bit that says that the sample shares its leaf, or has done so, with others. Keys are compared, and
+// the largest sets the chance to be accepted; 3 parts in 100,000 are nothing beside the chance that they were drawn by.
 type sampleKey [3]uint8
 
 const sharesLeaf = 1 << 7 // in the last byte
