@@ -6,7 +6,7 @@
 #
 #   testsuite/vm/kernel.sh bin/vm
 #
-# Exit status 3, with the reason: this machine cannot do it (not Debian on amd64, no compiler).
+# Exit status 3, with the reason: this machine cannot do it (not Debian on amd64, no compiler, an archive without all of it).
 set -euo pipefail
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
 
@@ -36,9 +36,10 @@ fi
 work=$(mktemp -d "$dir/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-# The modules must be of the kernel's own version: irq_sim uses what is no stable interface.
-apt-get download -qq "$image=$version" "$headers=$version" "$common=$version" "linux-kbuild-$series=$version" "$source=$version" 2>&1 |
-  { grep -v unsandboxed || true; } >&2
+# The modules must be of the kernel's own version: irq_sim uses what is no stable interface. Only the build tools may be newer, as the
+# headers' own dependency says: they stand in the archive in their newest version alone, and a signed kernel follows days after it.
+apt-get download -qq "$image=$version" "$headers=$version" "$common=$version" "linux-kbuild-$series" "$source=$version" 2>&1 |
+  { grep -v unsandboxed || true; } >&2 || cannot "apt cannot get $image $version with its headers and its source, for the reason above"
 for deb in linux-headers-*.deb linux-kbuild-*.deb linux-source-*.deb; do
   dpkg-deb -x "$deb" root
 done
