@@ -111,6 +111,7 @@ export class Charts {
   }
 
   private resize(): void {
+    if (this.boxes[0].getBoundingClientRect().width === 0) return; // hidden: it comes back at the width it had
     const width = this.width();
     for (const p of this.plots) if (p.width !== width) p.setSize({ width, height: p.height });
   }
