@@ -14,7 +14,7 @@ import (
 // TestChunks writes and reads chunks of every kind of column, those too that the table does not have today:
 // optional numbers and flags.
 func TestChunks(t *testing.T) {
-	for seed := range uint64(120) {
+	for seed := range uint64(240) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		c := column{name: "c", kind: kind(seed % 4), optional: seed/4%2 == 1, delta: seed%4 == 0 && seed/8%2 == 1}
 		rows, distinct := 1+rng.IntN(3*pageRows), 1+rng.IntN([]int{1, 5, 300, 1 << 20}[rng.IntN(4)])
@@ -23,10 +23,13 @@ func TestChunks(t *testing.T) {
 			table.placeOf(fmt.Sprint("text-", i))
 		}
 		v := vector{}.sized(c.kind, rows)
+		stretch, until, n := 1+rng.IntN([]int{1, 40, 2 * pageRows}[seed/16%3]), 0, 0 // the longest have pages of nothing but nulls between others
 		for i := range rows {
-			n := rng.IntN(distinct)
-			if i > 0 && rng.IntN(3) == 0 || c.optional && rng.IntN(4) == 0 {
-				n = 0
+			if i == until {
+				n, until = rng.IntN(distinct), i+1+rng.IntN(stretch)
+				if i > 0 && rng.IntN(3) == 0 || c.optional && rng.IntN(4) == 0 {
+					n = 0
+				}
 			}
 			switch c.kind {
 			case integers:

@@ -189,7 +189,11 @@ func TestMergeOfManyGroups(t *testing.T) {
 		for fan := range 5 {
 			for i := range 20_000 {
 				n := int64(f*19_000 + i) // files overlap
-				rows = append(rows, stored{Fan: fmt.Sprint("fan-", fan), Time: n*1_000_000 + n*7919%500, Run: 7, Seq: n, RPM: 1800 + float64(rng.IntN(9000))/1000, Hz: rng.Float64(), State: "running", Arrived: n, Shard: "0"})
+				row := stored{Fan: fmt.Sprint("fan-", fan), Time: n*1_000_000 + n*7919%500, Run: 7, Seq: n, RPM: 1800 + float64(rng.IntN(9000))/1000, Hz: rng.Float64(), State: "running", Arrived: n, Shard: "0"}
+				if fan == 1 && n < 3000 {
+					row.Anomaly = "stall" // one long run, and pages without any behind it
+				}
+				rows = append(rows, row)
 			}
 		}
 		data := ourFile(t, rows)

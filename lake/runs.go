@@ -87,8 +87,11 @@ func (v *vector) addValues(k kind, o vector, from, to int) {
 
 // part gives the rows from..to of v and the place of their first value in v. It may use the memory of ends.
 func (v vector) part(k kind, from, to int, ends *[]uint32) (part vector, first int) {
-	if v.ends == nil || from == to {
+	if v.ends == nil {
 		return v.slice(k, from, to), from
+	}
+	if from == to {
+		return vector{}, 0
 	}
 	first = v.run(from)
 	*ends = (*ends)[:0]
