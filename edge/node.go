@@ -76,9 +76,9 @@ type Node struct {
 	dirty chan struct{} // a change of state is to be synced at once
 }
 
-// Run measures a fan and publishes its readings until ctx ends. Then it writes the spool to disk, tries
-// for Config.Drain to publish what is left, and returns nil; what could not be published stays in the
-// spool for the next run. An error is a wrong configuration or a source that gave up. Several may run in
+// Run measures a fan and publishes its readings until ctx ends. Then it writes the spool to disk, goes on for
+// Config.Drain to publish what is left where it is connected, and returns nil; what was not published stays in
+// the spool for the next run. An error is a wrong configuration or a source that gave up. Several may run in
 // one process, each with its own Dir.
 func Run(ctx context.Context, c Config) error {
 	n, err := New(c)

@@ -50,7 +50,7 @@ func (p *publisher) status() Status {
 	return p.st
 }
 
-// run connects and publishes until ctx ends, and then for Config.Drain.
+// run connects and publishes until ctx ends, and then over the connection it has for Config.Drain.
 func (p *publisher) run(ctx context.Context) {
 	log := p.c.Log.With("fan", p.c.Fan, "broker", p.c.Broker)
 	pause := p.c.BackoffMin

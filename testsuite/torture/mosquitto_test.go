@@ -31,7 +31,8 @@ import (
 // that writes down what arrives. Mosquitto keeps what it has acknowledged in memory until the subscriber has it, so two
 // things keep its own forgetfulness out of the count: each life begins with the subscriber's session in its database,
 // so that it holds messages from the first moment on; and it is killed only after the subscriber has caught up with
-// its present life. From then on a message is in the subscriber's socket before its PUBACK is in the publisher's.
+// its present life. From then on a message is in the subscriber's socket before its PUBACK is in the publisher's; without
+// Nagle's algorithm, which would keep it back, and with it what a socket that is closed with something unread throws away.
 type mosquitto struct {
 	t        *testing.T
 	dir      string
@@ -69,6 +70,7 @@ log_dest none
 persistence_location %[1]s/
 max_inflight_messages 0
 max_queued_messages 0
+set_tcp_nodelay true
 listener %[2]s 127.0.0.1
 cafile %[1]s/ca.pem
 certfile %[1]s/broker.pem

@@ -76,7 +76,19 @@ func (n node) run(ctx context.Context, seed uint64) error {
 	}
 	truth.run = e.Status().Run
 	truth.say()
-	return e.Run(ctx)
+	connected, end := context.WithCancel(context.Background())
+	go func() {
+		<-ctx.Done()
+		for !e.Status().Connected { // who has no connection when it ends leaves its readings to its next life, and this is the last
+			time.Sleep(5 * time.Millisecond)
+		}
+		end()
+	}()
+	err = e.Run(connected)
+	if left := e.Status().Spooled; left > 0 {
+		fmt.Fprintf(os.Stderr, "%s ends with %d readings in its spool\n", n.Fan, left)
+	}
+	return err
 }
 
 // truthful tells how many readings are complete: edge asks for a window's edges only after the reading before has been
