@@ -31,8 +31,8 @@ import (
 // that writes down what arrives. Mosquitto keeps what it has acknowledged in memory until the subscriber has it, so two
 // things keep its own forgetfulness out of the count: each life begins with the subscriber's session in its database,
 // so that it holds messages from the first moment on; and it is killed only after the subscriber has caught up with
-// its present life. From then on a message is in the subscriber's socket before its PUBACK is in the publisher's; without
-// Nagle's algorithm, which would keep it back, and with it what a socket that is closed with something unread throws away.
+// its present life. From then on a message is in the subscriber's socket before its PUBACK is in the publisher's: Nagle's
+// algorithm, which is off, could keep it back, and a socket that is closed with something unread in it lets go of that.
 type mosquitto struct {
 	t        *testing.T
 	dir      string
