@@ -225,6 +225,94 @@ func TestMergeOfManyGroups(t *testing.T) {
 	wantSame(t, 0, got, want)
 }
 
+// TestMergeOfFleets merges what fans land: many rows of few fans, in which each column keeps its value for a while, from a row to
+// several pages. Some rows come once more in a later file.
+func TestMergeOfFleets(t *testing.T) {
+	seeds := uint64(6)
+	if os.Getenv("FANWATCH_LONG") != "" {
+		seeds = 100
+	}
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(seed, 11))
+		fans, files, rows := 1+rng.IntN(6), 1+rng.IntN(30), 2*groupRows/3+rng.IntN(groupRows)
+		perFile := rows/fans/files + 1
+		fleet := make([]stretches, fans)
+		var mean [11]int
+		for c := range mean {
+			mean[c] = 1 + rng.IntN([]int{1, 20, 1000, 4 * pageRows}[rng.IntN(4)])
+		}
+		for i := range fleet {
+			fleet[i].rng, fleet[i].mean = rng, mean
+		}
+		var everything []stored
+		var data [][]byte
+		var counts []int
+		for f := range files {
+			var file []stored
+			for fan := range fans {
+				for i := range perFile {
+					n := int64(f*perFile + i)
+					row := stored{Fan: fmt.Sprint("fan-", fan), Time: n * 1_000_000, Run: 1, Seq: n + 1, Arrived: n*1_000_000 + 700, Shard: "0"}
+					fleet[fan].fill(&row)
+					file = append(file, row)
+				}
+			}
+			for range rng.IntN(3) * rng.IntN(50) {
+				if len(everything) > 0 {
+					row := everything[rng.IntN(len(everything))]
+					row.Arrived += 1 + rng.Int64N(1000) // the earliest copy stays
+					file = append(file, row)
+				}
+			}
+			slices.SortFunc(file, func(a, b stored) int { return a.compare(&b) })
+			everything, data, counts = append(everything, file...), append(data, ourFile(t, file)), append(counts, len(file))
+		}
+		order := rng.Perm(files)
+		shuffled, shuffledCounts := make([][]byte, files), make([]int, files)
+		for to, from := range order {
+			shuffled[to], shuffledCounts[to] = data[from], counts[from]
+		}
+		want, duplicates := dumbMerge(everything)
+		merged, stats := columnMerge(t, shuffled, shuffledCounts)
+		wantSame(t, seed, libraryRows(t, merged), want)
+		if stats != (mergeStats{len(everything), len(want), duplicates}) {
+			t.Fatalf("seed %d: %+v, want %d in, %d out", seed, stats, len(everything), len(want))
+		}
+	}
+}
+
+// stretches draws a fan's values, each of which stays for a number of rows of its own.
+type stretches struct {
+	rng   *rand.Rand
+	value stored
+	mean  [11]int // rows that a column keeps a value
+	left  [11]int
+}
+
+func (s *stretches) fill(row *stored) {
+	v, rng := &s.value, s.rng
+	for c, draw := range []func(){
+		func() { v.RPM = 1800 + float64(rng.IntN(30))/8 },
+		func() { v.Hz = float64(rng.IntN(1 << 20)) },
+		func() { v.Jitter = rng.Float64() },
+		func() { v.Score = float64(rng.IntN(5000)) / 1000 },
+		func() { v.State = []string{"running", "stalled", "starting"}[rng.IntN(3)] },
+		func() { v.Anomaly = []string{"", "", "stall", "unusual"}[rng.IntN(4)] },
+		func() { v.Late = rng.IntN(2) == 0 },
+		func() { v.Edges = int64(rng.IntN(100)) },
+		func() { v.Glitch = int64(rng.IntN(3)) },
+		func() { v.Lost = int64(rng.IntN(3)) },
+		func() { v.Unsynch = rng.IntN(4) == 0 },
+	} {
+		if s.left[c]--; s.left[c] < 0 {
+			s.left[c] = rng.IntN(2 * s.mean[c])
+			draw()
+		}
+	}
+	v.Fan, v.Time, v.Run, v.Seq, v.Arrived, v.Shard = row.Fan, row.Time, row.Run, row.Seq, row.Arrived, row.Shard
+	*row = *v
+}
+
 // TestMergeOfUnsortedFiles: a file that is not in the table's order is merged into it all the same.
 func TestMergeOfUnsortedFiles(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 6))
