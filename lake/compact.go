@@ -265,7 +265,11 @@ func fitting(files []iceberg.DataFile, rows int) int {
 
 // mergeDay is the mergeFunc of the readings.
 func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (df iceberg.DataFile, stats mergeStats, err error) {
-	m := newMerger()
+	rows := 0
+	for _, df := range files {
+		rows += int(df.Count())
+	}
+	m := newMerger(rows)
 	defer func() { err = errors.Join(err, m.close()) }()
 	for _, df := range files {
 		key, err := t.key(df.FilePath())

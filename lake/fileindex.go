@@ -83,7 +83,16 @@ func openIndex(size int64, fetch fetchFunc) (*fileIndex, error) {
 	return x, nil
 }
 
+// parseFooter reads a footer that ends 8 bytes before the end of a file of size bytes.
 func parseFooter(footer []byte, size int64) (*fileIndex, error) {
+	if x := parseOwn(footer, size); x != nil {
+		return x, nil
+	}
+	return parseAny(footer, size)
+}
+
+// parseAny has the library read the footer, whoever wrote it.
+func parseAny(footer []byte, size int64) (*fileIndex, error) {
 	if w := (thriftWalk{data: footer}); !w.value(thriftStruct, 0) {
 		return nil, errFooter
 	}
@@ -125,19 +134,25 @@ func parseFooter(footer []byte, size int64) (*fileIndex, error) {
 				ch.foreign = newForeignChunk(meta.Schema[c+1], &g.Columns[c].MetaData, &ch)
 			}
 			group.chunks[places[c]] = ch
-			for _, s := range []span{ch.columnIndex, ch.offsets} {
-				if s.size > 0 && (x.at == 0 || s.offset < x.at) {
-					x.at = s.offset
-				}
-			}
 		}
-		x.rows += group.rows
-		x.groups = append(x.groups, group)
+		x.add(group)
 	}
 	if int64(x.rows) != meta.NumRows || x.rows > 1<<31 {
 		return nil, errFooter
 	}
 	return x, nil
+}
+
+func (x *fileIndex) add(group groupIndex) {
+	for _, ch := range group.chunks {
+		for _, s := range []span{ch.columnIndex, ch.offsets} {
+			if s.size > 0 && (x.at == 0 || s.offset < x.at) {
+				x.at = s.offset
+			}
+		}
+	}
+	x.rows += group.rows
+	x.groups = append(x.groups, group)
 }
 
 // columnPlaces tells for each column of the file which of the layout's it is, by its field ID; -1: none.

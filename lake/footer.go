@@ -48,14 +48,14 @@ func checkFooter(data []byte) error {
 	return nil
 }
 
-// The types of the compact protocol that are not a plain varint.
+// The types of the compact protocol. Those of 16 to 64 bits are varints.
 const (
 	thriftTrue = 1 + iota
 	thriftFalse
 	thriftByte
-	_ // i16, i32 and i64 are varints
 	_
-	_
+	thriftInt32
+	thriftInt64
 	thriftDouble
 	thriftBinary
 	thriftList
@@ -93,20 +93,91 @@ func (w *thriftWalk) value(kind byte, depth int) bool {
 }
 
 func (w *thriftWalk) fields(depth int) bool {
-	for {
-		head, ok := w.byte()
-		if !ok || head == 0 {
+	for field, kind := int64(0), byte(0); ; {
+		ok := false
+		if field, kind, ok = w.field(field); !ok || kind == 0 {
 			return ok
 		}
-		if head>>4 == 0 { // a field number too far from the last to be its difference
-			if _, ok := w.varint(); !ok {
-				return false
-			}
-		}
-		if kind := head & 15; kind != thriftTrue && kind != thriftFalse && !w.value(kind, depth+1) {
+		if kind != thriftTrue && kind != thriftFalse && !w.value(kind, depth+1) {
 			return false
 		}
 	}
+}
+
+// field reads what stands before a struct's next field: its number, told by that of the last, and the kind of its value; 0: there
+// is none.
+func (w *thriftWalk) field(last int64) (field int64, kind byte, ok bool) {
+	head, ok := w.byte()
+	if !ok || head == 0 {
+		return 0, 0, ok
+	}
+	if head>>4 > 0 {
+		return last + int64(head>>4), head & 15, head&15 > 0
+	}
+	field, ok = w.zigzag() // too far from the last to be its difference
+	return field, head & 15, ok && head&15 > 0
+}
+
+// each calls with every field of a struct that is no flag. What do does not take is walked over.
+func (w *thriftWalk) each(do func(field int64, kind byte) bool) bool {
+	for field, kind := int64(0), byte(0); ; {
+		ok := false
+		if field, kind, ok = w.field(field); !ok || kind == 0 {
+			return ok
+		}
+		if kind == thriftTrue || kind == thriftFalse {
+			continue
+		}
+		left := len(w.data)
+		if !do(field, kind) || len(w.data) == left && !w.value(kind, 1) {
+			return false
+		}
+	}
+}
+
+func (w *thriftWalk) zigzag() (int64, bool) {
+	v, ok := w.varint()
+	return int64(v>>1) ^ -int64(v&1), ok
+}
+
+// int32 and int64 read a number into to.
+func (w *thriftWalk) int32(kind byte, to *int32) bool {
+	v, ok := w.zigzag()
+	*to = int32(v)
+	return ok && kind == thriftInt32 && v == int64(*to)
+}
+
+func (w *thriftWalk) int64(kind byte, to *int64) (ok bool) {
+	*to, ok = w.zigzag()
+	return ok && kind == thriftInt64
+}
+
+// text reads a text or bytes.
+func (w *thriftWalk) text(kind byte, to *[]byte) bool {
+	n, ok := w.varint()
+	from := w.data
+	if ok = ok && kind == thriftBinary && w.skip(n); ok {
+		*to = from[:n]
+	}
+	return ok
+}
+
+// raw reads a value as it stands.
+func (w *thriftWalk) raw(kind byte, to *[]byte) bool {
+	from := w.data
+	ok := w.value(kind, 1)
+	*to = from[:len(from)-len(w.data)]
+	return ok
+}
+
+// structs reads a list of structs, each with read.
+func (w *thriftWalk) structs(kind byte, read func(i int) bool) bool {
+	n, of, ok := w.listHead()
+	ok = ok && kind == thriftList && of == thriftStruct
+	for i := 0; ok && i < n; i++ {
+		ok = read(i)
+	}
+	return ok
 }
 
 // thriftNumbers are a struct's numbers and flags, by field.
@@ -114,20 +185,13 @@ type thriftNumbers [9]int64
 
 // numbers reads a struct's numbers, of 32 bits at most, and flags, and those of its fields for which inner gives a place.
 func (w *thriftWalk) numbers(to *thriftNumbers, inner map[int64]*thriftNumbers) bool {
-	for field := int64(0); ; {
-		head, ok := w.byte()
-		if !ok || head == 0 {
+	for field, kind := int64(0), byte(0); ; {
+		ok := false
+		if field, kind, ok = w.field(field); !ok || kind == 0 {
 			return ok
 		}
-		if field += int64(head >> 4); head>>4 == 0 {
-			id, ok := w.varint()
-			if !ok {
-				return false
-			}
-			field = int64(id>>1) ^ -int64(id&1)
-		}
 		var value int64
-		switch kind := head & 15; {
+		switch {
 		case kind == thriftTrue || kind == thriftFalse:
 			value = int64(thriftFalse - kind)
 		case kind == thriftStruct && inner[field] != nil:
@@ -136,11 +200,7 @@ func (w *thriftWalk) numbers(to *thriftNumbers, inner map[int64]*thriftNumbers) 
 			}
 			continue
 		case kind > thriftByte && kind < thriftDouble:
-			v, ok := w.varint()
-			if !ok {
-				return false
-			}
-			if value = int64(v>>1) ^ -int64(v&1); value != int64(int32(value)) {
+			if value, ok = w.zigzag(); !ok || value != int64(int32(value)) {
 				return false
 			}
 		case !w.value(kind, 1):
@@ -155,20 +215,21 @@ func (w *thriftWalk) numbers(to *thriftNumbers, inner map[int64]*thriftNumbers) 
 }
 
 func (w *thriftWalk) list(depth int) bool {
+	n, kind, ok := w.listHead()
+	for ; ok && n > 0; n-- {
+		ok = w.value(kind, depth+1)
+	}
+	return ok
+}
+
+// listHead reads how many values follow, and of what kind.
+func (w *thriftWalk) listHead() (n int, kind byte, ok bool) {
 	head, ok := w.byte()
-	n := uint64(head >> 4)
-	if ok && n == 15 {
-		n, ok = w.varint()
+	long := uint64(head >> 4)
+	if ok && long == 15 {
+		long, ok = w.varint()
 	}
-	if !ok || n > uint64(len(w.data)) {
-		return false
-	}
-	for ; n > 0; n-- {
-		if !w.value(head&15, depth+1) {
-			return false
-		}
-	}
-	return true
+	return int(long), head & 15, ok && long <= uint64(len(w.data))
 }
 
 func (w *thriftWalk) entries(depth int) bool {

@@ -26,7 +26,7 @@ type foreignChunk struct {
 
 // isOwn tells whether this program, in any version, wrote the file.
 func isOwn(meta *format.FileMetaData) bool {
-	return strings.HasPrefix(meta.CreatedBy, "fanwatch version ")
+	return strings.HasPrefix(meta.CreatedBy, writtenBy)
 }
 
 // foreignPlaces tells for each column of the file which of the layout's it is; -1: none. A file with field IDs is

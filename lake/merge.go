@@ -54,8 +54,11 @@ type mergeInput struct {
 // mergeStats accounts for a merge: rows in = rows out + duplicates.
 type mergeStats struct{ in, out, duplicates int }
 
-func newMerger() *merger {
-	m := &merger{layout: tableLayout(), table: newTextTable(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
+// newMerger makes a merger of some rows; more or fewer may come. Room for the keys of so many, or of 2^23, is made at once: it is
+// most of what a merge holds, and on a small heap the collector would run each time that the files coming in doubled it.
+func newMerger(rows int) *merger {
+	rows = min(max(rows, 0), 1<<23)
+	m := &merger{keys: rowKeys{time: make([]uint64, 0, rows), seq: make([]uint64, 0, rows+1)}, layout: tableLayout(), table: newTextTable(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
 	m.reader = newChunkReader(m.table)
 	m.sums, m.inRuns = make([]uint64, len(m.layout.columns)), make([]bool, len(m.layout.columns))
 	return m
@@ -240,7 +243,7 @@ func (m *merger) prepare() (err error) {
 	defer catch(&err)
 	m.arrange()
 	k, l := &m.keys, &m.layout
-	k.time, k.seq, k.tie = make([]uint64, m.rows), make([]uint64, m.rows+1), m.tie() // a place more: see identitySums
+	k.time, k.seq, k.tie = grown(k.time, m.rows), grown(k.seq, m.rows+1), m.tie() // a place more: see identitySums
 	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
 		for c, to := range map[int][]uint64{l.time: k.time, l.seq: k.seq} {
 			if err := m.decode(vector{numbers: to[base : base+g.rows]}, c, in, g); err != nil {

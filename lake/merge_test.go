@@ -3,6 +3,7 @@ package lake
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -57,7 +58,7 @@ func libraryRows(t testing.TB, data []byte) []stored {
 // columnMerge merges files as a compaction does and gives the merged file.
 func columnMerge(t testing.TB, files [][]byte, rows []int) ([]byte, mergeStats) {
 	t.Helper()
-	m := newMerger()
+	m := newMerger(0)
 	return m.run(t, files, rows), m.stats()
 }
 
@@ -203,7 +204,7 @@ func TestMergeOfManyGroups(t *testing.T) {
 		files, counts, everything = append(files, data), append(counts, len(rows)), append(everything, rows...)
 	}
 	want, duplicates := dumbMerge(everything)
-	m := newMerger()
+	m := newMerger(0)
 	m.inRoom, m.outRoom = len(files[0]), 100_000
 	merged := m.run(t, files, counts)
 	if m.in.file == nil || m.out.file == nil {
@@ -343,7 +344,7 @@ func TestMergeNoticesOtherContent(t *testing.T) {
 		"a text":                    func(r []stored) []stored { r[10].Shard = "9"; return r },
 		"not sorted":                func(r []stored) []stored { slices.Reverse(r); return r },
 	} {
-		m := newMerger()
+		m := newMerger(0)
 		if err := errors.Join(m.add(t.Context(), fixedStore{data: data}, "in", int64(len(data)), len(rows)), m.prepare(), m.write()); err != nil {
 			t.Fatal(err)
 		}
@@ -391,7 +392,7 @@ func TestMergeOfOtherVersions(t *testing.T) {
 		{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
 
 	newer := fileOf(t, []later{{stored{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}}, parquet.CreatedBy("fanwatch", "2", "table"))
-	if err := newMerger().add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil || !strings.Contains(err.Error(), "voltage") {
+	if err := newMerger(0).add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil || !strings.Contains(err.Error(), "voltage") {
 		t.Errorf("a merge would lose the column: %v", err)
 	}
 	index, err := openFileIndex(newer)
@@ -456,13 +457,57 @@ func TestEveryColumnIsMerged(t *testing.T) {
 	}
 }
 
-func FuzzDataFile(f *testing.F) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	rows := make([]stored, 50)
+// TestFooters holds the footer as it is read by hand against the library's reading of it, whole and with a bit flipped.
+func TestFooters(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 12))
+	for _, rows := range []int{1, 700} {
+		data := ourFile(t, someStored(rng, rows))
+		n := int(binary.LittleEndian.Uint32(data[len(data)-8:]))
+		footer, size := data[len(data)-8-n:len(data)-8], int64(len(data))
+		if parseOwn(footer, size) == nil {
+			t.Fatal("its own footer is left to the library")
+		}
+		sameFooter(t, footer, size)
+		for at := range footer {
+			bit := byte(1) << rng.IntN(8)
+			footer[at] ^= bit
+			sameFooter(t, footer, size)
+			footer[at] ^= bit
+		}
+	}
+}
+
+func sameFooter(t *testing.T, footer []byte, size int64) {
+	t.Helper()
+	own := parseOwn(footer, size)
+	if own == nil {
+		return
+	}
+	// The library also refuses a footer for parts of it that nobody asks for.
+	if want, err := parseAny(footer, size); err == nil && !reflect.DeepEqual(own, want) {
+		t.Fatalf("read by hand %+v, by the library %+v", own, want)
+	}
+}
+
+func someStored(rng *rand.Rand, n int) []stored {
+	rows := make([]stored, n)
 	for i := range rows {
 		rows[i] = anyStored(rng)
 	}
 	slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
+	return rows
+}
+
+// FuzzFooter: what is read by hand the library reads alike, or not at all.
+func FuzzFooter(f *testing.F) {
+	data := ourFile(f, someStored(rand.New(rand.NewPCG(1, 12)), 50))
+	f.Add(data[len(data)-8-int(binary.LittleEndian.Uint32(data[len(data)-8:])):len(data)-8], int64(len(data)))
+	f.Fuzz(func(t *testing.T, footer []byte, size int64) { sameFooter(t, footer, size) })
+}
+
+func FuzzDataFile(f *testing.F) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	rows := someStored(rng, 50)
 	for _, data := range [][]byte{ourFile(f, rows), libraryFile(f, rows), write(f, rows, func(s stored) loose { return toLoose(rng, s) }, []parquet.WriterOption{parquet.Compression(&parquet.Snappy)})} {
 		f.Add(data)
 		for range 20 {
@@ -477,7 +522,7 @@ func FuzzDataFile(f *testing.F) {
 			d := fanDay{}
 			_ = d.readFile(index, fetchBytes(data), "fan-2", -5, 1000, allColumns())
 		}
-		m := newMerger()
+		m := newMerger(0)
 		if index, err := openFileIndex(data); err == nil && index.rows < 1<<20 && m.add(context.Background(), fixedStore{data: data}, "in", int64(len(data)), index.rows) == nil && m.prepare() == nil {
 			_ = m.write()
 		}

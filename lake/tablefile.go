@@ -14,13 +14,16 @@ import (
 // A file of the table is "PAR1", the chunks group by group, the page index, the footer. fileTail makes what
 // comes behind the chunks, so that these may be made in any order.
 
-const fileMagic = "PAR1"
+const (
+	fileMagic = "PAR1"
+	writtenBy = "fanwatch version " // and which: a file's created_by
+)
 
 // fileTail gives the page index and the footer of a file with these groups of chunks, and how many bytes the
 // chunks take.
 func fileTail(groups [][]chunk) ([]byte, error) {
 	l := tableLayout()
-	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: "fanwatch version " + strconv.Itoa(TableVersion) + " (build table)",
+	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: writtenBy + strconv.Itoa(TableVersion) + " (build table)",
 		KeyValueMetadata: []format.KeyValue{{Key: metaVersion, Value: strconv.Itoa(TableVersion)}}}
 	at := int64(len(fileMagic))
 	for g, chunks := range groups {
