@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/bits"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -177,6 +178,11 @@ plan:
 	merging.SetLimit(runtime.GOMAXPROCS(0))
 	for _, job := range jobs {
 		merging.Go(func() (err error) {
+			defer func() { // in a goroutine a panic would end the process, which has more to do than to compact
+				if p := recover(); p != nil {
+					err = fmt.Errorf("compact: day %d: a fault of this program, nothing was changed: %v\n%s", job.day, p, debug.Stack())
+				}
+			}()
 			if job.merged, job.stats, err = merge(ctx, tbl, job.day, job.files); err != nil {
 				return fmt.Errorf("compact: day %d: %w", job.day, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -387,6 +388,30 @@ func TestReconcileFindsFaults(t *testing.T) {
 	}
 	if b := accounts[1]; !b.OK || b.Pending != 0 || b.Table != 4 {
 		t.Errorf("fan-b: %+v", b)
+	}
+}
+
+// brokenStore breaks as a fault in this program would.
+type brokenStore struct{ lake.Store }
+
+func (brokenStore) PutFrom(context.Context, string, io.ReadSeeker, int64, bool) error {
+	panic("slice bounds out of range")
+}
+
+// TestAFaultOfAMergeIsAnError: the process that compacts scores readings too, and goes on.
+func TestAFaultOfAMergeIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	w := openWorld(t, dir, nil)
+	for i := range 3 {
+		w.append(t, 0, window(i*10, "fan-0", 7, 1+i*10, 10))
+		w.commit(t, w.log(0))
+	}
+	broken := openWorld(t, dir, func(c *lake.TableConfig) { c.Store = brokenStore{c.Store} })
+	if _, err := broken.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err == nil || !strings.Contains(err.Error(), "a fault of this program, nothing was changed: slice bounds out of range") {
+		t.Fatalf("compact: %v", err)
+	}
+	if r, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.RowsOut != 30 {
+		t.Fatalf("compacted %+v, %v", r, err)
 	}
 }
 
