@@ -264,7 +264,7 @@ func BenchmarkMerge(b *testing.B) {
 	rows := 0
 	for i := 0; b.Loop(); i++ {
 		before := cpuTime()
-		m := newMerger(0)
+		m := newMerger(fans * 60 * minutes)
 		for _, df := range files {
 			key, err := t.key(df.FilePath())
 			if err != nil {

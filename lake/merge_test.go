@@ -268,13 +268,11 @@ func TestMergeOfFleets(t *testing.T) {
 			slices.SortFunc(file, func(a, b stored) int { return a.compare(&b) })
 			everything, data, counts = append(everything, file...), append(data, ourFile(t, file)), append(counts, len(file))
 		}
-		order := rng.Perm(files)
-		shuffled, shuffledCounts := make([][]byte, files), make([]int, files)
-		for to, from := range order {
-			shuffled[to], shuffledCounts[to] = data[from], counts[from]
-		}
+		rng.Shuffle(files, func(i, j int) {
+			data[i], data[j], counts[i], counts[j] = data[j], data[i], counts[j], counts[i]
+		})
 		want, duplicates := dumbMerge(everything)
-		merged, stats := columnMerge(t, shuffled, shuffledCounts)
+		merged, stats := columnMerge(t, data, counts)
 		wantSame(t, seed, libraryRows(t, merged), want)
 		if stats != (mergeStats{len(everything), len(want), duplicates}) {
 			t.Fatalf("seed %d: %+v, want %d in, %d out", seed, stats, len(everything), len(want))

@@ -90,7 +90,7 @@ func (v vector) part(k kind, from, to int, ends *[]uint32) (part vector, first i
 	if v.ends == nil {
 		return v.slice(k, from, to), from
 	}
-	if from == to {
+	if from == to { // a page of nothing but nulls has no run, and from may lie behind the last one
 		return vector{}, 0
 	}
 	first = v.run(from)

@@ -16,7 +16,7 @@ import (
 
 const (
 	fileMagic = "PAR1"
-	writtenBy = "fanwatch version " // and which: a file's created_by
+	writtenBy = "fanwatch version " // a file's created_by begins so; which version comes behind it
 )
 
 // fileTail gives the page index and the footer of a file with these groups of chunks, and how many bytes the
