@@ -19,11 +19,11 @@ func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top
 // climbOnLine is climb for one coordinate. Where the point is below a box it is below the box above too, or within.
 func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float64, top int) {
 	query, x, unseen := f.scratch.query[0], float64(f.scratch.query[0]), f.scratch.unseen[:depth+1]
-	growths, steps, shift := in.growth[:depth], in.steps[:depth], 16*in.lane&63
+	growths, steps, lane := in.growth[:depth], in.steps[:depth], in.lane&(lanes-1)
 	value, top = unseen[depth], depth
-	if top > 0 && query < t.box[ref(steps[top-1]>>shift)][0] {
+	if top > 0 && query < t.box[steps[top-1][lane]][0] {
 		for ; top > 0; top-- {
-			box := &t.box[ref(steps[top-1]>>shift)]
+			box := &t.box[steps[top-1][lane]]
 			if query >= box[0] {
 				break
 			}
@@ -33,7 +33,7 @@ func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float6
 		return value, top
 	}
 	for ; top > 0; top-- {
-		box := &t.box[ref(steps[top-1]>>shift)]
+		box := &t.box[steps[top-1][lane]]
 		if query <= box[1] {
 			break
 		}

@@ -22,19 +22,21 @@ type Forest struct {
 
 // scratch is memory that calls reuse; it holds nothing between them.
 type scratch struct {
-	query  []float32 // the window that a point completes
-	keys   []int32   // its coordinates as sortable
-	wide   []float64 // its coordinates for calculations
-	dims   []uint16  // some of its coordinates
-	box    []side    // the box of a node that keeps none
-	path   []ref     // the way to a leaf, as long as a tree may be deep
-	steps  []step    // the same for several trees
-	growth []growth  // what a climb finds, per level
-	leave  leavers   // samples that are still in their trees
-	unseen []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
-	logs   [2]logOf  // the last logarithms, of odd and of even numbers
-	share  []float64 // attribution of one tree, low and high per coordinate
-	impute imputer   // of Impute and its kin
+	query   []float32 // the window that a point completes
+	keys    []int32   // its coordinates as sortable
+	wide    []float64 // its coordinates for calculations
+	dims    []uint16  // some of its coordinates
+	box     []side    // the box of a node that keeps none
+	path    []ref     // the way to a leaf, as long as a tree may be deep
+	steps   []step    // the same for several trees
+	growth  []growth  // what a climb finds, per level
+	depth   [lanes]uint16
+	leave   leavers   // samples that are still in their trees
+	leaving []int32   // the coordinates of some of them as sortable
+	unseen  []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
+	logs    [2]logOf  // the last logarithms, of odd and of even numbers
+	share   []float64 // attribution of one tree, low and high per coordinate
+	impute  imputer   // of Impute and its kin
 }
 
 // ErrPoint is wrapped by the errors about a point, of Score, Update and all others that are given one.
@@ -109,6 +111,7 @@ func (f *Forest) take(point []float64) error {
 	if len(f.scratch.query) != coordinates {
 		f.scratch.query = make([]float32, coordinates)
 		f.scratch.keys = make([]int32, coordinates)
+		f.scratch.leaving = make([]int32, lanes*coordinates)
 		f.scratch.wide = make([]float64, coordinates)
 		f.scratch.dims = make([]uint16, coordinates)
 		f.scratch.box = make([]side, coordinates)
@@ -137,6 +140,10 @@ func (f *Forest) pass(scored, learned bool) float64 {
 	for i, v := range f.scratch.query {
 		f.scratch.keys[i], f.scratch.wide[i] = sortable(v), float64(v)
 	}
+	var queries [lanes][]int32
+	for lane := range queries {
+		queries[lane] = f.scratch.keys
+	}
 	var sum float64
 	var group group
 	for i := range f.trees {
@@ -151,7 +158,7 @@ func (f *Forest) pass(scored, learned bool) float64 {
 			group.add(t, verdict)
 		}
 		if group.n == lanes || i == len(f.trees)-1 {
-			sum += f.visit(&group, scored, row)
+			sum = f.visit(&group, &queries, scored, row, sum)
 			group.n = 0
 			f.takeLeave(lanes)
 		}
@@ -173,31 +180,39 @@ func (g *group) add(t *tree, v verdict) {
 }
 
 // visit walks in the trees of a group, scores there and then puts the window at row where it was accepted. It
-// returns the sum of the scores.
-func (f *Forest) visit(g *group, scored bool, row int) float64 {
+// adds the scores to sum. They are added in fours first, as they always were: the last bit of a score depends on it.
+func (f *Forest) visit(g *group, queries *[lanes][]int32, scored bool, row int, sum float64) float64 {
 	if g.n == 0 {
-		return 0
+		return sum
 	}
 	for i := g.n; i < lanes; i++ {
 		g.tree[i] = g.tree[0] // walked in vain
 	}
-	depth, ok := walk(&g.tree, f.scratch.keys, f.scratch.steps)
-	for !ok {
-		f.deepen(2 * len(f.scratch.steps))
-		depth, ok = walk(&g.tree, f.scratch.keys, f.scratch.steps)
-	}
-	var sum float64
-	for lane := range g.n {
-		t, d, in := g.tree[lane], int(depth.lane(lane)), f.around(lane)
-		value, top := f.climb(t, in, d)
-		if scored {
-			sum += f.scoreIn(t, in, d, top, value)
+	depth := f.walk(&g.tree, queries)
+	for first := 0; first < g.n; first += 4 {
+		var four float64
+		for lane := first; lane < min(g.n, first+4); lane++ {
+			t, d, in := g.tree[lane], int(depth[lane]), f.around(lane)
+			value, top := f.climb(t, in, d)
+			if scored {
+				four += f.scoreIn(t, in, d, top, value)
+			}
+			if g.verdict[lane].accept {
+				f.place(t, in, d, top, g.verdict[lane], uint32(row))
+			}
 		}
-		if g.verdict[lane].accept {
-			f.place(t, in, d, top, g.verdict[lane], uint32(row))
-		}
+		sum += four
 	}
 	return sum
+}
+
+// walk goes down in several trees, in each to the leaf whose cell holds its query, and returns the depths of the leaves. The steps are
+// in scratch.
+func (f *Forest) walk(trees *[lanes]*tree, queries *[lanes][]int32) (depth [lanes]uint16) {
+	for !walk(trees, queries, f.scratch.steps, &f.scratch.depth) {
+		f.deepen(2 * len(f.scratch.steps))
+	}
+	return f.scratch.depth
 }
 
 // around is what a tree needs of the forest while the walk in a lane is gone through.
@@ -266,18 +281,23 @@ func (f *Forest) takeLeave(atLeast int) {
 	n := min(l.n, lanes)
 	l.n -= n
 	var trees [lanes]*tree
-	var points [lanes][]float32
+	var queries [lanes][]int32
+	coordinates := len(f.scratch.query)
 	for lane := range lanes {
-		one := &l.each[l.n+min(lane, n-1)] // those beyond the last are walked in vain
-		trees[lane], points[lane] = one.tree, f.store.window(one.tree.row(one.place))
+		if lane < n {
+			one := &l.each[l.n+lane]
+			query := f.scratch.leaving[lane*coordinates:][:coordinates]
+			for i, v := range f.store.window(one.tree.row(one.place)) {
+				query[i] = sortable(v)
+			}
+			trees[lane], queries[lane] = one.tree, query
+		} else {
+			trees[lane], queries[lane] = trees[0], queries[0] // walked in vain
+		}
 	}
-	depth, ok := walkEach(&trees, &points, f.scratch.steps)
-	for !ok {
-		f.deepen(2 * len(f.scratch.steps))
-		depth, ok = walkEach(&trees, &points, f.scratch.steps)
-	}
+	depth := f.walk(&trees, &queries)
 	for lane, one := range l.each[l.n : l.n+n] {
-		one.tree.remove(one.place, one.shared, int(depth.lane(lane)), f.around(lane))
+		one.tree.remove(one.place, one.shared, int(depth[lane]), f.around(lane))
 	}
 }
 

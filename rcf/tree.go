@@ -65,7 +65,7 @@ type surroundings struct {
 }
 
 // at is where the walk was after some steps.
-func (in *surroundings) at(level int) ref { return in.steps[level].lane(in.lane) }
+func (in *surroundings) at(level int) ref { return in.steps[level][in.lane&(lanes-1)] }
 
 // descend walks from the root to the leaf whose cell holds point. path[:depth] then are the nodes passed.
 func (t *tree) descend(point []float32, path []ref) (leaf, depth int) {

@@ -1,69 +1,46 @@
 package rcf
 
 // lanes is how many trees are walked at once. A walk waits for memory at each step; walks in several trees wait together.
-const lanes = 4
+const lanes = 8
 
-// step holds where the walks in several trees are: four refs, that of lane i in the bits from 16*i.
-type step uint64
+// step holds where the walks in several trees are.
+type step [lanes]ref
 
-// atLeaf has the bits that mark a ref as a leaf's.
-const atLeaf step = step(leafBit)<<48 | step(leafBit)<<32 | step(leafBit)<<16 | step(leafBit)
-
-// lane is where the walk in one tree is.
-func (s step) lane(i int) ref { return ref(s >> (16 * i & 63)) }
-
-// walk descends in several trees at once to the leaves whose cells hold the query with the given sortable
-// coordinates. path[i] then is where the walks were after i steps; a walk that has arrived at its leaf stays there.
-// The lanes of depth are how many steps each walk needed. ok is false if path is too short.
-func walk(trees *[lanes]*tree, query []int32, path []step) (depth step, ok bool) {
-	a, b, c, d := trees[0].root, trees[1].root, trees[2].root, trees[3].root
-	as, bs, cs, ds := trees[0].slots, trees[1].slots, trees[2].slots, trees[3].slots
-	var rests step // in its lane, how many steps a walk has stood at its leaf
-	if len(query) == 1 {
-		x := query[0]
-		for i := range path {
-			at := step(a) | step(b)<<16 | step(c)<<32 | step(d)<<48
-			path[i] = at
-			if at&atLeaf == atLeaf {
-				return step(i)*(atLeaf>>15) - rests, true
-			}
-			rests += at & atLeaf >> 15
-			a, b, c, d = next(as, a, x), next(bs, b, x), next(cs, c, x), next(ds, d, x)
+// walkInGo descends in several trees at once to the leaves whose cells hold the tree's query, a point with sortable
+// coordinates. path[i] then is where the walks were after i steps; a walk that has arrived at its leaf stays there. depth is how
+// many steps each walk needed. It returns false if path is too short.
+//
+// It is walk for processors without an assembly of their own.
+func walkInGo(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool {
+	for first := 0; first < lanes; first += 4 { // more than four do not find room in registers
+		if !walkFour((*[4]*tree)(trees[first:]), (*[4][]int32)(queries[first:]), path, first, (*[4]uint16)(depth[first:])) {
+			return false
 		}
-		return 0, false
 	}
-	ad, bd, cd, dd := trees[0].cutDim, trees[1].cutDim, trees[2].cutDim, trees[3].cutDim
-	for i := range path {
-		at := step(a) | step(b)<<16 | step(c)<<32 | step(d)<<48
-		path[i] = at
-		if at&atLeaf == atLeaf {
-			return step(i)*(atLeaf>>15) - rests, true
-		}
-		rests += at & atLeaf >> 15
-		a, b = next(as, a, query[ad[a.index()]]), next(bs, b, query[bd[b.index()]])
-		c, d = next(cs, c, query[cd[c.index()]]), next(ds, d, query[dd[d.index()]])
-	}
-	return 0, false
+	return true
 }
 
-// walkEach is walk with a query of its own for each tree, a point in float32.
-func walkEach(trees *[lanes]*tree, points *[lanes][]float32, path []step) (depth step, ok bool) {
+// walkFour is walkInGo in four trees, whose places in a step begin at first. Rows of path behind their arrival are left as they were.
+func walkFour(trees *[4]*tree, queries *[4][]int32, path []step, first int, depth *[4]uint16) bool {
 	a, b, c, d := trees[0].root, trees[1].root, trees[2].root, trees[3].root
 	as, bs, cs, ds := trees[0].slots, trees[1].slots, trees[2].slots, trees[3].slots
 	ad, bd, cd, dd := trees[0].cutDim, trees[1].cutDim, trees[2].cutDim, trees[3].cutDim
-	ap, bp, cp, dp := points[0], points[1], points[2], points[3]
-	var rests step
+	aq, bq, cq, dq := queries[0], queries[1], queries[2], queries[3]
+	*depth = [4]uint16{}
 	for i := range path {
-		at := step(a) | step(b)<<16 | step(c)<<32 | step(d)<<48
-		path[i] = at
-		if at&atLeaf == atLeaf {
-			return step(i)*(atLeaf>>15) - rests, true
+		at := (*[4]ref)(path[i][first:])
+		at[0], at[1], at[2], at[3] = a, b, c, d
+		if a&b&c&d&leafBit != 0 {
+			return true
 		}
-		rests += at & atLeaf >> 15
-		a, b = next(as, a, sortable(ap[ad[a.index()]])), next(bs, b, sortable(bp[bd[b.index()]]))
-		c, d = next(cs, c, sortable(cp[cd[c.index()]])), next(ds, d, sortable(dp[dd[d.index()]]))
+		depth[0] += uint16(^a >> 15)
+		depth[1] += uint16(^b >> 15)
+		depth[2] += uint16(^c >> 15)
+		depth[3] += uint16(^d >> 15)
+		a, b = next(as, a, aq[ad[a.index()]]), next(bs, b, bq[bd[b.index()]])
+		c, d = next(cs, c, cq[cd[c.index()]]), next(ds, d, dq[dd[d.index()]])
 	}
-	return 0, false
+	return false
 }
 
 // next is the child of a node on whose side x is; a leaf is its own, so that walks in several trees need not ask each
