@@ -69,15 +69,36 @@ func (f *Forest) climbOnBareLine(t *tree, in *surroundings, depth int) (value fl
 // climbInSpace is climb for several coordinates.
 func (f *Forest) climbInSpace(t *tree, in *surroundings, depth int) (value float64, top int) {
 	point, unseen := f.scratch.wide, f.scratch.unseen
-	value = unseen[depth]
+	value, top = unseen[depth], depth
 	var box []side
-	for top = depth; top > 0; top-- {
+	for top > 0 {
 		if node := in.at(top - 1).index(); t.keepsBox(node) {
-			box = t.boxOf(node, len(point))
-		} else {
-			box = t.boxAt(in, top-1, depth, box)
+			value, top = t.climbBoxed(in, point, unseen, value, top)
+			if top == 0 || t.keepsBox(in.at(top-1).index()) {
+				break
+			}
+			box = t.boxOf(in.at(top).index(), len(point))
 		}
+		box = t.boxAt(in, top-1, depth, box)
 		g := growthOf(box, point)
+		if g.distance == 0 {
+			break
+		}
+		in.growth[top-1], value = g, g.mix(value, unseen[top-1])
+		top--
+	}
+	return value, top
+}
+
+// climbBoxedInGo goes up from a level while the nodes keep their boxes and do not contain point. Below is the value at that level.
+func (t *tree) climbBoxedInGo(in *surroundings, point, unseen []float64, below float64, from int) (value float64, top int) {
+	value, top = below, from
+	for ; top > 0; top-- {
+		node := in.at(top - 1).index()
+		if !t.keepsBox(node) {
+			break
+		}
+		g := growthOf(t.boxOf(node, len(point)), point)
 		if g.distance == 0 {
 			break
 		}
