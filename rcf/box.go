@@ -78,28 +78,28 @@ func equal(a, b []float32) bool {
 // pointBox makes box the box of a single point.
 func pointBox(box []side, point []float32) {
 	for i, x := range point {
-		box[i] = side{x, x}
+		box[i][0], box[i][1] = x, x
 	}
 }
 
-// pairBox makes box the box of two points.
-func pairBox(box []side, a, b []float32) {
+// pairBoxInGo makes box the box of two points.
+func pairBoxInGo(box []side, a, b []float32) {
 	a, b = a[:len(box)], b[:len(box)]
 	for i := range box {
-		box[i] = side{min(a[i], b[i]), max(a[i], b[i])}
+		box[i][0], box[i][1] = min(a[i], b[i]), max(a[i], b[i])
 	}
 }
 
-// enclose extends box to contain point.
-func enclose(box []side, point []float32) {
+// encloseInGo extends box to contain point.
+func encloseInGo(box []side, point []float32) {
 	for i, x := range point {
 		box[i][0] = min(box[i][0], x)
 		box[i][1] = max(box[i][1], x)
 	}
 }
 
-// encloseBox extends box to contain another.
-func encloseBox(box, other []side) {
+// encloseBoxInGo extends box to contain another.
+func encloseBoxInGo(box, other []side) {
 	other = other[:len(box)]
 	for i := range box {
 		box[i][0] = min(box[i][0], other[i][0])

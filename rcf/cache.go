@@ -117,17 +117,18 @@ func (t *tree) encloseChild(box []side, child ref, s *store) {
 
 // encloseSide is encloseChild for coordinate i.
 func (t *tree) encloseSide(to *side, child ref, i int, s *store) {
-	var from side
+	var low, high float32
 	switch {
 	case child.isLeaf():
-		x := s.values[int(t.row(child.index()))*s.d+i]
-		from = side{x, x}
+		low = s.values[int(t.row(child.index()))*s.d+i]
+		high = low
 	case t.keepsBox(child.index()):
-		from = t.box[child.index()*s.d*s.k+i]
+		from := &t.box[child.index()*s.d*s.k+i]
+		low, high = from[0], from[1]
 	default:
-		from = side{t.end(0, child, i, s), t.end(1, child, i, s)}
+		low, high = t.end(0, child, i, s), t.end(1, child, i, s)
 	}
-	to[0], to[1] = min(to[0], from[0]), max(to[1], from[1])
+	to[0], to[1] = min(to[0], low), max(to[1], high)
 }
 
 // end is the lowest (which = 0) or highest (which = 1) value of coordinate i under a node or leaf.

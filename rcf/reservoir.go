@@ -44,14 +44,14 @@ func keyOf(v float32) sampleKey {
 const freeOfRank = 1<<8 - 1
 
 // rank is the key as an integer, 0 where there is no sample.
-func (k sampleKey) rank() uint32 {
+func (k *sampleKey) rank() uint32 {
 	return uint32(k[0])<<8 | uint32(k[1])<<16 | uint32(k[2]&^sharesLeaf)<<24
 }
-func (k sampleKey) value() float32 { return math.Float32frombits(k.rank()) }
-func (k sampleKey) held() bool     { return k[2] != 0 } // it is 2 for smallestKey
-func (k sampleKey) shared() bool   { return k[2]&sharesLeaf != 0 }
-func (k *sampleKey) share()        { k[2] |= sharesLeaf }
-func (k *sampleKey) ownLeaf()      { k[2] &^= sharesLeaf }
+func (k *sampleKey) value() float32 { return math.Float32frombits(k.rank()) }
+func (k *sampleKey) held() bool     { return k[2] != 0 } // it is 2 for smallestKey
+func (k *sampleKey) shared() bool   { return k[2]&sharesLeaf != 0 }
+func (k *sampleKey) share()         { k[2] |= sharesLeaf }
+func (k *sampleKey) ownLeaf()       { k[2] &^= sharesLeaf }
 
 const (
 	// maxElapsed is the largest decay * time since the epoch: keys of float32 stay far from its limits.
@@ -209,26 +209,37 @@ func (r *reservoir) enter(place int) {
 func (r *reservoir) leave(group int) {
 	keys, _ := r.group(group)
 	var largest uint32
-	for _, key := range keys {
-		largest = max(largest, key.rank())
+	for i := range keys {
+		largest = greaterRank(largest, keys[i].rank())
 	}
 	r.largestOf[group] = largest
+}
+
+// greaterRank is the greater of two ranks. The compiler makes a branch of max in these loops, which cannot be predicted.
+func greaterRank(a, b uint32) uint32 {
+	d := int64(b) - int64(a)
+	return a + uint32(d&^(d>>63))
 }
 
 // findTop looks for the sample that has to go next, the one with the largest key. It has no branch that depends on the keys,
 // unless two are the same.
 func (r *reservoir) findTop(rows []uint16) {
-	var best uint32 // the greatest rank with, in its last bits, which are free, the group
-	for group, rank := range r.largestOf {
-		best = max(best, rank|uint32(group))
+	// The greatest rank with, in its last bits, which are free, the group. Four at a time do not wait for each other.
+	var a, b, c, d uint32
+	for i := 0; i < maxGroups-1; i += 4 {
+		four, group := (*[4]uint32)(r.largestOf[i:]), uint32(i)
+		a, b = greaterRank(a, four[0]|group), greaterRank(b, four[1]|(group+1))
+		c, d = greaterRank(c, four[2]|(group+2)), greaterRank(d, four[3]|(group+3))
 	}
+	const last = maxGroups - 1
+	best := greaterRank(greaterRank(greaterRank(a, b), greaterRank(c, d)), r.largestOf[last]|last)
 	largest, found, n := best&^uint32(freeOfRank), 0, 0
-	for _, rank := range r.largestOf {
-		n += b2i(rank == largest)
+	for group := range r.largestOf {
+		n += b2i(r.largestOf[group] == largest)
 	}
 	keys, first := r.group(int(best & freeOfRank))
-	for i, key := range keys {
-		is := b2i(key.rank() == largest)
+	for i := range keys {
+		is := b2i(keys[i].rank() == largest)
 		found |= i & -is
 		n += is
 	}
@@ -242,8 +253,8 @@ func (r *reservoir) findTop(rows []uint16) {
 // does not depend on places. rows are the windows' numbers, as a tree keeps them.
 func (r *reservoir) findOldest(rank uint32, rows []uint16) {
 	found := -1
-	for place, key := range r.key {
-		if key.rank() == rank && (found < 0 || rowAt(rows, len(r.key), place) < rowAt(rows, len(r.key), found)) {
+	for place := range r.key {
+		if r.key[place].rank() == rank && (found < 0 || rowAt(rows, len(r.key), place) < rowAt(rows, len(r.key), found)) {
 			found = place
 		}
 	}
