@@ -48,22 +48,18 @@ func (t *tree) boxOf(node, coordinates int) []side {
 	return t.box[at : at+coordinates : at+coordinates]
 }
 
-// boxAt is the box of the node at a level of a walk that has reached a leaf at depth: the one that it keeps, or else one
-// made in in.box from below, the box of the level below, which is ignored at the lowest level. It is valid until the next.
-func (t *tree) boxAt(in *surroundings, level, depth int, below []side) []side {
-	node := in.at(level).index()
-	box := in.box
-	if t.keepsBox(node) {
-		return t.boxOf(node, len(box))
-	}
+// makeBoxAt makes in in.box the box of the node at a level of a walk that has reached a leaf at depth, a node that keeps none. It
+// does so from below, the box of the level below, which is ignored at the lowest level. It is valid until the next.
+func (t *tree) makeBoxAt(in *surroundings, level, depth int, below []side) []side {
+	node, box := in.at(level), in.box
 	if level == depth-1 {
-		t.boxOfNode(box, node, in.store)
+		t.boxOfNode(box, node.index(), in.store)
 		return box
 	}
 	if &below[0] != &box[0] {
 		copy(box, below)
 	}
-	t.encloseSibling(box, in.at(level), in.at(level+1), in.store)
+	t.encloseSibling(box, node, in.at(level+1), in.store)
 	return box
 }
 

@@ -83,7 +83,7 @@ func (f *Forest) climbInSpace(t *tree, in *surroundings, depth int) (value float
 			}
 			box = t.boxOf(in.at(top).index(), len(point))
 		}
-		box = t.boxAt(in, top-1, depth, box)
+		box = t.makeBoxAt(in, top-1, depth, box)
 		g := growthOf(box, point)
 		if g.distance == 0 {
 			break

@@ -24,10 +24,8 @@ func TestClimbBoxed(t *testing.T) {
 			one := &f.trees[r.IntN(len(f.trees))]
 			var trees [lanes]*tree
 			var queries [lanes][]int32
-			for lane := range lanes {
-				trees[lane], queries[lane] = one, f.scratch.keys
-			}
-			depth, lane := f.walk(&trees, &queries), r.IntN(lanes)
+			trees[0], queries[0] = one, f.scratch.keys
+			depth, lane := f.walk(&trees, &queries, 1), r.IntN(lanes)
 			in := f.around(lane)
 			from := r.IntN(int(depth[lane]) + 1)
 			below := r.Float64()

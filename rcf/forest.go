@@ -30,7 +30,6 @@ type scratch struct {
 	path    []ref     // the way to a leaf, as long as a tree may be deep
 	steps   []step    // the same for several trees
 	growth  []growth  // what a climb finds, per level
-	depth   [lanes]uint16
 	leave   leavers   // samples that are still in their trees
 	leaving []int32   // the coordinates of some of them as sortable
 	unseen  []float64 // unseen[depth] is 1/(depth+1), the value of a point that is separated at that depth
@@ -185,10 +184,7 @@ func (f *Forest) visit(g *group, queries *[lanes][]int32, scored bool, row int, 
 	if g.n == 0 {
 		return sum
 	}
-	for i := g.n; i < lanes; i++ {
-		g.tree[i] = g.tree[0] // walked in vain
-	}
-	depth := f.walk(&g.tree, queries)
+	depth := f.walk(&g.tree, queries, g.n)
 	for first := 0; first < g.n; first += 4 {
 		var four float64
 		for lane := first; lane < min(g.n, first+4); lane++ {
@@ -206,13 +202,16 @@ func (f *Forest) visit(g *group, queries *[lanes][]int32, scored bool, row int, 
 	return sum
 }
 
-// walk goes down in several trees, in each to the leaf whose cell holds its query, and returns the depths of the leaves. The steps are
-// in scratch.
-func (f *Forest) walk(trees *[lanes]*tree, queries *[lanes][]int32) (depth [lanes]uint16) {
-	for !walk(trees, queries, f.scratch.steps, &f.scratch.depth) {
+// walk goes down in the first n of several trees, in each to the leaf whose cell holds its query, and returns the depths of the
+// leaves. The steps are in scratch. Lanes from n on walk in vain, the way of the first.
+func (f *Forest) walk(trees *[lanes]*tree, queries *[lanes][]int32, n int) (depth [lanes]uint16) {
+	for lane := n; lane < lanes; lane++ {
+		trees[lane], queries[lane] = trees[0], queries[0]
+	}
+	for !walk(trees, queries, f.scratch.steps, &depth) {
 		f.deepen(2 * len(f.scratch.steps))
 	}
-	return f.scratch.depth
+	return depth
 }
 
 // around is what a tree needs of the forest while the walk in a lane is gone through.
@@ -283,19 +282,14 @@ func (f *Forest) takeLeave(atLeast int) {
 	var trees [lanes]*tree
 	var queries [lanes][]int32
 	coordinates := len(f.scratch.query)
-	for lane := range lanes {
-		if lane < n {
-			one := &l.each[l.n+lane]
-			query := f.scratch.leaving[lane*coordinates:][:coordinates]
-			for i, v := range f.store.window(one.tree.row(one.place)) {
-				query[i] = sortable(v)
-			}
-			trees[lane], queries[lane] = one.tree, query
-		} else {
-			trees[lane], queries[lane] = trees[0], queries[0] // walked in vain
+	for lane, one := range l.each[l.n : l.n+n] {
+		query := f.scratch.leaving[lane*coordinates:][:coordinates]
+		for i, v := range f.store.window(one.tree.row(one.place)) {
+			query[i] = sortable(v)
 		}
+		trees[lane], queries[lane] = one.tree, query
 	}
-	depth := f.walk(&trees, &queries)
+	depth := f.walk(&trees, &queries, n)
 	for lane, one := range l.each[l.n : l.n+n] {
 		one.tree.remove(one.place, one.shared, int(depth[lane]), f.around(lane))
 	}

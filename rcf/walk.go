@@ -6,7 +6,7 @@ const lanes = 8
 // step holds where the walks in several trees are.
 type step [lanes]ref
 
-// walkInGo descends in several trees at once to the leaves whose cells hold the tree's query, a point with sortable
+// walkInGo descends in several trees at once to the leaves whose cells hold their queries, points in sortable
 // coordinates. path[i] then is where the walks were after i steps; a walk that has arrived at its leaf stays there. depth is how
 // many steps each walk needed. It returns false if path is too short.
 //

@@ -99,8 +99,23 @@
 	MOVQ (AX)(BX*8), AX; \
 	CHILD(at, DX)
 
-// END makes of the number of steps and the rests the depths.
-#define END \
+// WALK is all steps, and the end: the number of steps less the rests are the depths.
+#define WALK(STEP) \
+next: \
+	CMPQ DI, ENDS(SP); \
+	JGE short; \
+	NOTE(arrived); \
+	STEP(0, R8); \
+	STEP(1, R9); \
+	STEP(2, R10); \
+	STEP(3, R11); \
+	STEP(4, R12); \
+	STEP(5, R13); \
+	STEP(6, R14); \
+	STEP(7, R15); \
+	ADDQ $16, DI; \
+	JMP next; \
+arrived: \
 	SUBQ path_base+16(FP), DI; \
 	SHRQ $4, DI; \
 	MOVQ $0x0001000100010001, AX; \
@@ -112,17 +127,20 @@
 	MOVQ AX, 0(CX); \
 	MOVQ BX, 8(CX); \
 	MOVB $1, ret+48(FP); \
+	RET; \
+short: \
+	MOVB $0, ret+48(FP); \
 	RET
 
-// func walkOnLine(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool
-TEXT ·walkOnLine(SB), NOSPLIT, $216-49
-	BEGIN
-
+// COORDINATE replaces a query by its only coordinate.
 #define COORDINATE(i) \
 	MOVQ (QUERIES+8*i)(SP), AX; \
 	MOVL (AX), AX; \
 	MOVQ AX, (QUERIES+8*i)(SP)
 
+// func walkOnLine(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool
+TEXT ·walkOnLine(SB), NOSPLIT, $216-49
+	BEGIN
 	COORDINATE(0)
 	COORDINATE(1)
 	COORDINATE(2)
@@ -131,51 +149,9 @@ TEXT ·walkOnLine(SB), NOSPLIT, $216-49
 	COORDINATE(5)
 	COORDINATE(6)
 	COORDINATE(7)
-
-next:
-	CMPQ DI, ENDS(SP)
-	JGE short
-	NOTE(arrived)
-	ALONG(0, R8)
-	ALONG(1, R9)
-	ALONG(2, R10)
-	ALONG(3, R11)
-	ALONG(4, R12)
-	ALONG(5, R13)
-	ALONG(6, R14)
-	ALONG(7, R15)
-	ADDQ $16, DI
-	JMP next
-
-arrived:
-	END
-
-short:
-	MOVB $0, ret+48(FP)
-	RET
+	WALK(ALONG)
 
 // func walkInSpace(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool
 TEXT ·walkInSpace(SB), NOSPLIT, $216-49
 	BEGIN
-
-next:
-	CMPQ DI, ENDS(SP)
-	JGE short
-	NOTE(arrived)
-	THROUGH(0, R8)
-	THROUGH(1, R9)
-	THROUGH(2, R10)
-	THROUGH(3, R11)
-	THROUGH(4, R12)
-	THROUGH(5, R13)
-	THROUGH(6, R14)
-	THROUGH(7, R15)
-	ADDQ $16, DI
-	JMP next
-
-arrived:
-	END
-
-short:
-	MOVB $0, ret+48(FP)
-	RET
+	WALK(THROUGH)

@@ -124,12 +124,13 @@ func BenchmarkWalk(b *testing.B) {
 			b.Run(name+"."+size.name, func(b *testing.B) {
 				var trees [lanes]*tree
 				var same [lanes][]int32
+				var depth [lanes]uint16
 				i := 0
 				for b.Loop() {
 					for lane := range lanes {
 						trees[lane], same[lane] = &f.trees[(i*lanes+lane)%len(f.trees)], queries[i/6%len(queries)]
 					}
-					if !walk(&trees, &same, f.scratch.steps, &f.scratch.depth) {
+					if !walk(&trees, &same, f.scratch.steps, &depth) {
 						b.Fatal("the scratch is too short")
 					}
 					i++
