@@ -14,35 +14,9 @@ func nowhere() side { return side{math.MaxFloat32, -math.MaxFloat32} }
 // length is how long the side is.
 func (s *side) length() float64 { return float64(s[1]) - float64(s[0]) }
 
-// touches is 1 if x is at one of the ends, otherwise 0.
-func (s *side) touches(x float32) int { return b2i(x == s[0]) | b2i(x == s[1]) }
-
 // distance is how far outside x is, 0 if it is inside.
 func (s *side) distance(x float32) float64 {
 	return max(float64(s[0])-float64(x), float64(x)-float64(s[1]), 0)
-}
-
-// touching lists in out the coordinates in which point is on the border of box, which contains it.
-func touching(point []float32, box []side, out []uint16) int {
-	n := 0
-	box, out = box[:len(point)], out[:len(point)]
-	for i, x := range point {
-		out[n] = uint16(i)
-		n += box[i].touches(x)
-	}
-	return n
-}
-
-// stillTouching keeps of the coordinates in out those in which point is on the border of box.
-func stillTouching(point []float32, box []side, out []uint16) int {
-	n := 0
-	box = box[:len(point)]
-	for _, i := range out {
-		x := point[i]
-		out[n] = i
-		n += box[i].touches(x)
-	}
-	return n
 }
 
 // distanceToBox is by how much the box's span would grow if it had to enclose point; 0 if it does already.
@@ -144,4 +118,14 @@ func b2i(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// replaceBoxInGo makes box another, and says whether that has changed it.
+func replaceBoxInGo(box, by []side) (changed bool) {
+	by = by[:len(box)]
+	for i := range box {
+		changed = changed || box[i] != by[i]
+		box[i] = by[i]
+	}
+	return changed
 }

@@ -111,3 +111,43 @@ one:
 
 end:
 	RET
+
+// func replaceBoxByVector(box, by *side, n int) (changed bool)
+TEXT ·replaceBoxByVector(SB), NOSPLIT, $0-25
+	MOVQ box+0(FP), AX
+	MOVQ by+8(FP), BX
+	MOVQ n+16(FP), CX
+	VXORPS Y2, Y2, Y2
+	SUBQ $4, CX
+	JLT rest
+
+four:
+	VMOVUPS (BX), Y0
+	VXORPS (AX), Y0, Y1
+	VORPS Y1, Y2, Y2
+	VMOVUPS Y0, (AX)
+	ADDQ $32, AX
+	ADDQ $32, BX
+	SUBQ $4, CX
+	JGE four
+
+rest:
+	ADDQ $4, CX
+	JEQ end
+
+one:
+	VMOVSD (BX), X0
+	VMOVSD (AX), X1
+	VXORPS X1, X0, X1
+	VORPS Y1, Y2, Y2
+	VMOVSD X0, (AX)
+	ADDQ $8, AX
+	ADDQ $8, BX
+	DECQ CX
+	JNE one
+
+end:
+	VPTEST Y2, Y2
+	SETNE changed+24(FP)
+	VZEROUPPER
+	RET

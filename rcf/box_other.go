@@ -10,3 +10,6 @@ func encloseBox(box, other []side) { encloseBoxInGo(box, other) }
 
 // pairBox is pairBoxInGo.
 func pairBox(box []side, a, b []float32) { pairBoxInGo(box, a, b) }
+
+// replaceBox is replaceBoxInGo.
+func replaceBox(box, by []side) (changed bool) { return replaceBoxInGo(box, by) }

@@ -43,6 +43,14 @@ func TestBoxes(t *testing.T) {
 			if !slices.Equal(box, same) {
 				t.Fatalf("pairBox: %v, in Go %v", box, same)
 			}
+			if r.IntN(3) > 0 { // often in one number only
+				copy(other, box)
+				other[r.IntN(n)][r.IntN(2)] += float32(r.IntN(2))
+			}
+			changed, changedInGo := replaceBox(box[:n], other), replaceBoxInGo(same[:n], other)
+			if changed != changedInGo || !slices.Equal(box, same) {
+				t.Fatalf("replaceBox: %v, %v, in Go %v, %v", changed, box, changedInGo, same)
+			}
 		}
 	}
 }

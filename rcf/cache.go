@@ -103,7 +103,7 @@ func (t *tree) encloseChild(box []side, child ref, s *store) {
 	case t.keepsBox(child.index()):
 		encloseBox(box, t.boxOf(child.index(), len(box)))
 	case len(box) == 1:
-		t.encloseSide(&box[0], child, 0, s)
+		t.encloseSide(&box[0], child, s)
 	default:
 		children := t.slots[child].child
 		t.encloseChild(box, children[0], s)
@@ -111,40 +111,21 @@ func (t *tree) encloseChild(box []side, child ref, s *store) {
 	}
 }
 
-// encloseSide is encloseChild for coordinate i.
-func (t *tree) encloseSide(to *side, child ref, i int, s *store) {
-	var low, high float32
-	switch {
-	case child.isLeaf():
-		low = s.values[int(t.row(child.index()))*s.d+i]
-		high = low
-	case t.keepsBox(child.index()):
-		from := &t.box[child.index()*s.d*s.k+i]
-		low, high = from[0], from[1]
-	default:
-		low, high = t.end(0, child, i, s), t.end(1, child, i, s)
-	}
+// encloseSide is encloseChild on a line.
+func (t *tree) encloseSide(to *side, child ref, s *store) {
+	low, high := t.end(0, child, s), t.end(1, child, s)
 	to[0], to[1] = min(to[0], low), max(to[1], high)
 }
 
-// end is the lowest (which = 0) or highest (which = 1) value of coordinate i under a node or leaf.
-func (t *tree) end(which int, at ref, i int, s *store) float32 {
+// end is the lowest (which = 0) or highest (which = 1) point under a node or leaf on a line.
+func (t *tree) end(which int, at ref, s *store) float32 {
 	for !at.isLeaf() {
-		node := at.index()
-		if t.keepsBox(node) {
-			return t.box[node*s.d*s.k+i][which]
+		if t.keepsBox(at.index()) {
+			return t.box[at.index()][which]
 		}
-		children := &t.slots[node].child
-		if int(t.cutDim[node]) != i {
-			a, b := t.end(which, children[0], i, s), t.end(which, children[1], i, s)
-			if which == 0 {
-				return min(a, b)
-			}
-			return max(a, b)
-		}
-		at = children[which] // the cut has sorted them
+		at = t.slots[at].child[which] // the cuts have sorted them
 	}
-	return s.values[int(t.row(at.index()))*s.d+i]
+	return s.values[t.row(at.index())]
 }
 
 // count is the number of leaves under a node or leaf, or some number from limit on if there are so many.

@@ -52,12 +52,12 @@ func (f *Forest) climbOnBareLine(t *tree, in *surroundings, depth int) (value fl
 	x, unseen := float64(f.scratch.query[0]), f.scratch.unseen
 	value = unseen[depth]
 	box := nowhere()
-	t.encloseSide(&box, in.at(depth), 0, &f.store)
+	t.encloseSide(&box, in.at(depth), &f.store)
 	for top = depth; top > 0; top-- {
 		if children := t.slots[in.at(top-1)].child; children[0] == in.at(top) {
-			box[1] = t.end(1, children[1], 0, &f.store)
+			box[1] = t.end(1, children[1], &f.store)
 		} else {
-			box[0] = t.end(0, children[0], 0, &f.store)
+			box[0] = t.end(0, children[0], &f.store)
 		}
 		lo, hi := float64(box[0]), float64(box[1])
 		distance := greater(lo-x, x-hi)

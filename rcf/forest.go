@@ -25,7 +25,6 @@ type scratch struct {
 	query   []float32 // the window that a point completes
 	keys    []int32   // its coordinates as sortable
 	wide    []float64 // its coordinates for calculations
-	dims    []uint16  // some of its coordinates
 	box     []side    // the box of a node that keeps none
 	path    []ref     // the way to a leaf, as long as a tree may be deep
 	steps   []step    // the same for several trees
@@ -112,7 +111,6 @@ func (f *Forest) take(point []float64) error {
 		f.scratch.keys = make([]int32, coordinates)
 		f.scratch.leaving = make([]int32, lanes*coordinates)
 		f.scratch.wide = make([]float64, coordinates)
-		f.scratch.dims = make([]uint16, coordinates)
 		f.scratch.box = make([]side, coordinates)
 		f.deepen(0)
 	}
@@ -185,15 +183,26 @@ func (f *Forest) visit(g *group, queries *[lanes][]int32, scored bool, row int, 
 		return sum
 	}
 	depth := f.walk(&g.tree, queries, g.n)
+	boxedLine := len(f.scratch.query) == 1 && f.config.boxedShare() == 1
 	for first := 0; first < g.n; first += 4 {
 		var four float64
+		var values [4]float64
+		undecided := uint32(1<<4 - 1)
+		if scored && boxedLine {
+			undecided = f.climbFour((*[4]*tree)(g.tree[first:]), first, (*[4]uint16)(depth[first:]), &values)
+		}
 		for lane := first; lane < min(g.n, first+4); lane++ {
-			t, d, in := g.tree[lane], int(depth[lane]), f.around(lane)
+			t, accept := g.tree[lane], g.verdict[lane].accept
+			if undecided>>(lane-first)&1 == 0 && !accept {
+				four += f.scaled(values[lane-first], t)
+				continue
+			}
+			d, in := int(depth[lane]), f.around(lane)
 			value, top := f.climb(t, in, d)
 			if scored {
 				four += f.scoreIn(t, in, d, top, value)
 			}
-			if g.verdict[lane].accept {
+			if accept {
 				f.place(t, in, d, top, g.verdict[lane], uint32(row))
 			}
 		}

@@ -185,6 +185,6 @@ func (f *Forest) deepen(steps int) {
 			s.unseen[before+i] = 1 / float64(before+i+1)
 		}
 	}
-	f.in = surroundings{store: &f.store, steps: s.steps, lane: f.in.lane, dims: s.dims, growth: s.growth,
+	f.in = surroundings{store: &f.store, steps: s.steps, lane: f.in.lane, growth: s.growth,
 		box: s.box, least: f.config.leastBoxed()}
 }

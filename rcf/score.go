@@ -12,17 +12,21 @@ package rcf
 // climbed to top with that value.
 func (f *Forest) scoreIn(t *tree, in *surroundings, depth, top int, value float64) float64 {
 	if top == depth {
-		return f.scoreInside(t, in.at(depth).index(), depth)
+		value = f.valueInside(t, in.at(depth).index(), depth)
 	}
-	return float64(value * f.log2(int(t.sample.n)+1))
+	return f.scaled(value, t)
 }
 
-// scoreInside is the score where the lowest box contains the point: only then can the leaf equal it.
-func (f *Forest) scoreInside(t *tree, leaf, depth int) float64 {
-	value := f.scratch.unseen[depth]
+// valueInside is the value where the lowest box contains the point: only then can the leaf equal it.
+func (f *Forest) valueInside(t *tree, leaf, depth int) float64 {
 	if equal(f.scratch.query, f.store.window(t.row(leaf))) {
-		value = f.seenValue(depth, t.mass(leaf), int(t.sample.n))
+		return f.seenValue(depth, t.mass(leaf), int(t.sample.n))
 	}
+	return f.scratch.unseen[depth]
+}
+
+// scaled is the score of which value is before it is scaled by the tree's size.
+func (f *Forest) scaled(value float64, t *tree) float64 {
 	return float64(value * f.log2(int(t.sample.n)+1))
 }
 

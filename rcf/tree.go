@@ -58,7 +58,6 @@ type surroundings struct {
 	store  *store
 	steps  []step   // the walk that insert and remove follow, in one lane
 	lane   int      // that lane
-	dims   []uint16 // scratch: some coordinates
 	growth []growth // per level: what a climb has found
 	box    []side   // scratch: the box of a node that keeps none
 	least  int      // how many leaves a node should have under it to keep its box
@@ -202,7 +201,7 @@ func (t *tree) remove(place int, shared bool, depth int, in *surroundings) {
 	}
 	t.dropNode(parent.index())
 	t.replaceBelow(in, depth-1, parent, sibling)
-	t.shrinkAbove(in, in.store.window(t.row(place)), depth-1)
+	t.shrinkAbove(in, depth-1)
 	t.demoteAbove(in, depth-1)
 }
 
@@ -226,38 +225,18 @@ func (t *tree) leave(place, leaf, depth int, in *surroundings) bool {
 	return true
 }
 
-// shrinkAbove makes the boxes of the walk's levels before level right again after point, which was under all of them, has
-// gone.
-func (t *tree) shrinkAbove(in *surroundings, point []float32, level int) {
-	n := -1
+// shrinkAbove makes the boxes of the walk's levels before level right again after a point that was under all of them has gone.
+func (t *tree) shrinkAbove(in *surroundings, level int) {
 	for i := level - 1; i >= 0; i-- {
-		node := in.at(i)
-		if !t.keepsBox(node.index()) {
+		node := in.at(i).index()
+		if !t.keepsBox(node) {
 			continue
 		}
-		box := t.boxOf(node.index(), len(point))
-		if n < 0 {
-			n = touching(point, box, in.dims)
-		} else {
-			n = stillTouching(point, box, in.dims[:n])
-		}
-		if n == 0 || !t.reboxIn(node, box, in.dims[:n], in.store) {
-			return // neither this box nor any above depends on the point
+		t.boxOfNode(in.box, node, in.store)
+		if !replaceBox(t.boxOf(node, len(in.box)), in.box) {
+			return // no box above depends on the point either
 		}
 	}
-}
-
-// reboxIn computes a node's box anew from its children in some coordinates, and says whether it has changed.
-func (t *tree) reboxIn(node ref, box []side, dims []uint16, s *store) bool {
-	children, changed := t.slots[node].child, false
-	for _, i := range dims {
-		now := nowhere()
-		t.encloseSide(&now, children[0], int(i), s)
-		t.encloseSide(&now, children[1], int(i), s)
-		changed = changed || now != box[i]
-		box[i] = now
-	}
-	return changed
 }
 
 // replaceChild makes a node have child after where it had before.
