@@ -10,7 +10,7 @@ DATA firstOf<>+40(SB)/8, $0
 GLOBL firstOf<>(SB), RODATA|NOPTR, $48
 
 // GROWTH makes X0 the span of the box at AX and its distance to the point at BX. CX is the number of coordinates, which AX and BX
-// go through; Y15 is zero. Y8 is the sum of lengths, Y9 that of distances.
+// go through. Y8 is the sum of lengths, Y9 that of distances.
 #define GROWTH \
 	VXORPD Y8, Y8, Y8; \
 	VXORPD Y9, Y9, Y9; \
@@ -50,10 +50,9 @@ sum: \
 	VCVTPS2PD X3, Y3; \
 	VCVTPS2PD X4, Y4; \
 	VSUBPD Y3, Y4, Y5; /* high - low */ \
-	VSUBPD Y2, Y3, Y6; /* low - x */ \
-	VSUBPD Y4, Y2, Y7; /* x - high */ \
-	VMAXPD Y6, Y7, Y7; \
-	VMAXPD Y15, Y7, Y7; \
+	VMAXPD Y3, Y2, Y6; \
+	VMINPD Y4, Y2, Y7; \
+	VSUBPD Y7, Y6, Y7; /* max(low, x) - min(high, x), 0 inside */ \
 	VADDPD Y5, Y8, Y8; \
 	VADDPD Y7, Y9, Y9
 
@@ -62,7 +61,6 @@ TEXT ·growthOfVector(SB), NOSPLIT, $0-40
 	MOVQ box+0(FP), AX
 	MOVQ point+8(FP), BX
 	MOVQ n+16(FP), CX
-	VXORPD Y15, Y15, Y15
 	GROWTH
 	VMOVUPD X0, span+24(FP)
 	VZEROUPPER
