@@ -10,10 +10,11 @@ DATA firstOf<>+40(SB)/8, $0
 GLOBL firstOf<>(SB), RODATA|NOPTR, $48
 
 // GROWTH makes X0 the span of the box at AX and its distance to the point at BX. CX is the number of coordinates, which AX and BX
-// go through. Y8 is the sum of lengths, Y9 that of distances.
+// go through. Y8 is the sum of lengths, Y9 that of distances; Y14 has a bit set if the point is outside, which is known before the sums are.
 #define GROWTH \
 	VXORPD Y8, Y8, Y8; \
 	VXORPD Y9, Y9, Y9; \
+	VXORPD Y14, Y14, Y14; \
 	SUBQ $4, CX; \
 	JLT rest; \
 four: \
@@ -54,6 +55,7 @@ sum: \
 	VMINPD Y4, Y2, Y7; \
 	VSUBPD Y7, Y6, Y7; /* max(low, x) - min(high, x), 0 inside */ \
 	VADDPD Y5, Y8, Y8; \
+	VORPD Y7, Y14, Y14; \
 	VADDPD Y7, Y9, Y9
 
 // func growthOfVector(box *side, point *float64, n int) (span, distance float64)
@@ -84,7 +86,6 @@ TEXT ·climbVector(SB), NOSPLIT, $0-88
 	LEAQ -16(R9)(AX*1), R9
 	LEAQ -8(R10)(R8*8), R10
 	LEAQ -16(R11)(AX*1), R11
-	VXORPD Y15, Y15, Y15
 
 level:
 	TESTQ R8, R8
@@ -97,9 +98,9 @@ level:
 	MOVQ DI, BX
 	MOVQ R12, CX
 	GROWTH
-	VPERMILPD $1, X0, X1 // the distance
-	VUCOMISD X15, X1
+	VPTEST Y14, Y14
 	JEQ end
+	VPERMILPD $1, X0, X1 // the distance
 	VMOVUPD X0, (R11)
 	VADDSD X1, X0, X2
 	VDIVSD X2, X1, X2
