@@ -21,11 +21,11 @@ func (c Config) boxedShare() float64 {
 }
 
 // nodes is how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and some do
-// not, there are more than can be in use, for the numbers of either that are wanted vary.
+// not, there are more than can be in use, for the numbers of either that are wanted vary; but never more than a ref can name.
 func (c Config) nodes(places int) (boxed, all int) {
 	boxed = int(float64(c.boxedShare() * float64(places)))
 	if boxed > 0 && boxed < places {
-		return boxed, min(places+places/8, boxed+places)
+		return boxed, min(places+places/8, boxed+places, int(leafBit))
 	}
 	return boxed, places
 }

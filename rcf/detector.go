@@ -29,7 +29,7 @@ type Result struct {
 	// negative, and knows of no rest: of two anomalies in a row it shows both.
 	Level float64
 
-	// Grade is 0 except at an alert, and there from 0.5 to below 1: Level / (Level + Threshold), rising with
+	// Grade is 0 except at an alert, and there from 0.5 to 1: Level / (Level + Threshold), rising with
 	// the Level. It ranks alerts.
 	Grade float64
 

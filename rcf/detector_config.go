@@ -21,7 +21,7 @@ type DetectorConfig struct {
 	// errs more often.
 	Threshold float64
 
-	// Rest is how many points pass after an alert before the next one, 0 to 2^31-1; an anomaly
+	// Rest is how many points pass after an alert before the next one, 1 to 2^31-1; an anomaly
 	// mostly outlasts a single point. 0 means 120, NoRest lets every point alert whose Level reaches the Threshold.
 	Rest int
 

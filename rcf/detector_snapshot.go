@@ -133,7 +133,7 @@ func decodeDetectorConfig(r *reader) (c DetectorConfig, err error) {
 	}
 	c.Threshold, c.TimeDecay = math.Float64frombits(r.uint64()), math.Float64frombits(r.uint64())
 	c.Seed = r.uint64()
-	views, tolerances := int(r.uint32()), int(r.uint32())
+	views, tolerances := r.length(), r.length()
 	if views > maxViews || tolerances > MaxCoordinates || len(r.in) < views+8*tolerances {
 		return c, fmt.Errorf("%d bytes are too few for %d views and %d tolerances", len(r.in), views, tolerances)
 	}
@@ -189,9 +189,9 @@ func (l *lane) decode(r *reader, seen uint64, config Config) error {
 	if err := l.past.decode(r, 2); err != nil {
 		return err
 	}
-	length := int(r.uint32())
-	if r.short || length > len(r.in) {
-		return errTruncated
+	length := r.length()
+	if err := r.err(); err != nil {
+		return err
 	}
 	l.forest = new(Forest)
 	if err := l.forest.UnmarshalBinary(r.in[:length]); err != nil {
@@ -231,6 +231,16 @@ func (r *reader) bytes(n int) []byte {
 	b := r.in[:n]
 	r.in = r.in[n:]
 	return b
+}
+
+// length takes the number of things that follow, each of a byte or more. More than the input can have is 0 and short.
+func (r *reader) length() int {
+	n := r.uint32()
+	if uint64(n) > uint64(len(r.in)) {
+		r.short = true
+		return 0
+	}
+	return int(n)
 }
 
 func (r *reader) uint32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }

@@ -1,8 +1,10 @@
 package rcf
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Estimate is what a forest would have found normal for some values of a point. The four slices have the same length:
@@ -23,8 +25,8 @@ type Estimate struct {
 // Estimate. The forest does not learn. A dimension below 0 or not below Config.Dimensions is an error
 // that wraps ErrPoint, as are those of Score for the values that are not missing.
 //
-// It costs about as much as a Score if little is missing, and as a look at some two thousand points of the sample
-// if nothing is known.
+// It costs about as much as a Score if little is missing. If nothing is known, it is a look at some two thousand points
+// of the sample, or at one whole tree if that has more.
 func (f *Forest) Impute(point []float64, missing []int) (Estimate, error) {
 	if err := f.takeWithout(point, missing); err != nil {
 		return Estimate{}, err
@@ -214,6 +216,7 @@ const enoughReached = 2048
 // they are: the walk takes both ways at cuts in unknown coordinates.
 func (f *Forest) reach(t *tree) (points int) {
 	s, query := &f.scratch.impute, f.scratch.query
+	first, shared := len(s.alike), false
 	s.ahead = append(s.ahead[:0], t.root)
 	for len(s.ahead) > 0 {
 		at := s.ahead[len(s.ahead)-1]
@@ -228,12 +231,35 @@ func (f *Forest) reach(t *tree) (points int) {
 			}
 		}
 		row := t.row(at.index())
-		distance := distanceInKnown(query, f.store.window(row), s.unknown)
-		mass := t.mass(at.index())
-		s.alike = append(s.alike, alike{row, uint16(mass), distance})
-		points += mass
+		one := alike{row, 1, distanceInKnown(query, f.store.window(row), s.unknown)}
+		if t.sample.key[at.index()].shared() {
+			one.mass, shared = 0, true
+		}
+		s.alike = append(s.alike, one)
+		points += int(one.mass)
+	}
+	if shared {
+		points += t.weigh(s.alike[first:])
 	}
 	return points
+}
+
+// weigh counts the samples of those leaves that have no mass yet, in one pass over the reservoir for all, and returns their
+// number. It sorts the leaves.
+func (t *tree) weigh(leaves []alike) (samples int) {
+	slices.SortFunc(leaves, func(a, b alike) int { return cmp.Compare(a.row, b.row) })
+	held := t.sample.held()
+	for place := range held {
+		if !held[place].shared() {
+			continue
+		}
+		row := t.row(place)
+		if i, found := slices.BinarySearchFunc(leaves, row, func(a alike, row uint32) int { return cmp.Compare(a.row, row) }); found {
+			leaves[i].mass++
+			samples++
+		}
+	}
+	return samples
 }
 
 // distanceInKnown is the sum of the differences of two points over the coordinates that are not unknown, rounded.

@@ -42,7 +42,7 @@ func TestClimbFour(t *testing.T) {
 					continue
 				}
 				decided++
-				if value != values[lane-first] || isLeaf || d-top > 4 {
+				if value != values[lane-first] || isLeaf || d-top >= 4 {
 					t.Fatalf("lane %d of depth %d: value %v, climb to level %d says %v, at the leaf %v", lane, d, values[lane-first], top, value, isLeaf)
 				}
 			}

@@ -199,7 +199,8 @@ func (f *Forest) decodeNodes(r *unpacker, t *tree, under []uint16, refs []ref) e
 
 // decodeLeaves reads the samples.
 func (f *Forest) decodeLeaves(r *unpacker, t *tree, samples int, under []uint16, refs []ref) error {
-	exponent := uint8(exponentOfOne)
+	exponent, smallest := uint8(exponentOfOne), keyOf(smallestKey)
+	leastKey := smallest.value()
 	for i, n := range under {
 		if n > 1 {
 			continue
@@ -215,7 +216,7 @@ func (f *Forest) decodeLeaves(r *unpacker, t *tree, samples int, under []uint16,
 		above := float32(math.MaxFloat32)
 		for range mass {
 			key := r.magnitude(&exponent)
-			if !(key >= smallestKey && key <= above) {
+			if !(key >= leastKey && key <= above) {
 				return fmt.Errorf("sample with key %v", key)
 			}
 			above = key

@@ -142,3 +142,49 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 	})
 }
+
+// TestLargestTrees: trees of the largest SampleSize have as many nodes as a ref can name, whichever keep their boxes.
+func TestLargestTrees(t *testing.T) {
+	f := newForest(t, Config{Dimensions: 2, Trees: 1, SampleSize: MaxSampleSize, Seed: 1})
+	compact := newForest(t, Config{Dimensions: 2, Trees: 1, SampleSize: MaxSampleSize, Seed: 1, Compact: true})
+	r := rand.New(rand.NewPCG(1, 2))
+	random := func() []float64 { return []float64{r.Float64(), r.Float64()} }
+	for range 2 * MaxSampleSize {
+		point := random()
+		if a, b := process(t, f, point), process(t, compact, point); a != b {
+			t.Fatalf("after %d points: score %v, compact %v", f.Seen(), a, b)
+		}
+	}
+	for _, one := range []*Forest{f, compact} {
+		if n := len(one.trees[0].order()); n != 2*MaxSampleSize-1 {
+			t.Errorf("the tree has %d nodes and leaves, want %d", n, 2*MaxSampleSize-1)
+		}
+		var restored Forest
+		if err := restored.UnmarshalBinary(snapshotOf(t, one)); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			point := random()
+			if a, b := process(t, one, point), process(t, &restored, point); a != b {
+				t.Fatalf("score %v, restored %v", a, b)
+			}
+		}
+	}
+}
+
+// TestSmallestKey: a sample with the smallest key there is can be restored.
+func TestSmallestKey(t *testing.T) {
+	f := fed(t, configs[0], 30)
+	sample := &f.trees[0].sample
+	for place := range sample.key {
+		if key := &sample.key[place]; key.held() && !key.shared() {
+			*key = keyOf(smallestKey)
+			sample.regroup(f.trees[0].rows)
+			break
+		}
+	}
+	var restored Forest
+	if err := restored.UnmarshalBinary(snapshotOf(t, f)); err != nil {
+		t.Error(err)
+	}
+}
