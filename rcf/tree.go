@@ -103,9 +103,22 @@ func (t *tree) mass(leaf int) int {
 	if !t.sample.key[leaf].shared() {
 		return 1
 	}
-	n, row := 0, t.row(leaf)
-	for i, key := range t.sample.held() {
-		n += b2i(t.row(i) == row) & b2i(key.held())
+	return t.samplesOf(t.row(leaf))
+}
+
+// samplesOf is how many samples have the window at row.
+func (t *tree) samplesOf(row uint32) int {
+	places := len(t.sample.key)
+	held, spare := t.rows[:min(places, int(t.sample.n)+1)], int(t.sample.spare)
+	n := -b2i(spare < len(held) && t.row(spare) == row) // what is there has gone
+	if len(t.rows) == places {
+		for _, r := range held {
+			n += b2i(r == uint16(row))
+		}
+		return n
+	}
+	for place := range held {
+		n += b2i(t.row(place) == row)
 	}
 	return n
 }
@@ -207,14 +220,14 @@ func (t *tree) remove(place int, shared bool, depth int, in *surroundings) {
 
 // leave takes a sample out of its leaf, and says whether the leaf stays for the sake of other samples.
 func (t *tree) leave(place, leaf, depth int, in *surroundings) bool {
-	n, heir, row := 0, 0, t.row(place)
-	for i, key := range t.sample.held() {
-		if key.held() && t.row(i) == row {
-			n, heir = n+1, i
-		}
-	}
+	row := t.row(place)
+	n := t.samplesOf(row)
 	if n == 0 {
 		return false
+	}
+	heir := len(t.sample.held()) - 1
+	for !t.sample.key[heir].held() || t.row(heir) != row {
+		heir--
 	}
 	if n == 1 {
 		t.sample.key[heir].ownLeaf()
