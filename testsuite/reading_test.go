@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -184,21 +185,32 @@ func TestUpSaysWhatIsWrong(t *testing.T) {
 		defer l.Close()
 	}
 	for _, c := range []struct {
-		name string
-		args []string
-		want string
+		name   string
+		args   []string
+		want   string
+		status int
 	}{
-		{"in use", []string{"--dir", dir, "--ports", "free"}, "is in use by another fanwatch-local"},
-		{"not a directory", []string{"--dir", file}, "choose another with --dir"},
-		{"reset of a strange directory", []string{"--dir", filepath.Dir(file), "--reset"}, "is not a state directory"},
-		{"programs missing", []string{"--dir", t.TempDir(), "--bin", dir}, "is not built: run go tool task build"},
-		{"a taken port", []string{"--dir", t.TempDir(), "--fans", "0"}, "--ports free"},
-		{"bad ports", []string{"--dir", t.TempDir(), "--ports", "many"}, "want default or free"},
+		{"in use", []string{"--dir", dir, "--ports", "free"}, "is in use by another fanwatch-local", 1},
+		{"reset of one in use", []string{"--dir", dir, "--ports", "free", "--reset"}, "is in use by another fanwatch-local", 1},
+		{"reset and a mistake", []string{"--dir", dir, "--ports", "many", "--reset"}, "give default or free", 2},
+		{"not a directory", []string{"--dir", file}, "choose another with --dir", 1},
+		{"reset of a strange directory", []string{"--dir", filepath.Dir(file), "--reset"}, "is not a state directory", 1},
+		{"programs missing", []string{"--dir", t.TempDir(), "--bin", dir}, "is not built: run go tool task build", 1},
+		{"a taken port", []string{"--dir", t.TempDir(), "--fans", "0"}, "--ports free", 1},
+		{"bad ports", []string{"--dir", t.TempDir(), "--ports", "many"}, "give default or free", 2},
+		{"negative fans", []string{"--dir", t.TempDir(), "--fans", "-1"}, "--fans is -1", 2},
+		{"negative age", []string{"--dir", t.TempDir(), "--keep-readings", "-48h"}, "--keep-readings is -48h", 2},
+		{"unknown flag", []string{"--fanz", "1"}, "unknown flag: --fanz", 2},
+		{"an argument", []string{"now"}, "unknown command", 2},
 	} {
 		out, err := exec.Command(filepath.Join(bin, "fanwatch-local"), append([]string{"up"}, c.args...)...).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), c.want) {
-			t.Errorf("%s: error %v, output %q, want %q", c.name, err, out, c.want)
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != c.status || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: error %v, output %q, want %q and status %d", c.name, err, out, c.want, c.status)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, local.EndpointsFile)); err != nil {
+		t.Errorf("state of the running system: %v", err)
 	}
 	if _, err := s.cli("show", "nobody"); err == nil || !strings.Contains(err.Error(), "exit status 2") {
 		t.Errorf("an unknown fan: %v", err)

@@ -22,14 +22,28 @@ import (
 	"fanwatch/failpoint"
 )
 
+// Exit statuses: 0 done; 1 it failed; 2 what was asked for was not understood.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "fanwatch-local: %v\n", err)
-		os.Exit(1)
+	root := command()
+	_, _, err := root.Find(os.Args[1:])
+	if err != nil { // no such command
+		err = usage(err)
+	} else {
+		err = root.ExecuteContext(ctx)
 	}
+	if err == nil {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "fanwatch-local: %v\n", err)
+	if errors.Is(err, errUsage) {
+		os.Exit(2)
+	}
+	os.Exit(1)
 }
+
+var errUsage = errors.New("see fanwatch-local up --help")
 
 type options struct {
 	dir, bin, ports, temporal, log, ingest string
@@ -50,7 +64,7 @@ Kinesis, SNS, the workers, the dashboard and simulated fans in this process. Eve
 
 State lies in --dir and survives kill -9 and a second up. What was acknowledged is never lost.`,
 		Example: "  fanwatch-local up\n  fanwatch-local up --dir /tmp/fw --ports free --fans 5\n  fanwatch-local up --reset",
-		Args:    cobra.NoArgs,
+		Args:    func(cmd *cobra.Command, args []string) error { return usage(cobra.NoArgs(cmd, args)) },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
 	}
 	f := up.Flags()
@@ -68,29 +82,60 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty means beside this program")
 	f.StringVar(&o.log, "log", "warn", "debug, info, warn or error; goes to fanwatch.log in the state directory")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(up)
 	return root
+}
+
+// usage marks an error as one of somebody who was not understood.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w (%w)", err, errUsage)
+}
+
+// check judges the flags, before anything is touched.
+func (o options) check() error {
+	if o.ports != "default" && o.ports != "free" {
+		return fmt.Errorf("--ports is %q, give default or free", o.ports)
+	}
+	if o.fans < 0 {
+		return fmt.Errorf("--fans is %d, give 0 or more", o.fans)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.log)); err != nil {
+		return fmt.Errorf("--log is %q, give debug, info, warn or error", o.log)
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--snapshot-every", o.snapshots}, {"--keep-segments", o.keepSegments}, {"--keep-readings", o.keepReadings}} {
+		if d.value < 0 {
+			return fmt.Errorf("%s is %v, give a time that is not negative", d.flag, d.value)
+		}
+	}
+	return nil
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
 	if err := failpoint.Check(); err != nil {
 		return err
 	}
+	if err := o.check(); err != nil {
+		return usage(err)
+	}
 	if o.reset {
-		if err := reset(o.dir); err != nil {
+		if err := resettable(o.dir); err != nil {
 			return err
 		}
 	}
-	cfg := local.Config{Dir: o.dir, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings, Ingest: o.ingest}
+	cfg := local.Config{Dir: o.dir, Reset: o.reset, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings, Ingest: o.ingest}
 	if o.fans == 0 {
 		cfg.Fans = -1
 	}
-	switch o.ports {
-	case "default":
+	if o.ports == "default" {
 		cfg.Ports = local.DefaultPorts
-	case "free":
-	default:
-		return fmt.Errorf("--ports %q: want default or free", o.ports)
 	}
 	if cfg.Bin == "" {
 		self, err := os.Executable()
@@ -102,14 +147,14 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w: choose another with --dir", err)
 	}
-	file, err := os.OpenFile(filepath.Join(o.dir, "fanwatch.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(filepath.Join(o.dir, local.LogFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("log file: %w: choose another directory with --dir", err)
 	}
 	defer file.Close()
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.log)); err != nil {
-		return fmt.Errorf("--log %q: want debug, info, warn or error", o.log)
+		return err
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: level}))
 
@@ -143,16 +188,16 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 }
 
-// reset removes a state directory, and refuses one that does not look like it.
-func reset(dir string) error {
+// resettable refuses a directory that does not look like one whose contents may go.
+func resettable(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) || len(entries) == 0 {
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
 	}
-	if _, e := os.Stat(filepath.Join(dir, "lock")); err != nil || e != nil {
-		return fmt.Errorf("--reset: %s is not a state directory of fanwatch-local (it has no file lock): remove it by hand if it may go", dir)
+	if _, e := os.Stat(filepath.Join(dir, local.LockFile)); err != nil || e != nil {
+		return fmt.Errorf("--reset: %s is not a state directory of fanwatch-local (it has no file %s): remove it by hand if it may go", dir, local.LockFile)
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 func banner(out io.Writer, s *local.System, took time.Duration) {

@@ -46,6 +46,7 @@ var defaultPolicy []byte
 // Config says how the local system runs. Zero values give the defaults.
 type Config struct {
 	Dir      string // state; required
+	Reset    bool   // whether what earlier runs left there goes first
 	Bin      string // where fanwatch-temporal and fanwatch-s3 lie; required
 	Ports    Ports
 	Temporal string // address of a Temporal server to use instead of the child process; "" = the child
@@ -91,8 +92,12 @@ type Endpoints struct {
 	Dir        string `json:"dir"`
 }
 
-// EndpointsFile is the name of that file.
-const EndpointsFile = "endpoints.json"
+// EndpointsFile is the name of that file. LockFile is what a running system holds, LogFile where fanwatch-local logs to.
+const (
+	EndpointsFile = "endpoints.json"
+	LockFile      = "lock"
+	LogFile       = "fanwatch.log"
+)
 
 const (
 	namespace = "fanwatch"
@@ -164,7 +169,7 @@ func (s *System) claim() error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("state directory %s: %w: choose another with --dir", s.cfg.Dir, err)
 	}
-	f, err := os.OpenFile(filepath.Join(s.cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(s.cfg.Dir, LockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("state directory %s: %w: choose another with --dir", s.cfg.Dir, err)
 	}
@@ -173,6 +178,23 @@ func (s *System) claim() error {
 		return fmt.Errorf("state directory %s is in use by another fanwatch-local: stop that one, or choose another with --dir", s.cfg.Dir)
 	}
 	s.lock = f
+	if s.cfg.Reset {
+		return s.reset()
+	}
+	return nil
+}
+
+// reset removes what earlier runs left in the state directory, which is this process's by now. The log goes on.
+func (s *System) reset() error {
+	entries, err := os.ReadDir(s.cfg.Dir)
+	for _, e := range entries {
+		if err == nil && e.Name() != LockFile && e.Name() != LogFile {
+			err = os.RemoveAll(filepath.Join(s.cfg.Dir, e.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("reset state directory %s: %w: remove it by hand, or choose another with --dir", s.cfg.Dir, err)
+	}
 	return nil
 }
 
