@@ -24,11 +24,13 @@ func (f *Forest) makeRoom() {
 		}
 		s.compact()
 	}
-	// A compaction costs as much as some ten points; that much room makes it rare enough.
+	// A compaction costs as much as some ten points; that much room makes it rare enough. It looks at all samples, however few
+	// rows they share.
 	spare := s.rows() / 10
 	if f.config.Compact {
 		spare = s.rows() / 32
 	}
+	spare = max(spare, f.config.SampleSize/2)
 	if s.room-s.rows() <= spare {
 		s.grow(max(smallestTree, s.k+1, s.rows()+spare+max(1, spare/4)))
 		f.widen()

@@ -90,6 +90,14 @@ func rowAt(rows []uint16, places, place int) uint32 {
 // row is the window in the store of the point of a leaf or of any sample.
 func (t *tree) row(place int) uint32 { return rowAt(t.rows, len(t.sample.key), place) }
 
+// countInGo is how many of rows are row.
+func countInGo(rows []uint16, row uint16) (n int) {
+	for _, r := range rows {
+		n += b2i(r == row)
+	}
+	return n
+}
+
 // setRow notes a sample's window.
 func (t *tree) setRow(place int, row uint32) {
 	t.rows[place] = uint16(row)
@@ -112,10 +120,7 @@ func (t *tree) samplesOf(row uint32) int {
 	held, spare := t.rows[:min(places, int(t.sample.n)+1)], int(t.sample.spare)
 	n := -b2i(spare < len(held) && t.row(spare) == row) // what is there has gone
 	if len(t.rows) == places {
-		for _, r := range held {
-			n += b2i(r == uint16(row))
-		}
-		return n
+		return n + count(held, uint16(row))
 	}
 	for place := range held {
 		n += b2i(t.row(place) == row)
