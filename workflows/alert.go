@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -171,6 +172,9 @@ func subject(a fanwatch.Alert) string {
 
 func (a *alert) body() string {
 	text := a.Why + "\n\n"
+	if a.State == fanwatch.Resolved {
+		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n" // Why stays what the lists and the lake are asked for: why people were woken
+	}
 	if a.Site != "" {
 		text += "Where: " + a.Site + "\n"
 	}
@@ -207,7 +211,6 @@ const changeLandAlert = "land-alert"
 // the lake.
 func (a *alert) close(ctx workflow.Context) error {
 	a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
-	a.Why = a.ended.Anomaly.Why
 	told := map[string]bool{}
 	for _, n := range a.Told {
 		if told[n.To] {

@@ -18,13 +18,14 @@ import (
 // mailbox is the boundary: it keeps what people were sent.
 type mailbox struct {
 	sent []string // "topic subject", in order
+	text []string // their bodies
 	keys map[string]bool
 	fail int // the next so many fail
 	now  func() time.Time
 	at   []time.Time
 }
 
-func (m *mailbox) Publish(_ context.Context, topic, subject, _, key string, _ map[string]string) error {
+func (m *mailbox) Publish(_ context.Context, topic, subject, body, key string, _ map[string]string) error {
 	if m.fail > 0 {
 		m.fail--
 		return fmt.Errorf("the topic is out of reach")
@@ -33,7 +34,7 @@ func (m *mailbox) Publish(_ context.Context, topic, subject, _, key string, _ ma
 		return nil
 	}
 	m.keys[key] = true
-	m.sent = append(m.sent, topic+" "+subject)
+	m.sent, m.text = append(m.sent, topic+" "+subject), append(m.text, body)
 	m.at = append(m.at, m.now())
 	return nil
 }
@@ -129,6 +130,25 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 	}
 	if landed.ID != a.ID || landed.State != fanwatch.Resolved || len(landed.Told) != 4 {
 		t.Errorf("landed %+v", landed)
+	}
+}
+
+// TestAResolvedAlertKeepsWhyItWasOpened guards against an end that overwrote the reason, in the lists and in the
+// lake for ever.
+func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
+	r := newAlertRun(t)
+	r.at(time.Minute+time.Second, r.well)
+	a := r.run(t)
+	if a.Why != "fan-07 has stopped." || r.over.Why != a.Why || a.State != fanwatch.Resolved {
+		t.Errorf("the alert says %q, the fan was told %q", a.Why, r.over.Why)
+	}
+	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is well again.\n\nIt was: fan-07 has stopped.\n") {
+		t.Errorf("people were told %q", last)
+	}
+	for o := range r.lake.List(t.Context(), "alerts/", "") {
+		if data, err := r.lake.Get(t.Context(), o.Key); err != nil || !strings.Contains(string(data), `"why":"fan-07 has stopped."`) {
+			t.Errorf("landed %s, %v", data, err)
+		}
 	}
 }
 
