@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -27,6 +28,7 @@ type registry struct {
 	inactive     []string
 	announced    []fanwatch.Device
 	fail         error
+	refuse       error // to sign
 }
 
 func newRegistry() *registry {
@@ -39,6 +41,9 @@ func (r *registry) CreateThing(_ context.Context, name string, _ map[string]stri
 }
 
 func (r *registry) CertificateFromCSR(_ context.Context, csr string) (activities.Certificate, error) {
+	if r.refuse != nil {
+		return activities.Certificate{}, r.refuse
+	}
 	r.certificates++
 	return activities.Certificate{ID: csr, ARN: "arn:" + csr, PEM: "signed " + csr}, nil
 }
@@ -191,6 +196,53 @@ func TestProvisionRefusesBadDevices(t *testing.T) {
 	r.execute(t, FanInput{})
 	if len(errs) != 3 || errs[0] == nil || errs[1] == nil || errs[2] == nil || r.reg.certificates != 0 {
 		t.Errorf("%v", errs)
+	}
+}
+
+// TestARefusedCSRLeavesTheFanAsItWas guards against a fan that stays in provisioning for ever, and against a
+// refusal that is tried again while everybody else waits.
+func TestARefusedCSRLeavesTheFanAsItWas(t *testing.T) {
+	refusal := temporal.NewNonRetryableApplicationError("an RSA key of 1024 bits", "Refused", nil)
+	for _, provisioned := range []bool{false, true} {
+		r := newFanRun(t)
+		if provisioned {
+			r.at(time.Second, func() {
+				r.update(t, UpdateProvision, func(_ any, err error) {
+					if err != nil {
+						t.Error(err)
+					}
+				}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "Hall A"}, CSR: "one"})
+			})
+			r.retireAt(t, time.Hour)
+		}
+		var answer error
+		var took time.Duration
+		r.at(time.Minute, func() {
+			r.reg.refuse = refusal
+			r.update(t, UpdateProvision, func(_ any, err error) { answer, took = err, r.Now().Sub(opened)-time.Minute },
+				ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07"}, CSR: "two"})
+		})
+		var s fanwatch.FanStatus
+		look := func() {
+			if v, err := r.QueryWorkflow(QueryStatus); err != nil || v.Get(&s) != nil {
+				t.Error(err)
+			}
+		}
+		r.at(2*time.Minute, look)
+		r.execute(t, FanInput{})
+		if err := r.GetWorkflowError(); err != nil {
+			t.Fatal(err) // continued as new: it would wait for ever
+		}
+		if answer == nil || plain(answer).Error() != "an RSA key of 1024 bits" || took > time.Second {
+			t.Errorf("answered %v after %s", answer, took)
+		}
+		if !provisioned {
+			if look(); s.Phase != "" || r.Now().Sub(opened) > 2*time.Minute {
+				t.Errorf("a fan that never was: %+v", s)
+			}
+		} else if s.Phase != fanwatch.Active || s.Device.Site != "Hall A" || s.Device.Revision != 1 {
+			t.Errorf("a fan that was: %+v", s)
+		}
 	}
 }
 

@@ -38,6 +38,9 @@ func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM strin
 	if err := d.Check(); err != nil {
 		return ProvisionAnswer{}, err
 	}
+	if err := CheckCSR(csrPEM); err != nil {
+		return ProvisionAnswer{}, fmt.Errorf("provision %s: certificate signing request: %w", d.Fan, err)
+	}
 	start := o.Temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 		ID:                       FanID(d.Fan),
 		TaskQueue:                QueueControl,
@@ -56,10 +59,30 @@ func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM strin
 		err = handle.Get(ctx, &answer)
 	}
 	if err != nil {
-		return answer, fmt.Errorf("provision %s: %w", d.Fan, err)
+		return answer, fmt.Errorf("provision %s: %w", d.Fan, plain(err))
 	}
 	return answer, nil
 }
+
+// plain gives what an update's error says to a person: of one that came out of the workflow its own sentence,
+// without the names and numbers of Temporal's events; of one that waited in vain what may be still to come.
+func plain(err error) error {
+	var waited *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	var said *temporal.ApplicationError
+	switch {
+	case errors.As(err, &waited):
+		return fmt.Errorf("no answer yet: it may still take effect, so look before you try again (fanwatch fans, fanwatch alerts): %w", err)
+	case errors.As(err, &said):
+		return saidError{said}
+	}
+	return err
+}
+
+// saidError is an error of a workflow or an activity, as it was worded there.
+type saidError struct{ said *temporal.ApplicationError }
+
+func (e saidError) Error() string { return e.said.Message() }
+func (e saidError) Unwrap() error { return e.said }
 
 // Configure changes what is known of a fan and answers what took effect.
 func (o Operator) Configure(ctx context.Context, d fanwatch.Device) (fanwatch.Device, error) {
@@ -94,7 +117,7 @@ func (o Operator) update(ctx context.Context, id, name string, out any, args ...
 		return fmt.Errorf("%s: %w: no such workflow is running", id, ErrUnknown)
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", name, id, err)
+		return fmt.Errorf("%s %s: %w", name, id, plain(err))
 	}
 	return nil
 }
@@ -117,7 +140,7 @@ func (o Operator) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, erro
 	v, err := o.Temporal.QueryWorkflow(ctx, FanID(fan), "", QueryStatus)
 	var none *serviceerror.NotFound
 	if errors.As(err, &none) {
-		return s, fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s", fan, ErrUnknown, fan)
+		return s, noFan(fan)
 	}
 	if err == nil {
 		err = v.Get(&s)
@@ -125,7 +148,14 @@ func (o Operator) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, erro
 	if err != nil {
 		return s, fmt.Errorf("fan %s: %w", fan, err)
 	}
+	if s.Phase == "" { // its first provisioning was refused
+		return s, noFan(fan)
+	}
 	return s, nil
+}
+
+func noFan(fan string) error {
+	return fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s --csr FILE", fan, ErrUnknown, fan)
 }
 
 // Fans lists all fans that are not retired, by name. It asks no worker.

@@ -52,9 +52,15 @@ there with fanwatch-edge enroll, or with openssl. Run again with another CSR, it
 			"  fanwatch provision ABC123456 --csr demo.csr --client new_Client",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.Fan = args[0]
+			if err := d.Check(); err != nil {
+				return fmt.Errorf("%w (%w)", err, errUsage)
+			}
 			pem, err := os.ReadFile(csr)
 			if err != nil {
 				return fmt.Errorf("--csr: %w: make one with fanwatch-edge enroll --fan %s", err, d.Fan)
+			}
+			if err := workflows.CheckCSR(string(pem)); err != nil {
+				return fmt.Errorf("--csr %s: %w: make one with fanwatch-edge enroll --fan %s (%w)", csr, err, d.Fan, errUsage)
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				answer, err := op.Provision(ctx, d, string(pem))

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// fails runs the command, which must fail as a mistake of its caller before it looks for a system: there is none.
+func fails(t *testing.T, want string, args ...string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	c := command()
+	c.SetArgs(args)
+	c.SetOut(&bytes.Buffer{})
+	err := c.ExecuteContext(t.Context())
+	if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("fanwatch %q: %v, want %q", args, err, want)
+	}
+}
+
+// TestProvisionReadsTheCSRBeforeItSendsIt guards against a request that the system is left to find out about.
+func TestProvisionReadsTheCSRBeforeItSendsIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "README.md")
+	if err := os.WriteFile(file, []byte("# fanwatch\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "--csr "+file+": it is not PEM", "provision", "fan-x1", "--csr", file)
+	fails(t, `fan name ""`, "provision", "", "--csr", file)
+}
