@@ -75,7 +75,8 @@ func (a *alert) listen(ctx workflow.Context) error {
 	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
-	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}"}); err != nil {
+	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
+		Validator: func(_ workflow.Context, k Acknowledgement) error { return k.Trim().Check() }}); err != nil {
 		return err
 	}
 	each(ctx, workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
@@ -108,10 +109,9 @@ func (a *alert) acknowledge(ctx workflow.Context, k Acknowledgement) {
 	if a.State != fanwatch.Open {
 		return // the first to answer has it
 	}
-	if k.By == "" {
-		k.By = "somebody"
-	}
-	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
+	// A signal is not checked, and to refuse one would keep waking people: it is made fit to be shown.
+	k = Acknowledgement{By: legible(k.By, maxBy), Note: legible(k.Note, maxNote)}.Trim()
+	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, cmp.Or(k.By, "somebody"), workflow.Now(ctx).UTC(), k.Note
 	a.show(ctx)
 }
 

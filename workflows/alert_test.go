@@ -153,11 +153,28 @@ func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
 }
 
 func TestAcknowledgeStopsTheEscalation(t *testing.T) {
+	var refused []string
+	refuse := func(k Acknowledgement) func(*alertRun) {
+		return func(r *alertRun) {
+			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = append(refused, err.Error()) }, OnComplete: func(any, error) {}}, k)
+			r.SignalWorkflow(SignalAcknowledge, "ada")
+		}
+	}
 	for _, c := range []struct {
 		name string
 		ack  func(*alertRun)
 		by   string
 	}{
+		{"update that names nobody", refuse(Acknowledgement{By: " "}), "ada"},
+		{"update that forges a row", refuse(Acknowledgement{By: "bob\nfan-08"}), "ada"},
+		{"signal that forges a row", func(r *alertRun) {
+			r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n", 5000)})
+		}, "ada fan-08 [2J"},
+		{"signal of a name that is cut inside a letter", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, strings.Repeat("a", 99)+"\u00e9") }, strings.Repeat("a", 99)},
+		{"signal that is nonsense", func(r *alertRun) {
+			r.SignalWorkflow(SignalAcknowledge, 7)
+			r.SignalWorkflow(SignalAcknowledge, " ")
+		}, "somebody"},
 		{"signal", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada", Note: "on my way"}) }, "ada"},
 		{"signal with a name alone", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, "ada") }, "ada"},
 		{"signal without input", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, nil) }, "somebody"},
@@ -177,7 +194,13 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 			if a.AckedBy != c.by || !a.AckedAt.Equal(opened.Add(2*time.Minute)) {
 				t.Errorf("acknowledged by %q at %s", a.AckedBy, a.AckedAt)
 			}
+			if len(a.Note) > maxNote {
+				t.Errorf("a note of %d bytes", len(a.Note))
+			}
 		})
+	}
+	if len(refused) != 2 || !strings.Contains(refused[0], "names nobody") || !strings.Contains(refused[1], "control characters") {
+		t.Errorf("refused %q", refused)
 	}
 }
 

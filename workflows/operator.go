@@ -102,6 +102,10 @@ func (o Operator) Acknowledge(ctx context.Context, alertID string, k Acknowledge
 	if !strings.HasPrefix(alertID, "alert/") {
 		return a, fmt.Errorf("alert %.120q: %w: an alert's ID begins with alert/ (see fanwatch alerts)", alertID, ErrUnknown)
 	}
+	k = k.Trim()
+	if err := k.Check(); err != nil {
+		return a, fmt.Errorf("acknowledge %.120q: %w", alertID, err)
+	}
 	err := o.update(ctx, alertID, UpdateAcknowledge, &a, k)
 	return a, err
 }

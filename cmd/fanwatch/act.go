@@ -23,6 +23,9 @@ func (a *app) ack() *cobra.Command {
 					k.By = u.Username
 				}
 			}
+			if err := k.Trim().Check(); err != nil {
+				return fmt.Errorf("--by, --note: %w (%w)", err, errUsage)
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				alert, err := op.Acknowledge(ctx, args[0], k)
 				if err != nil {

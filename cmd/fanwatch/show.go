@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +33,7 @@ func (a *app) fans() *cobra.Command {
 				}
 				return table(cmd.OutOrStdout(), "FAN\tSTATE\tSINCE\tRPM THEN\tSITE\tALERT", func(w io.Writer) {
 					for _, f := range fans {
-						fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), f.Last.RPM, f.Device.Site, f.Alert)
+						fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), f.Last.RPM, cell(f.Device.Site), f.Alert)
 					}
 				})
 			})
@@ -60,9 +62,9 @@ func (a *app) alerts() *cobra.Command {
 					for _, x := range alerts {
 						st := string(x.State)
 						if x.State == fanwatch.Acknowledged {
-							st += " by " + x.AckedBy
+							st += " by " + cell(x.AckedBy)
 						}
-						fmt.Fprintf(w, "%s\t%s\t%d/%d\t%s\t%s\n", when(x.Opened), st, x.Step, x.Steps, x.Why, x.ID)
+						fmt.Fprintf(w, "%s\t%s\t%d/%d\t%s\t%s\n", when(x.Opened), st, x.Step, x.Steps, cell(x.Why), x.ID)
 					}
 				})
 			})
@@ -85,7 +87,7 @@ func (a *app) show() *cobra.Command {
 					return printJSON(cmd.OutOrStdout(), f)
 				}
 				return table(cmd.OutOrStdout(), "", func(w io.Writer) {
-					fmt.Fprintf(w, "fan\t%s\nsite\t%s\nphase\t%s\nstate\t%s, since %s\n", f.Device.Fan, f.Device.Site, f.Phase, state(f), when(f.Since))
+					fmt.Fprintf(w, "fan\t%s\nsite\t%s\nphase\t%s\nstate\t%s, since %s\n", f.Device.Fan, cell(f.Device.Site), f.Phase, state(f), when(f.Since))
 					if f.Last.Anomaly.Why != "" {
 						fmt.Fprintf(w, "why\t%s\n", f.Last.Anomaly.Why)
 					}
@@ -125,6 +127,16 @@ func when(t time.Time) string {
 		return "-"
 	}
 	return t.Local().Format(time.DateTime)
+}
+
+// cell makes text that people wrote fit for a row: a line break or an escape code in it would forge others.
+func cell(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func table(out io.Writer, head string, rows func(io.Writer)) error {
