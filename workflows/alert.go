@@ -76,7 +76,12 @@ func (a *alert) listen(ctx workflow.Context) error {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
-		Validator: func(_ workflow.Context, k Acknowledgement) error { return k.Trim().Check() }}); err != nil {
+		Validator: func(_ workflow.Context, k Acknowledgement) error {
+			if a.State == fanwatch.Resolved { // and has not ended yet, such as while the lake is out of reach
+				return temporal.NewApplicationError("the alert is over already", typeEnded)
+			}
+			return k.Trim().Check()
+		}}); err != nil {
 		return err
 	}
 	each(ctx, workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{

@@ -3,11 +3,13 @@ package workflows
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
 	"fanwatch"
@@ -201,6 +203,22 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 	}
 	if len(refused) != 2 || !strings.Contains(refused[0], "names nobody") || !strings.Contains(refused[1], "control characters") {
 		t.Errorf("refused %q", refused)
+	}
+}
+
+// TestAnAlertThatIsOverIsNotAcknowledged: the lake is out of reach, so the workflow of the resolved alert runs on.
+func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
+	r := newAlertRun(t)
+	r.OnActivity("LandAlert", anything, anything).Return(errors.New("out of reach")).Times(5)
+	r.at(time.Minute+time.Second, r.well)
+	var refused error
+	r.at(time.Minute+10*time.Second, func() {
+		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
+	})
+	r.OnActivity("LandAlert", anything, anything).Return(nil)
+	var said *temporal.ApplicationError
+	if a := r.run(t); !errors.As(refused, &said) || said.Type() != typeEnded || a.AckedBy != "" {
+		t.Errorf("answered %v; %+v", refused, a)
 	}
 }
 

@@ -43,6 +43,9 @@ const (
 	MemoAlert = "alert" // fanwatch.Alert
 )
 
+// typeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.
+const typeEnded = "Ended"
+
 // Search attributes (Keyword). A namespace needs them before the first workflow starts; the local system
 // registers them, and ARCHITECTURE.md has the command for other clusters.
 var (

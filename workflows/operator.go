@@ -29,8 +29,11 @@ type Operator struct {
 	Namespace string
 }
 
-// ErrUnknown says that there is no such fan or alert.
-var ErrUnknown = errors.New("unknown")
+// ErrUnknown says that there is no such fan or alert, ErrEnded that the alert is resolved.
+var (
+	ErrUnknown = errors.New("unknown")
+	ErrEnded   = errors.New("over already")
+)
 
 // Provision makes the fan's workflow if there is none, and has the device's CSR signed.
 func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM string) (ProvisionAnswer, error) {
@@ -117,13 +120,48 @@ func (o Operator) update(ctx context.Context, id, name string, out any, args ...
 		err = handle.Get(ctx, out) // a validator's rejection comes from here
 	}
 	var none *serviceerror.NotFound
-	if errors.As(err, &none) {
-		return fmt.Errorf("%s: %w: no such workflow is running", id, ErrUnknown)
-	}
-	if err != nil {
+	var said *temporal.ApplicationError
+	switch {
+	case errors.As(err, &none):
+		return o.closed(ctx, id)
+	case errors.As(err, &said) && said.Type() == typeEnded:
+		return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
+	case err != nil:
 		return fmt.Errorf("%s %s: %w", name, id, plain(err))
 	}
 	return nil
+}
+
+// closed says why no workflow of a fan or an alert takes an update: it has ended, or there never was one that anybody
+// remembers.
+func (o Operator) closed(ctx context.Context, id string) error {
+	w, err := o.describe(ctx, id)
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		return err
+	}
+	if fan, ok := strings.CutPrefix(id, FanID("")); ok {
+		if s, _, err := memo[fanwatch.FanStatus](w, MemoFan); err == nil && s.Phase == fanwatch.Retired {
+			return fmt.Errorf("fan %s is retired already", fan)
+		}
+		return noFan(fan)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: there is no such alert (see fanwatch alerts --all)", id, ErrUnknown)
+	}
+	return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
+}
+
+// describe gives a workflow's newest run, also one that has ended, or an error that wraps ErrUnknown. It asks no worker.
+func (o Operator) describe(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
+	d, err := o.Temporal.DescribeWorkflowExecution(ctx, id, "")
+	var none *serviceerror.NotFound
+	switch {
+	case errors.As(err, &none):
+		return nil, fmt.Errorf("%s: %w", id, ErrUnknown)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	return d.GetWorkflowExecutionInfo(), nil
 }
 
 // Observe tells a fan's workflow of a change of state.

@@ -23,7 +23,8 @@ func (a *app) ack() *cobra.Command {
 					k.By = u.Username
 				}
 			}
-			if err := k.Trim().Check(); err != nil {
+			k = k.Trim()
+			if err := k.Check(); err != nil {
 				return fmt.Errorf("--by, --note: %w (%w)", err, errUsage)
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
@@ -34,7 +35,7 @@ func (a *app) ack() *cobra.Command {
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), alert)
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s is %s by %s\n", alert.ID, alert.State, alert.AckedBy)
+				fmt.Fprintln(cmd.OutOrStdout(), taken(alert, k))
 				return nil
 			})
 		},
@@ -42,6 +43,17 @@ func (a *app) ack() *cobra.Command {
 	c.Flags().StringVar(&k.By, "by", "", "who takes care; empty: the name of your account")
 	c.Flags().StringVar(&k.Note, "note", "", "for the others")
 	return c
+}
+
+// taken says who has the alert after k was sent: the first to acknowledge has it, with that note.
+func taken(a fanwatch.Alert, k workflows.Acknowledgement) string {
+	switch {
+	case a.AckedBy == k.By && a.Note == k.Note:
+		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, cell(a.AckedBy))
+	case k.Note == "":
+		return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so", a.ID, cell(a.AckedBy), when(a.AckedAt))
+	}
+	return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so, and the note of %s was not kept", a.ID, cell(a.AckedBy), when(a.AckedAt), k.By)
 }
 
 func (a *app) provision() *cobra.Command {

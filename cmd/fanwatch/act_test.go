@@ -7,6 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"fanwatch"
+	"fanwatch/workflows"
 )
 
 // fails runs the command, which must fail as a mistake of its caller before it looks for a system: there is none.
@@ -41,6 +45,21 @@ func TestAckRefusesWhatForgesLists(t *testing.T) {
 	fails(t, "control characters", "ack", alert, "--by", "ada\nbob")
 	fails(t, "control characters", "ack", alert, "--by", "ada", "--note", "on my way\x1b[2J")
 	fails(t, "control characters", "ack", alert, "--by", "ada", "--note", "on my way\xff")
+}
+
+// TestAckTellsWhoWasFirst guards against a second answer that reads like a success and loses its note.
+func TestAckTellsWhoWasFirst(t *testing.T) {
+	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.Acknowledged, AckedBy: "Ada", Note: "on my way", AckedAt: time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)}
+	for k, want := range map[workflows.Acknowledgement]string{
+		{By: "Ada", Note: "on my way"}: "alert/x is acknowledged by Ada",
+		{By: "bob"}:                    "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so",
+		{By: "bob", Note: "mine"}:      "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, and the note of bob was not kept",
+		{By: "Ada", Note: "again"}:     "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, and the note of Ada was not kept",
+	} {
+		if got := taken(a, k); got != want {
+			t.Errorf("%+v: %q, want %q", k, got, want)
+		}
+	}
 }
 
 func TestACellStaysInItsRow(t *testing.T) {
