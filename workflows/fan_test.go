@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -101,7 +102,8 @@ func newFanRun(t *testing.T) *fanRun {
 	env.SetStartTime(opened)
 	r := &fanRun{TestWorkflowEnvironment: env, reg: newRegistry()}
 	env.RegisterWorkflow(Fan)
-	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"}})
+	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
+		Policies: map[string]fanwatch.Policy{"default": {}, "night": {}}})
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 		r.alerts = append(r.alerts, in.Alert)
 		var o fanwatch.Observation
@@ -243,6 +245,36 @@ func TestARefusedCSRLeavesTheFanAsItWas(t *testing.T) {
 		} else if s.Phase != fanwatch.Active || s.Device.Site != "Hall A" || s.Device.Revision != 1 {
 			t.Errorf("a fan that was: %+v", s)
 		}
+	}
+}
+
+// TestAPolicyThatDoesNotExistIsRefused guards against a misspelt name that wakes the wrong people.
+func TestAPolicyThatDoesNotExistIsRefused(t *testing.T) {
+	r := newFanRun(t)
+	var said []string
+	answer := func(_ any, err error) {
+		if err != nil {
+			err = plain(err)
+		}
+		said = append(said, fmt.Sprint(err))
+	}
+	device := func(policy string) fanwatch.Device { return fanwatch.Device{Fan: "fan-07", Policy: policy} }
+	r.at(1*time.Second, func() {
+		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: device("night"), CSR: "one"})
+	})
+	r.at(2*time.Second, func() {
+		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: device("nihgt"), CSR: "two"})
+	})
+	r.at(3*time.Second, func() { r.update(t, UpdateConfigure, answer, device("nihgt")) })
+	r.at(4*time.Second, func() { r.update(t, UpdateConfigure, answer, device("")) })
+	r.retireAt(t, time.Minute)
+	r.execute(t, FanInput{})
+	const no = `device fan-07: there is no escalation policy "nihgt": use one of default, night, or add it to the workers' policy file`
+	if want := []string{"<nil>", no, no, "<nil>"}; !slices.Equal(said, want) {
+		t.Errorf("answers %q", said)
+	}
+	if r.reg.certificates != 1 || len(r.reg.announced) != 3 {
+		t.Errorf("%d certificates, announced %+v", r.reg.certificates, r.reg.announced)
 	}
 }
 
