@@ -207,6 +207,16 @@ func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	return fans, err
 }
 
+// Alert gives one alert, open or over. It asks no worker.
+func (o Operator) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
+	w, err := o.describe(ctx, id)
+	if err != nil {
+		return fanwatch.Alert{}, err
+	}
+	a, _, err := memo[fanwatch.Alert](w, MemoAlert)
+	return a, err
+}
+
 // endedAlerts is how many ended alerts Alerts gives at most.
 const endedAlerts = 200
 

@@ -70,3 +70,13 @@ func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAlertIsReadFromItsMemo(t *testing.T) {
+	o := Operator{Temporal: closedWorkflows{memos: map[string]map[string]any{"alert/x": {MemoAlert: fanwatch.Alert{AckedBy: "ada"}}}}}
+	if a, err := o.Alert(t.Context(), "alert/x"); err != nil || a.AckedBy != "ada" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if _, err := o.Alert(t.Context(), "alert/y"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("an alert that nobody remembers: %v", err)
+	}
+}

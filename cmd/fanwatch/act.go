@@ -113,13 +113,25 @@ there with fanwatch-edge enroll, or with openssl. Run again with another CSR, it
 	return c
 }
 
+// retired is what retire prints as JSON.
+type retired struct {
+	Fan   string         `json:"fan"`
+	Phase fanwatch.Phase `json:"phase"`
+}
+
 func (a *app) retire() *cobra.Command {
 	return &cobra.Command{
 		Use: "retire FAN", Short: "Refuse a fan's readings from now on and end its workflow", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := fanwatch.CheckFan(args[0]); err != nil {
+				return fmt.Errorf("%w (%w)", err, errUsage)
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				if err := op.Retire(ctx, args[0]); err != nil {
 					return err
+				}
+				if a.json {
+					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.Retired})
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is retired\n", args[0])
 				return nil

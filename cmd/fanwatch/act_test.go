@@ -33,7 +33,13 @@ func TestProvisionReadsTheCSRBeforeItSendsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	fails(t, "--csr "+file+": it is not PEM", "provision", "fan-x1", "--csr", file)
-	fails(t, `fan name ""`, "provision", "", "--csr", file)
+	for _, c := range []string{"provision", "show", "retire"} {
+		args := []string{c, ""}
+		if c == "provision" {
+			args = append(args, "--csr", file)
+		}
+		fails(t, `fan name ""`, args...)
+	}
 }
 
 // TestAckRefusesWhatForgesLists guards against names and notes that write rows of their own into every terminal.
