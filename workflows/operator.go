@@ -143,7 +143,7 @@ func (o Operator) closed(ctx context.Context, id string) error {
 		if s, _, err := memo[fanwatch.FanStatus](w, MemoFan); err == nil && s.Phase == fanwatch.Retired {
 			return fmt.Errorf("fan %s is retired already", fan)
 		}
-		return noFan(fan)
+		return fmt.Errorf("fan %s: %w: no fan of that name is provisioned (see fanwatch fans)", fan, ErrUnknown)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: there is no such alert (see fanwatch alerts --all)", id, ErrUnknown)

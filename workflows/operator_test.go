@@ -62,8 +62,8 @@ func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 		{ack("alert/fan-07/stall/x"), "alert/fan-07/stall/x: the alert is over already", ErrEnded},
 		{ack("alert/fan-07/stall/y"), "alert/fan-07/stall/y: unknown: there is no such alert (see fanwatch alerts --all)", ErrUnknown},
 		{o.Retire(t.Context(), "old"), "fan old is retired already", nil},
-		{o.Retire(t.Context(), "refused"), "fan refused: unknown: provision it with fanwatch provision refused --csr FILE", ErrUnknown},
-		{o.Retire(t.Context(), "none"), "fan none: unknown: provision it with fanwatch provision none --csr FILE", ErrUnknown},
+		{o.Retire(t.Context(), "refused"), "fan refused: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
+		{o.Retire(t.Context(), "none"), "fan none: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
 	} {
 		if c.err == nil || c.err.Error() != c.want || c.kind != nil && !errors.Is(c.err, c.kind) || c.kind == nil && errors.Is(c.err, ErrUnknown) {
 			t.Errorf("%v, want %s", c.err, c.want)
