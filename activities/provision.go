@@ -5,7 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+
+	"go.temporal.io/sdk/temporal"
 
 	"fanwatch"
 )
@@ -40,6 +44,7 @@ type Provisioner struct {
 	Registry Registry
 	Stream   Recorder
 	Topics   PolicyTopics
+	Policies map[string]fanwatch.Policy // escalation policies, by name, that a device may go by
 }
 
 // Shadow is the named shadow by which a fan's publisher is configured.
@@ -52,8 +57,11 @@ type PolicyTopics struct {
 	Legacy string // topic of the demo's object
 }
 
-// CreateThing makes the fan's thing. Running it again changes nothing.
+// CreateThing makes the fan's thing, if its device is one that can be watched. Running it again changes nothing.
 func (p *Provisioner) CreateThing(ctx context.Context, d fanwatch.Device) error {
+	if err := p.check(d); err != nil {
+		return err
+	}
 	attributes := map[string]string{"fanwatch": "1"}
 	return p.Registry.CreateThing(ctx, d.Fan, attributes)
 }
@@ -67,6 +75,9 @@ func (p *Provisioner) CreateCertificate(ctx context.Context, csrPEM string) (Cer
 // Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate
 // of the fan. Running it again changes nothing.
 func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certificate) error {
+	if err := p.check(d); err != nil {
+		return err
+	}
 	own := p.Topics.device()
 	policies := map[string]string{policyName("device", own): own}
 	if len(d.Clients) > 0 {
@@ -97,6 +108,17 @@ func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certif
 		}
 	}
 	return nil
+}
+
+// check refuses a device that names an escalation policy which does not exist: its alerts would go by the default
+// one and wake the wrong people. Every change of a device passes through CreateThing or Authorise; the workflow cannot
+// ask, for the policies are the worker's.
+func (p *Provisioner) check(d fanwatch.Device) error {
+	if _, ok := p.Policies[d.Policy]; ok || d.Policy == "" {
+		return nil
+	}
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: there is no escalation policy %.60q: use one of %s, or add it to the workers' policy file",
+		d.Fan, d.Policy, strings.Join(slices.Sorted(maps.Keys(p.Policies)), ", ")), "NoPolicy", nil)
 }
 
 // Announce puts the device on the stream, so that its shard's scorer knows it from that place on.

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"fanwatch"
+	"fanwatch/workflows"
 )
 
 // routes lists what the server answers. All times in JSON are Unix milliseconds, but for those inside
@@ -162,21 +163,18 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, `send one object {"id": ..., "by": ..., "note": ...} of at most 16 KiB`)
 		return
 	}
-	in.By, in.Note = strings.TrimSpace(in.By), strings.TrimSpace(in.Note)
-	switch {
-	case !plain(in.ID, 300) || in.ID == "":
+	if !plain(in.ID, 300) || in.ID == "" {
 		fail(w, http.StatusBadRequest, "id must be the alert's ID, as /api/alerts gives it")
 		return
-	case !plain(in.By, 100) || in.By == "":
-		fail(w, http.StatusBadRequest, "by must be the name of who acknowledges, of at most 100 bytes")
-		return
-	case !plain(strings.NewReplacer("\n", " ", "\t", " ").Replace(in.Note), 1000):
-		fail(w, http.StatusBadRequest, "note must be text of at most 1000 bytes")
+	}
+	k := workflows.Acknowledgement{By: in.By, Note: in.Note}.Trim()
+	if err := k.Check(); err != nil {
+		fail(w, http.StatusBadRequest, oneLine(err))
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askFor)
 	defer cancel()
-	switch err := s.cfg.Operator.Acknowledge(ctx, in.ID, in.By, in.Note); {
+	switch err := s.cfg.Operator.Acknowledge(ctx, in.ID, k.By, k.Note); {
 	case errors.Is(err, ErrNoAlert):
 		fail(w, http.StatusNotFound, oneLine(err))
 	case errors.Is(err, ErrEnded):
@@ -185,7 +183,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Warn("dashboard: acknowledge failed", "alert", in.ID, "error", err)
 		fail(w, http.StatusBadGateway, oneLine(err))
 	default:
-		s.cfg.Log.Info("dashboard: acknowledged", "alert", in.ID, "by", in.By)
+		s.cfg.Log.Info("dashboard: acknowledged", "alert", in.ID, "by", k.By)
 		answer(w, http.StatusOK, struct{}{})
 	}
 }

@@ -70,5 +70,8 @@ func (w Workflows) Acknowledge(ctx context.Context, alertID, by, note string) er
 	if errors.Is(err, workflows.ErrUnknown) {
 		return fmt.Errorf("%w: %w", ErrNoAlert, err)
 	}
+	if errors.Is(err, workflows.ErrEnded) {
+		return fmt.Errorf("%s: %w", alertID, ErrEnded)
+	}
 	return err
 }

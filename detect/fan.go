@@ -40,6 +40,9 @@ const (
 	clampFeature = 50   // standard deviations; beyond it one is as odd as another
 )
 
+// notWatched is a pause after which a fan's speed may be another: twice the longest interval between readings.
+const notWatched = 2 * time.Minute
+
 // fan is the model of one fan. Its exported fields are the snapshot.
 type fan struct {
 	device fanwatch.Device
@@ -65,7 +68,9 @@ type state struct {
 	Fine     int                 `json:"fine"`    // readings in a row without trouble
 	Trouble  int                 `json:"trouble"` // readings since trouble began, 0 while well
 	Current  fanwatch.Anomaly    `json:"current"`
-	LastTime int64               `json:"last_time"` // of the demo's readings, Unix microseconds
+	LastTime int64               `json:"last_time"`            // of the demo's readings, Unix microseconds
+	Run      uint64              `json:"run,string,omitempty"` // of the newest reading scored
+	Seq      uint64              `json:"seq,string,omitempty"`
 
 	// Of fans whose PWM duty cycle is known; Stats[featureRPM] is what is usual at Duty.
 	Duty   fanwatch.Duty             `json:"duty,omitempty"`   // at the last step
@@ -173,6 +178,7 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 	if row.Run == 0 {
 		s.LastTime = int64(row.Seq)
 	}
+	f.resume(row.Reading)
 	s.command(row.PWM)
 	point := f.features(row.Reading)
 	score, err := f.forest.Score(point[:])
@@ -199,6 +205,20 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 	}
 	o := f.last
 	return &o
+}
+
+// resume begins the spread anew where the fan was not watched for a while: its publisher was started again, more readings were
+// dropped than the spread is taken over, or the machine slept. Load and temperature moved the speed meanwhile, and the step from
+// then to now is no wobble. Whether the speed itself is usual is judged as ever.
+func (f *fan) resume(r fanwatch.Reading) {
+	s := &f.st
+	dropped := r.Run != 0 && r.Seq > s.Seq+spreadOver // without a run the number is a time
+	if r.Run != s.Run || dropped || r.Time.Sub(f.last.Time) > notWatched {
+		for i := range s.RPMs {
+			s.RPMs[i] = r.RPM
+		}
+	}
+	s.Run, s.Seq = r.Run, r.Seq
 }
 
 // command takes note of the duty cycle that the fan is told. After a step neither the speed nor its wobble

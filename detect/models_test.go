@@ -205,6 +205,52 @@ func TestFewFalseAlarms(t *testing.T) {
 	}
 }
 
+// TestSpeedFoundAfterAGapIsNoWobble: the speed of a steady fan swings slowly by 0.4 %. Found at the other end of the swing it
+// raises nothing where it was not watched meanwhile, be it that its publisher was started again, that readings were
+// dropped, or that the machine slept. The same step under watch does, and so do a wobble and another speed after the gap.
+func TestSpeedFoundAfterAGapIsNoWobble(t *testing.T) {
+	const period, watched = 97, 4*97 + 24 // up to the highest speed of a swing
+	for _, c := range []struct {
+		name    string
+		run     uint64 // of the readings behind the gap; those before it are of run 5
+		seq     uint64 // of the first of them
+		pause   int    // seconds
+		wobble  float64
+		lost    float64
+		unusual bool
+	}{
+		{name: "under watch", run: 5, seq: watched + 1, unusual: true},
+		{name: "started again at once", run: 6, seq: 1},
+		{name: "started again after a day", run: 6, seq: 1, pause: 86400},
+		{name: "dropped", run: 5, seq: watched + 49},
+		{name: "asleep", run: 5, seq: watched + 1, pause: 600},
+		{name: "in the demo's format", pause: 600},
+		{name: "started again with a wobble", run: 6, seq: 1, wobble: 0.01, unusual: true},
+		{name: "started again slower", run: 6, seq: 1, lost: 0.05, unusual: true},
+	} {
+		f := newFeed(fanwatch.Device{Fan: "a"})
+		rng := rand.New(rand.NewPCG(1, 1))
+		publish := func(run, seq uint64, phase int, noise, lost float64) {
+			rpm := 1800 * (1 - lost + 0.004*math.Sin(2*math.Pi*float64(phase)/period) + noise*rng.NormFloat64())
+			if c.run == 0 {
+				f.legacy("a", "a", rpm)
+			} else {
+				f.batch("a", run, fanwatch.WireReading{Seq: seq, RPM: rpm, Jitter: 0.002})
+			}
+		}
+		for i := range watched {
+			publish(5, 1+uint64(i), i, 0.0001, 0)
+		}
+		f.seq += c.pause
+		for i := range 60 {
+			publish(c.run, c.seq+uint64(i), watched+period/2+i, 0.0001+c.wobble, c.lost)
+		}
+		if (len(f.obs) > 0) != c.unusual {
+			t.Errorf("%s: %+v", c.name, f.obs)
+		}
+	}
+}
+
 func TestTroubleDoesNotBecomeUsualBeforeItsTime(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	m := newMachine(5, 1800)

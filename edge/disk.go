@@ -11,22 +11,22 @@ func (s *Spool) roll() {
 		s.unsynced = append(s.unsynced, s.file)
 		s.file = nil
 	}
-	s.active = &segment{id: s.nextID, run: s.c.Run, boot: s.boot}
+	g := &segment{id: s.nextID, run: s.c.Run, boot: s.boot, size: headerSize}
 	s.nextID++
 	header := appendHeader(make([]byte, 0, headerSize), s.c.Run, s.boot)
-	s.active.size = headerSize
 	if s.disk == nil {
-		f, err := writeSegment(s.path(s.active.id), header)
+		f, err := writeSegment(s.path(g.id), header)
 		if err == nil {
-			s.file, s.active.onDisk, s.newNames = f, true, true
+			s.file, g.onDisk, s.newNames = f, true, true
 		} else {
 			s.fail(err)
 		}
 	}
-	if s.file == nil {
-		s.active.memory = header
+	if !g.onDisk {
+		g.memory = header
 	}
-	s.segments = append(s.segments, s.active)
+	s.active = g // only now: fail gives up the active segment
+	s.segments = append(s.segments, g)
 	s.removeSpent()
 }
 
@@ -35,11 +35,14 @@ func (s *Spool) unload() bool {
 	if s.disk == nil || s.closed {
 		return false
 	}
+	takeUp := s.reclaim
 	if s.cursorFile == nil { // it could not even be opened
-		if err := s.open(); err != nil {
-			s.disk = err
-			return false
-		}
+		takeUp = s.open
+	}
+	if err := takeUp(); err != nil {
+		s.failures++
+		s.disk = err
+		return false
 	}
 	for _, g := range s.segments {
 		if g.onDisk {

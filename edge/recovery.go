@@ -14,17 +14,10 @@ import (
 
 // open takes the directory into possession and finds what earlier runs left there.
 func (s *Spool) open() error {
-	if err := os.MkdirAll(s.c.Dir, 0o700); err != nil {
-		return fmt.Errorf("spool: %w", err)
+	if err := s.possess(); err != nil {
+		return err
 	}
-	if s.lock == nil {
-		f, err := lockFile(filepath.Join(s.c.Dir, "lock"))
-		if err != nil {
-			return fmt.Errorf("spool %s: %w", s.c.Dir, err)
-		}
-		s.lock = f
-	}
-	file, cur, lost, err := openCursor(filepath.Join(s.c.Dir, "cursor"))
+	file, cur, lost, err := openCursor(s.cursorPath())
 	if err != nil {
 		return err
 	}
@@ -33,7 +26,7 @@ func (s *Spool) open() error {
 		file.f.Close()
 		return err
 	}
-	if len(s.segments) > 0 { // the disk was not there at the start and is now
+	if s.nextID > 1 { // the disk was not there at the start and is now: this run's count goes on
 		if len(found) > 0 {
 			file.f.Close()
 			return fmt.Errorf("spool %s: holds %d segments of earlier runs, which the next start will send: this run stays in memory", s.c.Dir, len(found))
@@ -53,9 +46,74 @@ func (s *Spool) open() error {
 	for _, g := range found {
 		s.nextID = max(s.nextID, g.id+1)
 	}
+	s.rewind()
 	// Both slots, so that the file has its blocks before the disk can be full.
 	return errors.Join(file.save(s.cursor), file.save(s.cursor))
 }
+
+// possess makes the directory and locks it.
+func (s *Spool) possess() error {
+	if err := os.MkdirAll(s.c.Dir, 0o700); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if isAt(s.lock, s.lockPath()) {
+		return nil
+	}
+	f, err := lockFile(s.lockPath())
+	if err != nil {
+		return fmt.Errorf("spool %s: %w", s.c.Dir, err)
+	}
+	if s.lock != nil {
+		s.lock.Close()
+	}
+	s.lock = f
+	return nil
+}
+
+// owns tells whether lock and cursor are still where they were made. Files that somebody removed take writes as
+// before, and nobody finds them again.
+func (s *Spool) owns() bool {
+	return isAt(s.lock, s.lockPath()) && isAt(s.cursorFile.f, s.cursorPath())
+}
+
+// reclaim makes lock and cursor again where they were removed: without the one a second publisher would be let
+// in, without the other the next start would not know what was acknowledged.
+func (s *Spool) reclaim() error {
+	if s.owns() {
+		return nil
+	}
+	if err := s.possess(); err != nil {
+		return err
+	}
+	file, _, _, err := openCursor(s.cursorPath())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(file.save(s.cursor), file.save(s.cursor)); err != nil {
+		file.f.Close()
+		return err
+	}
+	s.cursorFile.f.Close()
+	s.cursorFile, s.newNames = file, true
+	return nil
+}
+
+// isAt tells whether the open file is the one that stands at path; f may be nil.
+func isAt(f *os.File, path string) bool {
+	if f == nil {
+		return false
+	}
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(open, there)
+}
+
+func (s *Spool) lockPath() string { return filepath.Join(s.c.Dir, "lock") }
+
+func (s *Spool) cursorPath() string { return filepath.Join(s.c.Dir, "cursor") }
 
 // recover reads the segments behind cur, cuts torn tails and deletes what is spent.
 func (s *Spool) recover(cur cursor) ([]*segment, error) {

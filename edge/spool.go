@@ -118,7 +118,6 @@ func OpenSpool(c SpoolConfig) (*Spool, error) {
 		}
 		s.fail(err)
 	}
-	s.rewind()
 	return s, nil
 }
 
@@ -162,6 +161,9 @@ func (s *Spool) Sync() error {
 		return err
 	}
 	s.mu.Lock()
+	if s.disk == nil && !s.closed && !s.owns() {
+		s.fail(fmt.Errorf("spool %s: its files are not where it made them, and what was in them may be lost: it makes them again", s.c.Dir))
+	}
 	loaded := s.unload()
 	s.mu.Unlock()
 	if loaded {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
 	"go.temporal.io/sdk/temporal"
 
 	"fanwatch"
@@ -78,7 +79,29 @@ type registry struct{ *cloud.IoT }
 
 func (r registry) CertificateFromCSR(ctx context.Context, csrPEM string) (activities.Certificate, error) {
 	c, err := r.IoT.CertificateFromCSR(ctx, "", []byte(csrPEM))
-	return activities.Certificate{ID: c.ID, ARN: c.ARN, PEM: c.PEM}, err
+	return activities.Certificate{ID: c.ID, ARN: c.ARN, PEM: c.PEM}, final("the certificate signing request", err)
+}
+
+func (r registry) CreateThing(ctx context.Context, name string, attributes map[string]string) error {
+	return final("thing "+name, r.IoT.CreateThing(ctx, name, attributes))
+}
+
+func (r registry) PutPolicy(ctx context.Context, name, document string) error {
+	return final("policy "+name, r.IoT.PutPolicy(ctx, name, document))
+}
+
+// final keeps Temporal from trying again what AWS IoT Core refuses for what it is: a person waits for the answer,
+// and while it is tried nobody else may change the fan.
+func final(what string, err error) error {
+	var refusal smithy.APIError
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	switch refusal.ErrorCode() {
+	case "InvalidRequestException", "MalformedPolicyException":
+		return temporal.NewNonRetryableApplicationError(fmt.Sprintf("AWS IoT Core refuses %s: %s", what, refusal.ErrorMessage()), "Refused", err)
+	}
+	return err
 }
 
 func (r registry) Deactivate(ctx context.Context, certificateARN string) error {

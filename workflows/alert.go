@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -74,7 +75,13 @@ func (a *alert) listen(ctx workflow.Context) error {
 	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
-	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}"}); err != nil {
+	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
+		Validator: func(_ workflow.Context, k Acknowledgement) error {
+			if a.State == fanwatch.Resolved { // and has not ended yet, such as while the lake is out of reach
+				return temporal.NewApplicationError("the alert is over already", typeEnded)
+			}
+			return k.Trim().Check()
+		}}); err != nil {
 		return err
 	}
 	each(ctx, workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
@@ -107,10 +114,9 @@ func (a *alert) acknowledge(ctx workflow.Context, k Acknowledgement) {
 	if a.State != fanwatch.Open {
 		return // the first to answer has it
 	}
-	if k.By == "" {
-		k.By = "somebody"
-	}
-	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
+	// A signal is not checked, and to refuse one would keep waking people: it is made fit to be shown.
+	k = Acknowledgement{By: legible(k.By, maxBy), Note: legible(k.Note, maxNote)}.Trim()
+	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, cmp.Or(k.By, "somebody"), workflow.Now(ctx).UTC(), k.Note
 	a.show(ctx)
 }
 
@@ -171,6 +177,9 @@ func subject(a fanwatch.Alert) string {
 
 func (a *alert) body() string {
 	text := a.Why + "\n\n"
+	if a.State == fanwatch.Resolved {
+		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n" // Why stays what the lists and the lake are asked for: why people were woken
+	}
 	if a.Site != "" {
 		text += "Where: " + a.Site + "\n"
 	}
@@ -207,7 +216,6 @@ const changeLandAlert = "land-alert"
 // the lake.
 func (a *alert) close(ctx workflow.Context) error {
 	a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
-	a.Why = a.ended.Anomaly.Why
 	told := map[string]bool{}
 	for _, n := range a.Told {
 		if told[n.To] {

@@ -3,11 +3,13 @@ package workflows
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
 	"fanwatch"
@@ -18,13 +20,14 @@ import (
 // mailbox is the boundary: it keeps what people were sent.
 type mailbox struct {
 	sent []string // "topic subject", in order
+	text []string // their bodies
 	keys map[string]bool
 	fail int // the next so many fail
 	now  func() time.Time
 	at   []time.Time
 }
 
-func (m *mailbox) Publish(_ context.Context, topic, subject, _, key string, _ map[string]string) error {
+func (m *mailbox) Publish(_ context.Context, topic, subject, body, key string, _ map[string]string) error {
 	if m.fail > 0 {
 		m.fail--
 		return fmt.Errorf("the topic is out of reach")
@@ -33,7 +36,7 @@ func (m *mailbox) Publish(_ context.Context, topic, subject, _, key string, _ ma
 		return nil
 	}
 	m.keys[key] = true
-	m.sent = append(m.sent, topic+" "+subject)
+	m.sent, m.text = append(m.sent, topic+" "+subject), append(m.text, body)
 	m.at = append(m.at, m.now())
 	return nil
 }
@@ -132,12 +135,48 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 	}
 }
 
+// TestAResolvedAlertKeepsWhyItWasOpened guards against an end that overwrote the reason, in the lists and in the
+// lake for ever.
+func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
+	r := newAlertRun(t)
+	r.at(time.Minute+time.Second, r.well)
+	a := r.run(t)
+	if a.Why != "fan-07 has stopped." || r.over.Why != a.Why || a.State != fanwatch.Resolved {
+		t.Errorf("the alert says %q, the fan was told %q", a.Why, r.over.Why)
+	}
+	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is well again.\n\nIt was: fan-07 has stopped.\n") {
+		t.Errorf("people were told %q", last)
+	}
+	for o := range r.lake.List(t.Context(), "alerts/", "") {
+		if data, err := r.lake.Get(t.Context(), o.Key); err != nil || !strings.Contains(string(data), `"why":"fan-07 has stopped."`) {
+			t.Errorf("landed %s, %v", data, err)
+		}
+	}
+}
+
 func TestAcknowledgeStopsTheEscalation(t *testing.T) {
+	var refused []string
+	refuse := func(k Acknowledgement) func(*alertRun) {
+		return func(r *alertRun) {
+			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = append(refused, err.Error()) }, OnComplete: func(any, error) {}}, k)
+			r.SignalWorkflow(SignalAcknowledge, "ada")
+		}
+	}
 	for _, c := range []struct {
 		name string
 		ack  func(*alertRun)
 		by   string
 	}{
+		{"update that names nobody", refuse(Acknowledgement{By: " "}), "ada"},
+		{"update that forges a row", refuse(Acknowledgement{By: "bob\nfan-08"}), "ada"},
+		{"signal that forges a row", func(r *alertRun) {
+			r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n", 5000)})
+		}, "ada fan-08 [2J"},
+		{"signal of a name that is cut inside a letter", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, strings.Repeat("a", 99)+"\u00e9") }, strings.Repeat("a", 99)},
+		{"signal that is nonsense", func(r *alertRun) {
+			r.SignalWorkflow(SignalAcknowledge, 7)
+			r.SignalWorkflow(SignalAcknowledge, " ")
+		}, "somebody"},
 		{"signal", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada", Note: "on my way"}) }, "ada"},
 		{"signal with a name alone", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, "ada") }, "ada"},
 		{"signal without input", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, nil) }, "somebody"},
@@ -157,7 +196,29 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 			if a.AckedBy != c.by || !a.AckedAt.Equal(opened.Add(2*time.Minute)) {
 				t.Errorf("acknowledged by %q at %s", a.AckedBy, a.AckedAt)
 			}
+			if len(a.Note) > maxNote {
+				t.Errorf("a note of %d bytes", len(a.Note))
+			}
 		})
+	}
+	if len(refused) != 2 || !strings.Contains(refused[0], "names nobody") || !strings.Contains(refused[1], "control characters") {
+		t.Errorf("refused %q", refused)
+	}
+}
+
+// TestAnAlertThatIsOverIsNotAcknowledged: the lake is out of reach, so the workflow of the resolved alert runs on.
+func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
+	r := newAlertRun(t)
+	r.OnActivity("LandAlert", anything, anything).Return(errors.New("out of reach")).Times(5)
+	r.at(time.Minute+time.Second, r.well)
+	var refused error
+	r.at(time.Minute+10*time.Second, func() {
+		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
+	})
+	r.OnActivity("LandAlert", anything, anything).Return(nil)
+	var said *temporal.ApplicationError
+	if a := r.run(t); !errors.As(refused, &said) || said.Type() != typeEnded || a.AckedBy != "" {
+		t.Errorf("answered %v; %+v", refused, a)
 	}
 }
 

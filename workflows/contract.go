@@ -5,9 +5,11 @@ package workflows
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -40,6 +42,9 @@ const (
 	MemoFan   = "fan"   // fanwatch.FanStatus
 	MemoAlert = "alert" // fanwatch.Alert
 )
+
+// typeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.
+const typeEnded = "Ended"
 
 // Search attributes (Keyword). A namespace needs them before the first workflow starts; the local system
 // registers them, and ARCHITECTURE.md has the command for other clusters.
@@ -89,6 +94,46 @@ type ProvisionAnswer struct {
 type Acknowledgement struct {
 	By   string `json:"by"`
 	Note string `json:"note,omitempty"`
+}
+
+// What an Acknowledgement may hold, in bytes: it stands in everybody's lists.
+const (
+	maxBy   = 100
+	maxNote = 1000
+)
+
+// Trim gives it without white space around the name and the note.
+func (a Acknowledgement) Trim() Acknowledgement {
+	return Acknowledgement{By: strings.TrimSpace(a.By), Note: strings.TrimSpace(a.Note)}
+}
+
+// Check says what keeps a trimmed acknowledgement out of a list, or nil. Every way in asks it but the signal, which
+// cannot answer: see legible.
+func (a Acknowledgement) Check() error {
+	switch {
+	case a.By == "":
+		return errors.New("the acknowledgement names nobody: say who takes care, as by")
+	case len(a.By) > maxBy:
+		return fmt.Errorf("by has %d bytes: at most %d are taken", len(a.By), maxBy)
+	case len(a.Note) > maxNote:
+		return fmt.Errorf("note has %d bytes: at most %d are taken", len(a.Note), maxNote)
+	case a.By != legible(a.By, maxBy):
+		return fmt.Errorf("by %q holds control characters: leave them out", a.By)
+	case a.Note != legible(a.Note, maxNote):
+		return fmt.Errorf("note %.200q holds control characters, such as a line break: leave them out", a.Note)
+	}
+	return nil
+}
+
+// legible makes text fit for one line of a list: at most n bytes, and a space for what would move a terminal's cursor.
+func legible(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
+	return strings.ToValidUTF8(s[:min(len(s), n)], "")
 }
 
 // UnmarshalJSON reads an object, or a JSON text as the name alone: what a person types into the

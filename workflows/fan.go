@@ -45,7 +45,7 @@ func Fan(ctx workflow.Context, in FanInput) error {
 	if err := f.watch(ctx); err != nil {
 		return err
 	}
-	if f.Status.Phase == fanwatch.Retired {
+	if f.ended() {
 		return nil
 	}
 	return workflow.NewContinueAsNewError(ctx, Fan, f.FanInput)
@@ -56,6 +56,9 @@ type fan struct {
 	lock  workflow.Mutex // one update or observation at a time
 	heard int            // signals of this run
 }
+
+// ended tells whether the fan is retired, or was never one: what it was to be provisioned with was refused.
+func (f *fan) ended() bool { return f.Status.Phase == fanwatch.Retired || f.Status.Phase == "" }
 
 // listen installs what people and programs may ask at any time.
 func (f *fan) listen(ctx workflow.Context) error {
@@ -90,7 +93,7 @@ func (f *fan) watch(ctx workflow.Context) error {
 	observations := workflow.GetSignalChannel(ctx, SignalObserve)
 	over := workflow.GetSignalChannel(ctx, SignalAlertOver)
 	full := func() bool {
-		return f.heard >= f.PerRun || workflow.GetInfo(ctx).GetContinueAsNewSuggested() || f.Status.Phase == fanwatch.Retired
+		return f.heard >= f.PerRun || workflow.GetInfo(ctx).GetContinueAsNewSuggested() || f.ended()
 	}
 	for {
 		var o fanwatch.Observation
@@ -127,37 +130,59 @@ func (f *fan) locked(ctx workflow.Context, do func() error) error {
 }
 
 // provision signs the CSR and makes the fan active. Asked again with the same CSR it answers the same
-// certificate; with another one the fan gets a new certificate and the old one ends.
+// certificate; with another one the fan gets a new certificate and the old one ends. What is refused for good
+// leaves the fan as it was, and a fan that was none is none.
 func (f *fan) provision(ctx workflow.Context, r ProvisionRequest) (answer ProvisionAnswer, err error) {
 	err = f.locked(ctx, func() error {
-		sum := sha256.Sum256([]byte(r.CSR))
-		hash := hex.EncodeToString(sum[:])
-		d := f.next(r.Device)
-		if err := createThing(ctx, d); err != nil {
-			return err
-		}
-		if f.CSRHash != hash {
-			c, err := createCertificate(ctx, r.CSR)
-			if err != nil {
-				return err
+		before := f.FanInput
+		if err := f.certify(ctx, r); err != nil {
+			// No version guards this: no activity refused for good before, so no history has it otherwise.
+			if refused(err) {
+				f.FanInput = before
+				if f.Status.Phase == fanwatch.Provisioning && f.CSRHash == "" {
+					f.Status.Phase = "" // watch ends, unless the next who provisions is better off
+				}
 			}
-			f.Certificate, f.CSRHash = c, hash
-		}
-		if err := authorise(ctx, d, f.Certificate); err != nil {
-			return err
-		}
-		if err := announce(ctx, d); err != nil {
 			return err
 		}
 		answer.Certificate = f.Certificate.PEM
-		f.Status.Device = d
-		if f.Status.Phase != fanwatch.Active {
-			f.Status.Phase, f.Status.Since = fanwatch.Active, workflow.Now(ctx)
-		}
-		f.show(ctx)
 		return nil
 	})
 	return answer, err
+}
+
+func (f *fan) certify(ctx workflow.Context, r ProvisionRequest) error {
+	sum := sha256.Sum256([]byte(r.CSR))
+	hash := hex.EncodeToString(sum[:])
+	d := f.next(r.Device)
+	if err := createThing(ctx, d); err != nil {
+		return err
+	}
+	if f.CSRHash != hash {
+		c, err := createCertificate(ctx, r.CSR)
+		if err != nil {
+			return err
+		}
+		f.Certificate, f.CSRHash = c, hash
+	}
+	if err := authorise(ctx, d, f.Certificate); err != nil {
+		return err
+	}
+	if err := announce(ctx, d); err != nil {
+		return err
+	}
+	f.Status.Device = d
+	if f.Status.Phase != fanwatch.Active {
+		f.Status.Phase, f.Status.Since = fanwatch.Active, workflow.Now(ctx)
+	}
+	f.show(ctx)
+	return nil
+}
+
+// refused tells whether an activity's error would be the same however often it is tried.
+func refused(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.NonRetryable()
 }
 
 // next gives d with the fan's name and the revision after the newest.

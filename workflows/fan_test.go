@@ -3,11 +3,13 @@ package workflows
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -27,6 +29,7 @@ type registry struct {
 	inactive     []string
 	announced    []fanwatch.Device
 	fail         error
+	refuse       error // to sign
 }
 
 func newRegistry() *registry {
@@ -39,6 +42,9 @@ func (r *registry) CreateThing(_ context.Context, name string, _ map[string]stri
 }
 
 func (r *registry) CertificateFromCSR(_ context.Context, csr string) (activities.Certificate, error) {
+	if r.refuse != nil {
+		return activities.Certificate{}, r.refuse
+	}
 	r.certificates++
 	return activities.Certificate{ID: csr, ARN: "arn:" + csr, PEM: "signed " + csr}, nil
 }
@@ -96,7 +102,8 @@ func newFanRun(t *testing.T) *fanRun {
 	env.SetStartTime(opened)
 	r := &fanRun{TestWorkflowEnvironment: env, reg: newRegistry()}
 	env.RegisterWorkflow(Fan)
-	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"}})
+	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
+		Policies: map[string]fanwatch.Policy{"default": {}, "night": {}}})
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 		r.alerts = append(r.alerts, in.Alert)
 		var o fanwatch.Observation
@@ -191,6 +198,83 @@ func TestProvisionRefusesBadDevices(t *testing.T) {
 	r.execute(t, FanInput{})
 	if len(errs) != 3 || errs[0] == nil || errs[1] == nil || errs[2] == nil || r.reg.certificates != 0 {
 		t.Errorf("%v", errs)
+	}
+}
+
+// TestARefusedCSRLeavesTheFanAsItWas guards against a fan that stays in provisioning for ever, and against a
+// refusal that is tried again while everybody else waits.
+func TestARefusedCSRLeavesTheFanAsItWas(t *testing.T) {
+	refusal := temporal.NewNonRetryableApplicationError("an RSA key of 1024 bits", "Refused", nil)
+	for _, provisioned := range []bool{false, true} {
+		r := newFanRun(t)
+		if provisioned {
+			r.at(time.Second, func() {
+				r.update(t, UpdateProvision, func(_ any, err error) {
+					if err != nil {
+						t.Error(err)
+					}
+				}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "Hall A"}, CSR: "one"})
+			})
+			r.retireAt(t, time.Hour)
+		}
+		var answer error
+		var took time.Duration
+		r.at(time.Minute, func() {
+			r.reg.refuse = refusal
+			r.update(t, UpdateProvision, func(_ any, err error) { answer, took = err, r.Now().Sub(opened)-time.Minute },
+				ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07"}, CSR: "two"})
+		})
+		var s fanwatch.FanStatus
+		look := func() {
+			if v, err := r.QueryWorkflow(QueryStatus); err != nil || v.Get(&s) != nil {
+				t.Error(err)
+			}
+		}
+		r.at(2*time.Minute, look)
+		r.execute(t, FanInput{})
+		if err := r.GetWorkflowError(); err != nil {
+			t.Fatal(err) // continued as new: it would wait for ever
+		}
+		if answer == nil || plain(answer).Error() != "an RSA key of 1024 bits" || took > time.Second {
+			t.Errorf("answered %v after %s", answer, took)
+		}
+		if !provisioned {
+			if look(); s.Phase != "" || r.Now().Sub(opened) > 2*time.Minute {
+				t.Errorf("a fan that never was: %+v", s)
+			}
+		} else if s.Phase != fanwatch.Active || s.Device.Site != "Hall A" || s.Device.Revision != 1 {
+			t.Errorf("a fan that was: %+v", s)
+		}
+	}
+}
+
+// TestAPolicyThatDoesNotExistIsRefused guards against a misspelt name that wakes the wrong people.
+func TestAPolicyThatDoesNotExistIsRefused(t *testing.T) {
+	r := newFanRun(t)
+	var said []string
+	answer := func(_ any, err error) {
+		if err != nil {
+			err = plain(err)
+		}
+		said = append(said, fmt.Sprint(err))
+	}
+	device := func(policy string) fanwatch.Device { return fanwatch.Device{Fan: "fan-07", Policy: policy} }
+	r.at(1*time.Second, func() {
+		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: device("night"), CSR: "one"})
+	})
+	r.at(2*time.Second, func() {
+		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: device("nihgt"), CSR: "two"})
+	})
+	r.at(3*time.Second, func() { r.update(t, UpdateConfigure, answer, device("nihgt")) })
+	r.at(4*time.Second, func() { r.update(t, UpdateConfigure, answer, device("")) })
+	r.retireAt(t, time.Minute)
+	r.execute(t, FanInput{})
+	const no = `device fan-07: there is no escalation policy "nihgt": use one of default, night, or add it to the workers' policy file`
+	if want := []string{"<nil>", no, no, "<nil>"}; !slices.Equal(said, want) {
+		t.Errorf("answers %q", said)
+	}
+	if r.reg.certificates != 1 || len(r.reg.announced) != 3 {
+		t.Errorf("%d certificates, announced %+v", r.reg.certificates, r.reg.announced)
 	}
 }
 

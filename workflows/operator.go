@@ -29,14 +29,20 @@ type Operator struct {
 	Namespace string
 }
 
-// ErrUnknown says that there is no such fan or alert.
-var ErrUnknown = errors.New("unknown")
+// ErrUnknown says that there is no such fan or alert, ErrEnded that the alert is resolved.
+var (
+	ErrUnknown = errors.New("unknown")
+	ErrEnded   = errors.New("over already")
+)
 
 // Provision makes the fan's workflow if there is none, and has the device's CSR signed.
 func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM string) (ProvisionAnswer, error) {
 	d.V = fanwatch.DeviceVersion
 	if err := d.Check(); err != nil {
 		return ProvisionAnswer{}, err
+	}
+	if err := CheckCSR(csrPEM); err != nil {
+		return ProvisionAnswer{}, fmt.Errorf("provision %s: certificate signing request: %w", d.Fan, err)
 	}
 	start := o.Temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 		ID:                       FanID(d.Fan),
@@ -56,10 +62,30 @@ func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM strin
 		err = handle.Get(ctx, &answer)
 	}
 	if err != nil {
-		return answer, fmt.Errorf("provision %s: %w", d.Fan, err)
+		return answer, fmt.Errorf("provision %s: %w", d.Fan, plain(err))
 	}
 	return answer, nil
 }
+
+// plain gives what an update's error says to a person: of one that came out of the workflow its own sentence,
+// without the names and numbers of Temporal's events; of one that waited in vain what may be still to come.
+func plain(err error) error {
+	var waited *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	var said *temporal.ApplicationError
+	switch {
+	case errors.As(err, &waited):
+		return fmt.Errorf("no answer yet: it may still take effect, so look before you try again (fanwatch fans, fanwatch alerts): %w", err)
+	case errors.As(err, &said):
+		return saidError{said}
+	}
+	return err
+}
+
+// saidError is an error of a workflow or an activity, as it was worded there.
+type saidError struct{ said *temporal.ApplicationError }
+
+func (e saidError) Error() string { return e.said.Message() }
+func (e saidError) Unwrap() error { return e.said }
 
 // Configure changes what is known of a fan and answers what took effect.
 func (o Operator) Configure(ctx context.Context, d fanwatch.Device) (fanwatch.Device, error) {
@@ -79,6 +105,10 @@ func (o Operator) Acknowledge(ctx context.Context, alertID string, k Acknowledge
 	if !strings.HasPrefix(alertID, "alert/") {
 		return a, fmt.Errorf("alert %.120q: %w: an alert's ID begins with alert/ (see fanwatch alerts)", alertID, ErrUnknown)
 	}
+	k = k.Trim()
+	if err := k.Check(); err != nil {
+		return a, fmt.Errorf("acknowledge %.120q: %w", alertID, err)
+	}
 	err := o.update(ctx, alertID, UpdateAcknowledge, &a, k)
 	return a, err
 }
@@ -90,13 +120,48 @@ func (o Operator) update(ctx context.Context, id, name string, out any, args ...
 		err = handle.Get(ctx, out) // a validator's rejection comes from here
 	}
 	var none *serviceerror.NotFound
-	if errors.As(err, &none) {
-		return fmt.Errorf("%s: %w: no such workflow is running", id, ErrUnknown)
-	}
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", name, id, err)
+	var said *temporal.ApplicationError
+	switch {
+	case errors.As(err, &none):
+		return o.closed(ctx, id)
+	case errors.As(err, &said) && said.Type() == typeEnded:
+		return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
+	case err != nil:
+		return fmt.Errorf("%s %s: %w", name, id, plain(err))
 	}
 	return nil
+}
+
+// closed says why no workflow of a fan or an alert takes an update: it has ended, or there never was one that anybody
+// remembers.
+func (o Operator) closed(ctx context.Context, id string) error {
+	w, err := o.describe(ctx, id)
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		return err
+	}
+	if fan, ok := strings.CutPrefix(id, FanID("")); ok {
+		if s, _, err := memo[fanwatch.FanStatus](w, MemoFan); err == nil && s.Phase == fanwatch.Retired {
+			return fmt.Errorf("fan %s is retired already", fan)
+		}
+		return fmt.Errorf("fan %s: %w: no fan of that name is provisioned (see fanwatch fans)", fan, ErrUnknown)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: there is no such alert (see fanwatch alerts --all)", id, ErrUnknown)
+	}
+	return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
+}
+
+// describe gives a workflow's newest run, also one that has ended, or an error that wraps ErrUnknown. It asks no worker.
+func (o Operator) describe(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
+	d, err := o.Temporal.DescribeWorkflowExecution(ctx, id, "")
+	var none *serviceerror.NotFound
+	switch {
+	case errors.As(err, &none):
+		return nil, fmt.Errorf("%s: %w", id, ErrUnknown)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	return d.GetWorkflowExecutionInfo(), nil
 }
 
 // Observe tells a fan's workflow of a change of state.
@@ -117,7 +182,7 @@ func (o Operator) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, erro
 	v, err := o.Temporal.QueryWorkflow(ctx, FanID(fan), "", QueryStatus)
 	var none *serviceerror.NotFound
 	if errors.As(err, &none) {
-		return s, fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s", fan, ErrUnknown, fan)
+		return s, noFan(fan)
 	}
 	if err == nil {
 		err = v.Get(&s)
@@ -125,7 +190,14 @@ func (o Operator) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, erro
 	if err != nil {
 		return s, fmt.Errorf("fan %s: %w", fan, err)
 	}
+	if s.Phase == "" { // its first provisioning was refused
+		return s, noFan(fan)
+	}
 	return s, nil
+}
+
+func noFan(fan string) error {
+	return fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s --csr FILE", fan, ErrUnknown, fan)
 }
 
 // Fans lists all fans that are not retired, by name. It asks no worker.
@@ -133,6 +205,16 @@ func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`, MemoFan)
 	slices.SortFunc(fans, func(a, b fanwatch.FanStatus) int { return strings.Compare(a.Device.Fan, b.Device.Fan) })
 	return fans, err
+}
+
+// Alert gives one alert, open or over. It asks no worker.
+func (o Operator) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
+	w, err := o.describe(ctx, id)
+	if err != nil {
+		return fanwatch.Alert{}, err
+	}
+	a, _, err := memo[fanwatch.Alert](w, MemoAlert)
+	return a, err
 }
 
 // endedAlerts is how many ended alerts Alerts gives at most.

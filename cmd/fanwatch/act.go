@@ -23,6 +23,10 @@ func (a *app) ack() *cobra.Command {
 					k.By = u.Username
 				}
 			}
+			k = k.Trim()
+			if err := k.Check(); err != nil {
+				return fmt.Errorf("--by, --note: %w (%w)", err, errUsage)
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				alert, err := op.Acknowledge(ctx, args[0], k)
 				if err != nil {
@@ -31,7 +35,7 @@ func (a *app) ack() *cobra.Command {
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), alert)
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s is %s by %s\n", alert.ID, alert.State, alert.AckedBy)
+				fmt.Fprintln(cmd.OutOrStdout(), taken(alert, k))
 				return nil
 			})
 		},
@@ -39,6 +43,17 @@ func (a *app) ack() *cobra.Command {
 	c.Flags().StringVar(&k.By, "by", "", "who takes care; empty: the name of your account")
 	c.Flags().StringVar(&k.Note, "note", "", "for the others")
 	return c
+}
+
+// taken says who has the alert after k was sent: the first to acknowledge has it, with that note.
+func taken(a fanwatch.Alert, k workflows.Acknowledgement) string {
+	switch {
+	case a.AckedBy == k.By && a.Note == k.Note:
+		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, cell(a.AckedBy))
+	case k.Note == "":
+		return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so", a.ID, cell(a.AckedBy), when(a.AckedAt))
+	}
+	return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so, and the note of %s was not kept", a.ID, cell(a.AckedBy), when(a.AckedAt), k.By)
 }
 
 func (a *app) provision() *cobra.Command {
@@ -52,9 +67,15 @@ there with fanwatch-edge enroll, or with openssl. Run again with another CSR, it
 			"  fanwatch provision ABC123456 --csr demo.csr --client new_Client",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.Fan = args[0]
+			if err := d.Check(); err != nil {
+				return fmt.Errorf("%w (%w)", err, errUsage)
+			}
 			pem, err := os.ReadFile(csr)
 			if err != nil {
 				return fmt.Errorf("--csr: %w: make one with fanwatch-edge enroll --fan %s", err, d.Fan)
+			}
+			if err := workflows.CheckCSR(string(pem)); err != nil {
+				return fmt.Errorf("--csr %s: %w: make one with fanwatch-edge enroll --fan %s (%w)", csr, err, d.Fan, errUsage)
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				answer, err := op.Provision(ctx, d, string(pem))
@@ -92,13 +113,25 @@ there with fanwatch-edge enroll, or with openssl. Run again with another CSR, it
 	return c
 }
 
+// retired is what retire prints as JSON.
+type retired struct {
+	Fan   string         `json:"fan"`
+	Phase fanwatch.Phase `json:"phase"`
+}
+
 func (a *app) retire() *cobra.Command {
 	return &cobra.Command{
 		Use: "retire FAN", Short: "Refuse a fan's readings from now on and end its workflow", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := fanwatch.CheckFan(args[0]); err != nil {
+				return fmt.Errorf("%w (%w)", err, errUsage)
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				if err := op.Retire(ctx, args[0]); err != nil {
 					return err
+				}
+				if a.json {
+					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.Retired})
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is retired\n", args[0])
 				return nil

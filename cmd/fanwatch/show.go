@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +35,11 @@ func (a *app) fans() *cobra.Command {
 				}
 				return table(cmd.OutOrStdout(), "FAN\tSTATE\tSINCE\tRPM THEN\tSITE\tALERT", func(w io.Writer) {
 					for _, f := range fans {
-						fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), f.Last.RPM, f.Device.Site, f.Alert)
+						rpm := "-"
+						if f.Last.V != 0 {
+							rpm = fmt.Sprintf("%.0f", f.Last.RPM)
+						}
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), rpm, cell(f.Device.Site), f.Alert)
 					}
 				})
 			})
@@ -60,9 +68,9 @@ func (a *app) alerts() *cobra.Command {
 					for _, x := range alerts {
 						st := string(x.State)
 						if x.State == fanwatch.Acknowledged {
-							st += " by " + x.AckedBy
+							st += " by " + cell(x.AckedBy)
 						}
-						fmt.Fprintf(w, "%s\t%s\t%d/%d\t%s\t%s\n", when(x.Opened), st, x.Step, x.Steps, x.Why, x.ID)
+						fmt.Fprintf(w, "%s\t%s\t%d/%d\t%s\t%s\n", when(x.Opened), st, x.Step, x.Steps, cell(x.Why), x.ID)
 					}
 				})
 			})
@@ -76,6 +84,9 @@ func (a *app) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show FAN", Short: "Show one fan", Args: cobra.ExactArgs(1), Example: "  fanwatch show fan-07",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := fanwatch.CheckFan(args[0]); err != nil {
+				return fmt.Errorf("%w (%w)", err, errUsage)
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				f, err := op.Fan(ctx, args[0])
 				if err != nil {
@@ -84,19 +95,51 @@ func (a *app) show() *cobra.Command {
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), f)
 				}
-				return table(cmd.OutOrStdout(), "", func(w io.Writer) {
-					fmt.Fprintf(w, "fan\t%s\nsite\t%s\nphase\t%s\nstate\t%s, since %s\n", f.Device.Fan, f.Device.Site, f.Phase, state(f), when(f.Since))
-					if f.Last.Anomaly.Why != "" {
-						fmt.Fprintf(w, "why\t%s\n", f.Last.Anomaly.Why)
+				var alert fanwatch.Alert
+				if f.Alert != "" {
+					alert, err = op.Alert(ctx, f.Alert)
+					if err != nil && !errors.Is(err, workflows.ErrUnknown) { // a person may have removed it
+						return err
 					}
-					fmt.Fprintf(w, "limits\t%s\nsilent after\t%s\nclients\t%s %v\nrevision\t%d\nalerts so far\t%d\n", limits(f.Device.Limits), f.Device.SilenceAfter(), f.Device.Fan, f.Device.Clients, f.Device.Revision, f.Alerts)
-					if f.Alert != "" {
-						fmt.Fprintf(w, "open alert\t%s\nacknowledge\tfanwatch ack %s\n", f.Alert, f.Alert)
-					}
-				})
+				}
+				return showFan(cmd.OutOrStdout(), f, alert)
 			})
 		},
 	}
+}
+
+// showFan prints a fan and the alert that is open, if any.
+func showFan(out io.Writer, f fanwatch.FanStatus, alert fanwatch.Alert) error {
+	return table(out, "", func(w io.Writer) {
+		d := f.Device
+		fmt.Fprintf(w, "fan\t%s\nsite\t%s\nphase\t%s\nstate\t%s, since %s\n", d.Fan, cell(d.Site), f.Phase, state(f), when(f.Since))
+		if f.Last.Anomaly.Why != "" {
+			fmt.Fprintf(w, "why\t%s\n", cell(f.Last.Anomaly.Why))
+		}
+		fmt.Fprintf(w, "limits\t%s\nsilent after\t%s\npolicy\t%s\nclients\t%s\nrevision\t%d\nalerts so far\t%d\n", limits(d.Limits), silence(d), cell(cmp.Or(d.Policy, "default")),
+			cell(strings.Join(append([]string{d.Fan}, d.Clients...), ", ")), d.Revision, f.Alerts)
+		if f.Alert == "" {
+			return
+		}
+		fmt.Fprintf(w, "open alert\t%s\n", f.Alert)
+		switch alert.State {
+		case fanwatch.Acknowledged:
+			fmt.Fprintf(w, "acknowledged\tby %s at %s\n", cell(alert.AckedBy), when(alert.AckedAt))
+			if alert.Note != "" {
+				fmt.Fprintf(w, "note\t%s\n", cell(alert.Note))
+			}
+		case fanwatch.Resolved: // its workflow is about to tell the fan's
+		default:
+			fmt.Fprintf(w, "acknowledge\tfanwatch ack %s\n", f.Alert)
+		}
+	})
+}
+
+func silence(d fanwatch.Device) string {
+	if d.SilenceAfter() == 0 {
+		return "never"
+	}
+	return d.SilenceAfter().String()
 }
 
 func limits(l fanwatch.Limits) string {
@@ -114,6 +157,9 @@ func state(f fanwatch.FanStatus) string {
 	if f.Phase != fanwatch.Active {
 		return string(f.Phase)
 	}
+	if f.Last.V == 0 { // its workflow has heard nothing yet
+		return "no reading yet"
+	}
 	if f.Last.Anomaly.Kind == fanwatch.Well {
 		return "well"
 	}
@@ -125,6 +171,16 @@ func when(t time.Time) string {
 		return "-"
 	}
 	return t.Local().Format(time.DateTime)
+}
+
+// cell makes text that people wrote fit for a row: a line break or an escape code in it would forge others.
+func cell(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func table(out io.Writer, head string, rows func(io.Writer)) error {

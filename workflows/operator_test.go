@@ -1,0 +1,82 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"fanwatch"
+)
+
+// closedWorkflows is a Temporal server on which no workflow runs: what is in the map has ended, with that memo.
+type closedWorkflows struct {
+	client.Client
+	memos map[string]map[string]any
+}
+
+func (c closedWorkflows) UpdateWorkflow(context.Context, client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	return nil, serviceerror.NewNotFound("workflow execution already completed")
+}
+
+func (c closedWorkflows) DescribeWorkflowExecution(_ context.Context, id, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	memo, ok := c.memos[id]
+	if !ok {
+		return nil, serviceerror.NewNotFound("workflow not found")
+	}
+	fields := map[string]*commonpb.Payload{}
+	for name, v := range memo {
+		p, err := converter.GetDefaultDataConverter().ToPayload(v)
+		if err != nil {
+			return nil, err
+		}
+		fields[name] = p
+	}
+	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{
+		Status: enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, Memo: &commonpb.Memo{Fields: fields}}}, nil
+}
+
+// TestWhatHasEndedIsNotUnknown guards against an alert that is over and a fan that is retired being called unknown.
+func TestWhatHasEndedIsNotUnknown(t *testing.T) {
+	o := Operator{Temporal: closedWorkflows{memos: map[string]map[string]any{
+		"alert/fan-07/stall/x": {MemoAlert: fanwatch.Alert{State: fanwatch.Resolved}},
+		"fan/old":              {MemoFan: fanwatch.FanStatus{Phase: fanwatch.Retired}},
+		"fan/refused":          {MemoFan: fanwatch.FanStatus{Phase: fanwatch.Provisioning}},
+	}}}
+	ack := func(id string) error {
+		_, err := o.Acknowledge(t.Context(), id, Acknowledgement{By: "ada"})
+		return err
+	}
+	for _, c := range []struct {
+		err  error
+		want string
+		kind error
+	}{
+		{ack("alert/fan-07/stall/x"), "alert/fan-07/stall/x: the alert is over already", ErrEnded},
+		{ack("alert/fan-07/stall/y"), "alert/fan-07/stall/y: unknown: there is no such alert (see fanwatch alerts --all)", ErrUnknown},
+		{o.Retire(t.Context(), "old"), "fan old is retired already", nil},
+		{o.Retire(t.Context(), "refused"), "fan refused: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
+		{o.Retire(t.Context(), "none"), "fan none: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
+	} {
+		if c.err == nil || c.err.Error() != c.want || c.kind != nil && !errors.Is(c.err, c.kind) || c.kind == nil && errors.Is(c.err, ErrUnknown) {
+			t.Errorf("%v, want %s", c.err, c.want)
+		}
+	}
+}
+
+func TestAnAlertIsReadFromItsMemo(t *testing.T) {
+	o := Operator{Temporal: closedWorkflows{memos: map[string]map[string]any{"alert/x": {MemoAlert: fanwatch.Alert{AckedBy: "ada"}}}}}
+	if a, err := o.Alert(t.Context(), "alert/x"); err != nil || a.AckedBy != "ada" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if _, err := o.Alert(t.Context(), "alert/y"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("an alert that nobody remembers: %v", err)
+	}
+}
