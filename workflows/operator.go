@@ -74,7 +74,7 @@ func plain(err error) error {
 	var said *temporal.ApplicationError
 	switch {
 	case errors.As(err, &waited):
-		return fmt.Errorf("no answer yet: it may still take effect, so look before you try again (fanwatch fans, fanwatch alerts): %w", err)
+		return errors.New("no answer in time (does a worker run?): it may still take effect, so look with fanwatch fans or alerts before you try again")
 	case errors.As(err, &said):
 		return saidError{said}
 	}

@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -78,5 +79,13 @@ func TestAnAlertIsReadFromItsMemo(t *testing.T) {
 	}
 	if _, err := o.Alert(t.Context(), "alert/y"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("an alert that nobody remembers: %v", err)
+	}
+}
+
+// TestAnUpdateWithoutAnswerMayStillTakeEffect guards against a failure that is none and is applied later.
+func TestAnUpdateWithoutAnswerMayStillTakeEffect(t *testing.T) {
+	err := plain(client.NewWorkflowUpdateServiceTimeoutOrCanceledError(errors.New("stream terminated by RST_STREAM")))
+	if !strings.Contains(err.Error(), "may still take effect") || strings.Contains(err.Error(), "RST_STREAM") {
+		t.Error(err)
 	}
 }
