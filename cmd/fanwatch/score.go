@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,15 +61,7 @@ counted on standard error at the end; --strict stops at the first one, with exit
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			s.progress = newProgress(cmd.ErrOrStderr())
-			// A read of standard input cannot be interrupted, so what waits for it is left behind.
-			done := make(chan error, 1)
-			go func() { done <- s.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()) }()
-			select {
-			case err = <-done:
-				return err
-			case <-cmd.Context().Done():
-				return context.Cause(cmd.Context())
-			}
+			return s.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
@@ -126,21 +119,36 @@ func (o scoreOptions) names() []string {
 	return names
 }
 
-// run scores rows until the input ends. That nobody reads the output any more is no error.
-func (s *scorer) run(in io.Reader, out, log io.Writer) error {
+// run scores rows until the input or ctx ends. What has gone out then is whole rows, all that were scored. That nobody
+// reads the output any more is no error.
+func (s *scorer) run(ctx context.Context, in io.Reader, out, log io.Writer) error {
 	t := newTable(in, out)
-	err := s.rows(t)
+	// A read of standard input cannot be interrupted, so what waits for it is left behind.
+	done := make(chan error, 1)
+	go func() {
+		t.mu.Lock()
+		err := s.rows(t)
+		t.mu.Unlock()
+		done <- err
+	}()
+	var err, interrupted error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		interrupted = context.Cause(ctx)
+	}
+	t.mu.Lock() // for good: what was left behind writes no more
 	if e := t.out.Flush(); err == nil {
 		err = e
 	}
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
-		return nil
+		return interrupted
 	}
 	s.progress.end()
 	if err == nil && s.unscored > 0 {
 		fmt.Fprintf(log, "fanwatch score: %d of %d rows could not be scored, first %v\n", s.unscored, s.seen, s.why)
 	}
-	return err
+	return cmp.Or(err, interrupted)
 }
 
 func (s *scorer) rows(t *rowTable) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // maxRow bounds a row, in bytes, so that memory is bounded whatever the input.
@@ -13,6 +14,7 @@ const maxRow = 16 << 20
 
 // rowTable reads rows and writes them on with something appended.
 type rowTable struct {
+	mu   sync.Mutex // held by who scores, but while he reads: whoever else gets it finds whole rows in out
 	in   *bufio.Reader
 	out  *bufio.Writer
 	line int    // where the current row began, counted from 1
@@ -30,11 +32,11 @@ func newTable(in io.Reader, out io.Writer) *rowTable {
 
 // begin passes a byte order mark on and says which format follows.
 func (t *rowTable) begin(format string) (string, error) {
-	if head, _ := t.in.Peek(len(bom)); string(head) == bom {
+	if head, _ := t.peek(len(bom)); string(head) == bom {
 		_, _ = t.in.Discard(len(bom)) // they have been peeked
 		_, _ = t.out.WriteString(bom) // Flush repeats its error
 	}
-	head, err := t.in.Peek(1)
+	head, err := t.peek(1)
 	if err == io.EOF {
 		return "", errors.New("the input is empty: rows of CSV or NDJSON are expected")
 	}
@@ -50,8 +52,15 @@ func (t *rowTable) begin(format string) (string, error) {
 	return "csv", nil
 }
 
+// peek is in.Peek, for which it gives mu away.
+func (t *rowTable) peek(n int) ([]byte, error) {
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	return t.in.Peek(n)
+}
+
 // read reads the next row; with quotes, a line end within a quoted field does not end it. At the end of the input it
-// returns io.EOF. What was written before goes out before it waits.
+// returns io.EOF. What was written before goes out before it waits, and while it waits it gives mu away.
 func (t *rowTable) read(quotes bool) error {
 	t.row, t.end, t.line = t.row[:0], "", t.next
 	t.cut.reset()
@@ -61,7 +70,9 @@ func (t *rowTable) read(quotes bool) error {
 				return err
 			}
 		}
+		t.mu.Unlock()
 		part, err := t.in.ReadSlice('\n')
+		t.mu.Lock()
 		t.row = append(t.row, part...)
 		if len(t.row) > maxRow {
 			return fmt.Errorf("line %d: the row is longer than %d MiB, is a quote not closed?", t.line, maxRow>>20)

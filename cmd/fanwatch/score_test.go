@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -269,6 +270,85 @@ func TestScoreIsInterrupted(t *testing.T) {
 	}
 }
 
+// numbered gives a header and then rows for ever.
+type numbered struct{ rest []byte }
+
+func (n *numbered) Read(p []byte) (int, error) {
+	for i := 0; len(n.rest) < len(p); i++ {
+		n.rest = strconv.AppendInt(n.rest, int64(100_000+i), 10)
+		n.rest = append(n.rest, '\n')
+	}
+	k := copy(p, n.rest)
+	n.rest = n.rest[k:]
+	return k, nil
+}
+
+// interrupting cancels at its third write.
+type interrupting struct {
+	bytes.Buffer
+	writes int
+	cancel func()
+}
+
+func (w *interrupting) Write(p []byte) (int, error) {
+	if w.writes++; w.writes == 3 {
+		w.cancel()
+	}
+	return w.Buffer.Write(p)
+}
+
+// Ctrl-C while rows come in: a cut number would pass for another one, so every row that was scored goes out whole.
+func TestScoreInterruptedWritesWholeRows(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := newScorer(scoreOptions{columns: []string{"value"}, trees: 3, sampleSize: 16, shingle: 1, timeDecay: 100, format: "csv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &interrupting{cancel: cancel}
+	if err := s.run(ctx, io.MultiReader(strings.NewReader("value\n"), &numbered{}), out, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	rows := strings.SplitAfter(out.String(), "\n")
+	if last := rows[len(rows)-1]; last != "" || len(rows)-2 != s.seen {
+		t.Errorf("%d whole rows of %d came out, and then %q", len(rows)-2, s.seen, last)
+	}
+}
+
+// A write to a pipe that nobody reads cannot be interrupted by the first Ctrl-C, so the second ends the program.
+func TestSecondInterruptEnds(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it has no signals to send")
+	}
+	c := program("score", "--columns=value", "--trees=3")
+	c.Stdin = io.MultiReader(strings.NewReader("value\n"), &numbered{})
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Process.Kill() }() // it has ended when all went well
+	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_, _ = c.Process.Wait()
+		close(ended)
+	}()
+	for range 100 {
+		_ = c.Process.Signal(os.Interrupt) // that it has ended is no error
+		select {
+		case <-ended:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	t.Error("it goes on")
+}
+
 // Memory does not depend on the input: a row that does not end is an error before it fills the memory.
 func TestScoreBoundsRows(t *testing.T) {
 	c := command()
@@ -316,7 +396,7 @@ func FuzzScore(f *testing.F) {
 			t.Fatal(err)
 		}
 		var out, log bytes.Buffer
-		if err := s.run(strings.NewReader(in), &out, &log); err != nil {
+		if err := s.run(t.Context(), strings.NewReader(in), &out, &log); err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Fatalf("an error of several lines: %v", err)
 			}
@@ -376,7 +456,7 @@ func BenchmarkScore(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := s.run(io.MultiReader(strings.NewReader(in[0]), strings.NewReader(body), strings.NewReader(body)), io.Discard, io.Discard); err != nil {
+				if err := s.run(b.Context(), io.MultiReader(strings.NewReader(in[0]), strings.NewReader(body), strings.NewReader(body)), io.Discard, io.Discard); err != nil {
 					b.Fatal(err)
 				}
 				rows += s.seen
