@@ -90,7 +90,7 @@ func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 	snapshots := slices.Clone(tbl.Metadata().Snapshots())
 	s.Files, s.Days, s.Plans, s.Snapshots = len(files), len(days), len(waiting), len(snapshots)
 	slices.SortFunc(snapshots, func(a, b table.Snapshot) int { return int(b.SequenceNumber - a.SequenceNumber) })
-	for _, n := range snapshots[:min(changes, len(snapshots))] {
+	for _, n := range snapshots[:min(max(changes, 0), len(snapshots))] {
 		c := Change{At: time.UnixMilli(n.TimestampMs).UTC()}
 		if n.Summary != nil {
 			c.Operation = string(n.Summary.Operation)

@@ -63,6 +63,9 @@ func (a *app) lakeStatus() *cobra.Command {
 		Use: "status", Short: "Show files, rows and sizes of the tables, how far they lag, and their last commits", Args: cobra.NoArgs,
 		Example: "  fanwatch lake status\n  fanwatch lake status --commits 20 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := atLeast("commits", changes, 0); err != nil {
+				return err
+			}
 			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
 				s, err := readState(cmd.Context(), tables, logs, changes)
 				if err != nil {
