@@ -27,7 +27,7 @@ type scoreOptions struct {
 func (a *app) score() *cobra.Command {
 	var o scoreOptions
 	c := &cobra.Command{
-		Use: "score --columns NAME[,NAME...] [flags] < IN > OUT", Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: cobra.NoArgs,
+		Use: "score --columns NAME[,NAME...] [flags] < IN > OUT", Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: scoreArgs,
 		Long: `Score any stream of numbers, CSV or NDJSON, for anomalies.
 
 Reads rows on standard input and writes the same rows on standard output as they come, with columns appended. No
@@ -77,6 +77,14 @@ counted on standard error at the end; --strict stops at the first one, with exit
 	f.BoolVar(&o.strict, "strict", false, "stop at the first row that cannot be scored")
 	_ = c.MarkFlagRequired("columns") // the flag exists
 	return c
+}
+
+// scoreArgs says how a file is given, which is not by its name.
+func scoreArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("score reads standard input, not %.40q: write fanwatch score --columns NAME < FILE (%w)", args[0], errUsage)
+	}
+	return nil
 }
 
 func (o scoreOptions) check() error {

@@ -74,7 +74,7 @@ func (s *scorer) header(t *rowTable) (h csvHeader, err error) {
 	for _, column := range s.options.columns {
 		at := slices.Index(names, column)
 		if at < 0 {
-			return h, fmt.Errorf("there is no column %q, the header has %s", column, listed(names))
+			return h, fmt.Errorf("there is no column %q, the header has %s (%w)", column, listed(names), errUsage)
 		}
 		if slices.Contains(names[at+1:], column) {
 			return h, fmt.Errorf("there are two columns %q, rename one", column)

@@ -173,7 +173,7 @@ func TestScoreRefuses(t *testing.T) {
 		in, args, want string
 		usage          bool
 	}{
-		{"t,value\n", "--columns=valeu", `there is no column "valeu", the header has "t", "value"`, false},
+		{"t,value\n", "--columns=valeu", `there is no column "valeu", the header has "t", "value" (see --help)`, true},
 		{"value,value\n", "--columns=value", `two columns "value"`, false},
 		{"value,anomaly_score\n", "--columns=value", `a column "anomaly_score" already`, false},
 		{"", "--columns=value", "the input is empty", false},
@@ -181,7 +181,7 @@ func TestScoreRefuses(t *testing.T) {
 		{"value\n1\nx\n2\n", "--columns=value --strict", `line 3: column "value" is "x", not a number`, false},
 		{"{\"value\":1,\"anomaly_grade\":2}\n", "--columns=value", `line 1: the object has a field "anomaly_grade" already`, false},
 		{"{\"value\":1}\n{}\n", "--columns=value --strict", `line 2: there is no field "value"`, false},
-		{"value\n", "", `"columns" not set`, false},
+		{"value\n", "", `"columns" not set`, true},
 		{"value\n", "--columns=", "--columns needs names", true},
 		{"value\n", "--columns=value,value", "twice", true},
 		{"value\n", "--columns=value --trees=0", "--trees is 0, give 1 or more", true},

@@ -38,3 +38,46 @@ func TestNegativeFlags(t *testing.T) {
 	}
 	refuses(t, "worker --account 1 --bucket b --shards 0", "--shards is 0, give 1 or more (see --help)")
 }
+
+func TestNotUnderstood(t *testing.T) {
+	for args, want := range map[string]string{
+		"nonsense":                            `fanwatch has no command "nonsense"`,
+		"alert":                               `fanwatch has no command "alert", do you mean alerts?`,
+		"lake nonsense":                       `fanwatch lake has no command "nonsense"`,
+		"lake stats":                          `fanwatch lake has no command "stats", do you mean status?`,
+		"lake --json nonsense":                `fanwatch lake has no command "nonsense"`,
+		"help nonsense":                       `fanwatch has no command "nonsense"`,
+		"help lake nonsense":                  `fanwatch lake has no command "nonsense"`,
+		"completion nonsense":                 `fanwatch completion has no command "nonsense"`,
+		"show":                                "arguments are missing, write fanwatch show FAN [flags]",
+		"show a b":                            `the arguments "a", "b" do not fit, write fanwatch show FAN [flags]`,
+		"fans extra":                          `the arguments "extra" do not fit, write fanwatch fans [flags]`,
+		"ack":                                 "arguments are missing, write fanwatch ack ALERT [flags]",
+		"provision fan-1":                     `required flag(s) "csr" not set`,
+		"worker":                              `required flag(s) "account", "bucket" not set`,
+		"score":                               `required flag(s) "columns" not set`,
+		"score readings.csv":                  `score reads standard input, not "readings.csv": write fanwatch score --columns NAME < FILE`,
+		"fans --nonsense":                     "unknown flag: --nonsense",
+		"lake query fan-07 --from 2130-01-01": "--from 2130-01-01 is not before now, the end of the period without --to",
+	} {
+		refuses(t, args, want+" (see --help)")
+	}
+}
+
+// Help that is asked for is no error.
+func TestHelp(t *testing.T) {
+	for _, args := range []string{"", "help", "help lake", "help lake status", "help show fan-07", "lake", "lake --help", "completion", "completion bash --help"} {
+		if out, err := inProcess(t, strings.Fields(args)...); err != nil || len(out) < 100 {
+			t.Errorf("%q: %v, output %q", args, err, out)
+		}
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	for args, want := range map[string]int{"": 0, "nonsense": 2, "lake nonsense": 2, "help nonsense": 2, "show": 2, "score": 2, "alerts": 1} {
+		c := program(append([]string{"--dir", t.TempDir()}, strings.Fields(args)...)...)
+		if _ = c.Run(); c.ProcessState.ExitCode() != want {
+			t.Errorf("%q: exit status %d, want %d", args, c.ProcessState.ExitCode(), want)
+		}
+	}
+}
