@@ -72,7 +72,7 @@ counted on standard error at the end; --strict stops at the first one, with exit
 	f.IntVar(&o.timeDecay, "time-decay", 100_000, "about how many of the latest rows count")
 	f.Uint64Var(&o.seed, "seed", 1, "determines all random choices: the same input gives the same output")
 	f.StringVar(&o.preset, "preset", "", "kda: score as Kinesis Data Analytics did")
-	f.StringVar(&o.format, "format", "auto", "csv, ndjson, or auto: by the first character")
+	f.StringVar(&o.format, "format", "auto", "csv, ndjson, or auto: by the first character that is not white space")
 	f.BoolVar(&o.explain, "explain", false, "append what each column owes to the score")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first row that cannot be scored")
 	_ = c.MarkFlagRequired("columns") // the flag exists
@@ -99,7 +99,7 @@ func (o scoreOptions) check() error {
 	if o.timeDecay < 1 {
 		return fmt.Errorf("--time-decay is %d, give 1 or more", o.timeDecay)
 	}
-	for _, least := range []struct {
+	for _, least := range []struct { // 0 is the library's default, not a number of the user's
 		flag  string
 		value int
 	}{{"--trees", o.trees}, {"--sample-size", o.sampleSize}, {"--shingle", o.shingle}} {
@@ -219,7 +219,7 @@ func listed(names []string) string {
 			quoted = append(quoted, fmt.Sprintf("and %d more", len(names)-most))
 			break
 		}
-		quoted = append(quoted, fmt.Sprintf("%q", name))
+		quoted = append(quoted, fmt.Sprintf("%.40q", name))
 	}
 	return strings.Join(quoted, ", ")
 }

@@ -146,6 +146,9 @@ func TestScoreKeepsRows(t *testing.T) {
 		{"blank lines", "value\n\n1\n\r\n", "value" + head + "\n\n1,0,0,0\n\r\n", "", nil},
 		{"quotes", "\"a \"\"b\"\", c\",\"value\"\n\"x\ny\",\" 1.5 \"\n5\" pipe,2\n",
 			"\"a \"\"b\"\", c\",\"value\"" + head + "\n\"x\ny\",\" 1.5 \",0,0,0\n5\" pipe,2,0,0,0\n", "", nil},
+		{"blank first lines", "\n\r\n \t\n value ,b\n1,2\n", "\n\r\n \t\n value ,b" + head + "\n1,2,0,0,0\n", "", []string{"--columns= value "}},
+		{"CR in quotes", "\"a\r\"\"b\",value\n\"\r\",2\n", "\"a\r\"\"b\",value" + head + "\n\"\r\",2,0,0,0\n", "", nil},
+		{"NDJSON after blanks", "\ufeff\n\t\n  {\"value\":1}\n", "\ufeff\n\t\n  {\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n", "", nil},
 		{"header alone", "value", "value" + head, "", nil},
 		{"two columns", "b,t,a\n1,x,2\n", "b,t,a" + head + ",anomaly_high_a,anomaly_low_a,anomaly_high_b,anomaly_low_b\n1,x,2,0,0,0,0,0,0,0\n", "", []string{"--columns=a,b", "--explain"}},
 		{"odd name", "\"x,y\"\n1\n", "\"x,y\"" + head + ",\"anomaly_high_x,y\",\"anomaly_low_x,y\"\n1,0,0,0,0,0\n", "", []string{"--columns=\"x,y\"", "--explain"}},
@@ -168,6 +171,15 @@ func TestScoreKeepsRows(t *testing.T) {
 	}
 }
 
+// many are n names of columns.
+func many(n int) string {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprint("c", i))
+	}
+	return strings.Join(names, ",")
+}
+
 func TestScoreRefuses(t *testing.T) {
 	for _, c := range []struct {
 		in, args, want string
@@ -186,7 +198,25 @@ func TestScoreRefuses(t *testing.T) {
 		{"value\n", "--columns=value,value", "twice", true},
 		{"value\n", "--columns=value --trees=0", "--trees is 0, give 1 or more", true},
 		{"value\n", "--columns=value --trees=20000", "give 1 to 10000", true},
-		{"value\n", "--columns=value --trees=1001 --preset=kda", "NumberOfTrees is 1001, give 1 to 1000", true},
+		{"value\n", "--columns=value --trees=1001 --preset=kda", "--trees is 1001, give 1 to 1000 (see --help)", true},
+		{"value\n", "--columns=value --sample-size=9 --preset=kda", "--sample-size is 9, give 10 to 1000 (see --help)", true},
+		{"value\n", "--columns=value --sample-size=1", "--sample-size is 1, give 2 to 32767 (see --help)", true},
+		{"value\n", "--columns=value --shingle=31 --preset=kda", "--shingle is 31, give 1 to 30 (see --help)", true},
+		{"value\n", "--columns=value --shingle=5000", "--shingle is 5000, give 1 to 4096 (see --help)", true},
+		{"value\n", "--columns=value,b --shingle=4096", "--columns times --shingle is 8192, more than 4096; make either smaller (see --help)", true},
+		{"value\n", "--columns=value --preset=kda --time-decay=3000000000", "--time-decay is 3000000000, give 1 to 2147483647 (see --help)", true},
+		{"value\n", "--preset=kda --columns=" + many(137), "the number of --columns is 137, give 1 to 136 (see --help)", true},
+		{strings.Repeat("x", 1<<20) + "\n", "--columns=value", `the header has "` + strings.Repeat("x", 40) + `" (see --help)`, true},
+		{"\n \n", "--columns=value", "the input is empty", false},
+		{"t,value\r1,2\r2,3\r", "--columns=value", `line 1: the header has a bare CR (\r), as where lines end in CR alone: make them end in LF, with tr '\r' '\n' < FILE`, false},
+		{"\r\n\"t\",\"value\"\r\"1\",2\n", "--columns=value", "line 2: the header has a bare CR", false},
+		{"value\n1_0\n", "--columns=value --strict", `line 2: column "value" is "1_0", not a number`, false},
+		{"value\n0x10\n", "--columns=value --strict", `line 2: column "value" is "0x10", not a number`, false},
+		{"value\nnan\n", "--columns=value --strict", `line 2: column "value" is "nan", not a number`, false},
+		{"value\n-inf\n", "--columns=value --strict", `line 2: column "value" is "-inf", beyond the largest number that can be scored, 3.4028e+38`, false},
+		{"value\n1e400\n", "--columns=value --strict", `line 2: column "value" is "1e400", beyond the largest`, false},
+		{"\nvalue\n1e39\n", "--columns=value --strict", `line 3: column "value" is "1e39", beyond the largest`, false},
+		{"{\"value\":-1e400}\n", "--columns=value --strict", `line 1: field "value" is -1e400, beyond the largest`, false},
 		{"value\n", "--columns=value --time-decay=0", "--time-decay is 0", true},
 		{"value\n", "--columns=value --preset=aws", `--preset is "aws"`, true},
 		{"value\n", "--columns=value --format=xml", `--format is "xml"`, true},
@@ -385,7 +415,7 @@ func TestScoreProgress(t *testing.T) {
 // FuzzScore: whatever the bytes, either an error of one line, or the input's rows come out with columns appended; and
 // what encoding/csv reads of the input it reads of the output too.
 func FuzzScore(f *testing.F) {
-	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n", "{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", ""} {
+	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n", "{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", "", "\n \n{\"value\":1}", " \r\n\nvalue\n1_0\n", "value\r1\r"} {
 		f.Add(in, false)
 		f.Add(in, true)
 	}
@@ -405,7 +435,7 @@ func FuzzScore(f *testing.F) {
 		if strings.Count(in, "\n") != strings.Count(out.String(), "\n") {
 			t.Fatalf("%q becomes %q", in, out.String())
 		}
-		if strings.HasPrefix(strings.TrimPrefix(in, bom), "{") {
+		if strings.HasPrefix(strings.TrimLeft(strings.TrimPrefix(in, bom), " \t\r\n"), "{") {
 			checkNDJSON(t, in, out.String())
 		} else {
 			checkCSV(t, in, out.String(), len(s.values))
@@ -429,6 +459,12 @@ func checkNDJSON(t *testing.T, in, out string) {
 }
 
 func checkCSV(t *testing.T, in, out string, appended int) {
+	// Lines before the header may be blank, of which encoding/csv says that they have a field.
+	begin := strings.LastIndexByte(in[:len(in)-len(strings.TrimLeft(in, " \t\r\n"))], '\n') + 1
+	if in[:begin] != out[:begin] {
+		t.Fatalf("%q becomes %q", in, out)
+	}
+	in, out = in[begin:], out[begin:]
 	rows, err := csv.NewReader(strings.NewReader(in)).ReadAll() // which wants rows of equal length, and strict quotes
 	if err != nil {
 		return
