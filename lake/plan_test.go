@@ -198,8 +198,11 @@ func TestStatus(t *testing.T) {
 	}
 	s, err := w.table.Status(t.Context(), 1)
 	if err != nil || s.Table != "fanwatch.readings" || s.Rows != 20 || s.Files != 2 || s.Days != 1 || s.Snapshots != 2 || s.Plans != 1 || s.Bytes < 1000 ||
-		len(s.Changes) != 1 || s.Changes[0].Operation != "append" || s.Changes[0].Files != "+1 -0" || s.Changes[0].Rows != "10" {
+		len(s.Changes) != 1 || s.Changes[0].Operation != "append" || s.Changes[0].Files != "+1 -0" || s.Changes[0].Rows != 10 {
 		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err = w.table.Status(t.Context(), -1); err != nil || s.Changes == nil || len(s.Changes) > 0 {
+		t.Errorf("%+v, %v; want an empty list", s.Changes, err)
 	}
 	lag, err := w.table.Lag(t.Context(), w.log(0))
 	if want := (lake.Lag{Shard: w.log(0).Shard, Segments: 1, Rows: 10, Oldest: time.Hour - 21*time.Second - 40*time.Millisecond}); err != nil || lag != want {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ type Change struct {
 	At        time.Time `json:"at"`
 	Operation string    `json:"operation"` // append, replace or overwrite
 	Files     string    `json:"files"`     // added, and with a minus removed
-	Rows      string    `json:"rows"`      // added
+	Rows      int64     `json:"rows"`      // added
 }
 
 // Status says how a table does.
@@ -69,7 +70,7 @@ func (t *iceTable) Files(ctx context.Context) ([]File, error) {
 
 // Status reads the table's metadata: no data file. It gives at most the newest changes snapshots.
 func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
-	s := Status{Table: strings.Join(t.ident, ".")}
+	s := Status{Table: strings.Join(t.ident, "."), Changes: []Change{}}
 	waiting, err := t.plans(ctx)
 	if err != nil {
 		return s, err
@@ -90,12 +91,14 @@ func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 	snapshots := slices.Clone(tbl.Metadata().Snapshots())
 	s.Files, s.Days, s.Plans, s.Snapshots = len(files), len(days), len(waiting), len(snapshots)
 	slices.SortFunc(snapshots, func(a, b table.Snapshot) int { return int(b.SequenceNumber - a.SequenceNumber) })
-	for _, n := range snapshots[:min(changes, len(snapshots))] {
+	for _, n := range snapshots[:min(max(changes, 0), len(snapshots))] {
 		c := Change{At: time.UnixMilli(n.TimestampMs).UTC()}
 		if n.Summary != nil {
 			c.Operation = string(n.Summary.Operation)
 			c.Files = "+" + orNone(n.Summary.Properties["added-data-files"]) + " -" + orNone(n.Summary.Properties["deleted-data-files"])
-			c.Rows = orNone(n.Summary.Properties["added-records"])
+			if c.Rows, err = strconv.ParseInt(orNone(n.Summary.Properties["added-records"]), 10, 64); err != nil {
+				return s, fmt.Errorf("table %s: snapshot %d: added-records: %w", s.Table, n.SnapshotID, err)
+			}
 		}
 		s.Changes = append(s.Changes, c)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -55,7 +56,7 @@ func (a *app) operator(ctx context.Context) (op workflows.Operator, done func(),
 	if a.namespace != "" {
 		o.Namespace = a.namespace
 	}
-	if o.HostPort == "" {
+	if o.HostPort == "" || o.HostPort == local.Temporal && gone(ctx, local.Temporal) {
 		return op, nil, fmt.Errorf("nothing runs in %s: start the local system (go tool task up), or give --temporal", a.dir)
 	}
 	o.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
@@ -66,6 +67,20 @@ func (a *app) operator(ctx context.Context) (op workflows.Operator, done func(),
 		return op, nil, fmt.Errorf("%w: is it running?", err)
 	}
 	return workflows.Operator{Temporal: c, Namespace: o.Namespace}, c.Close, nil
+}
+
+// gone says that nothing listens at an address of endpoints.json: a local system that was killed could not remove
+// that file. The process ID in it says less, since another process may have it by now. What does not answer in time
+// may be there.
+func gone(ctx context.Context, address string) bool {
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err == nil {
+		_ = c.Close() // nothing was sent
+		return false
+	}
+	var late net.Error
+	return ctx.Err() == nil && !(errors.As(err, &late) && late.Timeout())
 }
 
 func (a *app) local() (e endpoints, err error) {

@@ -53,7 +53,7 @@ func (a *app) localConfig(ctx context.Context) (c workers.Config, err error) {
 	if err != nil {
 		return c, err
 	}
-	if e.S3 == "" {
+	if e.S3 == "" || gone(ctx, strings.TrimPrefix(e.S3, "http://")) {
 		return c, fmt.Errorf("nothing runs in %s: start the local system (go tool task up), or name the S3 bucket of a real one with --bucket", a.dir)
 	}
 	text, err := os.ReadFile(e.Keys)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -66,6 +67,9 @@ complete.`,
 		Example: "  fanwatch lake export --fan fan-07 --from 2026-05-28 --to 2026-05-29 --out fan-07.csv\n" +
 			"  fanwatch lake export --format ndjson | jq .rpm\n  fanwatch lake export --table alerts --format parquet --out alerts.parquet",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.json {
+				return fmt.Errorf("--json is not for export, give --format ndjson (%w)", errUsage)
+			}
 			from, to, err := e.times(time.Now())
 			if err != nil {
 				return err
@@ -98,18 +102,36 @@ complete.`,
 func toFile(path string, stdout io.Writer, do func(io.Writer) error) error {
 	if path == "" {
 		w := bufio.NewWriter(stdout)
-		return errors.Join(do(w), w.Flush())
+		return cmp.Or(do(w), w.Flush())
 	}
-	f, err := os.CreateTemp(dirOf(path), ".export-*")
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("--out %s is a folder, name a file in it (%w)", path, errUsage)
+	}
+	f, err := os.CreateTemp(dirOf(path), hidden+"*")
 	if err != nil {
-		return fmt.Errorf("--out: %w", err)
+		return fmt.Errorf("--out: %w, name a file in a folder that is there and can be written", named(err, path))
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // it is gone when all went well
 	w := bufio.NewWriterSize(f, 1<<20)
-	if err := errors.Join(do(w), w.Flush(), f.Chmod(0o644), f.Close()); err != nil {
-		return err
+	if err := cmp.Or(do(w), w.Flush(), f.Chmod(0o644), f.Close()); err != nil {
+		return named(err, path)
 	}
-	return os.Rename(f.Name(), path)
+	return named(os.Rename(f.Name(), path), path)
+}
+
+// hidden begins the name of a file that is not complete.
+const hidden = ".export-"
+
+// named gives an error of the hidden file the name by which people know that file.
+func named(err error, path string) error {
+	var file *os.PathError
+	if errors.As(err, &file) && strings.HasPrefix(file.Path, dirOf(path)) && strings.Contains(file.Path, hidden) {
+		file.Path = path
+	}
+	if link, ok := err.(*os.LinkError); ok {
+		return &os.PathError{Op: link.Op, Path: path, Err: link.Err}
+	}
+	return err
 }
 
 func dirOf(path string) string {
@@ -140,13 +162,13 @@ func (e *exportOptions) write(ctx context.Context, tables *lake.Tables, from, to
 		})
 	case "anomalies":
 		rows, err := tables.Anomalies(ctx, from, to)
-		return errors.Join(err, exportAll(w, e, rows, func(r *lake.Anomaly) string { return r.Fan }))
+		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.Anomaly) string { return r.Fan }))
 	case "quarantine":
 		rows, err := tables.Quarantine(ctx, from, to)
-		return errors.Join(err, exportAll(w, e, rows, func(r *lake.Refusal) string { return r.Fan }))
+		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.Refusal) string { return r.Fan }))
 	case "alerts":
 		rows, err := tables.Alerts(ctx, from, to)
-		return errors.Join(err, exportAll(w, e, rows, func(r *lake.Ended) string { return r.Fan }))
+		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.Ended) string { return r.Fan }))
 	}
 	return fmt.Errorf("--table %.40q is none of readings, anomalies, quarantine, alerts (%w)", e.table, errUsage)
 }
@@ -176,14 +198,14 @@ func exportRows[T any](w io.Writer, format string, each func(add func(T) error) 
 			head = append(head, c.name)
 		}
 		record := make([]string, len(head))
-		err := errors.Join(out.Write(head), each(func(row T) error {
+		err := cmp.Or(out.Write(head), each(func(row T) error {
 			for i := range cols {
 				record[i] = text(cols[i].value(reflect.ValueOf(row).Field(i)))
 			}
 			return out.Write(record)
 		}))
 		out.Flush()
-		return errors.Join(err, out.Error())
+		return cmp.Or(err, out.Error())
 	case "ndjson":
 		enc := json.NewEncoder(w)
 		return each(func(row T) error {
@@ -209,7 +231,7 @@ func exportRows[T any](w io.Writer, format string, each func(add func(T) error) 
 			}
 			return nil
 		})
-		return errors.Join(err, flush(), out.Close())
+		return cmp.Or(err, flush(), out.Close())
 	}
 	return fmt.Errorf("--format %.40q is none of csv, parquet, ndjson (%w)", format, errUsage)
 }

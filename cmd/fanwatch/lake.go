@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,9 @@ func (a *app) lakeStatus() *cobra.Command {
 		Use: "status", Short: "Show files, rows and sizes of the tables, how far they lag, and their last commits", Args: cobra.NoArgs,
 		Example: "  fanwatch lake status\n  fanwatch lake status --commits 20 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := atLeast("commits", changes, 0); err != nil {
+				return err
+			}
 			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
 				s, err := readState(cmd.Context(), tables, logs, changes)
 				if err != nil {
@@ -111,7 +115,7 @@ func printState(out io.Writer, s lakeState) error {
 			if l.Oldest > 0 {
 				since = l.Oldest.Round(time.Second).String()
 			}
-			fmt.Fprintf(w, "%s\t%d readings in %d segments\t%s\n", l.Shard, l.Rows, l.Segments, since)
+			fmt.Fprintf(w, "%s\t%s in %s\t%s\n", l.Shard, count(l.Rows, "reading"), count(l.Segments, "segment"), since)
 		}
 	})
 	if err != nil {
@@ -121,10 +125,18 @@ func printState(out io.Writer, s lakeState) error {
 	return table(out, "COMMIT\tTABLE\tWHAT\tFILES\tROWS", func(w io.Writer) {
 		for _, t := range s.Tables {
 			for _, c := range t.Changes {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t+%s\n", when(c.At), t.Table, c.Operation, c.Files, c.Rows)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t+%d\n", when(c.At), t.Table, c.Operation, c.Files, c.Rows)
 			}
 		}
 	})
+}
+
+// count writes how many there are of what.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
 }
 
 // size writes bytes for people.
@@ -170,6 +182,7 @@ everything once and changes nothing. Exit status 1 when there is a fault.`,
 
 func (a *app) printVerdict(out io.Writer, v lake.Verdict) error {
 	if a.json {
+		v.Tables, v.Accounts, v.Faults = orEmpty(v.Tables), orEmpty(v.Accounts), orEmpty(v.Faults)
 		if err := printJSON(out, v); err != nil {
 			return err
 		}
@@ -182,7 +195,7 @@ func (a *app) printVerdict(out io.Writer, v lake.Verdict) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\n%d segments of the landing log; %d readings compared by content; %d readings have left by age\n", v.Segments, v.Compared, v.Retired)
+		fmt.Fprintf(out, "\n%s of the landing log; %s compared by content; %d left by age\n", count(v.Segments, "segment"), count(v.Compared, "reading"), v.Retired)
 		for _, f := range v.Faults {
 			fmt.Fprintln(out, "FAULT:", f)
 		}
@@ -253,6 +266,12 @@ quarantined (fanwatch refused).`,
 			if err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
+			for _, err := range in.From.List(cmd.Context(), d.Prefix, "") {
+				if errors.Is(err, lake.ErrNotFound) { // a folder that is not there is an empty one
+					return fmt.Errorf("there is no bucket %q: name the delivery stream's with --from-bucket (%w)", cmp.Or(d.Bucket, wc.Bucket), errUsage)
+				}
+				break
+			}
 			bar := progressBar(os.Stderr, "objects")
 			r, err := in.Run(cmd.Context(), bar.show)
 			bar.end()
@@ -262,7 +281,7 @@ quarantined (fanwatch refused).`,
 			if a.json {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d objects: %d readings landed, %d passed over because they were there, %d values refused\n", r.Objects, r.Readings, r.Duplicates, r.Quarantined)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s landed, %d passed over because they were there, %s refused\n", count(r.Objects, "object"), count(r.Readings, "reading"), r.Duplicates, count(r.Quarantined, "value"))
 			return nil
 		},
 	}

@@ -5,15 +5,23 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
 
 	"fanwatch"
+	"fanwatch/lake"
 )
 
 var start = time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
@@ -123,5 +131,72 @@ func TestSize(t *testing.T) {
 		if got := size(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
+	}
+}
+
+func TestToFile(t *testing.T) {
+	dir := t.TempDir()
+	write := func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err }
+	path := filepath.Join(dir, "x.csv")
+	if err := toFile(path, io.Discard, write); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "x" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := toFile(dir, io.Discard, write); !errors.Is(err, errUsage) || err.Error() != "--out "+dir+" is a folder, name a file in it (see --help)" {
+		t.Error(err)
+	}
+	missing := filepath.Join(dir, "no", "x.csv")
+	if err := toFile(missing, io.Discard, write); !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "--out: open "+missing+": ") || !strings.HasSuffix(err.Error(), ", name a file in a folder that is there and can be written") {
+		t.Error(err)
+	}
+	fail := func(io.Writer) error {
+		return &os.PathError{Op: "write", Path: filepath.Join(dir, hidden+"1"), Err: syscall.ENOSPC}
+	}
+	if err := toFile(path, io.Discard, fail); err == nil || err.Error() != "write "+path+": "+syscall.ENOSPC.Error() {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("%v, %v: an incomplete file is left, or the complete one is not", left, err)
+	}
+}
+
+func TestExportJSON(t *testing.T) {
+	refuses(t, "lake export --json", "--json is not for export, give --format ndjson (see --help)")
+}
+
+// A lake is a server's: here one that has no buckets but the lake's own, which is empty.
+func TestIngestWithoutBucket(t *testing.T) {
+	s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/lake") {
+			fmt.Fprint(w, `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated></ListBucketResult>`)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `<Error><Code>NoSuchBucket</Code></Error>`)
+	}))
+	defer s3.Close()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"keys": "a\nb\n", "endpoints.json": fmt.Sprintf(`{"v": 1, "s3": %q, "keys": %q, "region": "us-east-1", "bucket": "lake", "stream": "s"}`, s3.URL, filepath.Join(dir, "keys"))} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := inProcess(t, "lake", "ingest", "x/", "--from-bucket", "nobucket", "--dir", dir)
+	if !errors.Is(err, errUsage) || err.Error() != `there is no bucket "nobucket": name the delivery stream's with --from-bucket (see --help)` {
+		t.Error(err)
+	}
+}
+
+// Programs that read JSON want a list where there is nothing, and people want one segment, not 1 segments.
+func TestEmptyVerdict(t *testing.T) {
+	var out bytes.Buffer
+	if err := (&app{json: true}).printVerdict(&out, lake.Verdict{OK: true}); err != nil || strings.Contains(out.String(), "null") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	out.Reset()
+	if err := printState(&out, lakeState{Lags: []lake.Lag{{Shard: "s", Rows: 57, Segments: 1}}}); err != nil || !strings.Contains(out.String(), "57 readings in 1 segment ") {
+		t.Errorf("%v: %s", err, out.String())
 	}
 }

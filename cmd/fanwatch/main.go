@@ -20,6 +20,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends what the first cannot: a write to a pipe that nobody reads
 	err := command().ExecuteContext(ctx)
 	if err == nil {
 		return
@@ -54,5 +55,8 @@ cluster give the address with --temporal, or in the environment as the Temporal 
 	p.StringVar(&a.namespace, "namespace", "", "Temporal namespace; empty: the local system's, or the environment's")
 	p.BoolVar(&a.json, "json", false, "print JSON instead of tables")
 	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.retire(), a.reconcile(), a.refused(), a.score(), a.lake(), a.worker())
+	root.InitDefaultHelpCmd() // now, not at the end, so that explain sees them
+	root.InitDefaultCompletionCmd()
+	explain(root)
 	return root
 }

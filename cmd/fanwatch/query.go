@@ -35,9 +35,16 @@ the highest RPM, the highest score and the last anomaly. Parts without readings 
 every reading as a point of its own.`,
 		Example: "  fanwatch lake query fan-07 --from 24h\n  fanwatch lake query fan-07 --from 2026-05-28 --to 2026-05-29 --points 24 --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			from, to, err := p.times(time.Now())
+			now := time.Now()
+			from, to, err := p.times(now)
 			if err != nil {
 				return err
+			}
+			if p.to == "" {
+				to = now
+			}
+			if !from.Before(to) {
+				return fmt.Errorf("--from %s is not before now, the end of the period without --to (%w)", p.from, errUsage)
 			}
 			if points < 0 || points > lake.MaxPoints {
 				return fmt.Errorf("--points %d: use 1 to %d, or 0 for every reading (%w)", points, lake.MaxPoints, errUsage)
@@ -79,9 +86,6 @@ every reading as a point of its own.`,
 func inPoints(ctx context.Context, t *lake.Table, fan string, from, to time.Time, points int) ([]bucket, error) {
 	if points == 0 {
 		return everyReading(t.Rows(ctx, fan, from, to))
-	}
-	if to.IsZero() {
-		to = time.Now()
 	}
 	parts, err := t.Query(ctx, fan, from, to, points)
 	var out []bucket

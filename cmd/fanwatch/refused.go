@@ -40,6 +40,9 @@ fanwatch.log in the state directory.
 Without --bucket it is the local system's log (--dir).`,
 		Example: "  fanwatch refused\n  fanwatch refused fan-07 --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := atLeast("limit", limit, 1); err != nil {
+				return err
+			}
 			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
 				return err

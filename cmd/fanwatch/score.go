@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ type scoreOptions struct {
 func (a *app) score() *cobra.Command {
 	var o scoreOptions
 	c := &cobra.Command{
-		Use: "score --columns NAME[,NAME...] [flags] < IN > OUT", Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: cobra.NoArgs,
+		Use: "score --columns NAME[,NAME...] [flags] < IN > OUT", Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: scoreArgs,
 		Long: `Score any stream of numbers, CSV or NDJSON, for anomalies.
 
 Reads rows on standard input and writes the same rows on standard output as they come, with columns appended. No
@@ -60,15 +61,7 @@ counted on standard error at the end; --strict stops at the first one, with exit
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			s.progress = newProgress(cmd.ErrOrStderr())
-			// A read of standard input cannot be interrupted, so what waits for it is left behind.
-			done := make(chan error, 1)
-			go func() { done <- s.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()) }()
-			select {
-			case err = <-done:
-				return err
-			case <-cmd.Context().Done():
-				return context.Cause(cmd.Context())
-			}
+			return s.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
@@ -79,11 +72,19 @@ counted on standard error at the end; --strict stops at the first one, with exit
 	f.IntVar(&o.timeDecay, "time-decay", 100_000, "about how many of the latest rows count")
 	f.Uint64Var(&o.seed, "seed", 1, "determines all random choices: the same input gives the same output")
 	f.StringVar(&o.preset, "preset", "", "kda: score as Kinesis Data Analytics did")
-	f.StringVar(&o.format, "format", "auto", "csv, ndjson, or auto: by the first character")
+	f.StringVar(&o.format, "format", "auto", "csv, ndjson, or auto: by the first character that is not white space")
 	f.BoolVar(&o.explain, "explain", false, "append what each column owes to the score")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first row that cannot be scored")
 	_ = c.MarkFlagRequired("columns") // the flag exists
 	return c
+}
+
+// scoreArgs says how a file is given, which is not by its name.
+func scoreArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("score reads standard input, not %.40q: write fanwatch score --columns NAME < FILE (%w)", args[0], errUsage)
+	}
+	return nil
 }
 
 func (o scoreOptions) check() error {
@@ -98,7 +99,7 @@ func (o scoreOptions) check() error {
 	if o.timeDecay < 1 {
 		return fmt.Errorf("--time-decay is %d, give 1 or more", o.timeDecay)
 	}
-	for _, least := range []struct {
+	for _, least := range []struct { // 0 is the library's default, not a number of the user's
 		flag  string
 		value int
 	}{{"--trees", o.trees}, {"--sample-size", o.sampleSize}, {"--shingle", o.shingle}} {
@@ -126,21 +127,36 @@ func (o scoreOptions) names() []string {
 	return names
 }
 
-// run scores rows until the input ends. That nobody reads the output any more is no error.
-func (s *scorer) run(in io.Reader, out, log io.Writer) error {
+// run scores rows until the input or ctx ends. What has gone out then is whole rows, all that were scored. That nobody
+// reads the output any more is no error.
+func (s *scorer) run(ctx context.Context, in io.Reader, out, log io.Writer) error {
 	t := newTable(in, out)
-	err := s.rows(t)
+	// A read of standard input cannot be interrupted, so what waits for it is left behind.
+	done := make(chan error, 1)
+	go func() {
+		t.mu.Lock()
+		err := s.rows(t)
+		t.mu.Unlock()
+		done <- err
+	}()
+	var err, interrupted error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		interrupted = context.Cause(ctx)
+	}
+	t.mu.Lock() // for good: what was left behind writes no more
 	if e := t.out.Flush(); err == nil {
 		err = e
 	}
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
-		return nil
+		return interrupted
 	}
 	s.progress.end()
 	if err == nil && s.unscored > 0 {
 		fmt.Fprintf(log, "fanwatch score: %d of %d rows could not be scored, first %v\n", s.unscored, s.seen, s.why)
 	}
-	return err
+	return cmp.Or(err, interrupted)
 }
 
 func (s *scorer) rows(t *rowTable) error {
@@ -203,7 +219,7 @@ func listed(names []string) string {
 			quoted = append(quoted, fmt.Sprintf("and %d more", len(names)-most))
 			break
 		}
-		quoted = append(quoted, fmt.Sprintf("%q", name))
+		quoted = append(quoted, fmt.Sprintf("%.40q", name))
 	}
 	return strings.Join(quoted, ", ")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,12 +70,15 @@ func (s *scorer) header(t *rowTable) (h csvHeader, err error) {
 	}
 	var names []string
 	for i := range t.cut.starts {
+		if bareCR(t.cut.field(t.row, i)) { // the header would be the whole file, without a row
+			return h, fmt.Errorf("line %d: the header has a bare CR (\\r), as where lines end in CR alone: make them end in LF, with tr '\\r' '\\n' < FILE", t.line)
+		}
 		names = append(names, string(unquoted(t.cut.field(t.row, i))))
 	}
 	for _, column := range s.options.columns {
 		at := slices.Index(names, column)
 		if at < 0 {
-			return h, fmt.Errorf("there is no column %q, the header has %s", column, listed(names))
+			return h, fmt.Errorf("there is no column %q, the header has %s (%w)", column, listed(names), errUsage)
 		}
 		if slices.Contains(names[at+1:], column) {
 			return h, fmt.Errorf("there are two columns %q, rename one", column)
@@ -100,16 +104,41 @@ func (s *scorer) take(t *rowTable, h csvHeader) error {
 	}
 	for i, column := range h.column {
 		field := strings.TrimSpace(string(unquoted(t.cut.field(t.row, column))))
-		v, err := strconv.ParseFloat(field, 64)
-		switch {
-		case field == "":
+		if field == "" {
 			return fmt.Errorf("column %q is empty", s.options.columns[i])
-		case errors.Is(err, strconv.ErrSyntax):
-			return fmt.Errorf("column %q is %.40q, not a number", s.options.columns[i], field)
 		}
-		s.point[i] = v // infinite beyond float64, which the forest refuses
+		v, err := number(field)
+		if err != nil {
+			return fmt.Errorf("column %q is %.40q, %w", s.options.columns[i], field, err)
+		}
+		s.point[i] = v
 	}
 	return nil
+}
+
+var (
+	errNumber = errors.New("not a number")
+	errRange  = fmt.Errorf("beyond the largest number that can be scored, %.5g", math.MaxFloat32)
+)
+
+// number reads a number that the forest takes. Go's own notations, hexadecimal and 1_000, are those of no CSV.
+func number(text string) (float64, error) {
+	v, err := strconv.ParseFloat(text, 64)
+	switch {
+	case errors.Is(err, strconv.ErrSyntax) || math.IsNaN(v) || strings.ContainsAny(text, "_xX"):
+		return 0, errNumber
+	case math.Abs(v) > math.MaxFloat32: // with an error or without
+		return 0, errRange
+	}
+	return v, nil
+}
+
+// bareCR says whether a CR stands in a field outside of quotes.
+func bareCR(field []byte) bool {
+	if inner, quoted := bytes.CutPrefix(field, []byte(`"`)); quoted {
+		_, field, _ = bytes.Cut(bytes.ReplaceAll(inner, []byte(`""`), nil), []byte(`"`))
+	}
+	return bytes.IndexByte(field, '\r') >= 0
 }
 
 // unquoted is the text of a field.

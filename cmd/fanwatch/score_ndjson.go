@@ -86,9 +86,9 @@ func (s *scorer) takeFields(fields map[string]json.RawMessage) error {
 		if !there {
 			return fmt.Errorf("there is no field %q", column)
 		}
-		v, err := strconv.ParseFloat(string(field), 64)
-		if errors.Is(err, strconv.ErrSyntax) {
-			return fmt.Errorf("field %q is %.40s, not a number", column, field)
+		v, err := number(string(field))
+		if err != nil {
+			return fmt.Errorf("field %q is %.40s, %w", column, field, err)
 		}
 		s.point[i] = v
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"fanwatch/rcf"
 )
@@ -39,10 +41,23 @@ func newScorer(o scoreOptions) (*scorer, error) {
 		})
 	}
 	if err != nil {
-		return nil, err
+		return nil, byFlags(err)
 	}
 	s.detector, err = rcf.NewDetector(rcf.DetectorConfig{Dimensions: len(o.columns), Seed: o.seed})
-	return s, err
+	return s, byFlags(err)
+}
+
+// byFlags is an error about a config of package rcf in the words of the command's user.
+func byFlags(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimPrefix(err.Error(), rcf.ErrConfig.Error()+": ")
+	return errors.New(strings.NewReplacer(
+		"Dimensions is", "the number of --columns is", "Dimensions*Shingle", "--columns times --shingle",
+		"NumberOfTrees", "--trees", "Trees", "--trees", "SubSampleSize", "--sample-size", "SampleSize", "--sample-size",
+		"ShingleSize", "--shingle", "Shingle", "--shingle", "TimeDecay", "--time-decay",
+	).Replace(text))
 }
 
 // score judges s.point and leaves the results in s.values.

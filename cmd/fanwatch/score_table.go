@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 )
 
 // maxRow bounds a row, in bytes, so that memory is bounded whatever the input.
@@ -13,6 +15,7 @@ const maxRow = 16 << 20
 
 // rowTable reads rows and writes them on with something appended.
 type rowTable struct {
+	mu   sync.Mutex // held by who scores, but while he reads: whoever else gets it finds whole rows in out
 	in   *bufio.Reader
 	out  *bufio.Writer
 	line int    // where the current row began, counted from 1
@@ -28,30 +31,49 @@ func newTable(in io.Reader, out io.Writer) *rowTable {
 	return &rowTable{in: bufio.NewReaderSize(in, 64<<10), out: bufio.NewWriterSize(out, 64<<10), next: 1}
 }
 
-// begin passes a byte order mark on and says which format follows.
+// begin passes a byte order mark and blank lines on and says which format follows.
 func (t *rowTable) begin(format string) (string, error) {
-	if head, _ := t.in.Peek(len(bom)); string(head) == bom {
+	if head, _ := t.peek(len(bom)); string(head) == bom {
 		_, _ = t.in.Discard(len(bom)) // they have been peeked
 		_, _ = t.out.WriteString(bom) // Flush repeats its error
 	}
-	head, err := t.in.Peek(1)
-	if err == io.EOF {
-		return "", errors.New("the input is empty: rows of CSV or NDJSON are expected")
+	for n := 1; ; n++ {
+		head, err := t.peek(n)
+		switch {
+		case err == io.EOF:
+			return "", errors.New("the input is empty: rows of CSV or NDJSON are expected")
+		case err != nil && err != bufio.ErrBufferFull:
+			return "", fmt.Errorf("read rows: %w", err)
+		case err == nil && head[n-1] == '\n':
+			_, _ = t.out.Write(head) // Flush repeats its error
+			_, _ = t.in.Discard(n)   // they have been peeked
+			t.next++
+			n = 0
+		case err == nil && strings.IndexByte(" \t\r", head[n-1]) >= 0:
+		case format != "auto":
+			return format, nil
+		case err == nil && head[n-1] == '{':
+			return "ndjson", nil
+		default:
+			return "csv", nil
+		}
 	}
-	if err != nil {
-		return "", fmt.Errorf("read rows: %w", err)
+}
+
+// peek is in.Peek. As read does, it lets out what was written, and gives mu away, before it waits.
+func (t *rowTable) peek(n int) ([]byte, error) {
+	if t.in.Buffered() < n {
+		if err := t.out.Flush(); err != nil {
+			return nil, err
+		}
 	}
-	if format != "auto" {
-		return format, nil
-	}
-	if head[0] == '{' {
-		return "ndjson", nil
-	}
-	return "csv", nil
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	return t.in.Peek(n)
 }
 
 // read reads the next row; with quotes, a line end within a quoted field does not end it. At the end of the input it
-// returns io.EOF. What was written before goes out before it waits.
+// returns io.EOF. What was written before goes out before it waits, and while it waits it gives mu away.
 func (t *rowTable) read(quotes bool) error {
 	t.row, t.end, t.line = t.row[:0], "", t.next
 	t.cut.reset()
@@ -61,10 +83,12 @@ func (t *rowTable) read(quotes bool) error {
 				return err
 			}
 		}
+		t.mu.Unlock()
 		part, err := t.in.ReadSlice('\n')
+		t.mu.Lock()
 		t.row = append(t.row, part...)
 		if len(t.row) > maxRow {
-			return fmt.Errorf("line %d: the row is longer than %d MiB, is a quote not closed?", t.line, maxRow>>20)
+			return fmt.Errorf("line %d: the row is longer than %d MiB, is a quote not closed, or are there no line feeds?", t.line, maxRow>>20)
 		}
 		if err == bufio.ErrBufferFull {
 			continue

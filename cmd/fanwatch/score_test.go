@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -145,6 +146,9 @@ func TestScoreKeepsRows(t *testing.T) {
 		{"blank lines", "value\n\n1\n\r\n", "value" + head + "\n\n1,0,0,0\n\r\n", "", nil},
 		{"quotes", "\"a \"\"b\"\", c\",\"value\"\n\"x\ny\",\" 1.5 \"\n5\" pipe,2\n",
 			"\"a \"\"b\"\", c\",\"value\"" + head + "\n\"x\ny\",\" 1.5 \",0,0,0\n5\" pipe,2,0,0,0\n", "", nil},
+		{"blank first lines", "\n\r\n \t\n value ,b\n1,2\n", "\n\r\n \t\n value ,b" + head + "\n1,2,0,0,0\n", "", []string{"--columns= value "}},
+		{"CR in quotes", "\"a\r\"\"b\",value\n\"\r\",2\n", "\"a\r\"\"b\",value" + head + "\n\"\r\",2,0,0,0\n", "", nil},
+		{"NDJSON after blanks", "\ufeff\n\t\n  {\"value\":1}\n", "\ufeff\n\t\n  {\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n", "", nil},
 		{"header alone", "value", "value" + head, "", nil},
 		{"two columns", "b,t,a\n1,x,2\n", "b,t,a" + head + ",anomaly_high_a,anomaly_low_a,anomaly_high_b,anomaly_low_b\n1,x,2,0,0,0,0,0,0,0\n", "", []string{"--columns=a,b", "--explain"}},
 		{"odd name", "\"x,y\"\n1\n", "\"x,y\"" + head + ",\"anomaly_high_x,y\",\"anomaly_low_x,y\"\n1,0,0,0,0,0\n", "", []string{"--columns=\"x,y\"", "--explain"}},
@@ -167,12 +171,21 @@ func TestScoreKeepsRows(t *testing.T) {
 	}
 }
 
+// many are n names of columns.
+func many(n int) string {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprint("c", i))
+	}
+	return strings.Join(names, ",")
+}
+
 func TestScoreRefuses(t *testing.T) {
 	for _, c := range []struct {
 		in, args, want string
 		usage          bool
 	}{
-		{"t,value\n", "--columns=valeu", `there is no column "valeu", the header has "t", "value"`, false},
+		{"t,value\n", "--columns=valeu", `there is no column "valeu", the header has "t", "value" (see --help)`, true},
 		{"value,value\n", "--columns=value", `two columns "value"`, false},
 		{"value,anomaly_score\n", "--columns=value", `a column "anomaly_score" already`, false},
 		{"", "--columns=value", "the input is empty", false},
@@ -180,12 +193,30 @@ func TestScoreRefuses(t *testing.T) {
 		{"value\n1\nx\n2\n", "--columns=value --strict", `line 3: column "value" is "x", not a number`, false},
 		{"{\"value\":1,\"anomaly_grade\":2}\n", "--columns=value", `line 1: the object has a field "anomaly_grade" already`, false},
 		{"{\"value\":1}\n{}\n", "--columns=value --strict", `line 2: there is no field "value"`, false},
-		{"value\n", "", `"columns" not set`, false},
+		{"value\n", "", `"columns" not set`, true},
 		{"value\n", "--columns=", "--columns needs names", true},
 		{"value\n", "--columns=value,value", "twice", true},
 		{"value\n", "--columns=value --trees=0", "--trees is 0, give 1 or more", true},
 		{"value\n", "--columns=value --trees=20000", "give 1 to 10000", true},
-		{"value\n", "--columns=value --trees=1001 --preset=kda", "NumberOfTrees is 1001, give 1 to 1000", true},
+		{"value\n", "--columns=value --trees=1001 --preset=kda", "--trees is 1001, give 1 to 1000 (see --help)", true},
+		{"value\n", "--columns=value --sample-size=9 --preset=kda", "--sample-size is 9, give 10 to 1000 (see --help)", true},
+		{"value\n", "--columns=value --sample-size=1", "--sample-size is 1, give 2 to 32767 (see --help)", true},
+		{"value\n", "--columns=value --shingle=31 --preset=kda", "--shingle is 31, give 1 to 30 (see --help)", true},
+		{"value\n", "--columns=value --shingle=5000", "--shingle is 5000, give 1 to 4096 (see --help)", true},
+		{"value\n", "--columns=value,b --shingle=4096", "--columns times --shingle is 8192, more than 4096; make either smaller (see --help)", true},
+		{"value\n", "--columns=value --preset=kda --time-decay=3000000000", "--time-decay is 3000000000, give 1 to 2147483647 (see --help)", true},
+		{"value\n", "--preset=kda --columns=" + many(137), "the number of --columns is 137, give 1 to 136 (see --help)", true},
+		{strings.Repeat("x", 1<<20) + "\n", "--columns=value", `the header has "` + strings.Repeat("x", 40) + `" (see --help)`, true},
+		{"\n \n", "--columns=value", "the input is empty", false},
+		{"t,value\r1,2\r2,3\r", "--columns=value", `line 1: the header has a bare CR (\r), as where lines end in CR alone: make them end in LF, with tr '\r' '\n' < FILE`, false},
+		{"\r\n\"t\",\"value\"\r\"1\",2\n", "--columns=value", "line 2: the header has a bare CR", false},
+		{"value\n1_0\n", "--columns=value --strict", `line 2: column "value" is "1_0", not a number`, false},
+		{"value\n0x10\n", "--columns=value --strict", `line 2: column "value" is "0x10", not a number`, false},
+		{"value\nnan\n", "--columns=value --strict", `line 2: column "value" is "nan", not a number`, false},
+		{"value\n-inf\n", "--columns=value --strict", `line 2: column "value" is "-inf", beyond the largest number that can be scored, 3.4028e+38`, false},
+		{"value\n1e400\n", "--columns=value --strict", `line 2: column "value" is "1e400", beyond the largest`, false},
+		{"\nvalue\n1e39\n", "--columns=value --strict", `line 3: column "value" is "1e39", beyond the largest`, false},
+		{"{\"value\":-1e400}\n", "--columns=value --strict", `line 1: field "value" is -1e400, beyond the largest`, false},
 		{"value\n", "--columns=value --time-decay=0", "--time-decay is 0", true},
 		{"value\n", "--columns=value --preset=aws", `--preset is "aws"`, true},
 		{"value\n", "--columns=value --format=xml", `--format is "xml"`, true},
@@ -269,6 +300,85 @@ func TestScoreIsInterrupted(t *testing.T) {
 	}
 }
 
+// numbered gives a header and then rows for ever.
+type numbered struct{ rest []byte }
+
+func (n *numbered) Read(p []byte) (int, error) {
+	for i := 0; len(n.rest) < len(p); i++ {
+		n.rest = strconv.AppendInt(n.rest, int64(100_000+i), 10)
+		n.rest = append(n.rest, '\n')
+	}
+	k := copy(p, n.rest)
+	n.rest = n.rest[k:]
+	return k, nil
+}
+
+// interrupting cancels at its third write.
+type interrupting struct {
+	bytes.Buffer
+	writes int
+	cancel func()
+}
+
+func (w *interrupting) Write(p []byte) (int, error) {
+	if w.writes++; w.writes == 3 {
+		w.cancel()
+	}
+	return w.Buffer.Write(p)
+}
+
+// Ctrl-C while rows come in: a cut number would pass for another one, so every row that was scored goes out whole.
+func TestScoreInterruptedWritesWholeRows(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := newScorer(scoreOptions{columns: []string{"value"}, trees: 3, sampleSize: 16, shingle: 1, timeDecay: 100, format: "csv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &interrupting{cancel: cancel}
+	if err := s.run(ctx, io.MultiReader(strings.NewReader("value\n"), &numbered{}), out, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	rows := strings.SplitAfter(out.String(), "\n")
+	if last := rows[len(rows)-1]; last != "" || len(rows)-2 != s.seen {
+		t.Errorf("%d whole rows of %d came out, and then %q", len(rows)-2, s.seen, last)
+	}
+}
+
+// A write to a pipe that nobody reads cannot be interrupted by the first Ctrl-C, so the second ends the program.
+func TestSecondInterruptEnds(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it has no signals to send")
+	}
+	c := program("score", "--columns=value", "--trees=3")
+	c.Stdin = io.MultiReader(strings.NewReader("value\n"), &numbered{})
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Process.Kill() }() // it has ended when all went well
+	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_, _ = c.Process.Wait()
+		close(ended)
+	}()
+	for range 100 {
+		_ = c.Process.Signal(os.Interrupt) // that it has ended is no error
+		select {
+		case <-ended:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	t.Error("it goes on")
+}
+
 // Memory does not depend on the input: a row that does not end is an error before it fills the memory.
 func TestScoreBoundsRows(t *testing.T) {
 	c := command()
@@ -305,7 +415,7 @@ func TestScoreProgress(t *testing.T) {
 // FuzzScore: whatever the bytes, either an error of one line, or the input's rows come out with columns appended; and
 // what encoding/csv reads of the input it reads of the output too.
 func FuzzScore(f *testing.F) {
-	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n", "{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", ""} {
+	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n", "{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", "", "\n \n{\"value\":1}", " \r\n\nvalue\n1_0\n", "value\r1\r"} {
 		f.Add(in, false)
 		f.Add(in, true)
 	}
@@ -316,7 +426,7 @@ func FuzzScore(f *testing.F) {
 			t.Fatal(err)
 		}
 		var out, log bytes.Buffer
-		if err := s.run(strings.NewReader(in), &out, &log); err != nil {
+		if err := s.run(t.Context(), strings.NewReader(in), &out, &log); err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Fatalf("an error of several lines: %v", err)
 			}
@@ -325,7 +435,7 @@ func FuzzScore(f *testing.F) {
 		if strings.Count(in, "\n") != strings.Count(out.String(), "\n") {
 			t.Fatalf("%q becomes %q", in, out.String())
 		}
-		if strings.HasPrefix(strings.TrimPrefix(in, bom), "{") {
+		if strings.HasPrefix(strings.TrimLeft(strings.TrimPrefix(in, bom), " \t\r\n"), "{") {
 			checkNDJSON(t, in, out.String())
 		} else {
 			checkCSV(t, in, out.String(), len(s.values))
@@ -349,6 +459,12 @@ func checkNDJSON(t *testing.T, in, out string) {
 }
 
 func checkCSV(t *testing.T, in, out string, appended int) {
+	// Lines before the header may be blank, of which encoding/csv says that they have a field.
+	begin := strings.LastIndexByte(in[:len(in)-len(strings.TrimLeft(in, " \t\r\n"))], '\n') + 1
+	if in[:begin] != out[:begin] {
+		t.Fatalf("%q becomes %q", in, out)
+	}
+	in, out = in[begin:], out[begin:]
 	rows, err := csv.NewReader(strings.NewReader(in)).ReadAll() // which wants rows of equal length, and strict quotes
 	if err != nil {
 		return
@@ -376,7 +492,7 @@ func BenchmarkScore(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := s.run(io.MultiReader(strings.NewReader(in[0]), strings.NewReader(body), strings.NewReader(body)), io.Discard, io.Discard); err != nil {
+				if err := s.run(b.Context(), io.MultiReader(strings.NewReader(in[0]), strings.NewReader(body), strings.NewReader(body)), io.Discard, io.Discard); err != nil {
 					b.Fatal(err)
 				}
 				rows += s.seen

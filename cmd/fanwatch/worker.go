@@ -66,8 +66,27 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	return c
 }
 
+// check refuses what no worker can mean: an age below 0 would make all rows and files too old.
+func (o *workerOptions) check() error {
+	for _, f := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"keep-readings", o.lake.Keep.Readings}, {"keep-events", o.lake.Keep.Events}, {"keep-segments", o.lake.KeepSegments},
+		{"keep-snapshots", o.lake.KeepSnapshots}, {"keep-orphans", o.lake.KeepOrphans}, {"ingest-every", o.ingestEvery},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("--%s is %v, give 0 or more (%w)", f.flag, f.value, errUsage)
+		}
+	}
+	return atLeast("shards", o.shards, 1)
+}
+
 func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) error {
 	if err := failpoint.Check(); err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
 		return err
 	}
 	text, err := os.ReadFile(o.policies)
