@@ -141,6 +141,15 @@ func TestBrowser(t *testing.T) {
 	do(t, ctx, chromedp.Click(`a[href="#/fan/fan-07"]`), shows("Lowest RPM allowed"), shows("no pulse for 3 s"), shows("RPM is missing"),
 		chromedp.WaitVisible(".u-over"), holds(`document.querySelectorAll(".uplot canvas").length === 2`), picture("fan"))
 
+	t.Log("the score's threshold is the forest's alone, not a hard rule's RPM")
+	const score = `document.querySelectorAll(".chart")[1].getAttribute("aria-label")`
+	for fan, want := range map[string]bool{"fan-12": false, "fan-09": true} {
+		do(t, ctx, chromedp.Navigate(url+"/#/fan/"+fan), shows("Lowest RPM allowed"), chromedp.WaitVisible(".u-over"), holds(score+`.includes("now ")`), picture("threshold-"+fan))
+		if label := get(t, ctx, chromedp.Evaluate[string](score)); strings.Contains(label, "threshold") != want {
+			t.Errorf("%s: the score's chart is called %q", fan, label)
+		}
+	}
+
 	t.Log("acknowledge")
 	do(t, ctx, chromedp.Navigate(url+"/#/alerts"), shows("Step 1 of 2"), picture("alerts"),
 		chromedp.SendKeys("form.ack:not([hidden]) input[name=by]", "Ada"), chromedp.SendKeys("form.ack:not([hidden]) input[name=note]", "on my way"),
@@ -339,7 +348,8 @@ func busyPlant(now time.Time) (*plant, []fanwatch.Row) {
 	for i := range 21 {
 		name, kind := fmt.Sprintf("fan-%02d", i+1), kinds[i+1]
 		st := status(name, kind)
-		st.Since, st.Last.Anomaly.Why, st.Last.Anomaly.Threshold = now.Add(-2*time.Minute), why[kind], 2.5
+		st.Since, st.Last.Anomaly.Why = now.Add(-2*time.Minute), why[kind]
+		st.Last.Anomaly.Threshold = map[fanwatch.Kind]float64{fanwatch.Underspeed: 1200, fanwatch.Unusual: 2.5}[kind]
 		st.Device.Site, st.Device.Revision, st.Device.Clients = fmt.Sprintf("Hall %d, row %c", i%4+1, 'A'+i%3), 3, []string{"new_Client"}
 		if kind != fanwatch.Well {
 			a := alert(name, fanwatch.Open, now.Add(-2*time.Minute))

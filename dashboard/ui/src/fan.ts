@@ -241,7 +241,7 @@ export class FanView {
       {
         min: f.min_rpm,
         max: f.max_rpm,
-        threshold: this.details?.status?.last.anomaly.threshold ?? 0,
+        threshold: scoreThreshold(this.details),
         alerts: this.store.alerts
           .filter((a) => a.fan === this.name)
           .map((a) => ({ from: Date.parse(a.opened), to: a.ended_at ? Date.parse(a.ended_at) : 0, kind: a.kind, open: a.state === "open" })),
@@ -269,6 +269,12 @@ export class FanView {
       h("tr", {}, h("td", {}, time((t[i] ?? 0) - (parts ? parts.length / 2 : 0))), h("td", {}, within(sayRPM, rpm, i, parts?.rpm)), h("td", {}, within(sayScore, score, i, parts?.score)));
     put(this.table, ...t.slice(-20).map((_, i, all) => line(t.length - all.length + i)).reverse());
   }
+}
+
+/** scoreThreshold is what the score had to exceed, 0 = nothing: the threshold of a hard rule is an RPM, only the forest's is a score. */
+function scoreThreshold(d: Details | null): number {
+  const a = d?.status?.last.anomaly;
+  return a?.kind === "unusual" ? a.threshold : 0;
 }
 
 /** sayPast tells why there is no history to see, or that it is an old one; "" when all is well. */
