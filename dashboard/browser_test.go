@@ -305,6 +305,34 @@ func TestBrowserComesBackAfterTheServer(t *testing.T) {
 	do(t, ctx, shows("fan-99"), shows("Live"), holds(`!document.body.innerText.includes("Connection lost")`))
 }
 
+func TestBrowserShowsARetiredFan(t *testing.T) {
+	ctx := browser(t)
+	now := time.Now()
+	p := newPlant(status("fan-18", fanwatch.Well), status("fan-19", fanwatch.Well))
+	r := row("fan-18", 1, 1800)
+	r.Time = now
+	s, url := open(t, Config{Operator: p, Now: time.Now})
+	s.Publish([]fanwatch.Row{r})
+	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), holds(`document.querySelector(".fan .badge").innerText.includes("Well")`), shows("Lowest RPM allowed"))
+	p.change(func() {
+		st := p.fans["fan-18"]
+		st.Phase, st.Since, st.Device.Retired = fanwatch.Retired, now, true
+		p.fans["fan-18"] = st
+	})
+	retired := func() chromedp.Action[chromedp.Void] {
+		return chromedp.Steps(shows("Retired since"), holds(`document.querySelector(".fan .badge").innerText.includes("Retired")`),
+			holds(`!document.body.innerText.includes("No workflow knows")`), shows("Lowest RPM allowed"))
+	}
+	do(t, ctx, retired(), chromedp.WaitVisible(".u-over"), picture("retired"),
+		chromedp.Navigate(url+"/#/"), shows("All 1"), holds(`!document.body.innerText.includes("fan-18")`))
+
+	t.Log("after a restart")
+	_, url = open(t, Config{Operator: p, Now: time.Now})
+	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), retired(), shows("no longer remembered"), picture("retired-restart"),
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), fits(), picture("phone-retired"),
+		chromedp.Navigate(url+"/#/fan/nobody"), shows("No fan of this name is known"))
+}
+
 func TestBrowserBearsTenThousandFans(t *testing.T) {
 	ctx := browser(t)
 	now := time.Now()

@@ -54,7 +54,7 @@ export class FleetView {
   }
 
   update(): void {
-    const fans = [...this.store.fans.values()];
+    const fans = [...this.store.fans.values()].filter((f) => f.phase !== "retired"); // the server remembers some of them, for their pages
     const wanted = chosen.search.trim().toLowerCase();
     const counts: Record<Filter, number> = { all: 0, trouble: 0, well: 0, other: 0 };
     const list: Fan[] = [];
