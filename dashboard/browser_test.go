@@ -333,6 +333,54 @@ func TestBrowserShowsARetiredFan(t *testing.T) {
 		chromedp.Navigate(url+"/#/fan/nobody"), shows("No fan of this name is known"))
 }
 
+// TestBrowserClaimsNothing looks where the page once said more than it knew.
+func TestBrowserClaimsNothing(t *testing.T) {
+	ctx := browser(t)
+	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Stall))
+	stalled := row("fan-02", 1, 0)
+	stalled.Score, stalled.State, stalled.Anomaly, stalled.Time = 0, fanwatch.Stalled, fanwatch.Stall, time.Now()
+	s, err := New(Config{Operator: p, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Publish([]fanwatch.Row{stalled})
+	var down atomic.Bool
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		s.ServeHTTP(w, r)
+	}))
+	defer web.Close()
+	defer s.Close() // first, for its streams keep web from closing
+
+	t.Log("a score that is none, a fan without a reading")
+	for fan, want := range map[string]string{"fan-01": "No reading yet", "fan-02": "learning"} {
+		do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 2`), picture("learning"))
+		line := get(t, ctx, chromedp.Evaluate[string](fmt.Sprintf(`[...document.querySelectorAll("tbody tr")].find(l => l.innerText.includes(%q)).innerText`, fan)))
+		if !strings.Contains(line, want) || strings.Contains(line, "Well") {
+			t.Errorf("%s is listed as %q, want %q", fan, line, want)
+		}
+		do(t, ctx, chromedp.Navigate(web.URL+"/#/fan/"+fan), shows("Lowest RPM allowed"), shows(want))
+	}
+
+	t.Log("an address that leads to nothing")
+	for _, path := range []string{"bogus", "fan"} {
+		do(t, ctx, chromedp.Navigate(web.URL+"/#/"+path), shows("No such page"), holds(`!document.querySelector("nav [aria-current]") && !document.querySelector("table")`), picture("bogus"))
+	}
+
+	t.Log("refused messages, while the server is away")
+	do(t, ctx, chromedp.Navigate(web.URL+"/#/alerts"), shows("Nobody is working on an alert"))
+	down.Store(true)
+	web.CloseClientConnections()
+	do(t, ctx, chromedp.Click(`a[href="#/refused"]`), shows("The server does not answer."), picture("refused-down"))
+	if text := get(t, ctx, chromedp.Text("main")); strings.Contains(text, "No message was refused") {
+		t.Errorf("the page claims to know: %s", text)
+	}
+	down.Store(false)
+	do(t, ctx, shows("No message was refused"), holds(`!document.body.innerText.includes("does not answer")`))
+}
+
 func TestBrowserBearsTenThousandFans(t *testing.T) {
 	ctx := browser(t)
 	now := time.Now()

@@ -6,7 +6,7 @@ import { arrange, h, put, setAttr, setText } from "./dom";
 import { history, keeps, ranges, rangesWithoutTable, type Range } from "./history";
 import { refusals, type Refusal } from "./lists";
 import { Answered, fanOf, get, Store, type Fan, type FanLine } from "./store";
-import { badge, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
+import { badge, sayFanScore, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
 
 interface Device {
   revision: number;
@@ -162,8 +162,9 @@ export class FanView {
   private drawNow(f: Fan): void {
     const n = this.numbers;
     setText(n.rpm, f.t ? sayRPM(f.rpm) : "\u2013");
-    setText(n.score, f.t ? (f.score === 0 ? "learning" : sayScore(f.score)) : "\u2013");
-    setAttr(n.score, "title", f.score === 0 ? "The forest gives no score until it has seen enough readings" : null);
+    const [score, title] = sayFanScore(f);
+    setText(n.score, score);
+    setAttr(n.score, "title", title);
     setText(n.rotor, rotors[f.rotor] ?? (f.rotor || "\u2013"));
     put(n.seen, f.t ? time(f.t, `${sayFor(this.store.now() - f.t)} ago`) : f.phase === "retired" ? "\u2013" : "none yet");
     put(n.since, f.since ? time(f.since, sayFor(this.store.now() - f.since)) : "\u2013");
