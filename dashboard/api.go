@@ -115,6 +115,12 @@ func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fa
 	return nil, fanView{}, err
 }
 
+// nobody tells whether certainly no fan has that name.
+func (s *Server) nobody(ctx context.Context, name string) bool {
+	_, _, err := s.find(ctx, name)
+	return errors.Is(err, ErrNoFan)
+}
+
 // readings gives the readings of the last seconds (1 to 86400, by default 900) before the fan's newest,
 // by columns, oldest first; kinds lists the fan's state at the first of them and at each change.
 func (s *Server) readings(w http.ResponseWriter, r *http.Request) {
@@ -131,8 +137,10 @@ func (s *Server) readings(w http.ResponseWriter, r *http.Request) {
 		}
 		seconds = n
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), askFor)
+	defer cancel()
 	list, ok := s.board.readings(name, time.Duration(seconds)*time.Second)
-	if !ok {
+	if !ok && s.nobody(ctx, name) {
 		unknown(w, name)
 		return
 	}

@@ -119,6 +119,13 @@ func TestRetiredFan(t *testing.T) {
 
 	s, u = open(t, Config{Operator: p}, brisk) // a restart: the landing log tells of readings from before
 	retired(u)
+	var none chart
+	if code := getJSON(t, u+"/api/fans/fan-18/readings", &none); code != 200 || none.T == nil || len(none.T) > 0 {
+		t.Errorf("its readings: %d %+v", code, none)
+	}
+	if code := getJSON(t, u+"/api/fans/nobody/readings", nil); code != 404 {
+		t.Errorf("the readings of nobody: %d", code)
+	}
 	s.Publish([]fanwatch.Row{row("fan-18", 1, 1800), row("stray", 1, 900)})
 	if f, readings := line(u); f.Phase != fanwatch.Retired || readings != 2 {
 		t.Errorf("after a restart: %+v, %d readings", f, readings)
