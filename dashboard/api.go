@@ -81,9 +81,15 @@ func (s *Server) fan(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.settle(r.Context())
-	status, view, ok := s.board.status(name)
-	if !ok {
+	ctx, cancel := context.WithTimeout(r.Context(), askFor)
+	defer cancel()
+	status, view, err := s.find(ctx, name)
+	switch {
+	case errors.Is(err, ErrNoFan):
 		unknown(w, name)
+		return
+	case err != nil:
+		fail(w, http.StatusBadGateway, oneLine(err))
 		return
 	}
 	answer(w, http.StatusOK, struct {
@@ -91,6 +97,29 @@ func (s *Server) fan(w http.ResponseWriter, r *http.Request) {
 		Status  *fanwatch.FanStatus `json:"status"` // null when no workflow knows the fan
 		Refused []refusal           `json:"refused"`
 	}{view, status, s.board.refusals(name)})
+}
+
+// find gives what is known of a fan, or an error that wraps ErrNoFan. Where the board knows no workflow it asks for
+// the one fan: a retired one is in no list.
+func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fanView, error) {
+	status, view, ok := s.board.status(name)
+	if status != nil {
+		return status, view, nil
+	}
+	st, err := s.cfg.Operator.Fan(ctx, name)
+	switch {
+	case err == nil:
+		return &st, viewOf(&st), nil
+	case ok && errors.Is(err, ErrNoFan):
+		return nil, view, nil
+	}
+	return nil, fanView{}, err
+}
+
+// nobody tells whether certainly no fan has that name.
+func (s *Server) nobody(ctx context.Context, name string) bool {
+	_, _, err := s.find(ctx, name)
+	return errors.Is(err, ErrNoFan)
 }
 
 // readings gives the readings of the last seconds (1 to 86400, by default 900) before the fan's newest,
@@ -109,8 +138,10 @@ func (s *Server) readings(w http.ResponseWriter, r *http.Request) {
 		}
 		seconds = n
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), askFor)
+	defer cancel()
 	list, ok := s.board.readings(name, time.Duration(seconds)*time.Second)
-	if !ok {
+	if !ok && s.nobody(ctx, name) {
 		unknown(w, name)
 		return
 	}

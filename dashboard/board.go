@@ -41,6 +41,7 @@ const (
 
 type fan struct {
 	status *fanwatch.FanStatus // nil when only readings speak of it
+	stray  bool                // the Operator was asked for it by name and knows no workflow
 	view   fanView
 	told   uint64 // version at which view last changed
 	ring   ring
@@ -227,27 +228,60 @@ func (b *board) refuse(r *fanwatch.Row) {
 	b.changed = b.version
 }
 
-// setFans takes the Operator's answer. Fans that it no longer names are gone.
+// doubtful gives at most n fans of which list, the Operator's answer, says nothing and that may be retired.
+func (b *board) doubtful(list []fanwatch.FanStatus, n int) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := names(list)
+	var doubt []string
+	for name, f := range b.fans {
+		if len(doubt) < n && !known[name] && !f.stray && !f.retired() {
+			doubt = append(doubt, name)
+		}
+	}
+	return doubt
+}
+
+// setStray notes that no workflow knows the fan.
+func (b *board) setStray(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if f := b.fans[name]; f != nil {
+		f.stray = true
+	}
+}
+
+func (f *fan) retired() bool { return f.status != nil && f.status.Phase == fanwatch.Retired }
+
+func names(list []fanwatch.FanStatus) map[string]bool {
+	known := make(map[string]bool, len(list))
+	for i := range list {
+		known[list[i].Device.Fan] = true
+	}
+	return known
+}
+
+// setFans takes the Operator's answer. Fans that it no longer names are gone, but for those that are known to be
+// retired: their last readings, which may still come, must not pass for those of a fan without a workflow.
 func (b *board) setFans(list []fanwatch.FanStatus) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.change(func() (changed bool) {
-		known := make(map[string]bool, len(list))
+		known := names(list)
 		for i := range list {
 			st := &list[i]
-			known[st.Device.Fan] = true
 			f := b.fan(st.Device.Fan)
 			if f == nil {
 				continue
 			}
-			f.status = st
+			f.status, f.stray = st, false
 			if v := viewOf(st); v != f.view {
 				f.view, f.told = v, b.version
 			}
 			changed = changed || f.told == b.version
 		}
 		for name, f := range b.fans {
-			if f.status != nil && !known[name] {
+			if f.status != nil && !known[name] && !f.retired() {
 				delete(b.fans, name)
 				b.gone[name] = b.version
 				changed = true

@@ -141,6 +141,15 @@ func TestBrowser(t *testing.T) {
 	do(t, ctx, chromedp.Click(`a[href="#/fan/fan-07"]`), shows("Lowest RPM allowed"), shows("no pulse for 3 s"), shows("RPM is missing"),
 		chromedp.WaitVisible(".u-over"), holds(`document.querySelectorAll(".uplot canvas").length === 2`), picture("fan"))
 
+	t.Log("the score's threshold is the forest's alone, not a hard rule's RPM")
+	const score = `document.querySelectorAll(".chart")[1].getAttribute("aria-label")`
+	for fan, want := range map[string]bool{"fan-12": false, "fan-09": true} {
+		do(t, ctx, chromedp.Navigate(url+"/#/fan/"+fan), shows("Lowest RPM allowed"), chromedp.WaitVisible(".u-over"), holds(score+`.includes("now ")`), picture("threshold-"+fan))
+		if label := get(t, ctx, chromedp.Evaluate[string](score)); strings.Contains(label, "threshold") != want {
+			t.Errorf("%s: the score's chart is called %q", fan, label)
+		}
+	}
+
 	t.Log("acknowledge")
 	do(t, ctx, chromedp.Navigate(url+"/#/alerts"), shows("Step 1 of 2"), picture("alerts"),
 		chromedp.SendKeys("form.ack:not([hidden]) input[name=by]", "Ada"), chromedp.SendKeys("form.ack:not([hidden]) input[name=note]", "on my way"),
@@ -296,6 +305,82 @@ func TestBrowserComesBackAfterTheServer(t *testing.T) {
 	do(t, ctx, shows("fan-99"), shows("Live"), holds(`!document.body.innerText.includes("Connection lost")`))
 }
 
+func TestBrowserShowsARetiredFan(t *testing.T) {
+	ctx := browser(t)
+	now := time.Now()
+	p := newPlant(status("fan-18", fanwatch.Well), status("fan-19", fanwatch.Well))
+	r := row("fan-18", 1, 1800)
+	r.Time = now
+	s, url := open(t, Config{Operator: p, Now: time.Now})
+	s.Publish([]fanwatch.Row{r})
+	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), holds(`document.querySelector(".fan .badge").innerText.includes("Well")`), shows("Lowest RPM allowed"))
+	p.change(func() {
+		st := p.fans["fan-18"]
+		st.Phase, st.Since, st.Device.Retired = fanwatch.Retired, now, true
+		p.fans["fan-18"] = st
+	})
+	retired := func() chromedp.Action[chromedp.Void] {
+		return chromedp.Steps(shows("Retired since"), holds(`document.querySelector(".fan .badge").innerText.includes("Retired")`),
+			holds(`!document.body.innerText.includes("No workflow knows")`), shows("Lowest RPM allowed"))
+	}
+	do(t, ctx, retired(), chromedp.WaitVisible(".u-over"), picture("retired"),
+		chromedp.Navigate(url+"/#/"), shows("All 1"), holds(`!document.body.innerText.includes("fan-18")`))
+
+	t.Log("after a restart")
+	_, url = open(t, Config{Operator: p, Now: time.Now})
+	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), retired(), shows("no longer remembered"), picture("retired-restart"),
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), fits(), picture("phone-retired"),
+		chromedp.Navigate(url+"/#/fan/nobody"), shows("No fan of this name is known"))
+}
+
+// TestBrowserClaimsNothing looks where the page once said more than it knew.
+func TestBrowserClaimsNothing(t *testing.T) {
+	ctx := browser(t)
+	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Stall))
+	stalled := row("fan-02", 1, 0)
+	stalled.Score, stalled.State, stalled.Anomaly, stalled.Time = 0, fanwatch.Stalled, fanwatch.Stall, time.Now()
+	s, err := New(Config{Operator: p, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Publish([]fanwatch.Row{stalled})
+	var down atomic.Bool
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		s.ServeHTTP(w, r)
+	}))
+	defer web.Close()
+	defer s.Close() // first, for its streams keep web from closing
+
+	t.Log("a score that is none, a fan without a reading")
+	for fan, want := range map[string]string{"fan-01": "No reading yet", "fan-02": "learning"} {
+		do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 2`), picture("learning"))
+		line := get(t, ctx, chromedp.Evaluate[string](fmt.Sprintf(`[...document.querySelectorAll("tbody tr")].find(l => l.innerText.includes(%q)).innerText`, fan)))
+		if !strings.Contains(line, want) || strings.Contains(line, "Well") {
+			t.Errorf("%s is listed as %q, want %q", fan, line, want)
+		}
+		do(t, ctx, chromedp.Navigate(web.URL+"/#/fan/"+fan), shows("Lowest RPM allowed"), shows(want))
+	}
+
+	t.Log("an address that leads to nothing")
+	for _, path := range []string{"bogus", "fan"} {
+		do(t, ctx, chromedp.Navigate(web.URL+"/#/"+path), shows("No such page"), holds(`!document.querySelector("nav [aria-current]") && !document.querySelector("table")`), picture("bogus"))
+	}
+
+	t.Log("refused messages, while the server is away")
+	do(t, ctx, chromedp.Navigate(web.URL+"/#/alerts"), shows("Nobody is working on an alert"))
+	down.Store(true)
+	web.CloseClientConnections()
+	do(t, ctx, chromedp.Click(`a[href="#/refused"]`), shows("The server does not answer."), picture("refused-down"))
+	if text := get(t, ctx, chromedp.Text("main")); strings.Contains(text, "No message was refused") {
+		t.Errorf("the page claims to know: %s", text)
+	}
+	down.Store(false)
+	do(t, ctx, shows("No message was refused"), holds(`!document.body.innerText.includes("does not answer")`))
+}
+
 func TestBrowserBearsTenThousandFans(t *testing.T) {
 	ctx := browser(t)
 	now := time.Now()
@@ -339,7 +424,8 @@ func busyPlant(now time.Time) (*plant, []fanwatch.Row) {
 	for i := range 21 {
 		name, kind := fmt.Sprintf("fan-%02d", i+1), kinds[i+1]
 		st := status(name, kind)
-		st.Since, st.Last.Anomaly.Why, st.Last.Anomaly.Threshold = now.Add(-2*time.Minute), why[kind], 2.5
+		st.Since, st.Last.Anomaly.Why = now.Add(-2*time.Minute), why[kind]
+		st.Last.Anomaly.Threshold = map[fanwatch.Kind]float64{fanwatch.Underspeed: 1200, fanwatch.Unusual: 2.5}[kind]
 		st.Device.Site, st.Device.Revision, st.Device.Clients = fmt.Sprintf("Hall %d, row %c", i%4+1, 'A'+i%3), 3, []string{"new_Client"}
 		if kind != fanwatch.Well {
 			a := alert(name, fanwatch.Open, now.Add(-2*time.Minute))

@@ -64,6 +64,15 @@ func followShard(ctx context.Context, l lake.Log, every time.Duration, publish f
 // Workflows makes the workflows' operator the dashboard's.
 type Workflows struct{ workflows.Operator }
 
+// Fan implements Operator.
+func (w Workflows) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
+	st, err := w.Operator.Fan(ctx, fan)
+	if errors.Is(err, workflows.ErrUnknown) {
+		return st, fmt.Errorf("%w: %w", ErrNoFan, err)
+	}
+	return st, err
+}
+
 // Acknowledge implements Operator.
 func (w Workflows) Acknowledge(ctx context.Context, alertID, by, note string) error {
 	_, err := w.Operator.Acknowledge(ctx, alertID, workflows.Acknowledgement{By: by, Note: note})

@@ -80,6 +80,10 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadGateway, oneLine(err))
 		return
 	}
+	if len(parts) == 0 && s.nobody(ctx, name) { // asked only now: the table may have readings that nobody else remembers
+		unknown(w, name)
+		return
+	}
 	v := struct {
 		T     []int64         `json:"t"`
 		Count []int           `json:"count"`

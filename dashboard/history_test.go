@@ -27,7 +27,7 @@ func (h *table) Query(_ context.Context, fan string, from, to time.Time, points 
 
 func TestHistory(t *testing.T) {
 	h := &table{answer: []lake.Point{{From: noon, Count: 3, Anomaly: fanwatch.Stall, RPM: lake.Spread{Min: 1, Max: 3, Mean: 2}, Score: lake.Spread{Min: 0.5, Max: 0.5, Mean: 0.5}}}}
-	_, u := open(t, Config{Operator: newPlant(), History: h})
+	_, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.Well)), History: h})
 	var got struct {
 		T     []int64
 		Count []int
@@ -35,10 +35,10 @@ func TestHistory(t *testing.T) {
 		RPM   struct{ Min, Max, Mean []float64 }
 		Score struct{ Min, Max, Mean []float64 }
 	}
-	if code := getJSON(t, u+"/api/fans/fan-01/history?from=1000&to=5000&points=7", &got); code != 200 {
-		t.Fatal(code)
+	if code := getJSON(t, u+"/api/fans/nobody/history?from=1000&to=5000&points=7", &got); code != 200 {
+		t.Fatalf("readings of a fan that only the table remembers: %d", code)
 	}
-	if h.fan != "fan-01" || h.from.UnixMilli() != 1000 || h.to.UnixMilli() != 5000 || h.points != 7 {
+	if h.fan != "nobody" || h.from.UnixMilli() != 1000 || h.to.UnixMilli() != 5000 || h.points != 7 {
 		t.Errorf("asked for %+v", h)
 	}
 	if !slices.Equal(got.T, []int64{noon.UnixMilli()}) || !slices.Equal(got.Count, []int{3}) || !slices.Equal(got.Kind, []string{"stall"}) || !slices.Equal(got.RPM.Max, []float64{3}) || !slices.Equal(got.Score.Mean, []float64{0.5}) {
@@ -53,7 +53,10 @@ func TestHistory(t *testing.T) {
 		t.Errorf("impossible name: %d", code)
 	}
 	h.answer = nil
-	if code := getJSON(t, u+"/api/fans/nobody/history?from=1&to=2", &got); code != 200 || got.T == nil || got.Kind == nil || got.RPM.Min == nil {
+	if code := getJSON(t, u+"/api/fans/nobody/history?from=1&to=2", nil); code != 404 {
+		t.Errorf("a fan that nobody knows: %d", code)
+	}
+	if code := getJSON(t, u+"/api/fans/fan-01/history?from=1&to=2", &got); code != 200 || got.T == nil || got.Kind == nil || got.RPM.Min == nil {
 		t.Errorf("nothing: %d %+v", code, got)
 	}
 	h.err = errors.New("the table is gone")

@@ -45,9 +45,20 @@ func (p *plant) Fans(context.Context) ([]fanwatch.FanStatus, error) {
 	p.asked++
 	var list []fanwatch.FanStatus
 	for _, f := range p.fans {
-		list = append(list, f)
+		if f.Phase != fanwatch.Retired { // its workflow is closed
+			list = append(list, f)
+		}
 	}
 	return list, p.broken
+}
+
+func (p *plant) Fan(_ context.Context, name string) (fanwatch.FanStatus, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f, ok := p.fans[name]; ok || p.broken != nil {
+		return f, p.broken
+	}
+	return fanwatch.FanStatus{}, fmt.Errorf("fan %s: %w", name, ErrNoFan)
 }
 
 func (p *plant) Alerts(_ context.Context, includeEnded bool) ([]fanwatch.Alert, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -14,11 +15,14 @@ import (
 	"fanwatch"
 )
 
-// How long the Operator may take, how old the resolved alerts may get, and how many of them are shown.
+// How long the Operator may take, how old the resolved alerts may get, and how many of them are shown; how many fans
+// that are in no list are asked for at one poll, and how long all of them may take.
 const (
-	askFor   = 10 * time.Second
-	endedFor = 15 * time.Second
-	maxEnded = 200
+	askFor         = 10 * time.Second
+	endedFor       = 15 * time.Second
+	maxEnded       = 200
+	maxDoubtful    = 20
+	askDoubtfulFor = 2 * time.Second
 )
 
 // poller asks the Operator on behalf of all browsers, one question at a time and gap apart.
@@ -93,8 +97,28 @@ func (p *poller) fans(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("fans: %w", err)
 	}
-	p.board.setFans(fans)
+	p.board.setFans(append(fans, p.retired(ctx, fans)...))
 	return nil
+}
+
+// retired gives the fans that have left the list because they are retired. Asking for one takes a worker, unlike the
+// list: without one they stay in doubt until the next poll.
+func (p *poller) retired(ctx context.Context, list []fanwatch.FanStatus) (found []fanwatch.FanStatus) {
+	ctx, cancel := context.WithTimeout(ctx, askDoubtfulFor)
+	defer cancel()
+	for _, name := range p.board.doubtful(list, maxDoubtful) {
+		st, err := p.op.Fan(ctx, name)
+		switch {
+		case errors.Is(err, ErrNoFan):
+			p.board.setStray(name)
+		case err != nil:
+			p.log.Debug("dashboard: a fan that is in no list cannot be asked for", "fan", name, "error", err)
+			return found
+		case st.Phase == fanwatch.Retired:
+			found = append(found, st)
+		}
+	}
+	return found
 }
 
 // alerts asks for the resolved alerts too when an open one has vanished (it was resolved) or they are

@@ -28,8 +28,10 @@ import (
 // Operator is what the dashboard asks of the running system. Its methods may be called concurrently;
 // each call ends within 10 s or its context does.
 type Operator interface {
-	// Fans gives every fan as its workflow shows it, in any order.
+	// Fans gives every fan that is not retired as its workflow shows it, in any order.
 	Fans(ctx context.Context) ([]fanwatch.FanStatus, error)
+	// Fan gives one fan, also one that is retired. An error that wraps ErrNoFan says that no workflow knows it.
+	Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error)
 	// Alerts gives the alerts that are open or acknowledged, and with includeEnded the resolved ones too.
 	Alerts(ctx context.Context, includeEnded bool) ([]fanwatch.Alert, error)
 	// Acknowledge says that a person has taken an alert on. Errors that wrap ErrNoAlert or ErrEnded are
@@ -37,8 +39,9 @@ type Operator interface {
 	Acknowledge(ctx context.Context, alertID, by, note string) error
 }
 
-// What an Operator's Acknowledge may wrap.
+// What an Operator's Fan and Acknowledge may wrap.
 var (
+	ErrNoFan   = errors.New("there is no such fan")
 	ErrNoAlert = errors.New("there is no such alert")
 	ErrEnded   = errors.New("the alert is over already")
 )

@@ -77,6 +77,69 @@ func TestFanTellsAllOfIt(t *testing.T) {
 	}
 }
 
+// A retired fan is in no list of the Operator's, and readings from before may still be on their way: it must not
+// pass for a fan that was never registered, nor for one that nobody has heard of.
+func TestRetiredFan(t *testing.T) {
+	p := newPlant(status("fan-18", fanwatch.Well))
+	s, u := open(t, Config{Operator: p}, brisk)
+	line := func(u string) (fanView, int) {
+		t.Helper()
+		var all update
+		getJSON(t, u+"/api/fans", &all)
+		if f := all.fan("fan-18"); f != nil {
+			return *f, len(all.Latest.Name)
+		}
+		return fanView{}, len(all.Latest.Name)
+	}
+	retired := func(u string) {
+		t.Helper()
+		var one struct {
+			Fan    fanView
+			Status *fanwatch.FanStatus
+		}
+		if code := getJSON(t, u+"/api/fans/fan-18", &one); code != 200 || one.Status == nil || one.Status.Phase != fanwatch.Retired || one.Fan.Phase != fanwatch.Retired || one.Fan.Since != noon.UnixMilli() {
+			t.Errorf("%d %+v", code, one)
+		}
+	}
+	s.Publish([]fanwatch.Row{row("fan-18", 1, 1800)})
+	if f, _ := line(u); f.Phase != fanwatch.Active {
+		t.Fatalf("before: %+v", f)
+	}
+	p.change(func() {
+		st := p.fans["fan-18"]
+		st.Phase, st.Since = fanwatch.Retired, noon
+		p.fans["fan-18"] = st
+	})
+	line(u)
+	s.Publish([]fanwatch.Row{row("fan-18", 2, 1800)})
+	if f, readings := line(u); f.Phase != fanwatch.Retired || readings != 1 {
+		t.Errorf("after: %+v, %d readings", f, readings)
+	}
+	retired(u)
+
+	s, u = open(t, Config{Operator: p}, brisk) // a restart: the landing log tells of readings from before
+	retired(u)
+	var none chart
+	if code := getJSON(t, u+"/api/fans/fan-18/readings", &none); code != 200 || none.T == nil || len(none.T) > 0 {
+		t.Errorf("its readings: %d %+v", code, none)
+	}
+	if code := getJSON(t, u+"/api/fans/nobody/readings", nil); code != 404 {
+		t.Errorf("the readings of nobody: %d", code)
+	}
+	s.Publish([]fanwatch.Row{row("fan-18", 1, 1800), row("stray", 1, 900)})
+	if f, readings := line(u); f.Phase != fanwatch.Retired || readings != 2 {
+		t.Errorf("after a restart: %+v, %d readings", f, readings)
+	}
+	p.change(func() { p.fans["fan-18"] = status("fan-18", fanwatch.Well) })
+	if f, _ := line(u); f.Phase != fanwatch.Active {
+		t.Errorf("provisioned again: %+v", f)
+	}
+	p.change(func() { p.broken = errors.New("no worker answers") })
+	if code := getJSON(t, u+"/api/fans/nobody", nil); code != 502 {
+		t.Errorf("while the operator does not answer, a fan that the dashboard does not know: %d", code)
+	}
+}
+
 func TestReadings(t *testing.T) {
 	s, u := open(t, Config{Operator: newPlant()})
 	rows := []fanwatch.Row{row("fan-01", 1, 1800), row("fan-01", 2, 1810), row("fan-01", 4, 300), row("fan-01", 5, math.NaN())}

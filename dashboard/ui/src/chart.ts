@@ -22,7 +22,7 @@ export interface Band {
 export interface Marks {
   min: number; // RPM limits, 0 = none
   max: number;
-  threshold: number; // of the score when the fan was last judged, 0 = none
+  threshold: number; // of the score when the forest raised the alarm, 0 = none
   alerts: { from: number; to: number; kind: string; open: boolean }[];
 }
 
@@ -64,8 +64,8 @@ export class Charts {
     this.range = range;
     if (this.plots.length === 0 || others) this.build();
     this.plots.forEach((p, i) => p.setData(this.data(i)));
-    this.boxes[0].setAttribute("aria-label", `RPM over time. ${spread(series.rpm, series.parts?.rpm, 0)}`);
-    this.boxes[1].setAttribute("aria-label", `Score over time. ${spread(series.score, series.parts?.score, 2)}`);
+    this.boxes[0].setAttribute("aria-label", `RPM over time. ${spread(series.rpm, series.parts?.rpm, 0)}${this.sayLimits(0)}`);
+    this.boxes[1].setAttribute("aria-label", `Score over time. ${spread(series.score, series.parts?.score, 2)}${this.sayLimits(1)}`);
   }
 
   close(): void {
@@ -79,6 +79,10 @@ export class Charts {
     const m = this.marks;
     const all = i === 0 ? [{ at: m.min, name: `lowest ${m.min}` }, { at: m.max, name: `highest ${m.max}` }] : [{ at: m.threshold, name: `threshold ${m.threshold.toFixed(2)}` }];
     return all.filter((l) => l.at > 0);
+  }
+
+  private sayLimits(i: number): string {
+    return this.limits(i).map((l) => ` Limit: ${l.name}.`).join("");
   }
 
   /** data breaks the line where readings are missing, for a line across would claim what nobody measured. */

@@ -5,8 +5,8 @@ import { Charts, type Band, type Series } from "./chart";
 import { arrange, h, put, setAttr, setText } from "./dom";
 import { history, keeps, ranges, rangesWithoutTable, type Range } from "./history";
 import { refusals, type Refusal } from "./lists";
-import { get, Store, type Fan } from "./store";
-import { badge, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
+import { Answered, fanOf, get, Store, type Fan, type FanLine } from "./store";
+import { badge, sayFanScore, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
 
 interface Device {
   revision: number;
@@ -21,6 +21,7 @@ interface Device {
 }
 
 interface Details {
+  fan: FanLine;
   status: null | {
     device: Device;
     phase: string;
@@ -45,6 +46,7 @@ export class FanView {
   private readonly badge = badge("");
   private readonly site = h("span", { class: "quiet" });
   private readonly why = h("p", { class: "why" });
+  private readonly retired = h("p", { class: "empty" });
   private readonly now = h("dl", { class: "now" });
   private readonly note = h("p", { class: "empty", role: "status" });
   private readonly again = h("button", { type: "button", class: "more", click: () => this.askHistory(this.range(), true) }, "Try again");
@@ -64,6 +66,7 @@ export class FanView {
   private series: Series | null = null; // live
   private past = { label: "", asked: 0, range: [0, 1] as [number, number], series: null as Series | null, failed: "", loading: false };
   private details: Details | null = null;
+  private untold = "Loading."; // why there are no details
   private asked = { readings: 0, upTo: -1, details: 0, view: "" };
   private closed = false;
 
@@ -79,6 +82,7 @@ export class FanView {
     this.body = h(
       "div",
       {},
+      this.retired,
       this.why,
       this.now,
       this.alertsBox,
@@ -94,12 +98,14 @@ export class FanView {
   }
 
   update(): void {
-    const f = this.store.fans.get(this.name);
+    const told = this.store.fans.get(this.name);
+    this.askDetailsOf(told);
+    const f = told ?? (this.details && this.store.started ? fanOf(this.details.fan) : undefined); // the stream does not tell of fans that retired before the server's start
     setAttr(this.body, "hidden", !f);
     setAttr(this.badge, "hidden", !f);
     setAttr(this.missing, "hidden", f !== undefined);
     if (!f) {
-      setText(this.missing, this.store.started ? "No fan of this name is known. It appears as soon as it is provisioned or its first reading arrives." : "Loading.");
+      setText(this.missing, this.untold);
       return;
     }
     const state = Store.state(f);
@@ -112,7 +118,10 @@ export class FanView {
     const current = alerts.filter((a) => a.state !== "resolved");
     this.alerts.update([...current, ...alerts.filter((a) => a.state === "resolved").slice(0, 3)]);
     setAttr(this.alertsBox, "hidden", alerts.length === 0);
-    setAttr(this.why, "hidden", f.why === "" || current.some((a) => a.why === f.why)); // the alert says it already
+    const retired = f.phase === "retired";
+    setAttr(this.retired, "hidden", !retired);
+    if (retired) put(this.retired, "Retired since ", time(f.since), ": its readings are refused.");
+    setAttr(this.why, "hidden", retired || f.why === "" || current.some((a) => a.why === f.why)); // the alert says it already
     this.drawChoices();
     this.ask(f);
     this.drawCharts(f);
@@ -153,10 +162,11 @@ export class FanView {
   private drawNow(f: Fan): void {
     const n = this.numbers;
     setText(n.rpm, f.t ? sayRPM(f.rpm) : "\u2013");
-    setText(n.score, f.t ? (f.score === 0 ? "learning" : sayScore(f.score)) : "\u2013");
-    setAttr(n.score, "title", f.score === 0 ? "The forest gives no score until it has seen enough readings" : null);
+    const [score, title] = sayFanScore(f);
+    setText(n.score, score);
+    setAttr(n.score, "title", title);
     setText(n.rotor, rotors[f.rotor] ?? (f.rotor || "\u2013"));
-    put(n.seen, f.t ? time(f.t, `${sayFor(this.store.now() - f.t)} ago`) : "none yet");
+    put(n.seen, f.t ? time(f.t, `${sayFor(this.store.now() - f.t)} ago`) : f.phase === "retired" ? "\u2013" : "none yet");
     put(n.since, f.since ? time(f.since, sayFor(this.store.now() - f.since)) : "\u2013");
   }
 
@@ -170,8 +180,12 @@ export class FanView {
       this.asked.upTo = f.t;
       void this.askReadings(range);
     }
+  }
+
+  private askDetailsOf(f: Fan | undefined): void {
+    const now = Date.now();
     // Details change with the fan's line, and when messages are refused.
-    const view = JSON.stringify([f.phase, f.kind, f.since, f.why, f.site, f.min_rpm, f.max_rpm, this.store.alertsVersion]);
+    const view = JSON.stringify([f?.phase, f?.kind, f?.since, f?.why, f?.site, f?.min_rpm, f?.max_rpm, this.store.alertsVersion]);
     if ((view !== this.asked.view && now - this.asked.details > refresh) || now - this.asked.details > 30_000) {
       this.asked.view = view;
       this.asked.details = now;
@@ -220,8 +234,13 @@ export class FanView {
       put(this.device, deviceFacts(d, this.name, this.store.about.workflows));
       put(this.refused, refusals(d.refused, "None of this fan's messages was refused."));
       this.update(); // the charts show the threshold
-    } catch {
-      this.asked.view = "";
+    } catch (e) {
+      if (this.closed) return;
+      const unknown = e instanceof Answered && e.status === 404;
+      if (unknown) this.details = null;
+      else this.asked.view = "";
+      this.untold = unknown ? "No fan of this name is known. It appears as soon as it is provisioned or its first reading arrives." : (e as Error).message;
+      this.update();
     }
   }
 
@@ -232,7 +251,7 @@ export class FanView {
     const empty = !series || series.t.length === 0;
     setAttr(this.charts.el, "hidden", empty);
     setAttr(this.again, "hidden", !past?.failed);
-    const note = past ? sayPast(past, range) : f.t === 0 ? "No reading yet. The charts begin with the first one." : empty ? "Loading the readings." : "";
+    const note = past ? sayPast(past, range) : f.t === 0 ? (f.phase === "retired" ? "Its last readings are no longer remembered." : "No reading yet. The charts begin with the first one.") : empty ? "Loading the readings." : "";
     setText(this.note, note);
     setAttr(this.note, "hidden", note === "");
     if (!series || empty) return;
@@ -241,7 +260,7 @@ export class FanView {
       {
         min: f.min_rpm,
         max: f.max_rpm,
-        threshold: this.details?.status?.last.anomaly.threshold ?? 0,
+        threshold: scoreThreshold(this.details),
         alerts: this.store.alerts
           .filter((a) => a.fan === this.name)
           .map((a) => ({ from: Date.parse(a.opened), to: a.ended_at ? Date.parse(a.ended_at) : 0, kind: a.kind, open: a.state === "open" })),
@@ -269,6 +288,12 @@ export class FanView {
       h("tr", {}, h("td", {}, time((t[i] ?? 0) - (parts ? parts.length / 2 : 0))), h("td", {}, within(sayRPM, rpm, i, parts?.rpm)), h("td", {}, within(sayScore, score, i, parts?.score)));
     put(this.table, ...t.slice(-20).map((_, i, all) => line(t.length - all.length + i)).reverse());
   }
+}
+
+/** scoreThreshold is what the score had to exceed, 0 = nothing: the threshold of a hard rule is an RPM, only the forest's is a score. */
+function scoreThreshold(d: Details | null): number {
+  const a = d?.status?.last.anomaly;
+  return a?.kind === "unusual" ? a.threshold : 0;
 }
 
 /** sayPast tells why there is no history to see, or that it is an old one; "" when all is well. */

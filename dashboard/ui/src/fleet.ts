@@ -3,7 +3,7 @@
 
 import { arrange, h, setAttr, setText } from "./dom";
 import { Store, type Fan } from "./store";
-import { badge, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
+import { badge, sayFanScore, sayFor, sayRPM, setBadge, time, wordsFor } from "./words";
 
 const page = 200;
 
@@ -54,7 +54,7 @@ export class FleetView {
   }
 
   update(): void {
-    const fans = [...this.store.fans.values()];
+    const fans = [...this.store.fans.values()].filter((f) => f.phase !== "retired"); // the server remembers some of them, for their pages
     const wanted = chosen.search.trim().toLowerCase();
     const counts: Record<Filter, number> = { all: 0, trouble: 0, well: 0, other: 0 };
     const list: Fan[] = [];
@@ -148,7 +148,9 @@ class Line {
     setText(this.rpm, f.t ? sayRPM(f.rpm) : "\u2013");
     setAttr(this.rpm, "title", f.t ? `Read ${sayFor(now - f.t)} ago` : "No reading yet");
     setAttr(this.rpm, "data-old", f.t > 0 && now - f.t > 30_000);
-    setText(this.score, f.t ? sayScore(f.score) : "\u2013");
+    const [score, title] = sayFanScore(f);
+    setText(this.score, score);
+    setAttr(this.score, "title", title);
     if (f.since !== this.sinceAt || !this.since.firstElementChild) {
       this.sinceAt = f.since;
       this.since.replaceChildren(f.since ? time(f.since, "") : h("span", {}, "\u2013"));

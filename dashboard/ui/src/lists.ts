@@ -116,7 +116,8 @@ export class RefusedView {
     if (key === this.shown) return;
     this.shown = key;
     const list = this.poll.value?.refused ?? [];
-    put(this.box, this.poll.failed ? h("p", { class: "empty" }, this.poll.failed) : null, refusals(list, "No message was refused. A broken payload, a foreign fan or a time far ahead would appear here with the reason."));
+    const failed = this.poll.failed ? h("p", { class: "empty" }, this.poll.failed) : null;
+    put(this.box, failed, failed && list.length === 0 ? null : refusals(list, "No message was refused. A broken payload, a foreign fan or a time far ahead would appear here with the reason."));
   }
 }
 

@@ -38,7 +38,7 @@ function open(): void {
   view?.close?.();
   switch (kind) {
     case "fan":
-      view = new FanView(store, decode(arg));
+      view = arg ? new FanView(store, decode(arg)) : new NoView();
       break;
     case "alerts":
       view = new AlertsView(store);
@@ -49,16 +49,28 @@ function open(): void {
     case "refused":
       view = new RefusedView(store);
       break;
-    default:
+    case "":
       view = new FleetView(store);
+      break;
+    default:
+      view = new NoView();
   }
   for (const l of links) {
-    const here = l.href === `#/${kind}` || (l.href === "#/" && kind === "fan");
+    const here = l.href === `#/${kind}` || (l.href === "#/" && view instanceof FanView);
     setAttr(l.a, "aria-current", here && (kind === "fan" ? "true" : "page"));
   }
   put(main, view.el);
   window.scrollTo(0, 0);
   draw();
+}
+
+/** NoView stands where an address leads to nothing, so that the fleet is not taken for what was asked for. */
+class NoView implements View {
+  readonly title = "No such page";
+  readonly el = h("section", {}, h("h1", {}, "No such page"), h("p", { class: "empty" }, "This address leads to nothing here. ", h("a", { href: "#/" }, "See all fans")));
+  update(): void {
+    // It says the same for good.
+  }
 }
 
 function decode(s: string): string {

@@ -48,10 +48,21 @@ export interface About {
   history: boolean; // there is a table with what the server no longer remembers
 }
 
+/** FanLine is a fan as the server tells it: what is empty or 0 is left out, and so are its readings. */
+export type FanLine = Partial<Fan> & { name: string };
+
+/** fanOf makes a line whole; the reading is the one that was known before. */
+export function fanOf(line: FanLine, old?: Fan): Fan {
+  return {
+    site: "", phase: "", kind: "", since: 0, why: "", alert: "", muted: 0, min_rpm: 0, max_rpm: 0, ...line,
+    t: old?.t ?? 0, rpm: old?.rpm ?? 0, score: old?.score ?? 0, rotor: old?.rotor ?? "", rank: old?.rank ?? 0,
+  };
+}
+
 interface Update {
   at: number;
   whole?: boolean;
-  fans?: (Partial<Fan> & { name: string })[];
+  fans?: FanLine[];
   gone?: string[];
   latest: { name?: string[]; t?: number[]; rpm?: number[]; score?: number[]; kind?: string[]; rotor?: string[] };
   alerts: number;
@@ -152,10 +163,7 @@ export class Store {
     for (const v of u.fans ?? []) {
       const old = this.fans.get(v.name);
       added ||= old === undefined;
-      this.fans.set(v.name, {
-        site: "", phase: "", kind: "", since: 0, why: "", alert: "", muted: 0, min_rpm: 0, max_rpm: 0, ...v,
-        t: old?.t ?? 0, rpm: old?.rpm ?? 0, score: old?.score ?? 0, rotor: old?.rotor ?? "", rank: old?.rank ?? 0,
-      });
+      this.fans.set(v.name, fanOf(v, old));
     }
     for (const name of u.gone ?? []) this.fans.delete(name);
     u.latest.name?.forEach((name, i) => {
@@ -202,6 +210,13 @@ export class Store {
   }
 }
 
+/** Answered is a failure that the server told of; every other one is that it did not answer. */
+export class Answered extends Error {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
 /** get asks the server for JSON; a failure is an Error whose message is a sentence. */
 export async function get<T>(path: string): Promise<T> {
   return read<T>(await reach(path));
@@ -224,7 +239,7 @@ async function read<T>(r: Response): Promise<T> {
   const v: unknown = await r.json().catch(() => null);
   if (!r.ok) {
     const why = (v as { error?: unknown } | null)?.error;
-    throw new Error(typeof why === "string" ? why : `The server answered ${r.status}.`);
+    throw new Answered(r.status, typeof why === "string" ? why : `The server answered ${r.status}.`);
   }
   return v as T;
 }

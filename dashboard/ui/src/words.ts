@@ -54,6 +54,13 @@ export function sayScore(v: number): string {
   return v.toFixed(2);
 }
 
+/** sayFanScore gives the score of a fan's newest reading (t is 0 before the first) and what explains it; 0 is no score. */
+export function sayFanScore(f: { t: number; score: number }): [text: string, title: string | null] {
+  if (f.t === 0) return ["\u2013", null];
+  if (f.score === 0) return ["learning", "The forest gives no score until it has seen enough readings"];
+  return [sayScore(f.score), null];
+}
+
 /** sayFor gives a length of time in its two largest units. */
 export function sayFor(ms: number): string {
   const s = Math.max(0, Math.floor(ms / 1000));
