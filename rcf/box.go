@@ -81,6 +81,16 @@ func encloseBoxInGo(box, other []side) {
 	}
 }
 
+// replaceBoxInGo makes box another, and says whether that has changed it.
+func replaceBoxInGo(box, by []side) (changed bool) {
+	by = by[:len(box)]
+	for i := range box {
+		changed = changed || box[i] != by[i]
+		box[i] = by[i]
+	}
+	return changed
+}
+
 // placeCut turns a place within the outside of box, 0 <= offset < distanceToBox, counted over the coordinates
 // in order, into a cut between point and box. below says that the point lies on the cut's lower side.
 func placeCut(point []float32, box []side, offset float64) (dim int, cut float32, below bool) {
@@ -118,14 +128,4 @@ func b2i(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// replaceBoxInGo makes box another, and says whether that has changed it.
-func replaceBoxInGo(box, by []side) (changed bool) {
-	by = by[:len(box)]
-	for i := range box {
-		changed = changed || box[i] != by[i]
-		box[i] = by[i]
-	}
-	return changed
 }

@@ -27,6 +27,14 @@ func pairBox(box []side, a, b []float32) {
 	pairBoxByVector(&box[0], &a[0], &b[0], min(len(box), len(a), len(b)))
 }
 
+// replaceBox is replaceBoxInGo.
+func replaceBox(box, by []side) (changed bool) {
+	if !hasAVX || len(box) == 1 {
+		return replaceBoxInGo(box, by)
+	}
+	return replaceBoxByVector(&box[0], &by[0], min(len(box), len(by)))
+}
+
 //go:noescape
 func encloseByVector(box *side, point *float32, n int)
 
@@ -35,14 +43,6 @@ func encloseBoxByVector(box, other *side, n int)
 
 //go:noescape
 func pairBoxByVector(box *side, a, b *float32, n int)
-
-// replaceBox is replaceBoxInGo.
-func replaceBox(box, by []side) (changed bool) {
-	if !hasAVX || len(box) == 1 {
-		return replaceBoxInGo(box, by)
-	}
-	return replaceBoxByVector(&box[0], &by[0], min(len(box), len(by)))
-}
 
 //go:noescape
 func replaceBoxByVector(box, by *side, n int) (changed bool)

@@ -9,11 +9,3 @@ func growthOf(box []side, point []float64) growth { return growthOfSides(box, po
 func (t *tree) climbBoxed(in *surroundings, point, unseen []float64, below float64, from int) (value float64, top int) {
 	return t.climbBoxedInGo(in, point, unseen, below, from)
 }
-
-// climbFour decides nothing: without vectors each tree is climbed for itself.
-func (f *Forest) climbFour(*[4]*tree, int, *[4]uint16, *[4]float64) (undecided uint32) {
-	return 1<<4 - 1
-}
-
-// count is countInGo.
-func count(rows []uint16, row uint16) int { return countInGo(rows, row) }

@@ -90,14 +90,6 @@ func rowAt(rows []uint16, places, place int) uint32 {
 // row is the window in the store of the point of a leaf or of any sample.
 func (t *tree) row(place int) uint32 { return rowAt(t.rows, len(t.sample.key), place) }
 
-// countInGo is how many of rows are row.
-func countInGo(rows []uint16, row uint16) (n int) {
-	for _, r := range rows {
-		n += b2i(r == row)
-	}
-	return n
-}
-
 // setRow notes a sample's window.
 func (t *tree) setRow(place int, row uint32) {
 	t.rows[place] = uint16(row)
@@ -124,6 +116,14 @@ func (t *tree) samplesOf(row uint32) int {
 	}
 	for place := range held {
 		n += b2i(t.row(place) == row)
+	}
+	return n
+}
+
+// countInGo is how many of rows are row.
+func countInGo(rows []uint16, row uint16) (n int) {
+	for _, r := range rows {
+		n += b2i(r == row)
 	}
 	return n
 }

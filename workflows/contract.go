@@ -125,15 +125,21 @@ func (a Acknowledgement) Check() error {
 	return nil
 }
 
-// legible makes text fit for one line of a list: at most n bytes, and a space for what would move a terminal's cursor.
+// legible makes text fit for one line of a list, in at most n bytes.
 func legible(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
+	s = OneLine(s)
+	return strings.ToValidUTF8(s[:min(len(s), n)], "")
+}
+
+// OneLine makes text that people wrote fit for a row of a list: it has a space for what would move a terminal's cursor,
+// for a line break or an escape code would forge other rows.
+func OneLine(s string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
 	}, s)
-	return strings.ToValidUTF8(s[:min(len(s), n)], "")
 }
 
 // UnmarshalJSON reads an object, or a JSON text as the name alone: what a person types into the

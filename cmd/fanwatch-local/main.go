@@ -46,11 +46,12 @@ func main() {
 var errUsage = errors.New("see fanwatch-local up --help")
 
 type options struct {
-	dir, bin, ports, temporal, log, ingest string
-	fans                                   int
-	seed                                   uint64
-	snapshots, keepSegments, keepReadings  time.Duration
-	noFaults, reset, json                  bool
+	dir, bin, ports, temporal, ingest     string
+	log                                   slog.Level
+	fans                                  int
+	seed                                  uint64
+	snapshots, keepSegments, keepReadings time.Duration
+	noFaults, reset, json                 bool
 }
 
 func command() *cobra.Command {
@@ -80,7 +81,7 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.DurationVar(&o.keepReadings, "keep-readings", 0, "how long a day stays in the Iceberg tables after its end; 0 = for ever")
 	f.StringVar(&o.ingest, "ingest", "", "folder of the local bucket whose objects are landed as a delivery stream's, every 15 s; empty: none")
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty means beside this program")
-	f.StringVar(&o.log, "log", "warn", "debug, info, warn or error; goes to fanwatch.log in the state directory")
+	f.TextVar(&o.log, "log", slog.LevelWarn, "debug, info, warn or error; goes to fanwatch.log in the state directory")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(up)
@@ -102,10 +103,6 @@ func (o options) check() error {
 	}
 	if o.fans < 0 {
 		return fmt.Errorf("--fans is %d, give 0 or more", o.fans)
-	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.log)); err != nil {
-		return fmt.Errorf("--log is %q, give debug, info, warn or error", o.log)
 	}
 	for _, d := range []struct {
 		flag  string
@@ -152,11 +149,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return fmt.Errorf("log file: %w: choose another directory with --dir", err)
 	}
 	defer file.Close()
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.log)); err != nil {
-		return err
-	}
-	cfg.Log = slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: level}))
+	cfg.Log = slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: o.log}))
 
 	began := time.Now()
 	if !o.json {

@@ -69,7 +69,7 @@ func TestAckTellsWhoWasFirst(t *testing.T) {
 }
 
 func TestACellStaysInItsRow(t *testing.T) {
-	if got := cell("Hall A\nfan-08\twell\x1b[2J"); got != "Hall A fan-08 well [2J" {
+	if got := workflows.OneLine("Hall A\nfan-08\twell\x1b[2J"); got != "Hall A fan-08 well [2J" {
 		t.Errorf("%q", got)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +38,7 @@ func (a *app) fans() *cobra.Command {
 						if f.Last.V != 0 {
 							rpm = fmt.Sprintf("%.0f", f.Last.RPM)
 						}
-						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), rpm, cell(f.Device.Site), f.Alert)
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), rpm, workflows.OneLine(f.Device.Site), f.Alert)
 					}
 				})
 			})
@@ -68,9 +67,9 @@ func (a *app) alerts() *cobra.Command {
 					for _, x := range alerts {
 						st := string(x.State)
 						if x.State == fanwatch.Acknowledged {
-							st += " by " + cell(x.AckedBy)
+							st += " by " + workflows.OneLine(x.AckedBy)
 						}
-						fmt.Fprintf(w, "%s\t%s\t%d/%d\t%s\t%s\n", when(x.Opened), st, x.Step, x.Steps, cell(x.Why), x.ID)
+						fmt.Fprintf(w, "%s\t%s\t%d/%d\t%s\t%s\n", when(x.Opened), st, x.Step, x.Steps, workflows.OneLine(x.Why), x.ID)
 					}
 				})
 			})
@@ -112,21 +111,21 @@ func (a *app) show() *cobra.Command {
 func showFan(out io.Writer, f fanwatch.FanStatus, alert fanwatch.Alert) error {
 	return table(out, "", func(w io.Writer) {
 		d := f.Device
-		fmt.Fprintf(w, "fan\t%s\nsite\t%s\nphase\t%s\nstate\t%s, since %s\n", d.Fan, cell(d.Site), f.Phase, state(f), when(f.Since))
+		fmt.Fprintf(w, "fan\t%s\nsite\t%s\nphase\t%s\nstate\t%s, since %s\n", d.Fan, workflows.OneLine(d.Site), f.Phase, state(f), when(f.Since))
 		if f.Last.Anomaly.Why != "" {
-			fmt.Fprintf(w, "why\t%s\n", cell(f.Last.Anomaly.Why))
+			fmt.Fprintf(w, "why\t%s\n", workflows.OneLine(f.Last.Anomaly.Why))
 		}
-		fmt.Fprintf(w, "limits\t%s\nsilent after\t%s\npolicy\t%s\nclients\t%s\nrevision\t%d\nalerts so far\t%d\n", limits(d.Limits), silence(d), cell(cmp.Or(d.Policy, "default")),
-			cell(strings.Join(append([]string{d.Fan}, d.Clients...), ", ")), d.Revision, f.Alerts)
+		fmt.Fprintf(w, "limits\t%s\nsilent after\t%s\npolicy\t%s\nclients\t%s\nrevision\t%d\nalerts so far\t%d\n", limits(d.Limits), silence(d), workflows.OneLine(cmp.Or(d.Policy, "default")),
+			workflows.OneLine(strings.Join(append([]string{d.Fan}, d.Clients...), ", ")), d.Revision, f.Alerts)
 		if f.Alert == "" {
 			return
 		}
 		fmt.Fprintf(w, "open alert\t%s\n", f.Alert)
 		switch alert.State {
 		case fanwatch.Acknowledged:
-			fmt.Fprintf(w, "acknowledged\tby %s at %s\n", cell(alert.AckedBy), when(alert.AckedAt))
+			fmt.Fprintf(w, "acknowledged\tby %s at %s\n", workflows.OneLine(alert.AckedBy), when(alert.AckedAt))
 			if alert.Note != "" {
-				fmt.Fprintf(w, "note\t%s\n", cell(alert.Note))
+				fmt.Fprintf(w, "note\t%s\n", workflows.OneLine(alert.Note))
 			}
 		case fanwatch.Resolved: // its workflow is about to tell the fan's
 		default:
@@ -171,16 +170,6 @@ func when(t time.Time) string {
 		return "-"
 	}
 	return t.Local().Format(time.DateTime)
-}
-
-// cell makes text that people wrote fit for a row: a line break or an escape code in it would forge others.
-func cell(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 func table(out io.Writer, head string, rows func(io.Writer)) error {

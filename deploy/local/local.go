@@ -46,7 +46,7 @@ var defaultPolicy []byte
 // Config says how the local system runs. Zero values give the defaults.
 type Config struct {
 	Dir      string // state; required
-	Reset    bool   // whether what earlier runs left there goes first
+	Reset    bool   // whether all that lies there goes first, but the log: the caller knows it for such state
 	Bin      string // where fanwatch-temporal and fanwatch-s3 lie; required
 	Ports    Ports
 	Temporal string // address of a Temporal server to use instead of the child process; "" = the child
