@@ -20,6 +20,7 @@ const (
 	Open         AlertState = "open"
 	Acknowledged AlertState = "acknowledged"
 	Resolved     AlertState = "resolved"
+	Terminated   AlertState = "terminated" // its workflow was ended from outside: as lists show it, no workflow writes it
 )
 
 // Alert is one trouble of one fan from its opening to its end, as its workflow shows it.
@@ -33,9 +34,14 @@ type Alert struct {
 	Why      string     `json:"why"`
 	Position Position   `json:"position"` // of the reading that opened it
 	State    AlertState `json:"state"`
-	Step     int        `json:"step"`  // escalation steps reached so far, from 1; 0 before the first
-	Steps    int        `json:"steps"` // how many the policy has
-	Told     []Notice   `json:"told,omitempty"`
+	Step     int        `json:"step"`               // escalation steps reached so far, from 1; 0 before the first
+	Steps    int        `json:"steps"`              // how many the policy has
+	Told     []Notice   `json:"told,omitempty"`     // the newest MaxNotices
+	Notices  int        `json:"notices,omitempty"`  // how many were told in all
+	Failed   []Failure  `json:"failed,omitempty"`   // the notifications that could not be sent, the newest per topic
+	Round    int        `json:"round,omitempty"`    // how often the escalation began anew: graver trouble, an acknowledgement that ran out
+	Returns  int        `json:"returns,omitempty"`  // how often the trouble came back while the alert waited to resolve
+	WellFrom time.Time  `json:"well_from,omitzero"` // the trouble is over since then, and the alert resolves when that has held; zero: it goes on
 	AckedBy  string     `json:"acked_by,omitempty"`
 	AckedAt  time.Time  `json:"acked_at,omitzero"`
 	Note     string     `json:"note,omitempty"`
@@ -50,12 +56,38 @@ type Notice struct {
 	At   time.Time `json:"at"`
 }
 
+// MaxNotices is how many notices an alert keeps.
+const MaxNotices = 50
+
+// Failure is a notification that was given up. A later one to the same topic that is sent removes it.
+type Failure struct {
+	Step int       `json:"step"`
+	To   string    `json:"to"`
+	Why  string    `json:"why"`
+	At   time.Time `json:"at"`
+}
+
 // Policy is an escalation policy: who is told, and who next when nobody acknowledges.
 type Policy struct {
 	V          int      `json:"v" yaml:"version"`
 	Name       string   `json:"name" yaml:"name"`
 	Steps      []Step   `json:"steps" yaml:"steps"`
 	AckTimeout Duration `json:"ack_timeout,omitempty" yaml:"ack_timeout"` // acknowledged but not resolved for this long: the last step is told again; 0 = never
+	Hold       Duration `json:"hold,omitempty" yaml:"hold"`               // trouble that returns within this time goes on in the same alert; 0 = 1 min, negative = resolve at once
+}
+
+// DefaultHold is the Hold of a policy that names none.
+const DefaultHold = time.Minute
+
+// HoldFor gives Hold with its default applied.
+func (p Policy) HoldFor() time.Duration {
+	switch {
+	case p.Hold == 0:
+		return DefaultHold
+	case p.Hold < 0:
+		return 0
+	}
+	return time.Duration(p.Hold)
 }
 
 // Step tells the topics in Notify, After later than the step before it (the first: after the opening),

@@ -23,6 +23,7 @@ type Device struct {
 	Limits   Limits   `json:"limits" yaml:"limits"`
 	Silence  Duration `json:"silence,omitempty" yaml:"silence"` // no reading for this long is an anomaly; 0 = 30 s, negative = never
 	Policy   string   `json:"policy,omitempty" yaml:"policy"`   // name of the escalation policy; "" = "default"
+	Relearn  int      `json:"relearn,omitempty" yaml:"-"`       // counts how often an operator had the fan learned anew; a change forgets what is usual
 	Retired  bool     `json:"retired,omitempty" yaml:"-"`       // readings are refused
 }
 

@@ -28,5 +28,6 @@ type Row struct {
 	Acked    uint64    // readings of this run that the publisher says were acknowledged before this batch
 	Dropped  uint64    // readings of this run that the publisher says it had to drop before this batch
 	Reason   string    // Quarantined: why, for a person
+	Refused  uint32    // Quarantined: readings of the record that the row stands for; 0 and 1 are one
 	Payload  []byte    // Quarantined: the bytes (at most 4 KiB of them); Configured: the Device as JSON
 }

@@ -51,12 +51,13 @@ type StreamRecord struct {
 	Data     []byte
 }
 
-// Observer tells a fan's workflow of a change of state. ErrNoFan says that there is no such workflow.
+// Observer tells a fan's workflow of a change of state. Of a fan whose workflow was ended by other means than retiring, it
+// starts another, with the device as the scorer knows it. ErrNoFan says that the fan is retired.
 type Observer interface {
-	Observe(ctx context.Context, o fanwatch.Observation) error
+	Observe(ctx context.Context, d fanwatch.Device, o fanwatch.Observation) error
 }
 
-// ErrNoFan says that a fan has no workflow: it was retired, or terminated by hand.
+// ErrNoFan says that a fan has no workflow, for it was retired.
 var ErrNoFan = errors.New("no workflow of that fan is running")
 
 // ScoreConfig sets how a shard is scored. Zero values mean the defaults.
@@ -107,12 +108,33 @@ type ScoreResult struct {
 	At    fanwatch.SequenceNumber `json:"at"`
 }
 
-// Progress is the heartbeat's detail: for people, recovery does not need it.
+// ProgressVersion is the version of Progress that this program writes.
+const ProgressVersion = 1
+
+// Progress is the heartbeat's detail: for people and for Watch; recovery does not need it.
 type Progress struct {
+	V        int                     `json:"v"`
 	At       fanwatch.SequenceNumber `json:"at"`
 	Readings int                     `json:"readings"`
 	Behind   time.Duration           `json:"behind"`
+	Now      time.Time               `json:"now,omitzero"`       // the scorer's clock at this heartbeat
+	Through  time.Time               `json:"through,omitzero"`   // what arrived until then was judged; zero before the first read
+	Fans     int                     `json:"fans,omitempty"`     // that are active on this shard
+	Unjudged []Unjudged              `json:"unjudged,omitempty"` // the fans of which nothing was judged for UnjudgedAfter, longest first, at most MaxUnjudged
+	Pending  int                     `json:"pending,omitempty"`  // segments that wait for the store
+	Trouble  string                  `json:"trouble,omitempty"`  // what is tried again now, and why; "" while all goes well
 }
+
+// Unjudged is a fan of which no reading was judged at its arrival for a while. Since is when the newest one was; zero: none ever was.
+type Unjudged struct {
+	Fan   string    `json:"fan"`
+	Since time.Time `json:"since,omitzero"`
+}
+
+const (
+	UnjudgedAfter = 10 * time.Second
+	MaxUnjudged   = 1000 // a heartbeat must stay small
+)
 
 // errSuperseded says that a newer attempt owns the shard: this one is a zombie and changes nothing.
 var errSuperseded = errors.New("a newer attempt scores this shard")
@@ -388,7 +410,7 @@ func endedKey(stream, shard string) string {
 func (r *scoring) heartbeat() {
 	if now := r.Now(); now.Sub(r.beaten) >= r.cfg.Heartbeat {
 		r.beaten = now
-		r.beat(Progress{At: r.at, Readings: r.readings, Behind: r.behind})
+		r.beat(Progress{V: ProgressVersion, At: r.at, Readings: r.readings, Behind: r.behind})
 	}
 }
 
@@ -400,7 +422,8 @@ func (r *scoring) tell(ctx context.Context, all bool) error {
 	for _, o := range r.news.due(r.Now(), all) {
 		failpoint.Hit(failpoint.SignalBefore)
 		err := r.retry(ctx, "signal", func() error {
-			err := r.Fans.Observe(ctx, o)
+			d, _ := r.models.Device(o.Fan)
+			err := r.Fans.Observe(ctx, d, o)
 			if errors.Is(err, ErrNoFan) {
 				r.Log.Warn("nobody to tell", "fan", o.Fan, "kind", o.Anomaly.Kind)
 				return nil

@@ -56,7 +56,7 @@ func (s *tape) reading(rpm float64) {
 // told collects what the fans' workflows hear.
 type told []fanwatch.Observation
 
-func (t *told) Observe(_ context.Context, o fanwatch.Observation) error {
+func (t *told) Observe(_ context.Context, _ fanwatch.Device, o fanwatch.Observation) error {
 	*t = append(*t, o)
 	return nil
 }

@@ -408,23 +408,11 @@ func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 		}
 		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is well again.", f.device.Fan)}
 		return true
-	case s.Current.Kind != fanwatch.Well && gravity(found.Kind) <= gravity(s.Current.Kind):
+	case s.Current.Kind != fanwatch.Well && found.Kind.Gravity() <= s.Current.Kind.Gravity():
 		return false
 	}
 	s.Current = found
 	return true
-}
-
-func gravity(k fanwatch.Kind) int {
-	switch k {
-	case fanwatch.Stall:
-		return 3
-	case fanwatch.Underspeed, fanwatch.Overspeed:
-		return 2
-	case fanwatch.Unusual:
-		return 1
-	}
-	return 0
 }
 
 func mean(x []float64) float64 {

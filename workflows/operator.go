@@ -165,7 +165,7 @@ func (o Operator) describe(ctx context.Context, id string) (*workflowpb.Workflow
 }
 
 // Observe tells a fan's workflow of a change of state.
-func (o Operator) Observe(ctx context.Context, obs fanwatch.Observation) error {
+func (o Operator) Observe(ctx context.Context, _ fanwatch.Device, obs fanwatch.Observation) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := o.Temporal.SignalWorkflow(ctx, FanID(obs.Fan), "", SignalObserve, obs)
