@@ -1,10 +1,13 @@
 package workers
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
+	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
 )
@@ -14,6 +17,8 @@ type Activities struct {
 	Provisioner *activities.Provisioner
 	Notifier    *activities.Notifier
 	Scorer      *activities.Scorer
+	Watcher     *activities.Watcher
+	Canary      *activities.Canary
 
 	Kinesis *cloud.Kinesis
 	IoT     *cloud.IoT
@@ -21,11 +26,20 @@ type Activities struct {
 	S3      *cloud.S3
 }
 
-// Assemble joins the activities to AWS, or to the local servers that speak as it does. fans tells the
-// fans' workflows of changes; workflows.Operator is the one.
-func Assemble(c Config, fans activities.Observer, log *slog.Logger) (*Activities, error) {
+// ControlPlane is what the activities need of the workflows; workflows.Operator is the one.
+type ControlPlane interface {
+	activities.Observer
+	activities.Inspector
+	activities.Statuses
+}
+
+// Assemble joins the activities to AWS, or to the local servers that speak as it does.
+func Assemble(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error) {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if err := activities.CheckHeartbeatURL(c.HeartbeatURL); err != nil {
+		return nil, err
 	}
 	kinesis, err := cloud.NewKinesis(c.AWS, c.Endpoints.Kinesis)
 	if err != nil {
@@ -39,5 +53,8 @@ func Assemble(c Config, fans activities.Observer, log *slog.Logger) (*Activities
 		Policies: c.Policies}
 	a.Notifier = &activities.Notifier{SNS: topics{a.SNS, fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}, Policies: c.Policies, Now: c.Now}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
+	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch, Now: c.Now, Log: log}
+	a.Canary = &activities.Canary{IoT: cloud.NewIoTData(c.AWS, c.Endpoints.IoT, a.IoT), Stream: s, System: fans, Rule: RuleReadings, Now: c.Now,
+		Topic: func(ctx context.Context) error { _, err := a.SNS.CreateTopic(ctx, fanwatch.CanaryTopic); return err }}
 	return a, nil
 }

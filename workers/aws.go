@@ -141,8 +141,11 @@ type Config struct {
 	Catalog   Catalog       // of the Iceberg table
 	Poll      time.Duration // between reads of a shard that found nothing; 0 = 1 s
 	Score     activities.ScoreConfig
-	Policies  map[string]fanwatch.Policy
-	Now       fanwatch.Clock // nil = time.Now
+	Watch     activities.WatchConfig
+	// HeartbeatURL is called each minute while all is well, so that an outside service notices what nothing inside can; "" = none.
+	HeartbeatURL string
+	Policies     map[string]fanwatch.Policy
+	Now          fanwatch.Clock // nil = time.Now
 }
 
 // Open gives a bucket of the account, or of the local S3.

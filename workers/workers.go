@@ -15,11 +15,12 @@ import (
 // stopTimeout is how long a stopping worker gives its activities to land what they hold.
 const stopTimeout = 10 * time.Second
 
-// Control runs the workflows, provisions fans and notifies people.
-func Control(c client.Client, p *activities.Provisioner, n *activities.Notifier) worker.Worker {
+// Control runs the workflows, provisions fans, notifies people, watches fanwatch itself and flies the canary.
+func Control(c client.Client, a *Activities) worker.Worker {
 	w := worker.New(c, workflows.QueueControl, worker.Options{
 		StickyScheduleToStartTimeout: time.Second, // after an outage a workflow waits this long for the worker that knew it
 		WorkerStopTimeout:            stopTimeout,
+		MaxHeartbeatThrottleInterval: 5 * time.Second,
 	})
 	w.RegisterWorkflow(workflows.Fan)
 	w.RegisterWorkflow(workflows.Alert)
@@ -30,8 +31,12 @@ func Control(c client.Client, p *activities.Provisioner, n *activities.Notifier)
 	w.RegisterWorkflow(workflows.Maintain)
 	w.RegisterWorkflow(workflows.Ingest)
 	w.RegisterWorkflow(workflows.Reconcile)
-	w.RegisterActivity(p)
-	w.RegisterActivity(n)
+	w.RegisterWorkflow(workflows.Watch)
+	w.RegisterWorkflow(workflows.Canary)
+	w.RegisterActivity(a.Provisioner)
+	w.RegisterActivity(a.Notifier)
+	w.RegisterActivity(a.Watcher)
+	w.RegisterActivity(a.Canary)
 	return w
 }
 

@@ -28,6 +28,7 @@ const (
 	SignalObserve     = "observe"     // to Fan and Alert: fanwatch.Observation
 	SignalAlertOver   = "alert-over"  // Alert to Fan: fanwatch.Alert
 	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation
+	SignalShards      = "shards"      // to Stream: start every shard that can be scored, also those that were started before
 	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing
 	SignalAcknowledge = "acknowledge" // people to Alert: Acknowledgement, a JSON text with a name, or nothing
 	UpdateAcknowledge = "acknowledge" // the same, answering the fanwatch.Alert
@@ -41,6 +42,9 @@ const (
 const (
 	MemoFan   = "fan"   // fanwatch.FanStatus
 	MemoAlert = "alert" // fanwatch.Alert
+
+	MemoShards    = "shards"    // of Stream: the IDs of the shards that can be scored
+	MemoCommitter = "committer" // committed
 )
 
 // typeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.
@@ -65,6 +69,9 @@ func AlertID(fan string, kind fanwatch.Kind, opened time.Time) string {
 func StreamID(stream string) string       { return "stream/" + stream }
 func ShardID(stream, shard string) string { return "shard/" + stream + "/" + shard }
 
+// WatchID is the workflow ID of the one that watches the parts of fanwatch.
+const WatchID = "watch"
+
 // CommitterID is the workflow ID of the one that changes the lake's tables.
 const CommitterID = "lake/committer"
 
@@ -74,6 +81,7 @@ const (
 	ScheduleMaintain = "lake-maintain" // what the lake no longer needs goes
 	ScheduleIngest   = "lake-ingest"   // what a delivery stream has written is landed; only where there is one
 	ScheduleCount    = "lake-count"    // acknowledgements, landing log and table are held against each other
+	ScheduleCanary   = "canary"        // the page of a simulated fan must come back
 )
 
 // scheduleCommit committed before there was a Committer. Start removes it.

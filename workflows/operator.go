@@ -293,6 +293,7 @@ type Settings struct {
 	CountEvery    time.Duration             // how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
 	Ingest        activities.DeliveryStream // whose objects are landed; without a prefix none are
 	IngestEvery   time.Duration             // how often; 0 = 5 min
+	CanaryEvery   time.Duration             // how often the canary's page must be sent; 0 = 1 h, negative = never
 }
 
 // Start makes sure that the stream's workflow, the lake's committer and the lake's schedules exist, with these settings. It may
@@ -320,6 +321,7 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 	s.MaintainEvery = cmp.Or(s.MaintainEvery, time.Hour)
 	s.CountEvery = cmp.Or(s.CountEvery, 24*time.Hour)
 	return errors.Join(
+		o.startWatch(ctx, s),
 		o.schedule(ctx, ScheduleCount, s.CountEvery, &client.ScheduleWorkflowAction{ID: ScheduleCount, Workflow: Reconcile, Args: []any{s.Stream},
 			TaskQueue: QueueControl, StaticSummary: "every acknowledged reading of " + s.Stream + " is in the lake once"}),
 		o.schedule(ctx, ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{ID: ScheduleCompact, Workflow: Compact,

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,6 +52,8 @@ type options struct {
 	fans                                  int
 	seed                                  uint64
 	snapshots, keepSegments, keepReadings time.Duration
+	canary                                time.Duration
+	heartbeat                             string
 	noFaults, reset, json                 bool
 }
 
@@ -80,6 +83,8 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.DurationVar(&o.keepSegments, "keep-segments", 7*24*time.Hour, "how long the landing log keeps rows that are in the Iceberg table")
 	f.DurationVar(&o.keepReadings, "keep-readings", 0, "how long a day stays in the Iceberg tables after its end; 0 = for ever")
 	f.StringVar(&o.ingest, "ingest", "", "folder of the local bucket whose objects are landed as a delivery stream's, every 15 s; empty: none")
+	f.DurationVar(&o.canary, "canary-every", time.Hour, "how often a simulated fan stops and its page must be sent; negative: never")
+	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL that is called each minute while all is well; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty means beside this program")
 	f.TextVar(&o.log, "log", slog.LevelWarn, "debug, info, warn or error; goes to fanwatch.log in the state directory")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
@@ -127,7 +132,8 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return err
 		}
 	}
-	cfg := local.Config{Dir: o.dir, Reset: o.reset, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings, Ingest: o.ingest}
+	cfg := local.Config{Dir: o.dir, Reset: o.reset, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings, Ingest: o.ingest,
+		CanaryEvery: o.canary, HeartbeatURL: cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))}
 	if o.fans == 0 {
 		cfg.Fans = -1
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type workerOptions struct {
 	lake                    activities.LakeConfig
 	ingest                  activities.DeliveryStream
 	ingestEvery             time.Duration
+	canaryEvery             time.Duration
+	heartbeat               string
 }
 
 func (a *app) worker() *cobra.Command {
@@ -62,6 +65,8 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.StringVar(&o.ingest.Bucket, "ingest-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
 	f.DurationVar(&o.ingestEvery, "ingest-every", 5*time.Minute, "how often")
+	f.DurationVar(&o.canaryEvery, "canary-every", time.Hour, "how often a simulated fan stops and its page must be sent; negative: never")
+	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL of an outside service (a dead man's switch) that is called each minute while all is well; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
 	_ = errors.Join(c.MarkFlagRequired("account"), c.MarkFlagRequired("bucket")) // the flags exist
 	return c
 }
@@ -106,7 +111,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer done()
-	wc.Account, wc.Policies = o.account, policies
+	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Heartbeat: 5 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
 	if err != nil {
@@ -130,16 +135,18 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer func() { _ = closeTable() }() // every commit is durable already
-	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts.Provisioner, parts.Notifier), workers.Score(op.Temporal, parts.Scorer, 5*time.Second),
+	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts), workers.Score(op.Temporal, parts.Scorer, 5*time.Second),
 		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Bucket: wc.Open, Config: o.lake})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
 		defer w.Stop()
 	}
-	if err := op.Start(ctx, workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery}); err != nil {
+	settings := workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, CanaryEvery: o.canaryEvery}
+	if err := op.Start(ctx, settings); err != nil {
 		return err
 	}
+	go op.Keep(ctx, settings, log)
 	log.Info("serving", "stream", wc.Stream, "bucket", wc.Bucket)
 	<-ctx.Done()
 	return nil

@@ -58,6 +58,8 @@ type Config struct {
 	KeepSegments  time.Duration // how long the landing log keeps rows that are in the tables; 0 = 7 days
 	Ingest        string        // folder of the lake's bucket that a delivery stream fills; "" = none
 	KeepReadings  time.Duration // how long a day stays in the tables after its end; 0 = for ever
+	CanaryEvery   time.Duration // how often a simulated fan stops and its page must be sent; 0 = 1 h, negative = never
+	HeartbeatURL  string        // called each minute while all is well; "" = none
 	Log           *slog.Logger
 }
 
@@ -322,8 +324,8 @@ func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
 	s.MQTT, s.CA = broker.MQTTAddr(), broker.CAFile()
 	p := &awsParts{config: workers.Config{AWS: cfg, Account: account, Stream: stream, Bucket: bucket, Poll: 200 * time.Millisecond,
 		Endpoints: workers.Endpoints{Kinesis: s.AWS, IoT: s.AWS, SNS: s.AWS, S3: s.S3},
-		Catalog:   workers.Catalog{SQLite: s.Catalog},
-		Score:     activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second, SnapshotEvery: s.cfg.SnapshotEvery}}}
+		Catalog:   workers.Catalog{SQLite: s.Catalog}, HeartbeatURL: s.cfg.HeartbeatURL,
+		Score: activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second, SnapshotEvery: s.cfg.SnapshotEvery}}}
 	return p, s.loadPolicies(p)
 }
 
@@ -365,7 +367,7 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 		return err
 	}
 	s.closing(func() { _ = closeTable() }) // every commit is on disk already
-	for _, w := range []worker.Worker{workers.Control(p.temporal, a.Provisioner, a.Notifier), workers.Score(p.temporal, a.Scorer, time.Second),
+	for _, w := range []worker.Worker{workers.Control(p.temporal, a), workers.Score(p.temporal, a.Scorer, time.Second),
 		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
 		if err := w.Start(); err != nil {
@@ -373,10 +375,14 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 		}
 		s.closing(w.Stop)
 	}
-	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
-		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second}); err != nil {
+	settings := workflows.Settings{CanaryEvery: s.cfg.CanaryEvery, Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
+		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second}
+	if err := p.operator.Start(ctx, settings); err != nil {
 		return err
 	}
+	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.closing(stop)
+	go p.operator.Keep(keeping, settings, s.log)
 	return s.startDashboard(ctx, p, a, table.Table)
 }
 

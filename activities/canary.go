@@ -1,0 +1,188 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"fanwatch"
+)
+
+// IoTPublisher publishes through AWS IoT Core's HTTPS data plane, where rules see the client ID "n/a".
+type IoTPublisher interface {
+	Publish(ctx context.Context, topic string, payload []byte) error
+}
+
+// Statuses gives what the control plane knows of a fan and of an alert. An error that wraps ErrNoFan says that it knows none.
+type Statuses interface {
+	FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, error)
+	Alert(ctx context.Context, id string) (fanwatch.Alert, error)
+}
+
+// Canary shows that a fan's failure reaches people: a simulated fan stops, and its page must be sent.
+type Canary struct {
+	IoT    IoTPublisher
+	Stream Recorder // takes the canary's device
+	System Statuses
+	Topic  func(ctx context.Context) error // makes the topic fanwatch.CanaryTopic where it does not exist
+	Rule   string                          // topic rule of the batch envelope
+	Within time.Duration                   // for each stage; 0 = 90 s
+	Poll   time.Duration                   // 0 = 1 s
+	Now    fanwatch.Clock
+}
+
+// canaryClient is what a rule's clientid() gives for a message that was not sent over MQTT (AWS IoT developer guide,
+// "SQL reference: functions").
+const canaryClient = "n/a"
+
+// canaryDevice is the canary as the scorers know it: never silent, for it reports once an hour.
+var canaryDevice = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: fanwatch.CanaryFan, Clients: []string{canaryClient},
+	Silence: fanwatch.Duration(-time.Second), Policy: fanwatch.CanaryPolicy, Limits: fanwatch.Limits{MinRPM: 100}}
+
+// Fly has the canary stop and start again. Its error says at which part of the path the page was lost. It may run again at any
+// time: it begins with a canary that is well.
+func (c *Canary) Fly(ctx context.Context) (took time.Duration, err error) {
+	defer heartbeats(ctx)()
+	p := &canaryFlight{Canary: c, run: rand.Uint64()>>1 | 1}
+	if err := c.Topic(ctx); err != nil {
+		return 0, fmt.Errorf("the topic %s cannot be made: %w", fanwatch.CanaryTopic, err)
+	}
+	data, err := fanwatch.EncodeDevice(canaryDevice)
+	if err == nil {
+		err = c.Stream.Record(ctx, fanwatch.CanaryFan, data)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the stream does not take the canary's device: %w", err)
+	}
+	if err := p.recover(ctx); err != nil {
+		return 0, err
+	}
+	began := c.Now()
+	id, err := p.stop(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.paged(ctx, id); err != nil {
+		return 0, err
+	}
+	took = c.Now().Sub(began)
+	return took, p.recover(ctx)
+}
+
+// canaryFlight is one run of the canary's publisher.
+type canaryFlight struct {
+	*Canary
+	run, seq uint64
+}
+
+func (p *canaryFlight) publish(ctx context.Context, n int, rpm float64, state fanwatch.State) error {
+	readings := make([]fanwatch.Reading, n)
+	for i := range readings {
+		p.seq++
+		readings[i] = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fanwatch.CanaryFan, Run: p.run, Seq: p.seq},
+			Time: p.Now().UTC().Truncate(time.Microsecond), RPM: rpm, Hz: rpm / 30, State: state}
+	}
+	data, err := json.Marshal(fanwatch.NewBatch(readings, p.seq-uint64(n), 0, p.Now()))
+	if err != nil {
+		return err
+	}
+	if err := p.IoT.Publish(ctx, "$aws/rules/"+p.Rule+"/"+fanwatch.CanaryFan, data); err != nil {
+		return fmt.Errorf("IoT Core does not take the canary's reading: %w", err)
+	}
+	return nil
+}
+
+// recover has the canary turn until its fan is well and has no open alert.
+func (p *canaryFlight) recover(ctx context.Context) error {
+	const readings = 10 // more than trouble needs to end
+	if err := p.publish(ctx, readings, 1000, fanwatch.Running); err != nil {
+		return err
+	}
+	return p.until(ctx, func() (bool, string, error) {
+		s, err := p.System.FanStatus(ctx, fanwatch.CanaryFan)
+		switch {
+		case errors.Is(err, ErrNoFan):
+			return false, "the canary's reading was not judged: see rule, stream and scorer", nil
+		case err != nil:
+			return false, "", err
+		case s.Last.Anomaly.Kind != fanwatch.Well:
+			return false, "the canary turns, but its workflow was not told: see rule, stream and scorer", nil
+		case s.Alert != "":
+			return false, "the canary's alert " + s.Alert + " does not end", nil
+		}
+		return true, "", nil
+	})
+}
+
+// stop has the canary stop, and gives its alert.
+func (p *canaryFlight) stop(ctx context.Context) (alert string, err error) {
+	if err := p.publish(ctx, 1, 0, fanwatch.Stalled); err != nil {
+		return "", err
+	}
+	err = p.until(ctx, func() (bool, string, error) {
+		s, err := p.System.FanStatus(ctx, fanwatch.CanaryFan)
+		alert = s.Alert
+		switch {
+		case err != nil:
+			return false, "", err
+		case s.Last.Anomaly.Kind != fanwatch.Stall:
+			return false, "the canary stands still, but its workflow was not told: see rule, stream and scorer", nil
+		case alert == "":
+			return false, "the canary's workflow knows of its stall and opened no alert", nil
+		}
+		return true, "", nil
+	})
+	return alert, err
+}
+
+// paged waits until the alert's notification was sent.
+func (p *canaryFlight) paged(ctx context.Context, alert string) error {
+	return p.until(ctx, func() (bool, string, error) {
+		a, err := p.System.Alert(ctx, alert)
+		switch {
+		case err != nil:
+			return false, "", err
+		case a.Notices == 0 && len(a.Failed) > 0:
+			return false, "the page was not sent: " + a.Failed[0].Why, nil
+		case a.Notices == 0:
+			return false, "the alert " + alert + " has told nobody", nil
+		}
+		return true, "", nil
+	})
+}
+
+// until polls until ok. What was not reached in time is the error: as a rule the part that comes next is broken.
+func (p *canaryFlight) until(ctx context.Context, ok func() (done bool, missing string, err error)) error {
+	within, poll := p.Within, p.Poll
+	if within == 0 {
+		within = 90 * time.Second
+	}
+	if poll == 0 {
+		poll = time.Second
+	}
+	for end := p.Now().Add(within); ; {
+		done, missing, err := ok()
+		if done {
+			return nil
+		}
+		if p.Now().After(end) {
+			if err != nil {
+				missing = err.Error()
+			}
+			return fmt.Errorf("after %s %s", within, strings.TrimSpace(missing))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-activity.GetWorkerStopChannel(ctx):
+			return errStopping
+		case <-time.After(poll):
+		}
+	}
+}

@@ -1,0 +1,423 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"fanwatch"
+	"fanwatch/activities"
+)
+
+// What a look holds the parts against. Times of Temporal's server are compared with this process's clock here, so a clock
+// that is off by more than these makes findings, or hides them.
+const (
+	noHeartbeat  = 20 * time.Second // a scorer beats every 1 to 5 s
+	tooFarBehind = 30 * time.Second // of a shard
+	notTaken     = 20 * time.Second // an activity that waits for a worker
+	unproven     = 20 * time.Second // a new attempt after a failed one may fail as well
+	fewTries     = 4                // failed tries of an activity that say more than bad luck
+	commitLate   = 10 * time.Minute // since the committer's last good round
+	namedAtMost  = 5                // fans or shards in one sentence
+	endedAtMost  = 50               // workflows that were ended by other means, looked at in one look
+)
+
+// The parts of fanwatch that alerts of kind Pipeline name.
+const (
+	partScorer  = "scorer"
+	partStream  = "stream"
+	partLake    = "lake"
+	partFans    = "fans"
+	partPaging  = "paging"
+	partCanary  = "canary"
+	partControl = "control"
+)
+
+// Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding per part.
+func (o Operator) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
+	l := look{Operator: o, now: time.Now()}
+	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans, l.alerts} {
+		if err := part(ctx, stream); err != nil {
+			return l.findings(), err
+		}
+	}
+	return l.findings(), nil
+}
+
+// Running tells whether a workflow of that ID runs.
+func (o Operator) Running(ctx context.Context, id string) (bool, error) {
+	w, err := o.describe(ctx, id)
+	if errors.Is(err, ErrUnknown) {
+		return false, nil
+	}
+	return err == nil && w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, err
+}
+
+// look is one inspection.
+type look struct {
+	Operator
+	now    time.Time
+	shard  []string // IDs that should be scored, as the Stream lists them
+	order  []string // parts with reasons
+	reason map[string][]string
+}
+
+// say adds a reason to a part's finding.
+func (l *look) say(part, format string, args ...any) {
+	if l.reason == nil {
+		l.reason = map[string][]string{}
+	}
+	if len(l.reason[part]) == 0 {
+		l.order = append(l.order, part)
+	}
+	l.reason[part] = append(l.reason[part], fmt.Sprintf(format, args...))
+}
+
+func (l *look) findings() []activities.Finding {
+	var out []activities.Finding
+	for _, part := range l.order {
+		why := l.reason[part]
+		text := strings.Join(why[:min(len(why), namedAtMost)], " ")
+		if more := len(why) - namedAtMost; more > 0 {
+			text += fmt.Sprintf(" And %d more.", more)
+		}
+		out = append(out, activities.Finding{Part: part, Why: text})
+	}
+	return out
+}
+
+// run is a running workflow and what it waits for.
+type run struct {
+	info    *workflowpb.WorkflowExecutionInfo
+	pending []*workflowpb.PendingActivityInfo
+}
+
+// running gives the newest run of a workflow where it runs.
+func (l *look) running(ctx context.Context, id string) (r run, ok bool, err error) {
+	d, err := l.Temporal.DescribeWorkflowExecution(ctx, id, "")
+	var none *serviceerror.NotFound
+	if errors.As(err, &none) {
+		return r, false, nil
+	}
+	if err != nil {
+		return r, false, fmt.Errorf("describe %s: %w", id, err)
+	}
+	r = run{d.GetWorkflowExecutionInfo(), d.GetPendingActivities()}
+	return r, r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+}
+
+// stuck says why an activity of a few seconds is not done, or "".
+func (l *look) stuck(a *workflowpb.PendingActivityInfo) string {
+	switch {
+	case a.GetAttempt() >= fewTries && a.GetLastFailure() != nil:
+		return fmt.Sprintf("%s fails: %s", a.GetActivityType().GetName(), failure(a))
+	case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetAttempt() <= 1 && l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
+		return fmt.Sprintf("no worker takes %s: start one", a.GetActivityType().GetName())
+	}
+	return ""
+}
+
+// failure gives an activity's last failure as one line.
+func failure(a *workflowpb.PendingActivityInfo) string {
+	f := a.GetLastFailure()
+	for f.GetMessage() == "" && f.GetCause() != nil {
+		f = f.GetCause()
+	}
+	text := strings.TrimRight(legible(f.GetMessage(), 400), ". ")
+	if text == "" {
+		text = "for a reason that is not given"
+	}
+	return text
+}
+
+// stream looks at the workflow that lists the shards and has each scored.
+func (l *look) stream(ctx context.Context, stream string) error {
+	r, ok, err := l.running(ctx, StreamID(stream))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.", StreamID(stream))
+		return nil
+	}
+	l.shard, _, _ = memo[[]string](r.info, MemoShards) // one of an older program has none
+	for _, a := range r.pending {
+		if why := l.stuck(a); why != "" {
+			l.say(partStream, "The shards of stream %s cannot be listed: %s.", stream, why)
+		}
+	}
+	return nil
+}
+
+// shards looks at the scoring of every shard.
+func (l *look) shards(ctx context.Context, stream string) error {
+	ids := map[string]bool{}
+	for _, shard := range l.shard {
+		ids[ShardID(stream, shard)] = true
+	}
+	listed, err := l.executions(ctx, `WorkflowType = "Shard" AND ExecutionStatus = "Running"`, 0)
+	if err != nil {
+		return err
+	}
+	for _, w := range listed {
+		ids[w.GetExecution().GetWorkflowId()] = true
+	}
+	ended := false
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		name := id[strings.LastIndexByte(id, '/')+1:]
+		r, ok, err := l.running(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			ended = true
+			l.say(partScorer, "Shard %s is not scored: its workflow was ended; it is being started again.", name)
+			continue
+		}
+		if why := l.scoring(r); why != "" {
+			l.say(partScorer, "Shard %s %s.", name, why)
+		}
+	}
+	if ended { // the Stream starts what it remembers to have started only when it is told to forget
+		return l.Temporal.SignalWorkflow(ctx, StreamID(stream), "", SignalShards, nil)
+	}
+	return nil
+}
+
+// scoring says what is wrong with the activity that scores a shard, or "".
+func (l *look) scoring(r run) string {
+	for _, a := range r.pending {
+		if a.GetActivityType().GetName() != "ScoreShard" {
+			continue
+		}
+		beat := a.GetLastHeartbeatTime().AsTime()
+		var p activities.Progress
+		if d := a.GetHeartbeatDetails(); d != nil && len(d.GetPayloads()) > 0 {
+			_ = converter.GetDefaultDataConverter().FromPayload(d.GetPayloads()[0], &p) // of another version: then it says nothing
+		}
+		fans := ""
+		if p.Fans > 0 {
+			fans = fmt.Sprintf(", %d fans are not judged", p.Fans)
+		}
+		last := max(beat.UnixNano(), a.GetLastStartedTime().AsTime().UnixNano())
+		switch {
+		case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetLastFailure() == nil && l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
+			return "is not read" + fans + ": no score worker takes it: start one"
+		case a.GetLastFailure() != nil && (a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED || l.now.Sub(a.GetLastStartedTime().AsTime()) < unproven):
+			return "is not read" + fans + ": " + failure(a)
+		case a.GetState() != enums.PENDING_ACTIVITY_STATE_SCHEDULED && l.now.Sub(time.Unix(0, last)) >= noHeartbeat:
+			return "is not read" + fans + fmt.Sprintf(": its scorer gave no sign of life for %s", l.now.Sub(time.Unix(0, last)).Round(time.Second))
+		case p.Trouble != "":
+			return "has trouble: " + strings.TrimRight(legible(p.Trouble, 400), ". ")
+		case !p.Through.IsZero() && p.Now.Sub(p.Through) >= tooFarBehind:
+			return fmt.Sprintf("is read %s late: its scorer does not keep up; add workers or shards", p.Now.Sub(p.Through).Round(time.Second))
+		}
+	}
+	return ""
+}
+
+// committed is what the Committer says of itself in its memo.
+type committed struct {
+	Done   time.Time `json:"done,omitzero"`   // the end of the last good round
+	Failed time.Time `json:"failed,omitzero"` // since when rounds fail; zero while they do not
+	Why    string    `json:"why,omitempty"`
+}
+
+func (l *look) committer(ctx context.Context, _ string) error {
+	r, ok, err := l.running(ctx, CommitterID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.", CommitterID)
+		return nil
+	}
+	c, known, _ := memo[committed](r.info, MemoCommitter)
+	var why string
+	for _, a := range r.pending {
+		why = l.stuck(a)
+	}
+	switch {
+	case why != "":
+		l.say(partLake, "Nothing gets into the tables: %s.", why)
+	case known && !c.Failed.IsZero():
+		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339), strings.TrimRight(legible(c.Why, 400), ". "))
+	case known && !c.Done.IsZero() && l.now.Sub(c.Done) >= commitLate:
+		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339), CommitterID)
+	}
+	return nil
+}
+
+// schedules looks at what runs by a schedule: its newest run has not failed, and is not stuck.
+func (l *look) schedules(ctx context.Context, _ string) error {
+	for _, s := range []struct{ id, workflow, part, what string }{
+		{ScheduleCompact, "Compact", partLake, "The compaction"},
+		{ScheduleMaintain, "Maintain", partLake, "The maintenance"},
+		{ScheduleCount, "Reconcile", partLake, "The reconciliation"},
+		{ScheduleIngest, "Ingest", partLake, "The ingestion"},
+		{ScheduleCanary, "Canary", partCanary, "Paging is broken: the canary's page"},
+	} {
+		if err := l.schedule(ctx, s.id, s.workflow, s.part, s.what); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *look) schedule(ctx context.Context, id, workflow, part, what string) error {
+	d, err := l.Temporal.ScheduleClient().GetHandle(ctx, id).Describe(ctx)
+	var none *serviceerror.NotFound
+	switch {
+	case errors.As(err, &none):
+		return nil // without a delivery stream there is no ingestion; Keep makes the others anew
+	case err != nil:
+		return fmt.Errorf("schedule %s: %w", id, err)
+	case d.Schedule.State != nil && d.Schedule.State.Paused:
+		l.say(part, "The schedule %s is paused: unpause it in the Temporal Web UI.", id)
+		return nil
+	}
+	runs, err := l.executions(ctx, fmt.Sprintf("WorkflowType = %q", workflow), 3)
+	if err != nil {
+		return err
+	}
+	for _, w := range runs { // newest first
+		if w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
+			r, ok, err := l.running(ctx, w.GetExecution().GetWorkflowId())
+			if err != nil {
+				return err
+			}
+			for _, a := range r.pending {
+				if why := l.stuck(a); ok && why != "" {
+					l.say(part, "%s is stuck: %s.", what, why)
+					return nil
+				}
+			}
+			continue // what the run before came to still holds
+		}
+		if w.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+			l.say(part, "%s failed at %s: %s.", what, w.GetCloseTime().AsTime().Format(time.RFC3339), l.why(ctx, w))
+		}
+		return nil
+	}
+	return nil
+}
+
+// why gives a closed workflow's error as one line.
+func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) string {
+	err := l.Temporal.GetWorkflow(ctx, w.GetExecution().GetWorkflowId(), w.GetExecution().GetRunId()).Get(ctx, nil)
+	if err == nil {
+		return w.GetStatus().String()
+	}
+	return strings.TrimRight(legible(plain(err).Error(), 400), ". ")
+}
+
+// endedOtherwise are the states of a workflow that a person or the server has ended.
+const endedOtherwise = `ExecutionStatus IN ("Terminated", "Canceled", "Failed", "TimedOut")`
+
+// fans finds the fans whose workflow was ended by other means than retiring: the scorer starts another at the next change
+// of state, so that nothing is lost but what lists show until then.
+func (l *look) fans(ctx context.Context, _ string) error {
+	ended, err := l.executions(ctx, `WorkflowType = "Fan" AND `+endedOtherwise, endedAtMost)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, w := range ended {
+		id := w.GetExecution().GetWorkflowId()
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		r, ok, err := l.running(ctx, id)
+		if err != nil {
+			return err
+		}
+		s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan)
+		if ok || known && s.Phase == fanwatch.Retired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+			continue
+		}
+		fan := strings.TrimPrefix(id, FanID(""))
+		l.say(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it again, or retire it.", fan, strings.ToLower(r.info.GetStatus().String()))
+	}
+	return nil
+}
+
+// alerts finds notifications that could not be sent, and tells fans of alerts that were ended by other means: a fan that is in
+// trouble still opens the next.
+func (l *look) alerts(ctx context.Context, _ string) error {
+	open, err := l.executions(ctx, `WorkflowType = "Alert" AND ExecutionStatus = "Running"`, 0)
+	if err != nil {
+		return err
+	}
+	failed := map[string]string{}
+	for _, w := range open {
+		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
+		for _, f := range a.Failed {
+			if ok {
+				failed[f.To] = f.Why
+			}
+		}
+	}
+	for _, to := range slices.Sorted(maps.Keys(failed)) {
+		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to, strings.TrimRight(legible(failed[to], 400), ". "))
+	}
+	ended, err := l.executions(ctx, `WorkflowType = "Alert" AND `+endedOtherwise, endedAtMost)
+	if err != nil {
+		return err
+	}
+	for _, w := range ended {
+		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
+		if !ok || a.Kind == fanwatch.Pipeline || a.Kind == fanwatch.Difference {
+			continue // Watch and Reconcile look after their own
+		}
+		if err := l.forget(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget tells a fan that its alert is over where it still takes it for open.
+func (l *look) forget(ctx context.Context, a fanwatch.Alert) error {
+	r, ok, err := l.running(ctx, FanID(a.Fan))
+	if err != nil || !ok {
+		return err
+	}
+	if s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan); !known || s.Alert != a.ID {
+		return nil
+	}
+	if running, err := l.Running(ctx, a.ID); err != nil || running {
+		return err
+	}
+	return l.Temporal.SignalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a)
+}
+
+// executions gives those that the query finds, newest first; at most so many, 0 = all.
+func (o Operator) executions(ctx context.Context, query string, most int) ([]*workflowpb.WorkflowExecutionInfo, error) {
+	var out []*workflowpb.WorkflowExecutionInfo
+	var page []byte
+	for {
+		size := int32(1000)
+		if most > 0 {
+			size = int32(most)
+		}
+		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: o.Namespace, Query: query, PageSize: size, NextPageToken: page})
+		if err != nil {
+			return nil, fmt.Errorf("list workflows: %w", err)
+		}
+		out = append(out, resp.Executions...)
+		if page = resp.NextPageToken; len(page) == 0 || most > 0 {
+			return out, nil
+		}
+	}
+}
