@@ -176,15 +176,11 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	} else {
 		banner(out, s, time.Since(began))
 	}
-	select {
-	case <-ctx.Done():
-		if !o.json {
-			fmt.Fprintln(out, "\nstopping ...")
-		}
-		return nil
-	case name := <-s.Failed():
-		return fmt.Errorf("%s ended by itself: see %s; the state is kept, start again with up", name, filepath.Join(s.Dir, name+".log"))
+	<-ctx.Done()
+	if !o.json {
+		fmt.Fprintln(out, "\nstopping ...")
 	}
+	return nil
 }
 
 // resettable refuses a directory that does not look like one whose contents may go.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -32,7 +33,7 @@ const readyWithin = 60 * time.Second
 // to logFile; its last line is part of the error when it does not become ready.
 func startChild(ctx context.Context, program, logFile string, args ...string) (*childProcess, error) {
 	name := program[strings.LastIndexByte(program, os.PathSeparator)+1:]
-	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("%s: log file: %w", name, err)
 	}
@@ -83,6 +84,57 @@ func startChild(ctx context.Context, program, logFile string, args ...string) (*
 		c.kill()
 		return nil, ctx.Err()
 	}
+}
+
+// supervised is a child that is started again, on the same ports, when it ends although it was not told to: what judges fans and
+// tells people must not end with the object store. Safe for concurrent use.
+type supervised struct {
+	restart func(context.Context) (*childProcess, error)
+	log     *slog.Logger
+	cancel  context.CancelFunc
+	ended   chan struct{} // no child of this one runs any more, and none is started
+}
+
+// restartEvery is the pause before a child that ended is started again, and between two tries.
+const restartEvery = time.Second
+
+func supervise(c *childProcess, log *slog.Logger, restart func(context.Context) (*childProcess, error)) *supervised {
+	ctx, cancel := context.WithCancel(context.Background()) // until stop
+	s := &supervised{restart: restart, log: log, cancel: cancel, ended: make(chan struct{})}
+	go s.run(ctx, c)
+	return s
+}
+
+func (s *supervised) run(ctx context.Context, c *childProcess) {
+	defer close(s.ended)
+	for {
+		select {
+		case <-ctx.Done():
+			c.stop()
+			return
+		case <-c.done:
+		}
+		s.log.Error("a server ended by itself and is started again", "server", c.name)
+		for next := (*childProcess)(nil); next == nil; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(restartEvery):
+			}
+			var err error
+			if next, err = s.restart(ctx); err != nil {
+				s.log.Error("a server does not start again; it is tried for as long as this process runs", "server", c.name, "err", err)
+				continue
+			}
+			c = next
+		}
+	}
+}
+
+// stop ends the child in order and keeps it from being started again.
+func (s *supervised) stop() {
+	s.cancel()
+	<-s.ended
 }
 
 // stop ends the child in order: it is asked, and after ten seconds killed.

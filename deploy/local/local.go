@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,7 +118,7 @@ type System struct {
 	cfg      Config
 	log      *slog.Logger
 	lock     *os.File
-	children []*childProcess
+	children []*supervised
 	closers  []func() // in reverse order of starting
 }
 
@@ -238,16 +239,19 @@ func (s *System) startChildren(ctx context.Context) error {
 	}
 	port := func(p int) string { return fmt.Sprint(p) }
 	type started struct {
-		c   *childProcess
-		err error
+		c    *childProcess
+		err  error
+		args []string
 	}
 	starting := make(chan started, 2)
 	n := 0
 	start := func(program string, args ...string) {
 		n++
 		go func() {
-			c, err := startChild(ctx, s.program(program), filepath.Join(s.cfg.Dir, program+".log"), args...)
-			starting <- started{c, err}
+			logFile := filepath.Join(s.cfg.Dir, program+".log")
+			_ = os.Remove(logFile) // of the last up; there may be none
+			c, err := startChild(ctx, s.program(program), logFile, args...)
+			starting <- started{c, err, args}
 		}()
 	}
 	start("fanwatch-s3", "--dir", filepath.Join(s.cfg.Dir, "s3"), "--port", port(s.cfg.Ports.S3), "--access-key-file", s.Keys, "--region", region, "--bucket", bucket)
@@ -264,7 +268,7 @@ func (s *System) startChildren(ctx context.Context) error {
 			errs = append(errs, st.err)
 			continue
 		}
-		s.children = append(s.children, st.c)
+		s.children = append(s.children, s.supervise(st.c, st.args))
 		if st.c.name == filepath.Base(s.program("fanwatch-s3")) {
 			s.S3 = "http://" + st.c.addr
 		} else {
@@ -272,6 +276,19 @@ func (s *System) startChildren(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// supervise has the child started again on the ports that it has now.
+func (s *System) supervise(c *childProcess, args []string) *supervised {
+	args = slices.Clone(args)
+	for flag, address := range map[string]string{"--port": c.addr, "--ui-port": c.ui} {
+		if i := slices.Index(args, flag); i >= 0 && address != "" {
+			args[i+1] = address[strings.LastIndexByte(address, ':')+1:]
+		}
+	}
+	return supervise(c, s.log, func(ctx context.Context) (*childProcess, error) {
+		return startChild(ctx, s.program(strings.TrimSuffix(c.name, ".exe")), filepath.Join(s.cfg.Dir, strings.TrimSuffix(c.name, ".exe")+".log"), args...)
+	})
 }
 
 // awsParts are what the other parts need of the local AWS.
@@ -448,18 +465,6 @@ func (s *System) Close() {
 		_ = s.lock.Close() // which unlocks it
 		s.lock = nil
 	}
-}
-
-// Failed gives a channel that says which child process ended although nobody stopped it.
-func (s *System) Failed() <-chan string {
-	failed := make(chan string, len(s.children))
-	for _, c := range s.children {
-		go func() {
-			<-c.done
-			failed <- c.name
-		}()
-	}
-	return failed
 }
 
 func (s *System) serve(ln net.Listener, h http.Handler) {
