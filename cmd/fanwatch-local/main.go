@@ -54,7 +54,7 @@ type options struct {
 	snapshots, keepSegments, keepReadings time.Duration
 	canary                                time.Duration
 	heartbeat                             string
-	noFaults, reset, json                 bool
+	noFaults, reset, json, noWorkers      bool
 }
 
 func command() *cobra.Command {
@@ -83,6 +83,7 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.DurationVar(&o.keepSegments, "keep-segments", 7*24*time.Hour, "how long the landing log keeps rows that are in the Iceberg table")
 	f.DurationVar(&o.keepReadings, "keep-readings", 0, "how long a day stays in the Iceberg tables after its end; 0 = for ever")
 	f.StringVar(&o.ingest, "ingest", "", "folder of the local bucket whose objects are landed as a delivery stream's, every 15 s; empty: none")
+	f.BoolVar(&o.noWorkers, "no-workers", false, "run the servers, the dashboard and the fans alone: fanwatch worker processes do the rest")
 	f.DurationVar(&o.canary, "canary-every", time.Hour, "how often a simulated fan stops and its page must be sent; negative: never")
 	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL that is called each minute while all is well; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty means beside this program")
@@ -133,7 +134,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		}
 	}
 	cfg := local.Config{Dir: o.dir, Reset: o.reset, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings, Ingest: o.ingest,
-		CanaryEvery: o.canary, HeartbeatURL: cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))}
+		CanaryEvery: o.canary, NoWorkers: o.noWorkers, HeartbeatURL: cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))}
 	if o.fans == 0 {
 		cfg.Fans = -1
 	}

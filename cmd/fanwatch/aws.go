@@ -24,19 +24,23 @@ func (o *awsOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.caBundle, "ca-bundle", "", "PEM file of certificates to trust beside the system's")
 	f.StringVar(&o.stream, "stream", "fanwatch", "Kinesis stream of readings")
 	f.StringVar(&o.bucket, "bucket", "", "S3 bucket of landing log and table")
-	f.StringVar(&o.catalog.Kind, "catalog", "glue", "Iceberg catalog of the table: glue or rest")
-	f.StringVar(&o.catalog.URI, "catalog-uri", "", "with --catalog rest: its address, such as https://s3tables.eu-central-1.amazonaws.com/iceberg")
+	f.StringVar(&o.catalog.Kind, "catalog", "glue", "Iceberg catalog of the table: glue, rest, or sqlite (a file of this machine, for one lake worker)")
+	f.StringVar(&o.catalog.URI, "catalog-uri", "", "with --catalog rest: its address, such as https://s3tables.eu-central-1.amazonaws.com/iceberg; with sqlite: the file")
 	f.StringVar(&o.catalog.Warehouse, "warehouse", "", "with --catalog rest: the warehouse; for S3 Tables the ARN of the table bucket")
 	f.StringVar(&o.catalog.SigningService, "sign", "", "with --catalog rest: sign requests for this AWS service (s3tables or glue)")
 }
 
 // config gives AWS as the flags say it.
 func (o *awsOptions) config(ctx context.Context) (c workers.Config, err error) {
-	if o.catalog.Kind == "rest" && o.catalog.URI == "" {
-		return c, fmt.Errorf("--catalog rest: give its address with --catalog-uri (%w)", errUsage)
+	if o.catalog.Kind != "glue" && o.catalog.URI == "" {
+		return c, fmt.Errorf("--catalog %s: say where it is with --catalog-uri (%w)", o.catalog.Kind, errUsage)
+	}
+	catalog := workers.Catalog{AWS: o.catalog}
+	if o.catalog.Kind == "sqlite" {
+		catalog = workers.Catalog{SQLite: o.catalog.URI}
 	}
 	cfg, err := cloud.Config(ctx, cloud.Settings{Region: o.region, CABundle: o.caBundle})
-	return workers.Config{AWS: cfg, Stream: o.stream, Bucket: o.bucket, Catalog: workers.Catalog{AWS: o.catalog}}, err
+	return workers.Config{AWS: cfg, Stream: o.stream, Bucket: o.bucket, Catalog: catalog}, err
 }
 
 // lakeConfig gives the lake that a command is to read: the one in the bucket of the flags, or the local one.

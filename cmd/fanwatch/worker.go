@@ -31,6 +31,8 @@ type workerOptions struct {
 	ingestEvery             time.Duration
 	canaryEvery             time.Duration
 	heartbeat               string
+	watch                   activities.WatchConfig
+	serve                   []string
 }
 
 func (a *app) worker() *cobra.Command {
@@ -65,6 +67,11 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.StringVar(&o.ingest.Bucket, "ingest-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
 	f.DurationVar(&o.ingestEvery, "ingest-every", 5*time.Minute, "how often")
+	f.StringSliceVar(&o.serve, "serve", []string{"control", "score", "lake"}, "what this process does: control (workflows, notifications, provisioning, the watch), score, lake")
+	f.DurationVar(&o.watch.Every, "watch-every", 10*time.Second, "how often fanwatch looks at its own parts")
+	f.DurationVar(&o.watch.After, "watch-after", 30*time.Second, "how long a part must fail before its alert of kind pipeline; shorter: a worker's restart wakes people")
+	f.DurationVar(&o.watch.Clear, "watch-clear", 30*time.Second, "how long a part must work again before its alert may end")
+	f.DurationVar(&o.watch.Heartbeat, "heartbeat-every", time.Minute, "how often the heartbeat URL is called")
 	f.DurationVar(&o.canaryEvery, "canary-every", time.Hour, "how often a simulated fan stops and its page must be sent; negative: never")
 	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL of an outside service (a dead man's switch) that is called each minute while all is well; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
 	_ = errors.Join(c.MarkFlagRequired("account"), c.MarkFlagRequired("bucket")) // the flags exist
@@ -78,10 +85,16 @@ func (o *workerOptions) check() error {
 		value time.Duration
 	}{
 		{"keep-readings", o.lake.Keep.Readings}, {"keep-events", o.lake.Keep.Events}, {"keep-segments", o.lake.KeepSegments},
+		{"watch-every", o.watch.Every}, {"watch-after", o.watch.After}, {"watch-clear", o.watch.Clear}, {"heartbeat-every", o.watch.Heartbeat},
 		{"keep-snapshots", o.lake.KeepSnapshots}, {"keep-orphans", o.lake.KeepOrphans}, {"ingest-every", o.ingestEvery},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("--%s is %v, give 0 or more (%w)", f.flag, f.value, errUsage)
+		}
+	}
+	for _, kind := range o.serve {
+		if kind != "control" && kind != "score" && kind != "lake" {
+			return fmt.Errorf("--serve has %.40q, give control, score, lake or several of them (%w)", kind, errUsage)
 		}
 	}
 	return atLeast("shards", o.shards, 1)
@@ -112,6 +125,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	}
 	defer done()
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
+	wc.Watch = o.watch
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Heartbeat: 5 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
 	if err != nil {
@@ -130,13 +144,12 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return fmt.Errorf("--ingest: %w (%w)", err, errUsage)
 		}
 	}
-	table, closeTable, err := workers.OpenTables(ctx, wc)
+	served, stop, err := o.workers(ctx, op, wc, parts)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = closeTable() }() // every commit is durable already
-	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts), workers.Score(op.Temporal, parts.Scorer, 5*time.Second),
-		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Bucket: wc.Open, Config: o.lake})} {
+	defer stop()
+	for _, w := range served {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
@@ -147,7 +160,29 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	go op.Keep(ctx, settings, log)
-	log.Info("serving", "stream", wc.Stream, "bucket", wc.Bucket)
+	log.Info("serving", "what", o.serve, "stream", wc.Stream, "bucket", wc.Bucket)
 	<-ctx.Done()
 	return nil
+}
+
+// workers makes those that this process is to serve. The function it gives closes what they stand on.
+func (o *workerOptions) workers(ctx context.Context, op workflows.Operator, wc workers.Config, parts *workers.Activities) ([]worker.Worker, func(), error) {
+	var out []worker.Worker
+	stop := func() {}
+	for _, kind := range o.serve {
+		switch kind {
+		case "control":
+			out = append(out, workers.Control(op.Temporal, parts))
+		case "score":
+			out = append(out, workers.Score(op.Temporal, parts.Scorer, 5*time.Second))
+		case "lake":
+			table, closeTable, err := workers.OpenTables(ctx, wc)
+			if err != nil {
+				return nil, stop, err
+			}
+			stop = func() { _ = closeTable() } // every commit is durable already
+			out = append(out, workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Bucket: wc.Open, Config: o.lake}))
+		}
+	}
+	return out, stop, nil
 }

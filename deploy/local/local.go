@@ -59,6 +59,7 @@ type Config struct {
 	KeepSegments  time.Duration // how long the landing log keeps rows that are in the tables; 0 = 7 days
 	Ingest        string        // folder of the lake's bucket that a delivery stream fills; "" = none
 	KeepReadings  time.Duration // how long a day stays in the tables after its end; 0 = for ever
+	NoWorkers     bool          // whether workflows, scoring and the lake are left to fanwatch worker processes
 	CanaryEvery   time.Duration // how often a simulated fan stops and its page must be sent; 0 = 1 h, negative = never
 	HeartbeatURL  string        // called each minute while all is well; "" = none
 	Log           *slog.Logger
@@ -384,6 +385,16 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 		return err
 	}
 	s.closing(func() { _ = closeTable() }) // every commit is on disk already
+	if !s.cfg.NoWorkers {
+		if err := s.work(ctx, p, a, table); err != nil {
+			return err
+		}
+	}
+	return s.startDashboard(ctx, p, a, table.Table)
+}
+
+// work runs a worker of each kind in this process.
+func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, table *lake.Tables) error {
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a), workers.Score(p.temporal, a.Scorer, time.Second),
 		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
@@ -400,7 +411,7 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.closing(stop)
 	go p.operator.Keep(keeping, settings, s.log)
-	return s.startDashboard(ctx, p, a, table.Table)
+	return nil
 }
 
 func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, table *lake.Table) error {
