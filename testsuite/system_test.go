@@ -57,7 +57,7 @@ func tryStart(t testing.TB, dir string, env []string, args ...string) (*system, 
 		}
 	}
 	s := &system{t: t, out: &bytes.Buffer{}}
-	s.cmd = exec.Command(filepath.Join(bin, "fanwatch-local"), append([]string{"up", "--json", "--dir", dir, "--ports", "free"}, args...)...)
+	s.cmd = exec.Command(filepath.Join(bin, "fanwatch-local"), append([]string{"up", "--json", "--dir", dir, "--ports", "free", "--canary-every", "-1s"}, args...)...)
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.cmd.Stderr = s.out
@@ -195,6 +195,11 @@ func (s *system) provision(fan string, args ...string) (cert, key string) {
 
 // connect connects an MQTT client that shares no code with the edge: paho with its defaults.
 func (s *system) connect(clientID, cert, key string) (mqtt.Client, error) {
+	return s.dial(clientID, cert, key, s.MQTT)
+}
+
+// dial connects to the broker at an address that leads to it.
+func (s *system) dial(clientID, cert, key, address string) (mqtt.Client, error) {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		s.t.Fatal(err)
@@ -205,7 +210,7 @@ func (s *system) connect(clientID, cert, key string) (mqtt.Client, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + s.MQTT).SetClientID(clientID).SetAutoReconnect(false).SetConnectTimeout(5 * time.Second).
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + address).SetClientID(clientID).SetAutoReconnect(false).SetConnectTimeout(5 * time.Second).
 		SetTLSConfig(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12,
 			// Sent whatever authorities the broker asks for: a list of Certificates would leave out a foreign one.
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}))

@@ -33,6 +33,7 @@ type workerOptions struct {
 	heartbeat               string
 	watch                   activities.WatchConfig
 	serve                   []string
+	window, snapshots       time.Duration
 }
 
 func (a *app) worker() *cobra.Command {
@@ -68,6 +69,8 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
 	f.DurationVar(&o.ingestEvery, "ingest-every", 5*time.Minute, "how often")
 	f.StringSliceVar(&o.serve, "serve", []string{"control", "score", "lake"}, "what this process does: control (workflows, notifications, provisioning, the watch), score, lake")
+	f.DurationVar(&o.window, "window", time.Minute, "arrivals per segment of the landing log; shorter: fresher tables, more objects")
+	f.DurationVar(&o.snapshots, "snapshot-every", 5*time.Minute, "how often the forests are saved; shorter: faster recovery, more bytes written")
 	f.DurationVar(&o.watch.Every, "watch-every", 10*time.Second, "how often fanwatch looks at its own parts")
 	f.DurationVar(&o.watch.After, "watch-after", 30*time.Second, "how long a part must fail before its alert of kind pipeline; shorter: a worker's restart wakes people")
 	f.DurationVar(&o.watch.Clear, "watch-clear", 30*time.Second, "how long a part must work again before its alert may end")
@@ -85,7 +88,7 @@ func (o *workerOptions) check() error {
 		value time.Duration
 	}{
 		{"keep-readings", o.lake.Keep.Readings}, {"keep-events", o.lake.Keep.Events}, {"keep-segments", o.lake.KeepSegments},
-		{"watch-every", o.watch.Every}, {"watch-after", o.watch.After}, {"watch-clear", o.watch.Clear}, {"heartbeat-every", o.watch.Heartbeat},
+		{"window", o.window}, {"snapshot-every", o.snapshots}, {"watch-every", o.watch.Every}, {"watch-after", o.watch.After}, {"watch-clear", o.watch.Clear}, {"heartbeat-every", o.watch.Heartbeat},
 		{"keep-snapshots", o.lake.KeepSnapshots}, {"keep-orphans", o.lake.KeepOrphans}, {"ingest-every", o.ingestEvery},
 	} {
 		if f.value < 0 {
@@ -126,7 +129,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	defer done()
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch = o.watch
-	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Heartbeat: 5 * time.Second}
+	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots, Heartbeat: 5 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
 	if err != nil {
 		return err
