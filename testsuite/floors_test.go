@@ -14,7 +14,7 @@ import (
 // The lowest stand first.
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/rcf"},
-	{"fanwatch/edge", "fanwatch/detect", "fanwatch/lake"},
+	{"fanwatch/edge", "fanwatch/detect", "fanwatch/lake", "fanwatch/health"},
 	{"fanwatch/cloud"}, // its store is lake's
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},

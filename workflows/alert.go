@@ -115,7 +115,7 @@ func (a *alert) acknowledge(ctx workflow.Context, k Acknowledgement) {
 		return // the first to answer has it
 	}
 	// A signal is not checked, and to refuse one would keep waking people: it is made fit to be shown.
-	k = Acknowledgement{By: legible(k.By, maxBy), Note: legible(k.Note, maxNote)}.Trim()
+	k = Acknowledgement{By: fanwatch.Legible(k.By, maxBy), Note: fanwatch.Legible(k.Note, maxNote)}.Trim()
 	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, cmp.Or(k.By, "somebody"), workflow.Now(ctx).UTC(), k.Note
 	a.show(ctx)
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -42,6 +41,7 @@ const (
 const (
 	MemoFan   = "fan"   // fanwatch.FanStatus
 	MemoAlert = "alert" // fanwatch.Alert
+	MemoShard = "shard" // activities.Shard, of a Shard
 
 	MemoShards    = "shards"    // of Stream: the IDs of the shards that can be scored
 	MemoCommitter = "committer" // committed
@@ -116,7 +116,7 @@ func (a Acknowledgement) Trim() Acknowledgement {
 }
 
 // Check says what keeps a trimmed acknowledgement out of a list, or nil. Every way in asks it but the signal, which
-// cannot answer: see legible.
+// cannot answer and is made legible instead.
 func (a Acknowledgement) Check() error {
 	switch {
 	case a.By == "":
@@ -125,29 +125,12 @@ func (a Acknowledgement) Check() error {
 		return fmt.Errorf("by has %d bytes: at most %d are taken", len(a.By), maxBy)
 	case len(a.Note) > maxNote:
 		return fmt.Errorf("note has %d bytes: at most %d are taken", len(a.Note), maxNote)
-	case a.By != legible(a.By, maxBy):
+	case a.By != fanwatch.Legible(a.By, maxBy):
 		return fmt.Errorf("by %q holds control characters: leave them out", a.By)
-	case a.Note != legible(a.Note, maxNote):
+	case a.Note != fanwatch.Legible(a.Note, maxNote):
 		return fmt.Errorf("note %.200q holds control characters, such as a line break: leave them out", a.Note)
 	}
 	return nil
-}
-
-// legible makes text fit for one line of a list, in at most n bytes.
-func legible(s string, n int) string {
-	s = OneLine(s)
-	return strings.ToValidUTF8(s[:min(len(s), n)], "")
-}
-
-// OneLine makes text that people wrote fit for a row of a list: it has a space for what would move a terminal's cursor,
-// for a line break or an escape code would forge other rows.
-func OneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // UnmarshalJSON reads an object, or a JSON text as the name alone: what a person types into the

@@ -133,7 +133,7 @@ func failure(a *workflowpb.PendingActivityInfo) string {
 	for f.GetMessage() == "" && f.GetCause() != nil {
 		f = f.GetCause()
 	}
-	text := strings.TrimRight(legible(f.GetMessage(), 400), ". ")
+	text := strings.TrimRight(fanwatch.Legible(f.GetMessage(), 400), ". ")
 	if text == "" {
 		text = "for a reason that is not given"
 	}
@@ -218,7 +218,7 @@ func (l *look) scoring(r run) string {
 		case a.GetState() != enums.PENDING_ACTIVITY_STATE_SCHEDULED && l.now.Sub(time.Unix(0, last)) >= noHeartbeat:
 			return "is not read" + fans + fmt.Sprintf(": its scorer gave no sign of life for %s", l.now.Sub(time.Unix(0, last)).Round(time.Second))
 		case p.Trouble != "":
-			return "has trouble: " + strings.TrimRight(legible(p.Trouble, 400), ". ")
+			return "has trouble: " + strings.TrimRight(fanwatch.Legible(p.Trouble, 400), ". ")
 		case !p.Through.IsZero() && p.Now.Sub(p.Through) >= tooFarBehind:
 			return fmt.Sprintf("is read %s late: its scorer does not keep up; add workers or shards", p.Now.Sub(p.Through).Round(time.Second))
 		}
@@ -251,7 +251,7 @@ func (l *look) committer(ctx context.Context, _ string) error {
 	case why != "":
 		l.say(partLake, "Nothing gets into the tables: %s.", why)
 	case known && !c.Failed.IsZero():
-		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339), strings.TrimRight(legible(c.Why, 400), ". "))
+		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339), strings.TrimRight(fanwatch.Legible(c.Why, 400), ". "))
 	case known && !c.Done.IsZero() && l.now.Sub(c.Done) >= commitLate:
 		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339), CommitterID)
 	}
@@ -318,7 +318,7 @@ func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) str
 	if err == nil {
 		return w.GetStatus().String()
 	}
-	return strings.TrimRight(legible(plain(err).Error(), 400), ". ")
+	return strings.TrimRight(fanwatch.Legible(plain(err).Error(), 400), ". ")
 }
 
 // endedOtherwise are the states of a workflow that a person or the server has ended.
@@ -369,7 +369,7 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 		}
 	}
 	for _, to := range slices.Sorted(maps.Keys(failed)) {
-		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to, strings.TrimRight(legible(failed[to], 400), ". "))
+		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to, strings.TrimRight(fanwatch.Legible(failed[to], 400), ". "))
 	}
 	ended, err := l.executions(ctx, `WorkflowType = "Alert" AND `+endedOtherwise, endedAtMost)
 	if err != nil {

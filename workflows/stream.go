@@ -55,6 +55,7 @@ func startShard(ctx workflow.Context, stream string, sh activities.Shard) error 
 		TaskQueue:         QueueControl,
 		ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON,
 		StaticSummary:     fmt.Sprintf("%s of %s", sh.ID, stream),
+		Memo:              map[string]any{MemoShard: sh},
 	}), Shard, activities.ScoreInput{Stream: stream, Shard: sh, For: time.Hour})
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {

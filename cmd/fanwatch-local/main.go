@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fanwatch"
 	"fanwatch/deploy/local"
 	"fanwatch/failpoint"
 )
@@ -37,7 +38,7 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "fanwatch-local: %v\n", err)
+	fmt.Fprintf(os.Stderr, "fanwatch-local: %s\n", fanwatch.OneLine(err.Error()))
 	if errors.Is(err, errUsage) {
 		os.Exit(2)
 	}

@@ -35,7 +35,7 @@ func (a *app) ack() *cobra.Command {
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), alert)
 				}
-				fmt.Fprintln(cmd.OutOrStdout(), taken(alert, k))
+				say(cmd.OutOrStdout(), "%s", taken(alert, k))
 				return nil
 			})
 		},
@@ -49,11 +49,11 @@ func (a *app) ack() *cobra.Command {
 func taken(a fanwatch.Alert, k workflows.Acknowledgement) string {
 	switch {
 	case a.AckedBy == k.By && a.Note == k.Note:
-		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, workflows.OneLine(a.AckedBy))
+		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, a.AckedBy)
 	case k.Note == "":
-		return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so", a.ID, workflows.OneLine(a.AckedBy), when(a.AckedAt))
+		return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so", a.ID, a.AckedBy, when(a.AckedAt))
 	}
-	return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so, and the note of %s was not kept", a.ID, workflows.OneLine(a.AckedBy), when(a.AckedAt), k.By)
+	return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so, and the note of %s was not kept", a.ID, a.AckedBy, when(a.AckedAt), k.By)
 }
 
 func (a *app) provision() *cobra.Command {

@@ -67,9 +67,3 @@ func TestAckTellsWhoWasFirst(t *testing.T) {
 		}
 	}
 }
-
-func TestACellStaysInItsRow(t *testing.T) {
-	if got := workflows.OneLine("Hall A\nfan-08\twell\x1b[2J"); got != "Hall A fan-08 well [2J" {
-		t.Errorf("%q", got)
-	}
-}

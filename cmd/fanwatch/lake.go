@@ -100,32 +100,32 @@ func readState(ctx context.Context, tables *lake.Tables, logs []lake.Log, change
 }
 
 func printState(out io.Writer, s lakeState) error {
-	err := table(out, "TABLE\tROWS\tFILES\tSIZE\tBYTES/ROW\tDAYS\tSNAPSHOTS\tPLANS", func(w io.Writer) {
+	err := table(out, "TABLE\tROWS\tFILES\tSIZE\tBYTES/ROW\tDAYS\tSNAPSHOTS\tPLANS", func(add row) {
 		for _, t := range s.Tables {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%.1f\t%d\t%d\t%d\n", t.Table, t.Rows, t.Files, size(t.Bytes), float64(t.Bytes)/float64(max(t.Rows, 1)), t.Days, t.Snapshots, t.Plans)
+			add(t.Table, t.Rows, t.Files, size(t.Bytes), fmt.Sprintf("%.1f", float64(t.Bytes)/float64(max(t.Rows, 1))), t.Days, t.Snapshots, t.Plans)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out)
-	err = table(out, "SHARD\tNOT YET IN THE TABLE\tWAITING FOR", func(w io.Writer) {
+	err = table(out, "SHARD\tNOT YET IN THE TABLE\tWAITING FOR", func(add row) {
 		for _, l := range s.Lags {
 			since := "-"
 			if l.Oldest > 0 {
 				since = l.Oldest.Round(time.Second).String()
 			}
-			fmt.Fprintf(w, "%s\t%s in %s\t%s\n", l.Shard, count(l.Rows, "reading"), count(l.Segments, "segment"), since)
+			add(l.Shard, count(l.Rows, "reading")+" in "+count(l.Segments, "segment"), since)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out)
-	return table(out, "COMMIT\tTABLE\tWHAT\tFILES\tROWS", func(w io.Writer) {
+	return table(out, "COMMIT\tTABLE\tWHAT\tFILES\tROWS", func(add row) {
 		for _, t := range s.Tables {
 			for _, c := range t.Changes {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t+%d\n", when(c.At), t.Table, c.Operation, c.Files, c.Rows)
+				add(when(c.At), t.Table, c.Operation, c.Files, fmt.Sprintf("+%d", c.Rows))
 			}
 		}
 	})
@@ -187,9 +187,9 @@ func (a *app) printVerdict(out io.Writer, v lake.Verdict) error {
 			return err
 		}
 	} else {
-		err := table(out, "TABLE\tROWS\tFILES\tSIZE\tSNAPSHOTS\tMANIFESTS", func(w io.Writer) {
+		err := table(out, "TABLE\tROWS\tFILES\tSIZE\tSNAPSHOTS\tMANIFESTS", func(add row) {
 			for _, t := range v.Tables {
-				fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%d\n", t.Table, t.Rows, t.Files, size(t.Bytes), t.Snapshots, t.Manifests)
+				add(t.Table, t.Rows, t.Files, size(t.Bytes), t.Snapshots, t.Manifests)
 			}
 		})
 		if err != nil {
@@ -197,7 +197,7 @@ func (a *app) printVerdict(out io.Writer, v lake.Verdict) error {
 		}
 		fmt.Fprintf(out, "\n%s of the landing log; %s compared by content; %d left by age\n", count(v.Segments, "segment"), count(v.Compared, "reading"), v.Retired)
 		for _, f := range v.Faults {
-			fmt.Fprintln(out, "FAULT:", f)
+			say(out, "FAULT: %s", f)
 		}
 		if v.OK {
 			fmt.Fprintln(out, "the lake is sound")

@@ -25,7 +25,7 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "fanwatch: %v\n", err)
+	say(os.Stderr, "fanwatch: %v", err)
 	if errors.Is(err, workflows.ErrUnknown) || errors.Is(err, errUsage) {
 		os.Exit(2)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"time"
 
@@ -67,9 +66,9 @@ every reading as a point of its own.`,
 					fmt.Fprintf(cmd.OutOrStdout(), "the table has no readings of %s in this period\n", args[0])
 					return nil
 				}
-				return table(cmd.OutOrStdout(), "FROM\tREADINGS\tMIN RPM\tMEAN RPM\tMAX RPM\tSCORE\tANOMALY", func(w io.Writer) {
+				return table(cmd.OutOrStdout(), "FROM\tREADINGS\tMIN RPM\tMEAN RPM\tMAX RPM\tSCORE\tANOMALY", func(add row) {
 					for _, b := range buckets {
-						fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.3f\t%s\n", b.From.UTC().Format("2006-01-02T15:04:05.000Z"), b.Readings, b.Min, b.Mean, b.Max, b.Score, cmp.Or(b.Anomaly, "-"))
+						add(b.From.UTC().Format("2006-01-02T15:04:05.000Z"), b.Readings, rpm(b.Min), rpm(b.Mean), rpm(b.Max), fmt.Sprintf("%.3f", b.Score), cmp.Or(b.Anomaly, "-"))
 					}
 				})
 			})
@@ -81,6 +80,8 @@ every reading as a point of its own.`,
 	c.Flags().IntVar(&points, "points", points, "at most so many; 0: every reading")
 	return c
 }
+
+func rpm(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 // inPoints asks for the readings of a fan in at most so many points; 0: each is one.
 func inPoints(ctx context.Context, t *lake.Table, fan string, from, to time.Time, points int) ([]bucket, error) {

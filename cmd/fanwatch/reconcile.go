@@ -81,13 +81,13 @@ func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {
 	case len(accounts) == 0:
 		fmt.Fprintln(out, "nothing has landed yet")
 	default:
-		err = table(out, "FAN\tACKED\tLANDED\tTABLE\tPENDING\tREFUSED\tDROPPED\tVERDICT", func(w io.Writer) {
+		err = table(out, "FAN\tACKED\tLANDED\tTABLE\tPENDING\tREFUSED\tDROPPED\tVERDICT", func(add row) {
 			for _, x := range accounts {
 				fan := x.Fan
 				if fan == "" {
 					fan = "(unknown)"
 				}
-				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", fan, x.Acknowledged, x.Landed, x.Table, x.Pending, x.Quarantined, x.Dropped, x.Verdict)
+				add(fan, x.Acknowledged, x.Landed, x.Table, x.Pending, x.Quarantined, x.Dropped, x.Verdict)
 			}
 		})
 	}
@@ -109,9 +109,9 @@ func (a *app) printHours(out io.Writer, hours []lake.HourAccount) error {
 	case len(hours) == 0:
 		fmt.Fprintln(out, "nothing has landed yet")
 	default:
-		err = table(out, "FAN\tHOUR (UTC)\tLANDED\tTABLE\tPENDING\tLOST\tTWICE\tSURPLUS", func(w io.Writer) {
+		err = table(out, "FAN\tHOUR (UTC)\tLANDED\tTABLE\tPENDING\tLOST\tTWICE\tSURPLUS", func(add row) {
 			for _, h := range hours {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", h.Fan, h.Hour.Format("2006-01-02 15:04"), h.Landed, h.Table, h.Pending, h.Lost, h.Duplicates+h.TableTwice, h.Surplus)
+				add(h.Fan, h.Hour.Format("2006-01-02 15:04"), h.Landed, h.Table, h.Pending, h.Lost, h.Duplicates+h.TableTwice, h.Surplus)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -63,9 +62,9 @@ Without --bucket it is the local system's log (--dir).`,
 				fmt.Fprintln(cmd.OutOrStdout(), "nothing was refused")
 				return nil
 			}
-			return table(cmd.OutOrStdout(), "ARRIVED\tFAN\tCLIENT\tWHY\tMESSAGE", func(w io.Writer) {
+			return table(cmd.OutOrStdout(), "ARRIVED\tFAN\tCLIENT\tWHY\tMESSAGE", func(add row) {
 				for _, r := range all {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.60q\n", when(r.Arrived), cmp.Or(r.Fan, "-"), cmp.Or(r.Client, "-"), r.Reason, r.Payload)
+					add(when(r.Arrived), cmp.Or(r.Fan, "-"), cmp.Or(r.Client, "-"), r.Reason, fmt.Sprintf("%.60q", r.Payload))
 				}
 			})
 		},
