@@ -6,15 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
 	"fanwatch/activities"
 	"fanwatch/detect"
 	"fanwatch/failpoint"
+	"fanwatch/health"
 	"fanwatch/workers"
 	"fanwatch/workflows"
 )
@@ -33,6 +37,8 @@ type workerOptions struct {
 	heartbeat               string
 	watch                   activities.WatchConfig
 	serve                   []string
+	listen                  string
+	listenAsked             bool // the address is not the default
 	window, snapshots       time.Duration
 }
 
@@ -47,6 +53,7 @@ chain, Temporal's address and keys from the environment (TEMPORAL_...) or --temp
 The code is that of the local system; against real AWS it has not been run yet.`,
 		Example: "  fanwatch worker --account 123456789012 --stream fanwatch --bucket my-fan-lake --policies policy.yaml --prepare\n  fanwatch worker --account 123456789012 --bucket my-fan-lake --ingest firehose/fans/ --ingest-bucket old-delivery --ingest-zone Asia/Tokyo",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.listenAsked = cmd.Flags().Changed("listen")
 			return a.runWorker(cmd.Context(), o, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 		},
 	}
@@ -69,6 +76,7 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
 	f.DurationVar(&o.ingestEvery, "ingest-every", 5*time.Minute, "how often")
 	f.StringSliceVar(&o.serve, "serve", []string{"control", "score", "lake"}, "what this process does: control (workflows, notifications, provisioning, the watch), score, lake")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8081", "address of /healthz (this process) and /readyz (every part of fanwatch), which say what is wrong; empty: none")
 	f.DurationVar(&o.window, "window", time.Minute, "arrivals per segment of the landing log; shorter: fresher tables, more objects")
 	f.DurationVar(&o.snapshots, "snapshot-every", 5*time.Minute, "how often the forests are saved; shorter: faster recovery, more bytes written")
 	f.DurationVar(&o.watch.Every, "watch-every", 10*time.Second, "how often fanwatch looks at its own parts")
@@ -163,6 +171,11 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	go op.Keep(ctx, settings, log)
+	closeProbes, err := o.probes(ctx, op, wc.Stream, log)
+	if err != nil {
+		return err
+	}
+	defer closeProbes()
 	log.Info("serving", "what", o.serve, "stream", wc.Stream, "bucket", wc.Bucket)
 	<-ctx.Done()
 	return nil
@@ -188,4 +201,42 @@ func (o *workerOptions) workers(ctx context.Context, op workflows.Operator, wc w
 		}
 	}
 	return out, stop, nil
+}
+
+// probes serves /healthz and /readyz. A default address that is taken, as by another worker of this machine, is no reason not to
+// work; one that was asked for is.
+func (o *workerOptions) probes(ctx context.Context, op workflows.Operator, stream string, log *slog.Logger) (stop func(), err error) {
+	if o.listen == "" {
+		return func() {}, nil
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
+	if err != nil {
+		if o.listenAsked {
+			return nil, fmt.Errorf("--listen: %w: give another address", err)
+		}
+		log.Warn("no /healthz and /readyz here: give --listen another address", "err", err)
+		return func() {}, nil
+	}
+	temporal := health.Check{Name: "temporal", Do: func(ctx context.Context) error {
+		_, err := op.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+		return err
+	}}
+	parts := health.Check{Name: "parts", Do: func(ctx context.Context) error {
+		found, err := op.Inspect(ctx, stream)
+		var all []error
+		for _, f := range found {
+			all = append(all, fmt.Errorf("%s: %s", f.Part, f.Why))
+		}
+		return errors.Join(append(all, err)...)
+	}}
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", health.New(nil, temporal))
+	mux.Handle("GET /readyz", health.New(nil, temporal, parts))
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := srv.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			log.Error("/healthz and /readyz ended", "err", err)
+		}
+	}()
+	return func() { _ = srv.Close() }, nil // probes are short
 }
