@@ -10,10 +10,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 
+	"fanwatch"
 	"fanwatch/failpoint"
 )
 
@@ -56,7 +55,7 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	case "run":
 		err = run(ctx, args, out, errs)
 	case "version", "--version":
-		fmt.Fprintln(out, "fanwatch-edge", version())
+		fmt.Fprintln(out, "fanwatch-edge", fanwatch.Version())
 	case "help", "--help", "-h":
 		fmt.Fprint(out, usage)
 	case "":
@@ -111,19 +110,4 @@ func parse(f *flag.FlagSet, args []string, out io.Writer) error {
 func wrong(f *flag.FlagSet, format string, args ...any) error {
 	fmt.Fprintf(f.Output(), "%s: %s (see --help)\n", f.Name(), fmt.Sprintf(format, args...))
 	return errUsage
-}
-
-func version() string {
-	revision, changed := "unknown", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				revision = s.Value[:min(12, len(s.Value))]
-			case s.Key == "vcs.modified" && s.Value == "true":
-				changed = "+changes"
-			}
-		}
-	}
-	return fmt.Sprintf("%s%s (%s, %s/%s)", revision, changed, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

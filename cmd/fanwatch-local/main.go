@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	_ "time/tzdata" // zones of fans, on machines that have none
 
@@ -29,8 +31,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := command()
-	_, _, err := root.Find(os.Args[1:])
-	if err != nil { // no such command
+	_, _, err := root.Find(os.Args[1:]) // after command has made help and completion, which cobra makes late
+	if err != nil {                     // no such command
 		err = usage(err)
 	} else {
 		err = root.ExecuteContext(ctx)
@@ -46,6 +48,8 @@ func main() {
 }
 
 var errUsage = errors.New("see fanwatch-local up --help")
+
+const defaultDir = ".fanwatch"
 
 type options struct {
 	dir, bin, ports, temporal, ingest     string
@@ -73,7 +77,7 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
 	}
 	f := up.Flags()
-	f.StringVar(&o.dir, "dir", ".fanwatch", "state directory")
+	f.StringVar(&o.dir, "dir", defaultDir, "state directory")
 	f.BoolVar(&o.reset, "reset", false, "remove the state first and start anew")
 	f.StringVar(&o.ports, "ports", "default", "default: 8080, 7233, 8233, 8883, 4566, 4569; free: whatever is free")
 	f.StringVar(&o.temporal, "temporal", "", "address of a Temporal server to use instead of starting one (it needs the namespace fanwatch and the search attributes FanwatchFan and FanwatchState)")
@@ -91,7 +95,13 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.TextVar(&o.log, "log", slog.LevelWarn, "debug, info, warn or error; goes to fanwatch.log in the state directory")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(up)
+	root.AddCommand(up, &cobra.Command{Use: "version", Short: "Print from which source this program was built",
+		Args: func(cmd *cobra.Command, args []string) error { return usage(cobra.NoArgs(cmd, args)) },
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), "fanwatch-local", fanwatch.Version())
+		}})
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	return root
 }
 
@@ -176,7 +186,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return err
 		}
 	} else {
-		banner(out, s, time.Since(began))
+		banner(out, s.Endpoints, s.First, time.Since(began))
 	}
 	<-ctx.Done()
 	if !o.json {
@@ -197,7 +207,12 @@ func resettable(dir string) error {
 	return nil
 }
 
-func banner(out io.Writer, s *local.System, took time.Duration) {
+// banner says where everything is. The commands that it proposes name the state directory unless it is the default one.
+func banner(out io.Writer, s local.Endpoints, first string, took time.Duration) {
+	fw := "./bin/fanwatch"
+	if here, err := filepath.Abs(defaultDir); err != nil || here != s.Dir {
+		fw += " --dir " + quoted(s.Dir)
+	}
 	fmt.Fprintf(out, `
 fanwatch is up (%.1f s)
 
@@ -211,7 +226,19 @@ fanwatch is up (%.1f s)
   data             %s
 
   next: %s
-  try:  ./bin/fanwatch fans      ./bin/fanwatch alerts      ./bin/fanwatch ack ALERT
+  try:  %s fans
+        %s alerts
+        %s ack ALERT
   stop: Ctrl-C
-`, took.Seconds(), s.Dashboard, s.TemporalUI, s.Inbox, s.MQTT, s.CA, s.Certs, s.AWS, s.S3, s.Keys, s.Dir, s.First)
+`, took.Seconds(), s.Dashboard, s.TemporalUI, s.Inbox, s.MQTT, s.CA, s.Certs, s.AWS, s.S3, s.Keys, s.Dir, first, fw, fw, fw)
+}
+
+// quoted writes a path as a POSIX shell reads it.
+func quoted(path string) string {
+	if !strings.ContainsFunc(path, func(r rune) bool {
+		return !(r == '/' || r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r))
+	}) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

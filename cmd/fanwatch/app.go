@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	sdklog "go.temporal.io/sdk/log"
 
@@ -22,6 +24,7 @@ import (
 type app struct {
 	dir, address, namespace string
 	json                    bool
+	given                   func(flag string) bool // whether the command line names a global flag
 }
 
 // endpoints is the part of the local system's endpoints.json that this program reads; deploy/local writes it.
@@ -37,36 +40,62 @@ type endpoints struct {
 	Catalog   string `json:"catalog"`
 }
 
-// operator connects to Temporal: flags first, then the local system, then the environment.
-func (a *app) operator(ctx context.Context) (op workflows.Operator, done func(), err error) {
-	o, err := envconfig.LoadDefaultClientOptions()
+// system is the fanwatch that a command works on.
+type system struct {
+	options client.Options
+	name    string    // for people
+	local   endpoints // of a local one; else empty
+}
+
+// system decides which one is meant. What the command line names wins over the environment, and the environment over
+// the local system in the default directory: --temporal, then --dir, then TEMPORAL_ADDRESS, then ./.fanwatch, then what
+// a configuration file of the Temporal CLI says. A local system has no TLS and no API key, so nothing of the environment
+// is sent to it.
+func (a *app) system() (s system, err error) {
+	elsewhere := a.given("temporal") || !a.given("dir") && os.Getenv("TEMPORAL_ADDRESS") != ""
+	if !elsewhere {
+		if s.local, err = a.local(); err != nil {
+			return s, err
+		}
+		s.options, s.name = client.Options{HostPort: s.local.Temporal, Namespace: s.local.Namespace}, "the local system in "+a.dir
+	}
+	if elsewhere || s.local.Temporal == "" && !a.given("dir") {
+		if s.options, err = envconfig.LoadDefaultClientOptions(); err != nil {
+			return s, fmt.Errorf("read Temporal's settings from the environment: %w", err)
+		}
+	}
+	if a.given("temporal") {
+		s.options.HostPort = a.address
+		if local, err := a.local(); err == nil && (a.given("dir") || a.address == local.Temporal) {
+			s.options.Namespace = cmp.Or(local.Namespace, s.options.Namespace)
+		}
+	}
+	if a.given("namespace") {
+		s.options.Namespace = a.namespace
+	}
+	if s.local.Temporal == "" && s.options.HostPort != "" {
+		s.name = fmt.Sprintf("Temporal at %s, namespace %s", s.options.HostPort, cmp.Or(s.options.Namespace, "default"))
+	}
+	return s, nil
+}
+
+// operator connects to Temporal. The name says which system that is.
+func (a *app) operator(ctx context.Context) (op workflows.Operator, name string, done func(), err error) {
+	s, err := a.system()
 	if err != nil {
-		return op, nil, fmt.Errorf("read Temporal's settings from the environment: %w", err)
+		return op, "", nil, err
 	}
-	local, err := a.local()
-	if err != nil {
-		return op, nil, err
+	if s.options.HostPort == "" || s.options.HostPort == s.local.Temporal && gone(ctx, s.local.Temporal) {
+		return op, "", nil, fmt.Errorf("nothing runs in %s: start the local system (go tool task up), or give --temporal", a.dir)
 	}
-	if local.Temporal != "" && os.Getenv("TEMPORAL_ADDRESS") == "" {
-		o.HostPort, o.Namespace = local.Temporal, local.Namespace
-	}
-	if a.address != "" {
-		o.HostPort = a.address
-	}
-	if a.namespace != "" {
-		o.Namespace = a.namespace
-	}
-	if o.HostPort == "" || o.HostPort == local.Temporal && gone(ctx, local.Temporal) {
-		return op, nil, fmt.Errorf("nothing runs in %s: start the local system (go tool task up), or give --temporal", a.dir)
-	}
-	o.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	s.options.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := workflows.Dial(ctx, o)
+	c, err := workflows.Dial(ctx, s.options)
 	if err != nil {
-		return op, nil, fmt.Errorf("%w: is it running?", err)
+		return op, "", nil, fmt.Errorf("%w: is it running? (asked %s)", err, s.name)
 	}
-	return workflows.Operator{Temporal: c, Namespace: o.Namespace}, c.Close, nil
+	return workflows.Operator{Temporal: c, Namespace: cmp.Or(s.options.Namespace, "default")}, s.name, c.Close, nil
 }
 
 // gone says that nothing listens at an address of endpoints.json: a local system that was killed could not remove
@@ -100,16 +129,19 @@ func (a *app) local() (e endpoints, err error) {
 	return e, nil
 }
 
-// with runs do with a connected operator and half a minute of time.
+// with runs do with a connected operator and half a minute of time. Its errors say which system was asked.
 func (a *app) with(ctx context.Context, do func(context.Context, workflows.Operator) error) error {
-	op, done, err := a.operator(ctx)
+	op, name, done, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return do(ctx, op)
+	if err := do(ctx, op); err != nil {
+		return fmt.Errorf("%w (asked %s)", err, name)
+	}
+	return nil
 }
 
 func printJSON(w io.Writer, v any) error {

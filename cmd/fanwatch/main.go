@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fanwatch"
 	"fanwatch/workflows"
 )
 
@@ -35,6 +36,11 @@ func main() {
 var errUsage = errors.New("see --help")
 
 func command() *cobra.Command {
+	root, _ := newCommand()
+	return root
+}
+
+func newCommand() (*cobra.Command, *app) {
 	a := &app{}
 	root := &cobra.Command{
 		Use:   "fanwatch",
@@ -43,20 +49,27 @@ func command() *cobra.Command {
 
 fanwatch finds the local system by the directory that fanwatch-local up uses (--dir, ./.fanwatch). For a real
 cluster give the address with --temporal, or in the environment as the Temporal CLI takes it
-(TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_...).`,
+(TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_...). Flags win over the environment:
+--temporal, then --dir, then TEMPORAL_ADDRESS, then ./.fanwatch.`,
 		Example:       "  fanwatch fans\n  fanwatch alerts --all\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z --by ada\n  fanwatch show fan-07 --json",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	p := root.PersistentFlags()
+	a.given = p.Changed
 	p.StringVar(&a.dir, "dir", ".fanwatch", "state directory of the local system")
-	p.StringVar(&a.address, "temporal", "", "address of the Temporal server; empty: the local system's, or the environment's")
+	p.StringVar(&a.address, "temporal", "", "address of the Temporal server; default: the local system's, or the environment's")
 	p.StringVar(&a.namespace, "namespace", "", "Temporal namespace; empty: the local system's, or the environment's")
 	p.BoolVar(&a.json, "json", false, "print JSON instead of tables")
-	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.retire(), a.reconcile(), a.refused(), a.score(), a.lake(), a.worker())
+	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.retire(), a.reconcile(), a.refused(), a.score(), a.lake(), a.worker(), version())
 	root.InitDefaultHelpCmd() // now, not at the end, so that explain sees them
 	root.InitDefaultCompletionCmd()
 	explain(root)
-	return root
+	return root, a
+}
+
+func version() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print from which source this program was built", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) { say(cmd.OutOrStdout(), "fanwatch %s", fanwatch.Version()) }}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -56,6 +57,9 @@ every reading as a point of its own.`,
 			}
 			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, _ []lake.Log) error {
 				buckets, err := inPoints(cmd.Context(), tables.Table, args[0], from, to, points)
+				if err == nil && len(buckets) == 0 {
+					err = a.exists(cmd.Context(), args[0], inTable(cmd.Context(), tables.Table, args[0]))
+				}
 				if err != nil {
 					return err
 				}
@@ -63,14 +67,10 @@ every reading as a point of its own.`,
 					return printJSON(cmd.OutOrStdout(), orEmpty(buckets))
 				}
 				if len(buckets) == 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "the table has no readings of %s in this period\n", args[0])
+					say(cmd.OutOrStdout(), "the table has no readings of %s in this period", args[0])
 					return nil
 				}
-				return table(cmd.OutOrStdout(), "FROM\tREADINGS\tMIN RPM\tMEAN RPM\tMAX RPM\tSCORE\tANOMALY", func(add row) {
-					for _, b := range buckets {
-						add(b.From.UTC().Format("2006-01-02T15:04:05.000Z"), b.Readings, rpm(b.Min), rpm(b.Mean), rpm(b.Max), fmt.Sprintf("%.3f", b.Score), cmp.Or(b.Anomaly, "-"))
-					}
-				})
+				return printBuckets(cmd.OutOrStdout(), buckets)
 			})
 		},
 	}
@@ -81,7 +81,15 @@ every reading as a point of its own.`,
 	return c
 }
 
-func rpm(v float64) string { return fmt.Sprintf("%.1f", v) }
+func printBuckets(out io.Writer, buckets []bucket) error {
+	return table(out, "FROM\tREADINGS\tMIN RPM\tMEAN RPM\tMAX RPM\tSCORE\tANOMALY", func(add row) {
+		for _, b := range buckets {
+			add(b.From.UTC().Format("2006-01-02T15:04:05.000Z"), b.Readings, tenths(b.Min), tenths(b.Mean), tenths(b.Max), fmt.Sprintf("%.3f", b.Score), cmp.Or(b.Anomaly, "-"))
+		}
+	})
+}
+
+func tenths(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 // inPoints asks for the readings of a fan in at most so many points; 0: each is one.
 func inPoints(ctx context.Context, t *lake.Table, fan string, from, to time.Time, points int) ([]bucket, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -50,7 +51,10 @@ Without --bucket it is the local system's log (--dir).`,
 			if len(args) == 1 {
 				fan = args[0]
 			}
-			all, err := refusals(cmd.Context(), wc, fan)
+			all, landed, err := refusals(cmd.Context(), wc, fan)
+			if err == nil && fan != "" && len(all) == 0 {
+				err = a.exists(cmd.Context(), fan, func() (bool, error) { return landed, nil })
+			}
 			if err != nil {
 				return err
 			}
@@ -59,14 +63,10 @@ Without --bucket it is the local system's log (--dir).`,
 				return printJSON(cmd.OutOrStdout(), orEmpty(all))
 			}
 			if len(all) == 0 {
-				fmt.Fprintln(cmd.OutOrStdout(), "nothing was refused")
+				say(cmd.OutOrStdout(), "nothing was refused")
 				return nil
 			}
-			return table(cmd.OutOrStdout(), "ARRIVED\tFAN\tCLIENT\tWHY\tMESSAGE", func(add row) {
-				for _, r := range all {
-					add(when(r.Arrived), cmp.Or(r.Fan, "-"), cmp.Or(r.Client, "-"), r.Reason, fmt.Sprintf("%.60q", r.Payload))
-				}
-			})
+			return printRefusals(cmd.OutOrStdout(), all)
 		},
 	}
 	o.flags(c.Flags())
@@ -74,11 +74,23 @@ Without --bucket it is the local system's log (--dir).`,
 	return c
 }
 
-// refusals reads all quarantined rows of the landing log, of one fan or of all, by time of arrival.
-func refusals(ctx context.Context, wc workers.Config, fan string) (all []refusal, err error) {
+func printRefusals(out io.Writer, all []refusal) error {
+	return table(out, "ARRIVED\tFAN\tCLIENT\tWHY\tMESSAGE", func(add row) {
+		for _, r := range all {
+			add(when(r.Arrived), cmp.Or(r.Fan, "-"), cmp.Or(r.Client, "-"), r.Reason, fmt.Sprintf("%.60q", r.Payload))
+		}
+	})
+}
+
+// refusals reads all quarantined rows of the landing log, of one fan or of all, by time of arrival. landed tells whether
+// the log has anything else of that fan.
+func refusals(ctx context.Context, wc workers.Config, fan string) (all []refusal, landed bool, err error) {
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	for _, l := range logs {
 		err = l.Walk(ctx, "0", func(s lake.Segment) error {
+			for _, f := range s.Fans {
+				landed = landed || f.Fan == fan && f.Landed > 0
+			}
 			for _, r := range s.Rows {
 				if r.Kind == fanwatch.Quarantined && (fan == "" || r.Fan == fan) {
 					all = append(all, refusal{r.Arrived, r.Fan, r.Client, r.Reason, string(r.Payload)})
@@ -87,9 +99,9 @@ func refusals(ctx context.Context, wc workers.Config, fan string) (all []refusal
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	slices.SortStableFunc(all, func(a, b refusal) int { return a.Arrived.Compare(b.Arrived) })
-	return all, err
+	return all, landed, err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,38 +17,54 @@ import (
 
 func (a *app) fans() *cobra.Command {
 	return &cobra.Command{
-		Use: "fans", Short: "List all fans and their state", Args: cobra.NoArgs,
+		Use: "fans", Short: "List all fans, their state, and when they were last judged", Args: cobra.NoArgs,
+		Long: `List all fans, their state, and when they were last judged.
+
+JUDGED says when a reading of the fan was last held against its limits and the forest: now (within the last ten
+seconds), a while ago, never, or not since a time because its shard is not read. RPM THEN is the speed at the last
+change of state, at the time in SINCE. A fan that is not judged for longer than its silence is not called well.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				fans, err := op.Fans(ctx)
 				if err != nil {
 					return err
 				}
+				all := lines(ctx, op, fans)
 				if a.json {
-					return printJSON(cmd.OutOrStdout(), orEmpty(fans))
+					return printJSON(cmd.OutOrStdout(), orEmpty(all))
 				}
-				if len(fans) == 0 {
+				if len(all) == 0 {
 					fmt.Fprintln(cmd.OutOrStdout(), "no fans yet: provision one with fanwatch provision NAME --csr FILE")
 					return nil
 				}
-				return table(cmd.OutOrStdout(), "FAN\tSTATE\tSINCE\tRPM THEN\tSITE\tALERT", func(w io.Writer) {
-					for _, f := range fans {
-						rpm := "-"
-						if f.Last.V != 0 {
-							rpm = fmt.Sprintf("%.0f", f.Last.RPM)
-						}
-						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Device.Fan, state(f), when(f.Since), rpm, workflows.OneLine(f.Device.Site), f.Alert)
-					}
-				})
+				return printFans(cmd.OutOrStdout(), all, time.Now())
 			})
 		},
 	}
+}
+
+func printFans(out io.Writer, all []fanLine, now time.Time) error {
+	return table(out, "FAN\tSTATE\tSINCE\tJUDGED\tRPM THEN\tSITE\tALERT", func(add row) {
+		for _, f := range all {
+			rpm := "-"
+			if f.Last.V != 0 {
+				rpm = fmt.Sprintf("%.0f", f.Last.RPM)
+			}
+			since := f.FanStatus.Since
+			if f.State == notJudged {
+				since = f.Judgement.Since
+			}
+			add(f.Device.Fan, f.State, when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
+		}
+	})
 }
 
 func (a *app) alerts() *cobra.Command {
 	all := false
 	c := &cobra.Command{
 		Use: "alerts", Short: "List open alerts, newest first", Args: cobra.NoArgs,
+		Long: `List open alerts, newest first. TOLD is how many notices were sent, and NOT in it which topics could not be told.
+Of the alerts that are over, --all lists the newest 200.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				alerts, err := op.Alerts(ctx, all)
@@ -60,23 +75,29 @@ func (a *app) alerts() *cobra.Command {
 					return printJSON(cmd.OutOrStdout(), orEmpty(alerts))
 				}
 				if len(alerts) == 0 {
-					fmt.Fprintln(cmd.OutOrStdout(), "no open alerts")
+					fmt.Fprintln(cmd.OutOrStdout(), map[bool]string{false: "no open alerts", true: "no alerts"}[all])
 					return nil
 				}
-				return table(cmd.OutOrStdout(), "OPENED\tSTATE\tSTEP\tWHY\tALERT", func(w io.Writer) {
-					for _, x := range alerts {
-						st := string(x.State)
-						if x.State == fanwatch.Acknowledged {
-							st += " by " + workflows.OneLine(x.AckedBy)
-						}
-						fmt.Fprintf(w, "%s\t%s\t%d/%d\t%s\t%s\n", when(x.Opened), st, x.Step, x.Steps, workflows.OneLine(x.Why), x.ID)
-					}
-				})
+				return printAlerts(cmd.OutOrStdout(), alerts, time.Now())
 			})
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "also those that are over")
 	return c
+}
+
+func printAlerts(out io.Writer, alerts []fanwatch.Alert, now time.Time) error {
+	return table(out, "OPENED\tSTATE\tSTEP\tTOLD\tWHY\tALERT", func(add row) {
+		for _, x := range alerts {
+			add(when(x.Opened), alertState(x, now), escalation(x), told(x), x.Why, x.ID)
+		}
+	})
+}
+
+// fanDetails is what show prints as JSON: the fan's line, and its newest reading where the landing log has it.
+type fanDetails struct {
+	fanLine
+	Reading *fanwatch.Reading `json:"reading,omitempty"`
 }
 
 func (a *app) show() *cobra.Command {
@@ -91,8 +112,12 @@ func (a *app) show() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				d := fanDetails{fanLine: lines(ctx, op, []fanwatch.FanStatus{f})[0]}
+				if r, ok := a.lastReading(ctx, args[0], d.Shard); ok {
+					d.Reading = &r.Reading
+				}
 				if a.json {
-					return printJSON(cmd.OutOrStdout(), f)
+					return printJSON(cmd.OutOrStdout(), d)
 				}
 				var alert fanwatch.Alert
 				if f.Alert != "" {
@@ -101,38 +126,84 @@ func (a *app) show() *cobra.Command {
 						return err
 					}
 				}
-				return showFan(cmd.OutOrStdout(), f, alert)
+				return showFan(cmd.OutOrStdout(), d, alert, time.Now())
 			})
 		},
 	}
 }
 
 // showFan prints a fan and the alert that is open, if any.
-func showFan(out io.Writer, f fanwatch.FanStatus, alert fanwatch.Alert) error {
-	return table(out, "", func(w io.Writer) {
+func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) error {
+	return table(out, "", func(add row) {
 		d := f.Device
-		fmt.Fprintf(w, "fan\t%s\nsite\t%s\nphase\t%s\nstate\t%s, since %s\n", d.Fan, workflows.OneLine(d.Site), f.Phase, state(f), when(f.Since))
+		add("fan", d.Fan)
+		add("site", d.Site)
+		add("phase", f.Phase)
+		add("state", f.State+", since "+when(f.FanStatus.Since))
+		if f.State == notJudged {
+			add("", "its workflow calls it well, which is old news")
+		}
 		if f.Last.Anomaly.Why != "" {
-			fmt.Fprintf(w, "why\t%s\n", workflows.OneLine(f.Last.Anomaly.Why))
+			add("why", f.Last.Anomaly.Why)
 		}
-		fmt.Fprintf(w, "limits\t%s\nsilent after\t%s\npolicy\t%s\nclients\t%s\nrevision\t%d\nalerts so far\t%d\n", limits(d.Limits), silence(d), workflows.OneLine(cmp.Or(d.Policy, "default")),
-			workflows.OneLine(strings.Join(append([]string{d.Fan}, d.Clients...), ", ")), d.Revision, f.Alerts)
-		if f.Alert == "" {
-			return
+		add("judged", judgedAtLength(f.Judgement, now))
+		switch {
+		case f.Reading != nil:
+			add("last reading", fmt.Sprintf("%.0f RPM, %s, at %s", f.Reading.RPM, f.Reading.State, clock(f.Reading.Time, now)))
+		case f.Last.V != 0:
+			add("last known", fmt.Sprintf("%.0f RPM at %s, the last change of state", f.Last.RPM, clock(f.Last.Time, now)))
 		}
-		fmt.Fprintf(w, "open alert\t%s\n", f.Alert)
-		switch alert.State {
-		case fanwatch.Acknowledged:
-			fmt.Fprintf(w, "acknowledged\tby %s at %s\n", workflows.OneLine(alert.AckedBy), when(alert.AckedAt))
-			if alert.Note != "" {
-				fmt.Fprintf(w, "note\t%s\n", workflows.OneLine(alert.Note))
-			}
-		case fanwatch.Resolved: // its workflow is about to tell the fan's
-		default:
-			fmt.Fprintf(w, "acknowledge\tfanwatch ack %s\n", f.Alert)
+		add("limits", limits(d.Limits))
+		add("silent after", silence(d))
+		add("policy", cmp.Or(d.Policy, "default"))
+		add("clients", strings.Join(append([]string{d.Fan}, d.Clients...), ", "))
+		add("revision", d.Revision)
+		add("alerts so far", f.Alerts)
+		if f.Alert != "" {
+			showAlert(add, f.Alert, alert, now)
 		}
 	})
 }
+
+func judgedAtLength(j workflows.Judgement, now time.Time) string {
+	s := judged(j, now)
+	if j.Judging == workflows.JudgingUnknown && j.Why != "" {
+		s += ": " + j.Why
+	}
+	return s
+}
+
+// showAlert prints the alert of that ID; its zero value is one that nothing is known of.
+func showAlert(add row, id string, x fanwatch.Alert, now time.Time) {
+	add("open alert", id)
+	if x.Steps > 0 {
+		add("escalation", "step "+escalation(x)+", told "+told(x))
+	}
+	for _, f := range x.Failed {
+		add("not told", fmt.Sprintf("%s at %s: %s", topic(f.To), clock(f.At, now), f.Why))
+	}
+	if !x.WellFrom.IsZero() && x.State != fanwatch.Resolved {
+		add("well since", clock(x.WellFrom, now)+", closes when that has held")
+	}
+	if x.Returns > 0 {
+		add("came back", count(x.Returns, "time"))
+	}
+	switch x.State {
+	case fanwatch.Acknowledged:
+		add("acknowledged", "by "+x.AckedBy+" at "+when(x.AckedAt))
+		if x.Note != "" {
+			add("note", x.Note)
+		}
+	case fanwatch.Resolved: // its workflow is about to tell the fan's
+	case fanwatch.Terminated:
+		add("terminated", "its workflow was ended from outside: nothing more is told of it")
+	default:
+		add("acknowledge", "fanwatch ack "+id)
+	}
+}
+
+// topic shortens an ARN to its last part.
+func topic(to string) string { return to[strings.LastIndexByte(to, ':')+1:] }
 
 func silence(d fanwatch.Device) string {
 	if d.SilenceAfter() == 0 {
@@ -152,33 +223,11 @@ func limits(l fanwatch.Limits) string {
 	return "at least " + low + ", at most " + high
 }
 
-func state(f fanwatch.FanStatus) string {
-	if f.Phase != fanwatch.Active {
-		return string(f.Phase)
-	}
-	if f.Last.V == 0 { // its workflow has heard nothing yet
-		return "no reading yet"
-	}
-	if f.Last.Anomaly.Kind == fanwatch.Well {
-		return "well"
-	}
-	return string(f.Last.Anomaly.Kind)
-}
-
 func when(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
 	return t.Local().Format(time.DateTime)
-}
-
-func table(out io.Writer, head string, rows func(io.Writer)) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	if head != "" {
-		fmt.Fprintln(w, head)
-	}
-	rows(w)
-	return w.Flush()
 }
 
 // orEmpty makes no rows an empty JSON list rather than null.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/workflows"
 )
 
 func TestShowTellsWhoHasTheAlert(t *testing.T) {
@@ -14,7 +15,7 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 	f := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.Active, Alert: id, Last: fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.Stall}}}
 	show := func(a fanwatch.Alert) string {
 		var out strings.Builder
-		if err := showFan(&out, f, a); err != nil {
+		if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: f}}, a, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		return regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
@@ -36,14 +37,88 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 	}
 }
 
-// TestAFanWithoutAReadingIsNotCalledWell: nobody knows yet how it is.
+// TestAFanWithoutAReadingIsNotCalledWell: nothing is known yet of how it is.
 func TestAFanWithoutAReadingIsNotCalledWell(t *testing.T) {
 	f := fanwatch.FanStatus{Phase: fanwatch.Active}
-	if got := state(f); got != "no reading yet" {
+	if got := state(f, workflows.Judgement{Judging: workflows.JudgingUnknown}, time.Now()); got != "no reading yet" {
 		t.Errorf("before the first reading: %q", got)
 	}
 	f.Last.V = 1
-	if got := state(f); got != "well" {
+	if got := state(f, workflows.Judgement{Judging: workflows.JudgingNow}, time.Now()); got != "well" {
 		t.Errorf("after it: %q", got)
+	}
+}
+
+// TestAFanThatIsNotJudgedIsNotCalledWell covers a shard that is not read and a fan whose readings are not judged.
+func TestAFanThatIsNotJudgedIsNotCalledWell(t *testing.T) {
+	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
+	well := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.Active, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
+	for want, j := range map[string]workflows.Judgement{
+		"fan-07 well 2026-11-30 12:42:00 now 1800":           {Judging: workflows.JudgingNow, At: now.Add(-11 * time.Second)},
+		"fan-07 well 2026-11-30 12:42:00 12s ago 1800":       {Judging: workflows.JudgingStopped, At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
+		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: workflows.JudgingStopped, At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
+		"fan-07 not judged 2026-11-30 13:41:07 not since 13:41:07: shard s-1 is not read: access denied 1800": {
+			Judging: workflows.JudgingUnread, Since: now.Add(-53 * time.Second), Why: "shard s-1 is not read: access denied"},
+		"fan-07 not judged - never 1800":                 {Judging: workflows.JudgingNever},
+		"fan-07 well 2026-11-30 12:42:00 not known 1800": {Judging: workflows.JudgingUnknown},
+	} {
+		var out strings.Builder
+		if err := printFans(&out, []fanLine{{well, state(well, j, now), j}}, now); err != nil {
+			t.Fatal(err)
+		}
+		_, line, _ := strings.Cut(regexp.MustCompile(` +`).ReplaceAllString(out.String(), " "), "\n")
+		if strings.TrimSpace(line) != want {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+}
+
+// TestShowTellsTheSpeed: the newest reading where the landing log has it, else what was last known, with its time.
+func TestShowTellsTheSpeed(t *testing.T) {
+	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
+	d := fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Phase: fanwatch.Active, Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}}}
+	show := func() string {
+		var out strings.Builder
+		if err := showFan(&out, d, fanwatch.Alert{}, now); err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
+	}
+	if want := "last known 1800 RPM at 12:42:00, the last change of state\n"; !strings.Contains(show(), want) {
+		t.Errorf("%s\nwant %s", show(), want)
+	}
+	d.Reading = &fanwatch.Reading{RPM: 912.4, Time: now.Add(-2 * time.Second), State: fanwatch.Running}
+	if want := "last reading 912 RPM, running, at 13:41:58\n"; !strings.Contains(show(), want) || strings.Contains(show(), "last known") {
+		t.Errorf("%s\nwant %s", show(), want)
+	}
+}
+
+// TestAnAlertTellsWhatItKnows: which topics could not be told, that the trouble is over, that it came back, that its
+// workflow was ended.
+func TestAnAlertTellsWhatItKnows(t *testing.T) {
+	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
+	at := now.Add(-time.Minute)
+	x := fanwatch.Alert{ID: "alert/fan-07/stall/x", State: fanwatch.Open, Opened: at, Step: 1, Steps: 2, Round: 1, Returns: 3, Notices: 70, WellFrom: at,
+		Failed: []fanwatch.Failure{{Step: 1, To: "arn:aws:sns:us-east-1:1:pager", Why: "NotFound", At: at}}, Why: "stopped"}
+	ended := fanwatch.Alert{ID: "alert/fan-08/stall/y", State: fanwatch.Terminated, Opened: at, WellFrom: at}
+	var out strings.Builder
+	if err := printAlerts(&out, []fanwatch.Alert{x, ended}, now); err != nil {
+		t.Fatal(err)
+	}
+	flat := regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
+	for _, want := range []string{"open, well since 13:41:00, back 3 times 1/2 round 2 70, NOT pager stopped alert/fan-07", "13:41:00 terminated 0/0 0 alert/fan-08"} {
+		if !strings.Contains(flat, want) {
+			t.Errorf("%s\nwant %s", flat, want)
+		}
+	}
+	out.Reset()
+	if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Alert: x.ID}}}, x, now); err != nil {
+		t.Fatal(err)
+	}
+	flat = regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
+	for _, want := range []string{"not told pager at 13:41:00: NotFound\n", "well since 13:41:00, closes when that has held\n", "came back 3 times\n", "escalation step 1/2 round 2, told 70, NOT pager\n"} {
+		if !strings.Contains(flat, want) {
+			t.Errorf("%s\nwant %s", flat, want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -10,12 +11,17 @@ import (
 // inProcess runs a command in this process.
 func inProcess(t *testing.T, args ...string) (out string, err error) {
 	t.Helper()
+	return runs(t.Context(), append([]string{"--dir", t.TempDir()}, args...)...)
+}
+
+// runs runs the command line as it is.
+func runs(ctx context.Context, args ...string) (out string, err error) {
 	var o bytes.Buffer
 	c := command()
-	c.SetArgs(append([]string{"--dir", t.TempDir()}, args...))
+	c.SetArgs(args)
 	c.SetOut(&o)
 	c.SetErr(&o)
-	err = c.ExecuteContext(t.Context())
+	err = c.ExecuteContext(ctx)
 	return o.String(), err
 }
 

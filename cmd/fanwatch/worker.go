@@ -130,7 +130,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	op, done, err := a.operator(ctx)
+	op, _, done, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

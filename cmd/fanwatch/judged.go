@@ -1,0 +1,174 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"fmt"
+	"time"
+
+	"fanwatch"
+	"fanwatch/lake"
+	"fanwatch/workflows"
+)
+
+// fanLine is a fan as fans and show print it: as its workflow shows it, and when it was last judged.
+type fanLine struct {
+	fanwatch.FanStatus
+	State string `json:"state"`
+	workflows.Judgement
+}
+
+// lines puts to each fan when it was last judged. Where Temporal cannot say, nothing is known of any.
+func lines(ctx context.Context, op workflows.Operator, fans []fanwatch.FanStatus) []fanLine {
+	now := time.Now()
+	judged, err := op.Judged(ctx, now)
+	var all []fanLine
+	for _, f := range fans {
+		j := workflows.Judgement{Judging: workflows.JudgingUnknown, Why: "Temporal does not say"}
+		if err == nil {
+			j = judged.Of(f.Device.Fan)
+		}
+		all = append(all, fanLine{f, state(f, j, now), j})
+	}
+	return all
+}
+
+// notJudged is the state of a fan that looks well to its workflow alone.
+const notJudged = "not judged"
+
+func state(f fanwatch.FanStatus, j workflows.Judgement, now time.Time) string {
+	switch {
+	case f.Phase != fanwatch.Active:
+		return string(f.Phase)
+	case f.Last.Anomaly.Kind != fanwatch.Well:
+		return string(f.Last.Anomaly.Kind)
+	case j.Blind(f, now):
+		return notJudged
+	case f.Last.V == 0 && j.Judging != workflows.JudgingNow: // its workflow has heard nothing yet
+		return "no reading yet"
+	}
+	return "well"
+}
+
+// judged says in few words when the newest reading was judged.
+func judged(j workflows.Judgement, now time.Time) string {
+	switch j.Judging {
+	case workflows.JudgingNow:
+		return "now"
+	case workflows.JudgingStopped:
+		return now.Sub(j.At).Round(time.Second).String() + " ago"
+	case workflows.JudgingNever:
+		return "never"
+	case workflows.JudgingUnread:
+		return "not since " + clock(j.Since, now) + ": " + j.Why
+	}
+	return "not known"
+}
+
+// clock gives local time, with the day when it is not today's.
+func clock(t, now time.Time) string {
+	switch {
+	case t.IsZero():
+		return "a time that is not known"
+	case t.Local().Format(time.DateOnly) == now.Local().Format(time.DateOnly):
+		return t.Local().Format(time.TimeOnly)
+	}
+	return when(t)
+}
+
+// lastReading is the newest reading of a fan in the landing log of the local system; false: there is none, or no local
+// system is asked. It reads what came since the newest snapshot, which is minutes.
+func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Row, ok bool) {
+	s, err := a.system()
+	if err != nil || s.local.S3 == "" || a.given("temporal") || shard == "" {
+		return r, false
+	}
+	wc, err := a.localConfig(ctx)
+	if err != nil {
+		return r, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	l := lake.Log{Store: wc.Open(wc.Bucket), Stream: wc.Stream, Shard: shard}
+	at, _, err := l.LatestSnapshot(ctx)
+	if damaged := (*lake.Damaged)(nil); err != nil && !errors.As(err, &damaged) { // a damaged one is passed over
+		return r, false
+	}
+	err = l.Walk(ctx, at, func(seg lake.Segment) error {
+		for _, x := range seg.Rows {
+			if x.Fan == fan && x.Kind == fanwatch.Scored {
+				r, ok = x, true
+			}
+		}
+		return nil
+	})
+	return r, ok && err == nil
+}
+
+// exists returns nil when there is a fan of that name, or the lake has readings of it. Else its error wraps
+// workflows.ErrUnknown, but where Temporal cannot be asked.
+func (a *app) exists(ctx context.Context, fan string, inLake func() (bool, error)) error {
+	var known bool
+	err := a.with(ctx, func(ctx context.Context, op workflows.Operator) (err error) {
+		known, err = op.Known(ctx, fan)
+		return err
+	})
+	if known {
+		return nil
+	}
+	if found, e := inLake(); found || e != nil {
+		return e
+	}
+	if err != nil {
+		return fmt.Errorf("the lake has nothing of a fan %.120q, and whether there is one is not known: %w", fan, err)
+	}
+	s, _ := a.system() // asked just now
+	return fmt.Errorf("fan %.120q: %w: none of that name is provisioned, and the lake has nothing of it (asked %s): see fanwatch fans", fan, workflows.ErrUnknown, s.name)
+}
+
+// inTable tells whether the table has a reading of the fan.
+func inTable(ctx context.Context, t *lake.Table, fan string) func() (bool, error) {
+	return func() (bool, error) {
+		for _, err := range t.Rows(ctx, fan, time.Time{}, time.Time{}) {
+			return err == nil, err
+		}
+		return false, nil
+	}
+}
+
+// alertState says how an alert stands, in few words.
+func alertState(x fanwatch.Alert, now time.Time) string {
+	st := string(x.State)
+	if x.State == fanwatch.Acknowledged {
+		st += " by " + x.AckedBy
+	}
+	if x.State != fanwatch.Resolved && x.State != fanwatch.Terminated {
+		if !x.WellFrom.IsZero() {
+			st += ", well since " + clock(x.WellFrom, now)
+		}
+		if x.Returns > 0 {
+			st += ", back " + count(x.Returns, "time")
+		}
+	}
+	return st
+}
+
+// escalation says which step was reached.
+func escalation(x fanwatch.Alert) string {
+	s := fmt.Sprintf("%d/%d", x.Step, x.Steps)
+	if x.Round > 0 {
+		s += fmt.Sprintf(" round %d", x.Round+1)
+	}
+	return s
+}
+
+// told says how many notices were sent, and which topics could not be told.
+func told(x fanwatch.Alert) string {
+	s := fmt.Sprint(cmp.Or(x.Notices, len(x.Told)))
+	for _, f := range x.Failed {
+		s += ", NOT " + topic(f.To)
+	}
+	return s
+}
