@@ -54,6 +54,15 @@ func announce(ctx workflow.Context, d fanwatch.Device) error {
 	return workflow.ExecuteActivity(attended(ctx), a.Announce, d).Get(ctx, nil)
 }
 
+// deactivate gives up after 15 s: who waits for it goes on without, or asks again.
+func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, err error) {
+	var a *activities.Provisioner
+	o := workflow.GetActivityOptions(attended(ctx))
+	o.ScheduleToCloseTimeout = 15 * time.Second
+	err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, o), a.Deactivate, fan, certificate).Get(ctx, &arns)
+	return arns, err
+}
+
 func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
 	var a *activities.Notifier
 	err = workflow.ExecuteActivity(short(ctx, QueueControl), a.Policy, name).Get(ctx, &p)
@@ -66,9 +75,16 @@ func notify(ctx workflow.Context, n activities.Notification) (at time.Time, err 
 	return at, err
 }
 
-func runnableShards(ctx workflow.Context, stream string) (shards []activities.Shard, err error) {
+// runnableShards gives up after a minute, for the stream's workflow shows why it failed and asks again; patient it waits for as
+// long as it takes, as runs did that began before changeStream2.
+func runnableShards(ctx workflow.Context, stream string, patient bool) (shards []activities.Shard, err error) {
 	var a *activities.Scorer
-	err = workflow.ExecuteActivity(short(ctx, QueueScore), a.RunnableShards, stream).Get(ctx, &shards)
+	o := workflow.GetActivityOptions(short(ctx, QueueScore))
+	if !patient {
+		o.ScheduleToCloseTimeout = time.Minute
+		o.RetryPolicy.MaximumInterval = 10 * time.Second
+	}
+	err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, o), a.RunnableShards, stream).Get(ctx, &shards)
 	return shards, err
 }
 

@@ -137,7 +137,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		}
 		defer w.Stop()
 	}
-	if err := op.Start(ctx, workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery}); err != nil {
+	if err := op.Start(ctx, workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, Log: log}); err != nil {
 		return err
 	}
 	log.Info("serving", "stream", wc.Stream, "bucket", wc.Bucket)

@@ -374,7 +374,7 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 		s.closing(w.Stop)
 	}
 	if err := p.operator.Start(ctx, workflows.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
-		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second}); err != nil {
+		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.cfg.Log}); err != nil {
 		return err
 	}
 	return s.startDashboard(ctx, p, a, table.Table)
