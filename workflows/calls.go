@@ -75,16 +75,9 @@ func notify(ctx workflow.Context, n activities.Notification) (at time.Time, err 
 	return at, err
 }
 
-// runnableShards gives up after a minute, for the stream's workflow shows why it failed and asks again; patient it waits for as
-// long as it takes, as runs did that began before changeStream2.
-func runnableShards(ctx workflow.Context, stream string, patient bool) (shards []activities.Shard, err error) {
+func runnableShards(ctx workflow.Context, stream string) (shards []activities.Shard, err error) {
 	var a *activities.Scorer
-	o := workflow.GetActivityOptions(short(ctx, QueueScore))
-	if !patient {
-		o.ScheduleToCloseTimeout = time.Minute
-		o.RetryPolicy.MaximumInterval = 10 * time.Second
-	}
-	err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, o), a.RunnableShards, stream).Get(ctx, &shards)
+	err = workflow.ExecuteActivity(short(ctx, QueueScore), a.RunnableShards, stream).Get(ctx, &shards)
 	return shards, err
 }
 

@@ -21,12 +21,13 @@ type StreamInput struct {
 // roundsPerRun is how often a Stream lists before it continues as new: a listing costs six events.
 const roundsPerRun = 500
 
-// changeStream2 marks the runs of Stream that show which shards can be scored and go on when these cannot be listed.
+// changeStream2 marks the runs of Stream that show which shards can be scored and go on when one cannot be started.
 const changeStream2 = "stream-2"
 
 // Stream runs a Shard for every shard that can be scored, and starts those that a reshard makes. A Shard that was ended by hand is
 // started again after the signal SignalShards, or when the run continues as new. The memo has the shards that can be scored
-// and why they cannot be listed or started. Cancelled, it continues as new: shards that no workflow starts are judged by none.
+// and why they cannot be started or, for good, not be listed; while listing them fails in passing, it is the pending activity that
+// says why. Cancelled, it continues as new: shards that no workflow starts are judged by none.
 func Stream(ctx workflow.Context, in StreamInput) error {
 	if in.Every == 0 {
 		in.Every = 30 * time.Second
@@ -74,7 +75,7 @@ func (s *stream) renewed(ctx workflow.Context) bool {
 
 // round starts the shards that can be scored and were not started yet.
 func (s *stream) round(ctx workflow.Context) error {
-	shards, err := runnableShards(ctx, s.Stream, s.old)
+	shards, err := runnableShards(ctx, s.Stream)
 	if err != nil && s.old {
 		return err
 	}

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/mock"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -75,7 +75,7 @@ func TestAShardThatWasEndedIsStartedAgain(t *testing.T) {
 			if shown[MemoShards] != "[shard-0 shard-1]" {
 				t.Errorf("shown %q", shown)
 			}
-			l.err = errors.New("AccessDenied")
+			l.err = temporal.NewNonRetryableApplicationError("AccessDenied", "Refused", nil)
 		})
 		at(10*time.Minute, func() {
 			if shown[MemoTrouble] != "the shards cannot be listed: AccessDenied" || shown[MemoShards] != "[shard-0 shard-1]" {
