@@ -33,6 +33,9 @@ func (n *news) add(m *detect.Models, out detect.Output, now time.Time) {
 		n.push(o)
 	}
 	for _, row := range out.Rows {
+		if row.Kind == fanwatch.Configured {
+			delete(n.told, row.Fan) // a fan that was retired and is provisioned again has a workflow that has heard nothing
+		}
 		if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late {
 			continue
 		}

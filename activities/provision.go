@@ -31,6 +31,8 @@ type Registry interface {
 	AttachPolicy(ctx context.Context, policy, certificateARN string) error
 	AttachCertificate(ctx context.Context, thing, certificateARN string) error
 	Certificates(ctx context.Context, thing string) (arns []string, err error)
+	Policies(ctx context.Context, certificateARN string) (names []string, err error)
+	DetachPolicy(ctx context.Context, policy, certificateARN string) error
 	Deactivate(ctx context.Context, certificateARN string) error
 }
 
@@ -73,7 +75,8 @@ func (p *Provisioner) CreateCertificate(ctx context.Context, csrPEM string) (Cer
 }
 
 // Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate
-// of the fan. Running it again changes nothing.
+// of the fan. Without a certificate, because it is not known, every one that is attached to the fan may speak for it as before.
+// Running it again changes nothing.
 func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certificate) error {
 	if err := p.check(d); err != nil {
 		return err
@@ -84,13 +87,26 @@ func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certif
 		document := p.Topics.legacy(d.Clients)
 		policies[policyName("legacy-"+d.Fan, document)] = document
 	}
-	for name, document := range policies {
-		if err := p.Registry.PutPolicy(ctx, name, document); err != nil {
+	names := slices.Sorted(maps.Keys(policies))
+	for _, name := range names {
+		if err := p.Registry.PutPolicy(ctx, name, policies[name]); err != nil {
 			return err
 		}
-		if err := p.Registry.AttachPolicy(ctx, name, c.ARN); err != nil {
+	}
+	if c.ARN == "" {
+		arns, err := p.Registry.Certificates(ctx, d.Fan)
+		if err != nil {
 			return err
 		}
+		for _, arn := range arns {
+			if err := p.attach(ctx, names, arn); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := p.attach(ctx, names, c.ARN); err != nil {
+		return err
 	}
 	if err := p.Registry.AttachCertificate(ctx, d.Fan, c.ARN); err != nil {
 		return err
@@ -110,10 +126,83 @@ func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certif
 	return nil
 }
 
+// maxPolicies is how many policies AWS IoT Core attaches to one certificate.
+const maxPolicies = 10
+
+// attach gives the certificate these policies and takes from it the others that policyName named: they are of clients that the
+// fan had before. The new ones come first, so that a device that is connected may go on, unless there is no room for them.
+func (p *Provisioner) attach(ctx context.Context, names []string, arn string) error {
+	has, err := p.Registry.Policies(ctx, arn)
+	if err != nil {
+		return err
+	}
+	var missing, stale []string
+	for _, name := range names {
+		if !slices.Contains(has, name) {
+			missing = append(missing, name)
+		}
+	}
+	for _, name := range has {
+		if !slices.Contains(names, name) && (strings.HasPrefix(name, "fanwatch-device-") || strings.HasPrefix(name, "fanwatch-legacy-")) {
+			stale = append(stale, name)
+		}
+	}
+	for room := maxPolicies - len(has); room < len(missing) && len(stale) > 0; room++ {
+		if err := p.Registry.DetachPolicy(ctx, stale[0], arn); err != nil {
+			return err
+		}
+		stale = stale[1:]
+	}
+	for _, name := range missing {
+		if err := p.Registry.AttachPolicy(ctx, name, arn); err != nil {
+			return err
+		}
+	}
+	for _, name := range stale {
+		if err := p.Registry.DetachPolicy(ctx, name, arn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Deactivate makes certificates of the fan INACTIVE and answers their ARNs: the one of that ARN or ID, or all when certificate is
+// empty. Running it again changes nothing.
+func (p *Provisioner) Deactivate(ctx context.Context, fan, certificate string) ([]string, error) {
+	arns, err := p.Registry.Certificates(ctx, fan)
+	if err != nil {
+		return nil, err
+	}
+	if certificate != "" {
+		arns = slices.DeleteFunc(arns, func(arn string) bool { return CertificateID(arn) != CertificateID(certificate) })
+		if len(arns) == 0 {
+			return nil, temporal.NewNonRetryableApplicationError(
+				fmt.Sprintf("fan %s has no certificate %.120q: its own is named by fanwatch show %s", fan, certificate, fan), "NoCertificate", nil)
+		}
+	}
+	for _, arn := range arns {
+		if err := p.Registry.Deactivate(ctx, arn); err != nil {
+			return nil, err
+		}
+	}
+	return arns, nil
+}
+
+// CertificateID gives the ID in a certificate's ARN; an ID is its own.
+func CertificateID(arn string) string {
+	return arn[strings.LastIndexByte(arn, '/')+1:]
+}
+
 // check refuses a device that names an escalation policy which does not exist: its alerts would go by the default
 // one and wake the wrong people. Every change of a device passes through CreateThing or Authorise; the workflow cannot
-// ask, for the policies are the worker's.
+// ask, for the policies are the worker's. It refuses client IDs that a policy document would read as a pattern, too: devices that
+// were stored before the workflow refused them may hold such.
 func (p *Provisioner) check(d fanwatch.Device) error {
+	for _, c := range d.Clients {
+		if err := fanwatch.CheckClient(c); err != nil {
+			return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: %v; name its clients anew with fanwatch configure %s --client", d.Fan, err, d.Fan), "BadClient", nil)
+		}
+	}
 	if _, ok := p.Policies[d.Policy]; ok || d.Policy == "" {
 		return nil
 	}
@@ -132,9 +221,7 @@ func (p *Provisioner) Announce(ctx context.Context, d fanwatch.Device) error {
 }
 
 // policyName names a policy after what it says: policies are never changed, so another document makes
-// another policy, which a certificate gets when its fan is provisioned again. One that a fan no longer
-// needs stays attached until its certificate is replaced; of a client ID that a fan has lost the scorer
-// refuses the readings from the change on.
+// another policy, which takes the place of the one before on the fan's certificate.
 func policyName(what, document string) string {
 	sum := sha256.Sum256([]byte(document))
 	return fmt.Sprintf("fanwatch-%s-%x", what, sum[:4])

@@ -103,6 +103,29 @@ func (c *IoT) AttachPolicy(ctx context.Context, policy, certificateARN string) e
 	return wrapIoT("attach policy "+policy, err)
 }
 
+// Policies gives the names of the policies attached to the certificate, sorted.
+func (c *IoT) Policies(ctx context.Context, certificateARN string) ([]string, error) {
+	var names []string
+	pages := iot.NewListAttachedPoliciesPaginator(c.client, &iot.ListAttachedPoliciesInput{Target: &certificateARN})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, wrapIoT("list the policies of certificate "+certificateIDOf(certificateARN), err)
+		}
+		for _, policy := range p.Policies {
+			names = append(names, aws.ToString(policy.PolicyName))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// DetachPolicy takes the policy from the certificate; one that is not attached, or is gone, is no error.
+func (c *IoT) DetachPolicy(ctx context.Context, policy, certificateARN string) error {
+	_, err := c.client.DetachPolicy(ctx, &iot.DetachPolicyInput{PolicyName: &policy, Target: &certificateARN})
+	return wrapIoT("detach policy "+policy, ignoreMissing(err))
+}
+
 // AttachCertificate attaches the certificate to the thing.
 func (c *IoT) AttachCertificate(ctx context.Context, thing, certificateARN string) error {
 	_, err := c.client.AttachThingPrincipal(ctx, &iot.AttachThingPrincipalInput{ThingName: &thing, Principal: &certificateARN})
@@ -175,20 +198,16 @@ func (c *IoT) DeleteThing(ctx context.Context, name string) error {
 }
 
 func (c *IoT) deleteCertificate(ctx context.Context, thing, arn string) error {
-	pages := iot.NewListAttachedPoliciesPaginator(c.client, &iot.ListAttachedPoliciesInput{Target: &arn})
-	for pages.HasMorePages() {
-		p, err := pages.NextPage(ctx)
-		if err != nil {
-			return wrapIoT("list the policies of a certificate of thing "+thing, err)
-		}
-		for _, policy := range p.Policies {
-			_, err := c.client.DetachPolicy(ctx, &iot.DetachPolicyInput{PolicyName: policy.PolicyName, Target: &arn})
-			if err := ignoreMissing(err); err != nil {
-				return wrapIoT("detach policy "+aws.ToString(policy.PolicyName), err)
-			}
+	policies, err := c.Policies(ctx, arn)
+	if err != nil {
+		return err
+	}
+	for _, policy := range policies {
+		if err := c.DetachPolicy(ctx, policy, arn); err != nil {
+			return err
 		}
 	}
-	_, err := c.client.DetachThingPrincipal(ctx, &iot.DetachThingPrincipalInput{ThingName: &thing, Principal: &arn})
+	_, err = c.client.DetachThingPrincipal(ctx, &iot.DetachThingPrincipalInput{ThingName: &thing, Principal: &arn})
 	if err := ignoreMissing(err); err != nil {
 		return wrapIoT("detach a certificate from thing "+thing, err)
 	}

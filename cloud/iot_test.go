@@ -174,3 +174,32 @@ func testCSR(t *testing.T) []byte {
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
 }
+
+// TestIoTPolicyIsTakenFromACertificate: a policy that is attached is listed, and detaching it can be repeated.
+func TestIoTPolicyIsTakenFromACertificate(t *testing.T) {
+	_, c := localIoT(t)
+	ctx := t.Context()
+	cert, err := c.CertificateFromCSR(ctx, "fan-01", testCSR(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"b", "a"} {
+		if err := c.PutPolicy(ctx, name, iotPolicy); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AttachPolicy(ctx, name, cert.ARN); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names, err := c.Policies(ctx, cert.ARN); err != nil || !slices.Equal(names, []string{"a", "b"}) {
+		t.Errorf("attached %q, %v", names, err)
+	}
+	for _, name := range []string{"a", "a", "never-made"} {
+		if err := c.DetachPolicy(ctx, name, cert.ARN); err != nil {
+			t.Error(err)
+		}
+	}
+	if names, err := c.Policies(ctx, cert.ARN); err != nil || !slices.Equal(names, []string{"b"}) {
+		t.Errorf("attached %q, %v", names, err)
+	}
+}

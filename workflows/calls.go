@@ -54,6 +54,15 @@ func announce(ctx workflow.Context, d fanwatch.Device) error {
 	return workflow.ExecuteActivity(attended(ctx), a.Announce, d).Get(ctx, nil)
 }
 
+// deactivate gives up after 15 s: who waits for it goes on without, or asks again.
+func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, err error) {
+	var a *activities.Provisioner
+	o := workflow.GetActivityOptions(attended(ctx))
+	o.ScheduleToCloseTimeout = 15 * time.Second
+	err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, o), a.Deactivate, fan, certificate).Get(ctx, &arns)
+	return arns, err
+}
+
 func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
 	var a *activities.Notifier
 	err = workflow.ExecuteActivity(short(ctx, QueueControl), a.Policy, name).Get(ctx, &p)

@@ -27,23 +27,26 @@ const (
 	SignalObserve     = "observe"     // to Fan and Alert: fanwatch.Observation
 	SignalAlertOver   = "alert-over"  // Alert to Fan: fanwatch.Alert
 	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation
-	SignalShards      = "shards"      // to Stream: start every shard that can be scored, also those that were started before
+	SignalRenew       = "renew"       // to Fan and Alert: continue as new, so that a run of an earlier program goes on as this one's
+	SignalShards      = "shards"      // to Stream: start every shard that can be scored and does not run
 	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing
 	SignalAcknowledge = "acknowledge" // people to Alert: Acknowledgement, a JSON text with a name, or nothing
 	UpdateAcknowledge = "acknowledge" // the same, answering the fanwatch.Alert
 	UpdateProvision   = "provision"   // to Fan: ProvisionRequest, answering ProvisionAnswer
 	UpdateConfigure   = "configure"   // to Fan: fanwatch.Device, answering the Device as it took effect
-	UpdateRetire      = "retire"      // to Fan
+	UpdateChange      = "change"      // to Fan: Change, answering the Device as it took effect
+	UpdateRevoke      = "revoke"      // to Fan: RevokeRequest, answering RevokeAnswer
+	UpdateRetire      = "retire"      // to Fan, answering RetireAnswer
 	QueryStatus       = "status"      // Fan: fanwatch.FanStatus; Alert: fanwatch.Alert
 )
 
 // Memo fields, which lists show without asking a worker.
 const (
-	MemoFan   = "fan"   // fanwatch.FanStatus
-	MemoAlert = "alert" // fanwatch.Alert
-	MemoShard = "shard" // activities.Shard, of a Shard
-
-	MemoShards    = "shards"    // of Stream: the IDs of the shards that can be scored
+	MemoFan       = "fan"       // fanwatch.FanStatus
+	MemoAlert     = "alert"     // fanwatch.Alert
+	MemoShards    = "shards"    // Stream: []string, the IDs of the shards that can be scored
+	MemoTrouble   = "trouble"   // Stream: string, why its shards cannot be listed or started now; "" while they can
+	MemoShard     = "shard"     // activities.Shard, of a Shard
 	MemoCommitter = "committer" // committed
 )
 
@@ -87,10 +90,29 @@ const (
 // scheduleCommit committed before there was a Committer. Start removes it.
 const scheduleCommit = "lake-commit"
 
-// ProvisionRequest asks a fan's workflow for a certificate.
+// ProvisionRequest asks a fan's workflow for a certificate. With Change, a fan that exists keeps what it does not name, and of
+// Device only the fan's name counts; without it the fan gets Device as a whole.
 type ProvisionRequest struct {
 	Device fanwatch.Device `json:"device"`
 	CSR    string          `json:"csr"` // PEM; the key stays on the device
+	Change *Change         `json:"change,omitempty"`
+}
+
+// RevokeRequest names a certificate by its ARN or ID; empty means all of the fan.
+type RevokeRequest struct {
+	Certificate string `json:"certificate,omitempty"`
+}
+
+// RevokeAnswer has the ARNs of the certificates that are inactive now.
+type RevokeAnswer struct {
+	Certificates []string `json:"certificates"`
+}
+
+// RetireAnswer says what ended with the fan. Its readings are refused in any case.
+type RetireAnswer struct {
+	Alert        string   `json:"alert,omitempty"`        // the alert that was open
+	Certificates []string `json:"certificates,omitempty"` // ARNs of those that are inactive now
+	Pending      string   `json:"pending,omitempty"`      // why certificates may be active still; it is tried until they are not
 }
 
 // ProvisionAnswer holds the signed certificate.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"strings"
 	"testing"
@@ -50,9 +51,33 @@ func TestCheckCSRSaysWhatWouldBeRefused(t *testing.T) {
 		{text(kind, request(p224)), "curve P-224"},
 		{text(kind, request(edwards)), "type Ed25519"},
 	} {
-		err := CheckCSR(c.csr)
+		err := CheckCSR(c.csr, "fan-07")
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%.60q: %v, want %q", c.csr, err, c.want)
+		}
+	}
+}
+
+// TestACSRThatNamesAnotherFanIsRefused guards against a mistyped fan, whose certificate would end.
+func TestACSRThatNamesAnotherFanIsRefused(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"":           "",
+		"fan-07":     "",
+		"new_Client": "",
+		"fan-08":     `it is made for "fan-08" (its subject's common name), not for fan-07`,
+		"\x1b[2J":    `it is made for "\x1b[2J" (its subject's common name), not for fan-07`,
+	} {
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = CheckCSR(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), "fan-07", "new_Client")
+		if (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%q: %v, want %q", name, err, want)
 		}
 	}
 }

@@ -20,45 +20,83 @@ import (
 // allows 10,000 and its own suggestion does not count signals.
 const observationsPerRun = 2000
 
+// changeFan2 marks the runs of Fan that take the newest of the observations that wait, tell the open alert of recovery as of
+// any other change, and keep provisioning and observations apart. Runs that began before are in fanrun1.go.
+const changeFan2 = "fan-2"
+
 // FanInput is what a Fan starts with and what it hands to itself when it continues as new.
 type FanInput struct {
 	Status      fanwatch.FanStatus     `json:"status"`
 	Certificate activities.Certificate `json:"certificate,omitzero"`
-	CSRHash     string                 `json:"csr_hash,omitempty"` // of the CSR that the certificate answers
-	PerRun      int                    `json:"per_run,omitempty"`  // signals per run; 0 = 2000
+	CSRHash     string                 `json:"csr_hash,omitempty"`   // of the CSR that the certificate answers
+	PerRun      int                    `json:"per_run,omitempty"`    // signals per run; 0 = 2000
+	Untold      bool                   `json:"untold,omitempty"`     // the open alert has not heard of Status.Last
+	Deactivate  bool                   `json:"deactivate,omitempty"` // the fan is retired and its certificates may be active still
 }
 
 // Fan is one fan for as long as it exists: its provisioning and configuration, its current state, and
-// the alert that is open, if any. It hears of changes of state alone, never of readings.
+// the alert that is open, if any. It hears of changes of state alone, never of readings. It ends when the fan is retired; asked
+// to renew itself or cancelled, it continues as new, for a fan without workflow is told to no one.
 func Fan(ctx workflow.Context, in FanInput) error {
-	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx)}
+	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx),
+		observations: workflow.GetSignalChannel(ctx, SignalObserve),
+		overs:        workflow.GetSignalChannel(ctx, SignalAlertOver),
+		renew:        workflow.GetSignalChannel(ctx, SignalRenew)}
 	if f.PerRun == 0 {
 		f.PerRun = observationsPerRun
 	}
+	f.old = workflow.GetVersion(ctx, changeFan2, workflow.DefaultVersion, 1) == workflow.DefaultVersion
 	if f.Status.Phase == "" {
-		f.Status.V, f.Status.Phase, f.Status.Since = fanwatch.FanStatusVersion, fanwatch.Provisioning, workflow.Now(ctx)
+		f.Status.V, f.Status.Phase, f.Status.Since = 1, fanwatch.Provisioning, workflow.Now(ctx)
+	}
+	if !f.old {
+		f.Status.V = fanwatch.FanStatusVersion
+		f.Untold = f.Untold || f.Status.Alert != "" && f.Status.Last.V != 0 // it may have been ended from outside, and then the next is opened
+		if f.Certificate.ID != "" {
+			f.Status.Certificate = f.Certificate.ID
+		}
 	}
 	if err := f.listen(ctx); err != nil {
 		return err
 	}
 	f.show(ctx)
-	if err := f.watch(ctx); err != nil {
+	inner, _ := workflow.NewDisconnectedContext(ctx)
+	cancelled := func() bool { return ctx.Err() != nil }
+	watch := f.watch
+	if f.old {
+		watch = f.watchRun1
+	}
+	if err := watch(inner, cancelled); err != nil {
 		return err
 	}
 	if f.ended() {
 		return nil
 	}
-	return workflow.NewContinueAsNewError(ctx, Fan, f.FanInput)
+	return workflow.NewContinueAsNewError(inner, Fan, f.FanInput)
 }
 
 type fan struct {
 	FanInput
-	lock  workflow.Mutex // one update or observation at a time
-	heard int            // signals of this run
+	observations, overs, renew workflow.ReceiveChannel
+
+	lock    workflow.Mutex // one update at a time; in old runs also one observation
+	old     bool           // this run began before changeFan2
+	heard   int            // signals of this run
+	asked   int            // signals of this run that asked it to renew itself
+	renewed bool           // the run continues as new as soon as nothing waits
+	again   bool           // the trouble of Status.Last had an alert, which is over
+	changed bool           // what show shows has changed
+	poke    bool           // an update has left something to do for watch
 }
 
-// ended tells whether the fan is retired, or was never one: what it was to be provisioned with was refused.
-func (f *fan) ended() bool { return f.Status.Phase == fanwatch.Retired || f.Status.Phase == "" }
+// ended tells whether the fan is retired and nothing of it is left to be ended, or was never one: what it was to be provisioned
+// with was refused.
+func (f *fan) ended() bool {
+	if f.old {
+		return f.Status.Phase == fanwatch.Retired || f.Status.Phase == ""
+	}
+	return f.Status.Phase == "" || f.Status.Phase == fanwatch.Retired && f.Status.Alert == "" && !f.Deactivate
+}
 
 // listen installs what people and programs may ask at any time.
 func (f *fan) listen(ctx workflow.Context) error {
@@ -70,75 +108,248 @@ func (f *fan) listen(ctx workflow.Context) error {
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateProvision, f.provision, workflow.UpdateHandlerOptions{
 			Description: "Sign a device's CSR and make the fan active.",
 			Validator: func(_ workflow.Context, r ProvisionRequest) error {
-				r.Device.V = fanwatch.DeviceVersion
 				if r.CSR == "" {
 					return errors.New("the request has no CSR: make one with fanwatch-edge enroll")
 				}
-				return r.Device.Check()
+				if r.Device.Fan != f.Status.Device.Fan && f.Status.Device.Fan != "" {
+					return f.stranger(r.Device.Fan)
+				}
+				return f.check(f.wanted(r))
 			}}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateConfigure, f.configure, workflow.UpdateHandlerOptions{
-			Description: "Change the fan's limits, clients, zone, silence or policy.",
-			Validator: func(_ workflow.Context, d fanwatch.Device) error {
-				d.V = fanwatch.DeviceVersion
-				return d.Check()
-			}}),
+			Description: "Set the fan's limits, clients, zone, silence and policy, all of them.",
+			Validator:   func(_ workflow.Context, d fanwatch.Device) error { return f.check(d) }}),
+		workflow.SetUpdateHandlerWithOptions(ctx, UpdateChange, f.change, workflow.UpdateHandlerOptions{
+			Description: "Change what is named of the fan's limits, clients, zone, silence, policy and site.",
+			Validator:   func(_ workflow.Context, c Change) error { return f.check(c.Apply(f.Status.Device)) }}),
+		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevoke, f.revoke, workflow.UpdateHandlerOptions{
+			Description: "Make certificates of the fan inactive; the fan stays."}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRetire, f.retire, workflow.UpdateHandlerOptions{
-			Description: "Refuse the fan's readings from now on and end this workflow."}),
+			Description: "Refuse the fan's readings from now on, end its alert and its certificates, and end this workflow."}),
 	)
 }
 
-// watch takes signals until the run is full or the fan is retired. Receiving and draining stand in this
-// one coroutine: a signal that another one had taken would be lost at the end of the run.
-func (f *fan) watch(ctx workflow.Context) error {
-	observations := workflow.GetSignalChannel(ctx, SignalObserve)
-	over := workflow.GetSignalChannel(ctx, SignalAlertOver)
-	full := func() bool {
-		return f.heard >= f.PerRun || workflow.GetInfo(ctx).GetContinueAsNewSuggested() || f.ended()
+// check says what is wrong with a device that this fan is to have.
+func (f *fan) check(d fanwatch.Device) error {
+	d.V = fanwatch.DeviceVersion
+	if f.Status.Device.Fan != "" && d.Fan != f.Status.Device.Fan {
+		return f.stranger(d.Fan)
 	}
+	return d.CheckNew()
+}
+
+func (f *fan) stranger(name string) error {
+	return fmt.Errorf("this is fan %s, not %.120q", f.Status.Device.Fan, name)
+}
+
+// watch takes signals until the run is full or the fan is retired. Receiving and acting stand in this one coroutine: a signal
+// that another one had taken would be lost at the end of the run. It waits for no update.
+func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
+	waiting := func() bool { return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 }
+	finished := func() bool {
+		return workflow.AllHandlersFinished(ctx) && (f.renewed || f.ended() || cancelled() || f.heard >= f.PerRun ||
+			workflow.GetInfo(ctx).GetContinueAsNewSuggested())
+	}
+	for {
+		f.hear()
+		retry := f.act(ctx)
+		if waiting() {
+			continue
+		}
+		if finished() {
+			return nil
+		}
+		awake := func() bool { return waiting() || f.poke || finished() }
+		var err error
+		if retry > 0 {
+			_, err = workflow.AwaitWithTimeout(ctx, retry, awake)
+		} else {
+			err = workflow.Await(ctx, awake)
+		}
+		if err != nil {
+			return err
+		}
+		f.poke = false
+	}
+}
+
+// hear takes every signal that waits. Of the observations only the newest counts: after an outage of the workers people are
+// told what is, not what was.
+func (f *fan) hear() {
 	for {
 		var o fanwatch.Observation
 		var a fanwatch.Alert
 		switch {
-		case observations.ReceiveAsync(&o):
+		case f.renew.ReceiveAsync(nil):
+			f.renewed = true
+		case f.overs.ReceiveAsync(&a):
 			f.heard++
-			if err := f.locked(ctx, func() error { return f.observe(ctx, o) }); err != nil {
-				return err
+			if a.ID != "" && a.ID == f.Status.Alert {
+				f.Status.Alert, f.again, f.changed = "", true, true
 			}
-		case over.ReceiveAsync(&a):
+		case f.observations.ReceiveAsync(&o):
 			f.heard++
-			if err := f.locked(ctx, func() error { return f.over(ctx, a) }); err != nil {
-				return err
+			if f.note(o) {
+				f.Untold, f.changed = true, true
 			}
-		case full() && workflow.AllHandlersFinished(ctx):
-			return nil
 		default:
-			if err := workflow.Await(ctx, func() bool {
-				return observations.Len() > 0 || over.Len() > 0 || (full() && workflow.AllHandlersFinished(ctx))
-			}); err != nil {
-				return err
-			}
+			return
 		}
 	}
 }
 
-func (f *fan) locked(ctx workflow.Context, do func() error) error {
+// note takes one observation for the fan's state, if it is news: the scorer tells again after a crash, and a late zombie may
+// tell old news.
+func (f *fan) note(o fanwatch.Observation) bool {
+	if o.V != fanwatch.ObservationVersion || !o.After(f.Status.Last) || f.Status.Phase == fanwatch.Retired {
+		return false
+	}
+	before := f.Status.Last.Anomaly.Kind
+	f.Status.Last = o
+	if o.Anomaly.Kind != before {
+		f.Status.Since = o.Time
+	}
+	return true
+}
+
+// act brings the alert, the certificates of a retired fan and what is shown in line with the fan's state. What fails is logged
+// and tried again after the time that it answers: a Fan that failed would watch no longer.
+func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
+	if err := f.alarm(ctx); err != nil {
+		workflow.GetLogger(ctx).Error("the fan's alert is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
+		retry = 30 * time.Second
+	}
+	// While the lock is held, an update is at it, and pokes when it leaves something.
+	if f.Status.Phase == fanwatch.Retired && f.Deactivate && f.lock.TryLock(ctx) {
+		if _, err := f.deactivate(ctx, ""); err != nil {
+			workflow.GetLogger(ctx).Error("certificates of a retired fan are active still, tried again in a minute", "fan", f.Status.Device.Fan, "err", err)
+			retry = time.Minute
+		} else {
+			f.Deactivate, f.changed = false, true
+		}
+		f.lock.Unlock()
+	}
+	if f.changed {
+		f.changed = false
+		f.show(ctx)
+	}
+	return retry
+}
+
+// alarm opens an alert for trouble that has none, tells the open one what it has not heard, and ends that of a retired fan.
+func (f *fan) alarm(ctx workflow.Context) error {
+	retired, trouble := f.Status.Phase == fanwatch.Retired, f.Status.Last.Anomaly.Kind != fanwatch.Well
+	switch {
+	case f.Status.Alert != "" && retired:
+		why := fmt.Sprintf("%s was retired.", f.Status.Device.Fan)
+		if _, err := f.tell(ctx, f.Status.Alert, SignalResolve, fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan,
+			Position: f.Status.Last.Position, Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Why: why}}); err != nil {
+			return err
+		}
+		f.Status.Alert, f.changed = "", true
+	case f.Status.Alert != "" && f.Untold:
+		heard, err := f.tell(ctx, f.Status.Alert, SignalObserve, f.Status.Last)
+		if err != nil {
+			return err
+		}
+		if !heard { // it was ended from outside
+			f.Status.Alert, f.again, f.changed = "", true, true
+		}
+	}
+	f.Untold = false
+	if !trouble {
+		f.again = false
+	}
+	if f.Status.Alert == "" && trouble && !retired {
+		return f.open(ctx, f.Status.Last)
+	}
+	return nil
+}
+
+// open starts the alert. Its ID holds the time of the reading, so that the same trouble does not open twice: one of that ID that
+// runs, because the run of Fan that opened it was ended from outside, is taken over.
+func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
+	at := o.Time
+	if o.Anomaly.Kind == fanwatch.Silent || f.again {
+		at = workflow.Now(ctx).UTC()
+	}
+	id, started, err := f.start(ctx, o, at)
+	if err == nil && !started {
+		var runs bool
+		if runs, err = f.tell(ctx, id, SignalObserve, o); err == nil && !runs {
+			id, started, err = f.start(ctx, o, workflow.Now(ctx).UTC())
+			if err == nil && !started {
+				err = fmt.Errorf("open %s: there was one of that ID", id)
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	f.Status.Alert, f.again, f.changed = id, false, true
+	if started {
+		f.Status.Alerts++
+	}
+	return nil
+}
+
+// start starts the workflow of an alert that opens at that time; started is false when there was one of that ID. It outlives this
+// run: its parent's end, also by continuing as new, leaves it alone.
+func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) (id string, started bool, err error) {
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan, Site: f.Status.Device.Site,
+		Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.Open}
+	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            a.ID,
+		TaskQueue:             QueueControl,
+		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(o.Fan), SearchState.ValueSet(string(fanwatch.Open))),
+		StaticSummary:         o.Anomaly.Why,
+	}), Alert, AlertInput{Alert: a, Policy: f.Status.Device.Policy})
+	err = child.GetChildWorkflowExecution().Get(ctx, nil)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		return a.ID, false, nil
+	}
+	if err != nil {
+		return a.ID, false, fmt.Errorf("open %s: %w", a.ID, err)
+	}
+	return a.ID, true, nil
+}
+
+// tell signals an alert; runs is false when there is none of that ID that runs.
+func (f *fan) tell(ctx workflow.Context, alert, signal string, o fanwatch.Observation) (runs bool, err error) {
+	err = workflow.SignalExternalWorkflow(ctx, alert, "", signal, o).Get(ctx, nil)
+	var gone *serviceerror.NotFound
+	var unknown *temporal.UnknownExternalWorkflowExecutionError
+	if errors.As(err, &gone) || errors.As(err, &unknown) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("signal %s to %s: %w", signal, alert, err)
+	}
+	return true, nil
+}
+
+// locked runs one update after the other. A request to cancel the workflow cancels none of them.
+func (f *fan) locked(ctx workflow.Context, do func(workflow.Context) error) error {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	if err := f.lock.Lock(ctx); err != nil {
 		return err
 	}
 	defer f.lock.Unlock()
-	return do()
+	return do(ctx)
 }
 
 // provision signs the CSR and makes the fan active. Asked again with the same CSR it answers the same
 // certificate; with another one the fan gets a new certificate and the old one ends. What is refused for good
 // leaves the fan as it was, and a fan that was none is none.
 func (f *fan) provision(ctx workflow.Context, r ProvisionRequest) (answer ProvisionAnswer, err error) {
-	err = f.locked(ctx, func() error {
-		before := f.FanInput
+	err = f.locked(ctx, func(ctx workflow.Context) error {
+		certificate, hash := f.Certificate, f.CSRHash
 		if err := f.certify(ctx, r); err != nil {
 			// No version guards this: no activity refused for good before, so no history has it otherwise.
 			if refused(err) {
-				f.FanInput = before
+				f.Certificate, f.CSRHash = certificate, hash
 				if f.Status.Phase == fanwatch.Provisioning && f.CSRHash == "" {
 					f.Status.Phase = "" // watch ends, unless the next who provisions is better off
 				}
@@ -151,10 +362,21 @@ func (f *fan) provision(ctx workflow.Context, r ProvisionRequest) (answer Provis
 	return answer, err
 }
 
+// wanted gives the device that a request asks for: of a fan that exists, what it has with what the request names.
+func (f *fan) wanted(r ProvisionRequest) fanwatch.Device {
+	if r.Change == nil {
+		return r.Device
+	}
+	if f.Status.Phase == fanwatch.Active {
+		return r.Change.Apply(f.Status.Device)
+	}
+	return r.Change.Apply(fanwatch.Device{Fan: r.Device.Fan})
+}
+
 func (f *fan) certify(ctx workflow.Context, r ProvisionRequest) error {
 	sum := sha256.Sum256([]byte(r.CSR))
 	hash := hex.EncodeToString(sum[:])
-	d := f.next(r.Device)
+	d := f.next(ctx, f.wanted(r))
 	if err := createThing(ctx, d); err != nil {
 		return err
 	}
@@ -171,7 +393,7 @@ func (f *fan) certify(ctx workflow.Context, r ProvisionRequest) error {
 	if err := announce(ctx, d); err != nil {
 		return err
 	}
-	f.Status.Device = d
+	f.Status.Device, f.Status.Certificate, f.Deactivate = d, f.Certificate.ID, false
 	if f.Status.Phase != fanwatch.Active {
 		f.Status.Phase, f.Status.Since = fanwatch.Active, workflow.Now(ctx)
 	}
@@ -185,128 +407,123 @@ func refused(err error) bool {
 	return errors.As(err, &app) && app.NonRetryable()
 }
 
-// next gives d with the fan's name and the revision after the newest.
-func (f *fan) next(d fanwatch.Device) fanwatch.Device {
+// next gives d with the revision after the newest. Revisions follow the time, because the scorers take no smaller one than they
+// know: a workflow that knows nothing of the one before it, such as after the fan was retired or with a new Temporal database,
+// must exceed what that one gave. Small ones, which counted from 1, are exceeded too.
+func (f *fan) next(ctx workflow.Context, d fanwatch.Device) fanwatch.Device {
 	d.V, d.Revision = fanwatch.DeviceVersion, f.Status.Device.Revision+1
+	if !f.old {
+		d.Revision = max(d.Revision, int(workflow.Now(ctx).Unix()))
+	}
 	return d
 }
 
 func (f *fan) configure(ctx workflow.Context, d fanwatch.Device) (fanwatch.Device, error) {
-	err := f.locked(ctx, func() error {
-		if f.Status.Phase != fanwatch.Active {
-			return fmt.Errorf("fan %s is %s: provision it first", d.Fan, f.Status.Phase)
-		}
-		if d.Fan != f.Status.Device.Fan {
-			return fmt.Errorf("this is fan %s, not %s", f.Status.Device.Fan, d.Fan)
-		}
-		d = f.next(d)
-		if err := authorise(ctx, d, f.Certificate); err != nil {
-			return err
-		}
-		if err := announce(ctx, d); err != nil {
-			return err
-		}
-		f.Status.Device = d
-		f.show(ctx)
-		return nil
+	err := f.locked(ctx, func(ctx workflow.Context) (err error) {
+		d, err = f.set(ctx, d)
+		return err
 	})
 	return d, err
 }
 
-func (f *fan) retire(ctx workflow.Context) error {
-	return f.locked(ctx, func() error {
-		d := f.next(f.Status.Device)
+// change is configure for what an operator names.
+func (f *fan) change(ctx workflow.Context, c Change) (d fanwatch.Device, err error) {
+	err = f.locked(ctx, func(ctx workflow.Context) (err error) {
+		d, err = f.set(ctx, c.Apply(f.Status.Device))
+		return err
+	})
+	return d, err
+}
+
+func (f *fan) set(ctx workflow.Context, d fanwatch.Device) (fanwatch.Device, error) {
+	if f.Status.Phase != fanwatch.Active {
+		return d, fmt.Errorf("fan %s is %s: provision it first", d.Fan, f.Status.Phase)
+	}
+	if d.Fan != f.Status.Device.Fan {
+		return d, f.stranger(d.Fan)
+	}
+	d = f.next(ctx, d)
+	if err := authorise(ctx, d, f.Certificate); err != nil {
+		return d, err
+	}
+	if err := announce(ctx, d); err != nil {
+		return d, err
+	}
+	f.Status.Device = d
+	f.show(ctx)
+	return d, nil
+}
+
+// revoke makes certificates inactive. The same CSR is signed anew after that: its certificate is no longer one.
+func (f *fan) revoke(ctx workflow.Context, r RevokeRequest) (answer RevokeAnswer, err error) {
+	err = f.locked(ctx, func(ctx workflow.Context) (err error) {
+		answer.Certificates, err = f.deactivate(ctx, r.Certificate)
+		f.show(ctx)
+		return err
+	})
+	return answer, err
+}
+
+// deactivate makes the certificate inactive, or all of the fan.
+func (f *fan) deactivate(ctx workflow.Context, certificate string) ([]string, error) {
+	arns, err := deactivate(ctx, f.Status.Device.Fan, certificate)
+	if err != nil {
+		return nil, err
+	}
+	for _, arn := range arns {
+		if arn == f.Certificate.ARN {
+			f.Certificate, f.CSRHash = activities.Certificate{}, ""
+		}
+		if f.Status.Certificate != "" && activities.CertificateID(arn) == f.Status.Certificate {
+			f.Status.Certificate = ""
+		}
+	}
+	return arns, nil
+}
+
+// retire has the fan's readings refused, then ends its alert and its certificates. When AWS IoT Core does not answer, the first
+// two hold, and watch goes on with the certificates for as long as it takes.
+func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
+	if f.old {
+		return answer, f.retireRun1(ctx)
+	}
+	err = f.locked(ctx, func(ctx workflow.Context) error {
+		d := f.next(ctx, f.Status.Device)
 		d.Retired = true
 		if err := announce(ctx, d); err != nil {
 			return err
 		}
+		answer.Alert = f.Status.Alert
 		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.Retired, workflow.Now(ctx)
-		f.show(ctx)
+		f.Status.Last.Anomaly = fanwatch.Anomaly{} // provisioned again, it is not in the trouble of before
+		f.Deactivate, f.poke, f.changed = true, true, true
+		if _, err := workflow.AwaitWithTimeout(ctx, 5*time.Second, func() bool { return f.Status.Alert == "" }); err != nil {
+			return err
+		}
+		arns, err := f.deactivate(ctx, "")
+		if err != nil {
+			answer.Pending = said(err)
+			f.poke = true // watch tries again
+			return nil
+		}
+		f.Deactivate, f.changed, answer.Certificates = false, true, arns
+		f.poke = true
 		return nil
 	})
+	return answer, err
 }
 
-// observe takes one change of state. What was heard before is ignored: the scorer tells again after a
-// crash, and a late zombie may tell old news.
-func (f *fan) observe(ctx workflow.Context, o fanwatch.Observation) error {
-	if o.V != fanwatch.ObservationVersion || !o.After(f.Status.Last) {
-		return nil
-	}
-	before := f.Status.Last.Anomaly.Kind
-	f.Status.Last = o
-	if o.Anomaly.Kind != before {
-		f.Status.Since = o.Time
-	}
-	var err error
+// said gives the sentence of an activity's error, without Temporal's names and numbers.
+func said(err error) string {
+	var app *temporal.ApplicationError
+	var late *temporal.TimeoutError
 	switch {
-	case o.Anomaly.Kind != fanwatch.Well && f.Status.Alert == "":
-		err = f.open(ctx, o)
-	case o.Anomaly.Kind != fanwatch.Well:
-		err = f.tell(ctx, SignalObserve, o)
-	case f.Status.Alert != "":
-		err = f.tell(ctx, SignalResolve, o)
+	case errors.As(err, &app):
+		return app.Message()
+	case errors.As(err, &late):
+		return "no answer in time: does a worker run?"
 	}
-	f.show(ctx)
-	return err
-}
-
-// open starts the alert. It outlives this run: its parent's end, also by continuing as new, leaves it
-// alone. Its ID holds the time of the reading, so that the same trouble cannot open twice.
-func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, o.Time), Fan: o.Fan, Site: f.Status.Device.Site,
-		Kind: o.Anomaly.Kind, Opened: o.Time, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.Open}
-	if o.Anomaly.Kind == fanwatch.Silent {
-		a.Opened = workflow.Now(ctx).UTC()
-		a.ID = AlertID(o.Fan, o.Anomaly.Kind, a.Opened)
-	}
-	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            a.ID,
-		TaskQueue:             QueueControl,
-		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(o.Fan), SearchState.ValueSet(string(fanwatch.Open))),
-		StaticSummary:         o.Anomaly.Why,
-	}), Alert, AlertInput{Alert: a, Policy: f.Status.Device.Policy})
-	err := child.GetChildWorkflowExecution().Get(ctx, nil)
-	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		return nil // this trouble was opened before and is over
-	}
-	if err != nil {
-		return fmt.Errorf("open %s: %w", a.ID, err)
-	}
-	f.Status.Alert = a.ID
-	f.Status.Alerts++
-	return nil
-}
-
-// over takes the end of an alert. Trouble that began while the alert was ending opens the next.
-func (f *fan) over(ctx workflow.Context, a fanwatch.Alert) error {
-	if f.Status.Alert != a.ID {
-		return nil
-	}
-	f.Status.Alert = ""
-	var err error
-	if f.Status.Last.Anomaly.Kind != fanwatch.Well {
-		err = f.open(ctx, f.Status.Last)
-	}
-	f.show(ctx)
-	return err
-}
-
-// tell signals the open alert. One that is no more, because a person terminated it, is forgotten, and
-// trouble that goes on opens another.
-func (f *fan) tell(ctx workflow.Context, signal string, o fanwatch.Observation) error {
-	err := workflow.SignalExternalWorkflow(ctx, f.Status.Alert, "", signal, o).Get(ctx, nil)
-	var gone *serviceerror.NotFound
-	var unknown *temporal.UnknownExternalWorkflowExecutionError
-	if errors.As(err, &gone) || errors.As(err, &unknown) {
-		f.Status.Alert = ""
-		if signal == SignalObserve {
-			return f.open(ctx, o)
-		}
-		return nil
-	}
-	return err
+	return err.Error()
 }
 
 // show makes the fan readable in lists, without a worker, and in the Temporal Web UI.
@@ -330,6 +547,9 @@ func (f *fan) show(ctx workflow.Context) {
 	}
 	if s.Alert != "" {
 		details += "\n\nOpen alert: `" + s.Alert + "`"
+	}
+	if f.Deactivate {
+		details += "\n\nIts certificates may be active still: AWS IoT Core is asked until they are not."
 	}
 	workflow.SetCurrentDetails(ctx, details)
 }

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,14 +27,16 @@ type registry struct {
 	certificates int
 	attached     map[string][]string // thing -> ARNs
 	policies     map[string]string
+	has          map[string][]string // ARN -> names of policies
 	inactive     []string
+	away         bool // Deactivate does not work
 	announced    []fanwatch.Device
 	fail         error
 	refuse       error // to sign
 }
 
 func newRegistry() *registry {
-	return &registry{things: map[string]bool{}, attached: map[string][]string{}, policies: map[string]string{}}
+	return &registry{things: map[string]bool{}, attached: map[string][]string{}, policies: map[string]string{}, has: map[string][]string{}}
 }
 
 func (r *registry) CreateThing(_ context.Context, name string, _ map[string]string) error {
@@ -46,7 +49,7 @@ func (r *registry) CertificateFromCSR(_ context.Context, csr string) (activities
 		return activities.Certificate{}, r.refuse
 	}
 	r.certificates++
-	return activities.Certificate{ID: csr, ARN: "arn:" + csr, PEM: "signed " + csr}, nil
+	return activities.Certificate{ID: csr, ARN: "arn:cert/" + csr, PEM: "signed " + csr}, nil
 }
 
 func (r *registry) PutPolicy(_ context.Context, name, document string) error {
@@ -57,7 +60,22 @@ func (r *registry) PutPolicy(_ context.Context, name, document string) error {
 	return nil
 }
 
-func (r *registry) AttachPolicy(context.Context, string, string) error { return nil }
+func (r *registry) AttachPolicy(_ context.Context, policy, arn string) error {
+	if len(r.has[arn]) == 10 {
+		return errors.New("LimitExceeded: 10 policies")
+	}
+	r.has[arn] = append(r.has[arn], policy)
+	return nil
+}
+
+func (r *registry) Policies(_ context.Context, arn string) ([]string, error) {
+	return slices.Clone(r.has[arn]), nil
+}
+
+func (r *registry) DetachPolicy(_ context.Context, policy, arn string) error {
+	r.has[arn] = slices.DeleteFunc(r.has[arn], func(p string) bool { return p == policy })
+	return nil
+}
 
 func (r *registry) AttachCertificate(_ context.Context, thing, arn string) error {
 	for _, a := range r.attached[thing] {
@@ -70,10 +88,13 @@ func (r *registry) AttachCertificate(_ context.Context, thing, arn string) error
 }
 
 func (r *registry) Certificates(_ context.Context, thing string) ([]string, error) {
-	return r.attached[thing], nil
+	return slices.Clone(r.attached[thing]), nil
 }
 
 func (r *registry) Deactivate(_ context.Context, arn string) error {
+	if r.away {
+		return errors.New("IoT Core does not answer")
+	}
 	r.inactive = append(r.inactive, arn)
 	return nil
 }
@@ -91,6 +112,7 @@ type fanRun struct {
 	*testsuite.TestWorkflowEnvironment
 	reg    *registry
 	alerts []fanwatch.Alert // that were opened
+	told   []string         // what the alerts heard: "signal kind why"
 }
 
 func newFanRun(t *testing.T) *fanRun {
@@ -104,17 +126,35 @@ func newFanRun(t *testing.T) *fanRun {
 	env.RegisterWorkflow(Fan)
 	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
 		Policies: map[string]fanwatch.Policy{"default": {}, "night": {}}})
-	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
-		r.alerts = append(r.alerts, in.Alert)
-		var o fanwatch.Observation
-		a := in.Alert
-		if ok, _ := workflow.GetSignalChannel(ctx, SignalResolve).ReceiveWithTimeout(ctx, time.Hour, &o); !ok {
-			return a, nil // the test is over: its environment waits for the children
-		}
-		a.State = fanwatch.Resolved
-		return a, workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a).Get(ctx, nil)
-	}, workflow.RegisterOptions{Name: "Alert"})
+	env.RegisterWorkflowWithOptions(r.alert, workflow.RegisterOptions{Name: "Alert"})
 	return r
+}
+
+// alert ends at the first recovery, or after an hour: the test's environment waits for the children.
+func (r *fanRun) alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
+	a := in.Alert
+	r.alerts = append(r.alerts, a)
+	timer := workflow.NewTimer(ctx, time.Hour)
+	for over := false; !over; {
+		hear := func(name string) func(workflow.ReceiveChannel, bool) {
+			return func(c workflow.ReceiveChannel, _ bool) {
+				var o fanwatch.Observation
+				c.Receive(ctx, &o)
+				r.told = append(r.told, fmt.Sprintf("%s %s %s", name, o.Anomaly.Kind, o.Anomaly.Why))
+				over = o.Anomaly.Kind == fanwatch.Well || name == SignalResolve
+			}
+		}
+		late := false
+		workflow.NewSelector(ctx).AddReceive(workflow.GetSignalChannel(ctx, SignalResolve), hear(SignalResolve)).
+			AddReceive(workflow.GetSignalChannel(ctx, SignalObserve), hear(SignalObserve)).
+			AddFuture(timer, func(workflow.Future) { late = true }).Select(ctx)
+		if late {
+			return a, nil
+		}
+	}
+	a.State = fanwatch.Resolved
+	_ = workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a).Get(ctx, nil) // the fan may be retired
+	return a, nil
 }
 
 func (r *fanRun) at(d time.Duration, do func()) { r.RegisterDelayedCallback(do, d) }
@@ -171,14 +211,14 @@ func TestProvisionTwiceGivesOneCertificateAndRotationEndsTheOld(t *testing.T) {
 	if fmt.Sprint(answers) != "[signed one signed one signed two]" || r.reg.certificates != 2 {
 		t.Errorf("answers %v of %d certificates", answers, r.reg.certificates)
 	}
-	if fmt.Sprint(r.reg.inactive) != "[arn:one]" {
-		t.Errorf("inactive: %v, want the first certificate", r.reg.inactive)
+	if fmt.Sprint(r.reg.inactive) != "[arn:cert/one arn:cert/one arn:cert/two]" {
+		t.Errorf("inactive: %v, want the first certificate, and both when the fan is retired", r.reg.inactive)
 	}
 	revisions := ""
 	for _, d := range r.reg.announced {
 		revisions += fmt.Sprintf("%d:%v ", d.Revision, d.Retired)
 	}
-	if revisions != "1:false 2:false 3:false 4:true " {
+	if revisions != "1780000001:false 1780000002:false 1780000003:false 1780000060:true " { // the time
 		t.Errorf("announced %s", revisions)
 	}
 	if len(r.reg.policies) != 3 { // of all devices, of one client ID, of two
@@ -242,7 +282,7 @@ func TestARefusedCSRLeavesTheFanAsItWas(t *testing.T) {
 			if look(); s.Phase != "" || r.Now().Sub(opened) > 2*time.Minute {
 				t.Errorf("a fan that never was: %+v", s)
 			}
-		} else if s.Phase != fanwatch.Active || s.Device.Site != "Hall A" || s.Device.Revision != 1 {
+		} else if s.Phase != fanwatch.Active || s.Device.Site != "Hall A" || s.Device.Revision != int(opened.Unix())+1 {
 			t.Errorf("a fan that was: %+v", s)
 		}
 	}

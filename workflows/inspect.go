@@ -151,6 +151,9 @@ func (l *look) stream(ctx context.Context, stream string) error {
 		return nil
 	}
 	l.shard, _, _ = memo[[]string](r.info, MemoShards) // one of an older program has none
+	if why, known, _ := memo[string](r.info, MemoTrouble); known && why != "" {
+		l.say(partStream, "Stream %s: %s.", stream, strings.TrimRight(fanwatch.Legible(why, 400), ". "))
+	}
 	for _, a := range r.pending {
 		if why := l.stuck(a); why != "" {
 			l.say(partStream, "The shards of stream %s cannot be listed: %s.", stream, why)

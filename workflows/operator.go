@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sync/errgroup"
 
 	"fanwatch"
 	"fanwatch/activities"
@@ -35,36 +38,89 @@ var (
 	ErrEnded   = errors.New("over already")
 )
 
-// Provision makes the fan's workflow if there is none, and has the device's CSR signed.
+// Provision makes the fan's workflow if there is none, and has the device's CSR signed. The fan gets d as a whole.
 func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM string) (ProvisionAnswer, error) {
-	d.V = fanwatch.DeviceVersion
-	if err := d.Check(); err != nil {
-		return ProvisionAnswer{}, err
+	return o.provision(ctx, ProvisionRequest{Device: d, CSR: csrPEM})
+}
+
+// Enroll is Provision for what c names: a fan that exists keeps the rest, a new one has the defaults.
+func (o Operator) Enroll(ctx context.Context, fan string, c Change, csrPEM string) (ProvisionAnswer, error) {
+	return o.provision(ctx, ProvisionRequest{Device: c.Apply(fanwatch.Device{Fan: fan}), CSR: csrPEM, Change: &c})
+}
+
+func (o Operator) provision(ctx context.Context, r ProvisionRequest) (answer ProvisionAnswer, err error) {
+	fan := r.Device.Fan
+	r.Device.V = fanwatch.DeviceVersion
+	if err := r.Device.CheckNew(); err != nil {
+		return answer, err
 	}
-	if err := CheckCSR(csrPEM); err != nil {
-		return ProvisionAnswer{}, fmt.Errorf("provision %s: certificate signing request: %w", d.Fan, err)
+	if err := CheckCSR(r.CSR, fan, r.Device.Clients...); err != nil {
+		return answer, fmt.Errorf("provision %s: certificate signing request: %w: make one with fanwatch-edge enroll --fan %s", fan, err, fan)
 	}
-	start := o.Temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-		ID:                       FanID(d.Fan),
-		TaskQueue:                QueueControl,
-		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            "fan " + d.Fan,
-		StaticDetails:            "Owns the fan's certificate, configuration, state and open alert. Ends when the fan is retired.",
-		TypedSearchAttributes:    temporal.NewSearchAttributes(SearchFan.ValueSet(d.Fan), SearchState.ValueSet(string(fanwatch.Provisioning))),
-	}, Fan, FanInput{Status: fanwatch.FanStatus{Device: fanwatch.Device{V: fanwatch.DeviceVersion, Fan: d.Fan}}})
+	if err := o.checkClients(ctx, fan, r.Device.Clients); err != nil {
+		return answer, fmt.Errorf("provision %s: %w", fan, err)
+	}
+	s, _, err := o.newest(ctx, fan)
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		return answer, fmt.Errorf("provision %s: %w", fan, err)
+	}
+	if s.Phase != fanwatch.Active { // nothing of a fan that is retired, or never was one, but its revision, which the scorers know
+		s = fanwatch.FanStatus{Device: fanwatch.Device{V: fanwatch.DeviceVersion, Fan: fan, Revision: s.Device.Revision}}
+	}
+	start := o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, fanwatch.Provisioning), Fan, FanInput{Status: s})
 	handle, err := o.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
 		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: UpdateProvision, WaitForStage: client.WorkflowUpdateStageCompleted,
-			Args: []any{ProvisionRequest{Device: d, CSR: csrPEM}}},
+			Args: []any{r}},
 	})
-	var answer ProvisionAnswer
 	if err == nil {
 		err = handle.Get(ctx, &answer)
 	}
 	if err != nil {
-		return answer, fmt.Errorf("provision %s: %w", d.Fan, plain(err))
+		return answer, fmt.Errorf("provision %s: %w", fan, plain(err))
 	}
 	return answer, nil
+}
+
+// fanOptions are those of every start of a Fan; one that runs already goes on.
+func fanOptions(fan string, p fanwatch.Phase) client.StartWorkflowOptions {
+	return client.StartWorkflowOptions{
+		ID:                       FanID(fan),
+		TaskQueue:                QueueControl,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "fan " + fan,
+		StaticDetails:            "Owns the fan's certificate, configuration, state and open alert. Ends when the fan is retired.",
+		TypedSearchAttributes:    temporal.NewSearchAttributes(SearchFan.ValueSet(fan), SearchState.ValueSet(string(p))),
+	}
+}
+
+// checkClients refuses client IDs that are other fans' names: the certificate of this fan could then speak for those.
+func (o Operator) checkClients(ctx context.Context, fan string, clients []string) error {
+	for _, c := range clients {
+		if c == fan || fanwatch.CheckFan(c) != nil {
+			continue
+		}
+		switch _, running, err := o.newest(ctx, c); {
+		case err != nil && !errors.Is(err, ErrUnknown):
+			return err
+		case running:
+			return fmt.Errorf("client ID %s is the name of another fan, whose readings it could forge: give the publisher a name of its own", c)
+		}
+	}
+	return nil
+}
+
+// newest gives a fan's status as the memo of its workflow's newest run has it, and whether that run is running. It asks no worker.
+// A run that has shown nothing, or nothing that can be read, has the zero status. The error wraps ErrUnknown when there is no run.
+func (o Operator) newest(ctx context.Context, fan string) (s fanwatch.FanStatus, running bool, err error) {
+	w, err := o.describe(ctx, FanID(fan))
+	if err != nil {
+		return s, false, err
+	}
+	if s, _, err = memo[fanwatch.FanStatus](w, MemoFan); err != nil {
+		s = fanwatch.FanStatus{}
+	}
+	return s, w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
 // plain gives what an update's error says to a person: of one that came out of the workflow its own sentence,
@@ -87,16 +143,69 @@ type saidError struct{ said *temporal.ApplicationError }
 func (e saidError) Error() string { return e.said.Message() }
 func (e saidError) Unwrap() error { return e.said }
 
-// Configure changes what is known of a fan and answers what took effect.
+// Configure sets everything that is known of a fan and answers what took effect.
 func (o Operator) Configure(ctx context.Context, d fanwatch.Device) (fanwatch.Device, error) {
 	var out fanwatch.Device
+	if err := o.checkClients(ctx, d.Fan, d.Clients); err != nil {
+		return out, fmt.Errorf("configure %s: %w", d.Fan, err)
+	}
 	err := o.update(ctx, FanID(d.Fan), UpdateConfigure, &out, d)
 	return out, err
 }
 
-// Retire ends a fan: its readings are refused from then on.
-func (o Operator) Retire(ctx context.Context, fan string) error {
-	return o.update(ctx, FanID(fan), UpdateRetire, nil)
+// Change changes what c names of a fan and answers what took effect.
+func (o Operator) Change(ctx context.Context, fan string, c Change) (fanwatch.Device, error) {
+	var out fanwatch.Device
+	if c.Clients != nil {
+		if err := o.checkClients(ctx, fan, *c.Clients); err != nil {
+			return out, fmt.Errorf("configure %s: %w", fan, err)
+		}
+	}
+	err := o.update(ctx, FanID(fan), UpdateChange, &out, c)
+	return out, err
+}
+
+// Retire ends a fan: its readings are refused from then on, its alert and its certificates end.
+func (o Operator) Retire(ctx context.Context, fan string) (RetireAnswer, error) {
+	var out RetireAnswer
+	err := o.update(ctx, FanID(fan), UpdateRetire, &out)
+	return out, err
+}
+
+// Revoke makes certificates of a fan inactive, without retiring it: all of the fan, or the one that what names by its ARN or ID.
+// It answers the fan too.
+func (o Operator) Revoke(ctx context.Context, what string) (fan string, out RevokeAnswer, err error) {
+	fan, r := what, RevokeRequest{}
+	if IsCertificate(what) {
+		r.Certificate = activities.CertificateID(what)
+		if fan, err = o.holder(ctx, r.Certificate); err != nil {
+			return "", out, err
+		}
+	}
+	err = o.update(ctx, FanID(fan), UpdateRevoke, &out, r)
+	return fan, out, err
+}
+
+var certificateID = regexp.MustCompile("^[0-9a-f]{64}$")
+
+// IsCertificate tells whether text is the ID or the ARN of a certificate of AWS IoT Core. No fan's name is taken for one that has
+// not 64 hexadecimal digits.
+func IsCertificate(text string) bool {
+	return certificateID.MatchString(activities.CertificateID(text))
+}
+
+// holder gives the fan whose certificate has that ID.
+func (o Operator) holder(ctx context.Context, id string) (string, error) {
+	fans, err := o.Fans(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range fans {
+		if s.Certificate == id {
+			return s.Device.Fan, nil
+		}
+	}
+	return "", fmt.Errorf("certificate %s: %w: it speaks for no fan; the certificate that a fan had before ends when it gets another", id, ErrUnknown)
 }
 
 // Acknowledge stops an alert's escalation and answers the alert.
@@ -164,15 +273,44 @@ func (o Operator) describe(ctx context.Context, id string) (*workflowpb.Workflow
 	return d.GetWorkflowExecutionInfo(), nil
 }
 
-// Observe tells a fan's workflow of a change of state.
-func (o Operator) Observe(ctx context.Context, _ fanwatch.Device, obs fanwatch.Observation) error {
+// Observe tells a fan's workflow of a change of state. A fan whose workflow was cancelled, terminated or has failed gets another,
+// which goes on from what lists show of the one before, with the device d where that is the newer. The error wraps
+// activities.ErrNoFan when the fan is retired, and activities.ErrRefused when Temporal would refuse the signal as often as it is sent.
+func (o Operator) Observe(ctx context.Context, d fanwatch.Device, obs fanwatch.Observation) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := o.Temporal.SignalWorkflow(ctx, FanID(obs.Fan), "", SignalObserve, obs)
 	var none *serviceerror.NotFound
 	if errors.As(err, &none) {
+		err = o.revive(ctx, d, obs)
+	}
+	var invalid *serviceerror.InvalidArgument
+	var exhausted *serviceerror.ResourceExhausted
+	if errors.As(err, &invalid) || errors.As(err, &exhausted) && strings.Contains(exhausted.Message, "execution limit for signal events") {
+		return fmt.Errorf("fan %s: %w: %w", obs.Fan, activities.ErrRefused, err)
+	}
+	return err
+}
+
+// revive starts the workflow of a fan that has none, with the observation.
+func (o Operator) revive(ctx context.Context, d fanwatch.Device, obs fanwatch.Observation) error {
+	s, running, err := o.newest(ctx, obs.Fan)
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		return err
+	}
+	if !running && s.Phase == fanwatch.Retired || d.Retired {
 		return fmt.Errorf("fan %s: %w", obs.Fan, activities.ErrNoFan)
 	}
+	if s.Phase != fanwatch.Active { // the scorer knows a fan, so it was one: of another database, or of a run that showed nothing
+		s = fanwatch.FanStatus{Phase: fanwatch.Active}
+	}
+	if d.Revision >= s.Device.Revision && d.Fan == obs.Fan {
+		s.Device = d
+	}
+	if s.Device.Fan != obs.Fan {
+		return fmt.Errorf("fan %s: %w: nothing is known of it", obs.Fan, activities.ErrNoFan)
+	}
+	_, err = o.Temporal.SignalWithStartWorkflow(ctx, FanID(obs.Fan), SignalObserve, obs, fanOptions(obs.Fan, s.Phase), Fan, FanInput{Status: s})
 	return err
 }
 
@@ -200,7 +338,8 @@ func noFan(fan string) error {
 	return fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s --csr FILE", fan, ErrUnknown, fan)
 }
 
-// Fans lists all fans that are not retired, by name. It asks no worker.
+// Fans lists by name all fans that are not retired, and those that are and whose certificates could not be ended yet. It asks no
+// worker.
 func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`, MemoFan)
 	slices.SortFunc(fans, func(a, b fanwatch.FanStatus) int { return strings.Compare(a.Device.Fan, b.Device.Fan) })
@@ -294,18 +433,21 @@ type Settings struct {
 	Ingest        activities.DeliveryStream // whose objects are landed; without a prefix none are
 	IngestEvery   time.Duration             // how often; 0 = 5 min
 	CanaryEvery   time.Duration             // how often the canary's page must be sent; 0 = 1 h, negative = never
+	Log           *slog.Logger              // where Start says what it could not renew; nil = nowhere
 }
 
 // Start makes sure that the stream's workflow, the lake's committer and the lake's schedules exist, with these settings. It may
 // be called at every start of a worker.
 func (o Operator) Start(ctx context.Context, s Settings) error {
-	_, err := o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: StreamID(s.Stream), TaskQueue: QueueControl,
-		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            "stream " + s.Stream,
+	// The signal has a Stream that runs already start the shards that have ended since, and one of an earlier program renew itself.
+	_, err := o.Temporal.SignalWithStartWorkflow(ctx, StreamID(s.Stream), SignalShards, nil, client.StartWorkflowOptions{
+		ID: StreamID(s.Stream), TaskQueue: QueueControl, StaticSummary: "stream " + s.Stream,
 	}, Stream, StreamInput{Stream: s.Stream, Every: s.ShardsEvery})
 	if err != nil {
 		return fmt.Errorf("start stream %s: %w", s.Stream, err)
+	}
+	if err := o.renew(ctx); err != nil && s.Log != nil {
+		s.Log.Warn("not every workflow of an earlier program was asked to renew itself; the next start asks again", "err", err)
 	}
 	// The signal changes the settings of a Committer that runs already.
 	committer := CommitterInput{Stream: s.Stream, Every: cmp.Or(s.CommitEvery, time.Minute)}
@@ -329,6 +471,38 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 		o.schedule(ctx, ScheduleMaintain, s.MaintainEvery, &client.ScheduleWorkflowAction{ID: ScheduleMaintain, Workflow: Maintain, Args: []any{s.Stream},
 			TaskQueue: QueueControl, StaticSummary: "remove what the lake of " + s.Stream + " no longer needs"}),
 		o.scheduleIngest(ctx, s))
+}
+
+// renewers is how many workflows are asked to renew themselves at once.
+const renewers = 16
+
+// renew asks the runs of Fan that began with an earlier program to go on as this one's. One that cannot be asked does not keep
+// the others from it.
+func (o Operator) renew(ctx context.Context) error {
+	fans, err := o.Fans(ctx)
+	if err != nil {
+		return err
+	}
+	var asking errgroup.Group
+	asking.SetLimit(renewers)
+	errs := make([]error, len(fans))
+	for i, s := range fans {
+		if s.V >= fanwatch.FanStatusVersion {
+			continue
+		}
+		asking.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			err := o.Temporal.SignalWorkflow(ctx, FanID(s.Device.Fan), "", SignalRenew, nil)
+			var none *serviceerror.NotFound
+			if err != nil && !errors.As(err, &none) { // it has ended meanwhile
+				errs[i] = fmt.Errorf("renew fan %s: %w", s.Device.Fan, err)
+			}
+			return nil
+		})
+	}
+	_ = asking.Wait() // the errors are in errs
+	return errors.Join(errs...)
 }
 
 func (o Operator) scheduleIngest(ctx context.Context, s Settings) error {

@@ -55,6 +55,10 @@ func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 		_, err := o.Acknowledge(t.Context(), id, Acknowledgement{By: "ada"})
 		return err
 	}
+	retire := func(fan string) error {
+		_, err := o.Retire(t.Context(), fan)
+		return err
+	}
 	for _, c := range []struct {
 		err  error
 		want string
@@ -62,9 +66,9 @@ func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 	}{
 		{ack("alert/fan-07/stall/x"), "alert/fan-07/stall/x: the alert is over already", ErrEnded},
 		{ack("alert/fan-07/stall/y"), "alert/fan-07/stall/y: unknown: there is no such alert (see fanwatch alerts --all)", ErrUnknown},
-		{o.Retire(t.Context(), "old"), "fan old is retired already", nil},
-		{o.Retire(t.Context(), "refused"), "fan refused: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
-		{o.Retire(t.Context(), "none"), "fan none: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
+		{retire("old"), "fan old is retired already", nil},
+		{retire("refused"), "fan refused: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
+		{retire("none"), "fan none: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
 	} {
 		if c.err == nil || c.err.Error() != c.want || c.kind != nil && !errors.Is(c.err, c.kind) || c.kind == nil && errors.Is(c.err, ErrUnknown) {
 			t.Errorf("%v, want %s", c.err, c.want)

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	enums "go.temporal.io/api/enums/v1"
@@ -20,32 +21,108 @@ type StreamInput struct {
 // roundsPerRun is how often a Stream lists before it continues as new: a listing costs six events.
 const roundsPerRun = 500
 
-// Stream runs a Shard for every shard that can be scored, and starts those that a reshard makes.
+// changeStream2 marks the runs of Stream that show which shards can be scored and go on when one cannot be started.
+const changeStream2 = "stream-2"
+
+// Stream runs a Shard for every shard that can be scored, and starts those that a reshard makes. A Shard that was ended by hand is
+// started again after the signal SignalShards, or when the run continues as new. The memo has the shards that can be scored
+// and why they cannot be started or, for good, not be listed; while listing them fails in passing, it is the pending activity that
+// says why. Cancelled, it continues as new: shards that no workflow starts are judged by none.
 func Stream(ctx workflow.Context, in StreamInput) error {
 	if in.Every == 0 {
 		in.Every = 30 * time.Second
 	}
-	started := map[string]bool{}
+	s := &stream{StreamInput: in, started: map[string]bool{}, restart: workflow.GetSignalChannel(ctx, SignalShards)}
+	s.old = workflow.GetVersion(ctx, changeStream2, workflow.DefaultVersion, 1) == workflow.DefaultVersion
+	inner, _ := workflow.NewDisconnectedContext(ctx)
 	for range roundsPerRun {
-		shards, err := runnableShards(ctx, in.Stream)
-		if err != nil {
+		if err := s.round(inner); err != nil {
 			return err
 		}
-		for _, sh := range shards {
-			if started[sh.ID] {
-				continue
-			}
-			if err := startShard(ctx, in.Stream, sh); err != nil {
-				return err
-			}
-			started[sh.ID] = true
-		}
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("Stream **%s**: %d shards are being scored.", in.Stream, len(shards)))
-		if err := workflow.Sleep(ctx, in.Every); err != nil {
+		if _, err := workflow.AwaitWithTimeout(inner, in.Every, func() bool { return s.restart.Len() > 0 || ctx.Err() != nil }); err != nil {
 			return err
+		}
+		if s.renewed(inner) || ctx.Err() != nil {
+			break
 		}
 	}
-	return workflow.NewContinueAsNewError(ctx, Stream, in)
+	return workflow.NewContinueAsNewError(inner, Stream, in)
+}
+
+type stream struct {
+	StreamInput
+	restart workflow.ReceiveChannel
+	started map[string]bool
+	old     bool     // this run began before changeStream2
+	asked   int      // signals of this run
+	shards  []string // what the memo shows; nil: nothing yet
+	trouble string
+}
+
+// renewed takes the signals that wait. A run that began before changeStream2 continues as new by one, unless a worker of before has
+// passed over it: then its history holds no version of it.
+func (s *stream) renewed(ctx workflow.Context) bool {
+	for s.restart.ReceiveAsync(nil) {
+		s.asked++
+		if !s.old {
+			s.started = map[string]bool{}
+		} else if workflow.GetVersion(ctx, fmt.Sprintf("stream-renew-%d", s.asked), workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+			return true
+		}
+	}
+	return false
+}
+
+// round starts the shards that can be scored and were not started yet.
+func (s *stream) round(ctx workflow.Context) error {
+	shards, err := runnableShards(ctx, s.Stream)
+	if err != nil && s.old {
+		return err
+	}
+	trouble := ""
+	if err != nil {
+		trouble = "the shards cannot be listed: " + said(err)
+	}
+	for _, sh := range shards {
+		if s.started[sh.ID] {
+			continue
+		}
+		if err := startShard(ctx, s.Stream, sh); err != nil {
+			if s.old {
+				return err
+			}
+			trouble = fmt.Sprintf("shard %s cannot be started: %s", sh.ID, said(err))
+			continue
+		}
+		s.started[sh.ID] = true
+	}
+	s.show(ctx, shards, err == nil, trouble)
+	return nil
+}
+
+// show puts the shards, if they were listed, and the trouble into the memo when they have changed.
+func (s *stream) show(ctx workflow.Context, shards []activities.Shard, listed bool, trouble string) {
+	memo := map[string]any{}
+	if listed {
+		ids := make([]string, len(shards))
+		for i, sh := range shards {
+			ids[i] = sh.ID
+		}
+		slices.Sort(ids)
+		if s.shards == nil || !slices.Equal(ids, s.shards) {
+			s.shards, memo[MemoShards] = ids, ids
+		}
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("Stream **%s**: %d shards are being scored.", s.Stream, len(shards)))
+	}
+	if trouble != s.trouble {
+		s.trouble, memo[MemoTrouble] = trouble, trouble
+	}
+	if trouble != "" {
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("Stream **%s**: %s", s.Stream, trouble))
+	}
+	if len(memo) > 0 && !s.old {
+		_ = workflow.UpsertMemo(ctx, memo) // it always encodes
+	}
 }
 
 // startShard starts the shard's workflow unless it runs already; it outlives this run of Stream.

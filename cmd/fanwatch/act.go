@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fanwatch"
 	"fanwatch/workflows"
@@ -15,8 +19,9 @@ import (
 func (a *app) ack() *cobra.Command {
 	var k workflows.Acknowledgement
 	c := &cobra.Command{
-		Use: "ack ALERT", Short: "Acknowledge an alert: its escalation stops", Args: cobra.ExactArgs(1),
-		Example: "  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z --note 'on my way'",
+		Use: "ack ALERT|FAN", Short: "Acknowledge an alert: its escalation stops", Args: cobra.ExactArgs(1),
+		Long:    "Acknowledge an alert: its escalation stops. A fan's name means its open alert, where it has one alone.",
+		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if k.By == "" {
 				if u, err := user.Current(); err == nil {
@@ -28,7 +33,11 @@ func (a *app) ack() *cobra.Command {
 				return fmt.Errorf("--by, --note: %w (%w)", err, errUsage)
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
-				alert, err := op.Acknowledge(ctx, args[0], k)
+				id, err := alertOf(ctx, op, args[0])
+				if err != nil {
+					return err
+				}
+				alert, err := op.Acknowledge(ctx, id, k)
 				if err != nil {
 					return err
 				}
@@ -45,6 +54,42 @@ func (a *app) ack() *cobra.Command {
 	return c
 }
 
+// alertOf gives the alert that what names: by its ID, or by a fan that has one open alert. Alerts that nobody has acknowledged
+// come before the others.
+func alertOf(ctx context.Context, op workflows.Operator, what string) (string, error) {
+	if strings.HasPrefix(what, "alert/") || fanwatch.CheckFan(what) != nil {
+		return what, nil
+	}
+	alerts, err := op.Alerts(ctx, false)
+	if err != nil {
+		return "", err
+	}
+	return alertAmong(alerts, what)
+}
+
+func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
+	var open, acked []string
+	for _, a := range alerts {
+		switch {
+		case a.Fan != fan:
+		case a.State == fanwatch.Open:
+			open = append(open, a.ID)
+		case a.State == fanwatch.Acknowledged:
+			acked = append(acked, a.ID)
+		}
+	}
+	if len(open) == 0 {
+		open = acked
+	}
+	switch len(open) {
+	case 0:
+		return "", fmt.Errorf("fan %s: %w: it has no open alert (see fanwatch alerts)", fan, workflows.ErrUnknown)
+	case 1:
+		return open[0], nil
+	}
+	return "", fmt.Errorf("fan %s has %d open alerts, name one of %s", fan, len(open), strings.Join(open, ", "))
+}
+
 // taken says who has the alert after k was sent: the first to acknowledge has it, with that note.
 func taken(a fanwatch.Alert, k workflows.Acknowledgement) string {
 	switch {
@@ -56,29 +101,65 @@ func taken(a fanwatch.Alert, k workflows.Acknowledgement) string {
 	return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so, and the note of %s was not kept", a.ID, a.AckedBy, when(a.AckedAt), k.By)
 }
 
+// settings are the flags by which provision and configure name what is to be of a fan.
+type settings struct {
+	device  fanwatch.Device
+	relearn bool
+}
+
+func (s *settings) flags(f *pflag.FlagSet) {
+	d := &s.device
+	f.StringVar(&d.Site, "site", "", "where the fan stands, for people")
+	f.StringSliceVar(&d.Clients, "client", nil, "MQTT client ID that may speak for the fan besides its name (repeatable; all of them, for they take the place of those before)")
+	f.StringVar(&d.Zone, "zone", "", "IANA zone in which a TIME without zone is read; empty: UTC")
+	f.Float64Var(&d.Limits.MinRPM, "min-rpm", 0, "hard limit; 0: half of what the fan has been seen to do")
+	f.Float64Var(&d.Limits.MaxRPM, "max-rpm", 0, "hard limit; 0: none")
+	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), fmt.Sprintf("alert when no reading was judged for this long, at least %s; 0: 30s, negative: never", fanwatch.Duration(fanwatch.MinSilence)))
+	f.StringVar(&d.Policy, "policy", "", "escalation policy; empty: default")
+}
+
+// change gives what the flags name: one that was not given changes nothing, not even to its default.
+func (s *settings) change(f *pflag.FlagSet) workflows.Change {
+	d := &s.device
+	return workflows.Change{Site: given(f, "site", &d.Site), Clients: given(f, "client", &d.Clients), Zone: given(f, "zone", &d.Zone),
+		MinRPM: given(f, "min-rpm", &d.Limits.MinRPM), MaxRPM: given(f, "max-rpm", &d.Limits.MaxRPM),
+		Silence: given(f, "silence", &d.Silence), Policy: given(f, "policy", &d.Policy), Relearn: s.relearn}
+}
+
+func given[T any](f *pflag.FlagSet, flag string, value *T) *T {
+	if f.Changed(flag) {
+		return value
+	}
+	return nil
+}
+
 func (a *app) provision() *cobra.Command {
-	d := fanwatch.Device{V: fanwatch.DeviceVersion}
+	var s settings
 	var csr, out string
 	c := &cobra.Command{
 		Use: "provision FAN --csr FILE", Short: "Make a fan known and have its device's certificate signed", Args: cobra.ExactArgs(1),
 		Long: `Make a fan known and have its device's certificate signed. The key stays on the device: make it and the CSR
-there with fanwatch-edge enroll, or with openssl. Run again with another CSR, it replaces the certificate.`,
+there with fanwatch-edge enroll, or with openssl (the subject's common name is the fan's, or there is none).
+
+Of a fan that exists it renews the certificate: the one before ends at once, and settings that are not named
+stay as they are. To change settings alone use fanwatch configure.`,
 		Example: "  fanwatch provision fan-21 --csr fan-21.csr --out fan-21.pem --site 'Hall A' --min-rpm 900\n" +
+			"  fanwatch provision fan-21 --csr new.csr --out fan-21.pem\n" +
 			"  fanwatch provision ABC123456 --csr demo.csr --client new_Client",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d.Fan = args[0]
-			if err := d.Check(); err != nil {
-				return fmt.Errorf("%w (%w)", err, errUsage)
+			fan, change := args[0], s.change(cmd.Flags())
+			if err := checkChange(fan, change); err != nil {
+				return err
 			}
 			pem, err := os.ReadFile(csr)
 			if err != nil {
-				return fmt.Errorf("--csr: %w: make one with fanwatch-edge enroll --fan %s", err, d.Fan)
+				return fmt.Errorf("--csr: %w: make one with fanwatch-edge enroll --fan %s", err, fan)
 			}
-			if err := workflows.CheckCSR(string(pem)); err != nil {
-				return fmt.Errorf("--csr %s: %w: make one with fanwatch-edge enroll --fan %s (%w)", csr, err, d.Fan, errUsage)
+			if err := workflows.CheckCSR(string(pem), fan, s.device.Clients...); err != nil {
+				return fmt.Errorf("--csr %s: %w: make one with fanwatch-edge enroll --fan %s (%w)", csr, err, fan, errUsage)
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
-				answer, err := op.Provision(ctx, d, string(pem))
+				answer, err := op.Enroll(ctx, fan, change, string(pem))
 				if err != nil {
 					return err
 				}
@@ -93,7 +174,7 @@ there with fanwatch-edge enroll, or with openssl. Run again with another CSR, it
 				case out == "":
 					fmt.Fprint(cmd.OutOrStdout(), answer.Certificate)
 				default:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s is provisioned; its certificate is %s\n", d.Fan, out)
+					fmt.Fprintf(cmd.OutOrStdout(), "%s is provisioned; its certificate is %s\n", fan, out)
 				}
 				return nil
 			})
@@ -102,40 +183,156 @@ there with fanwatch-edge enroll, or with openssl. Run again with another CSR, it
 	f := c.Flags()
 	f.StringVar(&csr, "csr", "", "file with the device's certificate signing request, PEM")
 	f.StringVar(&out, "out", "", "where the certificate goes; empty: standard output")
-	f.StringVar(&d.Site, "site", "", "where the fan stands, for people")
-	f.StringSliceVar(&d.Clients, "client", nil, "MQTT client ID that may speak for the fan besides its name (repeatable)")
-	f.StringVar(&d.Zone, "zone", "", "IANA zone in which a TIME without zone is read; empty: UTC")
-	f.Float64Var(&d.Limits.MinRPM, "min-rpm", 0, "hard limit; 0: half of what the fan has been seen to do")
-	f.Float64Var(&d.Limits.MaxRPM, "max-rpm", 0, "hard limit; 0: none")
-	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), "alert when no reading came for this long; 0: 30s, negative: never")
-	f.StringVar(&d.Policy, "policy", "", "escalation policy; empty: default")
+	s.flags(f)
 	_ = c.MarkFlagRequired("csr") // the flag exists
 	return c
+}
+
+// checkChange refuses what no fan can be set to.
+func checkChange(fan string, c workflows.Change) error {
+	if err := c.Apply(fanwatch.Device{V: fanwatch.DeviceVersion, Fan: fan}).CheckNew(); err != nil {
+		return fmt.Errorf("%w (%w)", err, errUsage)
+	}
+	return nil
+}
+
+func (a *app) configure() *cobra.Command {
+	var s settings
+	c := &cobra.Command{
+		Use: "configure FAN", Short: "Change a fan's limits, silence, site, zone, clients or policy", Args: cobra.ExactArgs(1),
+		Long: `Change a fan's limits, silence, site, zone, clients or policy. Only what is named changes; the device keeps its
+certificate and need not be touched. It takes effect between two readings, and what is printed is what holds then.
+
+--relearn forgets what is usual of the fan, such as after its rotor or its drive was replaced: until enough
+readings came, the limits alone judge it.`,
+		Example: "  fanwatch configure fan-07 --max-rpm 2000\n" +
+			"  fanwatch configure fan-07 --site 'Hall B, rack 2' --policy night --silence 2m\n" +
+			"  fanwatch configure fan-07 --min-rpm 0 --relearn",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			change := s.change(cmd.Flags())
+			if err := checkChange(args[0], change); err != nil {
+				return err
+			}
+			if change.Empty() {
+				return fmt.Errorf("nothing is named that is to change, give at least one of the flags (%w)", errUsage)
+			}
+			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+				d, err := op.Change(ctx, args[0], change)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return printJSON(cmd.OutOrStdout(), d)
+				}
+				return showDevice(cmd.OutOrStdout(), d, s.relearn)
+			})
+		},
+	}
+	s.flags(c.Flags())
+	c.Flags().BoolVar(&s.relearn, "relearn", false, "forget what is usual of the fan and learn it anew")
+	return c
+}
+
+// showDevice prints what holds of a fan after a change.
+func showDevice(out io.Writer, d fanwatch.Device, relearn bool) error {
+	return table(out, "", func(put row) {
+		put("fan", d.Fan)
+		put("site", d.Site)
+		put("limits", limits(d.Limits))
+		put("silent after", silence(d))
+		put("policy", cmp.Or(d.Policy, "default"))
+		put("clients", strings.Join(append([]string{d.Fan}, d.Clients...), ", "))
+		put("zone", cmp.Or(d.Zone, "UTC"))
+		put("revision", d.Revision)
+		if relearn {
+			put("usual", "learned anew from the next reading on")
+		}
+	})
+}
+
+// revoked is what revoke prints as JSON.
+type revoked struct {
+	Fan          string   `json:"fan"`
+	Certificates []string `json:"certificates"`
+}
+
+func (a *app) revoke() *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke FAN|CERTIFICATE", Short: "End a fan's certificates, such as after a theft; the fan stays", Args: cobra.ExactArgs(1),
+		Long: `End a fan's certificates, such as after a theft of its device: they are made inactive in AWS IoT Core, which closes
+their connections. The fan stays, with its settings and what was learned of it, and is called silent after a
+while; fanwatch provision gives it the next certificate. A certificate is named by its ARN or its ID of 64
+hexadecimal digits, as fanwatch show FAN --json has it. fanwatch retire ends the certificates too.`,
+		Example: "  fanwatch revoke fan-07\n  fanwatch revoke arn:aws:iot:eu-central-1:123456789012:cert/4f5c...",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !strings.Contains(args[0], ":cert/") {
+				if err := fanwatch.CheckFan(args[0]); err != nil {
+					return fmt.Errorf("%w (%w)", err, errUsage)
+				}
+			} else if !workflows.IsCertificate(args[0]) {
+				return fmt.Errorf("certificate %.160q: its ID is 64 hexadecimal digits (%w)", args[0], errUsage)
+			}
+			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+				fan, answer, err := op.Revoke(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return printJSON(cmd.OutOrStdout(), revoked{fan, orEmpty(answer.Certificates)})
+				}
+				if len(answer.Certificates) == 0 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s has no certificate\n", fan)
+				}
+				for _, arn := range answer.Certificates {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s is inactive\n", fan, fanwatch.OneLine(arn))
+				}
+				return nil
+			})
+		},
+	}
 }
 
 // retired is what retire prints as JSON.
 type retired struct {
 	Fan   string         `json:"fan"`
 	Phase fanwatch.Phase `json:"phase"`
+	workflows.RetireAnswer
 }
 
 func (a *app) retire() *cobra.Command {
 	return &cobra.Command{
-		Use: "retire FAN", Short: "Refuse a fan's readings from now on and end its workflow", Args: cobra.ExactArgs(1),
+		Use: "retire FAN", Short: "Refuse a fan's readings from now on and end its alert, certificates and workflow", Args: cobra.ExactArgs(1),
+		Long: `Refuse a fan's readings from now on and end its alert, its certificates and its workflow. When AWS IoT Core does
+not answer, the fan is retired nevertheless, and its certificates are ended when it does. Its readings and
+alerts of before stay. fanwatch provision makes a fan of that name anew.`,
+		Example: "  fanwatch retire fan-07",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := fanwatch.CheckFan(args[0]); err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
-				if err := op.Retire(ctx, args[0]); err != nil {
+				answer, err := op.Retire(ctx, args[0])
+				if err != nil {
 					return err
 				}
 				if a.json {
-					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.Retired})
+					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.Retired, answer})
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s is retired\n", args[0])
+				fmt.Fprintln(cmd.OutOrStdout(), ended(args[0], answer))
 				return nil
 			})
 		},
 	}
+}
+
+// ended says what ended with a fan.
+func ended(fan string, r workflows.RetireAnswer) string {
+	text := fan + " is retired"
+	if r.Alert != "" {
+		text += "; " + r.Alert + " has ended"
+	}
+	if r.Pending != "" {
+		text += fmt.Sprintf("; its certificates are active still (%s), and are ended as soon as that can be", fanwatch.OneLine(r.Pending))
+	}
+	return text
 }

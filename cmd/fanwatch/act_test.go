@@ -2,12 +2,21 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"fanwatch"
 	"fanwatch/workflows"
@@ -64,6 +73,109 @@ func TestAckTellsWhoWasFirst(t *testing.T) {
 	} {
 		if got := taken(a, k); got != want {
 			t.Errorf("%+v: %q, want %q", k, got, want)
+		}
+	}
+}
+
+// csrOf writes a request of that common name and gives its file.
+func csrOf(t *testing.T, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "csr.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestACSROfAnotherFanIsNotSent guards against a mistyped name, which would end the certificate of a fan that works.
+func TestACSROfAnotherFanIsNotSent(t *testing.T) {
+	file := csrOf(t, "fan-08")
+	fails(t, `--csr `+file+`: it is made for "fan-08" (its subject's common name), not for fan-07: make one with fanwatch-edge enroll --fan fan-07`, "provision", "fan-07", "--csr", file)
+	for _, name := range []string{"", "fan-07", "new_Client"} { // these are sent, to no system
+		_, err := inProcess(t, "provision", "fan-07", "--csr", csrOf(t, name), "--client", "new_Client")
+		if err == nil || !strings.HasPrefix(err.Error(), "nothing runs in ") {
+			t.Errorf("a CSR of %q: %v", name, err)
+		}
+	}
+}
+
+// TestWhatNoFanCanBeIsRefusedBeforeItIsSent asks both commands that set something.
+func TestWhatNoFanCanBeIsRefusedBeforeItIsSent(t *testing.T) {
+	file := csrOf(t, "fan-07")
+	for _, c := range []struct{ want, flag, value string }{
+		{"which would stand for other clients too", "--client", "*"},
+		{"which would stand for other clients too", "--client", "fan-${iot:ClientId}"},
+		{"control characters", "--site", "Hall\x1b[2J"},
+		{"use 15s or more", "--silence", "1s"},
+		{"not an IANA time zone", "--zone", "Mars"},
+		{"min_rpm 9 is not below", "--max-rpm=8", "--min-rpm=9"},
+	} {
+		fails(t, c.want, "provision", "fan-07", "--csr", file, c.flag, c.value)
+		fails(t, c.want, "configure", "fan-07", c.flag, c.value)
+	}
+	fails(t, "nothing is named that is to change", "configure", "fan-07")
+	fails(t, `fan name "a/b"`, "configure", "a/b", "--site", "x")
+	fails(t, `fan name "a/b"`, "revoke", "a/b")
+	fails(t, "its ID is 64 hexadecimal digits", "revoke", "arn:aws:iot:x:y:cert/12")
+	fails(t, "arguments are missing", "revoke")
+}
+
+// TestOnlyNamedFlagsAreChanges guards against a default that is sent as if it had been asked for.
+func TestOnlyNamedFlagsAreChanges(t *testing.T) {
+	var s settings
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	s.flags(f)
+	if err := f.Parse([]string{"--min-rpm", "0", "--client", "a", "--client", "b", "--silence", "-1s"}); err != nil {
+		t.Fatal(err)
+	}
+	before := fanwatch.Device{Fan: "fan-07", Site: "Hall A", Zone: "Europe/Berlin", Limits: fanwatch.Limits{MinRPM: 500, MaxRPM: 3000}, Policy: "night", Clients: []string{"old"}}
+	want := before
+	want.Limits.MinRPM, want.Clients, want.Silence = 0, []string{"a", "b"}, fanwatch.Duration(-time.Second)
+	if got := s.change(f).Apply(before); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestAFansNameMeansItsOpenAlert guards against an ID of 44 characters that has to be copied, and against a guess.
+func TestAFansNameMeansItsOpenAlert(t *testing.T) {
+	alert := func(id, fan string, s fanwatch.AlertState) fanwatch.Alert {
+		return fanwatch.Alert{ID: id, Fan: fan, State: s}
+	}
+	alerts := []fanwatch.Alert{alert("alert/1", "one", fanwatch.Open), alert("alert/2", "two", fanwatch.Open), alert("alert/3", "two", fanwatch.Open),
+		alert("alert/4", "acked", fanwatch.Acknowledged), alert("alert/5", "both", fanwatch.Acknowledged), alert("alert/6", "both", fanwatch.Open),
+		alert("alert/7", "gone", fanwatch.Terminated)}
+	for fan, want := range map[string]string{"one": "alert/1", "acked": "alert/4", "both": "alert/6"} {
+		if id, err := alertAmong(alerts, fan); id != want || err != nil {
+			t.Errorf("%s: %q, %v", fan, id, err)
+		}
+	}
+	if _, err := alertAmong(alerts, "two"); err == nil || err.Error() != "fan two has 2 open alerts, name one of alert/2, alert/3" {
+		t.Error(err)
+	}
+	for _, fan := range []string{"none", "gone"} {
+		if _, err := alertAmong(alerts, fan); !errors.Is(err, workflows.ErrUnknown) {
+			t.Errorf("%s: %v", fan, err)
+		}
+	}
+}
+
+// TestRetireSaysWhatHolds tells a fan whose certificates are ended from one whose certificates are not yet.
+func TestRetireSaysWhatHolds(t *testing.T) {
+	for want, r := range map[string]workflows.RetireAnswer{
+		"x is retired": {},
+		"x is retired; alert/x/stall/1 has ended":                                                           {Alert: "alert/x/stall/1"},
+		"x is retired; its certificates are active still (no answer), and are ended as soon as that can be": {Pending: "no answer"},
+	} {
+		if got := ended("x", r); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -166,7 +166,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		}
 		defer w.Stop()
 	}
-	settings := workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, CanaryEvery: o.canaryEvery}
+	settings := workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, CanaryEvery: o.canaryEvery, Log: log}
 	if err := op.Start(ctx, settings); err != nil {
 		return err
 	}

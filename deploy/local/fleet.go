@@ -55,7 +55,7 @@ func fleetOf(n int, faults bool) []FleetFan {
 	}
 	fans := make([]FleetFan, n)
 	for i := range fans {
-		fans[i] = FleetFan{Name: fmt.Sprintf("fan-%02d", i+1), RPM: 1200 + 150*float64(i%8), Site: fmt.Sprintf("Hall %c, rack %d", 'A'+i/8, 1+i%8)}
+		fans[i] = FleetFan{Name: fmt.Sprintf("fan-%02d", i+1), RPM: 1200 + 150*float64(i%8), Site: fmt.Sprintf("Hall %c, rack %d", 'A'+i/8%26, 1+i%8)}
 		if faults {
 			fans[i].Faults = plan[i+1]
 		}

@@ -404,7 +404,7 @@ func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, t
 		s.closing(w.Stop)
 	}
 	settings := workflows.Settings{CanaryEvery: s.cfg.CanaryEvery, Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
-		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second}
+		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log}
 	if err := p.operator.Start(ctx, settings); err != nil {
 		return err
 	}

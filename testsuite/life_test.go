@@ -1,0 +1,120 @@
+package testsuite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"fanwatch"
+	"fanwatch/workflows"
+)
+
+// TestAFanIsWatchedFromItsProvisioningToItsEnd goes through the life of a fan as its operators bring it about: its workflow is
+// cancelled and terminated, it is configured, gets another certificate, is revoked, retired and provisioned again.
+func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	tc := s.temporal()
+	id := workflows.FanID("fan-l")
+	cert, key := s.provision("fan-l", "--min-rpm", "900", "--site", "Hall A", "--silence", "-1s")
+	c := mustConnect(s, "fan-l", cert, key)
+	at := time.Now().Add(-10 * time.Minute)
+	publish := func(c mqtt.Client, rpm float64, n int) {
+		for range n {
+			at = at.Add(time.Second)
+			demo(t, c, "fan-l", at, rpm)
+		}
+	}
+	run := func() string {
+		d, err := tc.DescribeWorkflowExecution(t.Context(), id, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.GetWorkflowExecutionInfo().GetExecution().GetRunId()
+	}
+	status := func() fanwatch.FanStatus { return ask[fanwatch.FanStatus](s, "show", "fan-l") }
+	publish(c, 1800, 10)
+
+	// Cancelled, it goes on as another run, which hears of the next trouble.
+	first := run()
+	if err := tc.CancelWorkflow(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.until(20*time.Second, "the run after the cancelled one", func() (bool, string) { return run() != first, first })
+	publish(c, 300, 3)
+	a := s.openAlert("fan-l", 20*time.Second)
+
+	// Terminated, it is started again by the scorer with the next change, and knows the alert.
+	if err := tc.TerminateWorkflow(t.Context(), id, "", "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	terminated := run()
+	publish(c, 1800, 20)
+	s.until(30*time.Second, "the run after the terminated one", func() (bool, string) { return run() != terminated, "" })
+	if f := status(); f.Device.Site != "Hall A" || f.Phase != fanwatch.Active || f.Alerts != 1 || f.Device.Limits.MinRPM != 900 {
+		t.Errorf("started again as %+v", f)
+	}
+
+	// What is named changes, and nothing else; a new certificate leaves all of it.
+	d := ask[fanwatch.Device](s, "configure", "fan-l", "--max-rpm", "2000")
+	if d.Limits != (fanwatch.Limits{MinRPM: 900, MaxRPM: 2000}) || d.Site != "Hall A" {
+		t.Errorf("configured: %+v", d)
+	}
+	second, key2 := s.provision("fan-l")
+	if f := status(); f.Device.Limits != d.Limits || f.Device.Site != "Hall A" || f.Device.Silence != d.Silence || f.Certificate == "" {
+		t.Errorf("with another certificate: %+v", f)
+	}
+	if _, err := s.connect("fan-l", cert, key); err == nil {
+		t.Error("the certificate of before still connects")
+	}
+
+	// Revoked by its ID, it connects no more; with the next one it does.
+	out, err := s.cli("revoke", "arn:aws:iot:x:y:cert/"+status().Certificate)
+	if err != nil || !strings.Contains(out, "is inactive") {
+		t.Errorf("revoke: %s, %v", out, err)
+	}
+	if _, err := s.connect("fan-l", second, key2); err == nil {
+		t.Error("a revoked certificate connects")
+	}
+	cert, key = s.provision("fan-l")
+	c = mustConnect(s, "fan-l", cert, key)
+	publish(c, 300, 3)
+	s.until(20*time.Second, "trouble", func() (bool, string) {
+		f := status()
+		return f.Last.Anomaly.Kind != fanwatch.Well && f.Alert != "", fmt.Sprintf("%+v", f)
+	})
+
+	// Retired, neither alert nor certificate is left; provisioned again, it is judged at once.
+	if _, err := s.cli("retire", "fan-l"); err != nil {
+		t.Fatal(err)
+	}
+	s.until(20*time.Second, "the end of its alerts", func() (bool, string) {
+		open := ask[[]fanwatch.Alert](s, "alerts")
+		return len(open) == 0, fmt.Sprintf("%+v", open)
+	})
+	if _, err := s.connect("fan-l", cert, key); err == nil {
+		t.Error("the certificate of a retired fan connects")
+	}
+	if fans := ask[[]fanwatch.FanStatus](s, "fans"); len(fans) != 0 {
+		t.Errorf("listed: %+v", fans)
+	}
+	cert, key = s.provision("fan-l", "--min-rpm", "900", "--silence", "-1s")
+	c = mustConnect(s, "fan-l", cert, key)
+	publish(c, 1800, 10)
+	publish(c, 300, 3)
+	b := s.openAlert("fan-l", 20*time.Second)
+	if b.ID == a.ID {
+		t.Errorf("%s was opened twice", a.ID)
+	}
+	if out, err := s.cli("ack", "fan-l", "--by", "ada"); err != nil || !strings.Contains(out, b.ID+" is acknowledged by ada") {
+		t.Errorf("ack by the fan's name: %s, %v", out, err)
+	}
+	refused := ask[[]refusal](s, "refused")
+	if slices.ContainsFunc(refused, func(r refusal) bool { return strings.Contains(r.Reason, "retired") }) {
+		t.Errorf("refused: %+v", refused)
+	}
+}

@@ -1,0 +1,125 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"fanwatch"
+)
+
+// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed: Operator.Start asks them to.
+
+// watchRun1 takes signals one after the other until the run ends or is to renew itself.
+func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
+	full := func() bool {
+		return f.heard >= f.PerRun || workflow.GetInfo(ctx).GetContinueAsNewSuggested() || f.ended()
+	}
+	for {
+		var o fanwatch.Observation
+		var a fanwatch.Alert
+		switch {
+		case cancelled() || f.renewing(ctx):
+			f.old, f.renewed = false, true
+			return f.watch(ctx, cancelled)
+		case f.observations.ReceiveAsync(&o):
+			f.heard++
+			if err := f.locked(ctx, func(ctx workflow.Context) error { return f.observeRun1(ctx, o) }); err != nil {
+				return err
+			}
+		case f.overs.ReceiveAsync(&a):
+			f.heard++
+			if err := f.locked(ctx, func(ctx workflow.Context) error { return f.overRun1(ctx, a) }); err != nil {
+				return err
+			}
+		case full() && workflow.AllHandlersFinished(ctx):
+			return nil
+		default:
+			if err := workflow.Await(ctx, func() bool {
+				return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 || cancelled() || (full() && workflow.AllHandlersFinished(ctx))
+			}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// renewing takes a request to renew the run. One that a worker of before has passed over, because it knew no such signal, stays
+// passed over when its history is replayed: each request has a version of its own, which such a history does not hold.
+func (f *fan) renewing(ctx workflow.Context) bool {
+	for f.renew.ReceiveAsync(nil) {
+		f.asked++
+		if workflow.GetVersion(ctx, fmt.Sprintf("fan-renew-%d", f.asked), workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fan) observeRun1(ctx workflow.Context, o fanwatch.Observation) error {
+	if !f.note(o) {
+		return nil
+	}
+	var err error
+	switch {
+	case o.Anomaly.Kind != fanwatch.Well && f.Status.Alert == "":
+		err = f.openRun1(ctx, o)
+	case o.Anomaly.Kind != fanwatch.Well:
+		err = f.tellRun1(ctx, SignalObserve, o)
+	case f.Status.Alert != "":
+		err = f.tellRun1(ctx, SignalResolve, o)
+	}
+	f.show(ctx)
+	return err
+}
+
+func (f *fan) openRun1(ctx workflow.Context, o fanwatch.Observation) error {
+	at := o.Time
+	if o.Anomaly.Kind == fanwatch.Silent {
+		at = workflow.Now(ctx).UTC()
+	}
+	id, started, err := f.start(ctx, o, at)
+	if started {
+		f.Status.Alert = id
+		f.Status.Alerts++
+	}
+	return err
+}
+
+func (f *fan) overRun1(ctx workflow.Context, a fanwatch.Alert) error {
+	if f.Status.Alert != a.ID {
+		return nil
+	}
+	f.Status.Alert = ""
+	var err error
+	if f.Status.Last.Anomaly.Kind != fanwatch.Well {
+		err = f.openRun1(ctx, f.Status.Last)
+	}
+	f.show(ctx)
+	return err
+}
+
+func (f *fan) tellRun1(ctx workflow.Context, signal string, o fanwatch.Observation) error {
+	runs, err := f.tell(ctx, f.Status.Alert, signal, o)
+	if err != nil || runs {
+		return err
+	}
+	f.Status.Alert = ""
+	if signal == SignalObserve {
+		return f.openRun1(ctx, o)
+	}
+	return nil
+}
+
+func (f *fan) retireRun1(ctx workflow.Context) error {
+	return f.locked(ctx, func(ctx workflow.Context) error {
+		d := f.next(ctx, f.Status.Device)
+		d.Retired = true
+		if err := announce(ctx, d); err != nil {
+			return err
+		}
+		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.Retired, workflow.Now(ctx)
+		f.show(ctx)
+		return nil
+	})
+}
