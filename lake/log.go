@@ -75,10 +75,13 @@ func firstShard(ctx context.Context, store Store, folder, after string) (string,
 	return "", nil
 }
 
+// Foreign tells whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not of models.
+func (l Log) Foreign() bool { return strings.HasPrefix(l.Shard, ingestShard) }
+
 // Append writes the segment behind s.After. It fills in Stream, Shard, Counts (all but Duplicates) and
 // Fans. When the place is taken by the same attempt's same segment (a PUT whose answer was lost) that is
 // success; when by another, the error is a *Conflict. After any other error the segment may or may not
-// be there: append the same segment again.
+// be there: append the same segment again, unless the error wraps ErrSegment: that one does not pass.
 func (l Log) Append(ctx context.Context, s Segment) error {
 	if err := l.check(); err != nil {
 		return err
@@ -175,6 +178,9 @@ func (l Log) Tombstone(ctx context.Context, h Header) error {
 	failpoint.Hit(failpoint.TombstoneAfter)
 	return wrap(err, "tombstone of shard %s after %s", l.Shard, h.After)
 }
+
+// ingestShard begins the names of logs that are Foreign.
+const ingestShard = "ingest-"
 
 // name bounds what stands in keys: Kinesis allows these characters in streams and shards.
 var name = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
