@@ -187,7 +187,7 @@ func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, er
 
 // attempt prepares one attempt at one shard.
 func (s *Scorer) attempt(in ScoreInput, token lake.Token) *scoring {
-	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token,
+	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token, stopWithin: stopWithin,
 		log: lake.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
 	r.pulse = newPulse(s.Now, r.cfg)
 	r.teller = newTeller(s.Fans, s.Log, r.cfg)
@@ -203,6 +203,8 @@ type scoring struct {
 	log   lake.Log
 	token lake.Token
 	stop  <-chan struct{}
+
+	stopWithin time.Duration
 
 	pulse  *pulse
 	teller *teller
@@ -284,7 +286,7 @@ func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
 	for {
 		for !r.ended {
 			if r.stopping() {
-				return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, stopWithin))
+				return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, r.stopWithin))
 			}
 			if r.in.For > 0 && r.Now().After(until) && r.lander.waiting() == 0 {
 				if err := r.finish(ctx, finishWithin); !errors.Is(err, errPending) {
@@ -303,7 +305,7 @@ func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
 		err := r.drain(reading)
 		switch {
 		case r.stopping():
-			return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, stopWithin))
+			return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, r.stopWithin))
 		case errors.Is(err, errMoved):
 			if err := r.recover(ctx); err != nil {
 				return ScoreResult{}, err

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ type tape struct {
 	closed  bool
 	shards  []Shard
 	created time.Time
+	first   int  // sequence number of the first record; 0 = 1000
+	other   bool // numbers to start behind are refused: they are of another stream
 }
 
 func (s *tape) Shards(context.Context, string) ([]Shard, error) { return s.shards, nil }
@@ -28,6 +31,9 @@ func (s *tape) Shards(context.Context, string) ([]Shard, error) { return s.shard
 func (s *tape) Created(context.Context, string) (time.Time, error) { return s.created, nil }
 
 func (s *tape) Open(_, _ string, after fanwatch.SequenceNumber) ShardReader {
+	if s.other && after != "0" {
+		return &scripted{err: ErrOtherStream}
+	}
 	i := 0
 	for i < len(s.records) && s.records[i].Sequence.Compare(after) <= 0 {
 		i++
@@ -49,14 +55,22 @@ func (r *tapeReader) Next(context.Context) (Batch, error) {
 	return b, nil
 }
 
-func (s *tape) put(data []byte) {
-	s.records = append(s.records, StreamRecord{Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + len(s.records))), Arrived: begin.Add(time.Duration(len(s.records)) * time.Second), Data: data})
+func (s *tape) put(data []byte) { s.arrive(len(s.records), data) }
+
+// arrive puts a record that arrived so many seconds after the beginning.
+func (s *tape) arrive(seconds int, data []byte) {
+	s.records = append(s.records, StreamRecord{Sequence: fanwatch.SequenceNumber(fmt.Sprint(cmp.Or(s.first, 1000) + len(s.records))),
+		Arrived: begin.Add(time.Duration(seconds) * time.Second), Data: data})
 }
 
 var begin = time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
 
-func (s *tape) reading(rpm float64) {
-	s.put(fmt.Appendf(nil, `{"TIME":%q,"FANID":"a","RPM":%v,"client":"a"}`, begin.Add(time.Duration(len(s.records))*time.Second).Format(time.RFC3339), rpm))
+func (s *tape) reading(rpm float64) { s.at(len(s.records), rpm) }
+
+// at puts a reading of so many seconds after the beginning.
+func (s *tape) at(seconds int, rpm float64) {
+	s.arrive(seconds, fmt.Appendf(nil, `{"TIME":%q,"FANID":"a","RPM":%v,"client":"a"}`,
+		begin.Add(time.Duration(seconds)*time.Second).Format(time.RFC3339), rpm))
 }
 
 // told collects what the fans' workflows hear. Safe for concurrent use.
