@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
+	"time"
 
 	"fanwatch"
 	"fanwatch/detect"
@@ -48,6 +50,7 @@ type knowledge struct {
 func (r *scoring) known(ctx context.Context, l lake.Log, begin func(context.Context) (*detect.Models, error)) (k knowledge, err error) {
 	r.pulse.alive(longWork)
 	defer r.pulse.alive(r.cfg.Stuck)
+	l.Store = timed{l.Store}
 	var damaged *lake.Damaged
 	at, err := l.RestoreSnapshot(ctx, func(data []byte) (err error) {
 		k.models, err = detect.Restore(r.cfg.Detect, data)
@@ -69,7 +72,7 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin func(context.Cont
 		return k, err
 	}
 	emptied, diverged := 0, 0
-	err = l.Walk(ctx, k.at, func(seg lake.Segment) error {
+	err = l.WalkOver(ctx, k.at, func(seg lake.Segment) error {
 		r.pulse.alive(longWork)
 		k.any = true
 		if seg.Tombstone {
@@ -82,12 +85,34 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin func(context.Cont
 		}
 		k.at, k.ended = seg.Last, seg.End
 		return nil
+	}, func(err error) {
+		k.notes = append(k.notes, fmt.Sprintf("shard %s: the models go on without the rows of a segment: %v", l.Shard, err))
 	})
 	if emptied > 0 {
 		k.notes = append(k.notes, fmt.Sprintf("shard %s: no snapshot is usable and %d rows are in the table only: fans begin anew, "+
 			"and those that were configured by these rows are unknown until they are provisioned again", l.Shard, emptied))
 	}
 	return k, err
+}
+
+// storeWithin is what recovery gives one read of the store; a snapshot of 9,000 fans has about 1 GiB.
+const storeWithin = 2 * time.Minute
+
+// timed is a store whose reads end, so that one that hangs ends the attempt with the reason.
+type timed struct{ lake.Store }
+
+func (s timed) Get(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	return s.Store.Get(ctx, key)
+}
+
+func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake.Object, error] {
+	return func(yield func(lake.Object, error) bool) {
+		ctx, cancel := context.WithTimeout(ctx, storeWithin)
+		defer cancel()
+		s.Store.List(ctx, prefix, startAfter)(yield)
+	}
 }
 
 // begin gives the models of a shard without snapshot: what its ancestors hand on. They are stored as its first snapshot, so
@@ -126,7 +151,7 @@ func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 	if complete {
 		return models, nil
 	}
-	logs, err := lake.Logs(ctx, r.Store, r.in.Stream)
+	logs, err := lake.Logs(ctx, timed{r.Store}, r.in.Stream)
 	if err != nil {
 		return nil, err
 	}

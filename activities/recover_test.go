@@ -131,6 +131,42 @@ func TestWithoutAnySnapshotWhatIsLostIsSaid(t *testing.T) {
 	}
 }
 
+// TestADamagedSegmentIsPassedOver: its rows are missing from the models and the heartbeat says so; the log goes on behind it.
+func TestADamagedSegmentIsPassedOver(t *testing.T) {
+	for name, spoil := range map[string]func(*rig, string){
+		"rows": (*rig).damage,
+		"all":  func(r *rig, key string) { _ = r.store.Put(t.Context(), key, []byte("PAR1"), false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			for range 59 {
+				r.tape.reading(1800)
+			}
+			a := r.attempt(1)
+			for range 3 {
+				r.steps(a, 4)
+				r.mustLand(a)
+			}
+			keys := r.keys("landing/stream=s/shard=shard-0/")
+			if len(keys) != 3 {
+				t.Fatalf("%d segments", len(keys))
+			}
+			spoil(r, keys[1])
+			b := r.attempt(2)
+			if x, _ := b.pulse.compose(); b.at != "1059" || !strings.Contains(x.Trouble, "without the rows of a segment") {
+				t.Errorf("recovered up to %s, the heartbeat says %q", b.at, x.Trouble)
+			}
+			spoil(r, keys[2])
+			if name == "all" {
+				c := r.prepare(3, Shard{ID: "shard-0"})
+				if err := c.recover(t.Context()); !errors.Is(err, lake.ErrDamaged) || !strings.Contains(err.Error(), "remove it") {
+					t.Errorf("of a damaged end: %v", err)
+				}
+			}
+		})
+	}
+}
+
 // score scores a shard to its end with the records that the tape has.
 func (r *rig) score(n int32, sh Shard) {
 	r.t.Helper()

@@ -23,6 +23,9 @@ type Log struct {
 	Shard  string
 }
 
+// ErrDamaged says that a segment cannot be read, however often it is tried.
+var ErrDamaged = errors.New("damaged segment")
+
 // Conflict says that another attempt has already written the segment that was to be appended.
 type Conflict struct {
 	Existing Header
@@ -120,7 +123,7 @@ func (l Log) Next(ctx context.Context, after fanwatch.SequenceNumber) (Segment, 
 		err = l.belongs(s.Header, after)
 	}
 	if err != nil {
-		return Segment{}, fmt.Errorf("%s: %w", l.segmentKey(after), err)
+		return Segment{}, fmt.Errorf("%s: %w: %w", l.segmentKey(after), ErrDamaged, err)
 	}
 	return s, nil
 }
@@ -156,6 +159,42 @@ func (l Log) Walk(ctx context.Context, from fanwatch.SequenceNumber, f func(Segm
 		}
 		from = s.Last
 	}
+}
+
+// WalkOver is Walk, but it passes over a damaged segment where it finds out where that ends, from its header or from the
+// key of the one behind it, and tells passed of it. Of a damaged segment at the log's end the error wraps ErrDamaged.
+func (l Log) WalkOver(ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error, passed func(error)) error {
+	for {
+		err := l.Walk(ctx, from, func(s Segment) error {
+			from = s.Last
+			return f(s)
+		})
+		if !errors.Is(err, ErrDamaged) {
+			return err
+		}
+		end, endErr := l.endBehind(ctx, from)
+		if endErr != nil {
+			return fmt.Errorf("%w (%w); remove it: its window is read again from the stream", err, endErr)
+		}
+		passed(err)
+		from = end
+	}
+}
+
+// endBehind finds where the segment behind after ends though it cannot be read.
+func (l Log) endBehind(ctx context.Context, after fanwatch.SequenceNumber) (fanwatch.SequenceNumber, error) {
+	if h, err := l.NextHeader(ctx, after); err == nil {
+		return h.Last, nil
+	}
+	key := l.segmentKey(after)
+	folder := key[:strings.LastIndexByte(key, '=')+1]
+	for o, err := range l.Store.List(ctx, folder, key) {
+		if err != nil {
+			return "", err
+		}
+		return fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(o.Key, folder), ".parquet"))
+	}
+	return "", errors.New("no segment lies behind it")
 }
 
 // Tombstone replaces the segment by one without rows and with the same header, so that a zombie that

@@ -47,7 +47,7 @@ func (s stream) Created(ctx context.Context, name string) (time.Time, error) {
 }
 
 func (s stream) Open(name, shard string, after fanwatch.SequenceNumber) activities.ShardReader {
-	return shardReader{s.kinesis.Read(name, shard, string(after), cloud.ReadOptions{Poll: s.poll})}
+	return shardReader{s.kinesis.Read(name, shard, string(after), cloud.ReadOptions{Poll: s.poll}), patience}
 }
 
 // Record implements activities.Recorder.
@@ -56,13 +56,16 @@ func (s stream) Record(ctx context.Context, partitionKey string, data []byte) er
 	return err
 }
 
-type shardReader struct{ *cloud.Reader }
+type shardReader struct {
+	*cloud.Reader
+	patience time.Duration
+}
 
 // patience is how long a read may take, or wait for a Kinesis that is out of reach, before the scorer hears of it.
 const patience = 10 * time.Second
 
 func (r shardReader) Next(ctx context.Context) (activities.Batch, error) {
-	limited, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	b, err := r.Reader.Next(limited)
 	switch {
