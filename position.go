@@ -61,8 +61,16 @@ type Position struct {
 }
 
 // Compare orders positions of one fan by sequence number and index. The shard does not count: after a
-// reshard a fan lives on a child, whose sequence numbers are all above its parents'.
+// reshard a fan lives on a child, whose sequence numbers are all above its parents'. But a stream that was deleted and made
+// again numbers anew: what stands behind the "." of its shards' names, a number that grows, orders before all else.
 func (p Position) Compare(q Position) int {
+	if p.Shard != q.Shard {
+		_, a, _ := strings.Cut(p.Shard, ".")
+		_, b, _ := strings.Cut(q.Shard, ".")
+		if c := SequenceNumber(a).Compare(SequenceNumber(b)); c != 0 {
+			return c
+		}
+	}
 	if c := p.Sequence.Compare(q.Sequence); c != 0 {
 		return c
 	}

@@ -68,3 +68,16 @@ func TestSilenceIsLaterThanTheReadingItFollows(t *testing.T) {
 		}
 	}
 }
+
+func TestPositionsOfAStreamMadeAnewAreLater(t *testing.T) {
+	first := Position{"shardId-000000000007", "99999", 3}
+	second := Position{"shardId-000000000000.1780000000000", "5", 0}
+	third := Position{"shardId-000000000001.1790000000000", "4", 0}
+	for i, p := range []Position{{}, first, second, third} {
+		for j, q := range []Position{{}, first, second, third} {
+			if got := p.Compare(q); (got > 0) != (i > j) || (got < 0) != (i < j) {
+				t.Errorf("%s against %s: %d", p, q, got)
+			}
+		}
+	}
+}

@@ -1,30 +1,37 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
 	"fanwatch"
 	"fanwatch/detect"
-	"fanwatch/failpoint"
 	"fanwatch/lake"
 )
 
 // Stream is the stream of readings.
 type Stream interface {
 	Shards(ctx context.Context, stream string) ([]Shard, error)
-	// Open starts to read behind a sequence number; "0" is the shard's oldest record.
+	// Created gives the time at which the stream was made; the zero time where it may not be asked for.
+	Created(ctx context.Context, stream string) (time.Time, error)
+	// Open starts to read behind a sequence number; "0" is the shard's oldest record. The shard is named as the stream
+	// names it.
 	Open(stream, shard string, after fanwatch.SequenceNumber) ShardReader
 }
 
+// ErrOtherStream says that a sequence number is of another stream than the one that is read: the stream was deleted and
+// made again.
+var ErrOtherStream = errors.New("the sequence number did not come from this stream")
+
 // ShardReader gives a shard's records in order. Next waits for the next poll, and answers a batch without
-// records when there are none yet.
+// records when there are none yet. An error is one that does not pass by itself; where the stream does not answer
+// the batch has Trouble instead, after some seconds at most.
 type ShardReader interface {
 	Next(ctx context.Context) (Batch, error)
 }
@@ -35,6 +42,8 @@ type Shard struct {
 	Parents   []string `json:"parents,omitempty"`
 	StartHash string   `json:"start_hash"` // decimal, inclusive
 	EndHash   string   `json:"end_hash"`
+
+	First fanwatch.SequenceNumber `json:"first,omitempty"` // no record of it has a lower one; "": not known
 }
 
 // Batch is one answer of a shard.
@@ -42,6 +51,7 @@ type Batch struct {
 	Records []StreamRecord
 	Behind  time.Duration // 0: the reader has seen everything
 	Closed  bool          // the shard is closed and these were its last records
+	Trouble string        // why nothing could be read this time, which will be tried again; then Behind says nothing
 }
 
 // StreamRecord is one record of a shard.
@@ -69,23 +79,34 @@ type ScoreConfig struct {
 	Detect        detect.Config
 	Window        time.Duration // arrivals per segment; 0 = 60 s. Shorter: fresher table, more objects.
 	WindowBytes   int           // of records per segment; 0 = 8 MiB
+	WindowRows    int           // per segment, and up to 500 more; 0 = 200,000
+	WindowHeld    int           // bytes of memory that a segment's rows hold, by estimate; 0 = 64 MiB
 	SnapshotEvery time.Duration // 0 = 5 min. Shorter: faster recovery, more bytes written.
 	Heartbeat     time.Duration // 0 = 1 s
+
+	// While the store does not take segments they wait, and reading, judging and telling go on until so much waits.
+	PendingRows int           // 0 = 1,048,576
+	PendingHeld int           // bytes of memory, by estimate; 0 = 256 MiB
+	PendingTime time.Duration // since the oldest that waits was read; 0 = 2 h
+
+	Tellers    int           // signals that are under way at once; 0 = 32
+	TellWithin time.Duration // that one signal may take; 0 = 10 s
+	Stuck      time.Duration // without progress, after which an attempt is given up; 0 = 1 min
 }
 
 func (c ScoreConfig) withDefaults() ScoreConfig {
-	if c.Window == 0 {
-		c.Window = time.Minute
-	}
-	if c.WindowBytes == 0 {
-		c.WindowBytes = 8 << 20
-	}
-	if c.SnapshotEvery == 0 {
-		c.SnapshotEvery = 5 * time.Minute
-	}
-	if c.Heartbeat == 0 {
-		c.Heartbeat = time.Second
-	}
+	c.Window = cmp.Or(c.Window, time.Minute)
+	c.WindowBytes = cmp.Or(c.WindowBytes, 8<<20)
+	c.WindowRows = cmp.Or(c.WindowRows, 200_000)
+	c.WindowHeld = cmp.Or(c.WindowHeld, 64<<20)
+	c.SnapshotEvery = cmp.Or(c.SnapshotEvery, 5*time.Minute)
+	c.Heartbeat = cmp.Or(c.Heartbeat, time.Second)
+	c.PendingRows = cmp.Or(c.PendingRows, 1<<20)
+	c.PendingHeld = cmp.Or(c.PendingHeld, 256<<20)
+	c.PendingTime = cmp.Or(c.PendingTime, 2*time.Hour)
+	c.Tellers = cmp.Or(c.Tellers, 32)
+	c.TellWithin = cmp.Or(c.TellWithin, 10*time.Second)
+	c.Stuck = cmp.Or(c.Stuck, time.Minute)
 	return c
 }
 
@@ -97,6 +118,8 @@ type Scorer struct {
 	Config ScoreConfig
 	Now    fanwatch.Clock
 	Log    *slog.Logger
+
+	makings makings
 }
 
 // ScoreInput names the shard and for how long one activity scores it.
@@ -146,22 +169,34 @@ var errSuperseded = errors.New("a newer attempt scores this shard")
 // errStopping ends the activity because its worker is stopping; another worker goes on at once.
 var errStopping = errors.New("the worker is stopping; another goes on from the landing log")
 
+const (
+	stopWithin   = 7 * time.Second  // what a stopping worker gives an attempt to land what it read; workers give it 10 s
+	finishWithin = 10 * time.Second // likewise when the activity's time is over; then it goes on for longer
+	longWork     = 10 * time.Minute // that a snapshot may take, to read and to make
+)
+
 // ScoreShard scores one shard until in.For is over, the shard ends or the worker stops. It may run again
 // at any time, even while an older attempt still believes that it owns the shard: the landing log says
-// what is done, and whoever finds a segment taken gives way.
+// what is done, and whoever finds a segment taken gives way. While segments wait for the store it goes on beyond in.For.
 func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, error) {
 	info := activity.GetInfo(ctx)
-	r := &scoring{
-		Scorer: s, in: in, cfg: s.Config.withDefaults(),
-		log:   lake.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID},
-		token: lake.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt, Run: info.WorkflowExecution.RunID},
-		stop:  activity.GetWorkerStopChannel(ctx),
-		beat:  func(p Progress) { activity.RecordHeartbeat(ctx, p) },
-	}
-	return r.run(ctx)
+	r := s.attempt(in, lake.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt, Run: info.WorkflowExecution.RunID})
+	r.stop = activity.GetWorkerStopChannel(ctx)
+	r.pulse.beat = func(p Progress) { activity.RecordHeartbeat(ctx, p) }
+	return r.score(ctx)
 }
 
-// scoring is one attempt at one shard.
+// attempt prepares one attempt at one shard.
+func (s *Scorer) attempt(in ScoreInput, token lake.Token) *scoring {
+	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token, stopWithin: stopWithin,
+		log: lake.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
+	r.pulse = newPulse(s.Now, r.cfg)
+	r.teller = newTeller(s.Fans, s.Log, r.cfg)
+	return r
+}
+
+// scoring is one attempt at one shard. Its fields belong to the goroutine that calls run; what runs beside it (pulse,
+// teller, lander) has locks of its own.
 type scoring struct {
 	*Scorer
 	in    ScoreInput
@@ -169,319 +204,362 @@ type scoring struct {
 	log   lake.Log
 	token lake.Token
 	stop  <-chan struct{}
-	beat  func(Progress)
 
-	models   *detect.Models
-	reader   ShardReader
-	at       fanwatch.SequenceNumber // end of the newest segment
-	ended    bool                    // that segment is the shard's last
-	window   window
-	news     news
-	readings int
-	behind   time.Duration
-	snapped  time.Time
-	beaten   time.Time
+	stopWithin time.Duration
+
+	pulse  *pulse
+	teller *teller
+	lander *lander // from recover on
+
+	models    *detect.Models
+	reader    ShardReader
+	at        fanwatch.SequenceNumber // end of the newest window, landed or waiting
+	ended     bool                    // that window is the shard's last
+	window    window
+	news      news
+	readings  int
+	behind    time.Duration
+	through   time.Time // what arrived until then was judged
+	snapped   time.Time
+	snappedAt fanwatch.SequenceNumber
+	reported  time.Time
 }
 
-// window is what was read since the newest segment.
+// window is what was read since the newest segment was sealed.
 type window struct {
 	rows       []fanwatch.Row
 	duplicates int
-	bytes      int
+	bytes      int // of records
+	held       int // of memory, by estimate
 	opened     time.Time
 	last       fanwatch.SequenceNumber // "" while the window is empty
 }
 
+// score makes the attempt, with its heartbeat beside it.
+func (r *scoring) score(ctx context.Context) (ScoreResult, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer func() { <-done }()
+	defer cancel(nil)
+	go func() {
+		defer close(done)
+		r.pulse.run(ctx, cancel)
+	}()
+	current, err := r.current(ctx, r.in.Stream)
+	if err != nil {
+		return ScoreResult{}, err
+	}
+	if current.Suffix != suffix(r.in.Shard.ID) {
+		r.Log.Warn("the stream of this shard is gone, another of its name is scored", "stream", r.in.Stream, "shard", r.in.Shard.ID)
+		return ScoreResult{Ended: true}, nil
+	}
+	out, err := r.run(ctx)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errStuck) {
+		err = errors.Join(cause, err)
+	}
+	return out, oneLine(err)
+}
+
+// run scores until the attempt ends, and lands what it read.
 func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer func() {
+		if r.lander != nil {
+			r.lander.stop()
+		}
+	}()
+	r.teller.start(ctx)
 	if err := r.recover(ctx); err != nil {
 		return ScoreResult{}, err
 	}
-	until := r.Now().Add(r.in.For)
-	for !r.ended {
-		r.heartbeat()
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	go func() { // a read may take seconds, a stopping worker has few
 		select {
 		case <-r.stop:
-			return ScoreResult{}, errors.Join(errStopping, r.finish(ctx))
-		default:
+			stopReading()
+		case <-reading.Done():
 		}
-		if r.in.For > 0 && r.Now().After(until) {
-			return ScoreResult{At: r.at}, r.finish(ctx)
+	}()
+	until := r.Now().Add(r.in.For)
+	for {
+		for !r.ended {
+			if r.stopping() {
+				return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, r.stopWithin))
+			}
+			if r.in.For > 0 && r.Now().After(until) && r.lander.waiting() == 0 {
+				if err := r.finish(ctx, finishWithin); !errors.Is(err, errPending) {
+					return ScoreResult{At: r.at}, err
+				}
+			}
+			err := r.step(ctx, reading)
+			switch {
+			case err == nil || r.stopping():
+			case errors.Is(err, errUnread):
+				return r.unreadable(ctx, err)
+			default:
+				return ScoreResult{}, err
+			}
 		}
-		if err := r.step(ctx); err != nil {
+		err := r.drain(reading)
+		switch {
+		case r.stopping():
+			return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, r.stopWithin))
+		case errors.Is(err, errMoved):
+			if err := r.recover(ctx); err != nil {
+				return ScoreResult{}, err
+			}
+		case err != nil:
 			return ScoreResult{}, err
+		default:
+			return ScoreResult{Ended: true, At: r.at}, r.markEnded(ctx)
 		}
 	}
-	if err := r.markEnded(ctx); err != nil {
+}
+
+// stopping tells whether the worker stops.
+func (r *scoring) stopping() bool {
+	select {
+	case <-r.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// errUnread marks errors of reading the stream.
+var errUnread = errors.New("the stream cannot be read")
+
+// unreadable ends an attempt whose stream cannot be read: what was read is landed first, for it may be gone from the
+// stream. Of a stream that was made anew the shards are others from then on.
+func (r *scoring) unreadable(ctx context.Context, err error) (ScoreResult, error) {
+	r.Log.Error("reading ends", "stream", r.in.Stream, "shard", r.in.Shard.ID, "err", err)
+	r.pulse.trouble(troubleRead, err.Error())
+	r.seal(false)
+	if landing := r.drain(ctx); landing != nil {
+		return ScoreResult{}, errors.Join(err, landing)
+	}
+	if !errors.Is(err, ErrOtherStream) {
 		return ScoreResult{}, err
+	}
+	if renewing := r.renew(ctx, r.in.Stream, suffix(r.in.Shard.ID)); renewing != nil {
+		return ScoreResult{}, errors.Join(err, renewing)
 	}
 	return ScoreResult{Ended: true, At: r.at}, nil
 }
 
-// step reads once, feeds the models, tells of changes, and lands the window when it is due.
-func (r *scoring) step(ctx context.Context) error {
-	b, err := r.reader.Next(ctx)
-	if err != nil {
-		return fmt.Errorf("read shard %s: %w", r.in.Shard.ID, err)
-	}
-	r.behind = b.Behind
-	for _, rec := range b.Records {
-		r.feed(rec)
-		if r.window.bytes >= r.cfg.WindowBytes {
-			if moved, err := r.land(ctx, false); err != nil || moved {
-				return err
-			}
-		}
-	}
-	if err := r.tell(ctx, false); err != nil {
+// step reads once, feeds the models, hands changes to the teller, and seals the window when it is due. reading ends
+// earlier than ctx when the worker stops.
+func (r *scoring) step(ctx, reading context.Context) error {
+	r.pulse.alive(r.cfg.Stuck)
+	if err := r.landed(); errors.Is(err, errMoved) {
+		r.Log.Warn("going on behind what another attempt landed", "shard", r.in.Shard.ID, "err", err)
+		return r.recover(ctx)
+	} else if err != nil {
 		return err
 	}
-	if b.Closed || (r.window.last != "" && r.Now().Sub(r.window.opened) >= r.cfg.Window) {
-		if _, err := r.land(ctx, b.Closed); err != nil {
-			return err
+	if why := r.lander.full(r.cfg, r.Now()); why != "" {
+		r.pulse.trouble(troubleRead, why)
+		r.tell(false)
+		r.report(false)
+		return r.lander.wait(reading)
+	}
+	b, err := r.reader.Next(reading)
+	if err != nil {
+		return fmt.Errorf("%w: shard %s: %w", errUnread, r.in.Shard.ID, err)
+	}
+	r.pulse.trouble(troubleRead, b.Trouble)
+	for _, rec := range b.Records {
+		r.feed(rec)
+		if w := &r.window; w.bytes >= r.cfg.WindowBytes || len(w.rows) >= r.cfg.WindowRows || w.held >= r.cfg.WindowHeld {
+			r.seal(false)
 		}
 	}
-	if r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.window.last == "" {
-		return r.snapshot(ctx)
+	if b.Trouble == "" {
+		r.behind, r.through = b.Behind, r.Now().Add(-b.Behind)
 	}
+	r.tell(b.Trouble == "")
+	if b.Closed || (r.window.last != "" && r.Now().Sub(r.window.opened) >= r.cfg.Window) {
+		r.seal(b.Closed)
+	}
+	if r.window.last == "" && r.snappedAt != r.at && r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.lander.waiting() == 0 {
+		r.lander.push(&landing{at: r.at, snapshot: r.snapshot()})
+	}
+	r.report(false)
 	return nil
 }
 
 func (r *scoring) feed(rec StreamRecord) {
-	if r.window.last == "" {
-		r.window.opened = r.Now()
+	r.pulse.alive(r.cfg.Stuck)
+	w := &r.window
+	if w.last == "" {
+		w.opened = r.Now()
 	}
 	out := r.models.Feed(detect.Input{Position: fanwatch.Position{Shard: r.in.Shard.ID, Sequence: rec.Sequence}, Arrived: rec.Arrived, Data: rec.Data})
-	r.window.rows = append(r.window.rows, out.Rows...)
-	r.window.duplicates += out.Duplicates
-	r.window.bytes += len(rec.Data)
-	r.window.last = rec.Sequence
+	w.rows = append(w.rows, out.Rows...)
+	for i := range out.Rows {
+		w.held += held(&out.Rows[i])
+	}
+	w.duplicates += out.Duplicates
+	w.bytes += len(rec.Data)
+	w.last = rec.Sequence
 	r.readings += len(out.Rows)
 	r.news.add(r.models, out, r.Now())
 }
 
-// land writes the window as the next segment. moved says that another attempt had written that segment:
-// then the models were rebuilt from the log and the reader stands behind it.
-func (r *scoring) land(ctx context.Context, end bool) (moved bool, err error) {
-	if err := r.tell(ctx, true); err != nil { // before landing: what was landed is never told again
-		return false, err
-	}
+// seal makes the window the next segment and hands it to the lander. Its changes of state go to the teller before, and
+// it lands when they are told: what was landed is not told again.
+func (r *scoring) seal(end bool) {
+	r.hand(r.news.due(r.Now(), true))
 	w := &r.window
 	if w.last == "" {
 		if !end {
-			return false, nil
+			return
 		}
 		w.last = r.at
 	}
-	seg := lake.Segment{Header: lake.Header{After: r.at, Last: w.last, Writer: r.token, End: end}, Rows: w.rows}
-	seg.Counts.Duplicates = w.duplicates
-	err = r.retry(ctx, "land", func() error { return r.log.Append(ctx, seg) })
-	var taken *lake.Conflict
-	if errors.As(err, &taken) {
-		if taken.Newer() {
-			return false, errSuperseded
-		}
-		r.Log.Warn("another attempt landed this window: going on behind it", "shard", r.in.Shard.ID, "existing", taken.Error())
-		return true, r.recover(ctx)
-	}
-	if err != nil {
-		return false, err
-	}
+	due := r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.lander.waiting() == 0
+	l := &landing{at: w.last, held: w.held, opened: w.opened, ticket: r.teller.issuedTicket(),
+		segment: &lake.Segment{Header: lake.Header{After: r.at, Last: w.last, Writer: r.token, End: end}, Rows: w.rows}}
+	l.segment.Counts.Duplicates = w.duplicates
 	r.at, r.ended, r.window = w.last, end, window{}
-	return false, nil
-}
-
-// retry repeats what failed because a store or the control plane is out of reach, until the attempt ends;
-// the models are too dear to be thrown away for that. Conflicts are answers and pass through.
-func (r *scoring) retry(ctx context.Context, what string, do func() error) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := do()
-		var taken *lake.Conflict
-		if err == nil || errors.As(err, &taken) || ctx.Err() != nil {
-			return err
-		}
-		r.Log.Warn("will try again", "what", what, "shard", r.in.Shard.ID, "err", err)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s shard %s: %w", what, r.in.Shard.ID, errors.Join(ctx.Err(), err))
-		case <-r.stop:
-			return errors.Join(errStopping, err)
-		case <-time.After(wait):
-		}
-		r.heartbeat()
+	if due && !end {
+		l.snapshot = r.snapshot()
 	}
+	r.lander.push(l)
 }
 
-// finish lands what was read and snapshots, so that the next attempt starts where this one ends.
-func (r *scoring) finish(ctx context.Context) error {
-	if moved, err := r.land(ctx, false); err != nil || moved {
-		return err
-	}
-	return r.snapshot(ctx)
-}
+// errMoved says that another attempt had written a segment that this one was to append.
+var errMoved = errors.New("another attempt landed this window")
 
-// recover builds the models from the newest snapshot and the segments behind it, bit for bit as they were
-// when the newest segment was landed, and opens the stream there.
-func (r *scoring) recover(ctx context.Context) error {
-	r.window, r.news = window{}, newNews(r.Now())
-	at, data, err := r.log.LatestSnapshot(ctx)
+// landed looks at what the lander came to: errMoved, errSuperseded, or what no further attempt can change.
+func (r *scoring) landed() error {
+	err := r.lander.failure()
+	var taken *lake.Conflict
 	switch {
-	case errors.Is(err, lake.ErrNotFound):
-		if r.models, err = r.inherit(ctx); err != nil {
+	case !errors.As(err, &taken):
+		return err
+	case taken.Newer():
+		return errSuperseded
+	}
+	return fmt.Errorf("%w: %w", errMoved, err)
+}
+
+// errPending says that segments still wait for the store.
+var errPending = errors.New("segments wait for the store")
+
+// drain waits until no segment waits, or ctx ends: then the error wraps errPending. See landed for others.
+func (r *scoring) drain(ctx context.Context) error {
+	for r.lander.waiting() > 0 {
+		r.pulse.alive(r.cfg.Stuck)
+		if err := r.landed(); err != nil {
 			return err
 		}
-		at = "0"
-	case err != nil:
-		return err
-	default:
-		if r.models, err = detect.Restore(r.cfg.Detect, data); err != nil {
-			return fmt.Errorf("shard %s: %w", r.in.Shard.ID, err)
+		if err := r.lander.wait(ctx); err != nil {
+			return fmt.Errorf("%w: %d of shard %s, to be read again: %w", errPending, r.lander.waiting(), r.in.Shard.ID, err)
 		}
+		r.report(false)
 	}
-	r.at, r.ended = at, false
-	err = r.log.Walk(ctx, at, func(seg lake.Segment) error {
-		if err := r.models.Replay(seg.Rows); err != nil {
-			if !errors.Is(err, detect.ErrDiverged) {
-				return err
-			}
-			r.Log.Error("the models go on with the scores of this program", "shard", r.in.Shard.ID, "err", err)
-		}
-		r.at, r.ended = seg.Last, seg.End
-		r.heartbeat()
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	r.snapped = r.Now()
-	r.reader = r.Stream.Open(r.in.Stream, r.in.Shard.ID, r.at)
 	return nil
 }
 
-// inherit takes over the fans of the parents in the shard's hash range; a shard without parents knows none.
-func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
-	models := detect.New(r.cfg.Detect)
-	keep, err := hashRange(r.in.Shard)
-	if err != nil {
-		return nil, err
+// finish lands what was read and snapshots, so that the next attempt starts where this one ends. It takes no longer
+// than within.
+func (r *scoring) finish(ctx context.Context, within time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	r.seal(false)
+	if err := r.drain(limited); err != nil {
+		if errors.Is(err, errMoved) {
+			return nil // the next attempt goes on behind it
+		}
+		return err
 	}
-	for _, parent := range r.in.Shard.Parents {
-		_, data, err := lake.Log{Store: r.Store, Stream: r.in.Stream, Shard: parent}.LatestSnapshot(ctx)
-		if errors.Is(err, lake.ErrNotFound) {
-			continue // it ended before fanwatch read this stream
+	if r.snappedAt != r.at {
+		r.lander.push(&landing{at: r.at, snapshot: r.snapshot()})
+		if err := r.drain(limited); err != nil {
+			r.Log.Warn("no snapshot at the end: recovery replays more of the log", "shard", r.in.Shard.ID, "err", err)
 		}
-		if err != nil {
-			return nil, err
-		}
-		p, err := detect.Restore(r.cfg.Detect, data)
-		if err != nil {
-			return nil, fmt.Errorf("parent shard %s: %w", parent, err)
-		}
-		models.Adopt(p, keep)
 	}
-	return models, nil
+	r.teller.wait(limited)
+	return nil
 }
 
-func (r *scoring) snapshot(ctx context.Context) error {
+// snapshot gives the models as they are now; nil: there is none this time, which is logged.
+func (r *scoring) snapshot() []byte {
+	r.pulse.alive(longWork)
+	defer r.pulse.alive(r.cfg.Stuck)
+	r.snapped, r.snappedAt = r.Now(), r.at
 	data, err := r.models.Snapshot()
 	if err != nil {
-		return err
+		r.Log.Error("no snapshot: recovery replays more of the log", "shard", r.in.Shard.ID, "err", err)
+		return nil
 	}
-	r.snapped = r.Now()
-	if err := r.log.PutSnapshot(ctx, r.at, data); err != nil {
-		r.Log.Warn("no snapshot this time: recovery replays more of the log", "shard", r.in.Shard.ID, "err", err)
-	}
-	return nil
+	return data
 }
 
 // markEnded makes it known that the shard is done: its children may start.
 func (r *scoring) markEnded(ctx context.Context) error {
-	data, err := r.models.Snapshot()
-	if err != nil {
-		return err
+	data := r.snapshot()
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+		r.pulse.alive(2 * longWork)
+		err := r.putEnded(ctx, data)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		r.Log.Warn("the shard's end cannot be marked; will try again", "shard", r.in.Shard.ID, "err", err)
+		r.pulse.trouble(troubleLand, err.Error())
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("end of shard %s: %w", r.in.Shard.ID, errors.Join(ctx.Err(), err))
+		case <-r.stop:
+			return errors.Join(errStopping, err)
+		case <-time.After(wait):
+		}
 	}
-	return r.retry(ctx, "end", func() error {
+}
+
+func (r *scoring) putEnded(ctx context.Context, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, longWork)
+	defer cancel()
+	if data != nil {
 		if err := r.log.PutSnapshot(ctx, r.at, data); err != nil {
 			return err
 		}
-		return r.Store.Put(ctx, endedKey(r.in.Stream, r.in.Shard.ID), []byte(`{"v":1,"last":"`+string(r.at)+`"}`), false)
-	})
-}
-
-func endedKey(stream, shard string) string {
-	return fmt.Sprintf("state/stream=%s/shard=%s/ended.json", stream, shard)
-}
-
-func (r *scoring) heartbeat() {
-	if now := r.Now(); now.Sub(r.beaten) >= r.cfg.Heartbeat {
-		r.beaten = now
-		r.beat(Progress{V: ProgressVersion, At: r.at, Readings: r.readings, Behind: r.behind})
 	}
+	return r.Store.Put(ctx, endedKey(r.in.Stream, r.in.Shard.ID), []byte(`{"v":1,"last":"`+string(r.at)+`"}`), false)
 }
 
-// tell signals the fans whose state changed, at most once a second each unless all is set.
-func (r *scoring) tell(ctx context.Context, all bool) error {
-	if r.behind == 0 {
+// tell hands changes of state to the teller, one a fan and second. caughtUp: this read found out how far the stream goes.
+func (r *scoring) tell(caughtUp bool) {
+	if caughtUp && r.behind == 0 {
 		r.news.silence(r.models, r.Now())
 	}
-	for _, o := range r.news.due(r.Now(), all) {
-		failpoint.Hit(failpoint.SignalBefore)
-		err := r.retry(ctx, "signal", func() error {
-			d, _ := r.models.Device(o.Fan)
-			err := r.Fans.Observe(ctx, d, o)
-			if errors.Is(err, ErrNoFan) {
-				r.Log.Warn("nobody to tell", "fan", o.Fan, "kind", o.Anomaly.Kind)
-				return nil
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		failpoint.Hit(failpoint.SignalAfter)
-	}
-	return nil
+	r.hand(r.news.due(r.Now(), false))
 }
 
-// RunnableShards lists the shards that can be scored now: those that have not ended and whose parents
-// have, so that a child never judges a fan before its parent's last reading.
-func (s *Scorer) RunnableShards(ctx context.Context, stream string) ([]Shard, error) {
-	shards, err := s.Stream.Shards(ctx, stream)
-	if err != nil {
-		return nil, fmt.Errorf("list shards of %s: %w", stream, err)
+func (r *scoring) hand(changes []fanwatch.Observation) {
+	for _, o := range changes {
+		d, _ := r.models.Device(o.Fan)
+		r.teller.push(d, o)
 	}
-	ended := make(map[string]bool, len(shards))
-	listed := make(map[string]bool, len(shards))
-	for _, sh := range shards {
-		listed[sh.ID] = true
-		_, err := s.Store.Get(ctx, endedKey(stream, sh.ID))
-		if err != nil && !errors.Is(err, lake.ErrNotFound) {
-			return nil, err
-		}
-		ended[sh.ID] = err == nil
-	}
-	var runnable []Shard
-	for _, sh := range shards {
-		ready := !ended[sh.ID]
-		for _, p := range sh.Parents {
-			ready = ready && (ended[p] || !listed[p]) // a parent that is no longer listed has expired
-		}
-		if ready {
-			runnable = append(runnable, sh)
-		}
-	}
-	return runnable, nil
 }
 
-// hashRange gives the test whether a fan's partition key falls on the shard (Kinesis: the MD5 of the key
-// as a 128-bit number).
-func hashRange(sh Shard) (func(fan string) bool, error) {
-	low, ok1 := new(big.Int).SetString(sh.StartHash, 10)
-	high, ok2 := new(big.Int).SetString(sh.EndHash, 10)
-	if !ok1 || !ok2 {
-		return nil, fmt.Errorf("shard %s: hash range %q to %q is not two decimal numbers", sh.ID, sh.StartHash, sh.EndHash)
+// report gives the next heartbeats what they say, as often as there are heartbeats.
+func (r *scoring) report(now bool) {
+	at := r.Now()
+	if !now && at.Sub(r.reported) < r.cfg.Heartbeat {
+		return
 	}
-	return func(fan string) bool {
-		h := partitionHash(fan)
-		return h.Cmp(low) >= 0 && h.Cmp(high) <= 0
-	}, nil
+	r.reported = at
+	p := Progress{V: ProgressVersion, At: r.at, Readings: r.readings, Behind: r.behind, Through: r.through}
+	if r.models != nil {
+		p.Fans, p.Unjudged = r.news.active(r.models), r.news.unjudged(r.models, at)
+	}
+	if r.lander != nil {
+		p.At = r.lander.landedAt()
+	}
+	r.pulse.report(p, r.lander, r.teller)
 }

@@ -1,10 +1,13 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,11 +20,20 @@ import (
 type tape struct {
 	records []StreamRecord
 	closed  bool
+	shards  []Shard
+	created time.Time
+	first   int  // sequence number of the first record; 0 = 1000
+	other   bool // numbers to start behind are refused: they are of another stream
 }
 
-func (s *tape) Shards(context.Context, string) ([]Shard, error) { return nil, nil }
+func (s *tape) Shards(context.Context, string) ([]Shard, error) { return s.shards, nil }
+
+func (s *tape) Created(context.Context, string) (time.Time, error) { return s.created, nil }
 
 func (s *tape) Open(_, _ string, after fanwatch.SequenceNumber) ShardReader {
+	if s.other && after != "0" {
+		return &scripted{err: ErrOtherStream}
+	}
 	i := 0
 	for i < len(s.records) && s.records[i].Sequence.Compare(after) <= 0 {
 		i++
@@ -43,66 +55,209 @@ func (r *tapeReader) Next(context.Context) (Batch, error) {
 	return b, nil
 }
 
-func (s *tape) put(data []byte) {
-	s.records = append(s.records, StreamRecord{Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + len(s.records))), Arrived: begin.Add(time.Duration(len(s.records)) * time.Second), Data: data})
+func (s *tape) put(data []byte) { s.arrive(len(s.records), data) }
+
+// arrive puts a record that arrived so many seconds after the beginning.
+func (s *tape) arrive(seconds int, data []byte) {
+	s.records = append(s.records, StreamRecord{Sequence: fanwatch.SequenceNumber(fmt.Sprint(cmp.Or(s.first, 1000) + len(s.records))),
+		Arrived: begin.Add(time.Duration(seconds) * time.Second), Data: data})
 }
 
 var begin = time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
 
-func (s *tape) reading(rpm float64) {
-	s.put(fmt.Appendf(nil, `{"TIME":%q,"FANID":"a","RPM":%v,"client":"a"}`, begin.Add(time.Duration(len(s.records))*time.Second).Format(time.RFC3339), rpm))
+func (s *tape) reading(rpm float64) { s.at(len(s.records), rpm) }
+
+// at puts a reading of so many seconds after the beginning.
+func (s *tape) at(seconds int, rpm float64) {
+	s.arrive(seconds, fmt.Appendf(nil, `{"TIME":%q,"FANID":"a","RPM":%v,"client":"a"}`,
+		begin.Add(time.Duration(seconds)*time.Second).Format(time.RFC3339), rpm))
 }
 
-// told collects what the fans' workflows hear.
-type told []fanwatch.Observation
+// told collects what the fans' workflows hear. Safe for concurrent use.
+type told struct {
+	mu    sync.Mutex
+	heard []fanwatch.Observation
+	fail  func(fanwatch.Observation) error // what a signal meets; nil: it is taken
+}
 
-func (t *told) Observe(_ context.Context, _ fanwatch.Device, o fanwatch.Observation) error {
-	*t = append(*t, o)
-	return nil
+func (t *told) Observe(ctx context.Context, _ fanwatch.Device, o fanwatch.Observation) error {
+	t.mu.Lock()
+	fail := t.fail
+	t.mu.Unlock()
+	if fail != nil {
+		if err := fail(o); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.heard = append(t.heard, o)
+	return ctx.Err()
+}
+
+func (t *told) all() []fanwatch.Observation {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.heard)
+}
+
+func (t *told) failing(f func(fanwatch.Observation) error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fail = f
+}
+
+// has tells whether a fan was told to be of the kind.
+func (t *told) has(fan string, kind fanwatch.Kind) bool {
+	return slices.ContainsFunc(t.all(), func(o fanwatch.Observation) bool { return o.Fan == fan && o.Anomaly.Kind == kind })
+}
+
+// faulty is a store that fails while a test says so.
+type faulty struct {
+	lake.Store
+	mu   sync.Mutex
+	fail func(ctx context.Context, key string) error // of Put
+	puts int
+}
+
+func (f *faulty) failing(fail func(ctx context.Context, key string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = fail
+}
+
+func (f *faulty) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
+	f.mu.Lock()
+	fail := f.fail
+	f.puts++
+	f.mu.Unlock()
+	if fail != nil {
+		if err := fail(ctx, key); err != nil {
+			return err
+		}
+	}
+	return f.Store.Put(ctx, key, data, onlyIfAbsent)
 }
 
 type rig struct {
 	t     *testing.T
 	tape  *tape
-	store *lake.Dir
-	told  told
-	now   time.Time
+	store *faulty
+	told  *told
+	clock sync.Mutex
+	time  time.Time
 	log   lake.Log
+	cfg   ScoreConfig
 }
+
+func (r *rig) now() time.Time {
+	r.clock.Lock()
+	defer r.clock.Unlock()
+	return r.time
+}
+
+func (r *rig) later(d time.Duration) {
+	r.clock.Lock()
+	defer r.clock.Unlock()
+	r.time = r.time.Add(d)
+}
+
+const wholeRange = "340282366920938463463374607431768211455"
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	store, err := lake.OpenDir(t.TempDir())
+	dir, err := lake.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, tape: &tape{}, store: store, now: begin, log: lake.Log{Store: store, Stream: "s", Shard: "shard-0"}}
-	data, err := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 1, Fan: "a", Limits: fanwatch.Limits{MinRPM: 900}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.tape.put(data)
+	store := &faulty{Store: dir}
+	r := &rig{t: t, tape: &tape{created: begin}, store: store, told: &told{}, time: begin, log: lake.Log{Store: store, Stream: "s", Shard: "shard-0"},
+		cfg: ScoreConfig{Detect: detect.Config{Seed: 1}}}
+	r.device("a", 900)
 	return r
 }
 
-// attempt is one attempt at the shard, recovered and ready to step.
-func (r *rig) attempt(n int32) *scoring {
+// device puts a fan's configuration on the tape.
+func (r *rig) device(fan string, lowest float64) {
 	r.t.Helper()
-	s := &Scorer{Stream: r.tape, Store: r.store, Fans: &r.told, Now: func() time.Time { return r.now }, Log: slog.New(slog.DiscardHandler)}
-	a := &scoring{Scorer: s, cfg: ScoreConfig{Detect: detect.Config{Seed: 1}}.withDefaults(), log: r.log, stop: make(chan struct{}), beat: func(Progress) {},
-		in:    ScoreInput{Stream: "s", Shard: Shard{ID: "shard-0", StartHash: "0", EndHash: "340282366920938463463374607431768211455"}},
-		token: lake.Token{Scheduled: 1, Attempt: n, Run: "run"}}
-	if err := a.recover(context.Background()); err != nil {
+	data, err := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 1, Fan: fan, Limits: fanwatch.Limits{MinRPM: lowest}})
+	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.tape.put(data)
+}
+
+// prepare makes one attempt at a shard.
+func (r *rig) prepare(n int32, sh Shard) *scoring {
+	s := &Scorer{Stream: r.tape, Store: r.store, Fans: r.told, Config: r.cfg, Now: r.now, Log: slog.New(slog.DiscardHandler)}
+	if sh.EndHash == "" {
+		sh.StartHash, sh.EndHash = "0", wholeRange
+	}
+	a := s.attempt(ScoreInput{Stream: "s", Shard: sh}, lake.Token{Scheduled: 1, Attempt: n, Run: "run"})
+	a.stop = make(chan struct{})
+	return a
+}
+
+// attempt is one attempt at shard-0, recovered and ready to step.
+func (r *rig) attempt(n int32) *scoring {
+	r.t.Helper()
+	a := r.prepare(n, Shard{ID: "shard-0"})
+	a.teller.start(r.t.Context())
+	if err := a.recover(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { a.lander.stop() })
 	return a
 }
 
 func (r *rig) steps(a *scoring, n int) {
 	r.t.Helper()
 	for range n {
-		if err := a.step(context.Background()); err != nil {
+		if err := a.step(r.t.Context(), r.t.Context()); err != nil {
 			r.t.Fatal(err)
+		}
+	}
+	r.heard(a)
+}
+
+// heard waits until the fans' workflows heard what there is to tell.
+func (r *rig) heard(a *scoring) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), 200*time.Millisecond)
+	defer cancel()
+	a.teller.wait(ctx)
+}
+
+// land seals the window and waits until the lander is done with it, or ended.
+func (r *rig) land(a *scoring) error {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	a.seal(false)
+	return a.drain(ctx)
+}
+
+// snapshot stores the models.
+func (r *rig) snapshot(a *scoring) {
+	r.t.Helper()
+	a.lander.push(&landing{at: a.at, snapshot: a.snapshot()})
+	if err := a.drain(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) mustLand(a *scoring) {
+	r.t.Helper()
+	if err := r.land(a); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// until waits for what happens beside the test.
+func (r *rig) until(what string, yes func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !yes(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("waited for %s in vain", what)
 		}
 	}
 }
@@ -138,11 +293,9 @@ func TestZombieChangesNothing(t *testing.T) {
 	r.steps(zombie, 4)
 	owner := r.attempt(2)
 	r.steps(owner, 8)
-	if _, err := owner.land(context.Background(), false); err != nil {
-		t.Fatal(err)
-	}
+	r.mustLand(owner)
 	before := r.landed()
-	if _, err := zombie.land(context.Background(), false); !errors.Is(err, errSuperseded) {
+	if err := r.land(zombie); !errors.Is(err, errSuperseded) {
 		t.Errorf("the zombie's landing: %v, want errSuperseded", err)
 	}
 	if after := r.landed(); len(after) != len(before) || len(after) != 40 {
@@ -159,17 +312,12 @@ func TestOlderAttemptLandedFirst(t *testing.T) {
 	old, owner := r.attempt(1), r.attempt(2)
 	r.steps(old, 3)
 	r.steps(owner, 7)
-	if _, err := old.land(context.Background(), false); err != nil {
-		t.Fatal(err)
+	r.mustLand(old)
+	if err := r.land(owner); !errors.Is(err, errMoved) {
+		t.Fatalf("%v, want errMoved", err)
 	}
-	moved, err := owner.land(context.Background(), false)
-	if err != nil || !moved {
-		t.Fatalf("moved %v, %v", moved, err)
-	}
-	r.steps(owner, 7)
-	if _, err := owner.land(context.Background(), false); err != nil {
-		t.Fatal(err)
-	}
+	r.steps(owner, 8)
+	r.mustLand(owner)
 	if rows := r.landed(); len(rows) != 50 {
 		t.Errorf("%d rows, want 50", len(rows))
 	}
@@ -188,20 +336,17 @@ func TestEveryRestartGoesOnBitByBit(t *testing.T) {
 	for n := int32(1); n <= 20; n++ {
 		a := r.attempt(n)
 		r.steps(a, 4)
-		if _, err := a.land(context.Background(), false); err != nil {
-			t.Fatal(err)
-		}
+		r.mustLand(a)
 		if n%3 == 0 {
-			if err := a.snapshot(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+			r.snapshot(a)
 		}
 		r.steps(a, 1) // read, but lost with the attempt
 	}
 	if rows := r.landed(); len(rows) != 400 {
 		t.Errorf("%d rows, want 400", len(rows))
 	}
-	last := r.told[len(r.told)-1]
+	all := r.told.all()
+	last := all[len(all)-1]
 	if last.Anomaly.Kind != fanwatch.Underspeed {
 		t.Errorf("the last thing told is %+v", last)
 	}
@@ -212,17 +357,18 @@ func TestSilenceIsToldOnceAndEndsWithAReading(t *testing.T) {
 	r.tape.reading(1800)
 	a := r.attempt(1)
 	r.steps(a, 1)
-	r.now = r.now.Add(29 * time.Second)
+	r.later(29 * time.Second)
 	r.steps(a, 1)
-	r.now = r.now.Add(2 * time.Second)
+	r.later(2 * time.Second)
 	r.steps(a, 3)
 	r.tape.reading(1800)
-	r.now = r.now.Add(2 * time.Second)
+	r.later(2 * time.Second)
 	r.steps(a, 1)
 	kinds := ""
-	for i, o := range r.told {
+	heard := r.told.all()
+	for i, o := range heard {
 		kinds += string(o.Anomaly.Kind) + "."
-		if i > 0 && !o.After(r.told[i-1]) {
+		if i > 0 && !o.After(heard[i-1]) {
 			t.Errorf("observation %d is not news after the one before", i)
 		}
 	}
@@ -235,18 +381,18 @@ func TestClosedShardEndsItsLogAndHandsItsFansOn(t *testing.T) {
 	r := newRig(t)
 	r.tape.reading(1800)
 	r.tape.closed = true
-	a := r.attempt(1)
-	out, err := a.run(context.Background())
+	a := r.prepare(1, Shard{ID: "shard-0"})
+	out, err := a.run(t.Context())
 	if err != nil || !out.Ended {
 		t.Fatalf("%+v, %v", out, err)
 	}
-	child := &scoring{Scorer: a.Scorer, cfg: a.cfg, in: ScoreInput{Stream: "s", Shard: Shard{ID: "shard-1", Parents: []string{"shard-0"}, StartHash: "0", EndHash: "340282366920938463463374607431768211455"}}}
-	m, err := child.inherit(context.Background())
+	child := r.prepare(1, Shard{ID: "shard-1", Parents: []string{"shard-0"}})
+	m, err := child.inherit(t.Context())
 	if err != nil || len(m.Fans()) != 1 {
 		t.Fatalf("inherited %v, %v", m, err)
 	}
 	child.in.Shard.EndHash = "0"
-	if m, err = child.inherit(context.Background()); err != nil || len(m.Fans()) != 0 {
+	if m, err = child.inherit(t.Context()); err != nil || len(m.Fans()) != 0 {
 		t.Fatalf("outside the range: %v, %v", m.Fans(), err)
 	}
 }

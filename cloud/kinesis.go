@@ -90,6 +90,19 @@ func (k *Kinesis) waitActive(ctx context.Context, stream string) error {
 	}
 }
 
+// Created gives the time at which the stream was made, which tells it from one of the same name that was deleted.
+func (k *Kinesis) Created(ctx context.Context, stream string) (time.Time, error) {
+	var out *kinesis.DescribeStreamSummaryOutput
+	err := try(ctx, readWait, func(ctx context.Context) (err error) {
+		out, err = k.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &stream})
+		return err
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cloud: describing stream %s: %w", stream, err)
+	}
+	return aws.ToTime(out.StreamDescriptionSummary.StreamCreationTimestamp), nil
+}
+
 // Shard is one shard of a stream. Hash keys and sequence numbers are decimal integers.
 type Shard struct {
 	ID                 string

@@ -21,6 +21,12 @@ type ReadOptions struct {
 	Limit int
 }
 
+// quick is a read after which the next may ask for more records.
+const quick = time.Second
+
+// ErrOtherStream says that a sequence number is not one of the stream's: it was deleted and made again.
+var ErrOtherStream = errors.New("the sequence number did not come from this stream")
+
 // minPoll keeps a single reader within the five GetRecords a second that a shard allows.
 const minPoll = 200 * time.Millisecond
 
@@ -31,6 +37,7 @@ type Reader struct {
 	after         string  // the last sequence number given; empty: none
 	iterator      *string // nil: to be fetched
 	options       ReadOptions
+	limit         int       // records of the next read: fewer than options say where reads were too slow
 	next          time.Time // when the next read may be made
 	done          bool
 }
@@ -64,12 +71,13 @@ func (k *Kinesis) Read(stream, shard, after string, options ReadOptions) *Reader
 	if options.Limit <= 0 || options.Limit > 10000 {
 		options.Limit = 10000
 	}
-	return &Reader{kinesis: k, stream: stream, shard: shard, after: after, options: options}
+	return &Reader{kinesis: k, stream: stream, shard: shard, after: after, options: options, limit: options.Limit}
 }
 
 // Next waits for the reader's pace and reads. Behind a Closed batch it gives io.EOF. It waits for a throttled
 // or unreachable Kinesis until ctx ends and renews an expired iterator behind the last record it gave. After
-// an error Next may be called again and goes on where it was.
+// an error Next may be called again and goes on where it was. Where a read does not come to its end in time the next one asks for
+// a quarter of the records, and for twice as many again when it was quick. The error wraps ErrOtherStream when after is of a stream that was deleted.
 func (r *Reader) Next(ctx context.Context) (Batch, error) {
 	if r.done {
 		return Batch{}, io.EOF
@@ -110,7 +118,14 @@ func (r *Reader) records(ctx context.Context) (out *kinesis.GetRecordsOutput, er
 			}
 		}
 		err := try(ctx, readWait, func(ctx context.Context) (err error) {
-			out, err = r.kinesis.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(r.options.Limit))})
+			begun := time.Now()
+			out, err = r.kinesis.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(r.limit))})
+			switch {
+			case errors.Is(err, context.DeadlineExceeded):
+				r.limit = max(r.limit/4, 1)
+			case err == nil && time.Since(begun) < quick:
+				r.limit = min(2*r.limit, r.options.Limit)
+			}
 			return err
 		})
 		var expired *types.ExpiredIteratorException
@@ -130,11 +145,16 @@ func (r *Reader) seek(ctx context.Context) error {
 	if r.after != "" {
 		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &r.after
 	}
-	return try(ctx, readWait, func(ctx context.Context) error {
+	err := try(ctx, readWait, func(ctx context.Context) error {
 		out, err := r.kinesis.client.GetShardIterator(ctx, in)
 		if err == nil {
 			r.iterator = out.ShardIterator
 		}
 		return err
 	})
+	var invalid *types.InvalidArgumentException
+	if r.after != "" && errors.As(err, &invalid) {
+		return fmt.Errorf("%w: %w", ErrOtherStream, err)
+	}
+	return err
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +228,98 @@ func TestKinesisReaderGoesOnWhateverHappens(t *testing.T) {
 	}
 	if got, _ := readShard(t, k.Read("fans", shard, sequences[14], ReadOptions{}), 5); len(got) != 5 || got[0].Sequence != sequences[15] {
 		t.Errorf("behind the 15th: %+v", got)
+	}
+}
+
+// TestKinesisSaysThatAStreamWasMadeAnew: a number of the stream before is refused as that, and the creation time is another.
+func TestKinesisSaysThatAStreamWasMadeAnew(t *testing.T) {
+	now := time.Now()
+	_, k := localKinesis(t, kinesis.Config{Now: func() time.Time { return now }})
+	ctx := t.Context()
+	var created [2]time.Time
+	var sequence string
+	for i := range 2 {
+		if err := k.CreateStream(ctx, "fans", 1); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if created[i], err = k.Created(ctx, "fans"); err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			break
+		}
+		if _, sequence, err = k.Put(ctx, "fans", "a", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.client.DeleteStream(ctx, &api.DeleteStreamInput{StreamName: aws.String("fans")}); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Hour)
+	}
+	if !created[1].After(created[0]) {
+		t.Errorf("created at %v", created)
+	}
+	shards, err := k.Shards(ctx, "fans")
+	if err != nil || shards[0].First <= sequence {
+		t.Errorf("%+v, %v: a number of before is %s", shards, err, sequence)
+	}
+	if _, err := k.Read("fans", shards[0].ID, sequence, ReadOptions{}).Next(ctx); !errors.Is(err, ErrOtherStream) {
+		t.Errorf("behind a number of before: %v, want ErrOtherStream", err)
+	}
+}
+
+// slow lets so many bytes a second through.
+type slow struct {
+	http.ResponseWriter
+	rate int
+}
+
+func (s slow) Write(b []byte) (n int, err error) {
+	for part := range slices.Chunk(b, 4096) {
+		time.Sleep(time.Second * time.Duration(len(part)) / time.Duration(s.rate))
+		m, err := s.ResponseWriter.Write(part)
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// TestKinesisReaderGetsThroughASlowLink: an answer that does not come to its end in time is asked for in smaller parts.
+func TestKinesisReaderGetsThroughASlowLink(t *testing.T) {
+	s, k := localKinesis(t, kinesis.Config{})
+	if err := k.CreateStream(t.Context(), "fans", 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if _, _, err := k.Put(t.Context(), "fans", "a", make([]byte, 50_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.ServeHTTP(slow{w, 1 << 20}, r) }))
+	defer link.Close()
+	c, err := Config(t.Context(), Settings{Local: true, AccessKey: "local", SecretKey: "local", Endpoints: []string{link.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := NewKinesis(c, link.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := far.Read("fans", "shardId-000000000000", "0", ReadOptions{Poll: minPoll, Limit: 100})
+	read := 0
+	for end := time.Now().Add(30 * time.Second); read < 20 && time.Now().Before(end); {
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond) // whole, it takes 1.3 s
+		b, err := r.Next(ctx)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		read += len(b.Records)
+	}
+	if read != 20 {
+		t.Errorf("%d records read, want 20", read)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 
 	"fanwatch/lake"
 )
@@ -139,6 +140,10 @@ func (s *S3) failed(what, key string, err error) error {
 	if errors.As(err, &status) {
 		switch status.HTTPStatusCode() {
 		case http.StatusNotFound:
+			var api smithy.APIError
+			if errors.As(err, &api) && api.ErrorCode() == "NoSuchBucket" {
+				break // nobody knows whether the object is there
+			}
 			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrNotFound)
 		case http.StatusPreconditionFailed:
 			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrExists)

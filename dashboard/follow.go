@@ -40,7 +40,7 @@ func Follow(ctx context.Context, store lake.Store, stream string, every time.Dur
 
 func followShard(ctx context.Context, l lake.Log, every time.Duration, publish func([]fanwatch.Row), log *slog.Logger) {
 	at := fanwatch.SequenceNumber("0")
-	if snap, _, err := l.LatestSnapshot(ctx); err == nil {
+	if snap, _, _ := l.LatestSnapshot(ctx); snap != "" { // also an older one, where the newest is damaged
 		at = snap
 	}
 	ended := false

@@ -66,8 +66,16 @@ type landedV1 struct {
 }
 
 // EncodeSegment makes the segment's object. It checks the rows against the header and works out Counts
-// (all but Duplicates) and Fans, except in a tombstone, whose header it takes as it is.
-func EncodeSegment(s *Segment) ([]byte, error) {
+// (all but Duplicates) and Fans, except in a tombstone, whose header it takes as it is. Every error wraps ErrSegment.
+func EncodeSegment(s *Segment) (data []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("encode segment: %v", p)
+		}
+		if err != nil {
+			data, err = nil, fmt.Errorf("%w: %w", ErrSegment, err)
+		}
+	}()
 	if err := s.check(); err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (in *Ingestion) Log() Log {
 		folder = in.Bucket + "/" + folder // a bucket's name has no slash
 	}
 	sum := sha256.Sum256([]byte(folder))
-	return Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf("ingest-%x", sum[:8])}
+	return Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf(ingestShard+"%x", sum[:8])}
 }
 
 // maxForeign bounds one foreign object, uncompressed, in bytes. Firehose ends an object at 128 MiB.

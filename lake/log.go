@@ -23,6 +23,9 @@ type Log struct {
 	Shard  string
 }
 
+// ErrDamaged says that a segment cannot be read, however often it is tried.
+var ErrDamaged = errors.New("damaged segment")
+
 // Conflict says that another attempt has already written the segment that was to be appended.
 type Conflict struct {
 	Existing Header
@@ -75,10 +78,13 @@ func firstShard(ctx context.Context, store Store, folder, after string) (string,
 	return "", nil
 }
 
+// Foreign tells whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not of models.
+func (l Log) Foreign() bool { return strings.HasPrefix(l.Shard, ingestShard) }
+
 // Append writes the segment behind s.After. It fills in Stream, Shard, Counts (all but Duplicates) and
 // Fans. When the place is taken by the same attempt's same segment (a PUT whose answer was lost) that is
 // success; when by another, the error is a *Conflict. After any other error the segment may or may not
-// be there: append the same segment again.
+// be there: append the same segment again, unless the error wraps ErrSegment: that one does not pass.
 func (l Log) Append(ctx context.Context, s Segment) error {
 	if err := l.check(); err != nil {
 		return err
@@ -117,7 +123,7 @@ func (l Log) Next(ctx context.Context, after fanwatch.SequenceNumber) (Segment, 
 		err = l.belongs(s.Header, after)
 	}
 	if err != nil {
-		return Segment{}, fmt.Errorf("%s: %w", l.segmentKey(after), err)
+		return Segment{}, fmt.Errorf("%s: %w: %w", l.segmentKey(after), ErrDamaged, err)
 	}
 	return s, nil
 }
@@ -155,6 +161,42 @@ func (l Log) Walk(ctx context.Context, from fanwatch.SequenceNumber, f func(Segm
 	}
 }
 
+// WalkOver is Walk, but it passes over a damaged segment where it finds out where that ends, from its header or from the
+// key of the one behind it, and tells passed of it. Of a damaged segment at the log's end the error wraps ErrDamaged.
+func (l Log) WalkOver(ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error, passed func(error)) error {
+	for {
+		err := l.Walk(ctx, from, func(s Segment) error {
+			from = s.Last
+			return f(s)
+		})
+		if !errors.Is(err, ErrDamaged) {
+			return err
+		}
+		end, endErr := l.endBehind(ctx, from)
+		if endErr != nil {
+			return fmt.Errorf("%w (%w); remove it: its window is read again from the stream", err, endErr)
+		}
+		passed(err)
+		from = end
+	}
+}
+
+// endBehind finds where the segment behind after ends though it cannot be read.
+func (l Log) endBehind(ctx context.Context, after fanwatch.SequenceNumber) (fanwatch.SequenceNumber, error) {
+	if h, err := l.NextHeader(ctx, after); err == nil {
+		return h.Last, nil
+	}
+	key := l.segmentKey(after)
+	folder := key[:strings.LastIndexByte(key, '=')+1]
+	for o, err := range l.Store.List(ctx, folder, key) {
+		if err != nil {
+			return "", err
+		}
+		return fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(o.Key, folder), ".parquet"))
+	}
+	return "", errors.New("no segment lies behind it")
+}
+
 // Tombstone replaces the segment by one without rows and with the same header, so that a zombie that
 // wakes up late still finds the place taken. The caller answers for it that the rows are in the table
 // and that no snapshot lies before them; see Expire.
@@ -175,6 +217,9 @@ func (l Log) Tombstone(ctx context.Context, h Header) error {
 	failpoint.Hit(failpoint.TombstoneAfter)
 	return wrap(err, "tombstone of shard %s after %s", l.Shard, h.After)
 }
+
+// ingestShard begins the names of logs that are Foreign.
+const ingestShard = "ingest-"
 
 // name bounds what stands in keys: Kinesis allows these characters in streams and shards.
 var name = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)

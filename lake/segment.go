@@ -2,6 +2,7 @@ package lake
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,9 @@ import (
 // SegmentVersion is the version of a segment that this program writes. It also reads version 1, which had
 // no column for the PWM duty cycle, and refuses others.
 const SegmentVersion = 2
+
+// ErrSegment says that a segment can never be stored as it is, however often it is tried.
+var ErrSegment = errors.New("this segment cannot be stored")
 
 // MaxSegmentRows bounds one segment: a window is 60 s of arrivals or 8 MB, some 100,000 readings.
 const MaxSegmentRows = 1 << 20

@@ -20,8 +20,9 @@ import (
 // version of its own.
 const SnapshotVersion = 1
 
-// MaxSnapshot bounds the models of one shard, uncompressed, in bytes.
-const MaxSnapshot = 1 << 30
+// MaxSnapshot bounds the models of one shard, uncompressed, in bytes. A fan takes some 117 KiB, and a shard, which takes 1,000 records a
+// second, some 9,000 fans: this is for twice as many, and is the largest slice of bytes on a machine of 32 bits.
+const MaxSnapshot = 1<<31 - 1
 
 // snapshotsKept is how many snapshots of a shard stay: the newest, and two to fall back on.
 const snapshotsKept = 3
@@ -67,19 +68,35 @@ type Damaged struct{ Reasons []error }
 
 // Error names each damaged snapshot.
 func (d *Damaged) Error() string {
-	return fmt.Sprintf("damaged snapshots were passed over, more of the log will be replayed: %v", errors.Join(d.Reasons...))
+	reasons := make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		reasons[i] = r.Error()
+	}
+	return "damaged snapshots are passed over, more of the log is replayed: " + strings.Join(reasons, "; ")
 }
 
 // LatestSnapshot gives the newest snapshot of the shard's models and where it was taken, or an error
 // that wraps ErrNotFound when there is none: then the whole log is replayed. Where a newer one is
 // damaged it gives the one before and a *Damaged beside it, which tells what to log.
 func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byte, error) {
+	var data []byte
+	at, err := l.RestoreSnapshot(ctx, func(d []byte) error {
+		data = d
+		return nil
+	})
+	return at, data, err
+}
+
+// RestoreSnapshot gives the shard's snapshots to use, the newest first, until use gives nil, and tells where that one was
+// taken. Those that are damaged, or of which use gives an error, are named by a *Damaged beside it. Where none is usable
+// the error wraps ErrNotFound, and also a *Damaged where there are some.
+func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
-		return "", nil, err
+		return "", err
 	}
 	keys, err := l.snapshots(ctx)
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	var damaged Damaged
 	for _, key := range keys {
@@ -87,21 +104,24 @@ func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byt
 		switch {
 		case errors.Is(err, ErrNotFound):
 			continue // removed meanwhile, because newer ones came
-		case errors.Is(err, errSnapshot):
+		case err == nil:
+			err = use(data)
+		case !errors.Is(err, errSnapshot):
+			return "", fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+		}
+		if err != nil {
 			damaged.Reasons = append(damaged.Reasons, fmt.Errorf("%s: %w", key, err))
 			continue
-		case err != nil:
-			return "", nil, fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
 		}
 		if len(damaged.Reasons) > 0 {
-			return at, data, &damaged
+			return at, &damaged
 		}
-		return at, data, nil
+		return at, nil
 	}
 	if len(damaged.Reasons) > 0 {
-		return "", nil, fmt.Errorf("%w: snapshot of shard %s: %w", ErrNotFound, l.Shard, &damaged)
+		return "", fmt.Errorf("%w: snapshot of shard %s: %w", ErrNotFound, l.Shard, &damaged)
 	}
-	return "", nil, fmt.Errorf("%w: shard %s has no snapshot", ErrNotFound, l.Shard)
+	return "", fmt.Errorf("%w: shard %s has no snapshot", ErrNotFound, l.Shard)
 }
 
 func (l Log) snapshotPrefix() string {
@@ -119,7 +139,7 @@ func (l Log) snapshots(ctx context.Context) ([]string, error) {
 	var keys []string
 	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
 		if err != nil {
-			return nil, fmt.Errorf("snapshots of shard %s: %w", l.Shard, err)
+			return nil, fmt.Errorf("snapshots of shard %s: %v", l.Shard, err) // not ErrNotFound: the bucket is away, and nobody knows
 		}
 		if strings.HasSuffix(o.Key, snapshotSuffix) {
 			keys = append(keys, o.Key)

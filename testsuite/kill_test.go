@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"fanwatch/detect"
 	"fanwatch/failpoint"
 	"fanwatch/lake"
+	"fanwatch/workflows"
 )
 
 // publisher publishes batches of a run of one fan and remembers what was acknowledged. Like an edge it
@@ -292,18 +294,33 @@ func TestKillAtEveryFailpoint(t *testing.T) {
 	}
 }
 
-// TestZombieScorerChangesNothing holds a scorer for longer than its heartbeat's time-out, just before it
-// lands a segment. Another attempt takes over; the first wakes up behind it.
+// TestZombieScorerChangesNothing freezes the process for longer than its scorers' heartbeat time-out, while Temporal goes on. When it
+// wakes up its attempts are superseded: others begin beside them.
 func TestZombieScorerChangesNothing(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir(), []string{failpoint.Environment + "=" + failpoint.LandingPutBefore + "=pause:45s@3"}, "--fans", "2", "--no-faults", "--snapshot-every", "5s")
+	s := start(t, t.TempDir(), nil, "--fans", "2", "--no-faults", "--snapshot-every", "5s")
 	p := newPublisher(t, s, 1)
-	p.publish(s, 1000)
-	const woken = "newer attempt"
-	s.until(90*time.Second, "the sleeper's end", func() (bool, string) {
-		b, err := os.ReadFile(filepath.Join(s.Dir, "fanwatch.log"))
-		return strings.Contains(string(b), woken), fmt.Sprint(err)
-	})
+	p.publish(s, 300)
+	attempts := func() (n int32) {
+		for _, shard := range []string{"shardId-000000000000", "shardId-000000000001"} {
+			d, err := s.temporal().DescribeWorkflowExecution(t.Context(), workflows.ShardID("fanwatch", shard), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range d.GetPendingActivities() {
+				n = max(n, a.GetAttempt())
+			}
+		}
+		return n
+	}
+	before := attempts()
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.until(60*time.Second, "another attempt", func() (bool, string) { n := attempts(); return n > before, fmt.Sprint(n) })
+	if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 	p.publish(s, 200)
 	p.check(s)
 }

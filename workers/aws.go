@@ -31,13 +31,23 @@ func (s stream) Shards(ctx context.Context, name string) ([]activities.Shard, er
 	}
 	out := make([]activities.Shard, len(shards))
 	for i, sh := range shards {
-		out[i] = activities.Shard{ID: sh.ID, Parents: sh.Parents, StartHash: sh.StartHash, EndHash: sh.EndHash}
+		out[i] = activities.Shard{ID: sh.ID, Parents: sh.Parents, StartHash: sh.StartHash, EndHash: sh.EndHash, First: fanwatch.SequenceNumber(sh.First)}
 	}
 	return out, nil
 }
 
+// Created implements activities.Stream.
+func (s stream) Created(ctx context.Context, name string) (time.Time, error) {
+	at, err := s.kinesis.Created(ctx, name)
+	var refusal smithy.APIError
+	if errors.As(err, &refusal) && refusal.ErrorCode() == "AccessDeniedException" {
+		return time.Time{}, nil // a role of before DescribeStreamSummary was asked for
+	}
+	return at.UTC(), unreadable(err)
+}
+
 func (s stream) Open(name, shard string, after fanwatch.SequenceNumber) activities.ShardReader {
-	return shardReader{s.kinesis.Read(name, shard, string(after), cloud.ReadOptions{Poll: s.poll})}
+	return shardReader{s.kinesis.Read(name, shard, string(after), cloud.ReadOptions{Poll: s.poll}), patience}
 }
 
 // Record implements activities.Recorder.
@@ -46,21 +56,26 @@ func (s stream) Record(ctx context.Context, partitionKey string, data []byte) er
 	return err
 }
 
-type shardReader struct{ *cloud.Reader }
+type shardReader struct {
+	*cloud.Reader
+	patience time.Duration
+}
 
-// patience is how long a read may wait for a Kinesis that is out of reach before the scorer gets to its
-// heartbeat again.
-const patience = 3 * time.Second
+// patience is how long a read may take, or wait for a Kinesis that is out of reach, before the scorer hears of it.
+const patience = 10 * time.Second
 
 func (r shardReader) Next(ctx context.Context) (activities.Batch, error) {
-	limited, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	b, err := r.Reader.Next(limited)
-	if err != nil {
-		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			return activities.Batch{Behind: patience}, nil // nobody knows how far behind: not caught up, at least
-		}
-		return activities.Batch{}, err
+	switch {
+	case err == nil:
+	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return activities.Batch{Trouble: fmt.Sprintf("Kinesis does not answer: %v", err)}, nil
+	case errors.Is(err, cloud.ErrOtherStream):
+		return activities.Batch{}, fmt.Errorf("%w: %w", activities.ErrOtherStream, err)
+	default:
+		return activities.Batch{}, unreadable(err)
 	}
 	out := activities.Batch{Behind: time.Duration(b.MillisBehindLatest) * time.Millisecond, Closed: b.Closed,
 		Records: make([]activities.StreamRecord, len(b.Records))}
@@ -72,6 +87,23 @@ func (r shardReader) Next(ctx context.Context) (activities.Batch, error) {
 		out.Records[i] = activities.StreamRecord{Sequence: seq, Arrived: rec.Arrived, Data: rec.Data}
 	}
 	return out, nil
+}
+
+// unreadable adds the mend to what Kinesis refuses.
+func unreadable(err error) error {
+	var refusal smithy.APIError
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	switch refusal.ErrorCode() {
+	case "ResourceNotFoundException":
+		return fmt.Errorf("%w: make the stream, or name the one that the rule writes to", err)
+	case "AccessDeniedException":
+		return fmt.Errorf("%w: allow the worker's role kinesis:ListShards, kinesis:GetShardIterator and kinesis:GetRecords", err)
+	case "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException":
+		return fmt.Errorf("%w: let the worker's role use the stream's key", err)
+	}
+	return err
 }
 
 // registry is AWS IoT Core as the activities see it.

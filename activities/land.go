@@ -1,0 +1,343 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+	"unsafe"
+
+	"fanwatch"
+	"fanwatch/lake"
+)
+
+const (
+	firstWait    = 100 * time.Millisecond // before something is tried again; doubles ...
+	lastWait     = 5 * time.Second        // ... up to this
+	appendWithin = time.Minute            // one attempt to store a segment
+	shownAfter   = 5 * time.Second        // trouble that passes sooner is logged only
+)
+
+// lander appends segments to the landing log in their order, beside the loop that reads: what waits for the store, or for
+// the teller, holds up neither reading nor judging. It tries again until its context ends. Safe for concurrent use.
+type lander struct {
+	log    lake.Log
+	slog   *slog.Logger
+	teller *teller
+	cancel context.CancelFunc
+	done   chan struct{}
+	work   chan struct{} // something to do for run
+	moved  chan struct{} // something for wait
+
+	mu      sync.Mutex
+	queue   []*landing
+	rows    int
+	held    int
+	at      fanwatch.SequenceNumber // end of the newest segment landed
+	err     error                   // that ended it
+	failing error                   // of the newest attempt; nil: it succeeded
+	since   time.Time               // when failing began
+}
+
+// landing is a segment on its way to the log, a snapshot, or a segment and the snapshot behind it.
+type landing struct {
+	segment  *lake.Segment
+	snapshot []byte
+	at       fanwatch.SequenceNumber // where the snapshot was taken
+	held     int                     // bytes of memory, by estimate
+	opened   time.Time
+	ticket   uint64 // of the last change of state to be told before
+}
+
+// held estimates the memory of a row: its strings are shared with other rows, but for these.
+func held(r *fanwatch.Row) int { return int(unsafe.Sizeof(*r)) + len(r.Reason) + len(r.Payload) }
+
+// startLander begins at the log's end.
+func startLander(ctx context.Context, log lake.Log, at fanwatch.SequenceNumber, t *teller, sl *slog.Logger) *lander {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &lander{log: log, slog: sl, teller: t, at: at, cancel: cancel, done: make(chan struct{}),
+		work: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+	t.watch(l.work)
+	go func() {
+		defer close(l.done)
+		l.run(ctx)
+	}()
+	return l
+}
+
+// stop ends it and waits a little for what is under way, which changes nothing if it goes on.
+func (l *lander) stop() {
+	l.cancel()
+	select {
+	case <-l.done:
+	case <-time.After(time.Second):
+	}
+}
+
+func (l *lander) push(x *landing) {
+	if x.segment == nil && x.snapshot == nil {
+		return
+	}
+	l.mu.Lock()
+	l.queue = append(l.queue, x)
+	l.count(x, 1)
+	l.mu.Unlock()
+	signal(l.work)
+}
+
+// count adds or takes away what x holds; l.mu is locked.
+func (l *lander) count(x *landing, sign int) {
+	if x.segment != nil {
+		l.rows += sign * len(x.segment.Rows)
+		l.held += sign * x.held
+	}
+}
+
+func (l *lander) head() *landing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return nil
+	}
+	return l.queue[0]
+}
+
+func (l *lander) pop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	l.count(x, -1)
+	if x.segment != nil {
+		l.at = x.segment.Last
+	}
+}
+
+// replace puts the parts of the segment at the head in its place.
+func (l *lander) replace(parts []*landing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count(l.queue[0], -1)
+	for _, p := range parts {
+		l.count(p, 1)
+	}
+	l.queue = append(parts, l.queue[1:]...)
+}
+
+func (l *lander) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		x := l.head()
+		if x == nil || x.segment != nil && !l.teller.toldUpTo(x.ticket) {
+			select {
+			case <-ctx.Done():
+			case <-l.work:
+			}
+			continue
+		}
+		if x.segment != nil {
+			done, err := l.land(ctx, x)
+			if err != nil {
+				l.end(err)
+				return
+			}
+			if !done {
+				continue
+			}
+		}
+		if x.snapshot != nil {
+			l.putSnapshot(ctx, x)
+		}
+		l.pop()
+		signal(l.moved)
+	}
+}
+
+func (l *lander) end(err error) {
+	l.mu.Lock()
+	l.err = err
+	l.mu.Unlock()
+	signal(l.moved)
+}
+
+// land appends the segment. A conflict is an answer, an outage is waited for, and a segment that can never be stored is
+// divided: then it is not done, and the queue has its parts.
+func (l *lander) land(ctx context.Context, x *landing) (done bool, err error) {
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+		err := l.append(ctx, x.segment)
+		l.failed(err)
+		var taken *lake.Conflict
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.As(err, &taken), ctx.Err() != nil:
+			return false, err
+		case errors.Is(err, lake.ErrSegment):
+			parts, why := divide(x, err)
+			if why != nil {
+				return false, why
+			}
+			l.slog.Error("a segment cannot be stored as it is: divided", "shard", l.log.Shard, "parts", len(parts), "err", err)
+			l.replace(parts)
+			return false, nil
+		}
+		l.slog.Warn("will try again", "what", "land", "shard", l.log.Shard, "err", err)
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("land shard %s: %w", l.log.Shard, errors.Join(ctx.Err(), err))
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (l *lander) append(ctx context.Context, s *lake.Segment) error {
+	ctx, cancel := context.WithTimeout(ctx, appendWithin)
+	defer cancel()
+	return l.log.Append(ctx, *s)
+}
+
+func (l *lander) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing == nil {
+		l.since = time.Now()
+	}
+	l.failing = err
+}
+
+func (l *lander) putSnapshot(ctx context.Context, x *landing) {
+	ctx, cancel := context.WithTimeout(ctx, longWork)
+	defer cancel()
+	if err := l.log.PutSnapshot(ctx, x.at, x.snapshot); err != nil {
+		l.slog.Warn("no snapshot this time: recovery replays more of the log", "shard", l.log.Shard, "err", err)
+	}
+}
+
+// waiting is how many landings are not done.
+func (l *lander) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}
+
+// failure is what ended the lander: a *lake.Conflict, or what no further attempt can change.
+func (l *lander) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+func (l *lander) landedAt() fanwatch.SequenceNumber {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at
+}
+
+// full says why reading has to wait, or "".
+func (l *lander) full(c ScoreConfig, now time.Time) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return ""
+	}
+	var over string
+	age := time.Duration(0)
+	if !l.queue[0].opened.IsZero() {
+		age = now.Sub(l.queue[0].opened)
+	}
+	switch {
+	case l.rows >= c.PendingRows:
+		over = fmt.Sprintf("%d rows", l.rows)
+	case l.held >= c.PendingHeld:
+		over = fmt.Sprintf("%d MiB", l.held>>20)
+	case age >= c.PendingTime:
+		over = fmt.Sprintf("rows of %s", age.Round(time.Second))
+	default:
+		return ""
+	}
+	why := "changes of state cannot be told"
+	if l.failing != nil {
+		why = l.failing.Error()
+	}
+	return fmt.Sprintf("no reading is read or judged: %s wait to be landed, which is the bound: %s", over, why)
+}
+
+// trouble says what is tried again for longer than shownAfter, or "".
+func (l *lander) trouble() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing == nil || time.Since(l.since) < shownAfter {
+		return ""
+	}
+	return fmt.Sprintf("%d segments wait to be landed: %v", len(l.queue), l.failing)
+}
+
+// wait returns when something was landed, when the lander ended, or soon.
+func (l *lander) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.moved:
+	case <-time.After(firstWait):
+	}
+	return nil
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// divide makes two segments of one that can never be stored, at the end of a record. Where there is one record the rows
+// that cannot be stored become notes in the quarantine; without any such row it gives the cause.
+func divide(x *landing, cause error) ([]*landing, error) {
+	s := x.segment
+	cut := 0 // where the second part begins
+	for i := 1; i < len(s.Rows); i++ {
+		if s.Rows[i].Position.Sequence != s.Rows[i-1].Position.Sequence && (cut == 0 || i <= len(s.Rows)/2) {
+			cut = i
+		}
+	}
+	if cut == 0 {
+		if err := note(s, cause); err != nil {
+			return nil, err
+		}
+		return []*landing{x}, nil
+	}
+	first, second := *x, *x
+	a, b := *s, *s
+	a.Rows, b.Rows = s.Rows[:cut:cut], s.Rows[cut:]
+	a.Last, a.End, a.Counts.Duplicates = s.Rows[cut-1].Position.Sequence, false, 0
+	b.After = a.Last
+	first.segment, first.snapshot, first.held = &a, nil, x.held*cut/len(s.Rows)
+	second.segment, second.held = &b, x.held-first.held
+	return []*landing{&first, &second}, nil
+}
+
+// note replaces the segment's rows that cannot be stored.
+func note(s *lake.Segment, cause error) error {
+	replaced := 0
+	for i := range s.Rows {
+		alone := lake.Segment{Header: s.Header, Rows: s.Rows[i : i+1]}
+		_, err := lake.EncodeSegment(&alone)
+		if err == nil {
+			continue
+		}
+		row := &s.Rows[i]
+		*row = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: row.Fan}},
+			Position: fanwatch.Position{Shard: s.Shard, Sequence: s.Last, Index: i}, Arrived: row.Arrived.Truncate(time.Microsecond),
+			Client: row.Client, Reason: fmt.Sprintf("the row of this reading cannot be stored: %v", err)}
+		replaced++
+		if _, err := lake.EncodeSegment(&alone); err != nil {
+			return fmt.Errorf("a row can be stored neither as it is nor as a note: %w", err)
+		}
+	}
+	if replaced == 0 {
+		return cause
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"fanwatch"
+)
+
+// Sources of trouble, in the order in which a heartbeat names them.
+const (
+	troubleRead = iota
+	troubleLand
+	troubleTell
+	troubleNote // what was found at the start and is worth knowing for noteFor
+)
+
+const (
+	noteFor    = 10 * time.Minute
+	maxTrouble = 1000 // bytes
+)
+
+// errStuck ends an attempt that made no progress.
+var errStuck = errors.New("the attempt made no progress")
+
+// pulse is an attempt's heartbeat, which runs beside its work. It ends the attempt when the work makes no progress for
+// longer than it said. Safe for concurrent use.
+type pulse struct {
+	beat  func(Progress)
+	now   fanwatch.Clock
+	every time.Duration
+
+	mu       sync.Mutex
+	progress Progress
+	lander   *lander
+	teller   *teller
+	until    time.Time // progress is due
+	troubles map[int]string
+	noted    time.Time
+}
+
+func newPulse(now fanwatch.Clock, c ScoreConfig) *pulse {
+	p := &pulse{beat: func(Progress) {}, now: now, every: c.Heartbeat, troubles: map[int]string{}, progress: Progress{V: ProgressVersion}}
+	p.alive(c.Stuck)
+	return p
+}
+
+// alive says that the work goes on and will say so again within d.
+func (p *pulse) alive(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = time.Now().Add(d)
+}
+
+// report takes what heartbeats say from now on.
+func (p *pulse) report(x Progress, l *lander, t *teller) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.progress, p.lander, p.teller = x, l, t
+}
+
+// trouble sets what is wrong with one source; "" is nothing.
+func (p *pulse) trouble(source int, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if why == "" {
+		delete(p.troubles, source)
+		return
+	}
+	p.troubles[source] = why
+}
+
+// note adds something worth knowing for a while.
+func (p *pulse) note(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := p.troubles[troubleNote]; old != "" {
+		why = old + "; " + why
+	}
+	p.troubles[troubleNote], p.noted = why[:min(len(why), maxTrouble)], time.Now()
+}
+
+// run beats until ctx ends or the work is stuck.
+func (p *pulse) run(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(p.every)
+	defer tick.Stop()
+	for {
+		x, stuck := p.compose()
+		p.beat(x)
+		if stuck {
+			cancel(fmt.Errorf("%w: %s", errStuck, x.Trouble))
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// compose makes the next heartbeat. stuck: it is the last.
+func (p *pulse) compose() (x Progress, stuck bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x = p.progress
+	x.Now = p.now()
+	troubles := maps.Clone(p.troubles)
+	if time.Since(p.noted) > noteFor {
+		delete(troubles, troubleNote)
+	}
+	if p.lander != nil {
+		x.Pending, x.At = p.lander.waiting(), p.lander.landedAt()
+		if why := p.lander.trouble(); why != "" {
+			troubles[troubleLand] = why
+		}
+	}
+	if p.teller != nil {
+		if why := p.teller.trouble(); why != "" {
+			troubles[troubleTell] = why
+		}
+	}
+	if over := time.Since(p.until); over > 0 {
+		stuck = true
+		troubles[troubleRead] = fmt.Sprintf("nothing was read or judged for long (%s over what it said), the attempt is given up", over.Round(time.Second))
+	}
+	var all []string
+	for _, source := range slices.Sorted(maps.Keys(troubles)) {
+		all = append(all, troubles[source])
+	}
+	x.Trouble = heartbeatText(strings.Join(all, "; "), maxTrouble)
+	return x, stuck
+}
+
+// heartbeatText makes text one line of at most n bytes.
+func heartbeatText(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return strings.ToValidUTF8(s[:min(len(s), n)], "")
+}
+
+// oneLine makes an error's text one line; what it wraps stays.
+func oneLine(err error) error {
+	if err == nil || !strings.Contains(err.Error(), "\n") {
+		return err
+	}
+	return &lined{err}
+}
+
+type lined struct{ error }
+
+// Error gives the text in one line.
+func (l *lined) Error() string { return strings.ReplaceAll(l.error.Error(), "\n", "; ") }
+
+// Unwrap gives the error as it was.
+func (l *lined) Unwrap() error { return l.error }

@@ -1,0 +1,212 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"fanwatch"
+	"fanwatch/detect"
+	"fanwatch/lake"
+)
+
+// recover builds the models from the newest snapshot and the segments behind it, bit for bit as they were
+// when the newest segment was landed, and opens the stream there. What waited to be landed is given up.
+func (r *scoring) recover(ctx context.Context) error {
+	if r.lander != nil {
+		r.lander.stop()
+	}
+	r.window, r.news = window{}, newNews(r.Now())
+	k, err := r.known(ctx, r.log, r.begin)
+	if err != nil {
+		return err
+	}
+	r.models, r.at, r.ended = k.models, k.at, k.ended
+	for _, why := range k.notes {
+		r.Log.Error("recovery", "shard", r.in.Shard.ID, "what", why)
+		r.pulse.note(why)
+	}
+	r.snapped, r.snappedAt = r.Now(), k.snapshot
+	r.lander = startLander(ctx, r.log, r.at, r.teller, r.Log)
+	r.reader = r.Stream.Open(r.in.Stream, plainShard(r.in.Shard.ID), r.at)
+	r.report(true)
+	return nil
+}
+
+// knowledge is what a shard's snapshot and log say.
+type knowledge struct {
+	models   *detect.Models
+	at       fanwatch.SequenceNumber // end of the newest segment
+	snapshot fanwatch.SequenceNumber // where the newest usable snapshot was taken; "": there is none
+	ended    bool
+	any      bool     // the shard has a snapshot or a segment
+	notes    []string // what was passed over or is lost
+}
+
+// known reads what is known of a shard. begin gives the models that its log begins with where no snapshot is usable.
+func (r *scoring) known(ctx context.Context, l lake.Log, begin func(context.Context) (*detect.Models, error)) (k knowledge, err error) {
+	r.pulse.alive(longWork)
+	defer r.pulse.alive(r.cfg.Stuck)
+	l.Store = timed{l.Store}
+	var damaged *lake.Damaged
+	at, err := l.RestoreSnapshot(ctx, func(data []byte) (err error) {
+		k.models, err = detect.Restore(r.cfg.Detect, data)
+		return err
+	})
+	if errors.As(err, &damaged) {
+		k.any = true
+		k.notes = append(k.notes, fmt.Sprintf("shard %s: %v", l.Shard, damaged))
+	}
+	switch {
+	case err == nil || at != "":
+		k.any, k.at, k.snapshot = true, at, at
+	case errors.Is(err, lake.ErrNotFound):
+		if k.models, err = begin(ctx); err != nil {
+			return k, err
+		}
+		k.at = "0"
+	default:
+		return k, err
+	}
+	emptied, diverged := 0, 0
+	err = l.WalkOver(ctx, k.at, func(seg lake.Segment) error {
+		r.pulse.alive(longWork)
+		k.any = true
+		if seg.Tombstone {
+			emptied += seg.Counts.Rows()
+		}
+		if err := k.models.Replay(seg.Rows); err != nil {
+			if diverged++; diverged == 1 {
+				k.notes = append(k.notes, fmt.Sprintf("shard %s: the models go on with the scores of this program: %v", l.Shard, err))
+			}
+		}
+		k.at, k.ended = seg.Last, seg.End
+		return nil
+	}, func(err error) {
+		k.notes = append(k.notes, fmt.Sprintf("shard %s: the models go on without the rows of a segment: %v", l.Shard, err))
+	})
+	if emptied > 0 {
+		k.notes = append(k.notes, fmt.Sprintf("shard %s: no snapshot is usable and %d rows are in the table only: fans begin anew, "+
+			"and those that were configured by these rows are unknown until they are provisioned again", l.Shard, emptied))
+	}
+	return k, err
+}
+
+// storeWithin is what recovery gives one read of the store; a snapshot of 9,000 fans has about 1 GiB.
+const storeWithin = 2 * time.Minute
+
+// timed is a store whose reads end, so that one that hangs ends the attempt with the reason.
+type timed struct{ lake.Store }
+
+func (s timed) Get(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	return s.Store.Get(ctx, key)
+}
+
+func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake.Object, error] {
+	return func(yield func(lake.Object, error) bool) {
+		ctx, cancel := context.WithTimeout(ctx, storeWithin)
+		defer cancel()
+		s.Store.List(ctx, prefix, startAfter)(yield)
+	}
+}
+
+// begin gives the models of a shard without snapshot: what its ancestors hand on. They are stored as its first snapshot, so
+// that the shard's own state is enough from then on.
+func (r *scoring) begin(ctx context.Context) (*detect.Models, error) {
+	models, err := r.inherit(ctx)
+	if err != nil || len(models.Fans()) == 0 {
+		return models, err
+	}
+	data, err := models.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.log.PutSnapshot(ctx, "0", data); err != nil {
+		return nil, err
+	}
+	return models, nil
+}
+
+// inherit takes over the fans in the shard's hash range: from its parents where they were all read, else from every shard
+// that was, each fan from the one that knows it best. A shard without parents knows none, unless it is of a stream that was made anew.
+func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
+	models := detect.New(r.cfg.Detect)
+	inRange, err := hashRange(r.in.Shard)
+	if err != nil {
+		return nil, err
+	}
+	complete := len(r.in.Shard.Parents) > 0 || suffix(r.in.Shard.ID) == ""
+	for _, parent := range r.in.Shard.Parents {
+		read, err := r.adopt(ctx, models, parent, inRange)
+		if err != nil {
+			return nil, err
+		}
+		complete = complete && read
+	}
+	if complete {
+		return models, nil
+	}
+	logs, err := lake.Logs(ctx, timed{r.Store}, r.in.Stream)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range logs {
+		if l.Shard == r.in.Shard.ID || l.Foreign() {
+			continue
+		}
+		if _, err := r.adopt(ctx, models, l.Shard, inRange); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(models.Fans()); n > 0 {
+		r.pulse.note(fmt.Sprintf("shard %s begins with %d fans of the shards that were read before it: its parents were not read, "+
+			"or the stream %s was deleted and made again and is read from its beginning", r.in.Shard.ID, n, r.in.Stream))
+		r.Log.Warn("fans are taken over from all shards that were read", "shard", r.in.Shard.ID, "fans", n)
+	}
+	return models, nil
+}
+
+// adopt takes over the fans of one shard, as they are at the end of its log, where it knows them better than models does.
+// read is false for a shard that cannot hand on all it should: it was never read, or has no snapshot.
+func (r *scoring) adopt(ctx context.Context, models *detect.Models, shard string, inRange func(string) bool) (read bool, err error) {
+	k, err := r.known(ctx, lake.Log{Store: r.Store, Stream: r.in.Stream, Shard: shard},
+		func(context.Context) (*detect.Models, error) { return detect.New(r.cfg.Detect), nil })
+	if err != nil {
+		return false, fmt.Errorf("what shard %s hands on: %w", shard, err)
+	}
+	for _, why := range k.notes {
+		r.Log.Error("inheritance", "shard", r.in.Shard.ID, "what", why)
+		r.pulse.note(why)
+	}
+	models.Adopt(k.models, func(fan string) bool { return inRange(fan) && newer(k.models, models, fan) })
+	return k.any && k.snapshot != "", nil
+}
+
+// newer tells whether a has seen more of a fan than b.
+func newer(a, b *detect.Models, fan string) bool {
+	da, _ := a.Device(fan)
+	db, known := b.Device(fan)
+	if !known {
+		return true
+	}
+	oa, _ := a.Last(fan)
+	ob, _ := b.Last(fan)
+	if c := oa.Position.Compare(ob.Position); c != 0 {
+		return c > 0
+	}
+	return da.Revision > db.Revision
+}
+
+// plainShard gives the shard's name on the stream, suffix what is added to it in the log where the stream is not the first
+// of its name; see making.
+func plainShard(id string) string {
+	plain, _, _ := strings.Cut(id, ".")
+	return plain
+}
+
+func suffix(id string) string { return strings.TrimPrefix(id, plainShard(id)) }
