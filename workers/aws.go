@@ -119,14 +119,10 @@ type topics struct {
 }
 
 func (t topics) Publish(ctx context.Context, topic, subject, body, key string, attributes map[string]string) error {
-	if !strings.HasPrefix(topic, "arn:") {
-		topic = t.prefix + topic
-	}
-	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: topic, Subject: subject, Body: body, Key: key, Attributes: attributes})
+	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: body, Key: key, Attributes: attributes})
 	var final interface{ Permanent() bool }
 	if errors.As(err, &final) && final.Permanent() {
-		return temporal.NewApplicationErrorWithOptions(err.Error(), "Refused", temporal.ApplicationErrorOptions{
-			Cause: err, NextRetryDelay: time.Minute}) // somebody must mend the policy or the topic; the alert must not end for it
+		return temporal.NewNonRetryableApplicationError(err.Error(), "Refused", err) // the alert goes on by its next step
 	}
 	return err
 }
@@ -141,7 +137,7 @@ type Config struct {
 	Catalog   Catalog       // of the Iceberg table
 	Poll      time.Duration // between reads of a shard that found nothing; 0 = 1 s
 	Score     activities.ScoreConfig
-	Policies  map[string]fanwatch.Policy
+	Policies  activities.Policies
 	Now       fanwatch.Clock // nil = time.Now
 }
 

@@ -27,7 +27,8 @@ const (
 const (
 	SignalObserve     = "observe"     // to Fan and Alert: fanwatch.Observation
 	SignalAlertOver   = "alert-over"  // Alert to Fan: fanwatch.Alert
-	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation
+	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation; end at once
+	SignalRenew       = "renew"       // to an Alert of version 1: go on under the code of today
 	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing
 	SignalAcknowledge = "acknowledge" // people to Alert: Acknowledgement, a JSON text with a name, or nothing
 	UpdateAcknowledge = "acknowledge" // the same, answering the fanwatch.Alert

@@ -103,7 +103,7 @@ func newFanRun(t *testing.T) *fanRun {
 	r := &fanRun{TestWorkflowEnvironment: env, reg: newRegistry()}
 	env.RegisterWorkflow(Fan)
 	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
-		Policies: map[string]fanwatch.Policy{"default": {}, "night": {}}})
+		Policies: activities.FixedPolicies(map[string]fanwatch.Policy{"default": {}, "night": {}})})
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 		r.alerts = append(r.alerts, in.Alert)
 		var o fanwatch.Observation

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,13 +88,9 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	if err := o.check(); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(o.policies)
+	policies, err := workers.OpenPolicies(o.policies, log)
 	if err != nil {
 		return fmt.Errorf("--policies: %w", err)
-	}
-	policies, err := workers.ParsePolicies(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.policies, err)
 	}
 	wc, err := o.aws.config(ctx)
 	if err != nil {
@@ -106,7 +101,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer done()
-	wc.Account, wc.Policies = o.account, policies
+	wc.Account, wc.Policies = o.account, policies.Policies
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Heartbeat: 5 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
 	if err != nil {
@@ -117,6 +112,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return err
 		}
 	}
+	go parts.LogTopics(ctx, log)
 	if o.ingest.Bucket == wc.Bucket {
 		o.ingest.Bucket = "" // by whichever name, it is one folder
 	}
