@@ -27,7 +27,7 @@ const escalationVersion = 1
 
 // Escalation is what one run of an Alert hands to the next beside the alert itself.
 type Escalation struct {
-	Version int                   `json:"v"`
+	Version int                   `json:"version"`
 	Turns   []Turn                `json:"turns,omitempty"`   // what is due to be told, in no order
 	Begun   int                   `json:"begun,omitempty"`   // steps of this round that have a turn or had one, from the first on
 	From    int                   `json:"from,omitempty"`    // the step at which this round began, from 0
