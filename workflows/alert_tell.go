@@ -32,6 +32,9 @@ func (f *flight) stop() {
 // one, which says more, and leaves it the time at which it would have been given up: a topic that hangs is found out
 // however often it is told.
 func (a *alert) send(ctx workflow.Context, step int, key, to string) {
+	if slices.ContainsFunc(a.Told, func(n fanwatch.Notice) bool { return n.Key == a.ID+key }) {
+		return // as in the turn that an alert of the first code was in
+	}
 	until := workflow.Now(ctx).Add(notifyFor)
 	for _, f := range a.flights {
 		switch {

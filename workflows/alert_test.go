@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"fanwatch"
@@ -67,6 +69,7 @@ type alertRun struct {
 	mail   *mailbox
 	lake   *lake.Dir
 	over   []fanwatch.Alert // what the fan's workflow was told
+	overAt time.Time
 	policy fanwatch.Policy
 	events []event
 	runs   int // of the workflow, one for each time it continued as new
@@ -95,6 +98,7 @@ func (r *alertRun) environment() {
 	suite.SetLogger(quiet())
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // the machine may be busy
 	r.TestWorkflowEnvironment, r.mail.now = env, env.Now
 	env.RegisterWorkflow(Alert)
 	env.RegisterActivity(&activities.Lake{Store: r.lake})
@@ -102,7 +106,10 @@ func (r *alertRun) environment() {
 		return map[string]fanwatch.Policy{"default": r.policy}
 	}})
 	env.OnSignalExternalWorkflow("default-test-namespace", "fan/fan-07", "", SignalAlertOver, anything).Return(
-		func(_, _, _, _ string, arg any) error { r.over = append(r.over, arg.(fanwatch.Alert)); return nil }).Maybe()
+		func(_, _, _, _ string, arg any) error {
+			r.over, r.overAt = append(r.over, arg.(fanwatch.Alert)), env.Now()
+			return nil
+		}).Maybe()
 }
 
 var opened = time.Date(2026, 5, 28, 20, 26, 40, 0, time.UTC)
@@ -128,11 +135,8 @@ func (r *alertRun) runIn(t *testing.T, in AlertInput, now time.Time) (a fanwatch
 	for {
 		r.runs++
 		r.SetStartTime(now)
-		for _, e := range r.events {
-			if d := opened.Add(e.at).Sub(now); d >= 0 {
-				r.RegisterDelayedCallback(e.do, d)
-			}
-		}
+		slices.SortStableFunc(r.events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
+		r.await(now)
 		r.ExecuteWorkflow(Alert, in)
 		var next *workflow.ContinueAsNewError
 		if err := r.GetWorkflowError(); !asContinue(err, &next) {
@@ -146,9 +150,21 @@ func (r *alertRun) runIn(t *testing.T, in AlertInput, now time.Time) (a fanwatch
 		if err := decode(next, &in); err != nil {
 			t.Fatal(err)
 		}
-		r.events = slices.DeleteFunc(r.events, func(e event) bool { return !opened.Add(e.at).After(now) })
 		r.environment()
 	}
+}
+
+// await registers the next event, which registers the one after it: the environment takes so many callbacks and no more.
+func (r *alertRun) await(now time.Time) {
+	if len(r.events) == 0 {
+		return
+	}
+	e := r.events[0]
+	r.RegisterDelayedCallback(func() {
+		r.events = r.events[1:]
+		e.do()
+		r.await(r.Now())
+	}, opened.Add(e.at).Sub(now))
 }
 
 func (r *alertRun) at(d time.Duration, do func()) { r.events = append(r.events, event{d, do}) }
