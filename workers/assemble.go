@@ -37,7 +37,7 @@ func Assemble(c Config, fans activities.Observer, log *slog.Logger) (*Activities
 	a.Provisioner = &activities.Provisioner{Registry: registry{a.IoT}, Stream: s, Topics: activities.PolicyTopics{
 		ARN: fmt.Sprintf("arn:aws:iot:%s:%s", c.AWS.Region, c.Account), Rule: RuleReadings, Legacy: TopicLegacy},
 		Policies: c.Policies}
-	t := topics{a.SNS, fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}
+	t := newTopics(c)
 	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Now: c.Now}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	return a, nil

@@ -15,6 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"fanwatch"
+	"fanwatch/activities"
+	"fanwatch/cloud"
 )
 
 // ParsePolicies reads escalation policies from YAML, one per document (separated by ---). One must be
@@ -138,6 +140,16 @@ func (t topics) arn(topic string) string {
 		return topic
 	}
 	return t.prefix + topic
+}
+
+// CheckTopics checks every topic of c's policies. It needs of c the AWS, the endpoint of SNS, the account and the policies.
+func CheckTopics(ctx context.Context, c Config) ([]activities.TopicTrouble, error) {
+	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies}
+	return n.Topics(ctx)
+}
+
+func newTopics(c Config) topics {
+	return topics{cloud.NewSNS(c.AWS, c.Endpoints.SNS), fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}
 }
 
 // LogTopics logs an error for each topic of the policies that messages do not get through. Workers start all the same:

@@ -92,7 +92,7 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 		}
 		return a, true
 	}
-	return a, shown
+	return a, shown || err != nil
 }
 
 // renewAlerts has every open alert of the first code go on under today's. One that does not take the signal goes on as it
