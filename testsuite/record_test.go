@@ -10,6 +10,7 @@ import (
 
 	enums "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"fanwatch"
@@ -43,26 +44,33 @@ func TestRecordHistories(t *testing.T) {
 	}
 	publish(1800, 10)
 	s.until(20*time.Second, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	tc := s.temporal()
-	for name, id := range map[string]string{"fan": workflows.FanID("fan-r"), "alert": a.ID, "stream": workflows.StreamID("fanwatch"), "committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
-		var h historypb.History
-		events := tc.GetWorkflowHistory(ctx, id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			e, err := events.Next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			h.Events = append(h.Events, e)
-		}
-		b, err := protojson.MarshalOptions{Indent: " "}.Marshal(&h)
+	for name, id := range map[string]string{"fan": workflows.FanID("fan-r"), "stream": workflows.StreamID("fanwatch"), "committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
+		record(t, tc, id, name)
+	}
+}
+
+// record writes the history of a workflow to the testdata of package workflows. The alerts of there were recorded when
+// their code was the newest; TestAnEscalationGetsThrough records that of today.
+func record(t *testing.T, c client.Client, id, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var h historypb.History
+	events := c.GetWorkflowHistory(ctx, id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		b = identity.ReplaceAll(b, []byte(`"identity": "recorder"`)) // it names the machine
-		if err := os.WriteFile(filepath.Join("..", "workflows", "testdata", name+".json"), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		h.Events = append(h.Events, e)
+	}
+	b, err := protojson.MarshalOptions{Indent: " "}.Marshal(&h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = identity.ReplaceAll(b, []byte(`"identity": "recorder"`)) // it names the machine
+	if err := os.WriteFile(filepath.Join("..", "workflows", "testdata", name+".json"), b, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

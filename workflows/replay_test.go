@@ -12,8 +12,8 @@ import (
 // that fails here would break workflows that are open when it is deployed.
 func TestRecordedHistoriesReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) < 6 {
-		t.Fatalf("%d histories in testdata, %v: want fan, two of alert, stream, shard and committer", len(files), err)
+	if err != nil || len(files) < 7 {
+		t.Fatalf("%d histories in testdata, %v: want fan, three of alert, stream, shard and committer", len(files), err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
