@@ -1,13 +1,16 @@
 package fanwatch
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
-// AlertVersion and PolicyVersion are the versions that this program writes.
+// AlertVersion and PolicyVersion are the versions that this program writes. An Alert of version 1 has none of the fields
+// Notices, Failed, Round, Returns and WellFrom, and is read as one in which they are empty.
 const (
-	AlertVersion  = 1
+	AlertVersion  = 2
 	PolicyVersion = 1
 )
 
@@ -99,6 +102,12 @@ type Step struct {
 	Every  Duration `json:"every,omitempty" yaml:"every"`
 }
 
+// MaxHold is the longest Hold that Check takes: an alert must end.
+const MaxHold = 24 * time.Hour
+
+// MaxTopics is how many topics one step may name.
+const MaxTopics = 100
+
 // Check says what is wrong with the policy, naming the step and the mend, or nil.
 func (p Policy) Check() error {
 	if p.V != PolicyVersion {
@@ -108,22 +117,67 @@ func (p Policy) Check() error {
 		return fmt.Errorf("policy without a name: add one, such as name: default")
 	}
 	if len(p.Steps) == 0 || len(p.Steps) > 20 {
-		return fmt.Errorf("policy %s: %d steps, want 1 to 20", p.Name, len(p.Steps))
+		return fmt.Errorf("policy %.60q: %d steps, want 1 to 20", p.Name, len(p.Steps))
 	}
-	if p.AckTimeout < 0 {
-		return fmt.Errorf("policy %s: ack_timeout %s is negative", p.Name, p.AckTimeout)
+	if p.AckTimeout != 0 && time.Duration(p.AckTimeout) < time.Second {
+		return fmt.Errorf("policy %.60q: ack_timeout %s is below 1s: give 1s or more, or 0 for never", p.Name, p.AckTimeout)
+	}
+	if p.Hold > 0 && time.Duration(p.Hold) < time.Second || time.Duration(p.Hold) > MaxHold {
+		return fmt.Errorf("policy %.60q: hold %s is outside 1s..%s: leave it out for %s, or give -1s to resolve at once",
+			p.Name, p.Hold, MaxHold, DefaultHold)
 	}
 	for i, s := range p.Steps {
-		switch {
-		case len(s.Notify) == 0:
-			return fmt.Errorf("policy %s, step %d: notify is empty: name at least one SNS topic", p.Name, i+1)
-		case s.After < 0:
-			return fmt.Errorf("policy %s, step %d: after %s is negative", p.Name, i+1, s.After)
-		case s.Repeat < 0 || s.Repeat > 100:
-			return fmt.Errorf("policy %s, step %d: repeat %d is outside 0..100", p.Name, i+1, s.Repeat)
-		case s.Repeat > 0 && time.Duration(s.Every) < time.Second:
-			return fmt.Errorf("policy %s, step %d: repeat needs every: 1s or more", p.Name, i+1)
+		if err := s.check(); err != nil {
+			return fmt.Errorf("policy %.60q, step %d: %w", p.Name, i+1, err)
 		}
 	}
 	return nil
 }
+
+func (s Step) check() error {
+	switch {
+	case len(s.Notify) == 0:
+		return errors.New("notify is empty: name at least one SNS topic")
+	case len(s.Notify) > MaxTopics:
+		return fmt.Errorf("notify names %d topics, at most %d are taken", len(s.Notify), MaxTopics)
+	case s.After < 0:
+		return fmt.Errorf("after %s is negative", s.After)
+	case s.Repeat < 0 || s.Repeat > 100:
+		return fmt.Errorf("repeat %d is outside 0..100", s.Repeat)
+	case s.Repeat > 0 && time.Duration(s.Every) < time.Second:
+		return errors.New("repeat needs every: 1s or more")
+	}
+	for _, topic := range s.Notify {
+		if err := CheckTopic(topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckTopic says why no standard SNS topic has that name or ARN, or nil. FIFO topics take no mail and are refused.
+func CheckTopic(topic string) error {
+	name := topic
+	if strings.HasPrefix(topic, "arn:") {
+		part := strings.Split(topic, ":")
+		if len(part) != 6 || !strings.HasPrefix(part[1], "aws") || part[2] != "sns" || part[3] == "" ||
+			!consists(part[3], digits+letters+"-") || len(part[4]) != 12 || !consists(part[4], digits) {
+			return fmt.Errorf("topic %.120q: want arn:aws:sns:REGION:ACCOUNT:NAME, or the name alone", topic)
+		}
+		name = part[5]
+	}
+	switch {
+	case strings.HasSuffix(name, ".fifo"):
+		return fmt.Errorf("topic %.120q: a FIFO topic takes no mail: name a standard one", topic)
+	case len(name) == 0 || len(name) > 256 || !consists(name, digits+letters+"-_"):
+		return fmt.Errorf("topic %.120q: a name has 1 to 256 of the letters a to z and A to Z, digits, - and _", topic)
+	}
+	return nil
+}
+
+const (
+	digits  = "0123456789"
+	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+func consists(s, of string) bool { return strings.Trim(s, of) == "" }

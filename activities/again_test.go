@@ -25,18 +25,19 @@ func TestAFanProvisionedAgainInTroubleIsTold(t *testing.T) {
 	configure(3, false)
 	a := r.attempt(1)
 	r.steps(a, 4)
-	r.now = r.now.Add(2 * time.Second)
+	r.later(2 * time.Second)
 	r.steps(a, 1)
-	before := len(r.told)
-	if before == 0 || r.told[before-1].Anomaly.Kind != fanwatch.Underspeed {
-		t.Fatalf("told %+v", r.told)
+	before := r.told.all()
+	if n := len(before); n == 0 || before[n-1].Anomaly.Kind != fanwatch.Underspeed {
+		t.Fatalf("told %+v", before)
 	}
 	r.tape.reading(300)
 	for range 5 {
-		r.now = r.now.Add(2 * time.Second)
+		r.later(2 * time.Second)
 		r.steps(a, 1)
 	}
-	if len(r.told) != before+1 || r.told[before].Anomaly.Kind != fanwatch.Underspeed || !r.told[before].After(r.told[before-1]) {
-		t.Errorf("then told %+v", r.told[before:])
+	then := r.told.all()[len(before):]
+	if len(then) != 1 || then[0].Anomaly.Kind != fanwatch.Underspeed || !then[0].After(before[len(before)-1]) {
+		t.Errorf("then told %+v", then)
 	}
 }

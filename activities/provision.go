@@ -46,7 +46,7 @@ type Provisioner struct {
 	Registry Registry
 	Stream   Recorder
 	Topics   PolicyTopics
-	Policies map[string]fanwatch.Policy // escalation policies, by name, that a device may go by
+	Policies Policies // the escalation policies that a device may go by
 }
 
 // Shadow is the named shadow by which a fan's publisher is configured.
@@ -203,11 +203,15 @@ func (p *Provisioner) check(d fanwatch.Device) error {
 			return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: %v; name its clients anew with fanwatch configure %s --client", d.Fan, err, d.Fan), "BadClient", nil)
 		}
 	}
-	if _, ok := p.Policies[d.Policy]; ok || d.Policy == "" {
+	if d.Policy == "" {
+		return nil
+	}
+	policies := p.Policies()
+	if _, ok := policies[d.Policy]; ok {
 		return nil
 	}
 	return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: there is no escalation policy %.60q: use one of %s, or add it to the workers' policy file",
-		d.Fan, d.Policy, strings.Join(slices.Sorted(maps.Keys(p.Policies)), ", ")), "NoPolicy", nil)
+		d.Fan, d.Policy, strings.Join(slices.Sorted(maps.Keys(policies)), ", ")), "NoPolicy", nil)
 }
 
 // Announce puts the device on the stream, so that its shard's scorer knows it from that place on.

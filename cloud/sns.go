@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -89,6 +90,22 @@ func (s *SNS) SubscribeEmail(ctx context.Context, arn, address string) error {
 	return nil
 }
 
+// Subscriptions counts a topic's subscriptions: those that are confirmed and those whose owner has not answered yet.
+func (s *SNS) Subscriptions(ctx context.Context, arn string) (confirmed, pending int, err error) {
+	out, err := s.client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &arn})
+	if err != nil {
+		return 0, 0, snsError("look at "+arn, err)
+	}
+	confirmed, err = strconv.Atoi(out.Attributes["SubscriptionsConfirmed"])
+	if err == nil {
+		pending, err = strconv.Atoi(out.Attributes["SubscriptionsPending"])
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("sns: look at %s: number of subscriptions: %w", arn, err)
+	}
+	return confirmed, pending, nil
+}
+
 // Publish sends a message and answers the ID that SNS gave it. It is at least
 // once: a lost answer is repeated by the SDK, and Key tells the copies apart.
 func (s *SNS) Publish(ctx context.Context, m Message) (id string, err error) {
@@ -125,7 +142,8 @@ func snsError(task string, err error) error {
 	}
 	switch api.ErrorCode() {
 	case "NotFound", "InvalidParameter", "ParameterValueInvalid", "ValidationError", "AuthorizationError",
-		"EndpointDisabled", "NotImplemented":
+		"EndpointDisabled", "NotImplemented", "InvalidSecurity", "AccessDenied", "AccessDeniedException",
+		"KMSDisabled", "KMSNotFound", "KMSAccessDenied", "KMSInvalidState", "KMSOptInRequired":
 		return &snsRefusal{err}
 	}
 	return err

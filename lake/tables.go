@@ -298,7 +298,7 @@ func (t *Tables) waitingAlerts(ctx context.Context) (rows []Ended, keys []string
 }
 
 func toEnded(a *fanwatch.Alert) Ended {
-	e := Ended{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why, Step: int64(a.Step), Told: int64(len(a.Told)),
+	e := Ended{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why, Step: int64(a.Step), Told: int64(max(a.Notices, len(a.Told))),
 		AckedBy: a.AckedBy, Note: a.Note, Ended: a.EndedAt.UnixMicro()}
 	if !a.AckedAt.IsZero() {
 		e.AckedAt = a.AckedAt.UnixMicro()

@@ -44,7 +44,7 @@ func TestRecordHistories(t *testing.T) {
 	}
 	publish(1800, 10)
 	s.until(20*time.Second, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
-	for name, id := range map[string]string{"alert": a.ID, "committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
+	for name, id := range map[string]string{"committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
 		s.record(name, id)
 	}
 }

@@ -51,7 +51,8 @@ func Assemble(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error
 	a.Provisioner = &activities.Provisioner{Registry: registry{a.IoT}, Stream: s, Topics: activities.PolicyTopics{
 		ARN: fmt.Sprintf("arn:aws:iot:%s:%s", c.AWS.Region, c.Account), Rule: RuleReadings, Legacy: TopicLegacy},
 		Policies: c.Policies}
-	a.Notifier = &activities.Notifier{SNS: topics{a.SNS, fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}, Policies: c.Policies, Now: c.Now}
+	t := newTopics(c)
+	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Now: c.Now}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch, Now: c.Now, Log: log}
 	a.Canary = &activities.Canary{IoT: cloud.NewIoTData(c.AWS, c.Endpoints.IoT, a.IoT), Stream: s, System: fans, Rule: RuleReadings, Now: c.Now,

@@ -151,14 +151,10 @@ type topics struct {
 }
 
 func (t topics) Publish(ctx context.Context, topic, subject, body, key string, attributes map[string]string) error {
-	if !strings.HasPrefix(topic, "arn:") {
-		topic = t.prefix + topic
-	}
-	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: topic, Subject: subject, Body: body, Key: key, Attributes: attributes})
+	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: body, Key: key, Attributes: attributes})
 	var final interface{ Permanent() bool }
 	if errors.As(err, &final) && final.Permanent() {
-		return temporal.NewApplicationErrorWithOptions(err.Error(), "Refused", temporal.ApplicationErrorOptions{
-			Cause: err, NextRetryDelay: time.Minute}) // somebody must mend the policy or the topic; the alert must not end for it
+		return temporal.NewNonRetryableApplicationError(err.Error(), "Refused", err) // the alert goes on by its next step
 	}
 	return err
 }
@@ -176,7 +172,7 @@ type Config struct {
 	Watch     activities.WatchConfig
 	// HeartbeatURL is called each minute while all is well, so that an outside service notices what nothing inside can; "" = none.
 	HeartbeatURL string
-	Policies     map[string]fanwatch.Policy
+	Policies     activities.Policies
 	Now          fanwatch.Clock // nil = time.Now
 }
 

@@ -2,13 +2,21 @@ package workers
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"fanwatch"
+	"fanwatch/activities"
+	"fanwatch/cloud"
 )
 
 // ParsePolicies reads escalation policies from YAML, one per document (separated by ---). One must be
@@ -38,4 +46,120 @@ func ParsePolicies(text []byte) (map[string]fanwatch.Policy, error) {
 		return nil, errors.New("escalation policies: none is named default: alerts of fans without a policy of their own go by it")
 	}
 	return policies, nil
+}
+
+// PolicyFile is a file of escalation policies that may be mended while workers run. It is safe for concurrent use.
+type PolicyFile struct {
+	path string
+	log  *slog.Logger
+
+	mu       sync.Mutex
+	policies map[string]fanwatch.Policy // the last that were good
+	seen     fileState                  // of the file when it was read last, good or not
+}
+
+// fileState tells whether a file has changed.
+type fileState struct {
+	modified time.Time
+	size     int64
+	failed   string // why it could not be read
+}
+
+// OpenPolicies reads the file. That it cannot be read, or holds no good policies, is an error here alone: see Policies.
+func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
+	f := &PolicyFile{path: path, log: log}
+	if _, err := f.read(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Policies gives the policies as the file has them now. While it cannot be read or is not good, which is logged once for
+// each change of it, the last good ones stay.
+func (f *PolicyFile) Policies() map[string]fanwatch.Policy {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch changed, err := f.read(); {
+	case changed && err != nil:
+		f.log.Error("the escalation policies were changed and are not good: the last good ones stay", "err", err)
+	case changed:
+		f.log.Info("escalation policies read anew", "file", f.path, "policies", len(f.policies))
+	}
+	return f.policies
+}
+
+// read reads the file if it has changed since the last time.
+func (f *PolicyFile) read() (changed bool, err error) {
+	now := fileState{}
+	info, err := os.Stat(f.path)
+	if err == nil {
+		now.modified, now.size = info.ModTime(), info.Size()
+	} else {
+		now.failed = err.Error()
+	}
+	if now == f.seen {
+		return false, nil
+	}
+	f.seen = now
+	if err != nil {
+		return true, fmt.Errorf("escalation policies: %w", err)
+	}
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		f.seen.failed = err.Error() // other than what a stat gives: it is tried again
+		return true, fmt.Errorf("escalation policies: %w", err)
+	}
+	policies, err := ParsePolicies(text)
+	if err != nil {
+		return true, fmt.Errorf("%s: %w", f.path, err)
+	}
+	f.policies = policies
+	return true, nil
+}
+
+// CheckTopic implements activities.TopicChecker: the topic exists and has a confirmed subscription.
+func (t topics) CheckTopic(ctx context.Context, topic string) (why string, err error) {
+	confirmed, pending, err := t.sns.Subscriptions(ctx, t.arn(topic))
+	var refusal interface{ Permanent() bool }
+	switch {
+	case errors.As(err, &refusal) && refusal.Permanent():
+		return err.Error(), nil
+	case err != nil:
+		return "", err
+	case confirmed == 0 && pending > 0:
+		return fmt.Sprintf("none of its %d subscriptions is confirmed: follow the link in the mail that AWS sent", pending), nil
+	case confirmed == 0:
+		return "it has no subscription: a message to it reaches nobody", nil
+	}
+	return "", nil
+}
+
+// arn gives the topic's ARN: a name means a topic of the workers' account and region.
+func (t topics) arn(topic string) string {
+	if strings.HasPrefix(topic, "arn:") {
+		return topic
+	}
+	return t.prefix + topic
+}
+
+// CheckTopics checks every topic of c's policies. It needs of c the AWS, the endpoint of SNS, the account and the policies.
+func CheckTopics(ctx context.Context, c Config) ([]activities.TopicTrouble, error) {
+	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies}
+	return n.Topics(ctx)
+}
+
+func newTopics(c Config) topics {
+	return topics{cloud.NewSNS(c.AWS, c.Endpoints.SNS), fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}
+}
+
+// LogTopics logs an error for each topic of the policies that messages do not get through. Workers start all the same:
+// the other topics must hear.
+func (a *Activities) LogTopics(ctx context.Context, log *slog.Logger) {
+	trouble, err := a.Notifier.Topics(ctx)
+	for _, t := range trouble {
+		log.Error("a topic of the escalation policies", "topic", t.Topic, "policies", strings.Join(t.Policies, ", "), "err", t.Why)
+	}
+	if err != nil {
+		log.Error("the topics of the escalation policies were not all checked", "err", err)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"fanwatch/activities"
 	"fanwatch/cloud"
 )
 
@@ -42,15 +43,7 @@ func (a *Activities) Prepare(ctx context.Context, c Config, s Shape) error {
 	if err != nil {
 		return err
 	}
-	names := map[string]bool{}
-	for _, p := range c.Policies {
-		for _, step := range p.Steps {
-			for _, n := range step.Notify {
-				names[n] = true
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	for _, name := range slices.Sorted(maps.Keys(activities.NamedTopics(c.Policies()))) {
 		if strings.HasPrefix(name, "arn:") {
 			continue
 		}

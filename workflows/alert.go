@@ -2,7 +2,9 @@ package workflows
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -12,67 +14,122 @@ import (
 	"fanwatch/activities"
 )
 
-// AlertInput is the trouble and the name of the policy that says who is told.
+// AlertInput is the trouble and the name of the policy that says who is told. Escalation is set when the run goes on with
+// the alert of the run before it.
 type AlertInput struct {
-	Alert  fanwatch.Alert `json:"alert"`
-	Policy string         `json:"policy"`
+	Alert      fanwatch.Alert `json:"alert"`
+	Policy     string         `json:"policy"`
+	Escalation *Escalation    `json:"escalation,omitempty"`
 }
 
-// Alert is one trouble of one fan. It tells people, step after step, until somebody acknowledges or the
-// fan is well again, and ends when the fan is well again. Every wait is a durable timer: after any crash
-// the next step comes when it would have come.
+// escalationVersion is the version of Escalation that this program writes.
+const escalationVersion = 1
+
+// Escalation is what one run of an Alert hands to the next beside the alert itself.
+type Escalation struct {
+	Version int                   `json:"version"`
+	Turns   []Turn                `json:"turns,omitempty"`   // what is due to be told, in no order
+	Begun   int                   `json:"begun,omitempty"`   // steps of this round that have a turn or had one, from the first on
+	From    int                   `json:"from,omitempty"`    // the step at which this round began, from 0
+	Heard   []string              `json:"heard,omitempty"`   // topics that were told in this round
+	Reached []string              `json:"reached,omitempty"` // topics that were told in any round
+	Broken  []string              `json:"broken,omitempty"`  // topics of which a notification was given up in this round
+	Retry   time.Time             `json:"retry,omitzero"`    // when the broken ones are tried again; zero: not while turns are left
+	Retries int                   `json:"retries,omitempty"`
+	Parked  []Parked              `json:"parked,omitempty"` // notifications that were not sent yet when the fan got well or the run ended
+	Last    fanwatch.Observation  `json:"last"`             // the newest by its position
+	Current string                `json:"current"`          // what is wrong now
+	Worst   string                `json:"worst"`            // what was wrong at the gravest, which is Alert.Kind
+	WellWhy string                `json:"well_why,omitempty"`
+	Before  Acknowledged          `json:"before,omitzero"` // the acknowledgement that ran out or that graver trouble overtook
+	End     *fanwatch.Observation `json:"end,omitempty"`   // the alert is to end without hold
+	Known   *fanwatch.Policy      `json:"known,omitempty"` // the policy as it was read last; nil before the first time
+}
+
+// Turn is one telling of one step of the policy. Step and Repeat count from 0.
+type Turn struct {
+	Step   int       `json:"step"`
+	Repeat int       `json:"repeat"`
+	Due    time.Time `json:"due"`
+}
+
+// Parked is a notification that waits to be sent, and when it is given up.
+type Parked struct {
+	Notification activities.Notification `json:"notification"`
+	Until        time.Time               `json:"until"`
+}
+
+// Acknowledged is an acknowledgement that holds no more.
+type Acknowledged struct {
+	By string    `json:"by"`
+	At time.Time `json:"at"`
+}
+
+const (
+	retryEvery    = 10 * time.Minute // between the tries of topics that failed, after the last step
+	policyEvery   = time.Minute      // between the tries of an alert that has no policy yet
+	flapping      = 3                // Returns at which people are told that the trouble comes and goes
+	maxEvents     = 12000            // events of a history after which it does not wait for that; Temporal ends a run at 51,200
+	noticesPerRun = 500              // notices and failures after which a run continues as new when none is on its way
+)
+
+// Alert is one trouble of one fan, or of a part of fanwatch. It tells people by the steps of its policy until a person
+// acknowledges, begins anew when the trouble gets graver, and ends when the trouble has been over for the policy's hold.
+// Every wait is a durable timer: after any crash the next step comes when it would have come.
+//
+// One loop takes all signals and decides; each notification is a coroutine of its own, for which no step, acknowledgement
+// or end waits. The run continues as new before its history is long.
 func Alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
-	a := &alert{Alert: in.Alert}
+	if workflow.GetVersion(ctx, changeAlert2, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return alertV1(ctx, in)
+	}
+	a := newAlert(in)
 	if err := a.listen(ctx); err != nil {
 		return a.Alert, err
 	}
-	policy, err := findPolicy(ctx, in.Policy)
-	if err != nil {
-		return a.Alert, err
+	err := a.run(ctx)
+	if temporal.IsCanceledError(err) && a.State != fanwatch.Resolved {
+		_ = tellFan(ctx, a.Alert) // the fan opens another while its trouble goes on; err is the cancellation already
 	}
-	a.Steps = len(policy.Steps)
-	a.show(ctx)
-
-	from := 0
-	for {
-		if err := a.escalate(ctx, policy, from); err != nil {
-			return a.Alert, err
-		}
-		if err := a.awaitAnswer(ctx); err != nil {
-			return a.Alert, err
-		}
-		lapsed, err := a.awaitEnd(ctx, time.Duration(policy.AckTimeout))
-		if err != nil {
-			return a.Alert, err
-		}
-		if !lapsed {
-			break
-		}
-		a.lapse(ctx)
-		from = len(policy.Steps) - 1 // who acknowledged has not mended it: the last step hears again
-	}
-	if err := a.close(ctx); err != nil {
-		return a.Alert, err
-	}
-	return a.Alert, nil
+	return a.Alert, err
 }
 
 type alert struct {
 	fanwatch.Alert
-	round int                  // how often an acknowledgement lapsed
-	ended fanwatch.Observation // the fan is well again
+	Escalation
+	policyName string
+
+	acks, observations, resolves workflow.ReceiveChannel
+
+	policyDue time.Time // when it is tried again while there is none
+	flights   []*flight // the notifications that are on their way, oldest first
+	sent      int       // notices and failures of this run
+	woken     bool      // the loop has something new to look at
+	dirty     bool      // lists do not show the alert as it is
 }
 
-func (a *alert) answered() bool { return a.State != fanwatch.Open || a.over() }
-func (a *alert) over() bool     { return a.ended.V != 0 }
+func newAlert(in AlertInput) *alert {
+	a := &alert{Alert: in.Alert, policyName: in.Policy, dirty: true}
+	a.V = fanwatch.AlertVersion
+	if in.Escalation != nil {
+		a.Escalation = *in.Escalation
+		return a
+	}
+	a.Escalation = Escalation{Version: escalationVersion, Current: in.Alert.Why, Worst: in.Alert.Why,
+		Last: fanwatch.Observation{Position: in.Alert.Position, Anomaly: fanwatch.Anomaly{Kind: in.Alert.Kind}}}
+	return a
+}
 
-// listen takes what people and the fan say, in coroutines of its own, until the workflow ends.
+// listen installs what people may ask and say at any time.
 func (a *alert) listen(ctx workflow.Context) error {
+	a.acks = workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
+		Description: "Stop the escalation: somebody takes care. Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
+	a.observations, a.resolves = workflow.GetSignalChannel(ctx, SignalObserve), workflow.GetSignalChannel(ctx, SignalResolve)
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
 		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
 	}
-	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
+	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
@@ -81,171 +138,344 @@ func (a *alert) listen(ctx workflow.Context) error {
 				return temporal.NewApplicationError("the alert is over already", typeEnded)
 			}
 			return k.Trim().Check()
-		}}); err != nil {
-		return err
-	}
-	each(ctx, workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
-		Description: "Stop the escalation: somebody takes care. Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"}), a.acknowledge)
-	each(ctx, workflow.GetSignalChannel(ctx, SignalResolve), func(_ workflow.Context, o fanwatch.Observation) {
-		o.V = max(o.V, 1)
-		a.ended = o
-	})
-	each(ctx, workflow.GetSignalChannel(ctx, SignalObserve), func(ctx workflow.Context, o fanwatch.Observation) {
-		a.ended = fanwatch.Observation{} // it was not over after all
-		a.Kind, a.Why = o.Anomaly.Kind, o.Anomaly.Why
-		a.show(ctx)
-	})
-	return nil
+		}})
 }
 
-func each[T any](ctx workflow.Context, c workflow.ReceiveChannel, do func(workflow.Context, T)) {
-	workflow.GoNamed(ctx, c.Name(), func(ctx workflow.Context) {
-		for {
-			var v T
-			if more := c.Receive(ctx, &v); !more {
-				return
+// run is the loop. It returns when the alert has ended, when ctx is cancelled, or to continue as new.
+func (a *alert) run(ctx workflow.Context) error {
+	if a.State == fanwatch.Open && a.WellFrom.IsZero() {
+		a.unpark(ctx)
+	}
+	for {
+		a.woken = false
+		a.receive(ctx)
+		due, timed := a.due()
+		switch now := workflow.Now(ctx); {
+		case a.over(ctx):
+			return a.close(ctx)
+		case a.full(ctx):
+			a.park()
+			return workflow.NewContinueAsNewError(ctx, Alert, AlertInput{Alert: a.Alert, Policy: a.policyName, Escalation: &a.Escalation})
+		case timed && !due.After(now):
+			if err := a.act(ctx); err != nil {
+				return err
 			}
-			do(ctx, v)
+		default:
+			if a.dirty {
+				a.show(ctx)
+			}
+			if err := a.wait(ctx, due, timed); err != nil {
+				return err
+			}
 		}
-	})
+	}
+}
+
+// wait returns when something has happened, or is due.
+func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
+	news := func() bool {
+		return a.woken || a.acks.Len() > 0 || a.observations.Len() > 0 || a.resolves.Len() > 0
+	}
+	if !timed {
+		return workflow.Await(ctx, news)
+	}
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: due.Sub(workflow.Now(ctx)),
+		TimerOptions: workflow.TimerOptions{Summary: a.next()}}, news)
+	return err
+}
+
+// full tells whether the run is to continue as new. It waits for a moment in which no notification is on its way, which
+// would be sent again, but not for ever: one to a topic that hangs is on its way for minutes.
+func (a *alert) full(ctx workflow.Context) bool {
+	info := workflow.GetInfo(ctx)
+	if len(a.flights) > 0 {
+		return a.sent >= 2*noticesPerRun || info.GetCurrentHistoryLength() > maxEvents
+	}
+	return a.sent >= noticesPerRun || info.GetContinueAsNewSuggested()
+}
+
+// receive takes every signal that waits. The channels say nothing of the order between them, so observations come before
+// what ends the alert, and positions decide; an acknowledgement comes first, for one that was meant for less than what is
+// observed must not keep that from people.
+func (a *alert) receive(ctx workflow.Context) {
+	for {
+		var k Acknowledgement
+		if !a.acks.ReceiveAsync(&k) {
+			break
+		}
+		a.acknowledge(ctx, k)
+	}
+	for {
+		var o fanwatch.Observation
+		if !a.observations.ReceiveAsync(&o) {
+			break
+		}
+		a.observe(ctx, o)
+	}
+	for {
+		var o fanwatch.Observation
+		if !a.resolves.ReceiveAsync(&o) {
+			break
+		}
+		a.resolve(o)
+	}
 }
 
 func (a *alert) acknowledge(ctx workflow.Context, k Acknowledgement) {
 	if a.State != fanwatch.Open {
 		return // the first to answer has it
 	}
-	// A signal is not checked, and to refuse one would keep waking people: it is made fit to be shown.
+	k = fit(k)
+	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
+	a.silence()
+	a.woken, a.dirty = true, true
+}
+
+// fit makes an acknowledgement fit to be shown. A signal is not checked, and to refuse one would keep waking people.
+func fit(k Acknowledgement) Acknowledgement {
 	k = Acknowledgement{By: fanwatch.Legible(k.By, maxBy), Note: fanwatch.Legible(k.Note, maxNote)}.Trim()
-	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, cmp.Or(k.By, "somebody"), workflow.Now(ctx).UTC(), k.Note
-	a.show(ctx)
+	k.By = cmp.Or(k.By, "somebody")
+	return k
 }
 
-// escalate goes through the steps from the given one until somebody answers or there are no more.
-func (a *alert) escalate(ctx workflow.Context, p fanwatch.Policy, from int) error {
-	for i := from; i < len(p.Steps); i++ {
-		s := p.Steps[i]
-		wait := time.Duration(s.After)
-		if i == from && a.round > 0 {
-			wait = 0
+// silence ends all that is to be told, now or later.
+func (a *alert) silence() {
+	for _, f := range a.flights {
+		f.stop()
+	}
+	a.Turns, a.Parked, a.Retry = nil, nil, time.Time{}
+}
+
+// observe takes one change of the trouble. One that bears a position is ignored unless it is later than the newest; one
+// without (of kinds Difference and Pipeline, or of a fan that never reported) counts as it arrives.
+func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
+	if o.Position.Sequence != "" {
+		if a.Last.Position.Sequence != "" && !o.After(a.Last) {
+			return
 		}
-		for n := 0; n <= s.Repeat; n++ {
-			if answered, err := a.pause(ctx, wait); answered || err != nil {
-				return err
-			}
-			a.Step = i + 1
-			if err := a.tell(ctx, s, n); err != nil {
-				return err
-			}
-			wait = time.Duration(s.Every)
+		a.Last = o
+	}
+	a.dirty = true
+	if o.Anomaly.Kind == fanwatch.Well {
+		if a.WellFrom.IsZero() {
+			a.WellFrom = workflow.Now(ctx).UTC()
+			a.park() // nothing is told while it holds
 		}
+		a.WellWhy = o.Anomaly.Why
+		return
 	}
-	return nil
+	returned := !a.WellFrom.IsZero()
+	if returned {
+		a.WellFrom = time.Time{}
+		a.Returns++
+	}
+	graver := o.Anomaly.Kind.Gravity() > a.Kind.Gravity()
+	if o.Anomaly.Kind.Gravity() >= a.Kind.Gravity() {
+		a.Kind, a.Worst = o.Anomaly.Kind, o.Anomaly.Why
+	}
+	a.Current = o.Anomaly.Why
+	a.Why = a.why(a.Current)
+	switch {
+	case graver && (a.Step > 0 || a.State == fanwatch.Acknowledged):
+		a.newRound(ctx)
+	case returned && a.State == fanwatch.Open:
+		a.unpark(ctx)
+	}
+	if returned && a.Returns == flapping && a.State == fanwatch.Open {
+		a.tellFlapping(ctx)
+	}
 }
 
-// pause waits unless somebody answers before.
-func (a *alert) pause(ctx workflow.Context, d time.Duration) (answered bool, err error) {
-	if d <= 0 || a.answered() {
-		return a.answered(), nil
+// resolve ends the alert without hold, unless trouble was observed that is later. Fans of before the hold end all their
+// alerts so, and a fan that is retired still does.
+func (a *alert) resolve(o fanwatch.Observation) {
+	if o.Position.Sequence != "" && a.Last.Position.Compare(o.Position) > 0 {
+		return
 	}
-	return workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: d,
-		TimerOptions: workflow.TimerOptions{Summary: fmt.Sprintf("until step %d is told", a.Step+1)}}, a.answered)
+	a.End = &o
 }
 
-// tell sends one step's notifications. The key is the same however often the activity runs.
-func (a *alert) tell(ctx workflow.Context, s fanwatch.Step, repeat int) error {
-	for _, to := range s.Notify {
-		n := activities.Notification{
-			Key: fmt.Sprintf("%s#%d.%d.%d/%s", a.ID, a.round, a.Step, repeat, to), To: to, Step: a.Step, Alert: a.Alert,
-			Subject: subject(a.Alert), Body: a.body(),
-		}
-		at, err := notify(ctx, n)
-		if err != nil {
-			return err
-		}
-		a.Told = append(a.Told, fanwatch.Notice{Key: n.Key, Step: a.Step, To: to, At: at})
-	}
-	a.show(ctx)
-	return nil
+// over tells whether the alert ends now.
+func (a *alert) over(ctx workflow.Context) bool {
+	return a.State == fanwatch.Resolved || a.End != nil || !a.WellFrom.IsZero() && !workflow.Now(ctx).Before(a.WellFrom.Add(a.hold()))
 }
 
-func subject(a fanwatch.Alert) string {
-	if a.State == fanwatch.Resolved {
-		return fmt.Sprintf("[fanwatch] %s is well again", a.Fan)
+func (a *alert) hold() time.Duration {
+	if a.Known == nil {
+		return fanwatch.DefaultHold
 	}
-	return fmt.Sprintf("[fanwatch] %s: %s (step %d of %d)", a.Fan, a.Kind, a.Step, a.Steps)
+	return a.Known.HoldFor()
 }
 
-func (a *alert) body() string {
-	text := a.Why + "\n\n"
-	if a.State == fanwatch.Resolved {
-		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n" // Why stays what the lists and the lake are asked for: why people were woken
+// due gives when there is something to do by the clock, if there is.
+func (a *alert) due() (at time.Time, ok bool) {
+	switch {
+	case !a.WellFrom.IsZero():
+		return a.WellFrom.Add(a.hold()), true
+	case a.Known == nil:
+		return a.policyDue, true
+	case a.State == fanwatch.Acknowledged:
+		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), a.Known.AckTimeout > 0
+	case len(a.Turns) > 0:
+		return slices.MinFunc(a.Turns, func(x, y Turn) int { return x.Due.Compare(y.Due) }).Due, true
 	}
-	if a.Site != "" {
-		text += "Where: " + a.Site + "\n"
-	}
-	text += "Since: " + a.Opened.UTC().Format(time.RFC3339) + "\n"
-	if a.State != fanwatch.Resolved {
-		text += fmt.Sprintf("Step:  %d of %d\n\nAcknowledge:\n  fanwatch ack %s\n", a.Step, a.Steps, a.ID)
-	}
-	return text
+	return a.Retry, !a.Retry.IsZero()
 }
 
-// awaitAnswer waits, after the last step, for a person or the fan.
-func (a *alert) awaitAnswer(ctx workflow.Context) error { return workflow.Await(ctx, a.answered) }
-
-// awaitEnd waits until the fan is well; lapsed means that an acknowledgement ran out before.
-func (a *alert) awaitEnd(ctx workflow.Context, timeout time.Duration) (lapsed bool, err error) {
-	if timeout <= 0 {
-		return false, workflow.Await(ctx, a.over)
-	}
-	over, err := workflow.AwaitWithTimeout(ctx, timeout, a.over)
-	return !over, err
-}
-
-func (a *alert) lapse(ctx workflow.Context) {
-	a.round++
-	a.State = fanwatch.Open
-	a.show(ctx)
-}
-
-// changeLandAlert marks in a history that the alert goes into the lake when it is over. Alerts that were open
-// before know nothing of it.
-const changeLandAlert = "land-alert"
-
-// close tells those who were woken that it is over, lets the fan open the next alert, and lands this one in
-// the lake.
-func (a *alert) close(ctx workflow.Context) error {
-	a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
-	told := map[string]bool{}
-	for _, n := range a.Told {
-		if told[n.To] {
-			continue
-		}
-		told[n.To] = true
-		if _, err := notify(ctx, activities.Notification{Key: a.ID + "#over/" + n.To, To: n.To, Step: a.Step, Alert: a.Alert,
-			Subject: subject(a.Alert), Body: a.body()}); err != nil {
-			return err
-		}
-	}
-	a.show(ctx)
-	// A fan that was retired meanwhile need not know.
-	if err := workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a.Alert).Get(ctx, nil); temporal.IsCanceledError(err) {
+// act does what is due: it reads the policy anew, which may have been mended meanwhile, and tells by it.
+func (a *alert) act(ctx workflow.Context) error {
+	if err := a.readPolicy(ctx); err != nil {
 		return err
 	}
-	if workflow.GetVersion(ctx, changeLandAlert, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+	a.receive(ctx) // reading took time
+	now := workflow.Now(ctx)
+	if due, timed := a.due(); a.over(ctx) || !a.WellFrom.IsZero() || a.Known == nil || !timed || due.After(now) {
 		return nil
 	}
-	return landAlert(ctx, a.Alert) // last: nobody waits for the lake
+	switch {
+	case a.State == fanwatch.Acknowledged:
+		a.lapse(ctx)
+	case len(a.Turns) == 0:
+		a.tellMissed(ctx)
+		return nil
+	}
+	turns := a.Turns
+	a.Turns = nil
+	for _, t := range turns {
+		if t.Due.After(now) {
+			a.Turns = append(a.Turns, t)
+		} else {
+			a.tell(ctx, t)
+		}
+	}
+	a.planRetry(ctx)
+	return nil
 }
 
-func (a *alert) show(ctx workflow.Context) {
-	_ = workflow.UpsertTypedSearchAttributes(ctx, SearchState.ValueSet(string(a.State))) // registered at start
-	_ = workflow.UpsertMemo(ctx, map[string]any{MemoAlert: a.Alert})                     // it always encodes
-	details := fmt.Sprintf("**%s**: %s\n\n%s, step %d of %d", a.Fan, a.Why, a.State, a.Step, a.Steps)
-	if a.AckedBy != "" {
-		details += fmt.Sprintf("\n\nAcknowledged by %s at %s", a.AckedBy, a.AckedAt.Format(time.DateTime))
-	} else {
-		details += "\n\nTo acknowledge, send the signal `acknowledge` with your name as JSON text."
+// readPolicy gets the policy as the worker's file has it now. Where that fails, the one that is known stays.
+func (a *alert) readPolicy(ctx workflow.Context) error {
+	p, err := findPolicy(ctx, a.policyName)
+	now := workflow.Now(ctx)
+	var late *temporal.TimeoutError
+	switch {
+	case temporal.IsCanceledError(err):
+		return err
+	case errors.As(err, &late):
+		a.policyDue = now // a worker is there now
+		return nil
+	case err != nil:
+		a.policyDue, a.dirty = now.Add(policyEvery), true
+		return nil
 	}
-	workflow.SetCurrentDetails(ctx, details)
+	if a.Steps != len(p.Steps) {
+		a.Steps, a.Step, a.dirty = len(p.Steps), min(a.Step, len(p.Steps)), true
+	}
+	a.Known = &p
+	if a.State == fanwatch.Open && a.Begun == 0 && len(a.Turns) == 0 {
+		due := now
+		if a.Round == 0 {
+			due = now.Add(time.Duration(p.Steps[0].After))
+		}
+		a.begin(0, due)
+	}
+	return nil
+}
+
+// begin gives a step of the round its first turn, once, if the policy has the step.
+func (a *alert) begin(step int, due time.Time) {
+	if step < a.Begun || a.Known == nil || step >= len(a.Known.Steps) {
+		return
+	}
+	a.Begun = step + 1
+	a.Turns = append(a.Turns, Turn{Step: step, Due: due})
+}
+
+// tell takes one turn and plans the next: the step's repeat, or the step after it.
+func (a *alert) tell(ctx workflow.Context, t Turn) {
+	if t.Step >= len(a.Known.Steps) {
+		return // the policy has fewer steps than it had
+	}
+	s, now := a.Known.Steps[t.Step], workflow.Now(ctx)
+	if t.Repeat <= s.Repeat {
+		a.Step, a.dirty = max(a.Step, t.Step+1), true
+		for _, to := range s.Notify {
+			a.send(ctx, t.Step+1, fmt.Sprintf("#%d.%d.%d/%s", a.Round, t.Step+1, t.Repeat, to), to)
+		}
+	}
+	if t.Repeat < s.Repeat {
+		a.Turns = append(a.Turns, Turn{Step: t.Step, Repeat: t.Repeat + 1, Due: now.Add(time.Duration(s.Every))})
+		return
+	}
+	if next := t.Step + 1; next < len(a.Known.Steps) {
+		a.begin(next, now.Add(time.Duration(a.Known.Steps[next].After)))
+	}
+}
+
+// newRound begins the escalation anew, at once and from the first step: the trouble is graver than what people were told
+// of or have acknowledged.
+func (a *alert) newRound(ctx workflow.Context) {
+	a.reopen(0)
+	a.Step = 0
+	a.begin(0, workflow.Now(ctx))
+}
+
+// lapse opens an alert again whose acknowledgement ran out. The last step hears of it: the first has not mended it.
+func (a *alert) lapse(ctx workflow.Context) {
+	last := len(a.Known.Steps) - 1
+	a.reopen(last)
+	a.begin(last, workflow.Now(ctx))
+}
+
+func (a *alert) reopen(from int) {
+	a.silence()
+	if a.AckedBy != "" {
+		a.Before = Acknowledged{By: a.AckedBy, At: a.AckedAt}
+	}
+	a.AckedBy, a.AckedAt, a.Note = "", time.Time{}, ""
+	a.Round++
+	a.State, a.From, a.Begun, a.Heard, a.Broken, a.dirty = fanwatch.Open, from, from, nil, nil, true
+}
+
+// close ends the alert. The fan hears of it first and then opens the next one if it is in trouble again; so nothing that
+// comes after is for this alert. Then those who were told hear of it, and last the lake; neither keeps the alert open.
+func (a *alert) close(ctx workflow.Context) error {
+	if a.State != fanwatch.Resolved { // as it is after the first code's close was renewed
+		a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
+	}
+	a.Why = a.why(a.Worst) // what people were woken for, in the lists and in the lake
+	a.silence()
+	a.show(ctx)
+	if err := tellFan(ctx, a.Alert); err != nil {
+		return err
+	}
+	// One that was on its way may have arrived still.
+	if _, err := workflow.AwaitWithTimeout(ctx, 2*notifyTimeout, func() bool { return len(a.flights) == 0 }); err != nil {
+		return err
+	}
+	if err := a.tellEnd(ctx); err != nil {
+		return err
+	}
+	a.show(ctx)
+	err := landAlert(ctx, a.Alert)
+	if err != nil && !temporal.IsCanceledError(err) {
+		a.fail(ctx, fanwatch.Failure{Step: a.Step, To: "the lake", Why: "the alert did not get into the table: " + reason(err)})
+		a.show(ctx)
+		return nil
+	}
+	return err
+}
+
+// tellFan says to the fan that its alert is over, also when ctx is cancelled. A fan that is gone need not know. The error is
+// that of a cancellation.
+func tellFan(ctx workflow.Context, alert fanwatch.Alert) error {
+	if ctx.Err() != nil {
+		var cancel workflow.CancelFunc
+		ctx, cancel = workflow.NewDisconnectedContext(ctx)
+		defer cancel()
+	}
+	err := workflow.SignalExternalWorkflow(ctx, FanID(alert.Fan), "", SignalAlertOver, small(alert)).Get(ctx, nil)
+	if temporal.IsCanceledError(err) {
+		return err
+	}
+	return nil
 }

@@ -63,15 +63,38 @@ func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, e
 	return arns, err
 }
 
+// findPolicy gives up after a minute: the alert goes on by the policy that it knows.
 func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
 	var a *activities.Notifier
-	err = workflow.ExecuteActivity(short(ctx, QueueControl), a.Policy, name).Get(ctx, &p)
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueControl,
+		StartToCloseTimeout:    20 * time.Second,
+		ScheduleToCloseTimeout: time.Minute,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 10 * time.Second},
+	})
+	err = workflow.ExecuteActivity(ctx, a.Policy, name).Get(ctx, &p)
 	return p, err
 }
 
-func notify(ctx workflow.Context, n activities.Notification) (at time.Time, err error) {
+const (
+	notifyTimeout = 20 * time.Second // of one try
+	notifyFor     = 10 * time.Minute // of all tries, the time without a worker included
+	landFor       = 24 * time.Hour
+)
+
+// notify sends one notification and gives it up after the given time, or at once when it is refused for good. Cancelled, it
+// waits for a try that has begun, which takes notifyTimeout at most: who was told must be known.
+func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duration) (at time.Time, err error) {
 	var a *activities.Notifier
-	err = workflow.ExecuteActivity(short(ctx, QueueControl), a.Notify, n).Get(ctx, &at)
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueControl,
+		StartToCloseTimeout:    notifyTimeout,
+		ScheduleToCloseTimeout: max(giveUp, notifyTimeout),
+		WaitForCancellation:    true,
+		Summary:                n.To,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
+	})
+	err = workflow.ExecuteActivity(ctx, a.Notify, n).Get(ctx, &at)
 	return at, err
 }
 
@@ -100,9 +123,16 @@ func commit(ctx workflow.Context, stream string) (r activities.CommitReport, err
 	return r, err
 }
 
+// landAlert gives up after a day: an alert that is over must not run for ever because the lake is gone.
 func landAlert(ctx workflow.Context, alert fanwatch.Alert) error {
 	var a *activities.Lake
-	return workflow.ExecuteActivity(short(ctx, QueueLake), a.LandAlert, alert).Get(ctx, nil)
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueLake,
+		StartToCloseTimeout:    20 * time.Second,
+		ScheduleToCloseTimeout: landFor,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 5 * time.Minute},
+	})
+	return workflow.ExecuteActivity(ctx, a.LandAlert, alert).Get(ctx, nil)
 }
 
 func maintain(ctx workflow.Context, stream string) (r activities.MaintainReport, err error) {

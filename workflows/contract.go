@@ -26,7 +26,7 @@ const (
 const (
 	SignalObserve     = "observe"     // to Fan and Alert: fanwatch.Observation
 	SignalAlertOver   = "alert-over"  // Alert to Fan: fanwatch.Alert
-	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation
+	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation; end at once
 	SignalRenew       = "renew"       // to Fan and Alert: continue as new, so that a run of an earlier program goes on as this one's
 	SignalShards      = "shards"      // to Stream: start every shard that can be scored and does not run
 	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing

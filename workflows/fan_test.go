@@ -125,7 +125,7 @@ func newFanRun(t *testing.T) *fanRun {
 	r := &fanRun{TestWorkflowEnvironment: env, reg: newRegistry()}
 	env.RegisterWorkflow(Fan)
 	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
-		Policies: map[string]fanwatch.Policy{"default": {}, "night": {}}})
+		Policies: activities.FixedPolicies(map[string]fanwatch.Policy{"default": {}, "night": {}})})
 	env.RegisterWorkflowWithOptions(r.alert, workflow.RegisterOptions{Name: "Alert"})
 	return r
 }

@@ -346,45 +346,6 @@ func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	return fans, err
 }
 
-// Alert gives one alert, open or over. It asks no worker.
-func (o Operator) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
-	w, err := o.describe(ctx, id)
-	if err != nil {
-		return fanwatch.Alert{}, err
-	}
-	a, _, err := memo[fanwatch.Alert](w, MemoAlert)
-	return a, err
-}
-
-// endedAlerts is how many ended alerts Alerts gives at most.
-const endedAlerts = 200
-
-// Alerts lists the open alerts, newest first, and with ended the newest of those that are over. It asks
-// no worker.
-func (o Operator) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
-	alerts, err := list[fanwatch.Alert](ctx, o, `WorkflowType = "Alert" AND ExecutionStatus = "Running"`, MemoAlert)
-	if err != nil {
-		return nil, err
-	}
-	if ended {
-		over, err := list[fanwatch.Alert](ctx, o, `WorkflowType = "Alert" AND ExecutionStatus = "Completed"`, MemoAlert)
-		if err != nil {
-			return nil, err
-		}
-		slices.SortFunc(over, newest)
-		alerts = append(alerts, over[:min(len(over), endedAlerts)]...)
-	}
-	slices.SortFunc(alerts, newest)
-	return alerts, nil
-}
-
-func newest(a, b fanwatch.Alert) int {
-	if c := b.Opened.Compare(a.Opened); c != 0 {
-		return c
-	}
-	return strings.Compare(a.ID, b.ID)
-}
-
 // list reads a memo field of every workflow that the query finds.
 func list[T any](ctx context.Context, o Operator, query, field string) ([]T, error) {
 	var all []T
@@ -446,7 +407,7 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 	if err != nil {
 		return fmt.Errorf("start stream %s: %w", s.Stream, err)
 	}
-	if err := o.renew(ctx); err != nil && s.Log != nil {
+	if err := errors.Join(o.renew(ctx), o.renewAlerts(ctx)); err != nil && s.Log != nil {
 		s.Log.Warn("not every workflow of an earlier program was asked to renew itself; the next start asks again", "err", err)
 	}
 	// The signal changes the settings of a Committer that runs already.

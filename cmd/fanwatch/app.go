@@ -32,6 +32,7 @@ type endpoints struct {
 	V         int    `json:"v"`
 	Temporal  string `json:"temporal"`
 	Namespace string `json:"namespace"`
+	AWS       string `json:"aws"` // Kinesis, IoT and SNS
 	S3        string `json:"s3"`
 	Keys      string `json:"keys"`
 	Region    string `json:"region"`

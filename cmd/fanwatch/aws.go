@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,6 @@ func (a *app) localConfig(ctx context.Context) (c workers.Config, err error) {
 	if len(keys) != 2 {
 		return c, errors.New("keys of the local AWS: " + e.Keys + " does not hold two lines")
 	}
-	cfg, err := cloud.Config(ctx, cloud.Settings{Region: e.Region, Local: true, AccessKey: keys[0], SecretKey: keys[1], Endpoints: []string{e.S3}})
-	return workers.Config{AWS: cfg, Stream: e.Stream, Bucket: e.Bucket, Endpoints: workers.Endpoints{S3: e.S3}, Catalog: workers.Catalog{SQLite: e.Catalog}}, err
+	cfg, err := cloud.Config(ctx, cloud.Settings{Region: e.Region, Local: true, AccessKey: keys[0], SecretKey: keys[1], Endpoints: []string{e.S3, cmp.Or(e.AWS, e.S3)}})
+	return workers.Config{AWS: cfg, Stream: e.Stream, Bucket: e.Bucket, Endpoints: workers.Endpoints{S3: e.S3, SNS: e.AWS}, Catalog: workers.Catalog{SQLite: e.Catalog}}, err
 }

@@ -118,13 +118,9 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	if err := o.check(); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(o.policies)
+	policies, err := workers.OpenPolicies(o.policies, log)
 	if err != nil {
 		return fmt.Errorf("--policies: %w", err)
-	}
-	policies, err := workers.ParsePolicies(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.policies, err)
 	}
 	wc, err := o.aws.config(ctx)
 	if err != nil {
@@ -135,7 +131,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer done()
-	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
+	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch = o.watch
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots, Heartbeat: 5 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
@@ -147,6 +143,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return err
 		}
 	}
+	go parts.LogTopics(ctx, log)
 	if o.ingest.Bucket == wc.Bucket {
 		o.ingest.Bucket = "" // by whichever name, it is one folder
 	}

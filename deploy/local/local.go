@@ -28,7 +28,6 @@ import (
 	sdklog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 
-	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/dashboard"
@@ -295,7 +294,6 @@ func (s *System) supervise(c *childProcess, args []string) *supervised {
 // awsParts are what the other parts need of the local AWS.
 type awsParts struct {
 	config   workers.Config
-	policies map[string]fanwatch.Policy
 	temporal client.Client
 	operator workflows.Operator
 }
@@ -350,17 +348,16 @@ func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
 // loadPolicies reads policy.yaml in the state directory, which the first start writes.
 func (s *System) loadPolicies(p *awsParts) error {
 	file := filepath.Join(s.cfg.Dir, "policy.yaml")
-	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		text, err = defaultPolicy, writeFile(file, defaultPolicy)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if err := writeFile(file, defaultPolicy); err != nil {
+			return err
+		}
 	}
+	policies, err := workers.OpenPolicies(file, s.log)
 	if err != nil {
 		return err
 	}
-	if p.policies, err = workers.ParsePolicies(text); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	p.config.Policies = p.policies
+	p.config.Policies = policies.Policies
 	return nil
 }
 
@@ -380,6 +377,7 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
+	go a.LogTopics(context.WithoutCancel(ctx), s.log) // each topic has a time-out of its own
 	table, closeTable, err := workers.OpenTables(ctx, p.config)
 	if err != nil {
 		return err

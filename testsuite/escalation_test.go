@@ -1,0 +1,113 @@
+package testsuite
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"fanwatch"
+	"fanwatch/workflows"
+)
+
+const deadPolicy = `version: 1
+name: default
+hold: 1s
+steps:
+  - notify: ["arn:aws:sns:us-east-1:000000000000:gone", on-call]
+  - after: 1h
+    notify: [team-lead]
+`
+
+// TestAnEscalationGetsThrough runs one alert on real servers: its first topic does not exist, its trouble gets graver after
+// the acknowledgement, and what ends it waits beside older trouble while no worker runs.
+func TestAnEscalationGetsThrough(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "policy.yaml"), []byte(deadPolicy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, dir, nil, "--fans", "0")
+	c := s.temporal()
+	open := func(fan string) string {
+		t.Helper()
+		at := time.Now().UTC()
+		a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID(fan, fanwatch.Unusual, at), Fan: fan, Kind: fanwatch.Unusual, Opened: at,
+			Why: fan + " behaves unusually.", Position: fanwatch.Position{Sequence: "100"}, State: fanwatch.Open}
+		if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl}, workflows.Alert, workflows.AlertInput{Alert: a}); err != nil {
+			t.Fatal(err)
+		}
+		return a.ID
+	}
+	id := open("fan-e")
+	signal := func(name string, kind fanwatch.Kind, why, sequence string) {
+		t.Helper()
+		o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: "fan-e", Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(sequence)},
+			Anomaly: fanwatch.Anomaly{Kind: kind, Why: why}}
+		if err := c.SignalWorkflow(t.Context(), id, "", name, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(message string) {
+		t.Helper()
+		s.until(20*time.Second, message, func() (bool, string) {
+			in := s.inbox("fan-e")
+			return slices.Contains(in, message), strings.Join(in, "\n")
+		})
+	}
+	told("on-call [fanwatch] fan-e: unusual (step 1 of 2)")
+	told("team-lead [fanwatch] fan-e: unusual (step 2 of 2)") // an hour early
+	s.until(10*time.Second, "the failure on the alert", func() (bool, string) {
+		alerts := ask[[]fanwatch.Alert](s, "alerts")
+		return len(alerts) == 1 && len(alerts[0].Failed) == 1 && len(alerts[0].Told) == 2, fmt.Sprintf("%+v", alerts)
+	})
+	if out, err := s.cli("policy", "check"); err == nil || !strings.Contains(out, ":gone (policy default)") {
+		t.Errorf("policy check: %v: %s", err, out)
+	}
+	if log := s.logTail(); !strings.Contains(log, ":gone") {
+		t.Errorf("the log does not name the topic:\n%s", log)
+	}
+	if _, err := s.cli("ack", id, "--by", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	signal(workflows.SignalObserve, fanwatch.Stall, "fan-e has stopped.", "200")
+	told("on-call [fanwatch] fan-e: stall (step 1 of 2)")
+	told("team-lead [fanwatch] fan-e: stall (step 2 of 2)")
+
+	signal(workflows.SignalObserve, fanwatch.Well, "fan-e is well again.", "300")
+	stop := func(sig syscall.Signal) {
+		if err := s.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop(syscall.SIGSTOP) // the workers; Temporal is a process of its own
+	signal(workflows.SignalObserve, fanwatch.Stall, "fan-e has stopped.", "400")
+	signal(workflows.SignalResolve, fanwatch.Well, "fan-e is retired.", "500")
+	stop(syscall.SIGCONT)
+	s.until(20*time.Second, "the end of the alert", func() (bool, string) {
+		alerts := ask[[]fanwatch.Alert](s, "alerts")
+		return len(alerts) == 0, fmt.Sprintf("%+v", alerts)
+	})
+	if os.Getenv("FANWATCH_RECORD") != "" {
+		s.record("alert-2", id)
+	}
+
+	ended := open("fan-t")
+	s.until(10*time.Second, "another alert", func() (bool, string) {
+		alerts := ask[[]fanwatch.Alert](s, "alerts")
+		return len(alerts) == 1, fmt.Sprintf("%+v", alerts)
+	})
+	if err := c.TerminateWorkflow(t.Context(), ended, "", "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	s.until(10*time.Second, "the terminated alert in the list", func() (bool, string) {
+		alerts := ask[[]fanwatch.Alert](s, "alerts", "--all")
+		return slices.ContainsFunc(alerts, func(a fanwatch.Alert) bool { return a.ID == ended && a.State == fanwatch.Terminated }), fmt.Sprintf("%+v", alerts)
+	})
+}

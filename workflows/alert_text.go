@@ -1,0 +1,118 @@
+package workflows
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"fanwatch"
+)
+
+// why gives the sentence of the alert: what is wrong now, what was at the gravest, and that it comes and goes.
+func (a *alert) why(now string) string {
+	text := now
+	if now != a.Worst {
+		text += " Before: " + a.Worst
+	}
+	if a.Returns >= flapping {
+		text += fmt.Sprintf(" %s comes and goes: %d times since %s.", a.Fan, a.Returns, a.Opened.UTC().Format(time.RFC3339))
+	}
+	return text
+}
+
+// subject is that of a message of the given step, and after the end that of the last one.
+func (a *alert) subject(step int) string {
+	switch {
+	case a.State != fanwatch.Resolved:
+		return fmt.Sprintf("[fanwatch] %s: %s (step %d of %d)", a.Fan, a.Kind, step, a.Steps)
+	case a.End != nil:
+		return fmt.Sprintf("[fanwatch] %s: the alert is over", a.Fan)
+	}
+	return fmt.Sprintf("[fanwatch] %s is well again", a.Fan)
+}
+
+func (a *alert) body(step int) string {
+	return a.Why + "\n\n" + a.facts() + fmt.Sprintf("Step:  %d of %d\n\nAcknowledge:\n  fanwatch ack %s\n", step, a.Steps, a.ID)
+}
+
+func (a *alert) endBody() string {
+	end, why := cmp.Or(a.WellFrom, a.EndedAt), a.WellWhy
+	if a.End != nil {
+		end, why = a.EndedAt, a.End.Anomaly.Why
+	}
+	text := cmp.Or(why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n" + a.facts()
+	return text + fmt.Sprintf("Until: %s, %s in all\n", end.UTC().Format(time.RFC3339), max(0, end.Sub(a.Opened)).Round(time.Second))
+}
+
+// facts are the lines that all messages share.
+func (a *alert) facts() string {
+	var b strings.Builder
+	if a.Site != "" {
+		fmt.Fprintf(&b, "Where: %s\n", a.Site)
+	}
+	fmt.Fprintf(&b, "Since: %s\n", a.Opened.UTC().Format(time.RFC3339))
+	for _, line := range a.history() {
+		fmt.Fprintln(&b, line)
+	}
+	return b.String()
+}
+
+// history says who acknowledged and who could not be told, a line each.
+func (a *alert) history() []string {
+	var lines []string
+	if a.Before.By != "" {
+		lines = append(lines, fmt.Sprintf("%s acknowledged before at %s.", a.Before.By, a.Before.At.UTC().Format(time.RFC3339)))
+	}
+	if a.AckedBy != "" {
+		line := fmt.Sprintf("Acknowledged by %s at %s", a.AckedBy, a.AckedAt.UTC().Format(time.RFC3339))
+		if a.Note != "" {
+			line += ": " + a.Note
+		}
+		lines = append(lines, line)
+	}
+	for _, f := range a.Failed {
+		lines = append(lines, fmt.Sprintf("Could not be told: %s: %s", f.To, f.Why))
+	}
+	return lines
+}
+
+// next says what the alert waits for.
+func (a *alert) next() string {
+	due, timed := a.due()
+	at := due.UTC().Format(time.DateTime)
+	switch {
+	case a.State == fanwatch.Resolved:
+		return "the end"
+	case !a.WellFrom.IsZero():
+		return "well since " + a.WellFrom.UTC().Format(time.DateTime) + ", over at " + at + " if that holds"
+	case a.Known == nil:
+		return "an escalation policy"
+	case !timed && a.State == fanwatch.Acknowledged:
+		return "the fan to be well"
+	case !timed:
+		return "an acknowledgement, or the fan to be well: every step was told, nobody is told again"
+	case a.State == fanwatch.Acknowledged:
+		return "the last step to be told at " + at + " unless the fan is well"
+	case len(a.Turns) == 0:
+		return "the topics that failed to be tried again at " + at
+	}
+	return "the next step to be told at " + at
+}
+
+// show makes the alert readable in lists, without a worker, and in the Temporal Web UI.
+func (a *alert) show(ctx workflow.Context) {
+	a.dirty = false
+	_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(a.Fan), SearchState.ValueSet(string(a.State))) // registered at start
+	_ = workflow.UpsertMemo(ctx, map[string]any{MemoAlert: a.Alert})                                                // it always encodes
+	details := fmt.Sprintf("**%s**: %s\n\n%s, step %d of %d. Waits for %s.", a.Fan, a.Why, a.State, a.Step, a.Steps, a.next())
+	for _, line := range a.history() {
+		details += "\n\n" + line
+	}
+	if a.State == fanwatch.Open {
+		details += "\n\nTo acknowledge, send the signal `acknowledge` with your name as JSON text."
+	}
+	workflow.SetCurrentDetails(ctx, details)
+}

@@ -1,0 +1,318 @@
+package workflows
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"fanwatch"
+	"fanwatch/activities"
+)
+
+// changeAlert2 marks in a history that the alert runs the code of alert.go. An execution without the mark began under the
+// code of this file, which replays its history to the letter. Operator.renewAlerts signals SignalRenew to each of those, on
+// which it continues as new into the code of alert.go. This file goes when no such alert is open any more.
+const changeAlert2 = "alert-2"
+
+// alertV1 runs an alert that began under the first code, until it ends or SignalRenew comes.
+func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
+	a := &alertOfV1{Alert: in.Alert}
+	renew := workflow.GetSignalChannel(ctx, SignalRenew)
+	var err error
+	done := false
+	inner, stop := workflow.WithCancel(ctx)
+	workflow.GoNamed(inner, "version 1", func(ctx workflow.Context) {
+		err = a.run(ctx, in)
+		done = true
+	})
+	if err := workflow.Await(ctx, func() bool { return done || renew.Len() > 0 && a.idle() }); err != nil {
+		_ = tellFan(ctx, a.Alert) // err is the cancellation already
+		return a.Alert, err
+	}
+	if done {
+		return a.Alert, err
+	}
+	stop()
+	for renew.ReceiveAsync(nil) {
+		continue // a second one says no more than the first
+	}
+	return a.Alert, workflow.NewContinueAsNewError(ctx, Alert, AlertInput{Alert: a.Alert, Policy: in.Policy, Escalation: a.carry()})
+}
+
+type alertOfV1 struct {
+	fanwatch.Alert
+	round int                  // how often an acknowledgement lapsed
+	ended fanwatch.Observation // the fan is well again
+	next  *Turn                // what is told next; nil after the last step
+
+	waiting []workflow.ReceiveChannel // its signals
+	trouble fanwatch.Observation      // the newest that came by observe
+	well    fanwatch.Observation      // the newest that came by resolve; unlike ended it outlives an observe
+}
+
+// idle tells whether every signal that has arrived was taken: one left over would be lost with the run.
+func (a *alertOfV1) idle() bool {
+	for _, c := range a.waiting {
+		if c.Len() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// carry gives what the run of alert.go goes on from.
+func (a *alertOfV1) carry() *Escalation {
+	e := &Escalation{Version: escalationVersion, Begun: a.Step, Current: a.Why, Worst: a.Why, Last: fanwatch.Observation{Position: a.Position}}
+	for _, n := range a.Told {
+		e.Reached = with(e.Reached, n.To)
+		if n.Step == a.Step {
+			e.Heard = with(e.Heard, n.To)
+		}
+	}
+	a.V, a.Notices, a.Round = fanwatch.AlertVersion, len(a.Told), a.round
+	if a.next != nil && a.State == fanwatch.Open {
+		e.Turns, e.Begun, e.From = []Turn{*a.next}, a.next.Step+1, a.next.Step
+	}
+	// This code reads its two channels in the order in which it made them and may have taken an older trouble for the later.
+	if a.over() || a.well.V != 0 && a.well.Position.Compare(a.trouble.Position) > 0 {
+		e.End = &a.well
+	}
+	return e
+}
+
+func (a *alertOfV1) run(ctx workflow.Context, in AlertInput) error {
+	if err := a.listen(ctx); err != nil {
+		return err
+	}
+	policy, err := findPolicyV1(ctx, in.Policy)
+	if err != nil {
+		return err
+	}
+	a.Steps = len(policy.Steps)
+	a.show(ctx)
+
+	from := 0
+	for {
+		if err := a.escalate(ctx, policy, from); err != nil {
+			return err
+		}
+		if err := a.awaitAnswer(ctx); err != nil {
+			return err
+		}
+		lapsed, err := a.awaitEnd(ctx, time.Duration(policy.AckTimeout))
+		if err != nil {
+			return err
+		}
+		if !lapsed {
+			break
+		}
+		a.lapse(ctx)
+		from = len(policy.Steps) - 1 // who acknowledged has not mended it: the last step hears again
+	}
+	return a.close(ctx)
+}
+
+func (a *alertOfV1) answered() bool { return a.State != fanwatch.Open || a.over() }
+func (a *alertOfV1) over() bool     { return a.ended.V != 0 }
+
+// listen takes what people and the fan say, in coroutines of its own, until the workflow ends.
+func (a *alertOfV1) listen(ctx workflow.Context) error {
+	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
+		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
+		return err
+	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
+		a.acknowledge(ctx, k)
+		return a.Alert, nil
+	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
+		Validator: func(_ workflow.Context, k Acknowledgement) error {
+			if a.State == fanwatch.Resolved { // and has not ended yet, such as while the lake is out of reach
+				return temporal.NewApplicationError("the alert is over already", typeEnded)
+			}
+			return k.Trim().Check()
+		}}); err != nil {
+		return err
+	}
+	acks := workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
+		Description: "Stop the escalation: somebody takes care. Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
+	resolve, observe := workflow.GetSignalChannel(ctx, SignalResolve), workflow.GetSignalChannel(ctx, SignalObserve)
+	a.waiting = []workflow.ReceiveChannel{acks, resolve, observe}
+	each(ctx, acks, a.acknowledge)
+	each(ctx, resolve, func(_ workflow.Context, o fanwatch.Observation) {
+		o.V = max(o.V, 1)
+		a.ended, a.well = o, o
+	})
+	each(ctx, observe, func(ctx workflow.Context, o fanwatch.Observation) {
+		a.ended, a.trouble = fanwatch.Observation{}, o // it was not over after all
+		a.Kind, a.Why = o.Anomaly.Kind, o.Anomaly.Why
+		a.show(ctx)
+	})
+	return nil
+}
+
+func each[T any](ctx workflow.Context, c workflow.ReceiveChannel, do func(workflow.Context, T)) {
+	workflow.GoNamed(ctx, c.Name(), func(ctx workflow.Context) {
+		for {
+			var v T
+			if more := c.Receive(ctx, &v); !more {
+				return
+			}
+			do(ctx, v)
+		}
+	})
+}
+
+func (a *alertOfV1) acknowledge(ctx workflow.Context, k Acknowledgement) {
+	if a.State != fanwatch.Open {
+		return // the first to answer has it
+	}
+	k = fit(k)
+	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
+	a.show(ctx)
+}
+
+// escalate goes through the steps from the given one until a person answers or there are no more.
+func (a *alertOfV1) escalate(ctx workflow.Context, p fanwatch.Policy, from int) error {
+	for i := from; i < len(p.Steps); i++ {
+		s := p.Steps[i]
+		wait := time.Duration(s.After)
+		if i == from && a.round > 0 {
+			wait = 0
+		}
+		for n := 0; n <= s.Repeat; n++ {
+			a.next = &Turn{Step: i, Repeat: n, Due: workflow.Now(ctx).Add(wait)}
+			if answered, err := a.pause(ctx, wait); answered || err != nil {
+				return err
+			}
+			a.Step = i + 1
+			if err := a.tell(ctx, s, n); err != nil {
+				return err
+			}
+			wait = time.Duration(s.Every)
+		}
+	}
+	a.next = nil
+	return nil
+}
+
+// pause waits unless a person answers before.
+func (a *alertOfV1) pause(ctx workflow.Context, d time.Duration) (answered bool, err error) {
+	if d <= 0 || a.answered() {
+		return a.answered(), nil
+	}
+	return workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: d,
+		TimerOptions: workflow.TimerOptions{Summary: fmt.Sprintf("until step %d is told", a.Step+1)}}, a.answered)
+}
+
+// tell sends one step's notifications. The key is the same however often the activity runs.
+func (a *alertOfV1) tell(ctx workflow.Context, s fanwatch.Step, repeat int) error {
+	for _, to := range s.Notify {
+		n := activities.Notification{
+			Key: fmt.Sprintf("%s#%d.%d.%d/%s", a.ID, a.round, a.Step, repeat, to), To: to, Step: a.Step, Alert: a.Alert,
+			Subject: a.subject(), Body: a.body(),
+		}
+		at, err := notifyV1(ctx, n)
+		if err != nil {
+			return err
+		}
+		a.Told = append(a.Told, fanwatch.Notice{Key: n.Key, Step: a.Step, To: to, At: at})
+	}
+	a.show(ctx)
+	return nil
+}
+
+func findPolicyV1(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
+	var a *activities.Notifier
+	err = workflow.ExecuteActivity(short(ctx, QueueControl), a.Policy, name).Get(ctx, &p)
+	return p, err
+}
+
+func notifyV1(ctx workflow.Context, n activities.Notification) (at time.Time, err error) {
+	var a *activities.Notifier
+	err = workflow.ExecuteActivity(short(ctx, QueueControl), a.Notify, n).Get(ctx, &at)
+	return at, err
+}
+
+func (a *alertOfV1) subject() string {
+	if a.State == fanwatch.Resolved {
+		return fmt.Sprintf("[fanwatch] %s is well again", a.Fan)
+	}
+	return fmt.Sprintf("[fanwatch] %s: %s (step %d of %d)", a.Fan, a.Kind, a.Step, a.Steps)
+}
+
+func (a *alertOfV1) body() string {
+	text := a.Why + "\n\n"
+	if a.State == fanwatch.Resolved {
+		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n"
+	}
+	if a.Site != "" {
+		text += "Where: " + a.Site + "\n"
+	}
+	text += "Since: " + a.Opened.UTC().Format(time.RFC3339) + "\n"
+	if a.State != fanwatch.Resolved {
+		text += fmt.Sprintf("Step:  %d of %d\n\nAcknowledge:\n  fanwatch ack %s\n", a.Step, a.Steps, a.ID)
+	}
+	return text
+}
+
+// awaitAnswer waits, after the last step, for a person or the fan.
+func (a *alertOfV1) awaitAnswer(ctx workflow.Context) error { return workflow.Await(ctx, a.answered) }
+
+// awaitEnd waits until the fan is well; lapsed means that an acknowledgement ran out before.
+func (a *alertOfV1) awaitEnd(ctx workflow.Context, timeout time.Duration) (lapsed bool, err error) {
+	if timeout <= 0 {
+		return false, workflow.Await(ctx, a.over)
+	}
+	over, err := workflow.AwaitWithTimeout(ctx, timeout, a.over)
+	return !over, err
+}
+
+func (a *alertOfV1) lapse(ctx workflow.Context) {
+	a.round++
+	a.State = fanwatch.Open
+	a.show(ctx)
+}
+
+// changeLandAlert marks in a history that the alert goes into the lake when it is over.
+const changeLandAlert = "land-alert"
+
+// close tells those who were woken that it is over, lets the fan open the next alert, and lands this one in the lake.
+func (a *alertOfV1) close(ctx workflow.Context) error {
+	a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
+	told := map[string]bool{}
+	for _, n := range a.Told {
+		if told[n.To] {
+			continue
+		}
+		told[n.To] = true
+		if _, err := notifyV1(ctx, activities.Notification{Key: a.ID + "#over/" + n.To, To: n.To, Step: a.Step, Alert: a.Alert,
+			Subject: a.subject(), Body: a.body()}); err != nil {
+			return err
+		}
+	}
+	a.show(ctx)
+	err := workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a.Alert).Get(ctx, nil)
+	if temporal.IsCanceledError(err) {
+		return err
+	}
+	if workflow.GetVersion(ctx, changeLandAlert, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	var l *activities.Lake
+	return workflow.ExecuteActivity(short(ctx, QueueLake), l.LandAlert, a.Alert).Get(ctx, nil)
+}
+
+func (a *alertOfV1) show(ctx workflow.Context) {
+	_ = workflow.UpsertTypedSearchAttributes(ctx, SearchState.ValueSet(string(a.State))) // registered at start
+	_ = workflow.UpsertMemo(ctx, map[string]any{MemoAlert: a.Alert})                     // it always encodes
+	details := fmt.Sprintf("**%s**: %s\n\n%s, step %d of %d", a.Fan, a.Why, a.State, a.Step, a.Steps)
+	if a.AckedBy != "" {
+		details += fmt.Sprintf("\n\nAcknowledged by %s at %s", a.AckedBy, a.AckedAt.Format(time.DateTime))
+	} else {
+		details += "\n\nTo acknowledge, send the signal `acknowledge` with your name as JSON text."
+	}
+	workflow.SetCurrentDetails(ctx, details)
+}

@@ -1,0 +1,111 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	enums "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"fanwatch"
+)
+
+// Alert gives one alert, open or over. It asks no worker.
+func (o Operator) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
+	w, err := o.describe(ctx, id)
+	if err != nil {
+		return fanwatch.Alert{}, err
+	}
+	a, _ := alertOf(w)
+	return a, nil
+}
+
+// endedAlerts is how many ended alerts Alerts gives at most.
+const endedAlerts = 200
+
+// Alerts lists the open alerts, newest first, and with ended the newest of those that are over, by whichever way they
+// ended. It asks no worker.
+func (o Operator) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
+	alerts, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
+	if err != nil {
+		return nil, err
+	}
+	if ended {
+		over, err := o.listAlerts(ctx, `ExecutionStatus IN ("Completed", "Terminated", "Canceled", "Failed", "TimedOut")`)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(over, newest)
+		alerts = append(alerts, over[:min(len(over), endedAlerts)]...)
+	}
+	slices.SortFunc(alerts, newest)
+	return alerts, nil
+}
+
+func newest(a, b fanwatch.Alert) int {
+	if c := b.Opened.Compare(a.Opened); c != 0 {
+		return c
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+func (o Operator) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert, error) {
+	var all []fanwatch.Alert
+	var page []byte
+	for {
+		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: o.Namespace, Query: `WorkflowType = "Alert" AND ` + status, PageSize: 1000, NextPageToken: page})
+		if err != nil {
+			return nil, fmt.Errorf("list alerts: %w", err)
+		}
+		for _, w := range resp.Executions {
+			if a, ok := alertOf(w); ok {
+				all = append(all, a)
+			}
+		}
+		if page = resp.NextPageToken; len(page) == 0 {
+			return all, nil
+		}
+	}
+}
+
+// alertOf gives the alert as its workflow showed it last. One whose workflow was ended from outside, or by the server, is
+// Terminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false when it has only just
+// started.
+func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
+	a, shown, err := memo[fanwatch.Alert](w, MemoAlert)
+	if !shown || err != nil {
+		a = fanwatch.Alert{V: fanwatch.AlertVersion, ID: w.GetExecution().GetWorkflowId(), State: fanwatch.Open, Opened: w.GetStartTime().AsTime()}
+		if part := strings.Split(a.ID, "/"); len(part) == 4 {
+			a.Fan, a.Kind = part[1], fanwatch.Kind(part[2])
+		}
+		a.Why = "What was wrong cannot be read."
+	}
+	switch w.GetStatus() {
+	case enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED, enums.WORKFLOW_EXECUTION_STATUS_FAILED,
+		enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:
+		if a.State != fanwatch.Resolved { // as it is while the alert waits for the lake
+			a.State, a.EndedAt = fanwatch.Terminated, w.GetCloseTime().AsTime()
+		}
+		return a, true
+	}
+	return a, shown || err != nil
+}
+
+// renewAlerts has every open alert of the first code go on under today's. One that does not take the signal goes on as it
+// was, until the next start asks again.
+func (o Operator) renewAlerts(ctx context.Context) error {
+	open, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
+	if err != nil {
+		return err
+	}
+	for _, a := range open {
+		if a.V < fanwatch.AlertVersion {
+			_ = o.Temporal.SignalWorkflow(ctx, a.ID, "", SignalRenew, nil) // it may have ended meanwhile
+		}
+	}
+	return ctx.Err()
+}
