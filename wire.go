@@ -80,6 +80,7 @@ type Record struct {
 	Acked    uint64    // at most math.MaxInt64, as Dropped and Backlog are
 	Dropped  uint64
 	Backlog  uint64
+	Sent     int // readings of a record that is refused, as far as they can be counted
 	Readings []RecordReading
 }
 
@@ -249,6 +250,9 @@ func (k keys) record() Record {
 		rec.Client = ""
 	}
 	arrived := textOf(k["arrived"])
+	if arrived == "" {
+		return rec
+	}
 	if ms, err := strconv.ParseInt(arrived, 10, 64); err == nil && ms > 1e11 && ms < 1e14 {
 		rec.Arrived = time.UnixMilli(ms).UTC()
 	} else if t, err := ParseTime(arrived, time.UTC, time.Time{}); err == nil {
@@ -300,6 +304,17 @@ func configured(rec Record, k keys) (Record, error) {
 }
 
 func batch(rec Record, k keys) (Record, error) {
+	rec, err := decodeBatch(rec, k)
+	if err != nil {
+		var readings []json.RawMessage
+		if json.Unmarshal(k["readings"], &readings) == nil {
+			rec.Sent = len(readings)
+		}
+	}
+	return rec, err
+}
+
+func decodeBatch(rec Record, k keys) (Record, error) {
 	var fan, text string
 	var v whole
 	fanErr := k.into("fan", &fan)
