@@ -416,9 +416,8 @@ func (r *scoring) heartbeat() {
 
 // tell signals the fans whose state changed, at most once a second each unless all is set.
 func (r *scoring) tell(ctx context.Context, all bool) error {
-	if r.behind == 0 {
-		r.news.silence(r.models, r.Now())
-	}
+	now := r.Now()
+	r.news.silence(r.models, now, now.Add(-r.behind)) // tell follows a read
 	for _, o := range r.news.due(r.Now(), all) {
 		failpoint.Hit(failpoint.SignalBefore)
 		err := r.retry(ctx, "signal", func() error {
