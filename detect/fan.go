@@ -182,6 +182,11 @@ func distance(from, to time.Time) string {
 	return fmt.Sprintf("%d years", to.Year()-from.Year()) // d ends at 292 years
 }
 
+// has tells whether a reading was landed, as far as that is remembered.
+func (f *fan) has(id fanwatch.ReadingID) bool {
+	return f.seen.has(id) || id.Run == 0 && f.st.Line.N > 0 && int64(id.Seq) == f.st.Line.Last
+}
+
 // kindOf tells late readings from the others: those that come after a newer one of their own run, by their sequence number,
 // whatever the device's clock says. The demo's readings have their time only; when it goes back and stays back, that clock is
 // followed.
@@ -342,13 +347,16 @@ func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 		s.Current = found
 		return true
 	}
+	if s.Lesser.Kind == fanwatch.Publishers && s.Speakers.Twins == nil {
+		s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
+	}
 	s.Fine++
 	if now.Gravity() > s.Lesser.Kind.Gravity() {
 		s.Lesser = found
 	}
 	least := leaveInARow
 	if s.Speakers.Twins != nil {
-		least = returnsWithin
+		least = returnsWithin + leaveInARow
 	}
 	if s.Fine < least {
 		return false

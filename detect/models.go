@@ -128,7 +128,7 @@ func (m *Models) feedReadings(rec fanwatch.Record, in Input, out *Output) {
 		case no && i == bad.Position.Index:
 			m.take(&bad, out)
 		case no:
-		case f.seen.has(r.ReadingID):
+		case f.has(r.ReadingID):
 			out.Duplicates++
 		default:
 			row := fanwatch.Row{Kind: f.kindOf(r.ReadingID), Reading: r.Reading, Arrived: rec.Arrived, Client: rec.Client, Acked: rec.Acked,
@@ -148,7 +148,7 @@ func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Ro
 		if reason == "" {
 			reason = f.refuse(*r, rec.Arrived)
 		}
-		if reason == "" && f.seen.full(r.Run) && !f.seen.has(r.ReadingID) {
+		if reason == "" && f.seen.full(r.Run) && !f.has(r.ReadingID) {
 			reason = "this run has more gaps in its sequence numbers than can be remembered: restart the publisher"
 		}
 		if reason == "" {

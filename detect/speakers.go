@@ -64,7 +64,7 @@ func (s *speakers) hear(now speaker, arrived time.Time) {
 		copy(s.Newest[1:i+1], s.Newest[:i])
 		s.Newest[0] = old
 		if old.Returns >= returnsTell || s.Twins != nil {
-			s.Twins = &twins{Speakers: [2]speaker{other, old}, Row: s.Rows, At: arrived}
+			s.Twins = &twins{Speakers: [2]speaker{old, other}, Row: s.Rows, At: arrived}
 		}
 		return
 	}
