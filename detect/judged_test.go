@@ -394,6 +394,18 @@ func TestRunsAreForgottenByTheirLastWord(t *testing.T) {
 	if r := s.run(1); len(s.Runs) != maxRuns || r == nil || r.top() != 3*maxRuns {
 		t.Errorf("%d runs, the one that lives: %+v", len(s.Runs), r)
 	}
+	gaps := 0
+	for run := range uint64(12) {
+		for seq := range uint64(maxIntervals - 1) {
+			s.add(fanwatch.ReadingID{Run: 1e9 + run, Seq: 1 + 2*seq}, true)
+		}
+	}
+	for _, r := range s.Runs {
+		gaps += len(r.Have)
+	}
+	if gaps > maxGaps+maxIntervals || s.Runs[len(s.Runs)-1].Run != 1e9+11 {
+		t.Errorf("%d gaps in %d runs", gaps, len(s.Runs))
+	}
 	for at := range uint64(2 * maxTimes) {
 		s.add(fanwatch.ReadingID{Seq: 1_000_000 + at}, true)
 	}

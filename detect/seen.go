@@ -24,6 +24,8 @@ type interval [2]uint64 // first and last sequence number, inclusive
 const (
 	maxRuns      = 1024  // a publisher's restarts that are remembered; a duplicate out of an older run is landed again and dropped by the table's merge
 	maxIntervals = 16384 // gaps within one run
+	maxGaps      = 65536 // gaps within the runs of one fan that have more than countGaps
+	countGaps    = 1024
 	maxTimes     = 4096  // more than an hour at 1 Hz
 )
 
@@ -93,6 +95,20 @@ func (s *seen) add(id fanwatch.ReadingID, following bool) {
 		s.Runs[last] = r
 	}
 	s.Runs[last].add(id.Seq)
+	if len(s.Runs[last].Have)%countGaps == 0 {
+		s.dropGaps()
+	}
+}
+
+// dropGaps forgets the runs that spoke last longest ago while there are more than maxGaps gaps: one device must not fill the memory.
+func (s *seen) dropGaps() {
+	gaps := 0
+	for i := len(s.Runs) - 1; i >= 0; i-- {
+		if gaps += len(s.Runs[i].Have); gaps > maxGaps {
+			s.Runs = slices.Clone(s.Runs[i+1:])
+			return
+		}
+	}
 }
 
 func (r *runSeen) add(seq uint64) {
