@@ -30,7 +30,7 @@ type Batch struct {
 	Run      string        `json:"run"`               // FormatRun
 	Acked    uint64        `json:"acked"`             // readings of this run that were acknowledged before this batch
 	Dropped  uint64        `json:"dropped"`           // readings of this run that were dropped before this batch
-	Backlog  uint64        `json:"backlog,omitempty"` // readings that wait in the publisher's spool behind this batch; absent where unknown
+	Backlog  uint64        `json:"backlog,omitempty"` // readings that wait in the spool behind this batch; absent: unknown
 	Readings []WireReading `json:"readings"`
 }
 
@@ -91,10 +91,10 @@ type RecordReading struct {
 	Legacy string        // TIME of the demo's format as published; Time is not set then
 }
 
-// keys are the keys of a record with their values. The IoT rule adds arrived and client to whatever a device publishes,
-// replacing what the device may have put there: a record without client comes from the control plane, which writes to the
-// stream directly. Keys are matched to the letter: encoding/json alone takes CLIENT for client, and a device could blank what
-// the rule had added, and pass for the control plane.
+// keys are the keys of a record with their values. The IoT rule adds arrived and client to whatever a device
+// publishes, replacing what the device may have put there: a record without client comes from the control plane,
+// which writes to the stream directly. Keys are matched to the letter: encoding/json alone takes CLIENT for client,
+// and a device could blank what the rule had added, and pass for the control plane.
 type keys map[string]json.RawMessage
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -219,10 +219,10 @@ func (k keys) readings() ([]WireReading, error) {
 	return readings, nil
 }
 
-// DecodeRecord reads one record of the stream: a batch, the demo's object, a device's configuration or the IoT rule's error
-// document. Of each kind only its own keys are read, so that a device may use a name of another kind as it likes. The error
-// says what is wrong in words for the quarantine; the Record then still names the fan and the client as far as they could be
-// read.
+// DecodeRecord reads one record of the stream: a batch, the demo's object, a device's configuration or the IoT rule's
+// error document. Of each kind only its own keys are read, so that a device may use a name of another kind as it
+// likes. The error says what is wrong in words for the quarantine; the Record then still names the fan and the client
+// as far as they could be read.
 func DecodeRecord(data []byte) (Record, error) {
 	k, err := readKeys(data)
 	if err != nil {
@@ -243,7 +243,8 @@ func DecodeRecord(data []byte) (Record, error) {
 	return batch(rec, k)
 }
 
-// record gives what is read of every kind of record. A client that is no text is none, and an arrival that is no time.
+// record gives what is read of every kind of record. A client that is no text is none, and an arrival that is no
+// time.
 func (k keys) record() Record {
 	var rec Record
 	if json.Unmarshal(k["client"], &rec.Client) != nil {
@@ -279,7 +280,8 @@ func refused(rec Record, k keys) (Record, error) {
 	var failures []struct {
 		Message string `json:"errorMessage"`
 	}
-	err := errors.Join(k.into("clientId", &rec.Client), k.into("ruleName", &rule), k.into("base64OriginalPayload", &payload), k.into("failures", &failures))
+	err := errors.Join(k.into("clientId", &rec.Client), k.into("ruleName", &rule),
+		k.into("base64OriginalPayload", &payload), k.into("failures", &failures))
 	if err != nil {
 		return rec, fmt.Errorf("error document of a rule: %w", err)
 	}
@@ -327,7 +329,8 @@ func decodeBatch(rec Record, k keys) (Record, error) {
 		return rec, err
 	}
 	if v != BatchVersion {
-		return rec, fmt.Errorf("batch version %d is unknown, this program knows %d (or the demo's FANID, TIME and RPM)", v, BatchVersion)
+		return rec, fmt.Errorf("batch version %d is unknown, this program knows %d (or the demo's FANID, TIME and RPM)",
+			v, BatchVersion)
 	}
 	readings, err := k.readings()
 	if err != nil {
@@ -380,8 +383,8 @@ func DecodeDemo(data []byte) (Record, error) {
 	return legacy(k.record(), k)
 }
 
-// legacy reads the demo's {"TIME","FANID","FREQ","RPM"}. TIME may be text or a number, as ParseTime reads it; RPM and FREQ may
-// be text; FREQ may be missing.
+// legacy reads the demo's {"TIME","FANID","FREQ","RPM"}. TIME may be text or a number, as ParseTime reads it; RPM and
+// FREQ may be text; FREQ may be missing.
 func legacy(rec Record, k keys) (Record, error) {
 	fan := strings.TrimSpace(textOf(k["FANID"]))
 	if fan == "" {
@@ -406,7 +409,7 @@ func legacy(rec Record, k keys) (Record, error) {
 	if t == "" {
 		return rec, errors.New("TIME is missing")
 	}
-	r := RecordReading{Reading: Reading{ReadingID: ReadingID{Fan: fan}, RPM: rpm, Hz: hz, State: Running}, Legacy: t}
+	r := RecordReading{Legacy: t, Reading: Reading{ReadingID: ReadingID{Fan: fan}, RPM: rpm, Hz: hz, State: Running}}
 	if rpm == 0 {
 		r.State = Stalled
 	}
@@ -431,10 +434,11 @@ func textOf(raw json.RawMessage) string {
 	return ""
 }
 
-// ParseTime reads the demo's TIME: a date and a time of day to the minute or finer, joined by T or a space, the date with dashes
-// or slashes, with Z, UTC, GMT or an offset (with or without colon) or without zone, then in loc; or 20060102150405; or a number
-// of seconds, milli-, micro- or nanoseconds since 1970. Of the two instants that a time without zone has in the hour that autumn
-// repeats it gives the one nearer to arrived; arrived may be zero, then it gives either. The result is UTC in whole microseconds.
+// ParseTime reads the demo's TIME: a date and a time of day to the minute or finer, joined by T or a space, the date
+// with dashes or slashes, with Z, UTC, GMT or an offset (with or without colon) or without zone, then in loc; or
+// 20060102150405; or a number of seconds, milli-, micro- or nanoseconds since 1970. Of the two instants that a time
+// without zone has in the hour that autumn repeats it gives the one nearer to arrived; arrived may be zero, then it
+// gives either. The result is UTC in whole microseconds.
 func ParseTime(s string, loc *time.Location, arrived time.Time) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if f, err := strconv.ParseFloat(s, 64); err == nil {
@@ -478,7 +482,8 @@ func compact(s string, loc *time.Location) (time.Time, bool) {
 var legacyLayouts = []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006/01/02 15:04:05", "2006/01/02T15:04:05",
 	"2006-01-02T15:04", "2006-01-02 15:04", "2006/01/02 15:04", "2006/01/02T15:04"}
 
-// sinceEpoch dates a number by its size: up to 1e11 are seconds, to 1e14 milliseconds, to 1e17 microseconds; above nanoseconds.
+// sinceEpoch dates a number by its size: up to 1e11 are seconds, to 1e14 milliseconds, to 1e17 microseconds; above
+// nanoseconds.
 func sinceEpoch(s string, f float64) (time.Time, error) {
 	switch {
 	case f >= 1e17:
@@ -526,8 +531,8 @@ func splitZone(s string) (clock string, zone *time.Location) {
 	return s, zone
 }
 
-// nearest gives, of the instants that t's time of day in loc may mean, the one nearest to arrived: where a clock is put back it is
-// shown twice.
+// nearest gives, of the instants that t's time of day in loc may mean, the one nearest to arrived: where a clock is
+// put back it is shown twice.
 func nearest(t time.Time, loc *time.Location, arrived time.Time) time.Time {
 	if arrived.IsZero() {
 		return t

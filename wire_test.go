@@ -150,8 +150,9 @@ func TestParseTime(t *testing.T) {
 	}
 }
 
-// TestTheRepeatedHourIsDatedByItsArrival: of the two instants of a TIME without zone the one nearer to its arrival is meant, in
-// zones on both sides of Greenwich and where the clock is put back by half an hour; elsewhere arrival changes nothing.
+// TestTheRepeatedHourIsDatedByItsArrival: of the two instants of a TIME without zone the one nearer to its arrival is
+// meant, in zones on both sides of Greenwich and where the clock is put back by half an hour; elsewhere arrival
+// changes nothing.
 func TestTheRepeatedHourIsDatedByItsArrival(t *testing.T) {
 	for _, c := range []struct {
 		zone, from string // the UTC instant at which the hour before the change begins
@@ -179,8 +180,8 @@ func TestTheRepeatedHourIsDatedByItsArrival(t *testing.T) {
 	}
 }
 
-// TestFormsThatAreClearlyMeantAreRead: numbers as text, zones as strftime, Java and Go write them, any unit of Unix time, integers
-// as some encoders write them, and keys of other kinds of record beside the demo's.
+// TestFormsThatAreClearlyMeantAreRead: numbers as text, zones as strftime, Java and Go write them, any unit of Unix
+// time, integers as some encoders write them, and keys of other kinds of record beside the demo's.
 func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
 	want := time.Date(2026, 11, 30, 13, 22, 5, 0, time.UTC)
 	for _, form := range []string{`"2026-11-30T14:22:05+0100"`, `"2026-11-30T14:22:05+01"`, `"2026-11-30T14:22:05 +01:00"`, `"2026-11-30T13:22:05+0000"`,

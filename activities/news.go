@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	causeHolds   = 5 * time.Minute // readings that came unjudged are the cause of silence this long after the newest of them
+	causeHolds   = 5 * time.Minute // readings that came unjudged are a cause of silence this long after the newest
 	silenceEvery = time.Second / 2 // silence is judged, of all fans
-	newsSettling = 5 * time.Second // before this attempt has read for so long, no fan is silent of which it has heard nothing itself
+	newsSettling = 5 * time.Second // an attempt reads for so long before a fan is silent of which it heard nothing
 )
 
-// news collects what the fans' workflows have to be told: every change of state, the state at the first reading that is judged after
-// a start or a silence, and silence itself. It is not part of a snapshot: after a crash the same is told again, and a workflow
-// ignores what it has heard. It is not safe for concurrent use.
+// news collects what the fans' workflows have to be told: every change of state, the state at the first reading that
+// is judged after a start or a silence, and silence itself. It is not part of a snapshot: after a crash the same is
+// told again, and a workflow ignores what it has heard. It is not safe for concurrent use.
 type news struct {
 	since  time.Time // the attempt began
 	looked time.Time // silence was judged last
@@ -36,7 +36,7 @@ type fanNews struct {
 	knows  bool           // anything was told
 	early  bool           // that was before caught: the workflow may know better, and has ignored it
 	fresh  bool           // a reading was judged at its arrival since silence was judged last
-	heard  time.Time      // what arrived until then was the newest reading judged at its arrival, or its configuration; zero: none in this attempt
+	heard  time.Time      // the newest reading judged at its arrival, or the fan's beginning; zero: neither in this attempt
 	drains time.Time      // when the newest record came behind which others wait at the publisher
 	age    time.Duration  // of its readings
 	sent   time.Time      // when the newest change was told
@@ -57,7 +57,7 @@ func (n *news) fan(name string) *fanNews {
 // add takes what came of one record.
 func (n *news) add(m *detect.Models, out detect.Output, now time.Time) {
 	for _, o := range out.Observations {
-		if !out.Draining || o.Anomaly.Kind != fanwatch.Well { // a fan that was well is not one that is
+		if !out.Draining || o.Anomaly.Kind != fanwatch.Well { // that it was well says nothing of now
 			n.push(n.fan(o.Fan), o)
 		}
 	}
@@ -100,8 +100,8 @@ func (n *news) push(f *fanNews, o fanwatch.Observation) {
 	f.queue = append(f.queue, o)
 }
 
-// silence finds the fans of which no reading was judged at its arrival for too long. What arrived until through was read; zero
-// when nothing was read yet, then no fan is silent. It does nothing when called again within silenceEvery.
+// silence finds the fans of which no reading was judged at its arrival for too long. What arrived until through was
+// read; zero when nothing was read yet, then no fan is silent. It does nothing when called again within silenceEvery.
 func (n *news) silence(m *detect.Models, now, through time.Time) {
 	if through.IsZero() || now.Sub(n.looked) < silenceEvery {
 		return
@@ -131,7 +131,8 @@ func (n *news) silence(m *detect.Models, now, through time.Time) {
 			last.Time = h.Since
 		}
 		last.V, last.Fan, last.Position, last.At = fanwatch.ObservationVersion, d.Fan, h.Newest, now
-		last.Anomaly = fanwatch.Anomaly{Kind: fanwatch.Silent, Cause: cause, Why: f.sentence(d.Fan, cause, h, base, through)}
+		why := f.sentence(d.Fan, cause, h, base, through)
+		last.Anomaly = fanwatch.Anomaly{Kind: fanwatch.Silent, Cause: cause, Why: why}
 		found = append(found, last)
 	}
 	slices.SortFunc(found, func(a, b fanwatch.Observation) int { return cmp.Compare(a.Fan, b.Fan) })
@@ -140,8 +141,8 @@ func (n *news) silence(m *detect.Models, now, through time.Time) {
 	}
 }
 
-// base gives the time from which a fan's silence counts: of what this attempt heard, else of what the models know, whose arrivals are
-// by another clock and lie before the attempt's beginning, else from there.
+// base gives the time from which a fan's silence counts: of what this attempt heard, else of what the models know,
+// whose arrivals are by another clock and lie before the attempt's beginning, else from there.
 func (n *news) base(f *fanNews, h *detect.Heard) time.Time {
 	known := h.Judged
 	if known.IsZero() {
@@ -178,26 +179,29 @@ func (f *fanNews) sentence(fan string, cause fanwatch.Cause, h *detect.Heard, ba
 		if d := h.Refused.Last.Sub(h.Refused.First); d >= time.Second {
 			over = " in " + d.Round(time.Second).String()
 		}
-		return fmt.Sprintf("%s is not judged: its readings arrive and are refused, %d%s, such as: %s.", fan, h.Refused.N, over, h.Refused.Why)
+		return fmt.Sprintf("%s is not judged: its readings arrive and are refused, %d%s, such as: %s.",
+			fan, h.Refused.N, over, h.Refused.Why)
 	case fanwatch.CauseOld:
 		age := f.age
 		if h.Old.N > 0 {
 			age = h.Old.Age
 		}
-		return fmt.Sprintf("%s is not judged as it is now: its readings arrive but were measured %s before; a spool drains or its clock went back.",
-			fan, age.Round(time.Second))
+		return fmt.Sprintf("%s is not judged as it is now: its readings arrive but were measured %s before; "+
+			"a spool drains or its clock went back.", fan, age.Round(time.Second))
 	case fanwatch.CauseNever:
 		if h.Since.IsZero() {
 			return fmt.Sprintf("%s has not reported since it was provisioned.", fan)
 		}
-		return fmt.Sprintf("%s has not reported since it was provisioned at %s.", fan, h.Since.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("%s has not reported since it was provisioned at %s.",
+			fan, h.Since.UTC().Format(time.RFC3339))
 	}
 	for _, u := range []detect.Unjudged{h.Refused, h.Old} {
 		if u.Last.After(base) {
 			base = u.Last
 		}
 	}
-	return fmt.Sprintf("%s has sent no reading for %s: its publisher, its power or its network is down.", fan, through.Sub(base).Round(time.Second))
+	return fmt.Sprintf("%s has sent no reading for %s: its publisher, its power or its network is down.",
+		fan, through.Sub(base).Round(time.Second))
 }
 
 // due takes out what may be told now: one change per fan and second, or everything.
@@ -230,8 +234,8 @@ func (n *news) active(m *detect.Models) int {
 	return count
 }
 
-// unjudged lists the active fans of which no reading was judged at its arrival for UnjudgedAfter, those first that never had one,
-// then the longest; at most MaxUnjudged.
+// unjudged lists the active fans of which no reading was judged at its arrival for UnjudgedAfter, those first that
+// never had one, then the longest; at most MaxUnjudged.
 func (n *news) unjudged(m *detect.Models, now time.Time) []Unjudged {
 	var out []Unjudged
 	for d, h := range m.Active() {
@@ -245,7 +249,9 @@ func (n *news) unjudged(m *detect.Models, now time.Time) []Unjudged {
 		}
 		out = append(out, Unjudged{Fan: d.Fan, Since: base})
 	}
-	slices.SortFunc(out, func(a, b Unjudged) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Fan, b.Fan)) })
+	slices.SortFunc(out, func(a, b Unjudged) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Fan, b.Fan))
+	})
 	return out[:min(len(out), MaxUnjudged)]
 }
 

@@ -11,7 +11,8 @@ import (
 	"fanwatch/detect"
 )
 
-// watcher is a shard as news sees it: records come, every second is judged, and what is told reaches workflows that ignore old news.
+// watcher is a shard as news sees it: records come, every second is judged, and what is told reaches workflows that
+// ignore old news.
 type watcher struct {
 	t      *testing.T
 	models *detect.Models
@@ -227,8 +228,8 @@ func TestSilenceEndsWithTheFirstReadingThatIsJudged(t *testing.T) {
 	w.expect("well silent/nothing-arrives silent/old well", "")
 }
 
-// TestWhatAnEarlierAttemptToldIsOvertaken: an attempt that reads again what another had read tells older news, which a workflow
-// ignores; with what is new it tells the state again.
+// TestWhatAnEarlierAttemptToldIsOvertaken: an attempt that reads again what another had read tells older news, which
+// a workflow ignores; with what is new it tells the state again.
 func TestWhatAnEarlierAttemptToldIsOvertaken(t *testing.T) {
 	w := newWatcher(t, fanwatch.Device{Fan: "a"})
 	w.seconds(10, w.well("a"))
@@ -250,7 +251,8 @@ func TestWhatAnEarlierAttemptToldIsOvertaken(t *testing.T) {
 	}
 }
 
-// TestAScorerThatRestartsEvery20SecondsTellsSilence: the time of the newest reading judged, or of the provisioning, outlives it.
+// TestAScorerThatRestartsEvery20SecondsTellsSilence: the time of the newest reading judged, or of the provisioning,
+// outlives it.
 func TestAScorerThatRestartsEvery20SecondsTellsSilence(t *testing.T) {
 	for name, want := range map[string]string{"a": "well silent/nothing-arrives", "never": "silent/never-reported"} {
 		w := newWatcher(t, fanwatch.Device{Fan: name})
@@ -265,8 +267,8 @@ func TestAScorerThatRestartsEvery20SecondsTellsSilence(t *testing.T) {
 	}
 }
 
-// TestSilenceIsJudgedByWhatWasRead: a scorer that has not read yet or is behind knows nothing of what waits, and one that stays behind
-// by some seconds tells silence all the same.
+// TestSilenceIsJudgedByWhatWasRead: a scorer that has not read yet or is behind knows nothing of what waits, and one
+// that stays behind by some seconds tells silence all the same.
 func TestSilenceIsJudgedByWhatWasRead(t *testing.T) {
 	w := newWatcher(t, fanwatch.Device{Fan: "a"})
 	w.seconds(5, w.well("a"))

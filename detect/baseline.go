@@ -10,12 +10,12 @@ import (
 const (
 	startOver    = 30                       // readings whose median begins a baseline
 	baselineTau  = float64(7 * 24 * 3600e6) // memory of a baseline, microseconds
-	baselineClip = 0.1                      // of its level: how far off a reading counts; so it moves by a tenth a week at most
+	baselineClip = 0.1                      // of its level: how far off a reading counts, so that it moves by a tenth a week at most
 	baselineStep = int64(600e6)             // microseconds: the longest time that one reading stands for
 )
 
-// baseline is the speed that is usual at one duty cycle, kept for the rule "half of its usual speed". It is slower than what the
-// forest calls usual, so that neither a fault of hours nor a decline over days becomes usual.
+// baseline is the speed that is usual at one duty cycle, kept for the rule "half of its usual speed". It is slower
+// than what the forest calls usual, so that neither a fault of hours nor a decline over days becomes usual.
 type baseline struct {
 	First []float64 `json:"first,omitempty"` // the readings before it has begun, at most startOver
 	Level float64   `json:"level"`           // RPM, 0 before it has begun

@@ -41,7 +41,7 @@ type state struct {
 	RPMs    [spreadOver]float64 `json:"rpms"` // ring
 	Scores  [judgeOver]float64  `json:"scores"`
 	Usual   running             `json:"usual"` // of the score
-	Under   int                 `json:"under"` // readings in a row below, above, without signal, at 0 RPM though not called stalled
+	Under   int                 `json:"under"` // readings in a row below, above, without signal, at 0 RPM but not stalled
 	Over    int                 `json:"over"`
 	Absent  int                 `json:"absent"`
 	Still   int                 `json:"still,omitempty"`
@@ -53,7 +53,7 @@ type state struct {
 	Seq     uint64              `json:"seq,string,omitempty"`
 
 	// In the order of arrival, judged or not.
-	LastTime int64    `json:"last_time"` // of the demo's readings, Unix microseconds: the newest of the clock that is followed
+	LastTime int64    `json:"last_time"` // Unix microseconds, of the demo's readings: the newest of the clock followed
 	Line     line     `json:"line,omitzero"`
 	Speakers speakers `json:"speakers"`
 	Heard    Heard    `json:"heard"`
@@ -62,13 +62,13 @@ type state struct {
 	Duty   fanwatch.Duty              `json:"duty,omitempty"`   // at the last step
 	Settle int                        `json:"settle,omitempty"` // readings until the rotor has followed it
 	Usuals map[fanwatch.Duty]running  `json:"usuals,omitempty"` // usual RPM at the duty cycles before, by dutyBin
-	Bases  map[fanwatch.Duty]baseline `json:"bases,omitempty"`  // likewise, for the rule; of all duty cycles
+	Bases  map[fanwatch.Duty]baseline `json:"bases,omitempty"`  // for the rule, of all duty cycles
 	Off    bool                       `json:"off,omitempty"`    // commanded to 0
-	Grace  int64                      `json:"grace,omitempty"`  // end of it, Unix microseconds; 0 when there is none
+	Grace  int64                      `json:"grace,omitempty"`  // its end, Unix microseconds; 0: none
 }
 
-// line is the demo's readings in a row whose TIME lies behind that of the newest: once there are lineAfter of them, the clock was
-// put back.
+// line is the demo's readings in a row whose TIME lies behind that of the newest: once there are lineAfter of them,
+// the clock was put back.
 type line struct {
 	N    int   `json:"n"`
 	Last int64 `json:"last"` // Unix microseconds
@@ -109,8 +109,8 @@ func (f *fan) setDevice(d fanwatch.Device) {
 	}
 }
 
-// configure takes a newer device, that arrived at at. A fan that was retired begins anew to be heard, and one that an operator has
-// learned anew forgets what is usual; trouble that is over thereby ends with the next reading.
+// configure takes a newer device, that arrived at at. A fan that was retired begins anew to be heard, and one that an
+// operator has learned anew forgets what is usual; trouble that is over thereby ends with the next reading.
 func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 	before := f.device
 	f.setDevice(d)
@@ -120,8 +120,8 @@ func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 	if d.Relearn > before.Relearn {
 		s := f.st
 		f.forest = newForest(d.Fan, cfg)
-		f.st = state{Current: s.Current, Fine: leaveInARow - 1, Run: s.Run, Seq: s.Seq, LastTime: s.LastTime, Line: s.Line,
-			Speakers: s.Speakers, Heard: s.Heard, Duty: s.Duty, Off: s.Off, Grace: s.Grace}
+		f.st = state{Current: s.Current, Fine: leaveInARow - 1, Run: s.Run, Seq: s.Seq, LastTime: s.LastTime,
+			Line: s.Line, Speakers: s.Speakers, Heard: s.Heard, Duty: s.Duty, Off: s.Off, Grace: s.Grace}
 	}
 }
 
@@ -145,11 +145,12 @@ func (f *fan) refuse(r fanwatch.RecordReading, arrived time.Time) string {
 	if err := r.Check(); err != nil {
 		return err.Error()
 	}
+	at := r.Time.Format(time.RFC3339)
 	switch {
 	case r.Time.After(arrived.Add(fanwatch.MaxAhead)):
-		return fmt.Sprintf("time %s is %s ahead of its arrival: %s", r.Time.Format(time.RFC3339), distance(arrived, r.Time), f.mend(r, arrived))
+		return fmt.Sprintf("time %s is %s ahead of its arrival: %s", at, distance(arrived, r.Time), f.mend(r, arrived))
 	case r.Time.Before(arrived.Add(-maxAge)):
-		return fmt.Sprintf("time %s is more than a year before its arrival: set the publisher's clock", r.Time.Format(time.RFC3339))
+		return fmt.Sprintf("time %s is more than a year before its arrival: set the publisher's clock", at)
 	case r.Seq == 0:
 		return "sequence number 0: a publisher counts from 1"
 	case r.Seq > math.MaxInt64:
@@ -158,16 +159,17 @@ func (f *fan) refuse(r fanwatch.RecordReading, arrived time.Time) string {
 	return ""
 }
 
-// mend says what to do about a time that is ahead. A time without zone that is off by whole quarter hours, as zones are, was
-// read in another zone than it was written in.
+// mend says what to do about a time that is ahead. A time without zone that is off by whole quarter hours, as zones
+// are, was read in another zone than it was written in.
 func (f *fan) mend(r fanwatch.RecordReading, arrived time.Time) string {
 	const quarter, near = 15 * time.Minute, time.Minute
 	off := r.Time.Sub(arrived)
-	if r.Legacy == "" || fanwatch.TimeHasZone(r.Legacy) || off > 27*time.Hour || off < quarter-near || (off-off.Round(quarter)).Abs() > near {
+	naive := r.Legacy != "" && !fanwatch.TimeHasZone(r.Legacy)
+	if !naive || off > 27*time.Hour || off < quarter-near || (off-off.Round(quarter)).Abs() > near {
 		return "set the publisher's clock"
 	}
-	return fmt.Sprintf("it bears no zone and was read as %s; name the one in which the publisher writes it (fanwatch configure %s --zone Area/City)",
-		f.zone, f.device.Fan)
+	return fmt.Sprintf("it bears no zone and was read as %s; name the one in which the publisher writes it "+
+		"(fanwatch configure %s --zone Area/City)", f.zone, f.device.Fan)
 }
 
 // distance writes the time from one instant to a later one for a person.
@@ -187,9 +189,9 @@ func (f *fan) has(id fanwatch.ReadingID) bool {
 	return f.seen.has(id) || id.Run == 0 && f.st.Line.N > 0 && int64(id.Seq) == f.st.Line.Last
 }
 
-// kindOf tells late readings from the others: those that come after a newer one of their own run, by their sequence number,
-// whatever the device's clock says. The demo's readings have their time only; when it goes back and stays back, that clock is
-// followed.
+// kindOf tells late readings from the others: those that come after a newer one of their own run, by their sequence
+// number, whatever the device's clock says. The demo's readings have their time only; when it goes back and stays
+// back, that clock is followed.
 func (f *fan) kindOf(id fanwatch.ReadingID) fanwatch.RowKind {
 	late := false
 	if id.Run == 0 {
@@ -204,8 +206,8 @@ func (f *fan) kindOf(id fanwatch.ReadingID) fanwatch.RowKind {
 	return fanwatch.Scored
 }
 
-// hear takes note of a row: which reading it is, who published it, and that it came. A refused reading leaves no trace in what was
-// seen, for a good one with its identity may follow.
+// hear takes note of a row: which reading it is, who published it, and that it came. A refused reading leaves no
+// trace in what was seen, for a good one with its identity may follow.
 func (f *fan) hear(row *fanwatch.Row) {
 	s := &f.st
 	s.Heard.hear(row)
@@ -233,7 +235,8 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 		changed = f.judge(cfg, row)
 	}
 	row.Anomaly = s.Current.Kind
-	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position, Time: row.Time, RPM: row.RPM, Anomaly: s.Current}
+	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position, Time: row.Time,
+		RPM: row.RPM, Anomaly: s.Current}
 	if !changed {
 		return nil
 	}
@@ -241,8 +244,8 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 	return &o
 }
 
-// judge holds a reading against the rules and the forest. A wrong score or two do not make the middle of three, so that one wrong
-// reading is no trouble.
+// judge holds a reading against the rules and the forest. A wrong score or two do not make the middle of three, so
+// that one wrong reading is no trouble.
 func (f *fan) judge(cfg Config, row *fanwatch.Row) (changed bool) {
 	s := &f.st
 	s.command(row.PWM)
@@ -267,9 +270,10 @@ func (f *fan) judge(cfg Config, row *fanwatch.Row) (changed bool) {
 	return f.turn(found)
 }
 
-// resume begins the spread anew where the fan was not watched for a while: its publisher was started again, more readings were
-// dropped than the spread is taken over, or the machine slept. Load and temperature moved the speed meanwhile, and the step from
-// then to now is no wobble. Whether the speed itself is usual is judged as ever. A rotor that begins to turn has to settle.
+// resume begins the spread anew where the fan was not watched for a while: its publisher was started again, more
+// readings were dropped than the spread is taken over, or the machine slept. Load and temperature moved the speed
+// meanwhile, and the step from then to now is no wobble. Whether the speed itself is usual is judged as ever. A rotor
+// that begins to turn has to settle.
 func (f *fan) resume(r fanwatch.Reading) {
 	s := &f.st
 	dropped := r.Run != 0 && r.Seq > s.Seq+spreadOver // without a run the number is a time
@@ -289,8 +293,8 @@ func (s *state) spreadFrom(rpm float64) {
 	}
 }
 
-// idle tells whether the fan is commanded to stand still, or has had no time yet to turn after it was: then nothing is judged and
-// nothing learned, no trouble begins and none ends.
+// idle tells whether the fan is commanded to stand still, or has had no time yet to turn after it was: then nothing
+// is judged and nothing learned, no trouble begins and none ends.
 func (s *state) idle(r fanwatch.Reading) bool {
 	duty, known := r.PWM.Fraction()
 	off, now := known && duty == 0, r.Time.UnixMicro()

@@ -26,12 +26,12 @@ const (
 	enterMargin  = 2.4  // ... and by this much: 37,000 ordinary readings (TestFewFalseAlarms) came to 1.9
 	speedFloor   = 5e-3 // of the mean RPM: load and temperature move a fan by this much; it is no trouble
 	spreadFloor  = 1e-3 // of the mean RPM: a fan steadier than this is not judged by smaller wobble
-	jitterFloor  = 5e-3 // likewise of the period
+	jitterFloor  = 5e-3 // of the period, as spreadFloor is of the RPM
 	logFloor     = 0.2  // of the logarithms of spread and jitter
 	dutyStep     = 200  // hundredths of a percent: a change of the commanded duty cycle beyond it is a step
-	dutyBin      = 50   // likewise: what is usual is kept for duty cycles that lie this close together
+	dutyBin      = 50   // hundredths of a percent: what is usual is kept for duty cycles this close together
 	clampFeature = 50   // standard deviations; beyond it one is as odd as another
-	clipLearned  = 6    // deviations at which what is learned as usual is cut off, once there are startOver readings
+	clipLearned  = 6    // deviations at which what is learned as usual is cut off, after startOver readings
 )
 
 // running is a mean and variance that counts every value alike at first and fades over tau later.
@@ -60,8 +60,8 @@ func (r *running) addClipped(x, floor float64) {
 
 func (r *running) sd() float64 { return math.Sqrt(r.Var) }
 
-// features makes the forest's point of a reading: numbers of about one, whatever the fan. As long as the usual speed is not
-// known, at the beginning and at a new duty cycle, the speed says nothing.
+// features makes the forest's point of a reading: numbers of about one, whatever the fan. As long as the usual speed
+// is not known, at the beginning and at a new duty cycle, the speed says nothing.
 func (f *fan) features(r fanwatch.Reading) [features]float64 {
 	s := &f.st
 	s.RPMs[s.N%spreadOver] = r.RPM
@@ -96,7 +96,8 @@ func (s *state) floors() [features]float64 {
 	return [features]float64{float64(speedFloor * s.usual()), logFloor, logFloor}
 }
 
-// steady gives mean and deviation of values without the one that is furthest from their mean; of less than three values with it.
+// steady gives mean and deviation of values without the one that is furthest from their mean; of less than three
+// values with it.
 func steady(values []float64) (m, sd float64) {
 	m = mean(values)
 	out := -1
@@ -130,8 +131,8 @@ func mean(x []float64) float64 {
 	return sum / float64(len(x))
 }
 
-// learn feeds the forest and the usual values, unless the fan is in trouble: a fault must not become usual. It never becomes so by
-// itself: an operator says that it is (Device.Relearn).
+// learn feeds the forest and the usual values, unless the fan is in trouble: a fault must not become usual. It never
+// becomes so by itself: an operator says that it is (Device.Relearn).
 func (f *fan) learn(cfg Config, r fanwatch.Reading, point []float64, score float64, trouble bool) {
 	s := &f.st
 	if s.Settle > 0 {
@@ -220,6 +221,6 @@ func (f *fan) explain(r fanwatch.Reading, point []float64, score float64) string
 		what = fmt.Sprintf("its pulses jitter (by %.1f %%, usually %.1f %%), as with a worn bearing",
 			100*r.Jitter, 100*max(0, math.Exp(s.Stats[most].Mean)-jitterFloor))
 	}
-	return fmt.Sprintf("%s behaves unusually within its limits: %s (score %.2f, usually %.2f). If it is to run like this: fanwatch configure %s --relearn.",
-		f.device.Fan, what, score, s.Usual.Mean, f.device.Fan)
+	return fmt.Sprintf("%s behaves unusually within its limits: %s (score %.2f, usually %.2f).%s",
+		f.device.Fan, what, score, s.Usual.Mean, f.relearn())
 }

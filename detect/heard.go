@@ -9,7 +9,7 @@ import (
 
 // Heard is what came of a fan's readings, as far as it says why none is judged. Times are arrivals.
 type Heard struct {
-	Since   time.Time         `json:"since,omitzero"`  // the configuration by which the fan became active; zero: an older program read it
+	Since   time.Time         `json:"since,omitzero"`  // the configuration that made it active; zero: read by an older program
 	Judged  time.Time         `json:"judged,omitzero"` // the newest reading that was judged; zero: none was
 	Newest  fanwatch.Position `json:"newest,omitzero"` // the newest row of any kind
 	Refused Unjudged          `json:"refused,omitzero"`

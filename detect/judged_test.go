@@ -109,8 +109,8 @@ func TestTwoPublishersAreNamed(t *testing.T) {
 	}
 }
 
-// TestARestartIsNotTwoPublishers: the spool of the run before, then the new run, again and again, with a straggler; and readings of the
-// demo's format that overtake each other.
+// TestARestartIsNotTwoPublishers: the spool of the run before, then the new run, again and again, with a straggler;
+// and readings of the demo's format that overtake each other.
 func TestARestartIsNotTwoPublishers(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	for run := range uint64(20) {
@@ -130,8 +130,8 @@ func TestARestartIsNotTwoPublishers(t *testing.T) {
 	}
 }
 
-// TestAClockThatIsPutBackIsFollowed: of the demo's format fewer than lineAfter readings are not judged, whenever and however far the
-// clock goes back, and duplicates are still known.
+// TestAClockThatIsPutBackIsFollowed: of the demo's format fewer than lineAfter readings are not judged, whenever and
+// however far the clock goes back, and duplicates are still known.
 func TestAClockThatIsPutBackIsFollowed(t *testing.T) {
 	for _, back := range []time.Duration{2 * time.Second, time.Minute, time.Hour, 6 * time.Hour, 300 * 24 * time.Hour} {
 		f := newFeed(fanwatch.Device{Fan: "a"})
@@ -160,7 +160,8 @@ func TestAClockThatIsPutBackIsFollowed(t *testing.T) {
 	}
 }
 
-// TestTheHourThatAutumnRepeatsIsJudged: with TIME without zone, in whole seconds, each reading of both passes is judged at once.
+// TestTheHourThatAutumnRepeatsIsJudged: with TIME without zone, in whole seconds, each reading of both passes is
+// judged at once.
 func TestTheHourThatAutumnRepeatsIsJudged(t *testing.T) {
 	for zone, change := range map[string]time.Time{"Europe/Berlin": time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC),
 		"America/New_York": time.Date(2026, 11, 1, 6, 0, 0, 0, time.UTC), "Australia/Sydney": time.Date(2026, 4, 4, 16, 0, 0, 0, time.UTC)} {
@@ -186,7 +187,8 @@ func TestTheHourThatAutumnRepeatsIsJudged(t *testing.T) {
 	}
 }
 
-// TestRecordsOfPublicReports feeds records made after public reports: nothing is refused, and what stops or spikes is judged rightly.
+// TestRecordsOfPublicReports feeds records made after public reports: nothing is refused, and what stops or spikes is
+// judged rightly.
 func TestRecordsOfPublicReports(t *testing.T) {
 	for _, c := range []struct {
 		file, zone, kinds string
@@ -302,7 +304,8 @@ func TestRefusedReadingsTakeLittleMemory(t *testing.T) {
 	runtime.KeepAlive(f)
 }
 
-// TestATimeWithoutZoneNamesTheZone when it is off by a whole number of quarter hours, and far years are written in years.
+// TestATimeWithoutZoneNamesTheZone when it is off by a whole number of quarter hours, and far years are written in
+// years.
 func TestATimeWithoutZoneNamesTheZone(t *testing.T) {
 	for _, c := range []struct {
 		off    time.Duration

@@ -70,7 +70,7 @@ type Output struct {
 	Rows         []fanwatch.Row
 	Observations []fanwatch.Observation // changes of state, in order
 	Duplicates   int                    // readings that were landed before
-	Draining     bool                   // readings wait behind this record at the publisher: it does not say how the fan is now
+	Draining     bool                   // others wait behind these at the publisher: they do not say how the fan is now
 }
 
 // Feed takes the next record. It never fails: what cannot be accepted becomes a Quarantined row.
@@ -91,8 +91,8 @@ func (m *Models) Feed(in Input) Output {
 		m.take(&row, &out)
 	case rec.Device != nil:
 		data, _ := fanwatch.EncodeDevice(*rec.Device) // a Device that was decoded from JSON encodes
-		row := fanwatch.Row{Kind: fanwatch.Configured, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
-			Position: in.Position, Arrived: rec.Arrived, Payload: data}
+		row := fanwatch.Row{Kind: fanwatch.Configured, Position: in.Position, Arrived: rec.Arrived, Payload: data}
+		row.Fan = rec.Fan
 		m.configure(*rec.Device, row)
 		out.Rows = append(out.Rows, row)
 	default:
@@ -131,15 +131,18 @@ func (m *Models) feedReadings(rec fanwatch.Record, in Input, out *Output) {
 		case f.has(r.ReadingID):
 			out.Duplicates++
 		default:
-			row := fanwatch.Row{Kind: f.kindOf(r.ReadingID), Reading: r.Reading, Arrived: rec.Arrived, Client: rec.Client, Acked: rec.Acked,
-				Dropped: rec.Dropped, Position: fanwatch.Position{Shard: in.Position.Shard, Sequence: in.Position.Sequence, Index: i}}
+			row := fanwatch.Row{Kind: f.kindOf(r.ReadingID), Reading: r.Reading, Position: in.Position,
+				Arrived: rec.Arrived, Client: rec.Client, Acked: rec.Acked, Dropped: rec.Dropped}
+			row.Position.Index = i
 			m.take(&row, out)
 		}
 	}
 }
 
-// refused dates the readings of a record and tells which are refused, and gives the one row that stands for these: it is the
-// first, with what is wrong with that, and lists the others. refused is nil when there is none.
+const tooManyGaps = "this run has more gaps in its sequence numbers than can be remembered: restart the publisher"
+
+// refused dates the readings of a record and tells which are refused, and gives the one row that stands for these: it
+// is the first, with what is wrong with that, and lists the others. refused is nil when there is none.
 func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Row, refused []bool) {
 	var others ranges
 	for i := range rec.Readings {
@@ -149,7 +152,7 @@ func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Ro
 			reason = f.refuse(*r, rec.Arrived)
 		}
 		if reason == "" && f.seen.full(r.Run) && !f.has(r.ReadingID) {
-			reason = "this run has more gaps in its sequence numbers than can be remembered: restart the publisher"
+			reason = tooManyGaps
 		}
 		if reason == "" {
 			continue
@@ -165,7 +168,8 @@ func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Ro
 		refused[i] = true
 	}
 	if bad.Refused > 1 {
-		bad.Reason += fmt.Sprintf("; refused with it, for this or another reason: %d readings, %s", bad.Refused-1, others.text())
+		bad.Reason += fmt.Sprintf("; refused with it, for this or another reason: %d readings, %s",
+			bad.Refused-1, others.text())
 	}
 	return bad, refused
 }
@@ -205,7 +209,8 @@ func quarantine(rec fanwatch.Record, in Input, reason string, payload []byte) fa
 	}
 }
 
-// ranges is a list of sequence numbers for a person: those that follow each other as one, the first maxRanges of them.
+// ranges is a list of sequence numbers for a person: those that follow each other as one, the first maxRanges of
+// them.
 type ranges struct {
 	list [][2]uint64
 	more int // numbers behind the list
@@ -245,8 +250,8 @@ func (r *ranges) text() string {
 // belong to the rows, or this program scores differently from the one that landed them.
 var ErrDiverged = errors.New("replay does not give the scores that were landed")
 
-// Replay feeds rows that Feed gave before, in their order, all of them: of those that give another score than they hold, or that
-// fit to nothing, it tells the first by an error that is ErrDiverged. It gives no other error.
+// Replay feeds rows that Feed gave before, in their order, all of them: of those that give another score than they
+// hold, or that fit to nothing, it tells the first by an error that is ErrDiverged. It gives no other error.
 func (m *Models) Replay(rows []fanwatch.Row) error {
 	var first error
 	for i := range rows {
@@ -261,7 +266,8 @@ func (m *Models) replay(row fanwatch.Row) error {
 	if row.Kind == fanwatch.Configured {
 		rec, err := fanwatch.DecodeRecord(row.Payload)
 		if err != nil || rec.Device == nil {
-			return fmt.Errorf("replay %s: the configuration cannot be read: %w", row.Position, errors.Join(ErrDiverged, err))
+			err = errors.Join(ErrDiverged, err)
+			return fmt.Errorf("replay %s: the configuration cannot be read: %w", row.Position, err)
 		}
 		m.configure(*rec.Device, row)
 		return nil
@@ -276,8 +282,8 @@ func (m *Models) replay(row fanwatch.Row) error {
 	landed := row
 	m.apply(f, &row)
 	if math.Float64bits(row.Score) != math.Float64bits(landed.Score) || row.Anomaly != landed.Anomaly {
-		return fmt.Errorf("replay %s of %s: score %v %q, landed %v %q: %w", row.Position, row.ReadingID, row.Score, row.Anomaly,
-			landed.Score, landed.Anomaly, ErrDiverged)
+		return fmt.Errorf("replay %s of %s: score %v %q, landed %v %q: %w", row.Position, row.ReadingID,
+			row.Score, row.Anomaly, landed.Score, landed.Anomaly, ErrDiverged)
 	}
 	return nil
 }
@@ -296,8 +302,8 @@ func (m *Models) configure(d fanwatch.Device, row fanwatch.Row) {
 	f.st.Heard.Newest = row.Position
 }
 
-// Active gives the fans that are not retired, in no order, with what was heard of each. Neither may be changed, nor kept beyond the
-// next record.
+// Active gives the fans that are not retired, in no order, with what was heard of each. Neither may be changed, nor
+// kept beyond the next record.
 func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Heard] {
 	return func(yield func(*fanwatch.Device, *Heard) bool) {
 		for _, f := range m.fans {

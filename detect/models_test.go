@@ -205,9 +205,10 @@ func TestFewFalseAlarms(t *testing.T) {
 	}
 }
 
-// TestSpeedFoundAfterAGapIsNoWobble: the speed of a steady fan swings slowly by 0.4 %. Found at the other end of the swing it
-// raises nothing where it was not watched meanwhile, be it that its publisher was started again, that readings were
-// dropped, or that the machine slept. The same step under watch does, and so do a wobble and another speed after the gap.
+// TestSpeedFoundAfterAGapIsNoWobble: the speed of a steady fan swings slowly by 0.4 %. Found at the other end of the
+// swing it raises nothing where it was not watched meanwhile, be it that its publisher was started again, that
+// readings were dropped, or that the machine slept. The same step under watch does, and so do a wobble and another
+// speed after the gap.
 func TestSpeedFoundAfterAGapIsNoWobble(t *testing.T) {
 	const period, watched = 97, 4*97 + 24 // up to the highest speed of a swing
 	for _, c := range []struct {

@@ -21,12 +21,12 @@ type repeats struct {
 	Jitter  float64 `json:"jitter"`
 	Streak  int     `json:"streak"`  // readings in a row that said the same as the one before
 	Same    int     `json:"same"`    // in the streaks that have ended
-	Pairs   int     `json:"pairs"`   // likewise, with the readings that ended them
+	Pairs   int     `json:"pairs"`   // in the streaks that have ended, with the readings that ended them
 	Longest int     `json:"longest"` // streak that has ended
 }
 
-// take counts a reading and tells whether it says the same as the one before. A streak that was found frozen is no part of the
-// fan's own rate.
+// take counts a reading and tells whether it says the same as the one before. A streak that was found frozen is no
+// part of the fan's own rate.
 func (p *repeats) take(r fanwatch.Reading) (same bool) {
 	known := p.RPM > 0 && r.RPM > 0
 	same = known && r.RPM == p.RPM && r.Hz == p.Hz && r.Jitter == p.Jitter

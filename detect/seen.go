@@ -26,7 +26,7 @@ const (
 	maxIntervals = 16384 // gaps within one run
 	maxGaps      = 65536 // gaps within the runs of one fan that have more than countGaps
 	countGaps    = 1024
-	maxTimes     = 4096  // more than an hour at 1 Hz
+	maxTimes     = 4096 // more than an hour at 1 Hz
 )
 
 // top gives the highest sequence number seen of the run.
@@ -100,7 +100,8 @@ func (s *seen) add(id fanwatch.ReadingID, following bool) {
 	}
 }
 
-// dropGaps forgets the runs that spoke last longest ago while there are more than maxGaps gaps: one device must not fill the memory.
+// dropGaps forgets the runs that spoke last longest ago while there are more than maxGaps gaps: one device must not
+// fill the memory.
 func (s *seen) dropGaps() {
 	gaps := 0
 	for i := len(s.Runs) - 1; i >= 0; i-- {
@@ -132,8 +133,8 @@ func (r *runSeen) add(seq uint64) {
 	}
 }
 
-// addTime remembers a time. Of more than maxTimes the oldest is forgotten, or, where the clock that is followed was put back, the
-// one furthest from its readings.
+// addTime remembers a time. Of more than maxTimes the oldest is forgotten, or, where the clock that is followed was
+// put back, the one furthest from its readings.
 func (s *seen) addTime(t uint64, following bool) {
 	i, found := slices.BinarySearchFunc(s.Times, t, cmp.Compare[uint64])
 	switch {

@@ -112,8 +112,8 @@ func (fh fanHeader) restore(blob []byte, version int) (*fan, error) {
 	return f, nil
 }
 
-// upgrade completes the state of a snapshot before version 3: what the rule "half of its usual speed" took for usual begins the
-// baselines.
+// upgrade completes the state of a snapshot before version 3: what the rule "half of its usual speed" took for usual
+// begins the baselines.
 func (s *state) upgrade(last fanwatch.Observation) {
 	s.Heard.Newest = last.Position
 	if usual := s.Stats[featureRPM]; usual.N >= startOver && usual.Mean > 0 {

@@ -10,8 +10,8 @@ import (
 	"fanwatch"
 )
 
-// TestSnapshotsOfEarlierVersionsAreRead: testdata was written by the program before version 3; fan a is commanded to 40 % after 60 %,
-// b has stopped, of c nothing was read. What was usual stays so, for the rules too.
+// TestSnapshotsOfEarlierVersionsAreRead: testdata was written by the program before version 3; fan a is commanded to
+// 40 % after 60 %, b has stopped, of c nothing was read. What was usual stays so, for the rules too.
 func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 	restore := func(version int) *feed {
 		data, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("snapshot.v%d", version)))

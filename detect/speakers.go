@@ -11,12 +11,12 @@ const (
 	speakersKept  = 4               // the newest speakers that are remembered
 	returnsTell   = 2               // returns of one speaker that tell two publishers from a restart
 	returnsWithin = 120             // readings in which they come, and after which without any the trouble is over
-	returnsTime   = 5 * time.Minute // likewise, by arrival
+	returnsTime   = 5 * time.Minute // the same by arrival
 	otherClock    = time.Minute     // a late TIME by more than this comes of another clock
 )
 
-// speakers tells two publishers of one fan, which take turns, from one that was started again, which never comes back. Runs and
-// clients tell publishers apart; in the demo's format the client, and a clock behind the other.
+// speakers tells two publishers of one fan, which take turns, from one that was started again, which never comes
+// back. Runs and clients tell publishers apart; in the demo's format the client, and a clock behind the other.
 type speakers struct {
 	Rows   int       `json:"rows"`             // accepted readings
 	Newest []speaker `json:"newest,omitempty"` // the one that spoke last first
@@ -86,7 +86,8 @@ func (t *twins) found(fan string) fanwatch.Anomaly {
 	case a.Behind != b.Behind:
 		who = fmt.Sprintf("client %.128q by two clocks", b.Client)
 	}
-	return fanwatch.Anomaly{Kind: fanwatch.Publishers, Why: fmt.Sprintf("Two publishers speak for %s: %s. Stop one, or give it a name of its own.", fan, who)}
+	return fanwatch.Anomaly{Kind: fanwatch.Publishers,
+		Why: fmt.Sprintf("Two publishers speak for %s: %s. Stop one, or give it a name of its own.", fan, who)}
 }
 
 func runOf(s speaker) string {
