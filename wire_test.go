@@ -3,6 +3,8 @@ package fanwatch
 import (
 	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -375,4 +377,30 @@ func FuzzParseTime(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestObjectsOfPublicReports reads objects made after public reports: what they mean is clear.
+func TestObjectsOfPublicReports(t *testing.T) {
+	for _, file := range []string{"06-forms-clearly-meant.ndjson", "12-ingest-arrived-as-text.json", "12-ingest-extra-client-object.json"} {
+		data, err := os.ReadFile(filepath.Join("..", "shared", "faults", file))
+		if err != nil {
+			t.Skip("the reports' objects are not on this machine: ", err)
+		}
+		for line := range strings.Lines(string(data)) {
+			decode := DecodeDemo
+			if strings.Contains(line, `"readings":[`) {
+				decode = DecodeRecord
+			}
+			rec, err := decode([]byte(line))
+			if err != nil || len(rec.Readings) != 1 || rec.Readings[0].RPM != 1800 {
+				t.Errorf("%s: %s: %+v, %v", file, line, rec, err)
+				continue
+			}
+			if legacy := rec.Readings[0].Legacy; legacy != "" {
+				if _, err := ParseTime(legacy, time.UTC, rec.Arrived); err != nil {
+					t.Errorf("%s: %v", file, err)
+				}
+			}
+		}
+	}
 }
