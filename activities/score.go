@@ -362,7 +362,7 @@ func (r *scoring) step(ctx, reading context.Context) error {
 	}
 	if why := r.lander.full(r.cfg, r.Now()); why != "" {
 		r.pulse.trouble(troubleRead, why)
-		r.tell(false)
+		r.tell()
 		r.report(false)
 		return r.lander.wait(reading)
 	}
@@ -380,7 +380,7 @@ func (r *scoring) step(ctx, reading context.Context) error {
 	if b.Trouble == "" {
 		r.behind, r.through = b.Behind, r.Now().Add(-b.Behind)
 	}
-	r.tell(b.Trouble == "")
+	r.tell()
 	if b.Closed || (r.window.last != "" && r.Now().Sub(r.window.opened) >= r.cfg.Window) {
 		r.seal(b.Closed)
 	}
@@ -532,11 +532,9 @@ func (r *scoring) putEnded(ctx context.Context, data []byte) error {
 	return r.Store.Put(ctx, endedKey(r.in.Stream, r.in.Shard.ID), []byte(`{"v":1,"last":"`+string(r.at)+`"}`), false)
 }
 
-// tell hands changes of state to the teller, one a fan and second. caughtUp: this read found out how far the stream goes.
-func (r *scoring) tell(caughtUp bool) {
-	if caughtUp && r.behind == 0 {
-		r.news.silence(r.models, r.Now())
-	}
+// tell hands changes of state, and silence, to the teller, one a fan and second.
+func (r *scoring) tell() {
+	r.news.silence(r.models, r.Now(), r.through)
 	r.hand(r.news.due(r.Now(), false))
 }
 

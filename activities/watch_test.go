@@ -43,8 +43,8 @@ func (p *parts) Inspect(context.Context, string) ([]Finding, error) {
 
 func (p *parts) Running(_ context.Context, id string) (bool, error) { return !p.stopped[id], nil }
 
-// watcher is a Watcher whose clock moves by ten seconds with each look.
-func watcher(p *parts) *Watcher {
+// watcherOf gives a Watcher whose clock moves by ten seconds with each look.
+func watcherOf(p *parts) *Watcher {
 	clock := time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
 	return &Watcher{System: p, HTTP: http.DefaultClient, Log: slog.New(slog.DiscardHandler), Config: WatchConfig{Every: time.Nanosecond},
 		Now: func() time.Time { return clock.Add(time.Duration(p.looks) * 10 * time.Second) }}
@@ -76,7 +76,7 @@ func TestTroubleThatLastsIsToldAndABlinkIsNot(t *testing.T) {
 	p := &parts{broken: map[string]bool{}, script: func(look int, p *parts) {
 		p.broken["scorer"] = look == 2 || look >= 10 // a worker that is started again, and one that is not
 	}}
-	r, err := watchOnce(t, watcher(p), WatchInput{})
+	r, err := watchOnce(t, watcherOf(p), WatchInput{})
 	if err != nil || len(r.Failed) != 1 || r.Failed[0].Part != "scorer" || len(r.Over) != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -87,7 +87,7 @@ func TestTroubleThatLastsIsToldAndABlinkIsNot(t *testing.T) {
 
 func TestTroubleThatIsOverIsToldOnlyWhenThatLasts(t *testing.T) {
 	p := &parts{broken: map[string]bool{}, script: func(look int, p *parts) { p.broken["lake"] = look == 3 }}
-	r, err := watchOnce(t, watcher(p), WatchInput{Open: map[string]string{"lake": "alert/lake"}})
+	r, err := watchOnce(t, watcherOf(p), WatchInput{Open: map[string]string{"lake": "alert/lake"}})
 	if err != nil || len(r.Over) != 1 || len(r.Failed) != 0 || p.looks != 6 {
 		t.Errorf("%+v, %v after %d looks, want the end 30 s after look 3", r, err, p.looks)
 	}
@@ -95,7 +95,7 @@ func TestTroubleThatIsOverIsToldOnlyWhenThatLasts(t *testing.T) {
 
 func TestAnAlertThatWasEndedByHandIsOpenedAgainWhileThePartFails(t *testing.T) {
 	p := &parts{broken: map[string]bool{"lake": true}, stopped: map[string]bool{"alert/lake": true}}
-	r, err := watchOnce(t, watcher(p), WatchInput{Open: map[string]string{"lake": "alert/lake"}})
+	r, err := watchOnce(t, watcherOf(p), WatchInput{Open: map[string]string{"lake": "alert/lake"}})
 	if err != nil || len(r.Failed) != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -103,7 +103,7 @@ func TestAnAlertThatWasEndedByHandIsOpenedAgainWhileThePartFails(t *testing.T) {
 
 func TestALookThatFailsIsTroubleOfItsOwn(t *testing.T) {
 	p := &parts{err: errors.New("no answer")}
-	r, err := watchOnce(t, watcher(p), WatchInput{})
+	r, err := watchOnce(t, watcherOf(p), WatchInput{})
 	if err != nil || len(r.Failed) != 1 || r.Failed[0].Part != partWatcher || !strings.Contains(r.Failed[0].Why, "no answer") {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -115,7 +115,7 @@ func TestTheHeartbeatStopsWithTheFirstTrouble(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
 	defer srv.Close()
 	p := &parts{broken: map[string]bool{}, script: func(look int, p *parts) { p.broken["scorer"] = look > 18 }} // three minutes
-	w := watcher(p)
+	w := watcherOf(p)
 	w.HeartbeatURL = srv.URL + "/secret"
 	if _, err := watchOnce(t, w, WatchInput{}); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestTheHeartbeatStopsWithTheFirstTrouble(t *testing.T) {
 // TestTheHeartbeatURLStaysOutOfErrors: services put their secret there.
 func TestTheHeartbeatURLStaysOutOfErrors(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusTeapot) }))
-	w := watcher(&parts{})
+	w := watcherOf(&parts{})
 	for _, url := range []string{srv.URL + "/s3cret", "http://127.0.0.1:1/s3cret", "http://127.0.0.1:bad/s3cret"} {
 		w.HeartbeatURL = url
 		s := &watching{Watcher: w}

@@ -10,40 +10,19 @@ import (
 	"fanwatch/rcf"
 )
 
-// The features that a forest sees of each reading, each as its distance from the fan's own usual in
-// units of its usual spread.
 const (
-	featureRPM    = iota // RPM
-	featureSpread        // logarithm of the spread of the last spreadOver RPMs: wobble that each RPM alone hides
-	featureJitter        // logarithm of the period jitter within the reading: what a bearing does first
-	features
+	leaveInARow = 5  // readings in a row with graver trouble gone
+	lineAfter   = 3  // readings in a row on a clock behind the newest one after which that clock is followed
+	settleOver  = 20 // readings that a rotor has to follow a step
 )
 
-const (
-	spreadOver   = 8    // readings
-	statsTau     = 2000 // readings over which a fan's usual values fade
-	scoreTau     = 2000 // readings over which the usual score fades
-	smoothOver   = 3    // scores whose mean is judged
-	enterSigma   = 6.0  // the smoothed score must exceed the usual one by this many deviations ...
-	enterMargin  = 2.4  // ... and by this much: 37,000 ordinary readings (TestFewFalseAlarms) came to 1.9
-	limitsEnter  = 2    // readings in a row outside a hard limit
-	leaveInARow  = 5    // readings in a row without trouble
-	noSignalFor  = 5    // readings in a row without any edge since the publisher started
-	usualAfter   = 30   // readings after which "half of its usual RPM" is a hard limit where none is set
-	speedFloor   = 5e-3 // of the mean RPM: load and temperature move a fan by this much; it is no trouble
-	spreadFloor  = 1e-3 // of the mean RPM: a fan steadier than this is not judged by smaller wobble
-	jitterFloor  = 5e-3 // likewise of the period
-	dutyStep     = 200  // hundredths of a percent: a change of the commanded duty cycle beyond it is a step
-	dutyBin      = 50   // likewise: what is usual is kept for duty cycles that lie this close together
-	settleOver   = 20   // readings that a rotor has to follow a step
-	relearnOver  = 30   // readings at a duty cycle before the speed is held against what is usual there
-	clampFeature = 50   // standard deviations; beyond it one is as odd as another
-)
+// grace is how long a rotor may take to turn after its duty cycle rose from 0.
+const grace = 10 * time.Second
 
 // notWatched is a pause after which a fan's speed may be another: twice the longest interval between readings.
 const notWatched = 2 * time.Minute
 
-// fan is the model of one fan. Its exported fields are the snapshot.
+// fan is the model of one fan. All but zone is the snapshot.
 type fan struct {
 	device fanwatch.Device
 	zone   *time.Location
@@ -55,57 +34,71 @@ type fan struct {
 
 // state is all that scoring carries from reading to reading besides the forest.
 type state struct {
-	N        int                 `json:"n"`       // readings scored
-	Learned  int                 `json:"learned"` // readings that the forest was fed
-	Stats    [features]running   `json:"stats"`
-	Raw      [features]float64   `json:"raw"`  // of the newest reading, before scaling
-	RPMs     [spreadOver]float64 `json:"rpms"` // ring
-	Scores   [smoothOver]float64 `json:"scores"`
-	Usual    running             `json:"usual"` // of the score
-	Under    int                 `json:"under"` // readings in a row below, above, without signal
-	Over     int                 `json:"over"`
-	Absent   int                 `json:"absent"`
-	Fine     int                 `json:"fine"`    // readings in a row without trouble
-	Trouble  int                 `json:"trouble"` // readings since trouble began, 0 while well
-	Current  fanwatch.Anomaly    `json:"current"`
-	LastTime int64               `json:"last_time"`            // of the demo's readings, Unix microseconds
-	Run      uint64              `json:"run,string,omitempty"` // of the newest reading scored
-	Seq      uint64              `json:"seq,string,omitempty"`
+	N       int                 `json:"n"`       // readings judged
+	Learned int                 `json:"learned"` // readings that the forest was fed
+	Stats   [features]running   `json:"stats"`
+	Raw     [features]float64   `json:"raw"`  // of the newest reading, before scaling
+	RPMs    [spreadOver]float64 `json:"rpms"` // ring
+	Scores  [judgeOver]float64  `json:"scores"`
+	Usual   running             `json:"usual"` // of the score
+	Under   int                 `json:"under"` // readings in a row below, above, without signal, at 0 RPM but not stalled
+	Over    int                 `json:"over"`
+	Absent  int                 `json:"absent"`
+	Still   int                 `json:"still,omitempty"`
+	Repeats repeats             `json:"repeats"`
+	Fine    int                 `json:"fine"`   // readings in a row less grave than Current
+	Lesser  fanwatch.Anomaly    `json:"lesser"` // the gravest of them
+	Current fanwatch.Anomaly    `json:"current"`
+	Run     uint64              `json:"run,string,omitempty"` // of the newest reading judged
+	Seq     uint64              `json:"seq,string,omitempty"`
+
+	// In the order of arrival, judged or not.
+	LastTime int64    `json:"last_time"` // Unix microseconds, of the demo's readings: the newest of the clock followed
+	Line     line     `json:"line,omitzero"`
+	Speakers speakers `json:"speakers"`
+	Heard    Heard    `json:"heard"`
 
 	// Of fans whose PWM duty cycle is known; Stats[featureRPM] is what is usual at Duty.
-	Duty   fanwatch.Duty             `json:"duty,omitempty"`   // at the last step
-	Settle int                       `json:"settle,omitempty"` // readings until the rotor has followed it
-	Usuals map[fanwatch.Duty]running `json:"usuals,omitempty"` // usual RPM at the duty cycles before, by dutyBin
+	Duty   fanwatch.Duty              `json:"duty,omitempty"`   // at the last step
+	Settle int                        `json:"settle,omitempty"` // readings until the rotor has followed it
+	Usuals map[fanwatch.Duty]running  `json:"usuals,omitempty"` // usual RPM at the duty cycles before, by dutyBin
+	Bases  map[fanwatch.Duty]baseline `json:"bases,omitempty"`  // for the rule, of all duty cycles
+	Off    bool                       `json:"off,omitempty"`    // commanded to 0
+	Grace  int64                      `json:"grace,omitempty"`  // its end, Unix microseconds; 0: none
 }
 
-// running is a mean and variance that counts every value alike at first and fades over tau later.
-type running struct {
-	N    float64 `json:"n"`
-	Mean float64 `json:"mean"`
-	Var  float64 `json:"var"`
+// line is the demo's readings in a row whose TIME lies behind that of the newest: once there are lineAfter of them,
+// the clock was put back.
+type line struct {
+	N    int   `json:"n"`
+	Last int64 `json:"last"` // Unix microseconds
 }
 
-func (r *running) add(x float64, tau float64) {
-	r.N = min(r.N+1, tau)
-	alpha := 1 / r.N
-	d := x - r.Mean
-	r.Mean += float64(alpha * d)
-	r.Var = float64((1 - alpha) * (r.Var + float64(alpha*float64(d*d))))
-}
+// next tells whether a reading at t is in order on the line, and the last that it takes to follow its clock.
+func (l line) next(t int64) bool { return l.N == lineAfter-1 && t > l.Last }
 
-func (r *running) sd() float64 { return math.Sqrt(r.Var) }
+func (l *line) take(t int64) {
+	if t <= l.Last {
+		l.N = 0
+	}
+	l.N, l.Last = l.N+1, t
+}
 
 func newFan(d fanwatch.Device, cfg Config) *fan {
+	f := &fan{forest: newForest(d.Fan, cfg)}
+	f.setDevice(d)
+	return f
+}
+
+func newForest(fan string, cfg Config) *rcf.Forest {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(d.Fan)) // a hash never fails
+	_, _ = h.Write([]byte(fan)) // a hash never fails
 	forest, err := rcf.New(rcf.Config{Dimensions: features, Shingle: 1, Trees: cfg.Trees, SampleSize: cfg.SampleSize,
 		OutputAfter: 32, Seed: cfg.Seed ^ h.Sum64()})
 	if err != nil {
 		panic("detect: " + err.Error()) // Config is the program's own, never input
 	}
-	f := &fan{forest: forest}
-	f.setDevice(d)
-	return f
+	return forest
 }
 
 func (f *fan) setDevice(d fanwatch.Device) {
@@ -116,12 +109,28 @@ func (f *fan) setDevice(d fanwatch.Device) {
 	}
 }
 
+// configure takes a newer device, that arrived at at. A fan that was retired begins anew to be heard, and one that an
+// operator has learned anew forgets what is usual; trouble that is over thereby ends with the next reading.
+func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
+	before := f.device
+	f.setDevice(d)
+	if before.Retired && !d.Retired {
+		f.st.Heard = Heard{Since: arrived}
+	}
+	if d.Relearn > before.Relearn {
+		s := f.st
+		f.forest = newForest(d.Fan, cfg)
+		f.st = state{Current: s.Current, Fine: leaveInARow - 1, Run: s.Run, Seq: s.Seq, LastTime: s.LastTime,
+			Line: s.Line, Speakers: s.Speakers, Heard: s.Heard, Duty: s.Duty, Off: s.Off, Grace: s.Grace}
+	}
+}
+
 // date completes the reading's time and, in the demo's format, its identity; it gives a reason when
 // that cannot be done.
 func (f *fan) date(r *fanwatch.RecordReading, arrived time.Time) (reason string) {
 	switch {
 	case r.Legacy != "":
-		t, err := fanwatch.ParseTime(r.Legacy, f.zone)
+		t, err := fanwatch.ParseTime(r.Legacy, f.zone, arrived)
 		if err != nil {
 			return err.Error()
 		}
@@ -132,38 +141,64 @@ func (f *fan) date(r *fanwatch.RecordReading, arrived time.Time) (reason string)
 	return ""
 }
 
-func (f *fan) refuse(r fanwatch.Reading, arrived time.Time) string {
+func (f *fan) refuse(r fanwatch.RecordReading, arrived time.Time) string {
 	if err := r.Check(); err != nil {
 		return err.Error()
 	}
+	at := r.Time.Format(time.RFC3339)
 	switch {
+	case r.Time.After(arrived.Add(fanwatch.MaxAhead)):
+		return fmt.Sprintf("time %s is %s ahead of its arrival: %s", at, distance(arrived, r.Time), f.mend(r, arrived))
+	case r.Time.Before(arrived.Add(-maxAge)):
+		return fmt.Sprintf("time %s is more than a year before its arrival: set the publisher's clock", at)
 	case r.Seq == 0:
 		return "sequence number 0: a publisher counts from 1"
 	case r.Seq > math.MaxInt64:
 		return "sequence number beyond 63 bits"
-	case r.Time.After(arrived.Add(fanwatch.MaxAhead)):
-		return fmt.Sprintf("time %s is %s ahead of its arrival: set the publisher's clock", r.Time.Format(time.RFC3339), r.Time.Sub(arrived).Round(time.Second))
-	case r.Time.Before(arrived.Add(-maxAge)):
-		return fmt.Sprintf("time %s is more than a year before its arrival: set the publisher's clock", r.Time.Format(time.RFC3339))
-	case r.Run != 0 && f.seen.full(r.Run):
-		return "this run has more gaps in its sequence numbers than can be remembered: restart the publisher"
 	}
 	return ""
 }
 
-// kindOf tells late readings from the others without trusting a device's clock: within the current run
-// the sequence number counts, and an earlier run is late altogether. The demo's readings have their
-// time only.
+// mend says what to do about a time that is ahead. A time without zone that is off by whole quarter hours, as zones
+// are, was read in another zone than it was written in.
+func (f *fan) mend(r fanwatch.RecordReading, arrived time.Time) string {
+	const quarter, near = 15 * time.Minute, time.Minute
+	off := r.Time.Sub(arrived)
+	naive := r.Legacy != "" && !fanwatch.TimeHasZone(r.Legacy)
+	if !naive || off > 27*time.Hour || off < quarter-near || (off-off.Round(quarter)).Abs() > near {
+		return "set the publisher's clock"
+	}
+	return fmt.Sprintf("it bears no zone and was read as %s; name the one in which the publisher writes it "+
+		"(fanwatch configure %s --zone Area/City)", f.zone, f.device.Fan)
+}
+
+// distance writes the time from one instant to a later one for a person.
+func distance(from, to time.Time) string {
+	d := to.Sub(from)
+	switch days := d / (24 * time.Hour); {
+	case days < 2:
+		return d.Round(time.Second).String()
+	case days < 2*365:
+		return fmt.Sprintf("%d days", days)
+	}
+	return fmt.Sprintf("%d years", to.Year()-from.Year()) // d ends at 292 years
+}
+
+// has tells whether a reading was landed, as far as that is remembered.
+func (f *fan) has(id fanwatch.ReadingID) bool {
+	return f.seen.has(id) || id.Run == 0 && f.st.Line.N > 0 && int64(id.Seq) == f.st.Line.Last
+}
+
+// kindOf tells late readings from the others: those that come after a newer one of their own run, by their sequence
+// number, whatever the device's clock says. The demo's readings have their time only; when it goes back and stays
+// back, that clock is followed.
 func (f *fan) kindOf(id fanwatch.ReadingID) fanwatch.RowKind {
 	late := false
-	switch {
-	case id.Run == 0:
-		late = int64(id.Seq) <= f.st.LastTime
-	case f.seen.run(id.Run) == nil:
-	case id.Run != f.seen.current():
-		late = true
-	default:
-		late = id.Seq < f.seen.top()
+	if id.Run == 0 {
+		t := int64(id.Seq)
+		late = t <= f.st.LastTime && !f.st.Line.next(t)
+	} else if run := f.seen.run(id.Run); run != nil {
+		late = id.Seq < run.top()
 	}
 	if late {
 		return fanwatch.Late
@@ -171,35 +206,37 @@ func (f *fan) kindOf(id fanwatch.ReadingID) fanwatch.RowKind {
 	return fanwatch.Scored
 }
 
+// hear takes note of a row: which reading it is, who published it, and that it came. A refused reading leaves no
+// trace in what was seen, for a good one with its identity may follow.
+func (f *fan) hear(row *fanwatch.Row) {
+	s := &f.st
+	s.Heard.hear(row)
+	if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late {
+		return
+	}
+	f.seen.add(row.ReadingID, row.Kind == fanwatch.Scored)
+	now := speaker{Run: row.Run, Client: row.Client}
+	if t := int64(row.Seq); row.Run == 0 && row.Kind == fanwatch.Scored {
+		s.LastTime, s.Line = t, line{}
+	} else if row.Run == 0 {
+		s.Line.take(t)
+		now.Behind = s.LastTime-t > otherClock.Microseconds()
+	}
+	s.Speakers.hear(now, row.Arrived)
+}
+
 // score judges one reading, sets the row's Score and Anomaly, and gives an observation when the fan's
 // state changed.
 func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 	s := &f.st
-	if row.Run == 0 {
-		s.LastTime = int64(row.Seq)
-	}
 	f.resume(row.Reading)
-	s.command(row.PWM)
-	point := f.features(row.Reading)
-	score, err := f.forest.Score(point[:])
-	if err != nil {
-		score = 0 // features are finite by construction; a forest that refuses them has nothing to say
+	changed := false
+	if !s.idle(row.Reading) {
+		changed = f.judge(cfg, row)
 	}
-	row.Score = score
-	s.Scores[s.N%smoothOver] = score
-	s.N++
-
-	found := f.hard(row.Reading)
-	smooth := mean(s.Scores[:])
-	if found.Kind == fanwatch.Well {
-		found = f.unusual(cfg, row.Reading, point[:], smooth)
-	}
-	found.Score = score
-	f.learn(cfg, point[:], score, found.Kind != fanwatch.Well)
-
-	changed := f.turn(found)
 	row.Anomaly = s.Current.Kind
-	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position, Time: row.Time, RPM: row.RPM, Anomaly: s.Current}
+	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position, Time: row.Time,
+		RPM: row.RPM, Anomaly: s.Current}
 	if !changed {
 		return nil
 	}
@@ -207,18 +244,73 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 	return &o
 }
 
-// resume begins the spread anew where the fan was not watched for a while: its publisher was started again, more readings were
-// dropped than the spread is taken over, or the machine slept. Load and temperature moved the speed meanwhile, and the step from
-// then to now is no wobble. Whether the speed itself is usual is judged as ever.
+// judge holds a reading against the rules and the forest. A wrong score or two do not make the middle of three, so
+// that one wrong reading is no trouble.
+func (f *fan) judge(cfg Config, row *fanwatch.Row) (changed bool) {
+	s := &f.st
+	s.command(row.PWM)
+	point := f.features(row.Reading)
+	score, err := f.forest.Score(point[:])
+	if err != nil {
+		score = 0 // features are finite by construction; a forest that refuses them has nothing to say
+	}
+	row.Score = score
+	s.Scores[s.N%judgeOver] = score
+	s.N++
+
+	found := f.hard(row.Reading)
+	if found.Kind == fanwatch.Well && s.Speakers.Twins != nil {
+		found = s.Speakers.Twins.found(f.device.Fan)
+	}
+	if found.Kind == fanwatch.Well {
+		found = f.unusual(cfg, row.Reading, point[:], medianOf3(s.Scores[0], s.Scores[1], s.Scores[2]))
+	}
+	found.Score = score
+	f.learn(cfg, row.Reading, point[:], score, found.Kind != fanwatch.Well)
+	return f.turn(found)
+}
+
+// resume begins the spread anew where the fan was not watched for a while: its publisher was started again, more
+// readings were dropped than the spread is taken over, or the machine slept. Load and temperature moved the speed
+// meanwhile, and the step from then to now is no wobble. Whether the speed itself is usual is judged as ever. A rotor
+// that begins to turn has to settle.
 func (f *fan) resume(r fanwatch.Reading) {
 	s := &f.st
 	dropped := r.Run != 0 && r.Seq > s.Seq+spreadOver // without a run the number is a time
-	if r.Run != s.Run || dropped || r.Time.Sub(f.last.Time) > notWatched {
-		for i := range s.RPMs {
-			s.RPMs[i] = r.RPM
-		}
+	stood := s.N > 0 && f.last.RPM == 0 && r.RPM > 0
+	if r.Run != s.Run || dropped || r.Time.Sub(f.last.Time) > notWatched || stood {
+		s.spreadFrom(r.RPM)
+	}
+	if stood {
+		s.Settle = settleOver
 	}
 	s.Run, s.Seq = r.Run, r.Seq
+}
+
+func (s *state) spreadFrom(rpm float64) {
+	for i := range s.RPMs {
+		s.RPMs[i] = rpm
+	}
+}
+
+// idle tells whether the fan is commanded to stand still, or has had no time yet to turn after it was: then nothing
+// is judged and nothing learned, no trouble begins and none ends.
+func (s *state) idle(r fanwatch.Reading) bool {
+	duty, known := r.PWM.Fraction()
+	off, now := known && duty == 0, r.Time.UnixMicro()
+	if s.Off && !off {
+		s.Settle, s.Grace = settleOver, now+grace.Microseconds()
+	}
+	if s.Off = off; !off {
+		if left := s.Grace - now; left <= 0 || left > grace.Microseconds() { // the clock may have gone back
+			s.Grace = 0
+			return false
+		}
+	}
+	s.Under, s.Over, s.Absent, s.Still = 0, 0, 0, 0
+	s.Repeats.RPM = 0
+	s.spreadFrom(r.RPM)
+	return true
 }
 
 // command takes note of the duty cycle that the fan is told. After a step neither the speed nor its wobble
@@ -230,7 +322,10 @@ func (s *state) command(d fanwatch.Duty) {
 	case d == 0:
 		return
 	case s.Duty == 0:
+		b := s.base()
+		delete(s.Bases, 0)
 		s.Duty = d
+		s.setBase(b)
 		return
 	case max(d, s.Duty)-min(d, s.Duty) <= dutyStep:
 		return
@@ -243,182 +338,37 @@ func (s *state) command(d fanwatch.Duty) {
 	s.Duty, s.Settle = d, settleOver
 }
 
-// relearning tells whether the usual speed at this duty cycle is not known yet.
-func (s *state) relearning() bool { return s.Usuals != nil && s.Stats[featureRPM].N < relearnOver }
-
-// features makes the forest's point of a reading: numbers of about one, whatever the fan.
-func (f *fan) features(r fanwatch.Reading) [features]float64 {
-	s := &f.st
-	s.RPMs[s.N%spreadOver] = r.RPM
-	recent := s.RPMs[:min(s.N+1, spreadOver)]
-	m := mean(recent)
-	var sq float64
-	for _, x := range recent {
-		sq += float64((x - m) * (x - m))
-	}
-	usual := max(s.Stats[featureRPM].Mean, 1)
-	if s.Stats[featureRPM].N == 0 {
-		usual = max(m, 1)
-	}
-	spread := math.Sqrt(sq/float64(len(recent))) / usual
-	raw := [features]float64{r.RPM, rcf.Log(spread + spreadFloor), rcf.Log(min(r.Jitter, 10) + jitterFloor)}
-	floors := [features]float64{float64(speedFloor * usual), 0.2, 0.2}
-	var point [features]float64
-	for i, x := range raw {
-		st := &s.Stats[i]
-		if st.N == 0 || i == featureRPM && s.relearning() {
-			continue // the first readings are the usual
-		}
-		z := (x - st.Mean) / max(st.sd(), floors[i])
-		lowest := -1.0 // less wobble and less jitter than usual is no trouble
-		if i == featureRPM {
-			lowest = -clampFeature
-		}
-		point[i] = max(lowest, min(clampFeature, z))
-	}
-	s.Raw = raw // for learn, which alone decides whether these count as usual
-	return point
-}
-
-// learn feeds the forest and the usual values, unless the fan is in trouble: a fault must not become
-// usual while somebody is on the way. After cfg.Learn readings it does, because by then it is.
-func (f *fan) learn(cfg Config, point []float64, score float64, trouble bool) {
-	s := &f.st
-	if s.Current.Kind != fanwatch.Well {
-		s.Trouble++
-	} else {
-		s.Trouble = 0
-	}
-	if s.Settle > 0 {
-		s.Settle--
-		return
-	}
-	suspect := trouble || s.Current.Kind != fanwatch.Well || s.Under+s.Over+s.Absent > 0 || s.odd(cfg, score)
-	if suspect && s.Trouble < cfg.Learn {
-		return
-	}
-	for i, x := range s.Raw {
-		s.Stats[i].add(x, statsTau)
-	}
-	if err := f.forest.Update(point); err != nil {
-		return
-	}
-	s.Learned++
-	if score > 0 {
-		s.Usual.add(score, scoreTau)
-	}
-}
-
-// odd tells whether one score, not smoothed, is beyond the bar. A single such reading raises no alert, but
-// the first readings of a fault must not raise the bar for those that follow.
-func (s *state) odd(cfg Config, score float64) bool {
-	return s.Learned >= cfg.Warmup && score > s.bar()
-}
-
-// bar is what a smoothed score must exceed to be trouble.
-func (s *state) bar() float64 {
-	return s.Usual.Mean + max(float64(enterSigma*s.Usual.sd()), enterMargin)
-}
-
-// hard applies the rules that need no learning.
-func (f *fan) hard(r fanwatch.Reading) fanwatch.Anomaly {
-	s, d := &f.st, f.device
-	lowest, what := d.Limits.MinRPM, "the limit"
-	if lowest == 0 && s.Stats[featureRPM].N >= usualAfter && s.Settle == 0 {
-		lowest, what = s.Stats[featureRPM].Mean/2, "half of its usual speed"
-	}
-	count(&s.Under, r.State != fanwatch.NoSignal && r.RPM < lowest)
-	count(&s.Over, d.Limits.MaxRPM > 0 && r.RPM > d.Limits.MaxRPM)
-	count(&s.Absent, r.State == fanwatch.NoSignal)
-	switch {
-	case r.State == fanwatch.Stalled:
-		return fanwatch.Anomaly{Kind: fanwatch.Stall, Why: fmt.Sprintf("%s has stopped: 0 RPM where %.0f RPM is usual.", d.Fan, s.Stats[featureRPM].Mean)}
-	case s.Absent >= noSignalFor:
-		return fanwatch.Anomaly{Kind: fanwatch.Stall, Why: fmt.Sprintf("%s gives no tacho pulse: it does not turn or its tacho wire is off.", d.Fan)}
-	case s.Under >= limitsEnter:
-		return fanwatch.Anomaly{Kind: fanwatch.Underspeed, Threshold: lowest, Why: fmt.Sprintf("%s turns too slowly: %.0f RPM, below %s of %.0f RPM.", d.Fan, r.RPM, what, lowest)}
-	case s.Over >= limitsEnter:
-		return fanwatch.Anomaly{Kind: fanwatch.Overspeed, Threshold: d.Limits.MaxRPM, Why: fmt.Sprintf("%s turns too fast: %.0f RPM, above the limit of %.0f RPM.", d.Fan, r.RPM, d.Limits.MaxRPM)}
-	}
-	return fanwatch.Anomaly{}
-}
-
-func count(n *int, yes bool) {
-	if yes {
-		*n++
-	} else {
-		*n = 0
-	}
-}
-
-// unusual asks the forest. A score that hovers about the bar does not open and close alerts, because one
-// reading above it begins trouble and only leaveInARow below it end it.
-func (f *fan) unusual(cfg Config, r fanwatch.Reading, point []float64, smooth float64) fanwatch.Anomaly {
-	s := &f.st
-	switch {
-	case s.Learned < cfg.Warmup:
-		return fanwatch.Anomaly{}
-	case s.Settle > 0 && s.Current.Kind == fanwatch.Unusual:
-		return s.Current // a step neither begins trouble nor ends it
-	case s.Settle > 0:
-		return fanwatch.Anomaly{}
-	}
-	bar := s.bar()
-	if smooth <= bar {
-		return fanwatch.Anomaly{}
-	}
-	return fanwatch.Anomaly{Kind: fanwatch.Unusual, Threshold: bar, Why: f.explain(r, point, smooth)}
-}
-
-// explain names the feature that contributes most to the score.
-func (f *fan) explain(r fanwatch.Reading, point []float64, smooth float64) string {
-	s := &f.st
-	most := featureRPM
-	if a, err := f.forest.Attribute(point); err == nil {
-		for i := range features {
-			if a.High[i]+a.Low[i] > a.High[most]+a.Low[most] {
-				most = i
-			}
-		}
-	}
-	what := fmt.Sprintf("its speed, %.0f RPM, is not its usual %.0f RPM", r.RPM, s.Stats[featureRPM].Mean)
-	if duty, known := s.Duty.Fraction(); known {
-		what += fmt.Sprintf(" at %.0f %% PWM", 100*duty)
-	}
-	switch most {
-	case featureSpread:
-		what = fmt.Sprintf("its speed wobbles (by %.1f %%, usually %.1f %%)", 100*(math.Exp(s.Raw[most])-spreadFloor), 100*max(0, math.Exp(s.Stats[most].Mean)-spreadFloor))
-	case featureJitter:
-		what = fmt.Sprintf("its pulses jitter (by %.1f %%, usually %.1f %%), as with a worn bearing", 100*r.Jitter, 100*max(0, math.Exp(s.Stats[most].Mean)-jitterFloor))
-	}
-	return fmt.Sprintf("%s behaves unusually within its limits: %s (score %.2f, usually %.2f).", f.device.Fan, what, smooth, s.Usual.Mean)
-}
-
-// turn moves the fan's state: into trouble at once, from one kind to another only upwards in gravity,
-// out of it after leaveInARow readings without any.
+// turn decides whether the fan's state changes: at once to what is graver, and to what is less grave, or well, after
+// leaveInARow readings. While two publishers take turns, the readings of one do not end what the other's show.
 func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 	s := &f.st
-	count(&s.Fine, found.Kind == fanwatch.Well)
-	switch {
-	case found.Kind == s.Current.Kind:
-		return false
-	case found.Kind == fanwatch.Well:
-		if s.Fine < leaveInARow {
+	now, then := found.Kind, s.Current.Kind
+	if now == then || now.Gravity() > then.Gravity() {
+		s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
+		if now == then {
 			return false
 		}
-		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is well again.", f.device.Fan)}
+		s.Current = found
 		return true
-	case s.Current.Kind != fanwatch.Well && found.Kind.Gravity() <= s.Current.Kind.Gravity():
+	}
+	if s.Lesser.Kind == fanwatch.Publishers && s.Speakers.Twins == nil {
+		s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
+	}
+	s.Fine++
+	if now.Gravity() > s.Lesser.Kind.Gravity() {
+		s.Lesser = found
+	}
+	least := leaveInARow
+	if s.Speakers.Twins != nil {
+		least = returnsWithin + leaveInARow
+	}
+	if s.Fine < least {
 		return false
 	}
-	s.Current = found
-	return true
-}
-
-func mean(x []float64) float64 {
-	var sum float64
-	for _, v := range x {
-		sum += v
+	s.Current = s.Lesser
+	if s.Current.Kind == fanwatch.Well {
+		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is well again.", f.device.Fan)}
 	}
-	return sum / float64(len(x))
+	s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
+	return true
 }

@@ -11,8 +11,10 @@ package detect
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +27,6 @@ type Config struct {
 	SampleSize int    // readings that each tree remembers; 0 = 256
 	Warmup     int    // readings of a fan before its forest may raise an alert; 0 = 200
 	Seed       uint64 // of all forests; each fan's is this and its name
-	Learn      int    // readings in trouble after which the forest takes the new behaviour for usual; 0 = 3600
 }
 
 func (c Config) withDefaults() Config {
@@ -37,7 +38,6 @@ func (c Config) withDefaults() Config {
 	def(&c.Trees, 50)
 	def(&c.SampleSize, 256)
 	def(&c.Warmup, 200)
-	def(&c.Learn, 3600)
 	return c
 }
 
@@ -70,6 +70,7 @@ type Output struct {
 	Rows         []fanwatch.Row
 	Observations []fanwatch.Observation // changes of state, in order
 	Duplicates   int                    // readings that were landed before
+	Draining     bool                   // others wait behind these at the publisher: they do not say how the fan is now
 }
 
 // Feed takes the next record. It never fails: what cannot be accepted becomes a Quarantined row.
@@ -82,54 +83,100 @@ func (m *Models) Feed(in Input) Output {
 	rec.Arrived = rec.Arrived.Truncate(time.Microsecond)
 	switch {
 	case err != nil:
-		out.Rows = append(out.Rows, quarantine(rec, in, 0, fanwatch.ReadingID{Fan: rec.Fan}, err.Error(), in.Data))
+		row := quarantine(rec, in, err.Error(), in.Data)
+		row.Fan, row.Refused = rec.Fan, uint32(min(max(rec.Sent, 1), math.MaxUint32))
+		m.take(&row, &out)
 	case rec.Refused != "":
-		out.Rows = append(out.Rows, quarantine(rec, in, 0, fanwatch.ReadingID{}, rec.Refused, rec.Payload))
+		row := quarantine(rec, in, rec.Refused, rec.Payload)
+		m.take(&row, &out)
 	case rec.Device != nil:
-		m.configure(*rec.Device)
 		data, _ := fanwatch.EncodeDevice(*rec.Device) // a Device that was decoded from JSON encodes
-		out.Rows = append(out.Rows, fanwatch.Row{Kind: fanwatch.Configured, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
-			Position: in.Position, Arrived: rec.Arrived, Payload: data})
+		row := fanwatch.Row{Kind: fanwatch.Configured, Position: in.Position, Arrived: rec.Arrived, Payload: data}
+		row.Fan = rec.Fan
+		m.configure(*rec.Device, row)
+		out.Rows = append(out.Rows, row)
 	default:
 		m.feedReadings(rec, in, &out)
 	}
 	return out
 }
 
+// take lets a row change its fan's model and appends it.
+func (m *Models) take(row *fanwatch.Row, out *Output) {
+	if f := m.fans[row.Fan]; f != nil {
+		if o := m.apply(f, row); o != nil {
+			out.Observations = append(out.Observations, *o)
+		}
+	}
+	out.Rows = append(out.Rows, *row)
+}
+
 func (m *Models) feedReadings(rec fanwatch.Record, in Input, out *Output) {
 	f := m.fans[rec.Fan]
 	if reason := stranger(f, rec); reason != "" {
-		out.Rows = append(out.Rows, quarantine(rec, in, 0, fanwatch.ReadingID{Fan: rec.Fan}, reason, in.Data))
+		row := quarantine(rec, in, reason, in.Data)
+		row.Fan, row.Refused = rec.Fan, uint32(len(rec.Readings))
+		m.take(&row, out)
 		return
 	}
+	out.Draining = rec.Backlog > uint64(len(rec.Readings))
+	bad, refused := m.refused(f, rec, in)
+	out.Rows = make([]fanwatch.Row, 0, len(rec.Readings)-max(0, int(bad.Refused)-1))
 	for i, r := range rec.Readings {
-		reason := f.date(&r, rec.Arrived)
-		if f.seen.has(r.ReadingID) {
+		no := refused != nil && refused[i]
+		switch {
+		case no && i == bad.Position.Index:
+			m.take(&bad, out)
+		case no:
+		case f.has(r.ReadingID):
 			out.Duplicates++
-			continue
+		default:
+			row := fanwatch.Row{Kind: f.kindOf(r.ReadingID), Reading: r.Reading, Position: in.Position,
+				Arrived: rec.Arrived, Client: rec.Client, Acked: rec.Acked, Dropped: rec.Dropped}
+			row.Position.Index = i
+			m.take(&row, out)
+		}
+	}
+}
+
+const tooManyGaps = "this run has more gaps in its sequence numbers than can be remembered: restart the publisher"
+
+// refused dates the readings of a record and tells which are refused, and gives the one row that stands for these: it
+// is the first, with what is wrong with that, and lists the others. refused is nil when there is none.
+func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Row, refused []bool) {
+	var others ranges
+	for i := range rec.Readings {
+		r := &rec.Readings[i]
+		reason := f.date(r, rec.Arrived)
+		if reason == "" {
+			reason = f.refuse(*r, rec.Arrived)
+		}
+		if reason == "" && f.seen.full(r.Run) && !f.has(r.ReadingID) {
+			reason = tooManyGaps
 		}
 		if reason == "" {
-			reason = f.refuse(r.Reading, rec.Arrived)
+			continue
 		}
-		row := fanwatch.Row{Reading: r.Reading, Arrived: rec.Arrived, Client: rec.Client, Acked: rec.Acked, Dropped: rec.Dropped,
-			Position: fanwatch.Position{Shard: in.Position.Shard, Sequence: in.Position.Sequence, Index: i}}
-		if reason != "" {
-			row = quarantine(rec, in, i, r.ReadingID, reason, in.Data)
+		if refused == nil {
+			refused = make([]bool, len(rec.Readings))
+			bad = quarantine(rec, in, reason, in.Data)
+			bad.ReadingID, bad.Position.Index = r.ReadingID, i
 		} else {
-			row.Kind = f.kindOf(r.ReadingID)
+			bad.Refused++
+			others.add(r.Seq)
 		}
-		if o := m.apply(f, &row); o != nil {
-			out.Observations = append(out.Observations, *o)
-		}
-		out.Rows = append(out.Rows, row)
+		refused[i] = true
 	}
+	if bad.Refused > 1 {
+		bad.Reason += fmt.Sprintf("; refused with it, for this or another reason: %d readings, %s",
+			bad.Refused-1, others.text())
+	}
+	return bad, refused
 }
 
 // apply is the one place where a row of readings changes a model; Feed and Replay both end here.
 func (m *Models) apply(f *fan, row *fanwatch.Row) *fanwatch.Observation {
-	if row.Seq != 0 {
-		f.seen.add(row.ReadingID)
-	}
+	f.hear(row)
 	if row.Kind != fanwatch.Scored {
 		return nil
 	}
@@ -149,56 +196,130 @@ func stranger(f *fan, rec fanwatch.Record) string {
 	return ""
 }
 
-func quarantine(rec fanwatch.Record, in Input, index int, id fanwatch.ReadingID, reason string, payload []byte) fanwatch.Row {
+// maxReason is how much of the reason of a refusal is kept, in bytes.
+const maxReason = 1 << 10
+
+// quarantine makes the row of a record that is refused, or of its first refused reading.
+func quarantine(rec fanwatch.Record, in Input, reason string, payload []byte) fanwatch.Row {
 	return fanwatch.Row{
-		Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: id}, Arrived: rec.Arrived, Client: rec.Client,
-		Position: fanwatch.Position{Shard: in.Position.Shard, Sequence: in.Position.Sequence, Index: index},
-		Acked:    rec.Acked, Dropped: rec.Dropped,
-		Reason: reason, Payload: slices.Clone(payload[:min(len(payload), maxPayload)]),
+		Kind: fanwatch.Quarantined, Arrived: rec.Arrived, Client: rec.Client,
+		Position: fanwatch.Position{Shard: in.Position.Shard, Sequence: in.Position.Sequence},
+		Acked:    rec.Acked, Dropped: rec.Dropped, Refused: 1,
+		Reason: clip(reason, maxReason), Payload: slices.Clone(payload[:min(len(payload), maxPayload)]),
 	}
+}
+
+// ranges is a list of sequence numbers for a person: those that follow each other as one, the first maxRanges of
+// them.
+type ranges struct {
+	list [][2]uint64
+	more int // numbers behind the list
+}
+
+const maxRanges = 8
+
+func (r *ranges) add(seq uint64) {
+	n := len(r.list)
+	switch {
+	case n > 0 && (seq == r.list[n-1][1] || seq == r.list[n-1][1]+1) && r.more == 0:
+		r.list[n-1][1] = seq
+	case n < maxRanges:
+		r.list = append(r.list, [2]uint64{seq, seq})
+	default:
+		r.more++
+	}
+}
+
+func (r *ranges) text() string {
+	var b strings.Builder
+	b.WriteString("numbers")
+	for i, iv := range r.list {
+		b.WriteString(map[bool]string{true: " ", false: ", "}[i == 0])
+		b.WriteString(strconv.FormatUint(iv[0], 10))
+		if iv[1] != iv[0] {
+			b.WriteString("-" + strconv.FormatUint(iv[1], 10))
+		}
+	}
+	if r.more > 0 {
+		fmt.Fprintf(&b, " and %d more", r.more)
+	}
+	return b.String()
 }
 
 // ErrDiverged says that replaying a row gave another score than the row holds: the snapshot does not
 // belong to the rows, or this program scores differently from the one that landed them.
 var ErrDiverged = errors.New("replay does not give the scores that were landed")
 
-// Replay feeds rows that Feed gave before, in their order.
+// Replay feeds rows that Feed gave before, in their order, all of them: of those that give another score than they
+// hold, or that fit to nothing, it tells the first by an error that is ErrDiverged. It gives no other error.
 func (m *Models) Replay(rows []fanwatch.Row) error {
+	var first error
 	for i := range rows {
-		row := rows[i]
-		if row.Kind == fanwatch.Configured {
-			rec, err := fanwatch.DecodeRecord(row.Payload)
-			if err != nil || rec.Device == nil {
-				return fmt.Errorf("replay %s: the configuration cannot be read: %w", row.Position, err)
-			}
-			m.configure(*rec.Device)
-			continue
+		if err := m.replay(rows[i]); err != nil && first == nil {
+			first = err
 		}
-		f := m.fans[row.Fan]
-		if f == nil {
-			if row.Kind == fanwatch.Quarantined {
-				continue
-			}
-			return fmt.Errorf("replay %s: fan %s is unknown: %w", row.Position, row.Fan, ErrDiverged)
+	}
+	return first
+}
+
+func (m *Models) replay(row fanwatch.Row) error {
+	if row.Kind == fanwatch.Configured {
+		rec, err := fanwatch.DecodeRecord(row.Payload)
+		if err != nil || rec.Device == nil {
+			err = errors.Join(ErrDiverged, err)
+			return fmt.Errorf("replay %s: the configuration cannot be read: %w", row.Position, err)
 		}
-		m.apply(f, &row)
-		if math.Float64bits(row.Score) != math.Float64bits(rows[i].Score) || row.Anomaly != rows[i].Anomaly {
-			return fmt.Errorf("replay %s of %s: score %v %q, landed %v %q: %w", row.Position, row.ReadingID, row.Score, row.Anomaly,
-				rows[i].Score, rows[i].Anomaly, ErrDiverged)
+		m.configure(*rec.Device, row)
+		return nil
+	}
+	f := m.fans[row.Fan]
+	if f == nil {
+		if row.Kind == fanwatch.Quarantined {
+			return nil
 		}
+		return fmt.Errorf("replay %s: fan %s is unknown: %w", row.Position, row.Fan, ErrDiverged)
+	}
+	landed := row
+	m.apply(f, &row)
+	if math.Float64bits(row.Score) != math.Float64bits(landed.Score) || row.Anomaly != landed.Anomaly {
+		return fmt.Errorf("replay %s of %s: score %v %q, landed %v %q: %w", row.Position, row.ReadingID,
+			row.Score, row.Anomaly, landed.Score, landed.Anomaly, ErrDiverged)
 	}
 	return nil
 }
 
-func (m *Models) configure(d fanwatch.Device) {
+// configure takes a device that came with row; one that is no newer than what is known changes nothing.
+func (m *Models) configure(d fanwatch.Device, row fanwatch.Row) {
 	f := m.fans[d.Fan]
-	if f == nil {
-		m.fans[d.Fan] = newFan(d, m.cfg)
-		return
+	switch {
+	case f == nil:
+		f = newFan(d, m.cfg)
+		f.st.Heard.Since = row.Arrived
+		m.fans[d.Fan] = f
+	case d.Revision > f.device.Revision:
+		f.configure(d, row.Arrived, m.cfg)
 	}
-	if d.Revision > f.device.Revision {
-		f.setDevice(d)
+	f.st.Heard.Newest = row.Position
+}
+
+// Active gives the fans that are not retired, in no order, with what was heard of each. Neither may be changed, nor
+// kept beyond the next record.
+func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Heard] {
+	return func(yield func(*fanwatch.Device, *Heard) bool) {
+		for _, f := range m.fans {
+			if !f.device.Retired && !yield(&f.device, &f.st.Heard) {
+				return
+			}
+		}
 	}
+}
+
+// Heard gives what was heard of a fan.
+func (m *Models) Heard(name string) (Heard, bool) {
+	if f := m.fans[name]; f != nil {
+		return f.st.Heard, true
+	}
+	return Heard{}, false
 }
 
 // Fans lists the fans that are known, sorted.

@@ -2,7 +2,6 @@ package detect
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -139,31 +138,6 @@ func TestStepsReplayBitIdentical(t *testing.T) {
 		}
 		if got, err := m.Snapshot(); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("cut %d: the models differ after the replay (%v)", cut, err)
-		}
-	}
-}
-
-// TestSnapshotOfVersion1IsRead: what fanwatch wrote before it knew of duty cycles.
-func TestSnapshotOfVersion1IsRead(t *testing.T) {
-	f := scenario(1, 200)
-	now, err := f.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const v2, v1 = `{"v":2,`, `{"v":1,`
-	if !bytes.Contains(now, []byte(v2)) || bytes.Contains(now, []byte("duty")) {
-		t.Fatal("a snapshot without duty cycles is not what version 1 was")
-	}
-	m, err := Restore(Config{Seed: 7}, bytes.Replace(now, []byte(v2), []byte(v1), 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again, err := m.Snapshot(); err != nil || !bytes.Equal(again, now) {
-		t.Errorf("the models differ: %v", err)
-	}
-	for _, v := range []string{"0", "3"} {
-		if _, err := Restore(Config{}, bytes.Replace(now, []byte(v2), fmt.Appendf(nil, `{"v":%s,`, v), 1)); err == nil {
-			t.Errorf("version %s was taken", v)
 		}
 	}
 }

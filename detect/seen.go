@@ -8,11 +8,10 @@ import (
 )
 
 // seen remembers which readings of one fan were landed: per run the intervals of sequence numbers, for
-// the demo's readings their newest times. Kinesis delivers at least once and MQTT QoS 1 repeats, so
-// duplicates are ordinary.
+// the demo's readings their times. Kinesis delivers at least once and MQTT QoS 1 repeats, so duplicates are ordinary.
 type seen struct {
-	Runs  []runSeen `json:"runs"`  // in the order in which the runs were first seen; the last is the current one
-	Times []uint64  `json:"times"` // of readings with Run 0, ascending Unix microseconds, the newest maxTimes
+	Runs  []runSeen `json:"runs"`  // the one that spoke last at the end
+	Times []uint64  `json:"times"` // of readings with Run 0, ascending Unix microseconds, maxTimes about the newest
 }
 
 type runSeen struct {
@@ -25,25 +24,13 @@ type interval [2]uint64 // first and last sequence number, inclusive
 const (
 	maxRuns      = 1024  // a publisher's restarts that are remembered; a duplicate out of an older run is landed again and dropped by the table's merge
 	maxIntervals = 16384 // gaps within one run
-	maxTimes     = 4096  // more than an hour at 1 Hz
+	maxGaps      = 65536 // gaps within the runs of one fan that have more than countGaps
+	countGaps    = 1024
+	maxTimes     = 4096 // more than an hour at 1 Hz
 )
 
-// current gives the newest run, 0 before the first.
-func (s *seen) current() uint64 {
-	if len(s.Runs) == 0 {
-		return 0
-	}
-	return s.Runs[len(s.Runs)-1].Run
-}
-
-// top gives the highest sequence number seen of the newest run.
-func (s *seen) top() uint64 {
-	if len(s.Runs) == 0 {
-		return 0
-	}
-	have := s.Runs[len(s.Runs)-1].Have
-	return have[len(have)-1][1]
-}
+// top gives the highest sequence number seen of the run.
+func (r *runSeen) top() uint64 { return r.Have[len(r.Have)-1][1] }
 
 func (s *seen) run(run uint64) *runSeen {
 	for i := len(s.Runs) - 1; i >= 0; i-- {
@@ -84,46 +71,81 @@ func (s *seen) full(run uint64) bool {
 	return r != nil && len(r.Have) >= maxIntervals
 }
 
-func (s *seen) add(id fanwatch.ReadingID) {
+// add remembers a reading. following says of one in the demo's format that its clock is the one that is followed.
+func (s *seen) add(id fanwatch.ReadingID, following bool) {
 	if id.Run == 0 {
-		s.addTime(id.Seq)
+		s.addTime(id.Seq, following)
 		return
 	}
-	r := s.run(id.Run)
-	if r == nil {
+	last := len(s.Runs) - 1
+	at := last
+	for at >= 0 && s.Runs[at].Run != id.Run {
+		at--
+	}
+	if at < 0 {
 		if len(s.Runs) == maxRuns {
 			s.Runs = slices.Delete(s.Runs, 0, 1)
 		}
 		s.Runs = append(s.Runs, runSeen{Run: id.Run, Have: []interval{{id.Seq, id.Seq}}})
 		return
 	}
-	i, found := slices.BinarySearchFunc(r.Have, id.Seq, intervalHas)
+	if at != last {
+		r := s.Runs[at]
+		copy(s.Runs[at:], s.Runs[at+1:])
+		s.Runs[last] = r
+	}
+	s.Runs[last].add(id.Seq)
+	if len(s.Runs[last].Have)%countGaps == 0 {
+		s.dropGaps()
+	}
+}
+
+// dropGaps forgets the runs that spoke last longest ago while there are more than maxGaps gaps: one device must not
+// fill the memory.
+func (s *seen) dropGaps() {
+	gaps := 0
+	for i := len(s.Runs) - 1; i >= 0; i-- {
+		if gaps += len(s.Runs[i].Have); gaps > maxGaps {
+			s.Runs = slices.Clone(s.Runs[i+1:])
+			return
+		}
+	}
+}
+
+func (r *runSeen) add(seq uint64) {
+	i, found := slices.BinarySearchFunc(r.Have, seq, intervalHas)
 	if found {
 		return
 	}
 	// i is where the number would stand: it may extend the interval before, the one behind, or join them.
-	before := i > 0 && r.Have[i-1][1]+1 == id.Seq
-	behind := i < len(r.Have) && id.Seq+1 == r.Have[i][0]
+	before := i > 0 && r.Have[i-1][1]+1 == seq
+	behind := i < len(r.Have) && seq+1 == r.Have[i][0]
 	switch {
 	case before && behind:
 		r.Have[i-1][1] = r.Have[i][1]
 		r.Have = slices.Delete(r.Have, i, i+1)
 	case before:
-		r.Have[i-1][1] = id.Seq
+		r.Have[i-1][1] = seq
 	case behind:
-		r.Have[i][0] = id.Seq
+		r.Have[i][0] = seq
 	default:
-		r.Have = slices.Insert(r.Have, i, interval{id.Seq, id.Seq})
+		r.Have = slices.Insert(r.Have, i, interval{seq, seq})
 	}
 }
 
-func (s *seen) addTime(t uint64) {
+// addTime remembers a time. Of more than maxTimes the oldest is forgotten, or, where the clock that is followed was
+// put back, the one furthest from its readings.
+func (s *seen) addTime(t uint64, following bool) {
 	i, found := slices.BinarySearchFunc(s.Times, t, cmp.Compare[uint64])
-	if found || (i == 0 && len(s.Times) == maxTimes) {
+	switch {
+	case found:
 		return
-	}
-	s.Times = slices.Insert(s.Times, i, t)
-	if len(s.Times) > maxTimes {
-		s.Times = slices.Delete(s.Times, 0, 1)
+	case len(s.Times) < maxTimes:
+		s.Times = slices.Insert(s.Times, i, t)
+	case following && i < len(s.Times) && s.Times[len(s.Times)-1]-t > t-min(t, s.Times[0]):
+		s.Times = slices.Insert(s.Times[:len(s.Times)-1], i, t)
+	case i > 0:
+		copy(s.Times, s.Times[1:i])
+		s.Times[i-1] = t
 	}
 }

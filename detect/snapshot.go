@@ -12,8 +12,8 @@ import (
 )
 
 // SnapshotVersion is the version of the snapshot that this program writes. It also reads version 1, which
-// knew nothing of duty cycles.
-const SnapshotVersion = 2
+// knew nothing of duty cycles, and version 2, which had no baselines and did not know what was heard when.
+const SnapshotVersion = 3
 
 // header is the first part of a snapshot, as JSON: it is small beside the forests and can be read by a
 // person. Go writes a float64 with as many digits as bring back the same bits.
@@ -77,7 +77,7 @@ func Restore(cfg Config, data []byte) (*Models, error) {
 		if fh.Forest < 0 || fh.Forest > len(data) {
 			return nil, fmt.Errorf("%w: the forest of fan %.100q is cut off", ErrSnapshot, fh.Device.Fan)
 		}
-		f, err := fh.restore(data[:fh.Forest])
+		f, err := fh.restore(data[:fh.Forest], h.V)
 		if err != nil {
 			return nil, err
 		}
@@ -90,14 +90,14 @@ func Restore(cfg Config, data []byte) (*Models, error) {
 	return m, nil
 }
 
-func (fh fanHeader) restore(blob []byte) (*fan, error) {
+func (fh fanHeader) restore(blob []byte, version int) (*fan, error) {
 	if err := fh.Device.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	if err := fh.Seen.check(); err != nil {
 		return nil, fmt.Errorf("%w: fan %s: %w", ErrSnapshot, fh.Device.Fan, err)
 	}
-	if fh.State.N < 0 || fh.State.Learned < 0 || fh.State.Settle < 0 {
+	if s := fh.State; min(s.N, s.Learned, s.Settle, s.Repeats.Streak, s.Repeats.Pairs, s.Repeats.Same) < 0 {
 		return nil, fmt.Errorf("%w: fan %s: negative counts", ErrSnapshot, fh.Device.Fan)
 	}
 	forest := new(rcf.Forest)
@@ -106,7 +106,27 @@ func (fh fanHeader) restore(blob []byte) (*fan, error) {
 	}
 	f := &fan{forest: forest, last: fh.Last, seen: fh.Seen, st: fh.State}
 	f.setDevice(fh.Device)
+	if version < 3 {
+		f.st.upgrade(fh.Last)
+	}
 	return f, nil
+}
+
+// upgrade completes the state of a snapshot before version 3: what the rule "half of its usual speed" took for usual
+// begins the baselines.
+func (s *state) upgrade(last fanwatch.Observation) {
+	s.Heard.Newest = last.Position
+	if usual := s.Stats[featureRPM]; usual.N >= startOver && usual.Mean > 0 {
+		s.setBase(baseline{Level: usual.Mean})
+	}
+	for duty, usual := range s.Usuals {
+		if s.Bases[duty].Level == 0 && usual.N >= startOver && usual.Mean > 0 {
+			if s.Bases == nil {
+				s.Bases = make(map[fanwatch.Duty]baseline)
+			}
+			s.Bases[duty] = baseline{Level: usual.Mean}
+		}
+	}
 }
 
 // check holds a decoded seen against what its methods rely on.

@@ -214,6 +214,7 @@ func plainText(data []byte) (text []byte, damage error) {
 // piece makes a row of one piece of an object.
 func (r *ingestRun) piece(piece []byte, index int, o Object) {
 	rec, err := fanwatch.DecodeDemo(piece)
+	arrived := rec.Arrived // zero where the piece does not say it: an object may have been copied years later
 	if rec.Arrived.IsZero() {
 		rec.Arrived = o.Modified.UTC().Truncate(time.Microsecond)
 	}
@@ -222,7 +223,7 @@ func (r *ingestRun) piece(piece []byte, index int, o Object) {
 		return
 	}
 	reading := rec.Readings[0].Reading
-	if reading.Time, err = fanwatch.ParseTime(rec.Readings[0].Legacy, r.Zone); err == nil {
+	if reading.Time, err = fanwatch.ParseTime(rec.Readings[0].Legacy, r.Zone, arrived); err == nil {
 		err = reading.Check()
 	}
 	if err == nil && reading.Time.Sub(rec.Arrived) > fanwatch.MaxAhead {

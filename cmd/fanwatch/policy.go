@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/workers"
 	"fanwatch/workflows"

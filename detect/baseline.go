@@ -1,0 +1,61 @@
+package detect
+
+import (
+	"slices"
+	"time"
+
+	"fanwatch"
+)
+
+const (
+	startOver    = 30                       // readings whose median begins a baseline
+	baselineTau  = float64(7 * 24 * 3600e6) // memory of a baseline, microseconds
+	baselineClip = 0.1                      // of its level: how far off a reading counts, so that it moves by a tenth a week at most
+	baselineStep = int64(600e6)             // microseconds: the longest time that one reading stands for
+)
+
+// baseline is the speed that is usual at one duty cycle, kept for the rule "half of its usual speed". It is slower
+// than what the forest calls usual, so that neither a fault of hours nor a decline over days becomes usual.
+type baseline struct {
+	First []float64 `json:"first,omitempty"` // the readings before it has begun, at most startOver
+	Level float64   `json:"level"`           // RPM, 0 before it has begun
+	Last  int64     `json:"last"`            // time of the newest reading, Unix microseconds
+}
+
+func (b *baseline) begun() bool { return b.Level > 0 }
+
+// learn takes a reading of a well fan that turns. It tells whether the baseline has just begun.
+func (b *baseline) learn(rpm float64, at time.Time) bool {
+	us := at.UnixMicro()
+	dt := min(max(us-b.Last, 0), baselineStep)
+	b.Last = us
+	if !b.begun() {
+		if b.First = append(b.First, rpm); len(b.First) == startOver {
+			b.Level = median(b.First)
+		}
+		return b.begun()
+	}
+	reach := float64(baselineClip * b.Level)
+	b.Level += float64(min(max(rpm-b.Level, -reach), reach) * float64(dt) / baselineTau)
+	return false
+}
+
+// median gives the middle of values; of an even number the mean of the two in the middle.
+func median(values []float64) float64 {
+	sorted := slices.Clone(values)
+	slices.Sort(sorted)
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+func medianOf3(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c)) }
+
+// base gives the baseline at the commanded duty cycle; fans whose duty cycle is not known have one.
+func (s *state) base() baseline { return s.Bases[s.Duty/dutyBin] }
+
+func (s *state) setBase(b baseline) {
+	if s.Bases == nil {
+		s.Bases = make(map[fanwatch.Duty]baseline)
+	}
+	s.Bases[s.Duty/dutyBin] = b
+}

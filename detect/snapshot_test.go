@@ -1,0 +1,74 @@
+package detect
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"fanwatch"
+)
+
+// TestSnapshotsOfEarlierVersionsAreRead: testdata was written by the program before version 3; fan a is commanded to
+// 40 % after 60 %, b has stopped, of c nothing was read. What was usual stays so, for the rules too.
+func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
+	restore := func(version int) *feed {
+		data, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("snapshot.v%d", version)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := Restore(Config{}, data)
+		if err != nil {
+			t.Fatalf("version %d: %v", version, err)
+		}
+		now, err := m.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Restore(Config{}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twice, err := again.Snapshot(); err != nil || !bytes.Equal(twice, now) {
+			t.Errorf("version %d: the models differ after another snapshot: %v", version, err)
+		}
+		return &feed{Models: m, seq: 1000}
+	}
+	for version := 1; version <= 2; version++ {
+		f := restore(version)
+		if o, ok := f.Last("b"); !ok || o.Anomaly.Kind != fanwatch.Stall {
+			t.Errorf("version %d: fan b is %+v", version, o)
+		}
+		f.legacy("b", "b", 0)
+		if len(f.obs) != 0 {
+			t.Errorf("version %d: told again: %+v", version, f.obs)
+		}
+		if base := f.fans["b"].st.base(); base.Level < 1750 || base.Level > 1850 {
+			t.Errorf("version %d: usual speed of b: %+v", version, base)
+		}
+		if h, _ := f.Heard("b"); h.Newest.Sequence == "" {
+			t.Errorf("version %d: %+v", version, h)
+		}
+		f.batch("c", 1, fanwatch.WireReading{Seq: 1, State: fanwatch.Stalled})
+		if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.Stall {
+			t.Errorf("version %d: %+v", version, f.obs)
+		}
+	}
+	f := restore(2)
+	for duty, want := range map[float64]float64{0.4: 1200, 0.6: 1800} {
+		s := f.fans["a"].st
+		if level := s.Bases[fanwatch.NewDuty(duty)/dutyBin].Level; level < 0.95*want || level > 1.05*want {
+			t.Errorf("usual speed at %g: %g, want about %g: %+v", duty, level, want, s.Bases)
+		}
+	}
+	now, err := f.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []int{0, SnapshotVersion + 1} {
+		if _, err := Restore(Config{}, bytes.Replace(now, fmt.Appendf(nil, `{"v":%d,`, SnapshotVersion), fmt.Appendf(nil, `{"v":%d,`, v), 1)); err == nil {
+			t.Errorf("version %d was taken", v)
+		}
+	}
+}
