@@ -65,6 +65,25 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	return silence > 0 && now.Sub(since) > silence
 }
 
+// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind.
+const NotJudged = "not judged"
+
+// State gives a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no reading
+// yet", or "well".
+func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
+	switch {
+	case f.Phase != fanwatch.Active:
+		return string(f.Phase)
+	case f.Last.Anomaly.Kind != fanwatch.Well:
+		return string(f.Last.Anomaly.Kind)
+	case j.Blind(f, now):
+		return NotJudged
+	case f.Last.V == 0 && j.Judging != JudgingNow: // its workflow has heard nothing yet
+		return "no reading yet"
+	}
+	return "well"
+}
+
 // ShardStatus is a shard as the newest heartbeat of its scorer shows it.
 type ShardStatus struct {
 	Shard    string              `json:"shard"`

@@ -30,26 +30,9 @@ func lines(ctx context.Context, op workflows.Operator, fans []fanwatch.FanStatus
 		if err == nil {
 			j = judged.Of(f.Device.Fan)
 		}
-		all = append(all, fanLine{f, state(f, j, now), j})
+		all = append(all, fanLine{f, workflows.State(f, j, now), j})
 	}
 	return all
-}
-
-// notJudged is the state of a fan that looks well to its workflow alone.
-const notJudged = "not judged"
-
-func state(f fanwatch.FanStatus, j workflows.Judgement, now time.Time) string {
-	switch {
-	case f.Phase != fanwatch.Active:
-		return string(f.Phase)
-	case f.Last.Anomaly.Kind != fanwatch.Well:
-		return string(f.Last.Anomaly.Kind)
-	case j.Blind(f, now):
-		return notJudged
-	case f.Last.V == 0 && j.Judging != workflows.JudgingNow: // its workflow has heard nothing yet
-		return "no reading yet"
-	}
-	return "well"
 }
 
 // judged says in few words when the newest reading was judged.

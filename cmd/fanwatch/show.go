@@ -51,7 +51,7 @@ func printFans(out io.Writer, all []fanLine, now time.Time) error {
 				rpm = fmt.Sprintf("%.0f", f.Last.RPM)
 			}
 			since := f.FanStatus.Since
-			if f.State == notJudged {
+			if f.State == workflows.NotJudged {
 				since = f.Judgement.Since
 			}
 			add(f.Device.Fan, f.State, when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
@@ -140,7 +140,7 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		add("site", d.Site)
 		add("phase", f.Phase)
 		add("state", f.State+", since "+when(f.FanStatus.Since))
-		if f.State == notJudged {
+		if f.State == workflows.NotJudged {
 			add("", "its workflow calls it well, which is old news")
 		}
 		if f.Last.Anomaly.Why != "" {
