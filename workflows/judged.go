@@ -203,7 +203,7 @@ func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse
 	}
 	var known time.Time // until when there was progress, or an attempt that may still come to it
 	switch {
-	case s.Progress.V == 0:
+	case s.Progress.V == 0 || s.Progress.Now.IsZero():
 		known, s.Since, s.Why = s.Heard, s.Heard, "its scorer says nothing of fans"
 	case s.Progress.Through.IsZero():
 		s.Why = "its scorer has read nothing yet"
@@ -262,7 +262,7 @@ func (j Judged) Of(fan string) Judgement {
 func (s ShardStatus) of(fan string) (j Judgement, rank int) {
 	j.Shard = s.Shard
 	p, named := s.Progress, false
-	if p.V != 0 && !p.Through.IsZero() {
+	if p.V != 0 && !p.Now.IsZero() && !p.Through.IsZero() {
 		switch j.At, named = s.unjudged[fan]; {
 		case named:
 		case len(p.Unjudged) < activities.MaxUnjudged:
