@@ -323,7 +323,7 @@ func (b *board) view(st *fanwatch.FanStatus) fanView {
 	}
 	j := workflows.Judgement{Judging: workflows.JudgingUnknown}
 	if b.judged.Of != nil {
-		j = b.judged.Of(st.Device.Fan)
+		j = b.judged.Of(st.Device)
 		v.Judging, v.Unjudged, v.Blind, v.Shard = j.Judging, millis(j.Since), j.Why, j.Shard
 		if j.Judging != workflows.JudgingNow {
 			v.Judged = millis(j.At)
@@ -345,8 +345,9 @@ func (b *board) dated(views []fanView) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range views {
-		if v := &views[i]; v.Judging == workflows.JudgingNow && b.judged.Of != nil {
-			v.Judged = millis(b.judged.Of(v.Name).At)
+		v := &views[i]
+		if f := b.fans[v.Name]; v.Judging == workflows.JudgingNow && b.judged.Of != nil && f != nil && f.status != nil {
+			v.Judged = millis(b.judged.Of(f.status.Device).At)
 		}
 	}
 }

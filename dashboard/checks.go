@@ -54,7 +54,7 @@ func (s *Server) checkOperator(ctx context.Context) error {
 }
 
 func (s *Server) checkScorers(ctx context.Context) error {
-	j, err := s.cfg.Operator.Judged(ctx, s.cfg.Now())
+	j, err := s.cfg.Operator.Judged(ctx, s.cfg.Now(), nil)
 	switch {
 	case err != nil:
 		return fmt.Errorf("the scorers cannot be asked: %w", err)

@@ -191,8 +191,9 @@ func (w Workflows) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, err
 }
 
 // Judged implements Operator.
-func (w Workflows) Judged(ctx context.Context, now time.Time) (Judged, error) {
+func (w Workflows) Judged(ctx context.Context, now time.Time, fans []fanwatch.FanStatus) (Judged, error) {
 	j, err := w.Operator.Judged(ctx, now)
+	j.Expect(fans)
 	out := Judged{Of: j.Of}
 	for _, s := range j.Shards {
 		if !s.Read {

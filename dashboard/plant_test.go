@@ -80,12 +80,12 @@ func (p *plant) Alerts(_ context.Context, includeEnded bool) ([]fanwatch.Alert, 
 	return list, p.broken
 }
 
-func (p *plant) Judged(_ context.Context, now time.Time) (Judged, error) {
+func (p *plant) Judged(_ context.Context, now time.Time, _ []fanwatch.FanStatus) (Judged, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	of := maps.Clone(p.judged)
-	return Judged{Unread: p.unread, Of: func(fan string) workflows.Judgement {
-		if j, ok := of[fan]; ok {
+	return Judged{Unread: p.unread, Of: func(d fanwatch.Device) workflows.Judgement {
+		if j, ok := of[d.Fan]; ok {
 			return j
 		}
 		return workflows.Judgement{Judging: workflows.JudgingNow, At: now.Add(-time.Second), Shard: "s"}

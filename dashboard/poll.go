@@ -98,24 +98,24 @@ func (p *poller) ask() {
 }
 
 func (p *poller) fans(ctx context.Context) error {
-	p.judge(ctx)
 	fans, err := p.op.Fans(ctx)
 	if err != nil {
 		return fmt.Errorf("fans: %w", err)
 	}
+	p.judge(ctx, fans)
 	p.board.setFans(append(fans, p.retired(ctx, fans)...))
 	return nil
 }
 
 // judge asks what the scorers say. A failure leaves the fans' states to be read; what was said before holds for a while.
-func (p *poller) judge(ctx context.Context) {
+func (p *poller) judge(ctx context.Context, fans []fanwatch.FanStatus) {
 	now := p.now()
 	if d := now.Sub(p.judgedAt); d >= 0 && d < judgeEvery {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgeFor)
 	defer cancel()
-	j, err := p.op.Judged(ctx, now)
+	j, err := p.op.Judged(ctx, now, fans)
 	p.judgedAt = now
 	switch {
 	case err == nil:

@@ -36,8 +36,9 @@ type Operator interface {
 	Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error)
 	// Alerts gives the alerts that are open or acknowledged, and with includeEnded the resolved ones too.
 	Alerts(ctx context.Context, includeEnded bool) ([]fanwatch.Alert, error)
-	// Judged says when fans were judged last, as the scorers' heartbeats have it. now is the clock of the times in it.
-	Judged(ctx context.Context, now time.Time) (Judged, error)
+	// Judged says when fans were judged last, as the scorers' heartbeats have it. now is the clock of the times in it,
+	// fans what Fans gave last, which may be nothing.
+	Judged(ctx context.Context, now time.Time, fans []fanwatch.FanStatus) (Judged, error)
 	// Acknowledge says that a person has taken an alert on. Errors that wrap ErrNoAlert or ErrEnded are
 	// told to the browser as such; every other one as the system's failure.
 	Acknowledge(ctx context.Context, alertID, by, note string) error
@@ -45,7 +46,7 @@ type Operator interface {
 
 // Judged is what the scorers say of all fans.
 type Judged struct {
-	Of     func(fan string) workflows.Judgement
+	Of     func(fanwatch.Device) workflows.Judgement
 	Unread []string // a sentence for each shard that is not read
 }
 

@@ -20,19 +20,21 @@ type fanLine struct {
 	workflows.Judgement
 }
 
-// lines puts to each fan when it was last judged. Where Temporal cannot say, nothing is known of any.
-func lines(ctx context.Context, op workflows.Operator, fans []fanwatch.FanStatus) []fanLine {
+// lines puts to each of fans when it was last judged; all are the fans that are not retired. Where Temporal cannot say,
+// nothing is known of any.
+func lines(ctx context.Context, op workflows.Operator, fans, all []fanwatch.FanStatus) []fanLine {
 	now := time.Now()
 	judged, err := op.Judged(ctx, now)
-	var all []fanLine
+	judged.Expect(all)
+	var out []fanLine
 	for _, f := range fans {
 		j := workflows.Judgement{Judging: workflows.JudgingUnknown, Why: "Temporal does not say"}
 		if err == nil {
-			j = judged.Of(f.Device.Fan)
+			j = judged.Of(f.Device)
 		}
-		all = append(all, fanLine{f, workflows.State(f, j, now), j})
+		out = append(out, fanLine{f, workflows.State(f, j, now), j})
 	}
-	return all
+	return out
 }
 
 // judged says in few words when the newest reading was judged.

@@ -29,7 +29,7 @@ change of state, at the time in SINCE. A fan that is not judged for longer than 
 				if err != nil {
 					return err
 				}
-				all := lines(ctx, op, fans)
+				all := lines(ctx, op, fans, fans)
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), orEmpty(all))
 				}
@@ -112,7 +112,11 @@ func (a *app) show() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				d := fanDetails{fanLine: lines(ctx, op, []fanwatch.FanStatus{f})[0]}
+				all, err := op.Fans(ctx)
+				if err != nil {
+					return err
+				}
+				d := fanDetails{fanLine: lines(ctx, op, []fanwatch.FanStatus{f}, all)[0]}
 				if r, ok := a.lastReading(ctx, args[0], d.Shard); ok {
 					d.Reading = &r.Reading
 				}
