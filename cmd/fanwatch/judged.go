@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 
 	"fmt"
 	"time"
@@ -64,7 +63,7 @@ func clock(t, now time.Time) string {
 }
 
 // lastReading is the newest reading of a fan in the landing log of the local system; false: there is none, or no local
-// system is asked. It reads what came since the newest snapshot, which is minutes.
+// system is asked. It reads what landed within the last two minutes.
 func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Row, ok bool) {
 	s, err := a.system()
 	if err != nil || s.local.S3 == "" || a.given("temporal") || shard == "" {
@@ -77,8 +76,8 @@ func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Ro
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	l := lake.Log{Store: wc.Open(wc.Bucket), Stream: wc.Stream, Shard: shard}
-	at, _, err := l.LatestSnapshot(ctx)
-	if damaged := (*lake.Damaged)(nil); err != nil && !errors.As(err, &damaged) { // a damaged one is passed over
+	at, _, err := l.Recent(ctx, time.Now().Add(-2*time.Minute))
+	if err != nil {
 		return r, false
 	}
 	err = l.Walk(ctx, at, func(seg lake.Segment) error {

@@ -87,8 +87,8 @@ func TestShowTellsTheSpeed(t *testing.T) {
 	if want := "last known 1800 RPM at 12:42:00, the last change of state\n"; !strings.Contains(show(), want) {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
-	d.Reading = &fanwatch.Reading{RPM: 912.4, Time: now.Add(-2 * time.Second), State: fanwatch.Running}
-	if want := "last reading 912 RPM, running, at 13:41:58\n"; !strings.Contains(show(), want) || strings.Contains(show(), "last known") {
+	d.Reading = &lastReading{RPM: 912.4, Score: 0.5, Time: now.Add(-2 * time.Second), Rotor: fanwatch.Running}
+	if want := "last reading 912 RPM, score 0.50, running, at 13:41:58\n"; !strings.Contains(show(), want) || strings.Contains(show(), "last known") {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
 }
