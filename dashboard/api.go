@@ -32,7 +32,8 @@ func (s *Server) routes() http.Handler {
 	route("GET", "/{$}", s.index)
 	route("GET", "/assets/", s.asset)
 	route("GET", "/favicon.svg", s.asset)
-	route("GET", "/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]string{"status": "ok"}) })
+	route("GET", "/healthz", s.healthz.ServeHTTP)
+	route("GET", "/readyz", s.readyz.ServeHTTP)
 	route("GET", "/api/about", s.about)
 	route("GET", "/api/events", s.events)
 	route("GET", "/api/fans", s.fans)
@@ -63,6 +64,7 @@ func (s *Server) about(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) fans(w http.ResponseWriter, r *http.Request) {
 	s.settle(r.Context())
 	u, _, _ := s.board.since(0)
+	s.board.dated(u.Fans)
 	answer(w, http.StatusOK, u)
 }
 
@@ -92,11 +94,14 @@ func (s *Server) fan(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadGateway, oneLine(err))
 		return
 	}
+	views := []fanView{view}
+	s.board.dated(views)
 	answer(w, http.StatusOK, struct {
 		Fan     fanView             `json:"fan"`
 		Status  *fanwatch.FanStatus `json:"status"` // null when no workflow knows the fan
 		Refused []refusal           `json:"refused"`
-	}{view, status, s.board.refusals(name)})
+		refusedSince
+	}{views[0], status, s.board.refusals(name), s.refusedSince()})
 }
 
 // find gives what is known of a fan, or an error that wraps ErrNoFan. Where the board knows no workflow it asks for
@@ -109,7 +114,7 @@ func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fa
 	st, err := s.cfg.Operator.Fan(ctx, name)
 	switch {
 	case err == nil:
-		return &st, viewOf(&st), nil
+		return &st, s.board.viewOf(&st), nil
 	case ok && errors.Is(err, ErrNoFan):
 		return nil, view, nil
 	}
@@ -226,7 +231,25 @@ func plain(s string, n int) bool {
 
 // refused gives the newest quarantined messages: of one fan with ?fan=, otherwise of all.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, map[string][]refusal{"refused": s.board.refusals(r.URL.Query().Get("fan"))})
+	answer(w, http.StatusOK, struct {
+		Refused []refusal `json:"refused"`
+		refusedSince
+	}{s.board.refusals(r.URL.Query().Get("fan")), s.refusedSince()})
+}
+
+// refusedSince says from when on the list of refused messages is complete, but for what more than maxRefused displaced.
+type refusedSince struct {
+	Since   int64  `json:"refused_since"`             // 0: from the beginning of the landing log
+	Unknown string `json:"refused_unknown,omitempty"` // why the list may lack what came meanwhile; "" = it lacks nothing
+}
+
+func (s *Server) refusedSince() refusedSince {
+	since, err := s.log.complete()
+	r := refusedSince{Since: millis(since)}
+	if err != nil {
+		r.Unknown = oneLine(err)
+	}
+	return r
 }
 
 // mail passes on what the local SNS has sent. The page cannot ask it itself: it is another origin.

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"fanwatch"
+	"fanwatch/workflows"
 )
 
 // board is all that the dashboard knows, with a version that counts its changes: a browser that has
@@ -18,16 +20,19 @@ import (
 type board struct {
 	now fanwatch.Clock
 
-	mu      sync.Mutex
-	version uint64
-	fans    map[string]*fan
-	gone    map[string]uint64 // fans that were taken away, and at which version
-	floor   uint64            // before this version, gone is not complete
-	refused []refusal         // newest last
-	alerts  []byte            // JSON array
-	changed uint64            // version at which alerts or refused last changed
-	trouble string            // why the Operator's part is old; "" when it is fresh
-	asked   time.Time         // when the Operator last answered
+	mu       sync.Mutex
+	version  uint64
+	fans     map[string]*fan
+	gone     map[string]uint64 // fans that were taken away, and at which version
+	floor    uint64            // before this version, gone is not complete
+	refused  []refusal         // newest last
+	alerts   []byte            // JSON array
+	changed  uint64            // version at which alerts or refused last changed
+	trouble  string            // why the Operator's part is old; "" when it is fresh
+	asked    time.Time         // when the Operator last answered
+	judged   Judged            // zero while the scorers cannot be asked
+	pipeline []string          // the open alerts of the pipeline, a sentence each
+	logs     string            // why the readings are old; "" when they are fresh
 }
 
 // Bounds of memory: fans that never registered (any name may arrive), remembered departures, refusals.
@@ -55,6 +60,7 @@ type fanView struct {
 	Name   string         `json:"name"`
 	Site   string         `json:"site,omitempty"`
 	Phase  fanwatch.Phase `json:"phase,omitempty"` // "" when no workflow knows the fan
+	State  string         `json:"state,omitempty"` // workflows.State; "" when no workflow knows the fan
 	Kind   fanwatch.Kind  `json:"kind,omitempty"`
 	Since  int64          `json:"since,omitempty"` // Unix milliseconds, as every time here
 	Why    string         `json:"why,omitempty"`
@@ -62,6 +68,15 @@ type fanView struct {
 	Muted  int64          `json:"muted,omitempty"` // until
 	MinRPM float64        `json:"min_rpm,omitempty"`
 	MaxRPM float64        `json:"max_rpm,omitempty"`
+
+	Silence  int64             `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
+	Known    int64             `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
+	KnownRPM float64           `json:"known_rpm,omitempty"` // and its RPM
+	Judging  workflows.Judging `json:"judging,omitempty"`   // whether its readings are judged; "" = the scorers cannot be asked
+	Judged   int64             `json:"judged_at,omitempty"` // when one was; with "now" only where it is asked for, see dated
+	Unjudged int64             `json:"unjudged_since,omitempty"`
+	Blind    string            `json:"unjudged_why,omitempty"`
+	Shard    string            `json:"shard,omitempty"`
 }
 
 // refusal is a quarantined message.
@@ -84,6 +99,7 @@ type update struct {
 	Alerts  uint64    `json:"alerts"`            // changes when /api/alerts or /api/refused has news
 	Trouble string    `json:"trouble,omitempty"` // why fans and alerts are as old as Asked
 	Asked   int64     `json:"asked,omitempty"`
+	Logs    string    `json:"logs,omitempty"` // why readings and refused messages are old
 }
 
 // latest holds the newest reading of each fan that has a newer one, by columns.
@@ -111,7 +127,7 @@ func (b *board) since(k uint64) (update, uint64, bool) {
 	if k == b.version {
 		return update{}, k, false
 	}
-	u := update{At: b.now().UnixMilli(), Alerts: b.changed, Trouble: b.trouble}
+	u := update{At: b.now().UnixMilli(), Alerts: b.changed, Trouble: b.trouble, Logs: b.logs}
 	if !b.asked.IsZero() {
 		u.Asked = b.asked.UnixMilli()
 	}
@@ -275,7 +291,7 @@ func (b *board) setFans(list []fanwatch.FanStatus) {
 				continue
 			}
 			f.status, f.stray = st, false
-			if v := viewOf(st); v != f.view {
+			if v := b.view(st); v != f.view {
 				f.view, f.told = v, b.version
 			}
 			changed = changed || f.told == b.version
@@ -295,10 +311,61 @@ func (b *board) setFans(list []fanwatch.FanStatus) {
 	})
 }
 
-func viewOf(st *fanwatch.FanStatus) fanView {
-	return fanView{
+// view makes a fan's line. What is judged now has no time in it, which would change each line at each poll.
+func (b *board) view(st *fanwatch.FanStatus) fanView {
+	v := fanView{
 		Name: st.Device.Fan, Site: st.Device.Site, Phase: st.Phase, Kind: st.Last.Anomaly.Kind, Since: millis(st.Since), Why: st.Last.Anomaly.Why,
 		Alert: st.Alert, Muted: millis(st.MutedUntil), MinRPM: st.Device.Limits.MinRPM, MaxRPM: st.Device.Limits.MaxRPM,
+		Silence: st.Device.SilenceAfter().Milliseconds(),
+	}
+	if st.Last.V != 0 && !math.IsNaN(st.Last.RPM) && !math.IsInf(st.Last.RPM, 0) {
+		v.Known, v.KnownRPM = millis(st.Last.Time), st.Last.RPM
+	}
+	j := workflows.Judgement{Judging: workflows.JudgingUnknown}
+	if b.judged.Of != nil {
+		j = b.judged.Of(st.Device)
+		v.Judging, v.Unjudged, v.Blind, v.Shard = j.Judging, millis(j.Since), j.Why, j.Shard
+		if j.Judging != workflows.JudgingNow {
+			v.Judged = millis(j.At)
+		}
+	}
+	v.State = workflows.State(*st, j, b.now())
+	return v
+}
+
+// viewOf makes the line of a fan that the board may not know.
+func (b *board) viewOf(st *fanwatch.FanStatus) fanView {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.view(st)
+}
+
+// dated puts to the lines of fans that are judged now when that was.
+func (b *board) dated(views []fanView) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range views {
+		v := &views[i]
+		if f := b.fans[v.Name]; v.Judging == workflows.JudgingNow && b.judged.Of != nil && f != nil && f.status != nil {
+			v.Judged = millis(b.judged.Of(f.status.Device).At)
+		}
+	}
+}
+
+// setJudged takes what the scorers say, for the next setFans. A zero Judged says that they cannot be asked.
+func (b *board) setJudged(j Judged) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.judged = j
+}
+
+// setLogs notes why the readings are old; "" is well.
+func (b *board) setLogs(why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if why != b.logs {
+		b.version++
+		b.logs = why
 	}
 }
 

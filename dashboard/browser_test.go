@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/workflows"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -337,6 +338,10 @@ func TestBrowserShowsARetiredFan(t *testing.T) {
 func TestBrowserClaimsNothing(t *testing.T) {
 	ctx := browser(t)
 	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Stall))
+	p.judged = map[string]workflows.Judgement{"fan-01": {Judging: workflows.JudgingNever}}
+	fresh := p.fans["fan-01"]
+	fresh.Since = time.Now()
+	p.fans["fan-01"] = fresh
 	stalled := row("fan-02", 1, 0)
 	stalled.Score, stalled.State, stalled.Anomaly, stalled.Time = 0, fanwatch.Stalled, fanwatch.Stall, time.Now()
 	s, err := New(Config{Operator: p, Now: time.Now})
@@ -370,6 +375,12 @@ func TestBrowserClaimsNothing(t *testing.T) {
 	}
 
 	t.Log("refused messages, while the server is away")
+	do(t, ctx, chromedp.Navigate(web.URL+"/#/refused"), shows("Not known: no landing log is read here"), holds(`!document.body.innerText.includes("No message was refused")`))
+	store, err := lake.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Follow(t.Context(), store, "fans", 10*time.Millisecond)
 	do(t, ctx, chromedp.Navigate(web.URL+"/#/alerts"), shows("Nobody is working on an alert"))
 	down.Store(true)
 	web.CloseClientConnections()
@@ -464,3 +475,101 @@ func busyPlant(now time.Time) (*plant, []fanwatch.Row) {
 		Arrived: now.Add(-time.Minute), Reason: "RPM is missing", Payload: []byte(`{"TIME":"2026-11-24T12:00:00Z","FANID":"fan-07","FREQ":60}`)})
 	return p, rows
 }
+
+// TestBrowserShowsNothingAsWellFromOldNews: a fan that is silent or not judged shows no speed as that of now, and with
+// the server hung nothing stays green, no duration goes on, and the page says from when it is.
+func TestBrowserShowsNothingAsWellFromOldNews(t *testing.T) {
+	ctx := browser(t)
+	now := time.Now().Truncate(time.Second)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Silent), status("fan-03", fanwatch.Well), status("fan-04", fanwatch.Well), status("fan-05", fanwatch.Well))
+	for name, st := range p.fans {
+		st.Device.Limits.MinRPM, st.Last.V, st.Last.RPM, st.Last.Time, st.Since = 0, 1, 1801, ago(6*time.Minute), ago(6*time.Minute)
+		p.fans[name] = st
+	}
+	p.judged = map[string]workflows.Judgement{
+		"fan-02": {Judging: workflows.JudgingStopped, At: ago(44 * time.Second), Since: ago(44 * time.Second)},
+		"fan-03": {Judging: workflows.JudgingUnread, Since: ago(90 * time.Second), Why: "shard s-1 is not read: access denied"},
+		"fan-04": {Judging: workflows.JudgingStopped, At: ago(5 * time.Minute), Since: ago(5 * time.Minute)},
+	}
+	pipe, gone := alert("shard s-1", fanwatch.Open, ago(time.Minute)), alert("fan-05", fanwatch.Terminated, ago(time.Hour))
+	pipe.Kind, pipe.Why, pipe.WellFrom, pipe.Returns, pipe.Round = fanwatch.Pipeline, "Shard s-1 is not read.", ago(10*time.Second), 3, 1
+	pipe.Failed = []fanwatch.Failure{{Step: 1, To: "arn:aws:sns:us-east-1:1:pager", Why: "NotFound", At: ago(30 * time.Second)}}
+	p.alerts[pipe.ID], p.alerts[gone.ID] = pipe, gone
+	s, err := New(Config{Operator: p, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(fan string, at time.Time) fanwatch.Row {
+		r := row(fan, 1, 1801)
+		r.Time = at
+		return r
+	}
+	s.Publish([]fanwatch.Row{read("fan-01", now), read("fan-02", ago(44*time.Second)), read("fan-03", ago(90*time.Second))})
+	var hung atomic.Bool
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hung.Load() {
+			<-r.Context().Done()
+			return
+		}
+		s.ServeHTTP(&stopped{ResponseWriter: w, hung: &hung}, r)
+	}))
+	defer web.Close()
+	defer s.Close()
+
+	line := func(fan string) string {
+		t.Helper()
+		return get(t, ctx, chromedp.Evaluate[string](fmt.Sprintf(`[...document.querySelectorAll("tbody tr")].find(l => l.innerText.includes(%q)).innerText`, fan)))
+	}
+	do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 5`), shows("Live"), picture("judged"))
+	for fan, want := range map[string][]string{
+		"fan-01": {"Well", "1,801", "now"}, "fan-02": {"Silent", "\u2013", "s ago"}, "fan-03": {"Not judged", "\u2013", "not since"}, "fan-04": {"Not judged", "\u2013", "min"}, "fan-05": {"Well", "now"},
+	} {
+		for _, w := range want {
+			if l := line(fan); !strings.Contains(l, w) || fan != "fan-01" && strings.Contains(l, "1,801") {
+				t.Errorf("%s is listed as %q, want %q", fan, l, want)
+			}
+		}
+	}
+	do(t, ctx, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), fits(), picture("phone-judged"), chromedp.EmulateViewport(1280, 900))
+	do(t, ctx, chromedp.Navigate(web.URL+"/#/fan/fan-02"), shows("half of its usual speed"), shows(": 1,801 RPM"), holds(`!document.querySelector(".now").innerText.includes("running")`), picture("silent"),
+		chromedp.Navigate(web.URL+"/#/fan/fan-03"), shows("nothing would be noticed. Shard s-1 is not read: access denied."), picture("unjudged"),
+		chromedp.Navigate(web.URL+"/#/fan/fan-04"), shows("remembers no reading"), shows(": 1,801 RPM"), holds(`!document.body.innerText.includes("none yet")`))
+	do(t, ctx, chromedp.Navigate(web.URL+"/#/alerts"), shows("Fanwatch itself"), shows("round 2"), shows("pager"), shows("step 1: NotFound"), shows("closes when that has held"), shows("Came back"), shows("3 times"),
+		shows("ended from outside"), holds(`!document.querySelector(".card h3 a[href*=shard]")`), picture("alert-fields"))
+
+	do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 5`), shows("Live"))
+	hung.Store(true)
+	stop := time.Now()
+	do(t, ctx, shows("Connection lost"))
+	if took := time.Since(stop); took > 13*time.Second { // ten, and what a busy machine takes
+		t.Errorf("a hung server is noticed after %v", took)
+	}
+	do(t, ctx, shows("No connection"), holds(`![...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Well"))`), shows("Not known"), picture("hung"))
+	before := line("fan-01")
+	do(t, ctx, chromedp.Sleep(1500*time.Millisecond))
+	if after := line("fan-01"); after != before || strings.Contains(after, "1,801") {
+		t.Errorf("durations go on without news: %q, then %q", before, after)
+	}
+	dated := get(t, ctx, chromedp.Evaluate[float64](`Date.parse(document.querySelector("#banners time").dateTime) / 1000`))
+	if off := time.UnixMilli(int64(dated * 1000)).Sub(stop); off > time.Second || off < -5*time.Second {
+		t.Errorf("the page says that it is from %v after the server hung", off)
+	}
+	hung.Store(false)
+	do(t, ctx, shows("Live"), holds(`[...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Well"))`))
+}
+
+// stopped is a ResponseWriter that takes what is written and sends none of it while hung.
+type stopped struct {
+	http.ResponseWriter
+	hung *atomic.Bool
+}
+
+func (s *stopped) Write(b []byte) (int, error) {
+	if s.hung.Load() {
+		return len(b), nil
+	}
+	return s.ResponseWriter.Write(b)
+}
+
+func (s *stopped) Unwrap() http.ResponseWriter { return s.ResponseWriter }

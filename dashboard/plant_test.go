@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/workflows"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -29,6 +31,8 @@ type plant struct {
 	full   int // how often Alerts was called with includeEnded
 	broken error
 	acked  []string
+	judged map[string]workflows.Judgement // of the others a reading was judged just now
+	unread []string
 }
 
 func newPlant(fans ...fanwatch.FanStatus) *plant {
@@ -69,11 +73,23 @@ func (p *plant) Alerts(_ context.Context, includeEnded bool) ([]fanwatch.Alert, 
 	}
 	var list []fanwatch.Alert
 	for _, a := range p.alerts {
-		if includeEnded || a.State != fanwatch.Resolved {
+		if includeEnded || !over(a) {
 			list = append(list, a)
 		}
 	}
 	return list, p.broken
+}
+
+func (p *plant) Judged(_ context.Context, now time.Time, _ []fanwatch.FanStatus) (Judged, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of := maps.Clone(p.judged)
+	return Judged{Unread: p.unread, Of: func(d fanwatch.Device) workflows.Judgement {
+		if j, ok := of[d.Fan]; ok {
+			return j
+		}
+		return workflows.Judgement{Judging: workflows.JudgingNow, At: now.Add(-time.Second), Shard: "s"}
+	}}, p.broken
 }
 
 func (p *plant) Acknowledge(_ context.Context, id, by, note string) error {

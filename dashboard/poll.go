@@ -23,6 +23,9 @@ const (
 	maxEnded       = 200
 	maxDoubtful    = 20
 	askDoubtfulFor = 2 * time.Second
+	judgeEvery     = 3 * time.Second  // the scorers are asked
+	judgeFor       = 3 * time.Second  // their answer is waited for
+	judgedHolds    = 10 * time.Second // their last answer stands while there is no newer one
 )
 
 // poller asks the Operator on behalf of all browsers, one question at a time and gap apart.
@@ -39,10 +42,12 @@ type poller struct {
 	asked   time.Time     // when the last was answered
 
 	// Used by the question under way alone.
-	ended   []fanwatch.Alert
-	endedAt time.Time
-	open    map[string]bool
-	failed  string
+	judgedAt time.Time // when the scorers were last asked, and when they last answered
+	readAt   time.Time
+	ended    []fanwatch.Alert
+	endedAt  time.Time
+	open     map[string]bool
+	failed   string
 }
 
 // fresh asks the Operator unless its last answer is younger than gap, and gives a channel that is
@@ -97,8 +102,31 @@ func (p *poller) fans(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("fans: %w", err)
 	}
+	p.judge(ctx, fans)
 	p.board.setFans(append(fans, p.retired(ctx, fans)...))
 	return nil
+}
+
+// judge asks what the scorers say. A failure leaves the fans' states to be read; what was said before holds for a while.
+func (p *poller) judge(ctx context.Context, fans []fanwatch.FanStatus) {
+	now := p.now()
+	if d := now.Sub(p.judgedAt); d >= 0 && d < judgeEvery {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, judgeFor)
+	defer cancel()
+	j, err := p.op.Judged(ctx, now, fans)
+	p.judgedAt = now
+	switch {
+	case err == nil:
+		p.readAt = now
+		p.board.setJudged(j)
+	case now.Sub(p.readAt).Abs() > judgedHolds:
+		p.board.setJudged(Judged{})
+	}
+	if err != nil {
+		p.log.Debug("dashboard: the scorers cannot be asked", "error", err)
+	}
 }
 
 // retired gives the fans that have left the list because they are retired. Asking for one takes a worker, unlike the
@@ -135,7 +163,6 @@ func (p *poller) alerts(ctx context.Context) error {
 			return fmt.Errorf("alerts: %w", err)
 		}
 	}
-	over := func(a fanwatch.Alert) bool { return a.State == fanwatch.Resolved }
 	if all {
 		p.ended, p.endedAt = nil, p.now()
 		for _, a := range list {
@@ -157,6 +184,7 @@ func (p *poller) alerts(ctx context.Context) error {
 		return fmt.Errorf("alerts: %w", err)
 	}
 	p.board.setAlerts(b)
+	p.board.setPipeline(open)
 	return nil
 }
 
@@ -164,16 +192,21 @@ func (p *poller) alerts(ctx context.Context) error {
 func (p *poller) vanished(list []fanwatch.Alert) bool {
 	n := 0
 	for _, a := range list {
-		if p.open[a.ID] && a.State != fanwatch.Resolved {
+		if p.open[a.ID] && !over(a) {
 			n++
 		}
 	}
 	return n < len(p.open)
 }
 
+// over tells whether nothing more will come of the alert.
+func over(a fanwatch.Alert) bool {
+	return a.State == fanwatch.Resolved || a.State == fanwatch.Terminated
+}
+
 // oneLine gives an error as one line of at most 300 bytes.
 func oneLine(err error) string {
-	s := strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "?")), " ")
+	s := strings.Join(strings.Fields(fanwatch.OneLine(err.Error())), " ")
 	if len(s) > 300 {
 		s = strings.ToValidUTF8(s[:300], "") + "..."
 	}

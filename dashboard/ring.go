@@ -29,7 +29,8 @@ type sample struct {
 }
 
 var (
-	kinds  = [...]fanwatch.Kind{fanwatch.Well, fanwatch.Stall, fanwatch.Underspeed, fanwatch.Overspeed, fanwatch.Silent, fanwatch.Unusual}
+	kinds = [...]fanwatch.Kind{fanwatch.Well, fanwatch.Stall, fanwatch.Underspeed, fanwatch.Overspeed, fanwatch.Silent, fanwatch.Unusual,
+		fanwatch.Frozen, fanwatch.Publishers, unknownKind}
 	rotors = [...]fanwatch.State{"", fanwatch.Running, fanwatch.Starting, fanwatch.Stalled, fanwatch.NoSignal}
 )
 
@@ -41,9 +42,19 @@ func sampled(r fanwatch.Row) (sample, bool) {
 	}
 	return sample{
 		t: r.Time.UnixMilli(), rpm: float32(r.RPM), score: float32(math.Round(r.Score*1000) / 1000),
-		kind: uint8(max(0, slices.Index(kinds[:], r.Anomaly))), rotor: uint8(max(0, slices.Index(rotors[:], r.State))),
+		kind: kindIndex(r.Anomaly), rotor: uint8(max(0, slices.Index(rotors[:], r.State))),
 		late: r.Kind == fanwatch.Late,
 	}, true
+}
+
+// unknownKind stands for a kind that this program does not know: it must not pass for Well.
+const unknownKind fanwatch.Kind = "unknown"
+
+func kindIndex(k fanwatch.Kind) uint8 {
+	if i := slices.Index(kinds[:], k); i >= 0 {
+		return uint8(i)
+	}
+	return uint8(len(kinds) - 1)
 }
 
 // ring holds the last samples of one fan in order of arrival. The zero value is empty.

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/health"
+	"fanwatch/workflows"
 )
 
 // Operator is what the dashboard asks of the running system. Its methods may be called concurrently;
@@ -34,9 +36,18 @@ type Operator interface {
 	Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error)
 	// Alerts gives the alerts that are open or acknowledged, and with includeEnded the resolved ones too.
 	Alerts(ctx context.Context, includeEnded bool) ([]fanwatch.Alert, error)
+	// Judged says when fans were judged last, as the scorers' heartbeats have it. now is the clock of the times in it,
+	// fans what Fans gave last, which may be nothing.
+	Judged(ctx context.Context, now time.Time, fans []fanwatch.FanStatus) (Judged, error)
 	// Acknowledge says that a person has taken an alert on. Errors that wrap ErrNoAlert or ErrEnded are
 	// told to the browser as such; every other one as the system's failure.
 	Acknowledge(ctx context.Context, alertID, by, note string) error
+}
+
+// Judged is what the scorers say of all fans.
+type Judged struct {
+	Of     func(fanwatch.Device) workflows.Judgement
+	Unread []string // a sentence for each shard that is not read
 }
 
 // What an Operator's Fan and Acknowledge may wrap.
@@ -62,6 +73,7 @@ type Config struct {
 type Server struct {
 	board   *board
 	poller  *poller
+	log     *follower
 	handler http.Handler
 	hosts   map[string]bool
 	cfg     Config
@@ -75,6 +87,8 @@ type Server struct {
 	beat     time.Duration // a stream on which nothing happened says so this often
 	patience time.Duration // a browser that takes nothing for this long is dropped
 	streams  atomic.Int64
+
+	healthz, readyz *health.Probe
 
 	histories chan struct{} // one for each question to History under way
 }
@@ -104,13 +118,15 @@ func New(cfg Config) (*Server, error) {
 		board: newBoard(cfg.Now), cfg: cfg, hosts: map[string]bool{}, page: built(),
 		inbox: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		histories: make(chan struct{}, historiesAtOnce), pace: time.Second, beat: 15 * time.Second, patience: 10 * time.Second,
+		histories: make(chan struct{}, historiesAtOnce), pace: time.Second, beat: 3 * time.Second, patience: 10 * time.Second,
 	}
 	for _, h := range cfg.Hosts {
 		s.hosts[strings.ToLower(h)] = true
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.poller = &poller{op: cfg.Operator, board: s.board, now: cfg.Now, log: cfg.Log, life: s.life, gap: time.Second}
+	s.log = &follower{now: cfg.Now, log: cfg.Log, publish: s.board.publish}
+	s.healthz, s.readyz = health.New(cfg.Now, s.checks()...), health.New(cfg.Now, s.checks()[:readyChecks]...)
 	s.handler = s.guard(s.routes())
 	return s, nil
 }

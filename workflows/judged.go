@@ -65,6 +65,25 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	return silence > 0 && now.Sub(since) > silence
 }
 
+// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind.
+const NotJudged = "not judged"
+
+// State gives a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no reading
+// yet", or "well".
+func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
+	switch {
+	case f.Phase != fanwatch.Active:
+		return string(f.Phase)
+	case f.Last.Anomaly.Kind != fanwatch.Well:
+		return string(f.Last.Anomaly.Kind)
+	case j.Blind(f, now):
+		return NotJudged
+	case f.Last.V == 0 && j.Judging != JudgingNow: // its workflow has heard nothing yet
+		return "no reading yet"
+	}
+	return "well"
+}
+
 // ShardStatus is a shard as the newest heartbeat of its scorer shows it.
 type ShardStatus struct {
 	Shard    string              `json:"shard"`
@@ -77,6 +96,7 @@ type ShardStatus struct {
 
 	holds    func(fan string) bool // nil: its range of hash keys is not known
 	unjudged map[string]time.Time  // Progress.Unjudged by fan
+	expected int                   // fans that its scorer must know; see Judged.Expect
 }
 
 // Judged is what the scorers of all shards said last.
@@ -184,7 +204,7 @@ func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse
 	}
 	var known time.Time // until when there was progress, or an attempt that may still come to it
 	switch {
-	case s.Progress.V == 0:
+	case s.Progress.V == 0 || s.Progress.Now.IsZero():
 		known, s.Since, s.Why = s.Heard, s.Heard, "its scorer says nothing of fans"
 	case s.Progress.Through.IsZero():
 		s.Why = "its scorer has read nothing yet"
@@ -222,16 +242,33 @@ func timeOf(t *timestamppb.Timestamp) time.Time {
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
+// expectAfter is how long after its last change of state a fan must be known to its scorer.
+const expectAfter = time.Minute
+
+// Expect counts the fans of each shard. A scorer that knows fewer, as after a reshard that lost its parents' state, judges
+// none of the others and does not name them: then none of the shard that it does not name counts as judged.
+func (j Judged) Expect(fans []fanwatch.FanStatus) {
+	for i := range j.Shards {
+		s := &j.Shards[i]
+		s.expected = 0
+		for _, f := range fans {
+			if s.holds != nil && f.Phase == fanwatch.Active && j.Now.Sub(f.Since) > expectAfter && s.holds(f.Device.Fan) {
+				s.expected++
+			}
+		}
+	}
+}
+
 // Of gives what is known of one fan. Where more than one shard may have it, as after a reshard, one that is read says
 // more than one that is not, and one that names the fan more than one that does not.
-func (j Judged) Of(fan string) Judgement {
+func (j Judged) Of(d fanwatch.Device) Judgement {
 	best, rank := Judgement{Judging: JudgingUnread, Why: "no workflow scores its shard"}, -1
 	for _, s := range j.Shards {
 		switch {
 		case s.holds == nil && rank < 0: // it may be this one
 			best = Judgement{Judging: JudgingUnknown, Shard: s.Shard, Why: "shard " + s.Shard + ": " + s.Why}
-		case s.holds != nil && s.holds(fan):
-			if v, r := s.of(fan); r > rank {
+		case s.holds != nil && s.holds(d.Fan):
+			if v, r := s.of(d); r > rank {
 				best, rank = v, r
 			}
 		}
@@ -240,12 +277,14 @@ func (j Judged) Of(fan string) Judgement {
 }
 
 // of gives what the shard says of a fan that is its own, and how much that is worth.
-func (s ShardStatus) of(fan string) (j Judgement, rank int) {
+func (s ShardStatus) of(d fanwatch.Device) (j Judgement, rank int) {
 	j.Shard = s.Shard
 	p, named := s.Progress, false
-	if p.V != 0 && !p.Through.IsZero() {
-		switch j.At, named = s.unjudged[fan]; {
+	if p.V != 0 && !p.Now.IsZero() && !p.Through.IsZero() {
+		switch j.At, named = s.unjudged[d.Fan]; {
 		case named:
+		case d.SilenceAfter() == 0:
+			j.Why = "it may be silent for ever, so its scorer does not say"
 		case len(p.Unjudged) < activities.MaxUnjudged:
 			j.At = p.Now.Add(-activities.UnjudgedAfter)
 		default: // the list is full: those that it leaves out were judged later than its last
@@ -272,6 +311,10 @@ func (s ShardStatus) of(fan string) (j Judgement, rank int) {
 	case j.Why != "":
 		j.Judging = JudgingUnknown
 		return j, 1
+	case s.Progress.Fans < s.expected:
+		j.Judging, j.At = JudgingUnread, time.Time{}
+		j.Why = fmt.Sprintf("the scorer of shard %s knows %d of its %d fans, and may not know this one", s.Shard, s.Progress.Fans, s.expected)
+		return j, 0
 	}
 	j.Judging = JudgingNow
 	return j, 2

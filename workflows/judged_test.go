@@ -144,12 +144,41 @@ func TestAFanIsJudgedOrIsNotJudgedSince(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := j.Of("fan-07")
+		got := j.Of(fanwatch.Device{Fan: "fan-07"})
 		same := got.At.Equal(c.want.At) && got.Since.Equal(c.want.Since)
 		got.At, got.Since = c.want.At, c.want.Since
 		if !same || got != c.want {
-			t.Errorf("%s: %+v, want %+v", name, j.Of("fan-07"), c.want)
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
+	}
+}
+
+// TestAScorerThatDoesNotKnowAFanDoesNotJudgeIt: it names the fans that it knows and does not judge, and no other. Nor
+// does it name a fan that may be silent for ever.
+func TestAScorerThatDoesNotKnowAFanDoesNotJudgeIt(t *testing.T) {
+	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.UTC)
+	d := scoring(t, activities.Shard{ID: "s", StartHash: "0", EndHash: highestHash}, now,
+		activities.Progress{V: 1, Now: now, Through: now, Fans: 2, Unjudged: []activities.Unjudged{{Fan: "a", Since: now.Add(-time.Minute)}}})
+	j, err := Operator{Temporal: shards{of: map[string]*workflowservice.DescribeWorkflowExecutionResponse{"shard/st/s": d}}}.Judged(t.Context(), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fan := func(name string, since time.Duration) fanwatch.FanStatus {
+		return fanwatch.FanStatus{Device: fanwatch.Device{Fan: name}, Phase: fanwatch.Active, Since: now.Add(-since)}
+	}
+	j.Expect([]fanwatch.FanStatus{fan("a", time.Hour), fan("b", time.Hour), fan("new", time.Second)})
+	if got := j.Of(fanwatch.Device{Fan: "b"}); got.Judging != JudgingNow {
+		t.Errorf("all are known but one that is new: %+v", got)
+	}
+	if got := j.Of(fanwatch.Device{Fan: "b", Silence: -1}); got.Judging != JudgingUnknown {
+		t.Errorf("one that may be silent: %+v", got)
+	}
+	j.Expect([]fanwatch.FanStatus{fan("a", time.Hour), fan("b", time.Hour), fan("c", time.Hour)})
+	if got := j.Of(fanwatch.Device{Fan: "b"}); got.Judging != JudgingUnread || got.Why != "the scorer of shard s knows 2 of its 3 fans, and may not know this one" {
+		t.Errorf("one is not known: %+v", got)
+	}
+	if got := j.Of(fanwatch.Device{Fan: "a"}); got.Judging != JudgingStopped {
+		t.Errorf("one that is named: %+v", got)
 	}
 }
 

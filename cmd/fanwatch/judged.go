@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 
 	"fmt"
 	"time"
@@ -20,36 +19,21 @@ type fanLine struct {
 	workflows.Judgement
 }
 
-// lines puts to each fan when it was last judged. Where Temporal cannot say, nothing is known of any.
-func lines(ctx context.Context, op workflows.Operator, fans []fanwatch.FanStatus) []fanLine {
+// lines puts to each of fans when it was last judged; all are the fans that are not retired. Where Temporal cannot say,
+// nothing is known of any.
+func lines(ctx context.Context, op workflows.Operator, fans, all []fanwatch.FanStatus) []fanLine {
 	now := time.Now()
 	judged, err := op.Judged(ctx, now)
-	var all []fanLine
+	judged.Expect(all)
+	var out []fanLine
 	for _, f := range fans {
 		j := workflows.Judgement{Judging: workflows.JudgingUnknown, Why: "Temporal does not say"}
 		if err == nil {
-			j = judged.Of(f.Device.Fan)
+			j = judged.Of(f.Device)
 		}
-		all = append(all, fanLine{f, state(f, j, now), j})
+		out = append(out, fanLine{f, workflows.State(f, j, now), j})
 	}
-	return all
-}
-
-// notJudged is the state of a fan that looks well to its workflow alone.
-const notJudged = "not judged"
-
-func state(f fanwatch.FanStatus, j workflows.Judgement, now time.Time) string {
-	switch {
-	case f.Phase != fanwatch.Active:
-		return string(f.Phase)
-	case f.Last.Anomaly.Kind != fanwatch.Well:
-		return string(f.Last.Anomaly.Kind)
-	case j.Blind(f, now):
-		return notJudged
-	case f.Last.V == 0 && j.Judging != workflows.JudgingNow: // its workflow has heard nothing yet
-		return "no reading yet"
-	}
-	return "well"
+	return out
 }
 
 // judged says in few words when the newest reading was judged.
@@ -79,7 +63,7 @@ func clock(t, now time.Time) string {
 }
 
 // lastReading is the newest reading of a fan in the landing log of the local system; false: there is none, or no local
-// system is asked. It reads what came since the newest snapshot, which is minutes.
+// system is asked. It reads what landed within the last two minutes.
 func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Row, ok bool) {
 	s, err := a.system()
 	if err != nil || s.local.S3 == "" || a.given("temporal") || shard == "" {
@@ -92,8 +76,8 @@ func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Ro
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	l := lake.Log{Store: wc.Open(wc.Bucket), Stream: wc.Stream, Shard: shard}
-	at, _, err := l.LatestSnapshot(ctx)
-	if damaged := (*lake.Damaged)(nil); err != nil && !errors.As(err, &damaged) { // a damaged one is passed over
+	at, _, err := l.Recent(ctx, time.Now().Add(-2*time.Minute))
+	if err != nil {
 		return r, false
 	}
 	err = l.Walk(ctx, at, func(seg lake.Segment) error {

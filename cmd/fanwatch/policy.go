@@ -13,7 +13,6 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/workers"
-	"fanwatch/workflows"
 )
 
 func (a *app) policy() *cobra.Command {

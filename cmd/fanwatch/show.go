@@ -29,7 +29,7 @@ change of state, at the time in SINCE. A fan that is not judged for longer than 
 				if err != nil {
 					return err
 				}
-				all := lines(ctx, op, fans)
+				all := lines(ctx, op, fans, fans)
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), orEmpty(all))
 				}
@@ -51,7 +51,7 @@ func printFans(out io.Writer, all []fanLine, now time.Time) error {
 				rpm = fmt.Sprintf("%.0f", f.Last.RPM)
 			}
 			since := f.FanStatus.Since
-			if f.State == notJudged {
+			if f.State == workflows.NotJudged {
 				since = f.Judgement.Since
 			}
 			add(f.Device.Fan, f.State, when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
@@ -97,7 +97,15 @@ func printAlerts(out io.Writer, alerts []fanwatch.Alert, now time.Time) error {
 // fanDetails is what show prints as JSON: the fan's line, and its newest reading where the landing log has it.
 type fanDetails struct {
 	fanLine
-	Reading *fanwatch.Reading `json:"reading,omitempty"`
+	Reading *lastReading `json:"reading,omitempty"`
+}
+
+// lastReading is the newest reading of a fan.
+type lastReading struct {
+	Time  time.Time      `json:"time"`
+	RPM   float64        `json:"rpm"`
+	Score float64        `json:"score"`
+	Rotor fanwatch.State `json:"rotor"`
 }
 
 func (a *app) show() *cobra.Command {
@@ -112,9 +120,13 @@ func (a *app) show() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				d := fanDetails{fanLine: lines(ctx, op, []fanwatch.FanStatus{f})[0]}
+				all, err := op.Fans(ctx)
+				if err != nil {
+					return err
+				}
+				d := fanDetails{fanLine: lines(ctx, op, []fanwatch.FanStatus{f}, all)[0]}
 				if r, ok := a.lastReading(ctx, args[0], d.Shard); ok {
-					d.Reading = &r.Reading
+					d.Reading = &lastReading{r.Time, r.RPM, r.Score, r.State}
 				}
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), d)
@@ -140,7 +152,7 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		add("site", d.Site)
 		add("phase", f.Phase)
 		add("state", f.State+", since "+when(f.FanStatus.Since))
-		if f.State == notJudged {
+		if f.State == workflows.NotJudged {
 			add("", "its workflow calls it well, which is old news")
 		}
 		if f.Last.Anomaly.Why != "" {
@@ -149,7 +161,7 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		add("judged", judgedAtLength(f.Judgement, now))
 		switch {
 		case f.Reading != nil:
-			add("last reading", fmt.Sprintf("%.0f RPM, %s, at %s", f.Reading.RPM, f.Reading.State, clock(f.Reading.Time, now)))
+			add("last reading", fmt.Sprintf("%.0f RPM, score %.2f, %s, at %s", f.Reading.RPM, f.Reading.Score, f.Reading.Rotor, clock(f.Reading.Time, now)))
 		case f.Last.V != 0:
 			add("last known", fmt.Sprintf("%.0f RPM at %s, the last change of state", f.Last.RPM, clock(f.Last.Time, now)))
 		}

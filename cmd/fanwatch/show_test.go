@@ -40,11 +40,11 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 // TestAFanWithoutAReadingIsNotCalledWell: nothing is known yet of how it is.
 func TestAFanWithoutAReadingIsNotCalledWell(t *testing.T) {
 	f := fanwatch.FanStatus{Phase: fanwatch.Active}
-	if got := state(f, workflows.Judgement{Judging: workflows.JudgingUnknown}, time.Now()); got != "no reading yet" {
+	if got := workflows.State(f, workflows.Judgement{Judging: workflows.JudgingUnknown}, time.Now()); got != "no reading yet" {
 		t.Errorf("before the first reading: %q", got)
 	}
 	f.Last.V = 1
-	if got := state(f, workflows.Judgement{Judging: workflows.JudgingNow}, time.Now()); got != "well" {
+	if got := workflows.State(f, workflows.Judgement{Judging: workflows.JudgingNow}, time.Now()); got != "well" {
 		t.Errorf("after it: %q", got)
 	}
 }
@@ -63,7 +63,7 @@ func TestAFanThatIsNotJudgedIsNotCalledWell(t *testing.T) {
 		"fan-07 well 2026-11-30 12:42:00 not known 1800": {Judging: workflows.JudgingUnknown},
 	} {
 		var out strings.Builder
-		if err := printFans(&out, []fanLine{{well, state(well, j, now), j}}, now); err != nil {
+		if err := printFans(&out, []fanLine{{well, workflows.State(well, j, now), j}}, now); err != nil {
 			t.Fatal(err)
 		}
 		_, line, _ := strings.Cut(regexp.MustCompile(` +`).ReplaceAllString(out.String(), " "), "\n")
@@ -87,8 +87,8 @@ func TestShowTellsTheSpeed(t *testing.T) {
 	if want := "last known 1800 RPM at 12:42:00, the last change of state\n"; !strings.Contains(show(), want) {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
-	d.Reading = &fanwatch.Reading{RPM: 912.4, Time: now.Add(-2 * time.Second), State: fanwatch.Running}
-	if want := "last reading 912 RPM, running, at 13:41:58\n"; !strings.Contains(show(), want) || strings.Contains(show(), "last known") {
+	d.Reading = &lastReading{RPM: 912.4, Score: 0.5, Time: now.Add(-2 * time.Second), Rotor: fanwatch.Running}
+	if want := "last reading 912 RPM, score 0.50, running, at 13:41:58\n"; !strings.Contains(show(), want) || strings.Contains(show(), "last known") {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
 }

@@ -46,7 +46,7 @@ func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 	a, now := &app{}, time.Now()
 	open := filled[fanwatch.Alert]()
 	open.Steps, open.Returns, open.WellFrom = 2, 1, now
-	fan := fanDetails{fanLine: filled[fanLine](), Reading: new(filled[fanwatch.Reading]())}
+	fan := fanDetails{fanLine: filled[fanLine](), Reading: new(filled[lastReading]())}
 	fan.Last.V, fan.Phase = 1, fanwatch.Active
 	for name, c := range map[string]struct {
 		lines int

@@ -426,7 +426,7 @@ func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Act
 	s.serve(ln, d)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.closing(stop)
-	go dashboard.Follow(following, a.S3, stream, time.Second, d.Publish, s.log)
+	go d.Follow(following, a.S3, stream, time.Second)
 	return nil
 }
 

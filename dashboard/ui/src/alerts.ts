@@ -1,7 +1,7 @@
 // Alerts: what is wrong, how far it has escalated, and the button that stops it.
 
 import { arrange, h, put, setAttr, setText } from "./dom";
-import { post, type Alert, type Store } from "./store";
+import { over, post, type Alert, type Failure, type Store } from "./store";
 import { badge, sayFor, time, topicName } from "./words";
 
 const nameKey = "fanwatch-name";
@@ -23,23 +23,29 @@ function rememberName(name: string): void {
   }
 }
 
+/** How many alerts that are over the server tells of at most. */
+const newestOver = 200;
+
+/** Alerts of these kinds are not of a fan: what stands in its place names a part of fanwatch, or readings. */
+const ofNoFan = new Set(["pipeline", "difference"]);
+
 export class AlertsView {
   readonly title = "Alerts";
   readonly el = h("section", { class: "alerts" });
-  private readonly lists: { state: Alert["state"]; list: AlertList; box: HTMLElement; count: HTMLElement; empty: HTMLElement }[];
+  private readonly lists: { holds: (a: Alert) => boolean; none: string; list: AlertList; box: HTMLElement; count: HTMLElement; empty: HTMLElement }[];
   private readonly loading = h("p", { class: "empty" }, "Loading the alerts.");
 
   constructor(private readonly store: Store) {
-    const texts: [Alert["state"], string, string][] = [
-      ["open", "Open", "No alert is open. When a fan fails, its alert appears here and escalates until somebody acknowledges it."],
-      ["acknowledged", "Acknowledged", "Nobody is working on an alert."],
-      ["resolved", "Resolved", "No alert was resolved yet. An alert resolves by itself when its fan runs well again."],
+    const texts: [(a: Alert) => boolean, string, string][] = [
+      [(a) => a.state === "open", "Open", "No alert is open. When a fan fails, its alert appears here and escalates until somebody acknowledges it."],
+      [(a) => a.state === "acknowledged", "Acknowledged", "Nobody is working on an alert."],
+      [over, "Over", "No alert is over yet. An alert resolves by itself when its fan runs well again."],
     ];
-    this.lists = texts.map(([state, name, none]) => {
+    this.lists = texts.map(([holds, name, none]) => {
       const list = new AlertList(store);
       const count = h("span", { class: "count" });
       const empty = h("p", { class: "empty" }, none);
-      return { state, list, count, empty, box: h("section", { "aria-label": name }, h("h2", {}, name, " ", count), empty, list.el) };
+      return { holds, none, list, count, empty, box: h("section", { "aria-label": name }, h("h2", {}, name, " ", count), empty, list.el) };
     });
     this.el.append(h("h1", { class: "sr" }, "Alerts"), this.loading, ...this.lists.map((l) => l.box));
   }
@@ -47,10 +53,11 @@ export class AlertsView {
   update(): void {
     setAttr(this.loading, "hidden", this.store.alertsKnown);
     for (const l of this.lists) {
-      const alerts = this.store.alerts.filter((a) => a.state === l.state);
+      const alerts = this.store.alerts.filter(l.holds);
       setAttr(l.box, "hidden", !this.store.alertsKnown);
       setAttr(l.empty, "hidden", alerts.length > 0);
-      setText(l.count, alerts.length ? String(alerts.length) : "");
+      setText(l.empty, this.store.link === "lost" ? "Not known while there is no connection." : l.none);
+      setText(l.count, alerts.length >= newestOver && alerts.every(over) ? `the newest ${alerts.length}` : alerts.length ? String(alerts.length) : "");
       l.list.update(alerts);
     }
   }
@@ -88,7 +95,7 @@ class Card {
 
   constructor(private readonly store: Store, a: Alert) {
     this.form = new AckForm(a);
-    const fan = h("a", { href: `#/fan/${encodeURIComponent(a.fan)}` }, a.fan);
+    const fan = ofNoFan.has(a.kind) ? a.fan : h("a", { href: `#/fan/${encodeURIComponent(a.fan)}` }, a.fan);
     const state = badge(a.kind);
     this.el = h(
       "li",
@@ -100,7 +107,7 @@ class Card {
 
   update(a: Alert): void {
     const opened = Date.parse(a.opened);
-    setText(this.age, a.ended_at ? `over after ${sayFor(Date.parse(a.ended_at) - opened)}` : `for ${sayFor(this.store.now() - opened)}`);
+    setText(this.age, a.ended_at ? `over after ${sayFor(Date.parse(a.ended_at) - opened)}` : over(a) ? "over" : `for ${sayFor(this.store.now() - opened)}`);
     setAttr(this.el, "data-state", a.state);
     setAttr(this.form.el, "hidden", a.state !== "open");
     const key = JSON.stringify([a, this.store.about.workflows]);
@@ -109,10 +116,14 @@ class Card {
     put(
       this.facts,
       ...fact("Since", time(opened)),
-      ...fact("Escalation", a.steps ? (a.step ? `Step ${a.step} of ${a.steps}` : `Before step 1 of ${a.steps}`) : "none"),
+      ...fact("Escalation", a.steps ? (a.step ? `Step ${a.step} of ${a.steps}` : `Before step 1 of ${a.steps}`) + (a.round ? `, round ${a.round + 1}` : "") : "none"),
       ...fact("Told", told(a)),
+      ...(a.failed?.length ? fact("Not told", failures(a.failed)) : []),
+      ...(a.well_from && !over(a) ? fact("Well since", h("span", {}, time(Date.parse(a.well_from)), ", closes when that has held")) : []),
+      ...(a.returns ? fact("Came back", a.returns === 1 ? "once" : `${a.returns} times`) : []),
       ...(a.acked_by ? fact("Acknowledged", h("span", {}, `by ${a.acked_by} `, a.acked_at ? time(Date.parse(a.acked_at)) : null, a.note ? `: ${a.note}` : "")) : []),
-      ...(a.ended_at ? fact("Resolved", time(Date.parse(a.ended_at))) : []),
+      ...(a.ended_at ? fact(a.state === "terminated" ? "Ended" : "Resolved", time(Date.parse(a.ended_at))) : []),
+      ...(a.state === "terminated" ? fact("Terminated", "Its workflow was ended from outside: nothing more is told of it.") : []),
       ...(this.store.about.workflows ? fact("Workflow", h("a", { href: this.store.about.workflows + encodeURIComponent(a.id), target: "_blank", rel: "noopener" }, "Open in Temporal")) : []),
     );
   }
@@ -122,13 +133,18 @@ function fact(name: string, value: Node | string): HTMLElement[] {
   return [h("dt", {}, name), h("dd", {}, value)];
 }
 
+function failures(list: Failure[]): HTMLElement {
+  return h("ul", { class: "told" }, ...list.map((f) => h("li", {}, h("strong", { title: f.to }, topicName(f.to)), " ", time(Date.parse(f.at)), h("span", { class: "quiet" }, ` step ${f.step}: ${f.why}`))));
+}
+
 function told(a: Alert): Node | string {
   const list = a.told ?? [];
   if (list.length === 0) return "nobody yet";
   const say = (n: (typeof list)[number]): HTMLElement => h("li", {}, h("span", { title: n.to }, topicName(n.to)), " ", time(Date.parse(n.at)), h("span", { class: "quiet" }, ` step ${n.step}`));
   const recent = list.slice(-3).map(say);
   const earlier = list.slice(0, -3).map(say);
-  return h("ul", { class: "told" }, earlier.length ? h("li", {}, h("details", {}, h("summary", {}, `${earlier.length} earlier`), h("ul", { class: "told" }, ...earlier))) : null, ...recent);
+  const forgotten = Math.max(0, (a.notices ?? 0) - list.length);
+  return h("ul", { class: "told" }, earlier.length ? h("li", {}, h("details", {}, h("summary", {}, `${earlier.length + forgotten} earlier`), h("ul", { class: "told" }, forgotten ? h("li", {}, `${forgotten} of which only the number is kept`) : null, ...earlier))) : null, ...recent);
 }
 
 /** AckForm takes an alert on. The name is asked once and remembered; the note may be left out. */

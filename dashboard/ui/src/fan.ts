@@ -4,9 +4,9 @@ import { AlertList } from "./alerts";
 import { Charts, type Band, type Series } from "./chart";
 import { arrange, h, put, setAttr, setText } from "./dom";
 import { history, keeps, ranges, rangesWithoutTable, type Range } from "./history";
-import { refusals, type Refusal } from "./lists";
-import { Answered, fanOf, get, Store, type Fan, type FanLine } from "./store";
-import { badge, sayFanScore, sayFor, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
+import { noRefusals, refusals, type Refusal } from "./lists";
+import { Answered, fanOf, get, over, type Fan, type FanLine, type Store } from "./store";
+import { badge, fullTime, sayFanScore, sayFor, sayJudged, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
 
 interface Device {
   revision: number;
@@ -30,6 +30,8 @@ interface Details {
     muted_until?: string;
   };
   refused: Refusal[];
+  refused_since: number;
+  refused_unknown?: string;
 }
 
 const rotors: Record<string, string> = { running: "running", starting: "starting up", stalled: "stalled", "no-signal": "no signal from the sensor" };
@@ -61,7 +63,7 @@ export class FanView {
   private readonly refused = h("div");
   private readonly body: HTMLElement;
   private readonly missing = h("p", { class: "empty" });
-  private readonly numbers = { rpm: h("dd"), score: h("dd"), rotor: h("dd"), seen: h("dd"), since: h("dd") };
+  private readonly numbers = { rpm: h("dd"), score: h("dd"), rotor: h("dd"), seen: h("dd"), judged: h("dd"), since: h("dd") };
 
   private series: Series | null = null; // live
   private past = { label: "", asked: 0, range: [0, 1] as [number, number], series: null as Series | null, failed: "", loading: false };
@@ -74,7 +76,7 @@ export class FanView {
     this.title = name;
     this.alerts = new AlertList(store);
     this.alertsBox = h("section", {}, h("h2", {}, "Alerts of this fan"), this.alerts.el);
-    for (const [label, dd] of [["RPM", this.numbers.rpm], ["Score", this.numbers.score], ["Rotor", this.numbers.rotor], ["Last reading", this.numbers.seen], ["In this state for", this.numbers.since]] as const)
+    for (const [label, dd] of [["RPM", this.numbers.rpm], ["Score", this.numbers.score], ["Rotor", this.numbers.rotor], ["Last reading", this.numbers.seen], ["Judged", this.numbers.judged], ["In this state for", this.numbers.since]] as const)
       this.now.append(h("div", {}, h("dt", {}, label), dd));
     const latest = h("details", {}, this.tableName, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "RPM"), h("th", { scope: "col" }, "Score"))), this.table));
     latest.addEventListener("toggle", () => this.drawTable());
@@ -108,20 +110,21 @@ export class FanView {
       setText(this.missing, this.untold);
       return;
     }
-    const state = Store.state(f);
+    const state = this.store.state(f);
     setBadge(this.badge, state);
     setText(this.site, f.site);
-    setText(this.why, f.why);
+    const why = state === "unjudged" ? notJudged(f) : f.why;
+    setText(this.why, why);
     setAttr(this.why, "data-tone", wordsFor(state).tone);
     this.drawNow(f);
     const alerts = this.store.alerts.filter((a) => a.fan === this.name);
-    const current = alerts.filter((a) => a.state !== "resolved");
-    this.alerts.update([...current, ...alerts.filter((a) => a.state === "resolved").slice(0, 3)]);
+    const current = alerts.filter((a) => !over(a));
+    this.alerts.update([...current, ...alerts.filter(over).slice(0, 3)]);
     setAttr(this.alertsBox, "hidden", alerts.length === 0);
     const retired = f.phase === "retired";
     setAttr(this.retired, "hidden", !retired);
     if (retired) put(this.retired, "Retired since ", time(f.since), ": its readings are refused.");
-    setAttr(this.why, "hidden", retired || f.why === "" || current.some((a) => a.why === f.why)); // the alert says it already
+    setAttr(this.why, "hidden", retired || state === "unknown" || why === "" || current.some((a) => a.why === why)); // the alert says it already
     this.drawChoices();
     this.ask(f);
     this.drawCharts(f);
@@ -161,13 +164,28 @@ export class FanView {
 
   private drawNow(f: Fan): void {
     const n = this.numbers;
-    setText(n.rpm, f.t ? sayRPM(f.rpm) : "\u2013");
-    const [score, title] = sayFanScore(f);
+    const fresh = this.store.fresh(f);
+    setText(n.rpm, fresh ? sayRPM(f.rpm) : "\u2013");
+    const [score, title] = fresh ? sayFanScore(f) : ["\u2013", null];
     setText(n.score, score);
     setAttr(n.score, "title", title);
-    setText(n.rotor, rotors[f.rotor] ?? (f.rotor || "\u2013"));
-    put(n.seen, f.t ? time(f.t, `${sayFor(this.store.now() - f.t)} ago`) : f.phase === "retired" ? "\u2013" : "none yet");
-    put(n.since, f.since ? time(f.since, sayFor(this.store.now() - f.since)) : "\u2013");
+    setText(n.rotor, fresh ? (rotors[f.rotor] ?? (f.rotor || "\u2013")) : "\u2013");
+    put(n.seen, this.lastReading(f));
+    const [judged, why] = sayJudged(f, this.store);
+    setText(n.judged, judged);
+    setAttr(n.judged, "title", why);
+    const state = this.store.state(f);
+    const since = state === "unjudged" && f.unjudged_since ? f.unjudged_since : f.since;
+    put(n.since, since && state !== "unknown" ? time(since, sayFor(this.store.now() - since)) : "\u2013");
+  }
+
+  /** lastReading tells how old the newest reading is, and its speed where that does not stand beside it as that of now. */
+  private lastReading(f: Fan): Node | string {
+    if (this.store.link === "lost") return f.t ? time(f.t) : "not known";
+    const ago = (ms: number): string => `${sayFor(this.store.now() - ms)} ago`;
+    if (f.t) return h("span", {}, time(f.t, ago(f.t)), this.store.fresh(f) ? null : `: ${sayRPM(f.rpm)} RPM`);
+    if (f.known) return h("span", { title: "The reading at which its state last changed; there may have been later ones" }, time(f.known, ago(f.known)), `: ${sayRPM(f.known_rpm)} RPM`);
+    return f.phase === "retired" ? "\u2013" : f.judging === "never" || f.judging === "stopped" ? "none yet" : "not known";
   }
 
   private ask(f: Fan): void {
@@ -232,7 +250,7 @@ export class FanView {
       if (this.closed) return;
       this.details = d;
       put(this.device, deviceFacts(d, this.name, this.store.about.workflows));
-      put(this.refused, refusals(d.refused, "None of this fan's messages was refused."));
+      put(this.refused, refusals(d.refused, noRefusals(d, "None of this fan's messages was refused")));
       this.update(); // the charts show the threshold
     } catch (e) {
       if (this.closed) return;
@@ -251,7 +269,7 @@ export class FanView {
     const empty = !series || series.t.length === 0;
     setAttr(this.charts.el, "hidden", empty);
     setAttr(this.again, "hidden", !past?.failed);
-    const note = past ? sayPast(past, range) : f.t === 0 ? (f.phase === "retired" ? "Its last readings are no longer remembered." : "No reading yet. The charts begin with the first one.") : empty ? "Loading the readings." : "";
+    const note = past ? sayPast(past, range) : f.t === 0 ? (unread(f)) : empty ? "Loading the readings." : this.old(series, range.seconds * 1000);
     setText(this.note, note);
     setAttr(this.note, "hidden", note === "");
     if (!series || empty) return;
@@ -267,6 +285,12 @@ export class FanView {
       },
       past ? past.range : this.liveRange(series, range.seconds * 1000),
     );
+  }
+
+  /** old says of when the readings are that are shown although none is of the range before now. */
+  private old(series: Series, ms: number): string {
+    const newest = series.t[series.t.length - 1] ?? 0;
+    return this.store.now() - newest < ms ? "" : `No reading in the last ${sayFor(ms)}. These are the last ones, up to ${fullTime(newest)}.`;
   }
 
   private liveRange(series: Series, ms: number): [number, number] {
@@ -290,6 +314,19 @@ export class FanView {
   }
 }
 
+/** unread tells why there is no reading to draw. */
+function unread(f: Fan): string {
+  if (f.phase === "retired") return "Its last readings are no longer remembered.";
+  if (f.known === 0 && (f.judging === "never" || f.judging === "stopped")) return "No reading yet. The charts begin with the first one.";
+  return "The server remembers no reading of this fan from the last quarter of an hour. Longer times show older ones.";
+}
+
+/** notJudged says why a fan that is in no known trouble is not called well. */
+function notJudged(f: Fan): string {
+  const why = f.unjudged_why ? ` ${f.unjudged_why[0]!.toUpperCase()}${f.unjudged_why.slice(1)}.` : "";
+  return `No reading of this fan is judged now, so nothing would be noticed.${why}`;
+}
+
 /** scoreThreshold is what the score had to exceed, 0 = nothing: the threshold of a hard rule is an RPM, only the forest's is a score. */
 function scoreThreshold(d: Details | null): number {
   const a = d?.status?.last.anomaly;
@@ -307,12 +344,12 @@ function sayPast(past: { series: Series | null; failed: string; loading: boolean
 function deviceFacts(d: Details, name: string, workflows: string | undefined): HTMLElement {
   if (!d.status) return h("p", { class: "empty" }, "No workflow knows this fan: its readings arrive, but it is not registered, and nobody is alerted for it.");
   const { device, phase, alerts, muted_until } = d.status;
-  const limit = (v: number | undefined): string => (v ? `${v} RPM` : "none");
+  const limit = (v: number | undefined, none: string): string => (v ? `${v} RPM` : none);
   const rows: [string, Node | string][] = [
     ["Site", device.site || "not given"],
     ["Phase", phase],
-    ["Lowest RPM allowed", limit(device.limits.min_rpm)],
-    ["Highest RPM allowed", limit(device.limits.max_rpm)],
+    ["Lowest RPM allowed", limit(device.limits.min_rpm, "half of its usual speed")],
+    ["Highest RPM allowed", limit(device.limits.max_rpm, "none")],
     ["Silent after", device.silence === undefined || device.silence === "0s" ? "30s" : device.silence.startsWith("-") ? "never" : device.silence],
     ["Escalation policy", device.policy || "default"],
     ["Client IDs", [name, ...(device.clients ?? [])].join(", ")],

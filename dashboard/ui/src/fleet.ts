@@ -2,12 +2,12 @@
 // that 10,000 fans cost sorting and nothing else.
 
 import { arrange, h, setAttr, setText } from "./dom";
-import { Store, type Fan } from "./store";
-import { badge, sayFanScore, sayFor, sayRPM, setBadge, time, wordsFor } from "./words";
+import type { Fan, Store } from "./store";
+import { badge, sayFanScore, sayFor, sayJudged, sayRPM, setBadge, time, wordsFor } from "./words";
 
 const page = 200;
 
-type Column = "state" | "name" | "site" | "rpm" | "score" | "since";
+type Column = "state" | "name" | "site" | "rpm" | "score" | "seen" | "since";
 type Filter = "all" | "trouble" | "well" | "other";
 
 const columns: { key: Column; name: string; down?: boolean; number?: boolean }[] = [
@@ -16,6 +16,7 @@ const columns: { key: Column; name: string; down?: boolean; number?: boolean }[]
   { key: "site", name: "Site" },
   { key: "rpm", name: "RPM", down: true, number: true },
   { key: "score", name: "Score", down: true, number: true },
+  { key: "seen", name: "Last reading", down: true, number: true },
   { key: "since", name: "For", down: true, number: true },
 ];
 
@@ -59,12 +60,12 @@ export class FleetView {
     const counts: Record<Filter, number> = { all: 0, trouble: 0, well: 0, other: 0 };
     const list: Fan[] = [];
     for (const f of fans) {
-      const g = group(f);
+      const g = group(this.store.state(f));
       counts.all++;
       counts[g]++;
       if ((chosen.filter === "all" || chosen.filter === g) && (wanted === "" || f.name.toLowerCase().includes(wanted) || f.site.toLowerCase().includes(wanted))) list.push(f);
     }
-    list.sort(order(chosen.sort, chosen.down));
+    list.sort(order(this.store, chosen.sort, chosen.down));
     this.drawBar(counts);
     const visible = list.slice(0, this.limit);
     const rows = visible.map((f) => this.line(f).el);
@@ -86,7 +87,7 @@ export class FleetView {
   }
 
   private drawBar(counts: Record<Filter, number>): void {
-    const names: Record<Filter, string> = { all: "All", trouble: "In trouble", well: "Well", other: "Not running yet" };
+    const names: Record<Filter, string> = { all: "All", trouble: "In trouble", well: "Well", other: "Other" };
     for (const [f, b] of this.filters) {
       setText(b, `${names[f]} ${counts[f]}`);
       setAttr(b, "aria-pressed", String(chosen.filter === f));
@@ -98,7 +99,7 @@ export class FleetView {
   private line(f: Fan): Line {
     let l = this.lines.get(f.name);
     if (!l) this.lines.set(f.name, (l = new Line(f.name)));
-    l.update(f, this.store.now());
+    l.update(f, this.store);
     return l;
   }
 
@@ -131,48 +132,65 @@ class Line {
   private readonly site = h("td", { role: "cell", class: "c-site" });
   private readonly rpm = h("td", { role: "cell", class: "c-rpm" });
   private readonly score = h("td", { role: "cell", class: "c-score" });
+  private readonly seen = h("td", { role: "cell", class: "c-seen" });
   private readonly since = h("td", { role: "cell", class: "c-since" });
   private sinceAt = 0;
 
   constructor(name: string) {
     const link = h("a", { href: `#/fan/${encodeURIComponent(name)}` }, name);
-    this.el = h("tr", { role: "row" }, h("td", { role: "cell", class: "c-state" }, this.badge), h("td", { role: "rowheader", class: "c-name" }, link), this.site, this.rpm, this.score, this.since);
+    this.el = h("tr", { role: "row" }, h("td", { role: "cell", class: "c-state" }, this.badge), h("td", { role: "rowheader", class: "c-name" }, link), this.site, this.rpm, this.score, this.seen, this.since);
   }
 
-  update(f: Fan, now: number): void {
-    const state = Store.state(f);
+  update(f: Fan, store: Store): void {
+    const state = store.state(f);
+    const now = store.now();
+    const fresh = store.fresh(f);
     setBadge(this.badge, state);
     setAttr(this.el, "data-tone", wordsFor(state).tone);
-    setAttr(this.badge, "title", f.why || null);
+    setAttr(this.badge, "title", (state === "unjudged" ? f.unjudged_why : f.why) || null);
     setText(this.site, f.site);
-    setText(this.rpm, f.t ? sayRPM(f.rpm) : "\u2013");
-    setAttr(this.rpm, "title", f.t ? `Read ${sayFor(now - f.t)} ago` : "No reading yet");
-    setAttr(this.rpm, "data-old", f.t > 0 && now - f.t > 30_000);
-    const [score, title] = sayFanScore(f);
+    setText(this.rpm, fresh ? sayRPM(f.rpm) : "\u2013");
+    setAttr(this.rpm, "title", sayLast(f, now));
+    const [score, title] = fresh ? sayFanScore(f) : ["\u2013", null];
     setText(this.score, score);
     setAttr(this.score, "title", title);
+    const [seen, why] = sayJudged(f, store);
+    setText(this.seen, seen);
+    setAttr(this.seen, "title", why);
     if (f.since !== this.sinceAt || !this.since.firstElementChild) {
       this.sinceAt = f.since;
       this.since.replaceChildren(f.since ? time(f.since, "") : h("span", {}, "\u2013"));
     }
-    if (f.since) setText(this.since.firstElementChild!, sayFor(now - f.since));
+    if (f.since) setText(this.since.firstElementChild!, state === "unknown" ? "\u2013" : sayFor(now - (state === "unjudged" && f.unjudged_since ? f.unjudged_since : f.since)));
   }
 }
 
-function group(f: Fan): Exclude<Filter, "all"> {
-  const g = wordsFor(Store.state(f)).gravity;
+/** sayLast tells of the newest reading that is known. */
+function sayLast(f: Fan, now: number): string {
+  if (f.t) return `${sayRPM(f.rpm)} RPM, ${sayFor(now - f.t)} ago`;
+  return f.known ? `${sayRPM(f.known_rpm)} RPM at its last change of state, ${sayFor(now - f.known)} ago` : "No reading is known";
+}
+
+function group(state: string): Exclude<Filter, "all"> {
+  const g = wordsFor(state).gravity;
   return g >= 4 ? "trouble" : g === 1 ? "well" : "other";
 }
 
+/** seenAt orders fans by when a reading was last judged. */
+function seenAt(f: Fan): number {
+  return f.judging === "now" ? Infinity : f.judged_at || f.unjudged_since || f.t;
+}
+
 /** order sorts by a column and then by name. */
-function order(key: Column, down: boolean): (a: Fan, b: Fan) => number {
+function order(store: Store, key: Column, down: boolean): (a: Fan, b: Fan) => number {
   const sign = down ? -1 : 1;
   const by: Record<Column, (a: Fan, b: Fan) => number> = {
-    state: (a, b) => sign * (wordsFor(Store.state(a)).gravity - wordsFor(Store.state(b)).gravity),
+    state: (a, b) => sign * (wordsFor(store.state(a)).gravity - wordsFor(store.state(b)).gravity),
     name: (a, b) => sign * (a.rank - b.rank),
     site: (a, b) => sign * (a.site < b.site ? -1 : a.site > b.site ? 1 : 0),
     rpm: (a, b) => sign * (a.rpm - b.rpm),
     score: (a, b) => sign * (a.score - b.score),
+    seen: (a, b) => sign * (seenAt(b) === seenAt(a) ? 0 : seenAt(b) < seenAt(a) ? -1 : 1), // the longest ago first
     since: (a, b) => sign * (b.since - a.since), // the longest has the smallest beginning
   };
   return (a, b) => by[key](a, b) || a.rank - b.rank;

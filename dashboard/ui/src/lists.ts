@@ -2,7 +2,7 @@
 
 import { h, put, setAttr, setText } from "./dom";
 import { get, type Store } from "./store";
-import { time, topicName } from "./words";
+import { fullTime, time, topicName } from "./words";
 
 interface Mail {
   id: number;
@@ -94,7 +94,7 @@ export class RefusedView {
   readonly title = "Refused messages";
   readonly el = h("section", { class: "refused" });
   private readonly box = h("div");
-  private readonly poll = new Poll<{ refused: Refusal[] }>("api/refused", () => this.redraw());
+  private readonly poll = new Poll<{ refused: Refusal[]; refused_since: number; refused_unknown?: string }>("api/refused", () => this.redraw());
 
   constructor(_: Store) {
     this.el.append(h("h1", {}, "Refused messages"), h("p", { class: "quiet" }, "Messages that could not be accepted, newest first. They stop nothing else."), this.box);
@@ -115,10 +115,23 @@ export class RefusedView {
     const key = JSON.stringify([this.poll.value, this.poll.failed]);
     if (key === this.shown) return;
     this.shown = key;
-    const list = this.poll.value?.refused ?? [];
+    const value = this.poll.value;
+    const list = value?.refused ?? [];
     const failed = this.poll.failed ? h("p", { class: "empty" }, this.poll.failed) : null;
-    put(this.box, failed, failed && list.length === 0 ? null : refusals(list, "No message was refused. A broken payload, a foreign fan or a time far ahead would appear here with the reason."));
+    const partly = value && !this.poll.failed && list.length > 0 && (value.refused_unknown || value.refused_since);
+    put(
+      this.box,
+      failed,
+      partly ? h("p", { class: "quiet" }, value.refused_unknown ? `There may be more: ${value.refused_unknown}.` : `Since ${fullTime(value.refused_since)}; fanwatch refused lists what came before.`) : null,
+      !value || (failed && list.length === 0) ? null : refusals(list, `${noRefusals(value, "No message was refused")} A broken payload, a foreign fan or a time far ahead would appear here with the reason.`),
+    );
   }
+}
+
+/** noRefusals says that there is none, as far as that is known: the server reads the landing log from a while ago on. */
+export function noRefusals(answer: { refused_since: number; refused_unknown?: string }, none: string): string {
+  if (answer.refused_unknown) return `Not known: ${answer.refused_unknown}.`;
+  return answer.refused_since ? `${none} since ${fullTime(answer.refused_since)}; fanwatch refused lists what came before.` : `${none}.`;
 }
 
 /** refusals shows quarantined messages with the reason and the bytes. */

@@ -112,13 +112,13 @@ let shown = "";
 
 // A banner's text stays the same while its trouble lasts, so that screen readers say it once.
 function drawBanners(): void {
-  const key = `${store.link === "lost" ? store.linkSince : ""}|${store.trouble}`;
+  const key = `${store.link === "lost" ? store.heard : ""}|${store.trouble}|${store.logs}`;
   if (key === shown) return;
   shown = key;
   put(
     banners,
     store.link === "lost" &&
-      h("p", { class: "banner", "data-tone": "bad" }, h("strong", {}, "Connection lost. "), "What you see is from ", time(store.linkSince), ". Trying again every few seconds."),
+      h("p", { class: "banner", "data-tone": "bad" }, h("strong", {}, "Connection lost. "), "What you see is from ", time(store.heard), ". Trying again every few seconds."),
     store.link !== "lost" &&
       store.trouble !== "" &&
       h(
@@ -127,9 +127,10 @@ function drawBanners(): void {
         h("strong", {}, "The control plane does not answer. "),
         store.asked ? "States and alerts are from " : "States and alerts are not known yet",
         store.asked ? time(store.asked) : null,
-        "; readings still arrive. ",
+        ". ",
         h("span", { class: "quiet" }, store.trouble),
       ),
+    store.link !== "lost" && store.logs !== "" && h("p", { class: "banner", "data-tone": "warn" }, h("strong", {}, "Readings are old. "), h("span", { class: "quiet" }, store.logs)),
   );
 }
 

@@ -11,10 +11,19 @@ export interface Fan {
   muted: number;
   min_rpm: number;
   max_rpm: number;
+  state: string; // as the server judges it; "" when no workflow knows the fan
+  silence: number; // milliseconds after which it counts as silent, 0 = never
+  known: number; // of the reading at which its state last changed, 0 = none
+  known_rpm: number;
+  judging: string; // now, stopped, never, unread, unknown; "" while the scorers cannot be asked
+  judged_at: number; // 0 while it is judged now
+  unjudged_since: number;
+  unjudged_why: string;
   t: number; // of the newest reading, 0 before the first
   rpm: number;
   score: number;
   rotor: string;
+  seenKind: string; // of the newest reading: what its scorer made of it
   rank: number; // place in the order of names
 }
 
@@ -25,6 +34,14 @@ export interface Notice {
   at: string;
 }
 
+/** A notification that was given up. */
+export interface Failure {
+  step: number;
+  to: string;
+  why: string;
+  at: string;
+}
+
 export interface Alert {
   id: string;
   fan: string;
@@ -32,14 +49,24 @@ export interface Alert {
   kind: string;
   opened: string;
   why: string;
-  state: "open" | "acknowledged" | "resolved";
+  state: "open" | "acknowledged" | "resolved" | "terminated";
   step: number;
   steps: number;
   told?: Notice[];
+  notices?: number; // in all, where told holds the newest alone
+  failed?: Failure[];
+  round?: number;
+  returns?: number;
+  well_from?: string;
   acked_by?: string;
   acked_at?: string;
   note?: string;
   ended_at?: string;
+}
+
+/** over tells whether nothing more will come of the alert. */
+export function over(a: Alert): boolean {
+  return a.state === "resolved" || a.state === "terminated";
 }
 
 export interface About {
@@ -54,8 +81,9 @@ export type FanLine = Partial<Fan> & { name: string };
 /** fanOf makes a line whole; the reading is the one that was known before. */
 export function fanOf(line: FanLine, old?: Fan): Fan {
   return {
-    site: "", phase: "", kind: "", since: 0, why: "", alert: "", muted: 0, min_rpm: 0, max_rpm: 0, ...line,
-    t: old?.t ?? 0, rpm: old?.rpm ?? 0, score: old?.score ?? 0, rotor: old?.rotor ?? "", rank: old?.rank ?? 0,
+    site: "", phase: "", kind: "", since: 0, why: "", alert: "", muted: 0, min_rpm: 0, max_rpm: 0,
+    state: "", silence: 0, known: 0, known_rpm: 0, judging: "", judged_at: 0, unjudged_since: 0, unjudged_why: "", ...line,
+    t: old?.t ?? 0, rpm: old?.rpm ?? 0, score: old?.score ?? 0, rotor: old?.rotor ?? "", seenKind: old?.seenKind ?? "", rank: old?.rank ?? 0,
   };
 }
 
@@ -68,12 +96,16 @@ interface Update {
   alerts: number;
   trouble?: string;
   asked?: number;
+  logs?: string;
 }
 
 export type Link = "connecting" | "live" | "lost";
 
-/** A stream that says nothing for this long is dead: the server's beat comes every 15 s. */
-const silence = 40_000;
+/** A stream that says nothing for this long is dead: the server's beat comes every 3 s. */
+const silence = 9_000;
+
+/** A reading this much older than the fan's silence says nothing of now: it is shown a while after its arrival. */
+const landing = 60_000;
 
 export class Store {
   readonly fans = new Map<string, Fan>();
@@ -82,15 +114,16 @@ export class Store {
   alertsVersion = 0;
   about: About = { inbox: false, history: false };
   link: Link = "connecting";
-  linkSince = Date.now();
+  heard = Date.now(); // when the server last said something: what the page shows is from then
   trouble = "";
   asked = 0;
+  logs = ""; // why readings are old
   started = false; // the first update has come
 
   private skew = 0; // server's clock minus ours
   private stream: EventSource | null = null;
-  private heard = Date.now();
-  private retry = 0;
+  private opened = Date.now();
+  private retry = 0; // a timer; 0 while no new attempt is set
   private readonly listeners = new Set<() => void>();
 
   /** onChange calls f after each change. */
@@ -98,31 +131,49 @@ export class Store {
     this.listeners.add(f);
   }
 
-  /** now is the server's clock. */
+  /** now is the server's clock. It stands while the connection is lost, so that no duration claims to go on. */
   now(): number {
-    return Date.now() + this.skew;
+    return (this.link === "lost" ? this.heard : Date.now()) + this.skew;
   }
 
   start(): void {
     void this.learn();
     this.connect();
     setInterval(() => {
-      if (this.link === "live" && Date.now() - this.heard > silence) this.lost();
-    }, 5000);
+      if (this.retry === 0 && Date.now() - Math.max(this.heard, this.opened) > silence) this.lost();
+    }, 500);
     window.addEventListener("online", () => this.link === "lost" && this.connect());
   }
 
-  /** state is the word under which a fan is shown; see words.ts. */
-  static state(f: Fan): string {
-    if (f.phase === "retired" || f.phase === "provisioning") return f.phase;
-    if (f.kind === "" && f.t === 0) return "waiting";
-    return f.kind;
+  /** state is the word under which a fan is shown; see words.ts. What is not known to be so now is not shown as well. */
+  state(f: Fan): string {
+    if (f.phase === "retired") return f.phase;
+    if (this.link === "lost") return "unknown";
+    if (f.phase === "provisioning" || f.kind !== "") return f.phase === "provisioning" ? f.phase : f.kind;
+    if (f.phase === "") return this.reads(f, 0) ? "" : "unknown"; // no workflow and no scorer speak for it
+    if (this.trouble !== "" || f.judging === "") return this.reads(f, landing) && f.seenKind === "" ? "" : "unknown";
+    if (f.state === "not judged") return "unjudged";
+    if (f.t === 0 && f.known === 0 && f.judging !== "now") return "waiting";
+    return "";
+  }
+
+  /** reads tells whether the newest reading is no older than the fan's silence and the grace. */
+  private reads(f: Fan, grace: number): boolean {
+    return f.t > 0 && this.now() - f.t <= (f.silence || 30_000) + grace;
+  }
+
+  /** fresh tells whether the newest reading says what the fan does now. */
+  fresh(f: Fan): boolean {
+    const state = this.state(f);
+    if (state === "silent" || state === "unjudged" || state === "unknown" || state === "retired") return false;
+    return this.reads(f, f.judging === "now" ? landing : 0);
   }
 
   private connect(): void {
     clearTimeout(this.retry);
+    this.retry = 0;
     this.stream?.close();
-    this.heard = Date.now();
+    this.opened = Date.now();
     const stream = new EventSource("api/events");
     this.stream = stream;
     stream.addEventListener("update", (e) => {
@@ -131,7 +182,10 @@ export class Store {
       this.setLink("live");
       this.changed();
     });
-    stream.addEventListener("beat", () => (this.heard = Date.now()));
+    stream.addEventListener("beat", () => {
+      this.heard = Date.now();
+      if (this.started) this.setLink("live");
+    });
     stream.addEventListener("error", () => this.lost());
   }
 
@@ -146,16 +200,14 @@ export class Store {
 
   private setLink(l: Link): void {
     if (l === "live" && this.link === "lost") void this.learn();
-    if (l !== this.link) {
-      this.link = l;
-      this.linkSince = Date.now();
-    }
+    this.link = l;
   }
 
   private take(u: Update): void {
     this.skew = u.at - Date.now();
     this.trouble = u.trouble ?? "";
     this.asked = u.asked ?? 0;
+    this.logs = u.logs ?? "";
     this.started = true;
     const before = this.fans.size;
     if (u.whole) this.fans.clear();
@@ -173,6 +225,7 @@ export class Store {
       f.rpm = u.latest.rpm?.[i] ?? 0;
       f.score = u.latest.score?.[i] ?? 0;
       f.rotor = u.latest.rotor?.[i] ?? "";
+      f.seenKind = u.latest.kind?.[i] ?? "";
     });
     if (added || this.fans.size !== before) this.rank();
     if (u.alerts !== this.alertsVersion || !this.alertsKnown) {

@@ -1,6 +1,7 @@
 // How states, numbers and times are said to people.
 
 import { h, setAttr, setText } from "./dom";
+import type { Fan, Store } from "./store";
 
 export type Tone = "bad" | "warn" | "odd" | "mute" | "good";
 
@@ -15,9 +16,14 @@ const states: Record<string, Words> = {
   stall: { word: "Stalled", symbol: "\u25a0", tone: "bad", gravity: 9 },
   underspeed: { word: "Too slow", symbol: "\u25bc", tone: "bad", gravity: 8 },
   overspeed: { word: "Too fast", symbol: "\u25b2", tone: "bad", gravity: 7 },
+  frozen: { word: "Frozen", symbol: "\u2744", tone: "warn", gravity: 6 },
+  unjudged: { word: "Not judged", symbol: "\u2298", tone: "warn", gravity: 6 },
   silent: { word: "Silent", symbol: "\u2205", tone: "warn", gravity: 6 },
   unusual: { word: "Unusual", symbol: "\u25c6", tone: "odd", gravity: 5 },
+  publishers: { word: "Two publishers", symbol: "\u21c4", tone: "warn", gravity: 5 },
+  pipeline: { word: "Fanwatch itself", symbol: "\u26a0", tone: "warn", gravity: 4 },
   difference: { word: "Counts differ", symbol: "\u2260", tone: "warn", gravity: 4 },
+  unknown: { word: "Not known", symbol: "?", tone: "mute", gravity: 3 },
   provisioning: { word: "Being set up", symbol: "\u2026", tone: "mute", gravity: 3 },
   waiting: { word: "No reading yet", symbol: "\u25cb", tone: "mute", gravity: 2 },
   "": { word: "Well", symbol: "\u2713", tone: "good", gravity: 1 },
@@ -61,6 +67,24 @@ export function sayFanScore(f: { t: number; score: number }): [text: string, tit
   return [sayScore(f.score), null];
 }
 
+/** sayJudged tells when a reading of the fan was last judged, and what explains it. */
+export function sayJudged(f: Fan, store: Store): [text: string, title: string | null] {
+  const ago = (ms: number): string => `${sayFor(store.now() - ms)} ago`;
+  if (store.link === "lost") return ["not known", "There is no connection to the server"];
+  if (f.phase === "retired") return ["\u2013", null];
+  switch (f.judging) {
+    case "now":
+      return ["now", "A reading was judged within the last ten seconds"];
+    case "stopped":
+      return [ago(f.judged_at), null];
+    case "never":
+      return ["never", "No reading of this fan was judged yet"];
+    case "unread":
+      return [f.unjudged_since ? `not since ${sayTime(f.unjudged_since)}` : "not judged", f.unjudged_why];
+  }
+  return f.t ? [ago(f.t), f.unjudged_why || null] : ["not known", f.unjudged_why || "Nothing is known of its readings since the server started"];
+}
+
 /** sayFor gives a length of time in its two largest units. */
 export function sayFor(ms: number): string {
   const s = Math.max(0, Math.floor(ms / 1000));
@@ -81,6 +105,11 @@ const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export function sayTime(ms: number): string {
   const today = new Date().toDateString() === new Date(ms).toDateString();
   return (today ? clock : dayClock).format(ms);
+}
+
+/** fullTime gives local time with the day. */
+export function fullTime(ms: number): string {
+  return dayClock.format(ms);
 }
 
 /** time gives a <time> in local time whose title tells date and zone. */
