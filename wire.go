@@ -30,6 +30,7 @@ type Batch struct {
 	Run      string        `json:"run"`     // FormatRun
 	Acked    uint64        `json:"acked"`   // readings of this run that were acknowledged before this batch
 	Dropped  uint64        `json:"dropped"` // readings of this run that were dropped before this batch
+	Backlog  uint64        `json:"backlog,omitempty"`
 	Readings []WireReading `json:"readings"`
 }
 
@@ -204,6 +205,9 @@ func refused(rec Record, w wire) Record {
 	rec.Client = w.ErrorClient
 	rec.Payload = decodeBase64(*w.ErrorPayload)
 	rec.Refused = "rule " + w.ErrorRule + " failed"
+	if w.ErrorRule == "" { // of the broker, before any rule
+		rec.Refused = "refused by the broker"
+	}
 	if len(w.ErrorFailures) > 0 {
 		rec.Refused += ": " + w.ErrorFailures[0].Message
 	}
