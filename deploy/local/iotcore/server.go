@@ -183,7 +183,7 @@ func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mqttAddr, s.restAddr = broker.Addr().String(), rest.Addr().String()
-	s.rest = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	s.rest = &http.Server{Handler: Guard(s.Handler()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
 	if s.refusals.reporter != nil {
 		go s.refusals.reporter.run()
 	}
