@@ -45,7 +45,8 @@ type Config struct {
 	ConnectTimeout time.Duration // 0 = 30 s
 	AckTimeout     time.Duration // a message unacknowledged for this long ends the connection; 0 = 20 s
 	BackoffMin     time.Duration // the first pause after a lost connection; 0 = 1 s
-	BackoffMax     time.Duration // the longest; 0 = 60 s
+	BackoffMax     time.Duration // the longest; 0 = 60 s. Five times that when another publisher has the same client ID
+	Settled        time.Duration // a connection that the broker closes earlier does not set the pauses back; 0 = 1 min
 	SyncEvery      time.Duration // how often the spool is synced; 0 = 10 s
 	Drain          time.Duration // how long Run goes on publishing after its context ended; 0 = 2 s, negative = not at all
 
@@ -177,6 +178,12 @@ func (n *Node) take() func(Record) error {
 	seq := uint64(0)
 	return func(r Record) error {
 		seq++
+		if r.Unsynch && (seq == 1 || !last.Unsynch) {
+			n.c.Log.Warn("clock: readings are marked and dated by their age until it is right", "fan", n.c.Fan, "reason", n.c.wrongClock()+
+				": switch NTP on (timedatectl set-ntp true), or set the clock")
+		} else if !r.Unsynch && last.Unsynch {
+			n.c.Log.Info("clock: synchronised", "fan", n.c.Fan)
+		}
 		r.Run, r.Seq = n.run, seq
 		changed := r.State != last.State
 		jumped := math.Abs(r.RPM-last.RPM) > n.pub.now.Load().Jump*last.RPM
@@ -215,7 +222,7 @@ func (c *Config) fill() {
 		value *time.Duration
 		zero  time.Duration
 	}{{&c.Interval, time.Second}, {&c.FlushEvery, 10 * time.Second}, {&c.ConnectTimeout, 30 * time.Second}, {&c.AckTimeout, 20 * time.Second},
-		{&c.BackoffMin, time.Second}, {&c.BackoffMax, time.Minute}, {&c.SyncEvery, 10 * time.Second}, {&c.Drain, 2 * time.Second}}
+		{&c.BackoffMin, time.Second}, {&c.BackoffMax, time.Minute}, {&c.Settled, time.Minute}, {&c.SyncEvery, 10 * time.Second}, {&c.Drain, 2 * time.Second}}
 	for _, d := range durations {
 		if *d.value == 0 {
 			*d.value = d.zero

@@ -294,6 +294,9 @@ func (m *mirror) hear(_ mqtt.Client, msg mqtt.Message) {
 	})
 }
 
+// awaited tells whether the shadow was asked for on this connection and has not answered.
+func (m *mirror) awaited() bool { return m.wake != nil && !m.heard }
+
 // note changes what is to be handled and wakes the session.
 func (m *mirror) note(change func()) {
 	m.mu.Lock()
