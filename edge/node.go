@@ -39,6 +39,7 @@ type Config struct {
 	Jump       float64       // a change of RPM by this part of it is published at once; 0 = 0.1
 	Live       bool          // as in Settings
 	Shadow     string        // the thing's named shadow that changes Settings meanwhile; "" = none. Needs ClientID to be Fan
+	Silence    time.Duration // after which people are told that the fan is silent, as it was provisioned: bounds what Shadow sets; 0 = 30 s, negative = never
 	Rate       float64       // messages per second at most; 0 = 80 (AWS takes 100 per connection)
 	Window     int           // messages in flight at most; 0 = 64
 
@@ -102,6 +103,11 @@ func New(c Config) (*Node, error) {
 	spool, err := OpenSpool(SpoolConfig{Dir: c.Dir, Fan: c.Fan, Run: run, MaxBytes: c.MaxSpool, Log: c.Log})
 	if err != nil {
 		return nil, fmt.Errorf("edge %s: %w", c.Fan, err)
+	}
+	for _, field := range []string{"interval", "flush_every"} {
+		if err := c.settings().quiet(field, c.silence()); err != nil {
+			c.Log.Warn("settings: the fan will be taken for silent unless it was provisioned otherwise", "fan", c.Fan, "reason", err)
+		}
 	}
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
 }
@@ -280,6 +286,11 @@ func (c *Config) check() error {
 		return errors.New("a duration is negative, or the longest back-off shorter than the first")
 	}
 	return c.settings().Check()
+}
+
+// silence is after which time people are told that the fan is silent; 0 = never.
+func (c *Config) silence() time.Duration {
+	return fanwatch.Device{Silence: fanwatch.Duration(c.Silence)}.SilenceAfter()
 }
 
 func (c *Config) checkBroker() error {

@@ -143,6 +143,56 @@ func TestPublisherFollowsItsShadow(t *testing.T) {
 	}
 }
 
+// TestWhatIsTakenOutOfTheShadowIsGoneAtOnce: without a delta, which there is none of, and on the same connection, the configuration
+// holds again.
+func TestWhatIsTakenOutOfTheShadowIsGoneAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.rule("fanwatch_readings", "SELECT *, timestamp() AS arrived, clientid() AS client FROM 'unused'", "${fan}")
+	s := newShadows(r, r.server.RESTAddr())
+	node, stop := r.run(r.provision("fan-01", provisioned(t)), t.TempDir())
+	defer stop()
+	reports := func(what string, live bool, batch float64) {
+		t.Helper()
+		r.eventually(what, func() bool {
+			doc, err := s.get()
+			if err != nil {
+				return false
+			}
+			state, _ := doc["state"].(map[string]any)
+			reported, _ := state["reported"].(map[string]any)
+			return reported["live"] == live && reported["batch"] == batch && reported["error"] == nil
+		})
+	}
+	set := func(state string) {
+		t.Helper()
+		_, err := s.update(`{"state":` + state + `}`)
+		r.must(err)
+	}
+	reports("the first report", false, 500)
+	set(`{"desired":{"live":true,"batch":7}}`)
+	reports("what is desired", true, 7)
+	set(`{"desired":{"live":null}}`)
+	reports("one taken out", false, 7)
+	set(`{"desired":{"live":true}}`)
+	reports("put back", true, 7)
+	set(`{"desired":null}`)
+	reports("all taken out", false, 500)
+	set(`{"desired":{"live":true}}`)
+	reports("put back", true, 500)
+	r.must(s.remove())
+	reports("the shadow deleted", false, 500)
+	before := len(r.streams.on("readings"))
+	r.eventually("five readings more", func() bool { return node.Status().Spooled > 5 })
+	if n := len(r.streams.on("readings")); n > before+1 {
+		t.Errorf("readings go on one by one: %d", n-before)
+	}
+	doc, err := s.get()
+	r.must(err)
+	if version := doc["version"].(float64); version > 20 || node.Status().Connects != 1 {
+		t.Errorf("the shadow goes round in a circle: version %v; %+v", version, node.Status())
+	}
+}
+
 // TestPublisherWithoutShadowTopics: a fan with the policy of before has its readings published all the same,
 // on one connection.
 func TestPublisherWithoutShadowTopics(t *testing.T) {
