@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -25,8 +24,8 @@ type ConnectError struct {
 func (e *ConnectError) Error() string { return e.Err.Error() + ": " + e.Mend }
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// explain tells the causes of a failed connection apart: the network, the clock of this machine, the broker's certificate, this
-// device's, and what the broker allows. step is what was tried: connect, tls or mqtt.
+// explain tells the causes of a failed connection apart: the network, the clock of this machine, the broker's
+// certificate, this device's, and what the broker allows. step is what was tried: connect, tls or mqtt.
 func explain(c Config, step string, err error) error {
 	what := step + " " + c.Broker
 	if step == "mqtt" {
@@ -68,14 +67,16 @@ func (c Config) cause(err error) (why, mend string) {
 	case strings.Contains(alert, "tls: expired certificate"):
 		return "the broker says that this device's certificate has expired", "provision the fan again"
 	case strings.Contains(alert, "remote error: tls:") && strings.Contains(alert, "certificate"):
-		return "the broker does not take this device's certificate", "see that it is the broker's and ACTIVE, or provision the fan again"
+		return "the broker does not take this device's certificate",
+			"see that it is the broker's and ACTIVE, or provision the fan again"
 	case errors.Is(err, packets.ErrorRefusedServerUnavailable):
 		return "the broker is not available now", "it is tried again"
 	case errors.Is(err, packets.ErrorRefusedNotAuthorised), errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword),
 		errors.Is(err, packets.ErrorRefusedIDRejected), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return "the broker refuses this client", "see that the certificate is ACTIVE and that its policy allows this client ID, or provision the fan again"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "", "see that this port is open to the outside (443 often is where 8883 is not) and that an MQTT broker listens there"
+		return "the broker refuses this client",
+			"see that the certificate is ACTIVE and that its policy allows this client ID, or provision the fan again"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "", "see that this port is open to the outside (443 often is where 8883 is not), and that MQTT is spoken there"
 	}
 	return "", "see broker, network, and the certificate's policy"
 }

@@ -39,7 +39,7 @@ type Config struct {
 	Jump       float64       // a change of RPM by this part of it is published at once; 0 = 0.1
 	Live       bool          // as in Settings
 	Shadow     string        // the thing's named shadow that changes Settings meanwhile; "" = none. Needs ClientID to be Fan
-	Silence    time.Duration // after which people are told that the fan is silent, as it was provisioned: bounds what Shadow sets; 0 = 30 s, negative = never
+	Silence    time.Duration // the fan's, as provisioned: bounds what Shadow sets; 0 = 30 s, negative = never
 	Rate       float64       // messages per second at most; 0 = 80 (AWS takes 100 per connection)
 	Window     int           // messages in flight at most; 0 = 64
 
@@ -106,7 +106,8 @@ func New(c Config) (*Node, error) {
 	}
 	for _, field := range []string{"interval", "flush_every"} {
 		if err := c.settings().quiet(field, c.silence()); err != nil {
-			c.Log.Warn("settings: the fan will be taken for silent unless it was provisioned otherwise", "fan", c.Fan, "reason", err)
+			c.Log.Warn("settings: the fan will be taken for silent unless it was provisioned otherwise",
+				"fan", c.Fan, "reason", err)
 		}
 	}
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
@@ -185,8 +186,8 @@ func (n *Node) take() func(Record) error {
 	return func(r Record) error {
 		seq++
 		if r.Unsynch && (seq == 1 || !last.Unsynch) {
-			n.c.Log.Warn("clock: readings are marked and dated by their age until it is right", "fan", n.c.Fan, "reason", n.c.wrongClock()+
-				": switch NTP on (timedatectl set-ntp true), or set the clock")
+			n.c.Log.Warn("clock: readings are marked and dated by their age until it is right", "fan", n.c.Fan,
+				"reason", n.c.wrongClock()+": switch NTP on (timedatectl set-ntp true), or set the clock")
 		} else if !r.Unsynch && last.Unsynch {
 			n.c.Log.Info("clock: synchronised", "fan", n.c.Fan)
 		}

@@ -328,8 +328,8 @@ func TestAChangeOfStateIsSyncedAtOnce(t *testing.T) {
 	}
 }
 
-// TestALogSaysWhatMakesReadingsDoubtful: which fan, a clock that is not right and when it is, and a configuration with which people
-// are told that the fan is silent.
+// TestALogSaysWhatMakesReadingsDoubtful: which fan, a clock that is not right and when it is, and a configuration with
+// which people are told that the fan is silent.
 func TestALogSaysWhatMakesReadingsDoubtful(t *testing.T) {
 	var logged bytes.Buffer
 	clock, right := Fast(time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)), false

@@ -69,7 +69,9 @@ func (p *publisher) run(ctx context.Context) {
 				p.connected(false, nil)
 				return
 			}
-			twin := pauses.lost(ending{lasted: time.Since(began), closed: byPeer(err), owed: len(s.window) > 0 || s.mirror.awaited(), acked: s.acked})
+			now := time.Now()
+			twin := pauses.lost(now, ending{lasted: now.Sub(began), closed: byPeer(err), acked: s.acked,
+				owed: len(s.window) > 0 || s.mirror.awaited()})
 			if twin != nil {
 				err = twin
 			}
@@ -237,9 +239,9 @@ func (s *session) send(all bool) (look time.Time, err error) {
 	return time.Time{}, nil
 }
 
-// envelope makes the batch as it is sent, with what waits behind it. A reading whose wall clock was wrong is dated by its age on the boot clock. When
-// the wall clock is right by now, that is the reading's time, and it is flagged no longer. From before a reboot, when the
-// boot clock began anew, it can only be dated by the time of the reboot.
+// envelope makes the batch as it is sent, with what waits behind it. A reading whose wall clock was wrong is dated by
+// its age on the boot clock. When the wall clock is right by now, that is the reading's time, and it is flagged no
+// longer. From before a reboot, when the boot clock began anew, it can only be dated by the time of the reboot.
 func (p *publisher) envelope(b *Batch) fanwatch.Batch {
 	now, boot, synchronised := p.c.Clock.Wall(), p.c.Clock.Boot(), p.c.Synchronised()
 	readings := make([]fanwatch.Reading, len(b.Records))

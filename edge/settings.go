@@ -81,16 +81,17 @@ func (s Settings) flushEvery() time.Duration {
 	return time.Duration(s.FlushEvery)
 }
 
-// settingGroups are the fields of a desired state that hold or are refused together, in the order in which they are tried: a
-// group may depend on those before it.
+// settingGroups are the fields of a desired state that hold or are refused together, in the order in which they are
+// tried: a group may depend on those before it.
 var settingGroups = [][]string{{"live"}, {"batch"}, {"jump"}, {"min_rpm", "max_rpm"}, {"interval"}, {"flush_every"}}
 
 // refusalsTold is how many reasons a report names.
 const refusalsTold = 5
 
-// desire gives the settings as the desired state changes them, what of it holds, and why the rest does not. A field that is refused
-// keeps the value that before, what held last, has for it; one that desired leaves out is as s has it. An unknown field is
-// refused, because a misspelt one would silently do nothing; names count to the letter. silence is the fan's, see quiet.
+// desire gives the settings as the desired state changes them, what of it holds, and why the rest does not. A field
+// that is refused keeps the value that before, what held last, has for it; one that desired leaves out is as s has it.
+// An unknown field is refused, because a misspelt one would silently do nothing; names count to the letter. silence is
+// the fan's, see quiet.
 func (s Settings) desire(desired, before map[string]json.RawMessage, silence time.Duration) (next Settings, holds map[string]json.RawMessage, refused []error) {
 	next, holds = s, map[string]json.RawMessage{}
 	if raw, ok := desired["v"]; ok {
@@ -169,8 +170,8 @@ func (s *Settings) set(name string, raw json.RawMessage) error {
 	return nil
 }
 
-// quiet refuses an interval or a flush_every, the field that is named, that has the publisher say nothing for more than half of
-// the time after which people are told that the fan is silent; 0 = they are never told.
+// quiet refuses an interval or a flush_every, the field that is named, that has the publisher say nothing for more
+// than half of the time after which people are told that the fan is silent; 0 = they are never told.
 func (s Settings) quiet(field string, silence time.Duration) error {
 	longest := map[string]time.Duration{"interval": s.interval(), "flush_every": s.flushEvery()}[field]
 	if silence == 0 || longest <= silence/2 {

@@ -321,8 +321,8 @@ func (m *mirror) hear(_ mqtt.Client, msg mqtt.Message) {
 // awaited tells whether the shadow was asked for on this connection and has not answered.
 func (m *mirror) awaited() bool { return m.wake != nil && !m.heard }
 
-// differs tells whether what came on update/documents has another desired state than the one that was judged last. The shadow's own
-// reports come there, too.
+// differs tells whether what came on update/documents has another desired state than the one that was judged last. The
+// shadow's own reports come there, too.
 func (s *shadow) differs(payload []byte) bool {
 	var d struct {
 		Current document `json:"current"`

@@ -164,8 +164,8 @@ func TestShadowNamesWhatItRefuses(t *testing.T) {
 	}
 }
 
-// TestOneBadSettingDoesNotRefuseTheOthers: each is reported with its reason, what was right holds, and what was refused keeps the
-// value that held last.
+// TestOneBadSettingDoesNotRefuseTheOthers: each is reported with its reason, what was right holds, and what was
+// refused keeps the value that held last.
 func TestOneBadSettingDoesNotRefuseTheOthers(t *testing.T) {
 	dir := t.TempDir()
 	s := openShadow(dir)
@@ -211,8 +211,8 @@ func TestOneBadSettingDoesNotRefuseTheOthers(t *testing.T) {
 	}
 }
 
-// TestAShadowDoesNotMakeAFanSilent: what it sets has the publisher speak twice in the time after which people are told; the
-// configuration knows that time, and may do otherwise.
+// TestAShadowDoesNotMakeAFanSilent: what it sets has the publisher speak twice in the time after which people are
+// told; the configuration knows that time, and may do otherwise.
 func TestAShadowDoesNotMakeAFanSilent(t *testing.T) {
 	for _, x := range []struct {
 		silence time.Duration

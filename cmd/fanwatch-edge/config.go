@@ -89,7 +89,7 @@ These have defaults, and all but shadow and silence can be changed meanwhile by 
   jump: 0.1                       # a change of speed by this part of it is published at once
   live: false                     # a reading every second, each published at once
   shadow: fanwatch                # its name; off = none
-  silence: 30s                    # the fan's, as provisioned: the shadow sets interval and flush_every to half of it at most; -1s = never
+  silence: 30s                    # as provisioned, -1s = never: the shadow sets interval and flush_every to half of it at most
 
   aws iot-data update-thing-shadow --thing-name fan-21 --shadow-name fanwatch --cli-binary-format raw-in-base64-out \
       --payload '{"state":{"desired":{"live":true}}}' out.json

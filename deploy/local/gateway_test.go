@@ -12,8 +12,8 @@ import (
 	"fanwatch/deploy/local/sns"
 )
 
-// TestAPageOfAnotherSiteDoesNotReachTheLocalAWS: not under its own name (DNS rebinding), not by a post from its origin; neither the
-// services, the inbox nor the faults. Programs do.
+// TestAPageOfAnotherSiteDoesNotReachTheLocalAWS: not under its own name (DNS rebinding), not by a post from its
+// origin; neither the services, the inbox nor the faults. Programs do.
 func TestAPageOfAnotherSiteDoesNotReachTheLocalAWS(t *testing.T) {
 	stream, err := kinesis.New(kinesis.Config{Dir: t.TempDir()})
 	if err != nil {

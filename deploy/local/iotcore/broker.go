@@ -70,8 +70,8 @@ func (b *broker) ID() string { return "iotcore" }
 // Provides lists what of the hook is used.
 func (b *broker) Provides(event byte) bool {
 	switch event {
-	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode,
-		mqtt.OnPublish, mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnWill:
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnDisconnect,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnWill:
 		return true
 	}
 	return false
@@ -124,9 +124,9 @@ func (b *broker) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { retu
 // takeoverPatience is how long a new connection waits for the end of the one whose client ID it has.
 const takeoverPatience = time.Second
 
-// OnSessionEstablish ends the connection that has the client ID so far. The MQTT server would do so next, but without a word,
-// with a DISCONNECT that MQTT 3.1.1 does not know from a server, and, where the old connection's goroutine is late, with
-// the new one missing from its books.
+// OnSessionEstablish ends the connection that has the client ID so far. The MQTT server would do so next, but without
+// a word, with a DISCONNECT that MQTT 3.1.1 does not know from a server, and, where the old connection's goroutine is
+// late, with the new one missing from its books.
 func (b *broker) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok {
@@ -145,7 +145,8 @@ func (b *broker) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	of := b.origin(old, nil)
 	of.addresses = fmt.Sprintf("; the new one is from %s, the earlier one was from %s", p.RemoteAddr(), old.RemoteAddr())
-	b.refusals.add(RefusedTakeover, cl.ID, "", fmt.Sprintf("client %s was taken over by another connection; the earlier one was closed", cl.ID), of)
+	b.refusals.add(RefusedTakeover, cl.ID, "",
+		fmt.Sprintf("client %s was taken over by another connection; the earlier one was closed", cl.ID), of)
 	before := old.connected()
 	_ = old.SetWriteDeadline(time.Now().Add(takeoverPatience)) // it may have lost its network, and its buffers be full
 	if before.Properties.ProtocolVersion == 5 {
@@ -165,18 +166,19 @@ func (p *peer) connected() *mqtt.Client {
 	return p.client
 }
 
-// OnPacketEncode is asked about every packet before it is sent. It tells MQTT 5 clients in the CONNACK what is not to be had here,
-// gives older ones the return codes of MQTT 3.1.1 (3.2.2.3), which the MQTT server does for a few reasons alone, and
-// notes the CONNECTs that the MQTT server refuses. A CONNACK is sent on the connection's own goroutine.
+// OnPacketEncode is asked about every packet before it is sent. It tells MQTT 5 clients in the CONNACK what is not to
+// be had here, gives older ones the return codes of MQTT 3.1.1 (3.2.2.3), which the MQTT server does for a few reasons
+// alone, and notes the CONNECTs that the MQTT server refuses. A CONNACK is sent on the connection's own goroutine.
 func (b *broker) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok || pk.FixedHeader.Type != packets.Connack {
 		return pk
 	}
 	if pk.ReasonCode == packets.CodeSuccess.Code {
-		pk.Properties.RetainAvailableFlag, pk.Properties.RetainAvailable = true, b.server.Options.Capabilities.RetainAvailable
-		pk.Properties.MaximumPacketSize = b.server.Options.Capabilities.MaximumPacketSize
-		pk.Properties.TopicAliasMaximum = b.server.Options.Capabilities.TopicAliasMaximum
+		can := b.server.Options.Capabilities
+		pk.Properties.RetainAvailableFlag, pk.Properties.RetainAvailable = true, can.RetainAvailable
+		pk.Properties.MaximumPacketSize = can.MaximumPacketSize
+		pk.Properties.TopicAliasMaximum = can.TopicAliasMaximum
 		return pk
 	}
 	if !p.judged {
@@ -188,8 +190,8 @@ func (b *broker) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Pack
 	return pk
 }
 
-// bridgeBit is set by bridges of mosquitto and others in the protocol version of their first CONNECT; refused with code 1,
-// they try again without.
+// bridgeBit is set by bridges of mosquitto and others in the protocol version of their first CONNECT; refused with
+// code 1, they try again without.
 const bridgeBit = 0x80
 
 // olderCode gives the CONNACK return code of MQTT 3.1.1 for a reason code of MQTT 5.
@@ -197,7 +199,8 @@ func olderCode(version, code byte) byte {
 	switch {
 	case version != 4, code == packets.ErrUnsupportedProtocolVersion.Code:
 		return packets.Err3UnsupportedProtocolVersion.Code
-	case code == packets.ErrClientIdentifierNotValid.Code, code == packets.ErrUnspecifiedError.Code: // no client ID, and not clean
+	case code == packets.ErrClientIdentifierNotValid.Code,
+		code == packets.ErrUnspecifiedError.Code: // no client ID, and not clean
 		return packets.Err3ClientIdentifierNotValid.Code
 	case code == packets.ErrServerUnavailable.Code, code == packets.ErrServerBusy.Code:
 		return packets.Err3ServerUnavailable.Code
@@ -209,7 +212,8 @@ func olderCode(version, code byte) byte {
 func whyNoConnect(version byte, pk packets.Packet) string {
 	switch {
 	case version&bridgeBit != 0:
-		return fmt.Sprintf("CONNECT with protocol version %#x, the bridge bit: bridges go on without it, or set try_private false", version)
+		return fmt.Sprintf("CONNECT with protocol version %#x, the bridge bit: bridges go on without it, or set try_private false",
+			version)
 	case version != 4 && version != 5:
 		return fmt.Sprintf("CONNECT with protocol version %d: use MQTT 3.1.1 or 5", version)
 	case pk.ReasonCode == packets.ErrUnspecifiedError.Code:
@@ -433,8 +437,8 @@ func (b *broker) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
 	}
 }
 
-// end closes the connection that sent pk for the reason given; MQTT 5 clients are told a code. It runs on the connection's own
-// goroutine.
+// end closes the connection that sent pk for the reason given; MQTT 5 clients are told a code. It runs on the
+// connection's own goroutine.
 func (b *broker) end(cl *mqtt.Client, code packets.Code, kind string, pk packets.Packet, reason string) {
 	if p, ok := cl.Net.Conn.(*peer); ok {
 		b.refuse(p, kind, cl.ID, pk.TopicName, pk.Payload, reason)

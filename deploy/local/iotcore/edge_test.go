@@ -143,8 +143,8 @@ func TestPublisherFollowsItsShadow(t *testing.T) {
 	}
 }
 
-// TestWhatIsTakenOutOfTheShadowIsGoneAtOnce: without a delta, which there is none of, and on the same connection, the configuration
-// holds again.
+// TestWhatIsTakenOutOfTheShadowIsGoneAtOnce: without a delta, which there is none of, and on the same connection, the
+// configuration holds again.
 func TestWhatIsTakenOutOfTheShadowIsGoneAtOnce(t *testing.T) {
 	r := newRig(t)
 	r.rule("fanwatch_readings", "SELECT *, timestamp() AS arrived, clientid() AS client FROM 'unused'", "${fan}")
@@ -210,8 +210,8 @@ func TestPublisherWithoutShadowTopics(t *testing.T) {
 	}
 }
 
-// TestTwoPublishersOfOneFan: two real publishers with one certificate (a copied card) do not take the connection from each other
-// all the time, both say so by name, and the readings of both arrive, each run whole.
+// TestTwoPublishersOfOneFan: two real publishers with one certificate (a copied card) do not take the connection from
+// each other all the time, both say so by name, and the readings of both arrive, each run whole.
 func TestTwoPublishersOfOneFan(t *testing.T) {
 	r, broker := newRefusing(t)
 	r.rule("fanwatch_readings", "SELECT *, timestamp() AS arrived, clientid() AS client FROM 'unused'", "${fan}")
@@ -277,8 +277,8 @@ func TestTwoPublishersOfOneFan(t *testing.T) {
 	}
 }
 
-// TestAPublisherSaysWhyTheBrokerDoesNotTakeIt: an INACTIVE certificate cuts the connection and then says so; a policy and a
-// certificate of another authority say something else.
+// TestAPublisherSaysWhyTheBrokerDoesNotTakeIt: an INACTIVE certificate cuts the connection and then says so; a policy
+// and a certificate of another authority say something else.
 func TestAPublisherSaysWhyTheBrokerDoesNotTakeIt(t *testing.T) {
 	r, _ := newRefusing(t)
 	r.rule("fanwatch_readings", "SELECT * FROM 'unused'", "${fan}")

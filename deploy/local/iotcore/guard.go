@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Guard refuses what another site's page could make a browser ask of a server on loopback whose signatures nothing verifies:
-// requests under a foreign host name (421; DNS rebinding) and those from another origin that change something (403).
+// Guard refuses what another site's page could make a browser ask of a server on loopback whose signatures nothing
+// verifies: requests under a foreign host name (421; DNS rebinding) and those from another origin that change
+// something (403).
 func Guard(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

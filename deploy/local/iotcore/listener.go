@@ -76,7 +76,8 @@ func (l *listener) serve(conn net.Conn, establish listeners.EstablishFn) {
 	defer conn.Close()
 	p, err := l.handshake(conn)
 	if hungUp(err) {
-		l.broker.log.Debug("a connection ended before its TLS handshake", "remote", conn.RemoteAddr().String(), "error", err)
+		l.broker.log.Debug("a connection ended before its TLS handshake",
+			"remote", conn.RemoteAddr().String(), "error", err)
 		return
 	}
 	if err != nil {
@@ -176,7 +177,8 @@ func (b *broker) evict(certificate, status string) {
 		if cl := p.connected(); cl != nil {
 			id = cl.ID
 		}
-		b.refusals.add(RefusedCertificate, id, "", fmt.Sprintf("certificate %.12s is %s now: connection closed", certificate, status), b.origin(p, nil))
+		b.refusals.add(RefusedCertificate, id, "",
+			fmt.Sprintf("certificate %.12s is %s now: connection closed", certificate, status), b.origin(p, nil))
 		_ = p.Close()
 	}
 }

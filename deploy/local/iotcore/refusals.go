@@ -79,7 +79,8 @@ func newRefusals(now func() time.Time, log *slog.Logger) *refusals {
 
 // add notes a refusal. It does not wait for anything.
 func (r *refusals) add(kind, clientID, topic, reason string, of origin) {
-	f := Refusal{Time: r.now(), ClientID: printable(clip(clientID)), Topic: printable(clip(topic)), Kind: kind, Reason: printable(reason)}
+	f := Refusal{Time: r.now(), ClientID: printable(clip(clientID)), Topic: printable(clip(topic)),
+		Kind: kind, Reason: printable(reason)}
 	if mend := mends[kind]; mend != "" {
 		f.Reason += ": " + mend
 	}
@@ -95,7 +96,8 @@ func (r *refusals) add(kind, clientID, topic, reason string, of origin) {
 		level = slog.LevelWarn
 		r.report(report{Refusal: f, origin: of})
 	}
-	r.log.Log(context.Background(), level, "refused", "kind", kind, "client", f.ClientID, "topic", f.Topic, "reason", f.Reason+of.addresses)
+	r.log.Log(context.Background(), level, "refused",
+		"kind", kind, "client", f.ClientID, "topic", f.Topic, "reason", f.Reason+of.addresses)
 }
 
 // sweep logs and reports what was held back, once it has been so for tallyEvery; all of it when the broker ends.
@@ -103,7 +105,7 @@ func (r *refusals) sweep(all bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range r.tally.due(r.now(), all) {
-		r.log.Warn("refused", "kind", f.Kind, "client", f.ClientID, "topic", f.Topic, "reason", f.reason(), "more", f.more)
+		r.log.Warn("refused", "kind", f.Kind, "client", f.ClientID, "topic", f.Topic, "reason", f.reason())
 		r.report(f)
 	}
 }

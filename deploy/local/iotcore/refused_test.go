@@ -70,8 +70,8 @@ func (r *rig) listed(text string) fanwatch.Record {
 	return found
 }
 
-// TestWhatTheBrokerRefusesIsListed: each refusal of a connection or a publish is on the error stream, with client, fan,
-// reason and mend, and what was published.
+// TestWhatTheBrokerRefusesIsListed: each refusal of a connection or a publish is on the error stream, with client,
+// fan, reason and mend, and what was published.
 func TestWhatTheBrokerRefusesIsListed(t *testing.T) {
 	r, log := newRefusing(t)
 	d := r.provision("fan-01", strings.Replace(open, "topic/*", "topic/mine/*", 1))
@@ -136,8 +136,8 @@ func TestRefusalsAreFitForATerminal(t *testing.T) {
 	}
 }
 
-// TestATakeoverIsNamed: in the log with both addresses, in the list, and to an MQTT 5 client by its code; a client of 3.1.1, where a
-// server has no DISCONNECT, gets the end of the connection alone.
+// TestATakeoverIsNamed: in the log with both addresses, in the list, and to an MQTT 5 client by its code; a client of
+// 3.1.1, where a server has no DISCONNECT, gets the end of the connection alone.
 func TestATakeoverIsNamed(t *testing.T) {
 	r, log := newRefusing(t)
 	d := r.provision("twin", open)
@@ -203,8 +203,8 @@ func TestManyTakeoversAtOnce(t *testing.T) {
 	r.eventually("the takeovers", func() bool { return r.server.RefusalCounts()[iotcore.RefusedTakeover] == n-1 })
 }
 
-// TestAnOlderClientIsRefusedWithItsOwnCodes: MQTT 3.1.1 knows 0 to 5. A bridge that announces itself by the bridge bit gets 1, for
-// which it tries again without.
+// TestAnOlderClientIsRefusedWithItsOwnCodes: MQTT 3.1.1 knows 0 to 5. A bridge that announces itself by the bridge bit
+// gets 1, for which it tries again without.
 func TestAnOlderClientIsRefusedWithItsOwnCodes(t *testing.T) {
 	r, log := newRefusing(t)
 	d := r.provision("fan-01", open)
@@ -293,7 +293,8 @@ func TestAConnackOfMQTT5SaysWhatIsNotToBeHad(t *testing.T) {
 	}
 }
 
-// TestAHangingStreamHoldsUpNoConnection: refusals wait beside the connections, and what did not fit is said afterwards.
+// TestAHangingStreamHoldsUpNoConnection: refusals wait beside the connections, and what did not fit is said
+// afterwards.
 func TestAHangingStreamHoldsUpNoConnection(t *testing.T) {
 	inner, release := &streams{}, make(chan struct{})
 	r, log := newRefusing(t, func(c *iotcore.Config) {
@@ -353,8 +354,8 @@ func TestClosingTellsWhatWasHeldBack(t *testing.T) {
 	}
 }
 
-// TestMosquittoBridge: a bridge with mosquitto's defaults, as in AWS's own example, is refused once for its bridge bit and comes
-// back without.
+// TestMosquittoBridge: a bridge with mosquitto's defaults, as in AWS's own example, is refused once for its bridge bit
+// and comes back without.
 func TestMosquittoBridge(t *testing.T) {
 	program, err := exec.LookPath("mosquitto")
 	if err != nil {

@@ -20,8 +20,8 @@ const (
 	reporterPause   = 10 * time.Second // the longest between two tries
 )
 
-// reporter puts refusals on a stream, in the form in which the error action of a rule tells of a message that it could not
-// handle, so that they are kept and listed with those. It stands beside the connections: a stream that hangs costs
+// reporter puts refusals on a stream, in the form in which the error action of a rule tells of a message that it could
+// not handle, so that they are kept and listed with those. It stands beside the connections: a stream that hangs costs
 // reports, which are counted, and no connection waits for it.
 type reporter struct {
 	refusals *refusals
@@ -36,7 +36,8 @@ type reporter struct {
 	done    chan struct{}
 }
 
-func newReporter(r *refusals, log *slog.Logger, timeout, pause time.Duration, put func(ctx context.Context, key string, data []byte) error) *reporter {
+func newReporter(r *refusals, log *slog.Logger, timeout, pause time.Duration,
+	put func(ctx context.Context, key string, data []byte) error) *reporter {
 	return &reporter{refusals: r, put: put, timeout: timeout, pause: pause, log: log,
 		queue: make(chan report, reportsQueued), stop: make(chan struct{}), done: make(chan struct{})}
 }
@@ -87,19 +88,21 @@ func (r *reporter) close() {
 	<-r.done
 }
 
-// write puts one report on the stream, or gives it up after reportTries, and then says how many were not written before it.
+// write puts one report on the stream, or gives it up after reportTries, and then says how many were not written
+// before it.
 func (r *reporter) write(ctx context.Context, f report) {
 	if err := r.try(ctx, f); err != nil {
 		n := r.dropped.Add(1)
-		r.log.Warn("a refusal could not be put on the stream, so that fanwatch refused does not list it", "client", f.ClientID, "kind", f.Kind,
-			"reason", err, "so far", n)
+		r.log.Warn("a refusal could not be put on the stream, so that fanwatch refused does not list it",
+			"client", f.ClientID, "kind", f.Kind, "reason", err, "so far", n)
 		return
 	}
 	n := r.dropped.Swap(0)
 	if n == 0 {
 		return
 	}
-	said := report{Refusal: Refusal{Time: f.Time, Reason: fmt.Sprintf("%d refusals of the broker are not listed, because the stream did not take them in time: its log has them", n)}}
+	said := report{Refusal: Refusal{Time: f.Time, Reason: fmt.Sprintf(
+		"%d refusals of the broker are not listed, because the stream did not take them in time: its log has them", n)}}
 	if err := r.try(ctx, said); err != nil {
 		r.dropped.Add(n)
 	}
@@ -140,8 +143,9 @@ func document(f report) refusalDocument {
 	if !strings.Contains(reason, f.Topic) {
 		reason = "on " + f.Topic + ": " + reason
 	}
+	payload := f.payload[:min(len(f.payload), reportPayload)]
 	return refusalDocument{
-		errorDocument: errorDocument{Topic: f.Topic, ClientID: f.ClientID, Payload: base64.StdEncoding.EncodeToString(f.payload[:min(len(f.payload), reportPayload)]),
+		errorDocument: errorDocument{Topic: f.Topic, ClientID: f.ClientID, Payload: base64.StdEncoding.EncodeToString(payload),
 			Failures: []failure{{Action: "Broker", Resource: f.Topic, Message: reason}}},
 		Fan: f.fan, Arrived: f.Time.UnixMilli(),
 	}

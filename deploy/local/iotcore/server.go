@@ -3,8 +3,9 @@
 // policies, rules) with the data plane's Publish and device shadows that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
 //
 // What differs from AWS, on purpose: a QoS 1 publish is acknowledged only after its rules have written (AWS
-// acknowledges first); Basic Ingest to a rule that does not exist is refused (AWS acknowledges and drops);
-// request signatures must be there but are not verified; a policy has one version. What is thin: sessions that
+// acknowledges first); refusals can be told to a stream (AWS logs them); Basic Ingest to a rule that does not exist is refused (AWS acknowledges and drops);
+// request signatures must be there but are not verified, so pages of other sites are kept out (Guard); a policy has one
+// version. What is thin: sessions that
 // are not clean live in memory, for an hour, and end with the process; there are no retained messages; topic rules do not see what happens to shadows.
 package iotcore
 
@@ -144,9 +145,10 @@ func (s *Server) build() error {
 		rate: s.cfg.PublishRate, ctx: ctx, peers: map[*peer]struct{}{}, sessions: map[string]*peer{},
 	}
 	if s.cfg.Refused != "" {
-		s.refusals.reporter = newReporter(s.refusals, s.cfg.Log, s.cfg.ActionTimeout, s.cfg.ActionPause, func(ctx context.Context, key string, data []byte) error {
+		put := func(ctx context.Context, key string, data []byte) error {
 			return s.cfg.Kinesis.Put(ctx, s.cfg.Refused, key, data)
-		})
+		}
+		s.refusals.reporter = newReporter(s.refusals, s.cfg.Log, s.cfg.ActionTimeout, s.cfg.ActionPause, put)
 	}
 	capabilities := mqtt.NewDefaultServerCapabilities()
 	capabilities.MaximumPacketSize = payloadMaximum + 16<<10 // topic and MQTT 5 properties come on top

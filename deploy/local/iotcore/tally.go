@@ -10,7 +10,7 @@ import (
 // Limits of what a tally lets through and remembers.
 const (
 	tallyEvery     = time.Minute // of what is the same, one refusal is told at once and then one in this time
-	tallyPerSource = 20          // kinds, clients and reasons of one certificate that are told apart; without one: of all together
+	tallyPerSource = 20          // kinds, clients and reasons of one certificate that are told apart; of none: together
 	tallyTotal     = 2000        // of all certificates
 )
 
@@ -29,9 +29,9 @@ func (f report) reason() string {
 	return fmt.Sprintf("%s (and %d more in the last minute)", f.Reason, f.more)
 }
 
-// tally finds out what of the refusals is news. A client that is refused sends again, often at once and for ever, and may
-// choose another client ID each time: what it says more than once a minute is counted, and beyond tallyPerSource of
-// different things of one certificate all others are counted together. Not safe for concurrent use.
+// tally finds out what of the refusals is news. A client that is refused sends again, often at once and for ever, and
+// may choose another client ID each time: what it says more than once a minute is counted, and beyond tallyPerSource
+// of different things of one certificate all others are counted together. Not safe for concurrent use.
 type tally struct {
 	counted map[tallyKey]*counted
 	sources map[string]int // how many of counted each certificate has

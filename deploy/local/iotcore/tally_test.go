@@ -38,7 +38,8 @@ func TestTheSameRefusalIsToldOnceAMinute(t *testing.T) {
 	}
 }
 
-// TestBogusClientIDsAreBounded: in what is told and in what is remembered, and they do not hide the refusals of others.
+// TestBogusClientIDsAreBounded: in what is told and in what is remembered, and they do not hide the refusals of
+// others.
 func TestBogusClientIDsAreBounded(t *testing.T) {
 	at := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 	y := newTally()
