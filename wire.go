@@ -287,6 +287,9 @@ func refused(rec Record, k keys) (Record, error) {
 	}
 	rec.Payload = decodeBase64(payload)
 	rec.Refused = "rule " + rule + " failed"
+	if rule == "" { // of the broker, before any rule
+		rec.Refused = "refused by the broker"
+	}
 	if len(failures) > 0 {
 		rec.Refused += ": " + failures[0].Message
 	}

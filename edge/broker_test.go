@@ -112,7 +112,9 @@ type broker struct {
 	batches  []fanwatch.Batch
 	verdict  func() verdict // on each message; nil: accepted
 	noShadow bool           // hangs up on whoever subscribes
-	shadow   func() []byte  // answers a get of the shadow; nil: not at all
+
+	noConnect bool          // hangs up instead of answering a CONNECT
+	shadow    func() []byte // answers a get of the shadow; nil: not at all
 }
 
 // verdict is what the broker does with a message that it has taken.
@@ -210,7 +212,16 @@ func (l *mortal) kill() {
 func (b *broker) ID() string { return "test" }
 
 func (b *broker) Provides(hook byte) bool {
-	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish || hook == mochi.OnSubscribe
+	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish || hook == mochi.OnSubscribe || hook == mochi.OnConnect
+}
+
+func (b *broker) OnConnect(*mochi.Client, packets.Packet) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.noConnect {
+		return packets.ErrNotAuthorized
+	}
+	return nil
 }
 
 func (b *broker) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }

@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -53,7 +55,7 @@ func dial(ctx context.Context, c Config) (*connection, error) {
 	}
 	if err != nil {
 		conn.close()
-		return nil, fmt.Errorf("mqtt %s as %s: %w: is the certificate active, and does its policy allow this client ID?", c.Broker, c.ClientID, err)
+		return nil, explain(c, "mqtt", err)
 	}
 	return conn, nil
 }
@@ -62,7 +64,7 @@ func dial(ctx context.Context, c Config) (*connection, error) {
 func dialTLS(ctx context.Context, c Config) (net.Conn, error) {
 	tcp, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.Broker)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, explain(c, "connect", err)
 	}
 	if c.TLS == nil {
 		return tcp, nil
@@ -70,7 +72,7 @@ func dialTLS(ctx context.Context, c Config) (net.Conn, error) {
 	conn := tls.Client(tcp, clientTLS(c))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		tcp.Close()
-		return nil, fmt.Errorf("tls %s: %w", c.Broker, err)
+		return nil, explain(c, "tls", err)
 	}
 	return conn, nil
 }
@@ -104,6 +106,9 @@ func Connect(ctx context.Context, c Config) error {
 	conn.close()
 	return nil
 }
+
+// byPeer tells whether a connection ended because the other side closed it, and not by a network that failed.
+func byPeer(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 // publish sends with QoS 1. It blocks while the socket is full, for at most 5 s.
 func (c *connection) publish(topic string, payload []byte) token {

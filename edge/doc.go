@@ -43,12 +43,19 @@
 //	    --payload '{"state":{"desired":{"live":true,"min_rpm":300}}}' out.json
 //	aws iot-data get-thing-shadow --thing-name fan-21 --shadow-name fanwatch out.json
 //
-// (with --endpoint-url for the local AWS). The device reports all settings that hold, v (SettingsVersion),
-// revision (the document's version that brought them) and, when it refuses a desired state, error with the
-// reason; the settings of before then stay, as a whole. An unknown field is refused by name. What was
-// accepted last is kept beside the spool: a machine that starts without a network starts with it, and the
-// desired state wins at the next connect. A fan without desired state has the settings of its Config. A
-// change takes effect within a second.
+// (with --endpoint-url for the local AWS). The device reports all settings that hold, v (SettingsVersion), revision
+// (the document's version that brought them) and, when it refuses some of a desired state, error with the reasons;
+// those keep the value that held before, and the others hold. An unknown field is refused by name. What holds is kept
+// beside the spool: a machine that starts without a network starts with it, and the desired state wins at the next
+// connect. What is taken out of the desired state, or goes with the shadow, is as the Config has it. A change takes
+// effect within a second. An interval or flush_every over half of the fan's silence (Config.Silence, 30 s) is refused:
+// people would be told that the fan is silent.
+//
+// # Two publishers of one fan
+//
+// A broker has one connection for each client ID: a second publisher with a copied certificate takes it from the
+// first. Each then waits longer and longer, up to five minutes, so that both empty their spools in turn, and says in
+// its log and its status that another publisher is connected as this fan (TestTwoPublishersShareOneNameForADay).
 //
 // The shadow shares the fan's connection. AWS IoT hangs up on a client whose policy does not allow it its
 // shadow; after three connections that end so, the Node goes without for half an hour, because readings

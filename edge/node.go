@@ -39,13 +39,15 @@ type Config struct {
 	Jump       float64       // a change of RPM by this part of it is published at once; 0 = 0.1
 	Live       bool          // as in Settings
 	Shadow     string        // the thing's named shadow that changes Settings meanwhile; "" = none. Needs ClientID to be Fan
+	Silence    time.Duration // the fan's, as provisioned: bounds what Shadow sets; 0 = 30 s, negative = never
 	Rate       float64       // messages per second at most; 0 = 80 (AWS takes 100 per connection)
 	Window     int           // messages in flight at most; 0 = 64
 
 	ConnectTimeout time.Duration // 0 = 30 s
 	AckTimeout     time.Duration // a message unacknowledged for this long ends the connection; 0 = 20 s
 	BackoffMin     time.Duration // the first pause after a lost connection; 0 = 1 s
-	BackoffMax     time.Duration // the longest; 0 = 60 s
+	BackoffMax     time.Duration // the longest; 0 = 60 s. Five times that when another publisher has the same client ID
+	Settled        time.Duration // a connection that the broker closes earlier does not set the pauses back; 0 = 1 min
 	SyncEvery      time.Duration // how often the spool is synced; 0 = 10 s
 	Drain          time.Duration // how long Run goes on publishing after its context ended; 0 = 2 s, negative = not at all
 
@@ -101,6 +103,12 @@ func New(c Config) (*Node, error) {
 	spool, err := OpenSpool(SpoolConfig{Dir: c.Dir, Fan: c.Fan, Run: run, MaxBytes: c.MaxSpool, Log: c.Log})
 	if err != nil {
 		return nil, fmt.Errorf("edge %s: %w", c.Fan, err)
+	}
+	for _, field := range []string{"interval", "flush_every"} {
+		if err := c.settings().quiet(field, c.silence()); err != nil {
+			c.Log.Warn("settings: the fan will be taken for silent unless it was provisioned otherwise",
+				"fan", c.Fan, "reason", err)
+		}
 	}
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
 }
@@ -177,6 +185,12 @@ func (n *Node) take() func(Record) error {
 	seq := uint64(0)
 	return func(r Record) error {
 		seq++
+		if r.Unsynch && (seq == 1 || !last.Unsynch) {
+			n.c.Log.Warn("clock: readings are marked and dated by their age until it is right", "fan", n.c.Fan,
+				"reason", n.c.wrongClock()+": switch NTP on (timedatectl set-ntp true), or set the clock")
+		} else if !r.Unsynch && last.Unsynch {
+			n.c.Log.Info("clock: synchronised", "fan", n.c.Fan)
+		}
 		r.Run, r.Seq = n.run, seq
 		changed := r.State != last.State
 		jumped := math.Abs(r.RPM-last.RPM) > n.pub.now.Load().Jump*last.RPM
@@ -215,7 +229,7 @@ func (c *Config) fill() {
 		value *time.Duration
 		zero  time.Duration
 	}{{&c.Interval, time.Second}, {&c.FlushEvery, 10 * time.Second}, {&c.ConnectTimeout, 30 * time.Second}, {&c.AckTimeout, 20 * time.Second},
-		{&c.BackoffMin, time.Second}, {&c.BackoffMax, time.Minute}, {&c.SyncEvery, 10 * time.Second}, {&c.Drain, 2 * time.Second}}
+		{&c.BackoffMin, time.Second}, {&c.BackoffMax, time.Minute}, {&c.Settled, time.Minute}, {&c.SyncEvery, 10 * time.Second}, {&c.Drain, 2 * time.Second}}
 	for _, d := range durations {
 		if *d.value == 0 {
 			*d.value = d.zero
@@ -273,6 +287,11 @@ func (c *Config) check() error {
 		return errors.New("a duration is negative, or the longest back-off shorter than the first")
 	}
 	return c.settings().Check()
+}
+
+// silence is after which time people are told that the fan is silent; 0 = never.
+func (c *Config) silence() time.Duration {
+	return fanwatch.Device{Silence: fanwatch.Duration(c.Silence)}.SilenceAfter()
 }
 
 func (c *Config) checkBroker() error {

@@ -3,6 +3,8 @@ package edge
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -323,5 +325,47 @@ func TestAChangeOfStateIsSyncedAtOnce(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestALogSaysWhatMakesReadingsDoubtful: which fan, a clock that is not right and when it is, and a configuration with
+// which people are told that the fan is silent.
+func TestALogSaysWhatMakesReadingsDoubtful(t *testing.T) {
+	var logged bytes.Buffer
+	clock, right := Fast(time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)), false
+	sim, err := NewSim(SimConfig{}, clock.Boot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := New(Config{Fan: "fan-07", Source: sim, Clock: clock, Synchronised: func() bool { return right }, Dir: t.TempDir(), Broker: "127.0.0.1:1",
+		FlushEvery: time.Minute, Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	take, seen := n.take(), 0
+	err = measure(t.Context(), n.c, n.pub.now.Load, func(r Record) error {
+		if seen++; seen == 3 {
+			right = true
+		}
+		if seen == 6 {
+			return io.EOF
+		}
+		return take(r)
+	})
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if err := n.spool.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"the fan will be taken for silent", "flush_every 1m0s is over half of the 30s", "the clock of this machine is not synchronised and says 1970-01-01", "clock: synchronised"} {
+		if strings.Count(logged.String(), text) != 1 {
+			t.Errorf("%d times %q in %s", strings.Count(logged.String(), text), text, &logged)
+		}
+	}
+	for line := range strings.Lines(logged.String()) {
+		if !strings.Contains(line, "fan=fan-07") {
+			t.Errorf("of which fan? %s", line)
+		}
 	}
 }

@@ -53,33 +53,38 @@ func (p *publisher) status() Status {
 // run connects and publishes until ctx ends, and then over the connection it has for Config.Drain.
 func (p *publisher) run(ctx context.Context) {
 	log := p.c.Log.With("fan", p.c.Fan, "broker", p.c.Broker)
-	pause := p.c.BackoffMin
+	pauses := newBackoff(p.c, p.rng)
 	for ctx.Err() == nil {
 		conn, err := dial(ctx, p.c)
 		if err == nil {
 			log.Info("connected", "spooled", p.spool.Stats().Spooled)
 			p.connected(true, nil)
 			s := session{p: p, conn: conn, mirror: p.shadow.attach(conn), due: time.Now()}
+			began := time.Now()
 			err = s.run(ctx)
 			conn.close()
 			p.shadow.detach(s.mirror)
 			p.spool.Rewind()
-			p.connected(false, err)
-			if s.acked {
-				pause = p.c.BackoffMin
-			}
 			if err == nil {
+				p.connected(false, nil)
 				return
 			}
+			now := time.Now()
+			twin := pauses.lost(now, ending{lasted: now.Sub(began), closed: byPeer(err), acked: s.acked,
+				owed: len(s.window) > 0 || s.mirror.awaited()})
+			if twin != nil {
+				err = twin
+			}
+			p.connected(false, err)
 			log.Warn("connection lost", "reason", err)
 		} else if ctx.Err() != nil {
 			return
 		} else {
+			pauses.refused()
 			p.connected(false, err)
 			log.Warn("cannot connect", "reason", err)
 		}
-		wait := pause/2 + time.Duration(p.rng.Int64N(int64(pause/2)+1))
-		pause = min(2*pause, p.c.BackoffMax)
+		wait := pauses.next()
 		log.Info("back-off", "pause", wait.Round(time.Millisecond))
 		timer := time.NewTimer(wait)
 		select {
@@ -128,7 +133,7 @@ func (s *session) run(ctx context.Context) error {
 	done, until := ctx.Done(), time.Time{}
 	for {
 		if err := s.collect(); err != nil {
-			return err
+			return s.reason(err)
 		}
 		ending := !until.IsZero()
 		look, err := s.send(ending)
@@ -164,6 +169,19 @@ func (s *session) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s closed the connection: %w", c.Broker, err)
 		}
+	}
+}
+
+// reason gives why the connection ended, where a message in flight failed because of it and is noticed first.
+func (s *session) reason(err error) error {
+	if s.conn.client.IsConnectionOpen() {
+		return err
+	}
+	select {
+	case lost := <-s.conn.lost:
+		return fmt.Errorf("%s closed the connection: %w", s.p.c.Broker, lost)
+	case <-time.After(time.Second): // paho tells of it right behind
+		return err
 	}
 }
 
@@ -221,9 +239,9 @@ func (s *session) send(all bool) (look time.Time, err error) {
 	return time.Time{}, nil
 }
 
-// envelope makes the batch as it is sent. A reading whose wall clock was wrong is dated by its age on the boot clock. When
-// the wall clock is right by now, that is the reading's time, and it is flagged no longer. From before a reboot, when the
-// boot clock began anew, it can only be dated by the time of the reboot.
+// envelope makes the batch as it is sent, with what waits behind it. A reading whose wall clock was wrong is dated by
+// its age on the boot clock. When the wall clock is right by now, that is the reading's time, and it is flagged no
+// longer. From before a reboot, when the boot clock began anew, it can only be dated by the time of the reboot.
 func (p *publisher) envelope(b *Batch) fanwatch.Batch {
 	now, boot, synchronised := p.c.Clock.Wall(), p.c.Clock.Boot(), p.c.Synchronised()
 	readings := make([]fanwatch.Reading, len(b.Records))
@@ -238,7 +256,9 @@ func (p *publisher) envelope(b *Batch) fanwatch.Batch {
 			readings[i].Time = now.Add(-age)
 		}
 	}
-	return fanwatch.NewBatch(readings, b.Acked, b.Dropped, now)
+	out := fanwatch.NewBatch(readings, b.Acked, b.Dropped, now)
+	out.Backlog = uint64(p.spool.Unsent())
+	return out
 }
 
 // earlier gives the earlier of two times, where zero is never.

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	crand "crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -212,6 +213,10 @@ func TestPublisherSaysWhyItCannotConnect(t *testing.T) {
 	a := newAuthority(t, "fan-01")
 	b := newBroker(t, a)
 	other := newBroker(t, newAuthority(t, "fan-01"))
+	hangs := newBroker(t, a) // up instead of answering a CONNECT, as AWS IoT does
+	hangs.mu.Lock()
+	hangs.noConnect = true
+	hangs.mu.Unlock()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -222,12 +227,23 @@ func TestPublisherSaysWhyItCannotConnect(t *testing.T) {
 		change func(*Config)
 		reason string
 	}{
-		"nobody listens":     {func(c *Config) { c.Broker = closed }, "refused"},
-		"unknown CA":         {func(c *Config) { c.Broker = other.addr }, "unknown authority"},
-		"another name":       {func(c *Config) { c.TLS.ServerName = "iot.example.com" }, "iot.example.com"},
-		"no certificate":     {func(c *Config) { c.TLS.Certificates = nil }, "mqtt"},
-		"plain instead TLS":  {func(c *Config) { c.TLS = nil; c.ConnectTimeout = 200 * time.Millisecond }, "mqtt"},
-		"older TLS than 1.2": {func(c *Config) { c.TLS.MaxVersion = tls.VersionTLS11 }, "tls"},
+		"nobody listens": {func(c *Config) { c.Broker = closed }, "refused: nothing listens there"},
+		"unknown CA":     {func(c *Config) { c.Broker = other.addr }, "set ca to the broker's root certificate"},
+		"another name":   {func(c *Config) { c.TLS.ServerName = "iot.example.com" }, "iot.example.com: write broker as the endpoint is called"},
+		"no certificate": {func(c *Config) { c.TLS.Certificates = nil }, "the broker does not take this device's certificate"},
+		"expired certificate": {func(c *Config) {
+			c.TLS.Certificates = slices.Clone(c.TLS.Certificates)
+			c.TLS.Certificates[0].Leaf = &x509.Certificate{NotAfter: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}
+			c.Broker = closed
+		}, "this device has expired on 2026-01-02: "},
+		"wrong clock": {func(c *Config) {
+			c.TLS.Time = func() time.Time { return time.Now().AddDate(5, 0, 0) }
+			c.Synchronised = func() bool { return false }
+		}, "the clock of this machine is not synchronised and says 20"},
+		"not the broker's certificate in time": {func(c *Config) { c.TLS.Time = func() time.Time { return time.Now().AddDate(5, 0, 0) } }, "the broker's certificate is not valid"},
+		"not allowed":                          {func(c *Config) { c.Broker = hangs.addr }, "as fan-01: the broker refuses this client"},
+		"plain instead TLS":                    {func(c *Config) { c.TLS = nil; c.ConnectTimeout = 200 * time.Millisecond }, "mqtt"},
+		"older TLS than 1.2":                   {func(c *Config) { c.TLS.MaxVersion = tls.VersionTLS11 }, "tls"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conf := quick(b, t)
@@ -244,6 +260,23 @@ func TestPublisherSaysWhyItCannotConnect(t *testing.T) {
 	}
 	if got, _ := b.got(); len(got) != 0 {
 		t.Errorf("arrived all the same: %v", got)
+	}
+}
+
+// TestABatchSaysWhatWaitsBehindIt: while a spool drains, its readings are old for that reason.
+func TestABatchSaysWhatWaitsBehindIt(t *testing.T) {
+	b := newBroker(t, newAuthority(t, "fan-01"))
+	s := open(t, SpoolConfig{Dir: t.TempDir(), Run: 1})
+	fill(s, 1, 25)
+	_, stop := publish(quick(b, t), s)
+	until(t, "the readings", func() bool { return s.Stats().Acked == 25 })
+	stop()
+	var backlog []uint64
+	for _, batch := range b.batches {
+		backlog = append(backlog, batch.Backlog)
+	}
+	if !slices.Equal(backlog, []uint64{15, 5, 0}) {
+		t.Errorf("backlog %v", backlog)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,8 @@ const SettingsVersion = 1
 // Settings are what of a Config may be changed while a Node runs: the fields of the shadow's desired and
 // reported state, by their JSON names. What a desired state leaves out stays as the Config has it.
 type Settings struct {
-	Interval   fanwatch.Duration `json:"interval"`    // "100ms" to "1m"
-	FlushEvery fanwatch.Duration `json:"flush_every"` // "0s" to "24h"
+	Interval   fanwatch.Duration `json:"interval"`    // "100ms" to "1m"; by the shadow half of the fan's silence at most
+	FlushEvery fanwatch.Duration `json:"flush_every"` // "0s" to "24h"; by the shadow as interval
 	Batch      int               `json:"batch"`       // 1..fanwatch.MaxBatch
 	Jump       float64           `json:"jump"`        // above 0 to 10
 	MinRPM     float64           `json:"min_rpm"`     // 0..fanwatch.MaxRPM; 0 = TachConfig's default
@@ -80,33 +81,128 @@ func (s Settings) flushEvery() time.Duration {
 	return time.Duration(s.FlushEvery)
 }
 
-// with gives the settings as the desired state, a JSON object, changes them. An unknown field is an error,
-// because a misspelt one would silently do nothing; names count to the letter.
-func (s Settings) with(desired []byte) (Settings, error) {
-	raw, err := members(desired)
+// settingGroups are the fields of a desired state that hold or are refused together, in the order in which they are
+// tried: a group may depend on those before it.
+var settingGroups = [][]string{{"live"}, {"batch"}, {"jump"}, {"min_rpm", "max_rpm"}, {"interval"}, {"flush_every"}}
+
+// refusalsTold is how many reasons a report names.
+const refusalsTold = 5
+
+// desire gives the settings as the desired state changes them, what of it holds, and why the rest does not. A field
+// that is refused keeps the value that before, what held last, has for it; one that desired leaves out is as s has it.
+// An unknown field is refused, because a misspelt one would silently do nothing; names count to the letter. silence is
+// the fan's, see quiet.
+func (s Settings) desire(desired, before map[string]json.RawMessage, silence time.Duration) (next Settings, holds map[string]json.RawMessage, refused []error) {
+	next, holds = s, map[string]json.RawMessage{}
+	if raw, ok := desired["v"]; ok {
+		if err := version(raw); err != nil { // its fields may mean something else
+			next, holds, _ = s.desire(before, nil, silence)
+			return next, holds, []error{err}
+		}
+		holds["v"] = raw
+	}
+	known := []string{"v"}
+	for _, group := range settingGroups {
+		known = append(known, group...)
+	}
+	slices.Sort(known)
+	for _, name := range slices.Sorted(maps.Keys(desired)) {
+		if !slices.Contains(known, name) {
+			refused = append(refused, fmt.Errorf("%.60q is no setting: there are %s", name, strings.Join(known, ", ")))
+		}
+	}
+	for _, group := range settingGroups {
+		if err := next.take(group, desired, holds, silence); err != nil {
+			refused = append(refused, err)
+			_ = next.take(group, before, holds, silence) // where that does not hold now either, the field is as s has it
+		}
+	}
+	return next, holds, refused
+}
+
+// take sets the group's fields to what from says, notes it in holds, and changes nothing when that is refused.
+func (s *Settings) take(group []string, from, holds map[string]json.RawMessage, silence time.Duration) error {
+	next, changes := *s, false
+	for _, name := range group {
+		if raw, ok := from[name]; ok {
+			if err := next.set(name, raw); err != nil {
+				return err
+			}
+			changes = true
+		}
+	}
+	if !changes {
+		return nil
+	}
+	if err := next.Check(); err != nil {
+		return err
+	}
+	if err := next.quiet(group[0], silence); err != nil {
+		return err
+	}
+	*s = next
+	for _, name := range group {
+		if raw, ok := from[name]; ok {
+			holds[name] = raw
+		}
+	}
+	return nil
+}
+
+// set reads one field.
+func (s *Settings) set(name string, raw json.RawMessage) error {
+	var batch float64 // 10.0 is a whole number, too
+	to := map[string]any{"interval": &s.Interval, "flush_every": &s.FlushEvery, "batch": &batch, "jump": &s.Jump,
+		"min_rpm": &s.MinRPM, "max_rpm": &s.MaxRPM, "live": &s.Live}[name]
+	if string(raw) == "null" {
+		return fmt.Errorf("%s is null: leave it out", name)
+	}
+	err := json.Unmarshal(raw, to)
+	if err == nil && name == "batch" {
+		if batch != math.Trunc(batch) {
+			return fmt.Errorf("batch holds %.60s: want a whole number", raw)
+		}
+		s.Batch = int(min(max(batch, math.MinInt32), math.MaxInt32))
+	}
 	if err != nil {
-		return s, err
+		return fmt.Errorf("%s holds %.60s: %w", name, raw, plainError(err))
 	}
-	fields := map[string]any{"interval": &s.Interval, "flush_every": &s.FlushEvery, "batch": &s.Batch, "jump": &s.Jump,
-		"min_rpm": &s.MinRPM, "max_rpm": &s.MaxRPM, "live": &s.Live}
-	version := SettingsVersion
-	fields["v"] = &version
-	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		to, ok := fields[name]
-		if !ok {
-			return s, fmt.Errorf("%.60q is no setting: there are %s", name, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
-		}
-		if string(raw[name]) == "null" {
-			return s, fmt.Errorf("%s is null: leave it out", name)
-		}
-		if err := json.Unmarshal(raw[name], to); err != nil {
-			return s, fmt.Errorf("%s holds %.60s: %w", name, raw[name], plainError(err))
-		}
+	return nil
+}
+
+// quiet refuses an interval or a flush_every, the field that is named, that has the publisher say nothing for more
+// than half of the time after which people are told that the fan is silent; 0 = they are never told.
+func (s Settings) quiet(field string, silence time.Duration) error {
+	longest := map[string]time.Duration{"interval": s.interval(), "flush_every": s.flushEvery()}[field]
+	if silence == 0 || longest <= silence/2 {
+		return nil
 	}
-	if version != SettingsVersion {
-		return s, fmt.Errorf("v is %d, this program knows %d", version, SettingsVersion)
+	return fmt.Errorf("%s %s is over half of the %s after which people are told that the fan is silent: at most %s, or provision the fan with a longer silence "+
+		"and write it into the configuration (silence)", field, longest, silence, silence/2)
+}
+
+// version refuses a desired state of another version.
+func version(raw json.RawMessage) error {
+	var v float64
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return fmt.Errorf("v holds %.60s: %w", raw, plainError(err))
 	}
-	return s, s.Check()
+	if v != SettingsVersion {
+		return fmt.Errorf("v is %.60s, this program knows %d", raw, SettingsVersion)
+	}
+	return nil
+}
+
+// reasons is one line of why fields are refused, "" when none are.
+func reasons(refused []error) string {
+	var lines []string
+	for _, err := range refused[:min(len(refused), refusalsTold)] {
+		lines = append(lines, err.Error())
+	}
+	if more := len(refused) - refusalsTold; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "; ")
 }
 
 // members reads the members of one JSON object.

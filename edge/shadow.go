@@ -19,10 +19,11 @@ import (
 // shadow keeps a Node's Settings as the desired state of its thing's named shadow says, and reports back
 // what holds (AWS IoT developer guide, "AWS IoT Device Shadow service"):
 //
-//   - after every connect it gets the whole document, and again whenever a delta announces a change, so that
-//     there is one way in, whatever was missed;
-//   - a desired state that is refused changes nothing; the reason is reported under error;
-//   - the accepted one is kept beside the spool, so that a Pi that starts without a network starts with it;
+//   - after every connect it gets the whole document, and again whenever a delta, another document or its deletion announces a
+//     change, so that there is one way in, whatever was missed. A delta alone is not enough: there is none when something
+//     is taken out of the desired state;
+//   - of a desired state what is refused changes nothing, and the rest holds; the reasons are reported under error;
+//   - what holds is kept beside the spool, so that a Pi that starts without a network starts with it;
 //     without any desired state the Config holds again;
 //   - it publishes only what differs from what the document reports, so that its own reports, which come
 //     back as deltas while something is refused, do not go round in circles.
@@ -30,15 +31,17 @@ import (
 // Its fields belong to the publisher's goroutine, but for now, which is read by all.
 type shadow struct {
 	name, thing string
-	path        string // of the accepted state; "" = kept nowhere
+	path        string // of what holds of the desired state; "" = kept nowhere
 	log         *slog.Logger
 	base        Settings // of the Config
+	silence     time.Duration
 	now         *atomic.Pointer[Settings]
 	changed     func() // is called when now has changed
 
-	judged   json.RawMessage // the desired state that holds or was refused; nil = none
-	revision int64           // the document's version when judged first came
-	refusal  string          // why judged was refused; "" = it holds
+	judged   json.RawMessage            // the desired state, as it was judged last; nil = none
+	revision int64                      // the document's version when judged first came
+	holds    map[string]json.RawMessage // what of it holds, or of the one before it
+	refusal  string                     // why the rest was refused; "" = all of it holds
 
 	failed int       // connections in a row that ended while the first answer was awaited
 	rest   time.Time // until then connections go without the shadow
@@ -64,7 +67,7 @@ type kept struct {
 
 // newShadow makes the shadow and takes up what was accepted before.
 func newShadow(c Config, now *atomic.Pointer[Settings], changed func()) *shadow {
-	s := &shadow{name: c.Shadow, thing: c.Fan, log: c.Log, base: c.settings(), now: now, changed: changed}
+	s := &shadow{name: c.Shadow, thing: c.Fan, log: c.Log, base: c.settings(), silence: c.silence(), now: now, changed: changed}
 	if s.name == "" {
 		return s
 	}
@@ -72,7 +75,7 @@ func newShadow(c Config, now *atomic.Pointer[Settings], changed func()) *shadow 
 		s.path = filepath.Join(c.Dir, "shadow.json")
 	}
 	if err := s.recall(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("shadow: the settings that were kept do not hold, those of the configuration do", "fan", s.thing, "reason", err)
+		s.log.Warn("shadow: of the settings that were kept some do not hold, those of the configuration do", "fan", s.thing, "reason", err)
 	}
 	return s
 }
@@ -89,27 +92,37 @@ func (s *shadow) recall() error {
 	if k.V != keptVersion {
 		return fmt.Errorf("%s: version %d is unknown, this program knows %d", s.path, k.V, keptVersion)
 	}
-	settings, err := s.base.with(k.Desired)
+	raw, err := members(k.Desired)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
-	s.judged, s.revision = k.Desired, k.Revision
-	s.now.Store(&settings)
+	settings, holds, refused := s.base.desire(raw, nil, s.silence)
+	if len(holds) > 0 {
+		s.judged, s.revision, s.holds = k.Desired, k.Revision, holds
+		s.now.Store(&settings)
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("%s: %s", s.path, reasons(refused))
+	}
 	return nil
 }
 
-// keep writes what holds, in one step; without a desired state the file goes.
+// keep writes what holds, in one step; where nothing does the file goes.
 func (s *shadow) keep() error {
 	if s.path == "" {
 		return nil
 	}
-	if s.judged == nil {
+	if len(s.holds) == 0 {
 		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return syncDir(filepath.Dir(s.path))
 	}
-	b, err := json.Marshal(kept{keptVersion, s.revision, s.judged})
+	desired, err := json.Marshal(s.holds)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(kept{keptVersion, s.revision, desired})
 	if err != nil {
 		return err
 	}
@@ -150,24 +163,38 @@ func (s *shadow) take(payload []byte) ([]byte, error) {
 	return s.report(d.State.Reported)
 }
 
-// judge takes the desired state; nil is none.
+// same tells whether the desired state is the one that was judged last; nil and null are none.
+func (s *shadow) same(desired json.RawMessage) bool {
+	if len(desired) == 0 || string(desired) == "null" {
+		return s.judged == nil
+	}
+	return s.judged != nil && sameJSON(desired, s.judged)
+}
+
+// judge takes the desired state; nil and null are none.
 func (s *shadow) judge(desired json.RawMessage, version int64) {
+	if s.same(desired) {
+		return
+	}
 	if string(desired) == "null" {
 		desired = nil
 	}
-	if (desired == nil) == (s.judged == nil) && (desired == nil || sameJSON(desired, s.judged)) {
-		return
-	}
-	next, err := s.base, error(nil)
+	next, holds, refused := s.base, map[string]json.RawMessage{}, []error(nil)
 	if desired != nil {
-		next, err = s.base.with(desired)
+		if raw, err := members(desired); err != nil {
+			next, holds, refused = *s.now.Load(), s.holds, []error{err}
+		} else {
+			next, holds, refused = s.base.desire(raw, s.holds, s.silence)
+		}
 	}
-	s.judged, s.revision, s.refusal = desired, version, ""
-	if err != nil {
-		s.refusal = err.Error()
-		s.log.Warn("shadow: settings refused, the old ones stay", "fan", s.thing, "version", version, "reason", err)
+	s.judged, s.revision, s.refusal = desired, version, reasons(refused)
+	if s.refusal != "" {
+		s.log.Warn("shadow: settings refused, the old ones stay", "fan", s.thing, "version", version, "reason", s.refusal)
+	}
+	if next == *s.now.Load() && maps.EqualFunc(holds, s.holds, func(a, b json.RawMessage) bool { return sameJSON(a, b) }) {
 		return
 	}
+	s.holds = holds
 	s.now.Store(&next)
 	s.log.Info("shadow: settings changed", "fan", s.thing, "version", version, "settings", fmt.Sprintf("%+v", next))
 	if err := s.keep(); err != nil {
@@ -187,13 +214,7 @@ func (s *shadow) report(reported map[string]json.RawMessage) ([]byte, error) {
 		return nil, fmt.Errorf("shadow report: %w", err)
 	}
 	want["v"] = fmt.Appendf(nil, "%d", SettingsVersion)
-	if s.judged != nil && s.refusal == "" { // in the words of the desired state, or "60s" and "1m0s" would differ for ever
-		own, err := members(s.judged)
-		if err != nil {
-			return nil, fmt.Errorf("shadow report: %w", err)
-		}
-		maps.Copy(want, own)
-	}
+	maps.Copy(want, s.holds) // in the words of the desired state, or "60s" and "1m0s" would differ for ever
 	if s.judged != nil {
 		want["revision"] = fmt.Appendf(nil, "%d", s.revision)
 	}
@@ -239,6 +260,7 @@ type mirror struct {
 	stale    bool   // the document has changed
 	document []byte // as it came last, nil = none new
 	missing  bool   // there is no document
+	changed  []byte // what update/documents says last, nil = nothing new
 	trouble  string // what else was rejected
 }
 
@@ -250,7 +272,7 @@ func (s *shadow) attach(conn *connection) *mirror {
 	}
 	m.wake, m.asked = make(chan struct{}, 1), time.Now()
 	filters := map[string]byte{}
-	for _, topic := range []string{"get/accepted", "get/rejected", "update/rejected", "update/delta"} {
+	for _, topic := range []string{"get/accepted", "get/rejected", "update/rejected", "update/delta", "update/documents", "delete/accepted"} {
 		filters[m.prefix+topic] = 1
 	}
 	token := conn.client.SubscribeMultiple(filters, m.hear)
@@ -277,8 +299,10 @@ func (m *mirror) hear(_ mqtt.Client, msg mqtt.Message) {
 		switch msg.Topic() {
 		case m.prefix + "get/accepted":
 			m.document, m.missing = payload, false
-		case m.prefix + "update/delta":
+		case m.prefix + "update/delta", m.prefix + "delete/accepted":
 			m.stale = true
+		case m.prefix + "update/documents":
+			m.changed = payload
 		default:
 			var rejected struct {
 				Code    int    `json:"code"`
@@ -292,6 +316,18 @@ func (m *mirror) hear(_ mqtt.Client, msg mqtt.Message) {
 			}
 		}
 	})
+}
+
+// awaited tells whether the shadow was asked for on this connection and has not answered.
+func (m *mirror) awaited() bool { return m.wake != nil && !m.heard }
+
+// differs tells whether what came on update/documents has another desired state than the one that was judged last. The
+// shadow's own reports come there, too.
+func (s *shadow) differs(payload []byte) bool {
+	var d struct {
+		Current document `json:"current"`
+	}
+	return json.Unmarshal(payload, &d) != nil || !s.same(d.Current.State.Desired)
 }
 
 // note changes what is to be handled and wakes the session.
@@ -309,8 +345,8 @@ func (m *mirror) note(change func()) {
 func (m *mirror) handle() {
 	m.mu.Lock()
 	ask, refused := m.ready || m.stale, m.refused
-	document, missing, trouble := m.document, m.missing, m.trouble
-	m.ready, m.stale, m.refused, m.document, m.missing, m.trouble = false, false, nil, nil, false, ""
+	document, missing, changed, trouble := m.document, m.missing, m.changed, m.trouble
+	m.ready, m.stale, m.refused, m.document, m.missing, m.changed, m.trouble = false, false, nil, nil, false, nil, ""
 	m.mu.Unlock()
 	log := m.s.log.With("fan", m.s.thing, "shadow", m.s.name)
 	if refused != nil {
@@ -322,7 +358,7 @@ func (m *mirror) handle() {
 		m.heard = true
 		log.Warn("shadow: the service refuses", "reason", trouble)
 	}
-	if ask { // the answer replaces what else has come
+	if ask || changed != nil && m.s.differs(changed) { // the answer replaces what else has come
 		m.conn.publish(m.prefix+"get", nil)
 		return
 	}

@@ -107,7 +107,7 @@ func TestShadowChangesRefusesAndRemembers(t *testing.T) {
 
 	// Refused: the reason is reported, the old settings stay, also over a restart.
 	bad, updated := s.say(t, `{"interval":"1ms","live":true,"min_rpm":300}`, good, 4)
-	if got := *s.now.Load(); got != want || !updated || !strings.Contains(string(bad["error"]), "interval 1ms is under 100ms") || string(bad["interval"]) != `"1m0s"` {
+	if got := *s.now.Load(); got != want || !updated || !strings.Contains(string(bad["error"]), "interval 1ms is under 100ms") || string(bad["interval"]) != `"60s"` {
 		t.Errorf("refused: settings %+v, reported %s", got, bad)
 	}
 	if _, again := s.say(t, `{"interval":"1ms","live":true,"min_rpm":300}`, bad, 5); again {
@@ -136,29 +136,108 @@ func TestShadowChangesRefusesAndRemembers(t *testing.T) {
 func TestShadowNamesWhatItRefuses(t *testing.T) {
 	s := openShadow("")
 	for desired, want := range map[string]string{
-		`{"intervall":"1s"}`:               `"intervall" is no setting: there are batch, flush_every, interval`,
-		`{"INTERVAL":"1s"}`:                `"INTERVAL" is no setting`,
-		`{"interval":1}`:                   "interval holds 1: want a duration in quotes",
-		`{"interval":"3 weeks"}`:           "number and a unit",
-		`{"interval":"2m"}`:                "over a minute",
-		`{"flush_every":"-1s"}`:            "flush_every -1s is outside",
-		`{"batch":0}`:                      "batch of 0 is outside 1..500",
-		`{"batch":"10"}`:                   "batch holds \"10\": want a number",
-		`{"batch":1.5}`:                    "batch holds 1.5: want a number",
-		`{"jump":0}`:                       "jump 0 is outside",
-		`{"min_rpm":-1}`:                   "min_rpm -1",
-		`{"min_rpm":900,"max_rpm":900}`:    "min_rpm 900 is not below max_rpm 900",
-		`{"max_rpm":50}`:                   "min_rpm 60, the default, is not below max_rpm 50",
-		`{"live":"yes"}`:                   "live holds \"yes\": want true or false",
-		`{"live":null}`:                    "live is null",
-		`{"v":2}`:                          "v is 2, this program knows 1",
-		`[1]`:                              "is not a JSON object",
-		`{"live":true,"welcome":"to AWS"}`: `"welcome" is no setting`,
+		`{"intervall":"1s"}`:            `"intervall" is no setting: there are batch, flush_every, interval`,
+		`{"INTERVAL":"1s"}`:             `"INTERVAL" is no setting`,
+		`{"interval":1}`:                "interval holds 1: want a duration in quotes",
+		`{"interval":"3 weeks"}`:        "number and a unit",
+		`{"interval":"2m"}`:             "over a minute",
+		`{"flush_every":"-1s"}`:         "flush_every -1s is outside",
+		`{"batch":0}`:                   "batch of 0 is outside 1..500",
+		`{"batch":"10"}`:                "batch holds \"10\": want a number",
+		`{"batch":1.5}`:                 "batch holds 1.5: want a whole number",
+		`{"batch":1e99}`:                "is outside 1..500",
+		`{"jump":0}`:                    "jump 0 is outside",
+		`{"min_rpm":-1}`:                "min_rpm -1",
+		`{"min_rpm":900,"max_rpm":900}`: "min_rpm 900 is not below max_rpm 900",
+		`{"max_rpm":50}`:                "min_rpm 60, the default, is not below max_rpm 50",
+		`{"live":"yes"}`:                "live holds \"yes\": want true or false",
+		`{"live":null}`:                 "live is null",
+		`{"v":2}`:                       "v is 2, this program knows 1",
+		`[1]`:                           "is not a JSON object",
+		`{"flush_every":"16s"}`:         "flush_every 16s is over half of the 30s after which people are told that the fan is silent: at most 15s",
+		`{"interval":"20s"}`:            "interval 20s is over half of the 30s",
 	} {
 		before := *s.now.Load()
 		if s.judge(json.RawMessage(desired), 1); !strings.Contains(s.refusal, want) || *s.now.Load() != before {
 			t.Errorf("%s: %q, want %q", desired, s.refusal, want)
 		}
+	}
+}
+
+// TestOneBadSettingDoesNotRefuseTheOthers: each is reported with its reason, what was right holds, and what was
+// refused keeps the value that held last.
+func TestOneBadSettingDoesNotRefuseTheOthers(t *testing.T) {
+	dir := t.TempDir()
+	s := openShadow(dir)
+	want := *s.now.Load()
+	want.Live, want.Batch = true, 7
+	reported, _ := s.say(t, `{"welcome":"aws-iot","live":true,"batch":7.0,"interval":"1ms","jump":"x"}`, nil, 1)
+	if got := *s.now.Load(); got != want {
+		t.Errorf("settings %+v, want %+v", got, want)
+	}
+	for _, reason := range []string{`\"welcome\" is no setting`, "interval 1ms is under 100ms", `jump holds \"x\": want a number`} {
+		if !strings.Contains(string(reported["error"]), reason) {
+			t.Errorf("reported %s, want %s", reported["error"], reason)
+		}
+	}
+	if string(reported["batch"]) != "7.0" || string(reported["live"]) != "true" || reported["welcome"] != nil {
+		t.Errorf("reported %s", reported)
+	}
+	if again := openShadow(dir); *again.now.Load() != want {
+		t.Errorf("after a restart: %+v", *again.now.Load())
+	}
+
+	// The value of before stays for what is refused, and goes with its field.
+	want.MinRPM, want.MaxRPM = 100, 200
+	s.say(t, `{"live":true,"batch":7,"min_rpm":100,"max_rpm":200}`, reported, 2)
+	reported, _ = s.say(t, `{"live":true,"batch":0,"min_rpm":300,"max_rpm":200}`, reported, 3)
+	if got := *s.now.Load(); got != want || !strings.Contains(string(reported["error"]), "batch of 0") || !strings.Contains(string(reported["error"]), "min_rpm 300 is not below max_rpm 200") {
+		t.Errorf("settings %+v, want %+v; error %s", got, want, reported["error"])
+	}
+	s.say(t, `{"live":true}`, reported, 4)
+	want = s.base
+	want.Live = true
+	if got := *s.now.Load(); got != want {
+		t.Errorf("settings %+v, want %+v", got, want)
+	}
+	// Of another version nothing is taken.
+	s.say(t, `{"v":2,"batch":3}`, reported, 5)
+	if got := *s.now.Load(); got != want || !strings.Contains(s.refusal, "v is 2") {
+		t.Errorf("settings %+v, %s", got, s.refusal)
+	}
+	many, _ := s.say(t, `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1}`, nil, 6)
+	if !strings.Contains(string(many["error"]), "and 2 more") {
+		t.Errorf("error %s", many["error"])
+	}
+}
+
+// TestAShadowDoesNotMakeAFanSilent: what it sets has the publisher speak twice in the time after which people are
+// told; the configuration knows that time, and may do otherwise.
+func TestAShadowDoesNotMakeAFanSilent(t *testing.T) {
+	for _, x := range []struct {
+		silence time.Duration
+		desired string
+		holds   bool
+	}{
+		{0, `{"flush_every":"15s"}`, true},
+		{0, `{"flush_every":"15001ms"}`, false},
+		{0, `{"interval":"1m"}`, false},
+		{0, `{"interval":"1m","live":true}`, true},
+		{time.Hour, `{"flush_every":"30m"}`, true},
+		{time.Hour, `{"flush_every":"31m"}`, false},
+		{10 * time.Second, `{"flush_every":"10s"}`, false},
+		{-1, `{"flush_every":"24h"}`, true},
+	} {
+		s := openShadow("")
+		s.silence = fanwatch.Device{Silence: fanwatch.Duration(x.silence)}.SilenceAfter()
+		if s.say(t, x.desired, nil, 1); (s.refusal == "") != x.holds {
+			t.Errorf("%s with a silence of %s: %q", x.desired, x.silence, s.refusal)
+		}
+	}
+	s := openShadow("")
+	s.base.FlushEvery = fanwatch.Duration(time.Hour) // of the configuration
+	if s.say(t, `{"batch":3}`, nil, 1); s.refusal != "" {
+		t.Errorf("another setting is refused for it: %s", s.refusal)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 	cert, key := s.provision("fan-a", "--client", "legacy-a", "--min-rpm", "900")
 	bystander := newPublisher(t, s, 1)
 
-	// What the broker does not let in: a reason in the log, no PUBACK.
+	// What the broker does not let in: no PUBACK, and the reason in the log and in the list.
 	foreignCert, foreignKey := foreign(t, "fan-a")
 	if _, err := s.connect("fan-a", foreignCert, foreignKey); err == nil {
 		t.Error("a certificate of another authority was let in")
@@ -40,7 +41,7 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 	for topic, payload := range map[string]string{
 		"$aws/rules/fanwatch_readings/fan-k": "{}", // another fan's topic
 		"somewhere/else":                     "{}",
-		"IoT_TOPIC/recieve":                  `{"FANID":"fan-a","RPM":1,"x":"` + strings.Repeat("x", 200<<10) + `"}`,
+		"IoT_TOPIC/recieve":                  `{"FANID":"fan-a","RPM":1,"x":"` + strings.Repeat("x", 130<<10) + `"}`,
 	} {
 		c := mustConnect(s, "legacy-a", cert, key)
 		if token := c.Publish(topic, 1, false, payload); token.WaitTimeout(3*time.Second) && token.Error() == nil && c.IsConnectionOpen() {
@@ -48,9 +49,34 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 		}
 		c.Disconnect(0)
 	}
+	c := mustConnect(s, "legacy-a", cert, key)
+	c.Publish("IoT_TOPIC/recieve", 1, true, "retained")
+	twin := mustConnect(s, "fan-a", cert, key)
+	mustConnect(s, "fan-a", cert, key).Disconnect(0)
+	s.until(10*time.Second, "the end of the connection that was taken over", func() (bool, string) { return !twin.IsConnectionOpen(), "" })
 	s.logged("topic/$aws/rules/fanwatch_readings/fan-k")
 	s.logged("topic/somewhere/else")
 	s.logged("131072")
+	s.logged("client fan-a was taken over by another connection; the earlier one was closed")
+	s.until(30*time.Second, "what the broker refused, with reason and mend", func() (bool, string) {
+		listed := ask[[]refusal](s, "refused")
+		for _, want := range []refusal{
+			{Reason: "unknown authority: use a certificate that fanwatch provision signed"},
+			{Client: "fan-k", Reason: "iot:Connect on client/fan-k: connect under the fan's name"},
+			{Client: "legacy-a", Reason: "topic/$aws/rules/fanwatch_readings/fan-k: publish to a topic that", Payload: "{}"},
+			{Client: "legacy-a", Reason: "topic/somewhere/else", Payload: "{}"},
+			{Client: "legacy-a", Reason: "at most 131072 are allowed: send fewer readings", Payload: `{"FANID":"fan-a","RPM":1,`},
+			{Client: "legacy-a", Reason: "publish without retain", Payload: "retained"},
+			{Client: "fan-a", Reason: "client fan-a was taken over by another connection"},
+		} {
+			if !slices.ContainsFunc(listed, func(r refusal) bool {
+				return r.Client == want.Client && strings.HasPrefix(r.Reason, "refused by the broker: ") && strings.Contains(r.Reason, want.Reason) && strings.HasPrefix(r.Payload, want.Payload)
+			}) {
+				return false, fmt.Sprintf("no %+v in %+v", want, listed)
+			}
+		}
+		return true, ""
+	})
 
 	// What is received and not accepted: acknowledged, kept, and a reason that names the fault.
 	at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
@@ -63,7 +89,7 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 		{`{"TIME": "` + at(0) + `", "FANID": "fan-k", "FREQ": 60, "RPM": 1800}`, "does not own", "fan-k"},
 		{`{"TIME": "` + at(0) + `", "FANID": "nobody", "FREQ": 60, "RPM": 1800}`, "unknown", "nobody"},
 	}
-	c := mustConnect(s, "legacy-a", cert, key)
+	c = mustConnect(s, "legacy-a", cert, key)
 	for _, b := range bad {
 		if token := c.Publish("IoT_TOPIC/recieve", 1, false, b.payload); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
 			t.Fatalf("%s was not acknowledged: %v", b.payload, token.Error())
@@ -71,7 +97,7 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 		bystander.publish(s, 20)
 	}
 	s.until(30*time.Second, "every refused message with its reason", func() (bool, string) {
-		listed := ask[[]refusal](s, "refused") // in the order of arrival
+		listed := slices.DeleteFunc(ask[[]refusal](s, "refused"), func(r refusal) bool { return strings.HasPrefix(r.Reason, "refused by the broker: ") }) // in the order of arrival
 		if len(listed) != len(bad) {
 			return false, fmt.Sprintf("%d of %d: %+v", len(listed), len(bad), listed)
 		}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"fanwatch/edge"
@@ -189,6 +190,9 @@ func checkName(ctx context.Context, c config) finding {
 	return f
 }
 
+// sentence makes a sentence of a mend.
+func sentence(mend string) string { return strings.ToUpper(mend[:1]) + mend[1:] + "." }
+
 func checkConnection(ctx context.Context, c config) finding {
 	f := finding{what: "connection to " + c.Broker, mend: "See that this port is open to the outside (443 often is where 8883 is not), that the root CA is the broker's, that the certificate is active, and that a policy which allows connect and publish is attached to it."}
 	conf := c.edge()
@@ -198,6 +202,9 @@ func checkConnection(ctx context.Context, c config) finding {
 		f.err, f.mend = errors.New("not tried without certificate, key and root CA"), "Mend those first."
 		return f
 	}
-	f.err = edge.Connect(ctx, conf)
+	var why *edge.ConnectError
+	if f.err = edge.Connect(ctx, conf); errors.As(f.err, &why) {
+		f.err, f.mend = why.Err, sentence(why.Mend)
+	}
 	return f
 }

@@ -41,17 +41,18 @@ type config struct {
 // fan is what belongs to one fan alone: a connection under its own name, with its own certificate, because
 // AWS IoT resolves policies by the client ID and takes one connection for each; its own spool; its own line.
 type fan struct {
-	Fan      string  `yaml:"fan"`
-	Cert     string  `yaml:"cert"`
-	Key      string  `yaml:"key"`
-	ClientID string  `yaml:"client_id"`
-	Topic    string  `yaml:"topic"`
-	Spool    string  `yaml:"spool"`
-	Source   source  `yaml:"source"`
-	PWM      string  `yaml:"pwm"`
-	Pulses   int     `yaml:"pulses"`
-	MinRPM   float64 `yaml:"min_rpm"`
-	MaxRPM   float64 `yaml:"max_rpm"`
+	Fan      string            `yaml:"fan"`
+	Silence  fanwatch.Duration `yaml:"silence"`
+	Cert     string            `yaml:"cert"`
+	Key      string            `yaml:"key"`
+	ClientID string            `yaml:"client_id"`
+	Topic    string            `yaml:"topic"`
+	Spool    string            `yaml:"spool"`
+	Source   source            `yaml:"source"`
+	PWM      string            `yaml:"pwm"`
+	Pulses   int               `yaml:"pulses"`
+	MinRPM   float64           `yaml:"min_rpm"`
+	MaxRPM   float64           `yaml:"max_rpm"`
 }
 
 type source struct {
@@ -80,7 +81,7 @@ The configuration is YAML; paths are relative to the file's directory:
   max_rpm: 6000                   # faster is a glitch
   pwm: /sys/class/pwm/pwmchip0/pwm0  # optional: where the commanded duty cycle can be read; also hwmon's pwm1 (0..255)
 
-These have defaults, and all but shadow can be changed meanwhile by the thing's named shadow:
+These have defaults, and all but shadow and silence can be changed meanwhile by the thing's named shadow:
 
   interval: 1s                    # between readings
   batch: 10                       # readings per message
@@ -88,6 +89,7 @@ These have defaults, and all but shadow can be changed meanwhile by the thing's 
   jump: 0.1                       # a change of speed by this part of it is published at once
   live: false                     # a reading every second, each published at once
   shadow: fanwatch                # its name; off = none
+  silence: 30s                    # as provisioned, -1s = never: the shadow sets interval and flush_every to half of it at most
 
   aws iot-data update-thing-shadow --thing-name fan-21 --shadow-name fanwatch --cli-binary-format raw-in-base64-out \
       --payload '{"state":{"desired":{"live":true}}}' out.json
@@ -230,7 +232,7 @@ func (c config) edge() edge.Config {
 	if c.ClientID != "" && c.ClientID != c.Fan && c.Shadow == "" {
 		shadow = "" // under another name a client cannot use the thing's shadow
 	}
-	return edge.Config{Fan: c.Fan, Broker: c.Broker, ClientID: c.ClientID, Topic: c.Topic, Dir: c.Spool, MaxSpool: c.MaxSpool,
+	return edge.Config{Fan: c.Fan, Broker: c.Broker, ClientID: c.ClientID, Topic: c.Topic, Silence: timeOf(c.Silence), Dir: c.Spool, MaxSpool: c.MaxSpool,
 		FlushEvery: timeOf(c.Flush), Interval: timeOf(c.Interval), Batch: c.Batch, Jump: c.Jump, Live: c.Live, Shadow: shadow,
 		TachConfig: edge.TachConfig{Pulses: c.Pulses, MinRPM: c.MinRPM, MaxRPM: c.MaxRPM}}
 }

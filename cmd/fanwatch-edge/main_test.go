@@ -175,14 +175,15 @@ func TestCheckFindsWhatIsWrongAndSaysHowToMendIt(t *testing.T) {
 	wrong("no certificate", "is not PEM")
 	d.sign(time.Now().Add(time.Hour))
 	d.refusal.Store(5) // MQTT 3.1.1: not authorized
-	wrong("no policy", "policy")
+	wrong("no policy", "the broker refuses this client")
+	wrong("no policy", "See that the certificate is ACTIVE and that its policy allows this client ID, or provision the fan again.")
 	d.refusal.Store(0)
 	if status, out, _ := cli("check", "--json", "--config", d.config); status != 0 || strings.Count(out, `"ok":true`) != 8 {
 		t.Errorf("as JSON: status %d\n%s", status, out)
 	}
 	d.broker.Close()
 	wrong("no broker", "refused")
-	if status, out, _ := cli("check", "--json", "--config", d.config); status != 1 || strings.Count(out, `"ok":true`) != 7 || !strings.Contains(out, `"mend":"See that this port`) {
+	if status, out, _ := cli("check", "--json", "--config", d.config); status != 1 || strings.Count(out, `"ok":true`) != 7 || !strings.Contains(out, `"mend":"Nothing listens there`) {
 		t.Errorf("as JSON: status %d\n%s", status, out)
 	}
 	d.configure(t, "gpio: {chip: no-such-chip, line: GPIO17}")

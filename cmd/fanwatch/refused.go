@@ -33,9 +33,9 @@ func (a *app) refused() *cobra.Command {
 		Long: `List what was received but not accepted, and why, newest last.
 
 Nothing that was acknowledged is thrown away: a message that is no reading, or one that cannot be true, is kept
-in the landing log with the reason. What the broker itself did not let in (a foreign certificate, a topic that is
-not the client's own, more than 128 KiB) is not here: AWS IoT Core logs it to CloudWatch, the local one to
-fanwatch.log in the state directory.
+in the landing log with the reason. So is what the local broker itself did not let in (a foreign certificate, a topic that
+is not the client's own, more than 128 KiB, a connection that another one took over): once a minute for each client and
+reason, with the number of the others. AWS IoT Core logs that to CloudWatch instead.
 
 Without --bucket it is the local system's log (--dir).`,
 		Example: "  fanwatch refused\n  fanwatch refused fan-07 --json",

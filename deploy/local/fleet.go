@@ -142,7 +142,7 @@ func (f *fleet) run(ctx context.Context, i int, fan FleetFan) error {
 		return err
 	}
 	node, err := edge.New(edge.Config{Fan: fan.Name, Source: sim, Clock: clock, Dir: f.path(fan.Name, "spool"), Broker: f.broker, TLS: tls,
-		Shadow: activities.Shadow, FlushEvery: time.Second, BackoffMax: 5 * time.Second, Log: f.log.With("fan", fan.Name)})
+		Shadow: activities.Shadow, FlushEvery: time.Second, BackoffMax: 5 * time.Second, Log: f.log})
 	if err != nil {
 		return err
 	}

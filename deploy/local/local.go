@@ -324,7 +324,8 @@ func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	broker, err := iotcore.New(iotcore.Config{Dir: filepath.Join(s.cfg.Dir, "iotcore"), MQTTAddr: loopback(s.cfg.Ports.MQTT), Log: s.log, Region: region, Account: account,
+	broker, err := iotcore.New(iotcore.Config{Dir: filepath.Join(s.cfg.Dir, "iotcore"), MQTTAddr: loopback(s.cfg.Ports.MQTT), Log: s.log,
+		Region: region, Account: account, Refused: stream,
 		Kinesis: iotcore.PutFunc(func(ctx context.Context, stream, key string, data []byte) error {
 			_, _, err := put.Put(ctx, stream, key, data)
 			return err

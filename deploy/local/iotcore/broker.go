@@ -41,10 +41,11 @@ type broker struct {
 	ctx    context.Context // ends when the broker closes: rules in flight are called off
 	server *mqtt.Server
 
-	mu      sync.Mutex
-	peers   map[*peer]struct{}
-	closing bool
-	wg      sync.WaitGroup // connections being served
+	mu       sync.Mutex
+	peers    map[*peer]struct{}
+	sessions map[string]*peer // by client ID: the connection that was taken last
+	closing  bool
+	wg       sync.WaitGroup // connections being served
 
 	shadows sync.Mutex // held over a change of a shadow and its messages, so that they come in the order of versions
 }
@@ -55,8 +56,11 @@ type peer struct {
 	certificate string        // ID
 	limiter     *rate.Limiter // nil = no limit
 	judged      bool          // a reason why this connection ends has been given; connection's goroutine only
+	taken       bool          // its CONNECT was accepted; connection's goroutine only
+	gone        chan struct{} // closed when nothing serves the connection any more
 
 	mu          sync.Mutex
+	client      *mqtt.Client    // nil until taken
 	subscribing map[string]bool // while a SUBSCRIBE is handled: filter -> allowed
 }
 
@@ -66,8 +70,8 @@ func (b *broker) ID() string { return "iotcore" }
 // Provides lists what of the hook is used.
 func (b *broker) Provides(event byte) bool {
 	switch event {
-	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPublish,
-		mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnWill:
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnDisconnect,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnWill:
 		return true
 	}
 	return false
@@ -81,11 +85,11 @@ func (b *broker) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		return packets.ErrNotAuthorized
 	}
 	if b.faults.takeRefusal() {
-		b.refuse(p, RefusedFault, cl.ID, "", "a test asked for connects to be refused")
+		b.refuse(p, RefusedFault, cl.ID, "", nil, "a test asked for connects to be refused")
 		return b.answerConnect(cl, packets.ErrServerUnavailable)
 	}
 	if len(cl.ID) > clientIDMaximum {
-		b.refuse(p, RefusedConnect, cl.ID, "", fmt.Sprintf("the client ID has %d bytes, at most %d are allowed", len(cl.ID), clientIDMaximum))
+		b.refuse(p, RefusedConnect, cl.ID, "", nil, fmt.Sprintf("the client ID has %d bytes, at most %d are allowed", len(cl.ID), clientIDMaximum))
 		return b.answerConnect(cl, packets.ErrClientIdentifierNotValid)
 	}
 	err := b.registry.authorize(p.certificate, cl.ID, "iot:Connect", "client/"+cl.ID)
@@ -95,11 +99,11 @@ func (b *broker) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		}
 	}
 	if err != nil {
-		b.refuse(p, RefusedConnect, cl.ID, "", err.Error())
+		b.refuse(p, RefusedConnect, cl.ID, "", nil, err.Error())
 		return b.answerConnect(cl, packets.ErrNotAuthorized)
 	}
 	if cl.State.Keepalive == 0 || cl.State.Keepalive > keepaliveMaximum {
-		cl.State.Keepalive = keepaliveMaximum
+		cl.State.Keepalive, cl.State.ServerKeepalive = keepaliveMaximum, true // and MQTT 5 clients are told
 	}
 	return nil
 }
@@ -117,6 +121,111 @@ func (b *broker) answerConnect(cl *mqtt.Client, code packets.Code) error {
 // OnConnectAuthenticate has nothing left to ask: the certificate was the authentication.
 func (b *broker) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
 
+// takeoverPatience is how long a new connection waits for the end of the one whose client ID it has.
+const takeoverPatience = time.Second
+
+// OnSessionEstablish ends the connection that has the client ID so far. The MQTT server would do so next, but without
+// a word, with a DISCONNECT that MQTT 3.1.1 does not know from a server, and, where the old connection's goroutine is
+// late, with the new one missing from its books.
+func (b *broker) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+	p, ok := cl.Net.Conn.(*peer)
+	if !ok {
+		return
+	}
+	p.taken = true
+	p.mu.Lock()
+	p.client = cl
+	p.mu.Unlock()
+	b.mu.Lock()
+	old := b.sessions[cl.ID]
+	b.sessions[cl.ID] = p
+	b.mu.Unlock()
+	if old == nil {
+		return
+	}
+	of := b.origin(old, nil)
+	of.addresses = fmt.Sprintf("; the new one is from %s, the earlier one was from %s", p.RemoteAddr(), old.RemoteAddr())
+	b.refusals.add(RefusedTakeover, cl.ID, "",
+		fmt.Sprintf("client %s was taken over by another connection; the earlier one was closed", cl.ID), of)
+	before := old.connected()
+	_ = old.SetWriteDeadline(time.Now().Add(takeoverPatience)) // it may have lost its network, and its buffers be full
+	if before.Properties.ProtocolVersion == 5 {
+		_ = b.server.DisconnectClient(before, packets.ErrSessionTakenOver) // closes it, too
+	}
+	before.Stop(packets.ErrSessionTakenOver)
+	select {
+	case <-old.gone:
+	case <-time.After(takeoverPatience): // its publish waits for a rule
+	}
+}
+
+// connected gives the client of a connection that was taken; nil before.
+func (p *peer) connected() *mqtt.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.client
+}
+
+// OnPacketEncode is asked about every packet before it is sent. It tells MQTT 5 clients in the CONNACK what is not to
+// be had here, gives older ones the return codes of MQTT 3.1.1 (3.2.2.3), which the MQTT server does for a few reasons
+// alone, and notes the CONNECTs that the MQTT server refuses. A CONNACK is sent on the connection's own goroutine.
+func (b *broker) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	p, ok := cl.Net.Conn.(*peer)
+	if !ok || pk.FixedHeader.Type != packets.Connack {
+		return pk
+	}
+	if pk.ReasonCode == packets.CodeSuccess.Code {
+		can := b.server.Options.Capabilities
+		pk.Properties.RetainAvailableFlag, pk.Properties.RetainAvailable = true, can.RetainAvailable
+		pk.Properties.MaximumPacketSize = can.MaximumPacketSize
+		pk.Properties.TopicAliasMaximum = can.TopicAliasMaximum
+		return pk
+	}
+	if !p.judged {
+		b.refuse(p, RefusedProtocol, cl.ID, "", nil, whyNoConnect(cl.Properties.ProtocolVersion, pk))
+	}
+	if cl.Properties.ProtocolVersion != 5 && pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
+		pk.ReasonCode = olderCode(cl.Properties.ProtocolVersion, pk.ReasonCode)
+	}
+	return pk
+}
+
+// bridgeBit is set by bridges of mosquitto and others in the protocol version of their first CONNECT; refused with
+// code 1, they try again without.
+const bridgeBit = 0x80
+
+// olderCode gives the CONNACK return code of MQTT 3.1.1 for a reason code of MQTT 5.
+func olderCode(version, code byte) byte {
+	switch {
+	case version != 4, code == packets.ErrUnsupportedProtocolVersion.Code:
+		return packets.Err3UnsupportedProtocolVersion.Code
+	case code == packets.ErrClientIdentifierNotValid.Code,
+		code == packets.ErrUnspecifiedError.Code: // no client ID, and not clean
+		return packets.Err3ClientIdentifierNotValid.Code
+	case code == packets.ErrServerUnavailable.Code, code == packets.ErrServerBusy.Code:
+		return packets.Err3ServerUnavailable.Code
+	}
+	return packets.Err3NotAuthorized.Code
+}
+
+// whyNoConnect says why the MQTT server refuses a CONNECT, and what to do.
+func whyNoConnect(version byte, pk packets.Packet) string {
+	switch {
+	case version&bridgeBit != 0:
+		return fmt.Sprintf("CONNECT with protocol version %#x, the bridge bit: bridges go on without it, or set try_private false",
+			version)
+	case version != 4 && version != 5:
+		return fmt.Sprintf("CONNECT with protocol version %d: use MQTT 3.1.1 or 5", version)
+	case pk.ReasonCode == packets.ErrUnspecifiedError.Code:
+		return "CONNECT without client ID and with a session that is kept: give the fan's name as client ID"
+	case pk.ReasonCode == packets.ErrRetainNotSupported.Code:
+		return "CONNECT with a retained will: the local IoT Core keeps no retained messages, set the will without retain"
+	case pk.ReasonCode == packets.ErrQosNotSupported.Code:
+		return "CONNECT with a will of QoS 2, which is not supported, as on AWS IoT: use QoS 0 or 1"
+	}
+	return fmt.Sprintf("CONNECT refused with code %#x (%s)", pk.ReasonCode, pk.Properties.ReasonString)
+}
+
 // OnPacketRead refuses publishes that the MQTT server would silently bend or drop: QoS 2, retained ones,
 // topics in $SYS, and payloads over 128 KB.
 func (b *broker) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
@@ -125,13 +234,13 @@ func (b *broker) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packe
 	}
 	switch {
 	case len(pk.Payload) > payloadMaximum:
-		b.end(cl, packets.ErrPacketTooLarge, RefusedSize, pk.TopicName, fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(pk.Payload), payloadMaximum))
+		b.end(cl, packets.ErrPacketTooLarge, RefusedSize, pk, fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(pk.Payload), payloadMaximum))
 	case pk.FixedHeader.Qos > 1:
-		b.end(cl, packets.ErrQosNotSupported, RefusedProtocol, pk.TopicName, "QoS 2 is not supported, as on AWS IoT: publish with QoS 0 or 1")
+		b.end(cl, packets.ErrQosNotSupported, RefusedProtocol, pk, "QoS 2 is not supported, as on AWS IoT: publish with QoS 0 or 1")
 	case pk.FixedHeader.Retain:
-		b.end(cl, packets.ErrRetainNotSupported, RefusedProtocol, pk.TopicName, "the local IoT Core keeps no retained messages: publish without retain")
+		b.end(cl, packets.ErrRetainNotSupported, RefusedProtocol, pk, "the local IoT Core keeps no retained messages: publish without retain")
 	case strings.HasPrefix(strings.ToUpper(pk.TopicName), mqtt.SysPrefix):
-		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, pk.TopicName, "topics in $SYS are reserved")
+		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, pk, "topics in $SYS are reserved")
 	default:
 		return pk, nil
 	}
@@ -149,7 +258,7 @@ func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 	}
 	topic := pk.TopicName
 	if p.limiter != nil && !p.limiter.AllowN(b.now(), 1) {
-		b.refusals.add(RefusedRate, cl.ID, topic, fmt.Sprintf("more than %d publishes a second: discarded without PUBACK, as AWS IoT does", b.rate))
+		b.refusals.add(RefusedRate, cl.ID, topic, fmt.Sprintf("more than %d publishes a second: discarded without PUBACK, as AWS IoT does", b.rate), b.origin(p, pk.Payload))
 		return pk, packets.ErrRejectPacket
 	}
 	if id, op, ok := shadowTopic(topic); ok {
@@ -157,20 +266,20 @@ func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 	}
 	rules, rest, ingest, err := b.route(topic)
 	if err != nil {
-		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, topic, err.Error())
+		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, pk, err.Error())
 		return pk, packets.ErrRejectPacket
 	}
 	if err := b.registry.authorize(p.certificate, cl.ID, "iot:Publish", "topic/"+topic); err != nil {
-		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, topic, err.Error())
+		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, pk, err.Error())
 		return pk, packets.ErrRejectPacket
 	}
 	m := &message{Topic: rest, Published: topic, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(), Payload: pk.Payload}
 	if err := b.run(m, rules); err != nil {
-		b.end(cl, packets.ErrServerUnavailable, RefusedAction, topic, err.Error()+": not acknowledged, send it again")
+		b.end(cl, packets.ErrServerUnavailable, RefusedAction, pk, err.Error()+": not acknowledged, send it again")
 		return pk, packets.ErrRejectPacket
 	}
 	if b.faults.takeDrop() {
-		b.end(cl, packets.ErrUnspecifiedError, RefusedFault, topic, "a test asked for the connection to be cut before the PUBACK")
+		b.end(cl, packets.ErrUnspecifiedError, RefusedFault, pk, "a test asked for the connection to be cut before the PUBACK")
 		return pk, packets.ErrRejectPacket
 	}
 	if ingest {
@@ -252,7 +361,7 @@ func (b *broker) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 		err = b.run(m, rules)
 	}
 	if err != nil {
-		b.refusals.add(RefusedLost, cl.ID, will.TopicName, "last will: "+err.Error())
+		b.refusals.add(RefusedLost, cl.ID, will.TopicName, "last will: "+err.Error(), b.origin(p, will.Payload))
 	}
 	return will, nil
 }
@@ -270,7 +379,7 @@ func (b *broker) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 			err = b.registry.authorize(p.certificate, cl.ID, "iot:Subscribe", "topicfilter/"+f.Filter)
 		}
 		if err != nil {
-			b.refusals.add(RefusedSubscribe, cl.ID, f.Filter, err.Error())
+			b.refusals.add(RefusedSubscribe, cl.ID, f.Filter, err.Error(), b.origin(p, nil))
 		}
 		verdicts[f.Filter] = err == nil
 	}
@@ -305,7 +414,7 @@ func (b *broker) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 		return ok
 	}
 	if err := b.registry.authorize(p.certificate, cl.ID, "iot:Receive", "topic/"+topic); err != nil {
-		b.refusals.add(RefusedReceive, cl.ID, topic, err.Error())
+		b.refusals.add(RefusedReceive, cl.ID, topic, err.Error(), b.origin(p, nil))
 		return false
 	}
 	return true
@@ -314,25 +423,25 @@ func (b *broker) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 // OnDisconnect gives a reason for endings that the MQTT server decided on its own.
 func (b *broker) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
 	p, ok := cl.Net.Conn.(*peer)
-	if !ok || p.judged || err == nil {
+	if !ok || p.judged || err == nil || errors.Is(cl.StopCause(), packets.ErrSessionTakenOver) {
 		return
 	}
 	var code packets.Code
 	switch {
 	case errors.Is(err, packets.ErrPacketTooLarge):
-		b.refuse(p, RefusedSize, cl.ID, "", fmt.Sprintf("a packet is larger than a payload of %d bytes needs", payloadMaximum))
+		b.refuse(p, RefusedSize, cl.ID, "", nil, fmt.Sprintf("a packet is larger than a payload of %d bytes needs", payloadMaximum))
 	case errors.As(err, &code) && code.Code >= packets.ErrUnspecifiedError.Code:
-		b.refuse(p, RefusedProtocol, cl.ID, "", code.Reason)
+		b.refuse(p, RefusedProtocol, cl.ID, "", nil, code.Reason)
 	case errors.Is(err, io.EOF):
 		b.log.Debug("client is gone", "client", cl.ID)
 	}
 }
 
-// end closes the connection for the reason given; MQTT 5 clients are told a code. It runs on the connection's own
-// goroutine.
-func (b *broker) end(cl *mqtt.Client, code packets.Code, kind, topic, reason string) {
+// end closes the connection that sent pk for the reason given; MQTT 5 clients are told a code. It runs on the
+// connection's own goroutine.
+func (b *broker) end(cl *mqtt.Client, code packets.Code, kind string, pk packets.Packet, reason string) {
 	if p, ok := cl.Net.Conn.(*peer); ok {
-		b.refuse(p, kind, cl.ID, topic, reason)
+		b.refuse(p, kind, cl.ID, pk.TopicName, pk.Payload, reason)
 	}
 	if cl.Properties.ProtocolVersion == 5 {
 		_ = b.server.DisconnectClient(cl, code) // closes it, too
@@ -340,7 +449,12 @@ func (b *broker) end(cl *mqtt.Client, code packets.Code, kind, topic, reason str
 	cl.Stop(code)
 }
 
-func (b *broker) refuse(p *peer, kind, clientID, topic, reason string) {
+// refuse notes why p's connection ends. It runs on the connection's own goroutine.
+func (b *broker) refuse(p *peer, kind, clientID, topic string, payload []byte, reason string) {
 	p.judged = true
-	b.refusals.add(kind, clientID, topic, reason)
+	b.refusals.add(kind, clientID, topic, reason, b.origin(p, payload))
+}
+
+func (b *broker) origin(p *peer, payload []byte) origin {
+	return origin{certificate: p.certificate, fan: b.registry.thingOf(p.certificate), payload: payload}
 }

@@ -5,11 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
 )
 
@@ -71,8 +75,13 @@ func (l *listener) Close(listeners.CloseFn) { _ = l.Listener.Close() }
 func (l *listener) serve(conn net.Conn, establish listeners.EstablishFn) {
 	defer conn.Close()
 	p, err := l.handshake(conn)
+	if hungUp(err) {
+		l.broker.log.Debug("a connection ended before its TLS handshake",
+			"remote", conn.RemoteAddr().String(), "error", err)
+		return
+	}
 	if err != nil {
-		l.broker.refusals.add(RefusedTLS, "", "", err.Error())
+		l.broker.refusals.add(RefusedTLS, "", "", err.Error(), origin{})
 		return
 	}
 	if !l.broker.admit(p) {
@@ -85,12 +94,33 @@ func (l *listener) serve(conn net.Conn, establish listeners.EstablishFn) {
 		err = fmt.Errorf("certificate %.12s is %s", c.ID, c.Status)
 	}
 	if err != nil {
-		l.broker.refuse(p, RefusedTLS, "", "", err.Error())
+		l.broker.refuse(p, RefusedTLS, "", "", nil, err.Error())
 		return
 	}
 	if err := establish(l.ID(), p); err != nil {
+		if !p.taken && !p.judged && !hungUp(err) {
+			l.broker.refuse(p, RefusedProtocol, "", "", nil, noConnect(err))
+		}
 		l.broker.log.Debug("connection ended", "remote", conn.RemoteAddr().String(), "error", err)
 	}
+}
+
+// hungUp tells whether err is the client's or the broker's own end of the connection, and so no refusal.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, context.Canceled)
+}
+
+// noConnect says why a connection ended without a CONNECT that could be read.
+func noConnect(err error) string {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Sprintf("no CONNECT came within %s of the connection: send one at once", handshakeTime)
+	}
+	var code packets.Code
+	if !errors.As(err, &code) {
+		return "the CONNECT cannot be read: " + err.Error()
+	}
+	return fmt.Sprintf("the CONNECT cannot be read (%s): send MQTT 3.1.1 or 5", code.Reason)
 }
 
 func (l *listener) handshake(conn net.Conn) (*peer, error) {
@@ -107,7 +137,7 @@ func (l *listener) handshake(conn net.Conn) (*peer, error) {
 	if len(chain) == 0 {
 		return nil, errors.New("TLS handshake: no client certificate")
 	}
-	p := &peer{Conn: secure, certificate: certificateID(chain[0].Raw)}
+	p := &peer{Conn: secure, certificate: certificateID(chain[0].Raw), gone: make(chan struct{})}
 	if n := l.broker.rate; n > 0 {
 		p.limiter = rate.NewLimiter(rate.Limit(n), n)
 	}
@@ -129,17 +159,27 @@ func (b *broker) admit(p *peer) bool {
 func (b *broker) forget(p *peer) {
 	b.mu.Lock()
 	delete(b.peers, p)
+	if cl := p.connected(); cl != nil && b.sessions[cl.ID] == p {
+		delete(b.sessions, cl.ID)
+	}
 	b.mu.Unlock()
+	close(p.gone)
 	b.wg.Done()
 }
 
 // evict closes the connections of a certificate that is not ACTIVE any more.
 func (b *broker) evict(certificate, status string) {
 	for _, p := range b.connected() {
-		if p.certificate == certificate {
-			b.refusals.add(RefusedCertificate, "", "", fmt.Sprintf("certificate %.12s is %s now: connection closed", certificate, status))
-			_ = p.Close()
+		if p.certificate != certificate {
+			continue
 		}
+		id := ""
+		if cl := p.connected(); cl != nil {
+			id = cl.ID
+		}
+		b.refusals.add(RefusedCertificate, id, "",
+			fmt.Sprintf("certificate %.12s is %s now: connection closed", certificate, status), b.origin(p, nil))
+		_ = p.Close()
 	}
 }
 

@@ -1,10 +1,13 @@
 package iotcore
 
 import (
+	"context"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Refusal is one thing that the broker would not do, with the reason in words. It holds no payload.
@@ -28,31 +31,59 @@ const (
 	RefusedRate        = "rate"        // more publishes in a second than allowed: discarded, not acknowledged
 	RefusedProtocol    = "protocol"    // not MQTT as AWS IoT speaks it: QoS 2, retain, broken packets
 	RefusedCertificate = "certificate" // connection closed because its certificate is not ACTIVE any more
+	RefusedTakeover    = "takeover"    // connection closed because another one came with its client ID
 	RefusedAction      = "action"      // a rule could not be carried out: connection closed, not acknowledged
 	RefusedLost        = "lost"        // a rule failed for good and nothing could take the message: dropped
 	RefusedFault       = "fault"       // a fault that a test asked for
 )
 
+// mends says what to do about a kind of refusal whose reasons do not say it themselves.
+var mends = map[string]string{
+	RefusedTLS:         "use a certificate that fanwatch provision signed and that is ACTIVE",
+	RefusedConnect:     "connect under the fan's name, or a client ID that it was provisioned with",
+	RefusedPublish:     "publish to a topic that the policy of the fan's certificate allows",
+	RefusedSubscribe:   "subscribe to a topic that the policy of the fan's certificate allows",
+	RefusedReceive:     "subscribe to a topic that the policy of the fan's certificate allows",
+	RefusedSize:        "send fewer readings in one message",
+	RefusedRate:        "send several readings in one message",
+	RefusedCertificate: "make it ACTIVE again, or provision the fan anew",
+	RefusedTakeover:    "two devices use one client ID: give each its own fan and certificate",
+}
+
 // refusalsKept is how many refusals are kept for Refusals.
 const refusalsKept = 100
 
-// refusals keeps the last refusals and counts all. Safe for concurrent use.
+// origin is what of a refusal is not for Refusals: whose connection it was and what was published on it.
+type origin struct {
+	certificate string // ID; "" = none was shown
+	fan         string // the thing that the certificate belongs to; "" = none, or several
+	payload     []byte // nil = nothing was published
+	addresses   string // appended to the reason in the log alone
+}
+
+// refusals keeps the last refusals, counts all, and logs and reports those that are news. Safe for concurrent use.
 type refusals struct {
-	now func() time.Time
-	log *slog.Logger
+	now      func() time.Time
+	log      *slog.Logger
+	reporter *reporter // nil = they are not put on a stream
 
 	mu     sync.Mutex
 	last   []Refusal // at most refusalsKept, oldest first
 	counts map[string]int
+	tally  *tally
 }
 
 func newRefusals(now func() time.Time, log *slog.Logger) *refusals {
-	return &refusals{now: now, log: log, counts: map[string]int{}}
+	return &refusals{now: now, log: log, counts: map[string]int{}, tally: newTally()}
 }
 
-func (r *refusals) add(kind, clientID, topic, reason string) {
-	f := Refusal{Time: r.now(), ClientID: clip(clientID), Topic: clip(topic), Kind: kind, Reason: reason}
-	r.log.Warn("refused", "kind", kind, "client", f.ClientID, "topic", f.Topic, "reason", reason)
+// add notes a refusal. It does not wait for anything.
+func (r *refusals) add(kind, clientID, topic, reason string, of origin) {
+	f := Refusal{Time: r.now(), ClientID: printable(clip(clientID)), Topic: printable(clip(topic)),
+		Kind: kind, Reason: printable(reason)}
+	if mend := mends[kind]; mend != "" {
+		f.Reason += ": " + mend
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.last) == refusalsKept {
@@ -60,6 +91,30 @@ func (r *refusals) add(kind, clientID, topic, reason string) {
 	}
 	r.last = append(r.last, f)
 	r.counts[kind]++
+	level := slog.LevelDebug
+	if r.tally.news(f, of) {
+		level = slog.LevelWarn
+		r.report(report{Refusal: f, origin: of})
+	}
+	r.log.Log(context.Background(), level, "refused",
+		"kind", kind, "client", f.ClientID, "topic", f.Topic, "reason", f.Reason+of.addresses)
+}
+
+// sweep logs and reports what was held back, once it has been so for tallyEvery; all of it when the broker ends.
+func (r *refusals) sweep(all bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.tally.due(r.now(), all) {
+		r.log.Warn("refused", "kind", f.Kind, "client", f.ClientID, "topic", f.Topic, "reason", f.reason())
+		r.report(f)
+	}
+}
+
+// report has f put on the stream. What a rule could not do for now is sent again, and so is nothing that was refused.
+func (r *refusals) report(f report) {
+	if r.reporter != nil && f.Kind != RefusedFault && f.Kind != RefusedAction {
+		r.reporter.offer(f)
+	}
 }
 
 func (r *refusals) list() []Refusal {
@@ -72,4 +127,14 @@ func (r *refusals) count() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.counts)
+}
+
+// printable replaces what a client sent and a terminal must not get: control characters and what is not UTF-8.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }

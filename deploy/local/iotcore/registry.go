@@ -191,6 +191,16 @@ func (r *registry) attachedCertificates(name string) []string {
 	return out
 }
 
+// thingOf gives the thing that the certificate is attached to, "" when there is none or more than one.
+func (r *registry) thingOf(certificateID string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if c, ok := r.certificates[certificateID]; ok && len(c.Things) == 1 {
+		return c.Things[0]
+	}
+	return ""
+}
+
 // authorize tells why the holder of the certificate may not do the action on the resource (such as
 // "topic/a/b"), and nil when it may. An explicit Deny wins over every Allow.
 func (r *registry) authorize(certificateID, clientID, action, resource string) error {

@@ -209,7 +209,7 @@ func (s *Server) publish(r *http.Request) (any, error) {
 		return nil, invalid("payload: %v", err)
 	}
 	if err := s.broker.publish(r.PathValue("topic"), payload, byte(qos)); err != nil {
-		s.refusals.add(RefusedPublish, "n/a", r.PathValue("topic"), err.Error())
+		s.refusals.add(RefusedPublish, "n/a", r.PathValue("topic"), err.Error(), origin{payload: payload})
 		return nil, invalid("%v", err)
 	}
 	return none{}, nil

@@ -3,8 +3,9 @@
 // policies, rules) with the data plane's Publish and device shadows that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
 //
 // What differs from AWS, on purpose: a QoS 1 publish is acknowledged only after its rules have written (AWS
-// acknowledges first); Basic Ingest to a rule that does not exist is refused (AWS acknowledges and drops);
-// request signatures must be there but are not verified; a policy has one version. What is thin: sessions that
+// acknowledges first); refusals can be told to a stream (AWS logs them); Basic Ingest to a rule that does not exist is refused (AWS acknowledges and drops);
+// request signatures must be there but are not verified, so pages of other sites are kept out (Guard); a policy has one
+// version. What is thin: sessions that
 // are not clean live in memory, for an hour, and end with the process; there are no retained messages; topic rules do not see what happens to shadows.
 package iotcore
 
@@ -31,6 +32,7 @@ type Config struct {
 	MQTTAddr string           // loopback address of the broker; "" = 127.0.0.1:8883, port 0 = a free one
 	RESTAddr string           // loopback address of the control plane; "" = 127.0.0.1:0
 	Kinesis  Kinesis          // where rule actions write
+	Refused  string           // stream that is told what was refused, as an error action is; "" = none
 	Log      *slog.Logger     // nil = silence
 	Now      func() time.Time // nil = time.Now
 	Region   string           // in ARNs; "" = us-east-1
@@ -133,11 +135,20 @@ func (s *Server) build() error {
 	e := &engine{
 		kinesis: s.cfg.Kinesis, log: s.cfg.Log, attempts: s.cfg.ActionAttempts, pause: s.cfg.ActionPause,
 		timeout: s.cfg.ActionTimeout, newUUID: s.newUUID,
-		lost: func(m *message, reason string) { s.refusals.add(RefusedLost, m.ClientID, m.Published, reason) },
+		lost: func(m *message, reason string) {
+			of := origin{certificate: m.Principal, fan: s.registry.thingOf(m.Principal), payload: m.Payload}
+			s.refusals.add(RefusedLost, m.ClientID, m.Published, reason, of)
+		},
 	}
 	s.broker = &broker{
 		registry: s.registry, engine: e, refusals: s.refusals, faults: s.faults, log: s.cfg.Log, now: s.cfg.Now,
-		rate: s.cfg.PublishRate, ctx: ctx, peers: map[*peer]struct{}{},
+		rate: s.cfg.PublishRate, ctx: ctx, peers: map[*peer]struct{}{}, sessions: map[string]*peer{},
+	}
+	if s.cfg.Refused != "" {
+		put := func(ctx context.Context, key string, data []byte) error {
+			return s.cfg.Kinesis.Put(ctx, s.cfg.Refused, key, data)
+		}
+		s.refusals.reporter = newReporter(s.refusals, s.cfg.Log, s.cfg.ActionTimeout, s.cfg.ActionPause, put)
 	}
 	capabilities := mqtt.NewDefaultServerCapabilities()
 	capabilities.MaximumPacketSize = payloadMaximum + 16<<10 // topic and MQTT 5 properties come on top
@@ -174,7 +185,10 @@ func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mqttAddr, s.restAddr = broker.Addr().String(), rest.Addr().String()
-	s.rest = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	s.rest = &http.Server{Handler: Guard(s.Handler()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	if s.refusals.reporter != nil {
+		go s.refusals.reporter.run()
+	}
 	err = s.mqtt.AddListener(&listener{Listener: broker, broker: s.broker, tls: s.tlsConfig()})
 	if err == nil {
 		err = s.mqtt.Serve()
@@ -206,6 +220,9 @@ func (s *Server) Close() error {
 		err = s.rest.Close()
 	}
 	s.broker.closeAll()
+	if s.refusals.reporter != nil && s.rest != nil { // it was started
+		s.refusals.reporter.close()
+	}
 	if merr := s.mqtt.Close(); err == nil {
 		err = merr
 	}

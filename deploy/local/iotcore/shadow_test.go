@@ -45,6 +45,11 @@ func (s shadows) get() (map[string]any, error) {
 	return object(s, out.Payload), nil
 }
 
+func (s shadows) remove() error {
+	_, err := s.data.DeleteThingShadow(s.Context(), &iotdataplane.DeleteThingShadowInput{ThingName: aws.String("fan-01"), ShadowName: aws.String("fanwatch")})
+	return err
+}
+
 func object(t testing.TB, b []byte) map[string]any {
 	t.Helper()
 	var m map[string]any

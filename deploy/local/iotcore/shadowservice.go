@@ -34,11 +34,11 @@ func shadowTopic(topic string) (id shadowID, op string, ok bool) {
 func (b *broker) publishShadow(cl *mqtt.Client, p *peer, pk packets.Packet, id shadowID, op string) (packets.Packet, error) {
 	topic := pk.TopicName
 	if err := b.registry.authorize(p.certificate, cl.ID, "iot:Publish", "topic/"+topic); err != nil {
-		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, topic, err.Error())
+		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, pk, err.Error())
 		return pk, packets.ErrRejectPacket
 	}
 	if !sleep(b.ctx, b.faults.delay()) {
-		b.end(cl, packets.ErrServerUnavailable, RefusedAction, topic, "the broker is stopping: not acknowledged, send it again")
+		b.end(cl, packets.ErrServerUnavailable, RefusedAction, pk, "the broker is stopping: not acknowledged, send it again")
 		return pk, packets.ErrRejectPacket
 	}
 	if err := b.serveShadow(id, op, pk.Payload); err != nil {
