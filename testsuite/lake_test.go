@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -219,10 +220,10 @@ func TestIngestOfADeliveryStream(t *testing.T) {
 		}
 	}
 	object(s, "firehose/2026/03/01/00/fans-1-2026-03-01-00-05-00-x", "ABC123456", 8)
-	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); r != (lake.Ingested{Objects: 1, Readings: 480, Quarantined: 1}) {
+	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, lake.Ingested{Objects: 1, Readings: 480, Quarantined: 1}) {
 		t.Fatalf("%+v", r)
 	}
-	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); r != (lake.Ingested{}) {
+	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, lake.Ingested{}) {
 		t.Fatalf("again: %+v", r)
 	}
 	object(s, "delivery/1", "DEF123456", 2) // nobody is told of this folder yet
@@ -238,7 +239,7 @@ func TestIngestOfADeliveryStream(t *testing.T) {
 	s = start(t, dir, nil, "--fans", "0", "--ingest", "delivery/")
 	object(s, "delivery/2", "GHI123456", 3)
 	s.reconciled("GHI123456", 180)
-	if r := ask[lake.Ingested](s, "lake", "ingest", "delivery/"); r != (lake.Ingested{}) {
+	if r := ask[lake.Ingested](s, "lake", "ingest", "delivery/"); !reflect.DeepEqual(r, lake.Ingested{}) {
 		t.Errorf("the schedule left %+v to be ingested", r)
 	}
 	if v := s.sound(); v.Tables[0].Rows != 480+120+180 {
