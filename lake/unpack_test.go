@@ -169,7 +169,7 @@ func FuzzUnpack(f *testing.F) {
 		if text, err := unpacked(packed); err != nil || text != string(whole) {
 			t.Fatalf("%q became %q, %v", whole, text, err)
 		}
-		if text, err := unpacked(packed[:len(packed)-int(cut)%len(packed)]); !strings.HasPrefix(string(whole), text) {
+		if text, err := unpacked(packed[:len(packed)-int(cut)%len(packed)]); !strings.HasPrefix(string(whole), text) && text != "\x1f" { // one byte of gzip's two is text
 			t.Fatalf("cut by %d bytes: %q is no beginning of %q, %v", cut, text, whole, err)
 		}
 		if format := foreignFormat("x", data); format == "" {
