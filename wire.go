@@ -27,9 +27,10 @@ const MaxAhead = 5 * time.Minute
 type Batch struct {
 	V        int           `json:"v"`
 	Fan      string        `json:"fan"`
-	Run      string        `json:"run"`     // FormatRun
-	Acked    uint64        `json:"acked"`   // readings of this run that were acknowledged before this batch
-	Dropped  uint64        `json:"dropped"` // readings of this run that were dropped before this batch
+	Run      string        `json:"run"`               // FormatRun
+	Acked    uint64        `json:"acked"`             // readings of this run that were acknowledged before this batch
+	Dropped  uint64        `json:"dropped"`           // readings of this run that were dropped before this batch
+	Backlog  uint64        `json:"backlog,omitempty"` // readings that wait in the publisher's spool behind this batch; absent where unknown
 	Readings []WireReading `json:"readings"`
 }
 
@@ -72,12 +73,13 @@ func NewBatch(readings []Reading, acked, dropped uint64, now time.Time) Batch {
 type Record struct {
 	Arrived  time.Time // by the rule's timestamp(); zero when the rule did not add it
 	Client   string    // by the rule's clientid(); "" when the control plane wrote the record
-	Fan      string
-	Device   *Device // a change of configuration, from the control plane
-	Refused  string  // why the IoT rule could not handle what was published
-	Payload  []byte  // with Refused: what was published
-	Acked    uint64
+	Fan      string    // a name that CheckFan takes, or ""
+	Device   *Device   // a change of configuration, from the control plane
+	Refused  string    // why the IoT rule could not handle what was published
+	Payload  []byte    // with Refused: what was published
+	Acked    uint64    // at most math.MaxInt64, as Dropped and Backlog are
 	Dropped  uint64
+	Backlog  uint64
 	Readings []RecordReading
 }
 
@@ -88,165 +90,266 @@ type RecordReading struct {
 	Legacy string        // TIME of the demo's format as published; Time is not set then
 }
 
-// wire is the union of everything that may stand in a record. The IoT rule adds arrived and client to
-// whatever a device publishes, replacing what the device may have put there: a record without client
-// comes from the control plane, which writes to the stream directly.
-type wire struct {
-	Arrived   json.Number
-	Client    string
-	HasClient bool // the key stands there, whatever its value
+// keys are the keys of a record with their values. The IoT rule adds arrived and client to whatever a device publishes,
+// replacing what the device may have put there: a record without client comes from the control plane, which writes to the
+// stream directly. Keys are matched to the letter: encoding/json alone takes CLIENT for client, and a device could blank what
+// the rule had added, and pass for the control plane.
+type keys map[string]json.RawMessage
 
-	V        int
-	Fan      string
-	Run      string
-	Acked    uint64
-	Dropped  uint64
-	Readings []WireReading
-	Device   json.RawMessage
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
-	FANID json.RawMessage
-	TIME  json.RawMessage
-	FREQ  *float64
-	RPM   *float64
-
-	ErrorRule     string
-	ErrorClient   string
-	ErrorPayload  *string
-	ErrorFailures []struct {
-		Message string `json:"errorMessage"`
-	}
-}
-
-// field is a key of a record and where its value goes.
-type field struct {
-	key string
-	to  any
-}
-
-func (w *wire) fields() []field {
-	return []field{{"arrived", &w.Arrived}, {"client", &w.Client},
-		{"v", &w.V}, {"fan", &w.Fan}, {"run", &w.Run}, {"acked", &w.Acked}, {"dropped", &w.Dropped}, {"readings", &w.Readings}, {"device", &w.Device},
-		{"FANID", &w.FANID}, {"TIME", &w.TIME}, {"FREQ", &w.FREQ}, {"RPM", &w.RPM},
-		{"ruleName", &w.ErrorRule}, {"clientId", &w.ErrorClient}, {"base64OriginalPayload", &w.ErrorPayload}, {"failures", &w.ErrorFailures}}
-}
-
-// DecodeRecord reads one record of the stream: a batch, the demo's object, a device's configuration or
-// the IoT rule's error document. The error says what is wrong in words for the quarantine; the Record
-// then still names the fan and the client as far as they could be read.
-func DecodeRecord(data []byte) (Record, error) {
-	var w wire
-	if err := decodeWire(data, &w); err != nil {
-		return Record{}, err
-	}
-	rec := w.record()
-	switch {
-	case !w.HasClient && w.ErrorPayload != nil:
-		return refused(rec, w), nil
-	case !w.HasClient && w.Device != nil:
-		return configured(rec, w)
-	case !w.HasClient:
-		return rec, errors.New("the record names no client: it came through no IoT rule that adds clientid() AS client")
-	case w.FANID != nil || w.TIME != nil || w.RPM != nil:
-		return legacy(rec, w)
-	}
-	return batch(rec, w)
-}
-
-// record gives what is read of every kind of record.
-func (w *wire) record() Record {
-	rec := Record{Client: w.Client, Fan: w.Fan, Acked: w.Acked, Dropped: w.Dropped}
-	if ms, err := w.Arrived.Int64(); err == nil && ms > 0 && ms < math.MaxInt64/1000 {
-		rec.Arrived = time.UnixMilli(ms).UTC()
-	}
-	return rec
-}
-
-// decodeWire matches keys to the letter. encoding/json alone takes CLIENT for client: a device could blank
-// what the rule had added, and pass for the control plane.
-func decodeWire(data []byte, w *wire) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	var raw map[string]json.RawMessage
-	if err := dec.Decode(&raw); err != nil {
+func readKeys(data []byte) (keys, error) {
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, byteOrderMark)))
+	var k keys
+	if err := dec.Decode(&k); err != nil {
 		var typ *json.UnmarshalTypeError
 		if errors.As(err, &typ) {
-			return fmt.Errorf("the message is a JSON %s, not an object", typ.Value)
+			return nil, fmt.Errorf("the message is a JSON %s, not an object", typ.Value)
 		}
-		return errors.New("the message is not a JSON object")
+		return nil, errors.New("the message is not a JSON object")
 	}
 	if dec.More() {
-		return errors.New("the message holds more than one JSON object")
+		return nil, errors.New("the message holds more than one JSON object")
 	}
-	_, w.HasClient = raw["client"]
-	for _, f := range w.fields() {
-		if value, ok := raw[f.key]; ok {
-			if err := json.Unmarshal(value, f.to); err != nil {
-				return fieldError(f.key, err)
-			}
-		}
+	return k, nil
+}
+
+// has tells whether the key stands there with a value other than null.
+func (k keys) has(name string) bool {
+	raw, ok := k[name]
+	return ok && string(raw) != "null"
+}
+
+// into decodes the key's value, where there is one.
+func (k keys) into(name string, to any) error {
+	raw, ok := k[name]
+	if !ok {
+		return nil
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		return fieldError(name, err)
 	}
 	return nil
+}
+
+// number reads a number, or text that is one. given is false when the key is absent, null or empty text.
+func (k keys) number(name string) (value float64, given bool, err error) {
+	if !k.has(name) {
+		return 0, false, nil
+	}
+	err = k.into(name, &value)
+	if err == nil {
+		return value, true, nil
+	}
+	if k[name][0] != '"' {
+		return 0, false, err
+	}
+	text := strings.TrimSpace(textOf(k[name]))
+	if text == "" {
+		return 0, false, nil
+	}
+	if value, bad := strconv.ParseFloat(text, 64); bad == nil {
+		return value, true, nil
+	}
+	return 0, false, err
+}
+
+// whole is an integer that may be written as 1780000000000000.0 or 1.78e15, as some encoders write all numbers.
+type whole int64
+
+func (w *whole) UnmarshalJSON(raw []byte) error {
+	if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+		*w = whole(n)
+		return nil
+	}
+	f, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) >= 1<<63 {
+		return errors.New("not a whole number")
+	}
+	*w = whole(f)
+	return nil
+}
+
+// count reads a number of readings, 0 when the key is absent; what is above math.MaxInt64 becomes that.
+func (k keys) count(name string) (uint64, error) {
+	var n uint64
+	err := k.into(name, &n)
+	if err == nil {
+		return min(n, math.MaxInt64), nil
+	}
+	var w whole
+	if k.into(name, &w) != nil || w < 0 {
+		return 0, err
+	}
+	return uint64(w), nil
+}
+
+// looseReading is a WireReading whose integers may be written as whole does.
+type looseReading struct {
+	WireReading
+	Seq    whole `json:"seq"`
+	T      whole `json:"t"`
+	Age    whole `json:"age"`
+	Edges  whole `json:"n"`
+	Glitch whole `json:"gl"`
+	Lost   whole `json:"lost"`
+}
+
+func (k keys) readings() ([]WireReading, error) {
+	var readings []WireReading
+	err := k.into("readings", &readings)
+	if err == nil {
+		return readings, nil
+	}
+	var loose []looseReading
+	if k.into("readings", &loose) != nil {
+		return nil, err
+	}
+	readings = make([]WireReading, len(loose))
+	for i, l := range loose {
+		if l.Seq < 0 || min(l.Edges, l.Glitch, l.Lost) < 0 || max(l.Edges, l.Glitch, l.Lost) > math.MaxUint32 {
+			return nil, err
+		}
+		r := l.WireReading
+		r.Seq, r.T, r.Age = uint64(l.Seq), int64(l.T), int64(l.Age)
+		r.Edges, r.Glitch, r.Lost = uint32(l.Edges), uint32(l.Glitch), uint32(l.Lost)
+		readings[i] = r
+	}
+	return readings, nil
+}
+
+// DecodeRecord reads one record of the stream: a batch, the demo's object, a device's configuration or the IoT rule's error
+// document. Of each kind only its own keys are read, so that a device may use a name of another kind as it likes. The error
+// says what is wrong in words for the quarantine; the Record then still names the fan and the client as far as they could be
+// read.
+func DecodeRecord(data []byte) (Record, error) {
+	k, err := readKeys(data)
+	if err != nil {
+		return Record{}, err
+	}
+	rec := k.record()
+	_, through := k["client"] // the rule, whatever the value
+	switch {
+	case !through && k.has("base64OriginalPayload"):
+		return refused(rec, k)
+	case !through && k.has("device"):
+		return configured(rec, k)
+	case !through:
+		return rec, errors.New("the record names no client: it came through no IoT rule that adds clientid() AS client")
+	case k.has("FANID") || k.has("TIME") || k.has("RPM"):
+		return legacy(rec, k)
+	}
+	return batch(rec, k)
+}
+
+// record gives what is read of every kind of record. A client that is no text is none, and an arrival that is no time.
+func (k keys) record() Record {
+	var rec Record
+	if json.Unmarshal(k["client"], &rec.Client) != nil {
+		rec.Client = ""
+	}
+	arrived := textOf(k["arrived"])
+	if ms, err := strconv.ParseInt(arrived, 10, 64); err == nil && ms > 1e11 && ms < 1e14 {
+		rec.Arrived = time.UnixMilli(ms).UTC()
+	} else if t, err := ParseTime(arrived, time.UTC, time.Time{}); err == nil {
+		rec.Arrived = t
+	}
+	return rec
 }
 
 func fieldError(key string, err error) error {
 	var typ *json.UnmarshalTypeError
 	if !errors.As(err, &typ) {
-		return fmt.Errorf("field %s: %w", key, err)
+		return fmt.Errorf("field %s: %.200w", key, err)
 	}
 	if typ.Field != "" {
 		key += "." + typ.Field
 	}
-	return fmt.Errorf("field %s holds a %s, which it cannot", key, typ.Value)
+	return fmt.Errorf("field %s holds a %.60s, which it cannot", key, typ.Value)
 }
 
 // refused reads the document that an IoT rule's error action writes (AWS IoT developer guide, "Error
 // action message format").
-func refused(rec Record, w wire) Record {
-	rec.Client = w.ErrorClient
-	rec.Payload = decodeBase64(*w.ErrorPayload)
-	rec.Refused = "rule " + w.ErrorRule + " failed"
-	if len(w.ErrorFailures) > 0 {
-		rec.Refused += ": " + w.ErrorFailures[0].Message
+func refused(rec Record, k keys) (Record, error) {
+	var rule, payload string
+	var failures []struct {
+		Message string `json:"errorMessage"`
 	}
-	return rec
-}
-
-func configured(rec Record, w wire) (Record, error) {
-	var d Device
-	if err := json.Unmarshal(w.Device, &d); err != nil {
-		return rec, fmt.Errorf("device configuration: %w", err)
+	err := errors.Join(k.into("clientId", &rec.Client), k.into("ruleName", &rule), k.into("base64OriginalPayload", &payload), k.into("failures", &failures))
+	if err != nil {
+		return rec, fmt.Errorf("error document of a rule: %w", err)
 	}
-	rec.Fan = d.Fan
-	if err := d.Check(); err != nil {
-		return rec, err
+	rec.Payload = decodeBase64(payload)
+	rec.Refused = "rule " + rule + " failed"
+	if len(failures) > 0 {
+		rec.Refused += ": " + failures[0].Message
 	}
-	rec.Device = &d
 	return rec, nil
 }
 
-func batch(rec Record, w wire) (Record, error) {
-	if w.V != BatchVersion {
-		return rec, fmt.Errorf("batch version %d is unknown, this program knows %d (or the demo's FANID, TIME and RPM)", w.V, BatchVersion)
+func configured(rec Record, k keys) (Record, error) {
+	var d Device
+	if err := json.Unmarshal(k["device"], &d); err != nil {
+		return rec, fmt.Errorf("device configuration: %w", err)
 	}
-	if err := CheckFan(w.Fan); err != nil {
+	if err := d.Check(); err != nil {
 		return rec, err
 	}
-	run, err := ParseRun(w.Run)
+	rec.Fan, rec.Device = d.Fan, &d
+	return rec, nil
+}
+
+func batch(rec Record, k keys) (Record, error) {
+	var fan, text string
+	var v whole
+	fanErr := k.into("fan", &fan)
+	if fanErr == nil {
+		if fanErr = CheckFan(fan); fanErr == nil {
+			rec.Fan = fan
+		}
+	}
+	if err := k.into("v", &v); err != nil {
+		return rec, err
+	}
+	if v != BatchVersion {
+		return rec, fmt.Errorf("batch version %d is unknown, this program knows %d (or the demo's FANID, TIME and RPM)", v, BatchVersion)
+	}
+	readings, err := k.readings()
 	if err != nil {
 		return rec, err
 	}
-	if len(w.Readings) == 0 || len(w.Readings) > MaxBatch {
-		return rec, fmt.Errorf("batch of %d readings, want 1 to %d", len(w.Readings), MaxBatch)
+	for _, c := range []struct {
+		name string
+		to   *uint64
+	}{{"acked", &rec.Acked}, {"dropped", &rec.Dropped}, {"backlog", &rec.Backlog}} {
+		if *c.to, err = k.count(c.name); err != nil {
+			return rec, err
+		}
 	}
-	for _, r := range w.Readings {
+	if fanErr != nil {
+		return rec, fanErr
+	}
+	if err := k.into("run", &text); err != nil {
+		return rec, err
+	}
+	run, err := ParseRun(text)
+	if err != nil {
+		return rec, err
+	}
+	if len(readings) == 0 || len(readings) > MaxBatch {
+		return rec, fmt.Errorf("batch of %d readings, want 1 to %d", len(readings), MaxBatch)
+	}
+	rec.Readings = make([]RecordReading, len(readings))
+	for i, r := range readings {
 		var duty Duty
 		if r.PWM != nil {
 			duty = NewDuty(*r.PWM)
 		}
-		rec.Readings = append(rec.Readings, RecordReading{
-			Reading: Reading{ReadingID: ReadingID{w.Fan, run, r.Seq}, Time: time.UnixMicro(r.T).UTC(), RPM: r.RPM, Hz: r.Hz,
+		rec.Readings[i] = RecordReading{
+			Reading: Reading{ReadingID: ReadingID{fan, run, r.Seq}, Time: time.UnixMicro(r.T).UTC(), RPM: r.RPM, Hz: r.Hz,
 				Jitter: r.Jitter, Edges: r.Edges, Glitch: r.Glitch, Lost: r.Lost, PWM: duty, State: r.State, Unsynch: r.Unsynch},
 			Age: time.Duration(min(max(r.Age, 0), math.MaxInt64/1000)) * time.Microsecond,
-		})
+		}
 	}
 	return rec, nil
 }
@@ -255,81 +358,175 @@ func batch(rec Record, w wire) (Record, error) {
 // added arrived and client; where they stand they are read. The error is one for the quarantine, as
 // DecodeRecord's is.
 func DecodeDemo(data []byte) (Record, error) {
-	var w wire
-	if err := decodeWire(data, &w); err != nil {
+	k, err := readKeys(data)
+	if err != nil {
 		return Record{}, err
 	}
-	return legacy(w.record(), w)
+	return legacy(k.record(), k)
 }
 
-// legacy reads the demo's {"TIME","FANID","FREQ","RPM"}. TIME may be text or a number of Unix seconds
-// or milliseconds; FREQ may be missing.
-func legacy(rec Record, w wire) (Record, error) {
-	if rec.Fan = plain(w.FANID); rec.Fan == "" {
+// legacy reads the demo's {"TIME","FANID","FREQ","RPM"}. TIME may be text or a number, as ParseTime reads it; RPM and FREQ may
+// be text; FREQ may be missing.
+func legacy(rec Record, k keys) (Record, error) {
+	fan := strings.TrimSpace(textOf(k["FANID"]))
+	if fan == "" {
 		return rec, errors.New("FANID is missing: say which fan this is")
 	}
-	if err := CheckFan(rec.Fan); err != nil {
+	if err := CheckFan(fan); err != nil {
 		return rec, err
 	}
-	if w.RPM == nil {
+	rec.Fan = fan
+	rpm, given, err := k.number("RPM")
+	if err != nil {
+		return rec, err
+	}
+	if !given {
 		return rec, errors.New("RPM is missing")
 	}
-	t := plain(w.TIME)
+	hz, _, err := k.number("FREQ")
+	if err != nil {
+		return rec, err
+	}
+	t := strings.TrimSpace(textOf(k["TIME"]))
 	if t == "" {
 		return rec, errors.New("TIME is missing")
 	}
-	r := RecordReading{Reading: Reading{ReadingID: ReadingID{Fan: rec.Fan}, RPM: *w.RPM, State: Running}, Legacy: t}
-	if w.FREQ != nil {
-		r.Hz = *w.FREQ
-	}
-	if r.RPM == 0 {
+	r := RecordReading{Reading: Reading{ReadingID: ReadingID{Fan: fan}, RPM: rpm, Hz: hz, State: Running}, Legacy: t}
+	if rpm == 0 {
 		r.State = Stalled
 	}
 	rec.Readings = []RecordReading{r}
 	return rec, nil
 }
 
-// plain gives a JSON text or number as text, "" for anything else.
-func plain(raw json.RawMessage) string {
-	var v any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if dec.Decode(&v) != nil {
+// textOf gives a JSON text or number as text, "" for anything else.
+func textOf(raw json.RawMessage) string {
+	if len(raw) == 0 {
 		return ""
 	}
-	switch v := v.(type) {
-	case string:
-		return v
-	case json.Number:
-		return v.String()
+	switch c := raw[0]; {
+	case c == '"':
+		var s string
+		if json.Unmarshal(raw, &s) == nil {
+			return s
+		}
+	case c == '-' || '0' <= c && c <= '9':
+		return string(raw)
 	}
 	return ""
 }
 
-var legacyLayouts = []string{
-	time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999",
-	"2006-01-02 15:04:05.999999999Z07:00", "2006/01/02 15:04:05.999999999",
-}
-
-// ParseTime reads the demo's TIME: RFC 3339, the same without zone (then in loc) or with a space or
-// slashes, or Unix seconds or milliseconds. The result is UTC in whole microseconds.
-func ParseTime(s string, loc *time.Location) (time.Time, error) {
+// ParseTime reads the demo's TIME: a date and a time of day to the minute or finer, joined by T or a space, the date with dashes
+// or slashes, with Z, UTC, GMT or an offset (with or without colon) or without zone, then in loc; or 20060102150405; or a number
+// of seconds, milli-, micro- or nanoseconds since 1970. Of the two instants that a time without zone has in the hour that autumn
+// repeats it gives the one nearer to arrived; arrived may be zero, then it gives either. The result is UTC in whole microseconds.
+func ParseTime(s string, loc *time.Location, arrived time.Time) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if f, err := strconv.ParseFloat(s, 64); err == nil {
-		if f > 1e11 {
-			f /= 1000
+		if t, ok := compact(s, loc); ok {
+			return nearest(t, loc, arrived).UTC(), nil
 		}
-		if !(f > 0 && f < 1e11) {
-			return time.Time{}, fmt.Errorf("TIME %.40q is outside the years 1970 to 5138", s)
-		}
-		return time.UnixMicro(int64(math.Round(f * 1e6))).UTC(), nil
+		return sinceEpoch(s, f)
+	}
+	clock, zone := splitZone(s)
+	naive := zone == nil
+	if naive {
+		zone = loc
+	}
+	var leap time.Duration
+	if before, fraction, found := strings.Cut(clock, ":60"); found && strings.Count(before, ":") == 1 {
+		clock, leap = before+":59"+fraction, time.Second
 	}
 	for _, layout := range legacyLayouts {
-		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
-			return t.UTC().Truncate(time.Microsecond), nil
+		t, err := time.ParseInLocation(layout, clock, zone)
+		if err != nil {
+			continue
 		}
+		if naive {
+			t = nearest(t, loc, arrived)
+		}
+		return t.Add(leap).UTC().Truncate(time.Microsecond), nil
 	}
 	return time.Time{}, fmt.Errorf("TIME %.40q cannot be read: write it as 2026-01-31T13:45:10Z", s)
+}
+
+// compact reads 14 digits that as milliseconds since 1970 would lie beyond the year 2285.
+func compact(s string, loc *time.Location) (time.Time, bool) {
+	const layout = "20060102150405"
+	if len(s) != len(layout) {
+		return time.Time{}, false
+	}
+	t, err := time.ParseInLocation(layout, s, loc)
+	return t, err == nil && t.Year() >= 1970 && t.Year() < 2286
+}
+
+var legacyLayouts = []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006/01/02 15:04:05", "2006/01/02T15:04:05",
+	"2006-01-02T15:04", "2006-01-02 15:04", "2006/01/02 15:04", "2006/01/02T15:04"}
+
+// sinceEpoch dates a number by its size: up to 1e11 are seconds, to 1e14 milliseconds, to 1e17 microseconds; above nanoseconds.
+func sinceEpoch(s string, f float64) (time.Time, error) {
+	switch {
+	case f >= 1e17:
+		f /= 1e9
+	case f >= 1e14:
+		f /= 1e6
+	case f > 1e11:
+		f /= 1e3
+	}
+	if !(f > 0 && f < 1e11) {
+		return time.Time{}, fmt.Errorf("TIME %.40q is outside the years 1970 to 5138", s)
+	}
+	return time.UnixMicro(int64(math.Round(f * 1e6))).UTC(), nil
+}
+
+// TimeHasZone tells whether a TIME that ParseTime reads says itself which instant it means.
+func TimeHasZone(s string) bool {
+	s = strings.TrimSpace(s)
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		_, is := compact(s, time.UTC)
+		return !is
+	}
+	_, zone := splitZone(s)
+	return zone != nil
+}
+
+// splitZone takes the zone off a time; nil when there is none.
+func splitZone(s string) (clock string, zone *time.Location) {
+	for _, utc := range []string{"UTC", "GMT", "Z", "z"} {
+		if rest, found := strings.CutSuffix(s, utc); found {
+			s, zone = strings.TrimSpace(rest), time.UTC
+			break
+		}
+	}
+	i := strings.LastIndexAny(s, "+-")
+	if i < len("2006-01-02 5:04") {
+		return s, zone
+	}
+	for _, layout := range []string{"-07:00", "-0700", "-07"} {
+		if t, err := time.Parse(layout, s[i:]); err == nil {
+			_, offset := t.Zone()
+			return strings.TrimSpace(s[:i]), time.FixedZone("", offset)
+		}
+	}
+	return s, zone
+}
+
+// nearest gives, of the instants that t's time of day in loc may mean, the one nearest to arrived: where a clock is put back it is
+// shown twice.
+func nearest(t time.Time, loc *time.Location, arrived time.Time) time.Time {
+	if arrived.IsZero() {
+		return t
+	}
+	best := t
+	_, here := t.Zone()
+	for _, apart := range []time.Duration{-25 * time.Hour, 25 * time.Hour} {
+		_, there := t.Add(apart).In(loc).Zone()
+		other := t.Add(time.Duration(here-there) * time.Second).In(loc)
+		if _, offset := other.Zone(); offset == there && other.Sub(arrived).Abs() < best.Sub(arrived).Abs() {
+			best = other
+		}
+	}
+	return best
 }
 
 // EncodeDevice makes the record by which the control plane tells the scorers of d.

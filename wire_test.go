@@ -139,14 +139,134 @@ func TestParseTime(t *testing.T) {
 	}
 	want := time.Date(2026, 5, 28, 20, 26, 40, 0, time.UTC)
 	for _, s := range []string{"2026-05-28T20:26:40Z", "2026-05-28T22:26:40", "2026-05-28 22:26:40", "2026/05/28 22:26:40", "1780000000", "1780000000000", "2026-05-28T22:26:40+02:00"} {
-		if got, err := ParseTime(s, berlin); err != nil || !got.Equal(want) {
+		if got, err := ParseTime(s, berlin, time.Time{}); err != nil || !got.Equal(want) {
 			t.Errorf("%q: %v, %v", s, got, err)
 		}
 	}
 	for _, s := range []string{"", "yesterday", "NaN", "-5", "1e300"} {
-		if got, err := ParseTime(s, time.UTC); err == nil {
+		if got, err := ParseTime(s, time.UTC, time.Time{}); err == nil {
 			t.Errorf("%q: %v, want an error", s, got)
 		}
+	}
+}
+
+// TestTheRepeatedHourIsDatedByItsArrival: of the two instants of a TIME without zone the one nearer to its arrival is meant, in
+// zones on both sides of Greenwich and where the clock is put back by half an hour; elsewhere arrival changes nothing.
+func TestTheRepeatedHourIsDatedByItsArrival(t *testing.T) {
+	for _, c := range []struct {
+		zone, from string // the UTC instant at which the hour before the change begins
+		step       time.Duration
+	}{
+		{"Europe/Berlin", "2026-10-25T00:00:00Z", time.Hour},
+		{"America/New_York", "2026-11-01T05:00:00Z", time.Hour},
+		{"Australia/Sydney", "2026-04-04T15:00:00Z", time.Hour},
+		{"Australia/Lord_Howe", "2026-04-04T14:30:00Z", 30 * time.Minute},
+		{"UTC", "2026-10-25T00:00:00Z", time.Hour},
+	} {
+		loc, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Skip("no zone database on this machine: ", err)
+		}
+		from, _ := time.Parse(time.RFC3339, c.from)
+		for at := from.Add(-2 * time.Hour); at.Before(from.Add(4 * time.Hour)); at = at.Add(97 * time.Second) {
+			for _, lag := range []time.Duration{0, time.Second, 10 * time.Minute} {
+				got, err := ParseTime(at.In(loc).Format("2006-01-02T15:04:05"), loc, at.Add(lag))
+				if err != nil || !got.Equal(at) {
+					t.Fatalf("%s: %s was read as %s, %v", c.zone, at, got, err)
+				}
+			}
+		}
+	}
+}
+
+// TestFormsThatAreClearlyMeantAreRead: numbers as text, zones as strftime, Java and Go write them, any unit of Unix time, integers
+// as some encoders write them, and keys of other kinds of record beside the demo's.
+func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
+	want := time.Date(2026, 11, 30, 13, 22, 5, 0, time.UTC)
+	for _, form := range []string{`"2026-11-30T14:22:05+0100"`, `"2026-11-30T14:22:05+01"`, `"2026-11-30T14:22:05 +01:00"`, `"2026-11-30T13:22:05+0000"`,
+		`"2026-11-30 13:22:05 UTC"`, `"2026-11-30 13:22:05 +0000 UTC"`, `"2026-11-30T13:22:05z"`, `"2026-11-30T13:22:05GMT"`, `"2026-11-30T13:21:65Z"`,
+		`1796044925`, `"1796044925"`, `1796044925000`, `1796044925000000`, `1796044925000000000`, `1.796044925e9`, `20261130132205`, `"20261130132205"`,
+		`"2026-11-30T13:22:05,000"`, `" 2026/11/30 13:22:05 "`} {
+		rec, err := DecodeRecord([]byte(`{"client":"c","TIME":` + form + `,"FANID":"A","FREQ":60,"RPM":1800}`))
+		if form == `"2026-11-30T13:21:65Z"` { // there is no second 65
+			if _, err := ParseTime(rec.Readings[0].Legacy, time.UTC, time.Time{}); err == nil {
+				t.Errorf("%s was read", form)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", form, err)
+			continue
+		}
+		if got, err := ParseTime(rec.Readings[0].Legacy, time.UTC, time.Time{}); err != nil || !got.Equal(want) {
+			t.Errorf("%s was read as %s, %v", form, got, err)
+		}
+	}
+	for s, want := range map[string]time.Time{"2026-11-30T13:22Z": want.Truncate(time.Minute), "2016-12-31T23:59:60Z": time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		if got, err := ParseTime(s, time.UTC, time.Time{}); err != nil || !got.Equal(want) {
+			t.Errorf("%s was read as %s, %v", s, got, err)
+		}
+	}
+	for _, keys := range []string{`"FREQ":60,"RPM":"1800"`, `"FREQ":"60","RPM":1800`, `"FREQ":"60","RPM":" 1800.0 "`, `"FREQ":60,"RPM":1800,"v":12.1`, `"FREQ":60,"RPM":1800,"v":"1.0.2"`,
+		`"FREQ":60,"RPM":1800,"fan":1`, `"FREQ":60,"RPM":1800,"run":17`, `"FREQ":60,"RPM":1800,"readings":5`, `"FREQ":60,"RPM":1800,"dropped":-1,"acked":"x","backlog":[]`,
+		`"FREQ":60,"RPM":1800,"failures":0,"ruleName":1,"clientId":{},"base64OriginalPayload":2,"device":"esp32"`} {
+		for _, fan := range []string{"A", `A\r\n`, " A"} {
+			record := `{"client":"c","arrived":1796044925100,"TIME":"2026-11-30T13:22:05Z","FANID":"` + fan + `",` + keys + `}`
+			rec, err := DecodeRecord([]byte("\xef\xbb\xbf" + record))
+			if err != nil || rec.Fan != "A" || rec.Client != "c" || rec.Readings[0].RPM != 1800 || rec.Readings[0].Hz != 60 || rec.Readings[0].State != Running || rec.Acked != 0 {
+				t.Errorf("%s: %+v, %v", record, rec, err)
+			}
+		}
+	}
+	if rec, err := DecodeRecord([]byte(`{"client":"c","TIME":1,"FANID":"A","FREQ":"","RPM":"0"}`)); err != nil || rec.Readings[0].Hz != 0 || rec.Readings[0].State != Stalled {
+		t.Errorf("%+v, %v", rec, err)
+	}
+	rec, err := DecodeRecord([]byte(`{"client":"c","v":1.0,"fan":"A","run":"00000000000000ff","acked":3.0,"readings":[{"seq":4.0,"t":1.796044925e15,"n":60.0,"rpm":1800,"hz":60,"st":"running"}]}`))
+	if err != nil || rec.Acked != 3 || rec.Readings[0].Seq != 4 || rec.Readings[0].Edges != 60 || !rec.Readings[0].Time.Equal(want) {
+		t.Errorf("%+v, %v", rec, err)
+	}
+	for _, arrived := range []string{`"2026-11-30T13:22:05Z"`, `1796044925`, `1796044925000`, `"1796044925000"`} {
+		rec, err := DecodeDemo([]byte(`{"TIME":1,"FANID":"A","RPM":1,"client":{"id":1},"arrived":` + arrived + `}`))
+		if err != nil || !rec.Arrived.Equal(want) || rec.Client != "" {
+			t.Errorf("arrived %s: %+v, %v", arrived, rec, err)
+		}
+	}
+}
+
+// TestARefusedRecordNamesFanAndClient whatever is wrong with it, and never a name that no fan can have.
+func TestARefusedRecordNamesFanAndClient(t *testing.T) {
+	for _, record := range []string{
+		`{"client":"c","FANID":"A","TIME":"2026-05-28T20:26:40Z","RPM":"fast"}`,
+		`{"client":"c","FANID":"A","TIME":"2026-05-28T20:26:40Z","RPM":{}}`,
+		`{"client":"c","FANID":"A","TIME":"2026-05-28T20:26:40Z","RPM":1e999}`,
+		`{"client":"c","FANID":"A","TIME":"2026-05-28T20:26:40Z","RPM":1,"FREQ":true}`,
+		`{"client":"c","FANID":"A","RPM":1}`,
+		`{"client":"c","fan":"A","v":2}`,
+		`{"client":"c","fan":"A","v":"1.0.2"}`,
+		`{"client":"c","fan":"A","v":1.5}`,
+		`{"client":"c","fan":"A","v":1,"run":17}`,
+		`{"client":"c","fan":"A","v":1,"run":"1","acked":-1}`,
+		`{"client":"c","fan":"A","v":1,"run":"1","readings":5}`,
+		`{"client":"c","fan":"A","v":1,"run":"1","readings":[{"seq":-1}]}`,
+		`{"client":"c","fan":"A","v":1,"run":"1","readings":[{"seq":1.5}]}`,
+	} {
+		rec, err := DecodeRecord([]byte(record))
+		if err == nil || rec.Fan != "A" || rec.Client != "c" {
+			t.Errorf("%s: fan %q, client %q, %v", record, rec.Fan, rec.Client, err)
+		}
+	}
+	for _, record := range []string{`{"client":"c","FANID":"\u001b[2Jx","TIME":1,"RPM":1}`, `{"client":"c","fan":"\u001b[2Jx","v":1}`, `{"device":{"v":1,"fan":"\u001b[2Jx"}}`} {
+		rec, err := DecodeRecord([]byte(record))
+		if err == nil || rec.Fan != "" || !strings.Contains(err.Error(), `"\x1b[2Jx"`) {
+			t.Errorf("%s: fan %q, %v", record, rec.Fan, err)
+		}
+	}
+}
+
+func TestCountsOfAPublisherAreBounded(t *testing.T) {
+	rec, err := DecodeRecord([]byte(`{"client":"c","v":1,"fan":"A","run":"01","acked":18446744073709551615,"dropped":9223372036854775808,"backlog":7,"readings":[{"seq":1}]}`))
+	if err != nil || rec.Acked != math.MaxInt64 || rec.Dropped != math.MaxInt64 || rec.Backlog != 7 {
+		t.Errorf("%+v, %v", rec, err)
 	}
 }
 
@@ -167,8 +287,13 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(`{"v":1,"fan":"fan-07","run":"00000000000000ff","acked":1,"readings":[{"seq":1,"t":1,"rpm":1,"hz":1,"st":"running"}],"client":"fan-07"}`))
 	f.Add([]byte(`{"ruleName":"r","base64OriginalPayload":"aGVsbG8=","failures":[]}`))
 	f.Add([]byte(`{"v":1,"device":{"v":1,"fan":"fan-07"}}`))
+	f.Add([]byte(`{"client":"c","v":1.0,"fan":"A","run":"ff","acked":1e3,"backlog":2,"readings":[{"seq":1.0,"t":1.7e15,"n":6.0}]}`))
+	f.Add([]byte("\xef\xbb\xbf" + `{"client":{},"arrived":"x","TIME":"20261130132205","FANID":"A ","FREQ":"","RPM":"1e3","v":"1.0.2"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rec, err := DecodeRecord(data)
+		if rec.Fan != "" && CheckFan(rec.Fan) != nil || max(rec.Acked, rec.Dropped, rec.Backlog) > math.MaxInt64 {
+			t.Fatalf("%+v", rec)
+		}
 		if err != nil {
 			return
 		}
@@ -225,4 +350,28 @@ func TestDecodeDemo(t *testing.T) {
 			t.Errorf("%s: %+v", bad, rec)
 		}
 	}
+}
+
+func FuzzParseTime(f *testing.F) {
+	for _, s := range []string{"2026-10-25T02:30:00", "2026-10-25 02:30:00 +0000 UTC", "20261025023000", "1796044925000", "2016-12-31T23:59:60Z", "9999-12-31 23:59", "2026-10-25T02:30:00-11:59"} {
+		f.Add(s, int64(1792888200))
+	}
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		f.Skip("no zone database on this machine: ", err)
+	}
+	f.Fuzz(func(t *testing.T, s string, arrived int64) {
+		got, err := ParseTime(s, berlin, time.Unix(arrived, 0))
+		if err != nil {
+			return
+		}
+		if got.Location() != time.UTC || got.Nanosecond()%1000 != 0 {
+			t.Fatalf("%q: %v", s, got)
+		}
+		if TimeHasZone(s) {
+			if again, err := ParseTime(s, time.UTC, time.Time{}); err != nil || !again.Equal(got) {
+				t.Fatalf("%q has a zone and is %v in Berlin, %v in UTC, %v", s, got, again, err)
+			}
+		}
+	})
 }

@@ -121,7 +121,7 @@ func (f *fan) setDevice(d fanwatch.Device) {
 func (f *fan) date(r *fanwatch.RecordReading, arrived time.Time) (reason string) {
 	switch {
 	case r.Legacy != "":
-		t, err := fanwatch.ParseTime(r.Legacy, f.zone)
+		t, err := fanwatch.ParseTime(r.Legacy, f.zone, arrived)
 		if err != nil {
 			return err.Error()
 		}

@@ -503,12 +503,13 @@ func (r *ingestRun) unprocessed(t *intake, f unprocessed) {
 // not say so; zero: when its object was written.
 func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch.Record, error) {
 	rec, err := fanwatch.DecodeDemo(data)
+	written := t.arrived(r.Now())
 	rec.Arrived = t.arrived(r.Now(), rec.Arrived, arrived)
 	if err != nil {
 		return rec, err
 	}
 	reading := rec.Readings[0].Reading
-	if reading.Time, err = fanwatch.ParseTime(rec.Readings[0].Legacy, r.Zone); err == nil {
+	if reading.Time, err = r.instant(reading.Fan, rec.Readings[0].Legacy, rec.Arrived, rec.Arrived.Equal(written)); err == nil {
 		err = reading.Check()
 	}
 	if err == nil {
@@ -525,6 +526,23 @@ func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch
 	r.pending.Readings++
 	r.rows = append(r.rows, fanwatch.Row{Kind: fanwatch.Late, Reading: reading, Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: rec.Arrived, Client: rec.Client})
 	return rec, nil
+}
+
+// instant reads TIME. In the hour that autumn repeats arrived decides. Where it is no more than when the object was
+// written, and that is long after (the object was copied), it is the fan's newest reading before: objects and
+// their readings stand in the order of their times.
+func (r *ingestRun) instant(fan, legacy string, arrived time.Time, guessed bool) (time.Time, error) {
+	at, err := fanwatch.ParseTime(legacy, r.Zone, arrived)
+	const apart = 2 * time.Hour // more than any zone's step, so that it names the other instant if there is one
+	before := r.state.recent[fan]
+	if err != nil || !guessed || before == nil || arrived.Sub(at).Abs() < apart {
+		return at, err
+	}
+	newest := time.UnixMicro(before.newest)
+	if newest.Sub(at).Abs() > apart {
+		return at, nil
+	}
+	return fanwatch.ParseTime(legacy, r.Zone, newest)
 }
 
 // firstArrival is before anything can have arrived by an IoT rule: an earlier time was misread.
