@@ -3,9 +3,11 @@ package lake_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -165,6 +167,68 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 	for i, want := range []struct{ why, fan, payload string }{{"its rawData: it is no JSON object", "", "hello"}, {"its rawData: RPM is missing", "fan-b", `{"FANID":"fan-b"}`}, {"its rawData: it is empty", "", ""}} {
 		if r := refused[i]; !strings.HasPrefix(r.Reason, "Firehose could not process this record (Lambda.MissingRecordId: the function failed)") || !strings.HasSuffix(r.Reason, want.why) || r.Fan != want.fan || string(r.Payload) != want.payload {
 			t.Errorf("%+v, want %v", r, want)
+		}
+	}
+}
+
+// TestIngestOfTheHourThatAutumnRepeats, with TIME without zone: arrival decides, by the record or else by when the object
+// was written; and in objects that were copied years later the order of the readings.
+func TestIngestOfTheHourThatAutumnRepeats(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Date(2025, 10, 25, 23, 30, 0, 0, time.UTC) // 01:30 of the summer's zone
+	for _, name := range []string{"arrived", "written", "copied"} {
+		t.Run(name, func(t *testing.T) {
+			w := openWorld(t, t.TempDir(), nil)
+			f := newFolder(t, w)
+			f.Zone, f.From = berlin, &redated{Store: w.store, at: func(i int) time.Time {
+				if name == "written" {
+					return begin.Add(time.Duration(i+1) * 5 * time.Minute)
+				}
+				return begin.AddDate(0, 9, 0)
+			}}
+			want := make(map[int64]bool)
+			for i := range 36 { // three hours of objects of five minutes
+				var text strings.Builder
+				for n := range 30 {
+					at := begin.Add(time.Duration(i)*5*time.Minute + time.Duration(n)*10*time.Second)
+					want[at.UnixMicro()] = true
+					arrived := ""
+					if name == "arrived" {
+						arrived = fmt.Sprintf(`,"arrived":%d`, at.Add(300*time.Millisecond).UnixMilli())
+					}
+					fmt.Fprintf(&text, `{"TIME":"%s","FANID":"fan-a","RPM":1800%s}`, at.In(berlin).Format("2006-01-02T15:04:05"), arrived)
+				}
+				put(t, w.store, fmt.Sprintf("firehose/%02d", i), text.String(), false)
+			}
+			if r := f.run(t); r.Readings != len(want) || r.Duplicates != 0 || r.Quarantined != 0 {
+				t.Fatalf("%+v, want %d", r, len(want))
+			}
+			for _, row := range rowsOf(t, f.Log()) {
+				if !want[row.Time.UnixMicro()] {
+					t.Fatalf("%+v", row)
+				}
+			}
+		})
+	}
+}
+
+// redated is a Store whose objects were written at other times, by their place in a listing.
+type redated struct {
+	lake.Store
+	at func(i int) time.Time
+}
+
+func (s *redated) List(ctx context.Context, prefix, after string) iter.Seq2[lake.Object, error] {
+	return func(yield func(lake.Object, error) bool) {
+		i := 0
+		for o, err := range s.Store.List(ctx, prefix, after) {
+			o.Modified = s.at(i)
+			if i++; !yield(o, err) {
+				return
+			}
 		}
 	}
 }
