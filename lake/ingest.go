@@ -199,7 +199,7 @@ func (r *ingestRun) run(ctx context.Context, progress Progress) error {
 		return landing // the state holds readings that are not landed: it is not saved
 	}
 	if r.landed > 0 || r.state.changed {
-		err = errors.Join(err, r.save(ctx))
+		err = cmp.Or(err, r.save(ctx))
 	}
 	return err
 }
@@ -260,7 +260,7 @@ func (r *ingestRun) objects(ctx context.Context, fresh []Object, progress Progre
 		}
 		if !errors.Is(err, ErrArchived) {
 			if err := r.answers(ctx); err != nil {
-				return errors.Join(unread, err)
+				return fmt.Errorf("%w, and its folder cannot be listed: %w", unread, err)
 			}
 			failed, first = append(failed, o), cmp.Or(first, error(unread))
 		}
