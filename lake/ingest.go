@@ -229,7 +229,7 @@ func (r *ingestRun) list(ctx context.Context) (fresh []Object, err error) {
 		there[o.Key] = true
 	}
 	for _, key := range r.GiveUp {
-		if !there[key] || r.state.Passed[key] == nil {
+		if r.state.Done[key] != doneWhole && (!there[key] || r.state.Passed[key] == nil) {
 			return nil, fmt.Errorf("%.200q cannot be given up: no object of that name was passed over", key)
 		}
 	}

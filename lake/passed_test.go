@@ -216,6 +216,9 @@ func TestGivingUpAnObject(t *testing.T) {
 	if r := f.run(t); r.PassedOver != 0 || r.Quarantined != 1 {
 		t.Fatalf("%+v", r)
 	}
+	if r := f.run(t); r.PassedOver != 0 || r.Quarantined != 0 {
+		t.Fatalf("given up twice: %+v", r)
+	}
 	f.GiveUp, f.Again = nil, true
 	if r := f.run(t); r.PassedOver != 0 || r.Quarantined != 0 {
 		t.Fatalf("%+v", r)
@@ -232,4 +235,78 @@ func rowsOf(t *testing.T, log lake.Log) (all []fanwatch.Row) {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// TestIngestIsKilledBesideBadObjects lets every change of the store fail once for good, goes on, and wants every reading
+// and the row of the damage once.
+func TestIngestIsKilledBesideBadObjects(t *testing.T) {
+	for at := int64(1); ; at++ {
+		w := openWorld(t, t.TempDir(), nil)
+		f := newFolder(t, w)
+		for i := range 4 {
+			put(t, w.store, fmt.Sprintf("firehose/%d", i), strings.Repeat("[", i)+demoObject("fan-a", i)+","+demoObject("fan-a", i+10), false)
+		}
+		put(t, w.store, "firehose/1", zipped(t, demoObject("fan-a", 1)+demoObject("fan-a", 11))+"rubbish", false)
+		f.bad["firehose/0"], f.bad["firehose/2"] = lake.ErrArchived, errForbidden
+		ctx, cancel := context.WithCancel(t.Context())
+		f.To, f.SegmentRows = brittleStore{w.store, &fuse{at: at, die: cancel, lost: at%2 == 0}}, 1
+		_, err := f.Run(ctx, nil)
+		cancel()
+		f.To = w.store
+		f.now = f.now.Add(time.Hour)
+		f.run(t)
+		f.bad, f.Again = nil, true
+		if r := f.run(t); r.PassedOver != 1 {
+			t.Fatalf("after change %d failed: %+v", at, r)
+		}
+		w.commit(t, f.Log())
+		wantCounts(t, w.counts(t), map[string]int{"fan-a": 8})
+		refused := 0
+		for _, row := range rowsOf(t, f.Log()) {
+			if row.Kind == fanwatch.Quarantined {
+				refused++
+			}
+		}
+		if refused != 1 {
+			t.Fatalf("after change %d failed: %d rows of the damage", at, refused)
+		}
+		if err == nil {
+			if at < 6 {
+				t.Fatalf("only %d changes", at-1)
+			}
+			return
+		}
+	}
+}
+
+// TestIngestGoesOnBehindTheVersionBefore: its landing log counts separators among the parts of an object, and its
+// snapshot knows of nothing that was passed over.
+func TestIngestGoesOnBehindTheVersionBefore(t *testing.T) {
+	for _, snapshot := range []bool{false, true} {
+		w := openWorld(t, t.TempDir(), nil)
+		f := newFolder(t, w)
+		var text strings.Builder
+		for i := range 10 {
+			text.WriteString(demoObject("fan-a", i) + ",")
+		}
+		put(t, w.store, "firehose/x", text.String(), false)
+		put(t, w.store, "firehose/w", demoObject("fan-a", 99), false)
+		segment := lake.Segment{Header: lake.Header{After: "0", Last: "1", Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "ingest"}, Sources: []lake.Source{{Key: "firehose/w", Upto: 1, Done: true}, {Key: "firehose/x", Upto: 6}}}}
+		for i := range 3 {
+			at := midnight.Add(time.Duration(i) * time.Second)
+			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.Late, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at, RPM: 1800, State: fanwatch.Running},
+				Position: fanwatch.Position{Sequence: "1", Index: 2*i + 1}, Arrived: at})
+		}
+		if err := f.Log().Append(t.Context(), segment); err != nil {
+			t.Fatal(err)
+		}
+		if snapshot {
+			if err := f.Log().PutSnapshot(t.Context(), "1", []byte(`{"v":1,"done":{"firehose/w":-1,"firehose/x":6},"seen":{}}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := f.run(t); r.Readings != 7 || r.Duplicates != 0 || r.Quarantined != 0 || r.Objects != 1 {
+			t.Errorf("snapshot %v: %+v", snapshot, r)
+		}
+	}
 }
