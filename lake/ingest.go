@@ -6,16 +6,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
-	"maps"
 	"math/big"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"fanwatch"
 )
@@ -122,7 +119,8 @@ var own = []string{"landing/", "tables/", "state/", "alerts/"}
 func (in *Ingestion) CheckPrefix() error {
 	for _, folder := range own {
 		if strings.HasPrefix(in.Prefix, folder) || strings.HasPrefix(folder, in.Prefix) {
-			return fmt.Errorf("ingest: prefix %.200q: name the folder of a delivery stream, not the lake's own %s or what may hold it", in.Prefix, folder)
+			return fmt.Errorf("ingest: prefix %.200q: name the folder of a delivery stream, "+
+				"not the lake's own %s or what may hold it", in.Prefix, folder)
 		}
 	}
 	return nil
@@ -135,12 +133,14 @@ func (in *Ingestion) Run(ctx context.Context, progress Progress) (Ingested, erro
 	if err := in.CheckPrefix(); err != nil {
 		return total, err
 	}
-	in.Now, in.SegmentRows, in.ReadTimeout = clockOr(in.Now), cmp.Or(in.SegmentRows, 100_000), cmp.Or(in.ReadTimeout, time.Minute)
+	in.Now, in.SegmentRows = clockOr(in.Now), cmp.Or(in.SegmentRows, 100_000)
+	in.ReadTimeout = cmp.Or(in.ReadTimeout, time.Minute)
 	if in.Zone == nil {
 		in.Zone = time.UTC
 	}
 	for range commitAttempts {
-		r := &ingestRun{Ingestion: in, log: in.Log(), writer: Token{Scheduled: in.Now().UnixNano(), Attempt: 1, Run: "ingest"}}
+		writer := Token{Scheduled: in.Now().UnixNano(), Attempt: 1, Run: "ingest"}
+		r := &ingestRun{Ingestion: in, log: in.Log(), writer: writer}
 		err := r.run(ctx, progress)
 		total = total.add(r.Ingested)
 		var taken *Conflict
@@ -154,7 +154,8 @@ func (in *Ingestion) Run(ctx context.Context, progress Progress) (Ingested, erro
 }
 
 func (i Ingested) add(o Ingested) Ingested {
-	return Ingested{Objects: i.Objects + o.Objects, Readings: i.Readings + o.Readings, Duplicates: i.Duplicates + o.Duplicates, Quarantined: i.Quarantined + o.Quarantined}
+	return Ingested{Objects: i.Objects + o.Objects, Readings: i.Readings + o.Readings,
+		Duplicates: i.Duplicates + o.Duplicates, Quarantined: i.Quarantined + o.Quarantined}
 }
 
 func clockOr(c fanwatch.Clock) fanwatch.Clock {
@@ -243,8 +244,9 @@ func (r *ingestRun) list(ctx context.Context) (fresh []Object, err error) {
 
 // objects lands the objects. The error is of the landing, or says that the store of the objects does not answer.
 func (r *ingestRun) objects(ctx context.Context, fresh []Object, progress Progress) error {
-	var failed []Object
 	var first error
+	failed := make(map[string]*passed) // by key: what was remembered of it before
+	news := 0                          // how many of them failed for the first time
 	for i, o := range fresh {
 		progress.tell(i, len(fresh))
 		err := r.object(ctx, o)
@@ -262,21 +264,25 @@ func (r *ingestRun) objects(ctx context.Context, fresh []Object, progress Progre
 			if err := r.answers(ctx); err != nil {
 				return fmt.Errorf("%w, and its folder cannot be listed: %w", unread, err)
 			}
-			failed, first = append(failed, o), cmp.Or(first, error(unread))
+			was := r.state.Passed[o.Key]
+			if failed[o.Key] = was; was == nil {
+				news++
+			}
+			first = cmp.Or(first, error(unread))
 		}
 		r.passUnread(o, unread)
 	}
 	progress.tell(len(fresh), len(fresh))
-	if len(failed) == len(fresh) && len(failed) >= outage {
-		for _, o := range failed {
-			r.state.pass(o.Key, nil) // no object's fault: none has to wait when it is over
+	if len(failed) == len(fresh) && news >= outage {
+		for key, was := range failed {
+			r.state.pass(key, was) // no object's fault: none has to wait when it is over
 		}
 		return fmt.Errorf("none of %d objects could be read: %w", len(fresh), first)
 	}
 	return nil
 }
 
-// outage is how many objects must be tried, and fail, before it is the store that is to blame.
+// outage is how many objects must fail for the first time, and none be read, before it is the store that is to blame.
 const outage = 3
 
 // answers tells whether the store of the objects is there at all.
@@ -437,7 +443,8 @@ func (r *ingestRun) damaged(t *intake, taken int, rest textPiece, damage error, 
 		if errors.As(damage, &trailing) && len(payload) == 0 {
 			payload = trailing.rest
 		}
-		r.refuse(fanwatch.Record{}, &intake{Object: t.Object, n: rest.upto + 1}, fmt.Errorf("object %.200q: %s", t.Key, why), payload)
+		behind := &intake{Object: t.Object, n: rest.upto + 1}
+		r.refuse(fanwatch.Record{}, behind, fmt.Errorf("object %.200q: %s", t.Key, why), payload)
 		r.pending.Objects++
 		r.source(Source{Key: t.Key, Upto: t.n, Damaged: why})
 	}
@@ -509,7 +516,8 @@ func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch
 		return rec, err
 	}
 	reading := rec.Readings[0].Reading
-	if reading.Time, err = r.instant(reading.Fan, rec.Readings[0].Legacy, rec.Arrived, rec.Arrived.Equal(written)); err == nil {
+	reading.Time, err = r.instant(reading.Fan, rec.Readings[0].Legacy, rec.Arrived, rec.Arrived.Equal(written))
+	if err == nil {
 		err = reading.Check()
 	}
 	if err == nil {
@@ -524,7 +532,8 @@ func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch
 		return rec, nil
 	}
 	r.pending.Readings++
-	r.rows = append(r.rows, fanwatch.Row{Kind: fanwatch.Late, Reading: reading, Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: rec.Arrived, Client: rec.Client})
+	r.rows = append(r.rows, fanwatch.Row{Kind: fanwatch.Late, Reading: reading,
+		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: rec.Arrived, Client: rec.Client})
 	return rec, nil
 }
 
@@ -566,7 +575,8 @@ func (t *intake) arrived(now time.Time, times ...time.Time) time.Time {
 // checkTime refuses times that no clock that is right can have given, and that readers of the tables cannot hold.
 func checkTime(at, arrived time.Time) error {
 	if !at.After(time.Unix(0, 0)) {
-		return fmt.Errorf("TIME %s is not after 1970: the publisher's clock was never set, or TIME was left empty", at.Format(time.RFC3339))
+		return fmt.Errorf("TIME %s is not after 1970: the publisher's clock was never set, or TIME was left empty",
+			at.Format(time.RFC3339))
 	}
 	ahead := at.Sub(arrived)
 	if ahead <= fanwatch.MaxAhead {
@@ -577,7 +587,8 @@ func checkTime(at, arrived time.Time) error {
 	if off := ahead.Round(quarter); ahead < 15*time.Hour && off > 0 && (ahead-off).Abs() <= fanwatch.MaxAhead {
 		mend += ", or it is the zone in which a TIME without one is to be read (--zone)"
 	}
-	return fmt.Errorf("TIME %s is later than its arrival, %s: %s", at.Format(time.RFC3339), arrived.Format(time.RFC3339), mend)
+	return fmt.Errorf("TIME %s is later than its arrival, %s: %s",
+		at.Format(time.RFC3339), arrived.Format(time.RFC3339), mend)
 }
 
 // maxPayload is how much of what was refused is kept.
@@ -591,8 +602,9 @@ func (r *ingestRun) junk(t *intake, data []byte) {
 
 func (r *ingestRun) refuse(rec fanwatch.Record, t *intake, why error, payload []byte) {
 	r.pending.Quarantined++
-	row := fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}}, Position: fanwatch.Position{Sequence: r.next, Index: t.n},
-		Arrived: cmp.Or(rec.Arrived, t.arrived(r.Now())), Client: rec.Client, Reason: why.Error(), Payload: bytes.Clone(payload[:min(len(payload), maxPayload)])}
+	row := fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
+		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: cmp.Or(rec.Arrived, t.arrived(r.Now())),
+		Client: rec.Client, Reason: why.Error(), Payload: bytes.Clone(payload[:min(len(payload), maxPayload)])}
 	if t.refused++; t.refused <= maxRefused {
 		r.keep(row)
 		return
@@ -611,7 +623,8 @@ func (r *ingestRun) keep(row fanwatch.Row) {
 // flush makes the row that stands for what was refused of an object beyond maxRefused.
 func (r *ingestRun) flush(t *intake) {
 	if t.rest.Refused > 1 {
-		t.rest.Reason = fmt.Sprintf("%d values of object %.200q, the first: %s", t.rest.Refused, t.Key, t.rest.Reason)
+		t.rest.Reason = fmt.Sprintf("%d values of object %.200q, the first: %s",
+			t.rest.Refused, t.Key, t.rest.Reason)
 	}
 	if t.rest.Refused > 0 {
 		r.keep(t.rest)
@@ -624,7 +637,8 @@ func (r *ingestRun) land(ctx context.Context) error {
 	if len(r.sources) == 0 || r.broken != nil {
 		return r.broken
 	}
-	s := Segment{Header: Header{After: r.at, Last: r.next, Writer: r.writer, Sources: r.sources, Counts: Counts{Duplicates: r.pending.Duplicates}}, Rows: r.rows}
+	s := Segment{Header: Header{After: r.at, Last: r.next, Writer: r.writer, Sources: r.sources,
+		Counts: Counts{Duplicates: r.pending.Duplicates}}, Rows: r.rows}
 	if r.broken = r.log.Append(ctx, s); r.broken != nil {
 		return r.broken
 	}
@@ -634,215 +648,5 @@ func (r *ingestRun) land(ctx context.Context) error {
 	if r.landed++; r.landed%20 == 0 {
 		return r.save(ctx)
 	}
-	return nil
-}
-
-// doneWhole marks an object of which nothing is left.
-const doneWhole = -1
-
-// ingestState is what an ingestion remembers: a function of its log, which snapshots save reading again.
-type ingestState struct {
-	V      int                `json:"v"`
-	Done   map[string]int     `json:"done"`             // parts landed of each object; doneWhole
-	Seen   map[string][]int64 `json:"seen"`             // by fan: times of a day's readings in Unix microseconds, ascending, each as the step from the one before
-	Passed map[string]*passed `json:"passed,omitempty"` // objects that were passed over; the log has those that are damaged
-
-	recent  map[string]*recent
-	changed bool // Passed is not what the newest snapshot has
-}
-
-// passed is what is remembered of an object that was passed over.
-type passed struct {
-	Why      string    `json:"why"`
-	Since    time.Time `json:"since"`
-	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
-	Tries    int       `json:"tries,omitempty"`   // that the store has refused, since the last it has not
-	Next     time.Time `json:"next,omitzero"`     // when it is tried again; zero: when it is another
-	Damaged  bool      `json:"damaged,omitempty"` // the log has a row that says so
-	Sum      []byte    `json:"sum,omitempty"`     // of what is landed, SHA-256, where it is damaged
-}
-
-// another tells whether the object was written since.
-func (p *passed) another(o Object) bool { return o.Size != p.Size || !o.Modified.Equal(p.Modified) }
-
-// due tells whether the object is to be tried again.
-func (p *passed) due(o Object, now time.Time) bool {
-	return p.another(o) || !p.Next.IsZero() && !now.Before(p.Next)
-}
-
-// pass remembers an object that is passed over; nil: it is not any more.
-func (s *ingestState) pass(key string, p *passed) {
-	s.changed = true
-	if p == nil {
-		delete(s.Passed, key)
-		return
-	}
-	s.Passed[key] = p
-}
-
-// The pauses after which an object is tried again that the store did not give: doubled each time.
-const (
-	firstPause = time.Minute
-	maxPause   = 6 * time.Hour
-)
-
-// passUnread passes over an object that the store did not give.
-func (r *ingestRun) passUnread(o Object, why error) {
-	p := passed{Since: r.Now().UTC()}
-	if was := r.state.Passed[o.Key]; was != nil {
-		p = *was
-	}
-	p.Why, p.Size, p.Modified = oneLine(why.Error()), o.Size, o.Modified
-	p.Next = r.Now().UTC().Add(min(firstPause<<min(p.Tries, 16), maxPause))
-	p.Tries++
-	r.state.pass(o.Key, &p)
-}
-
-// passUseless passes over an object whose bytes are of no use as they are. sum is of what is landed of it.
-func (r *ingestRun) passUseless(o Object, why string, sum []byte) {
-	p := &passed{Why: oneLine(why), Since: r.Now().UTC(), Size: o.Size, Modified: o.Modified, Damaged: sum != nil, Sum: sum}
-	if was := r.state.Passed[o.Key]; was != nil && !was.another(o) {
-		p.Since = was.Since
-	}
-	r.state.pass(o.Key, p)
-}
-
-// passedOver counts what is passed over, and names the first.
-func (s *ingestState) passedOver() (n int, named []PassedOver) {
-	for _, key := range slices.Sorted(maps.Keys(s.Passed)) {
-		if len(named) < MaxPassed {
-			p := s.Passed[key]
-			named = append(named, PassedOver{Key: key, Why: p.Why, Since: p.Since, Next: p.Next})
-		}
-	}
-	return len(s.Passed), named
-}
-
-// oneLine makes text fit for a line of a terminal, of at most 300 bytes.
-func oneLine(text string) string {
-	text = strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return ' '
-		}
-		return c
-	}, text)
-	if len(text) > 300 {
-		text = strings.ToValidUTF8(text[:297], "") + "..."
-	}
-	return text
-}
-
-const ingestStateVersion = 1
-
-// recent are the times of the last day of a fan's readings.
-type recent struct {
-	times  map[int64]struct{}
-	newest int64
-	pruned int64 // newest when times was last pruned
-}
-
-// first tells whether a fan's reading is new, and remembers it.
-func (s *ingestState) first(fan string, micros int64) bool {
-	f := s.recent[fan]
-	if f == nil {
-		f = &recent{times: make(map[int64]struct{})}
-		s.recent[fan] = f
-	}
-	if _, ok := f.times[micros]; ok {
-		return false
-	}
-	f.newest = max(f.newest, micros)
-	if micros > f.newest-dayMicros {
-		f.times[micros] = struct{}{}
-	}
-	if f.newest-f.pruned > dayMicros/4 {
-		f.pruned = f.newest
-		maps.DeleteFunc(f.times, func(t int64, _ struct{}) bool { return t <= f.newest-dayMicros })
-	}
-	return true
-}
-
-func (s *ingestState) take(sources []Source) {
-	for _, src := range sources {
-		s.Done[src.Key] = src.Upto
-		switch was := s.Passed[src.Key]; {
-		case src.Done:
-			s.Done[src.Key] = doneWhole
-			if was != nil {
-				s.pass(src.Key, nil)
-			}
-		case src.Damaged != "" && (was == nil || !was.Damaged):
-			s.pass(src.Key, &passed{Why: src.Damaged, Damaged: true}) // read once more, for it is of another size
-		}
-	}
-}
-
-// load makes the state from the newest snapshot and the segments behind it.
-func (r *ingestRun) load(ctx context.Context) error {
-	r.at = "0"
-	r.state = ingestState{V: ingestStateVersion, Done: make(map[string]int), Passed: make(map[string]*passed), recent: make(map[string]*recent)}
-	at, data, err := r.log.LatestSnapshot(ctx)
-	var damaged *Damaged
-	switch {
-	case errors.Is(err, ErrNotFound):
-	case err != nil && !errors.As(err, &damaged):
-		return err
-	default:
-		if err := r.state.decode(data); err != nil {
-			return err
-		}
-		r.at = at
-	}
-	return r.log.Walk(ctx, r.at, func(s Segment) error {
-		if s.Tombstone {
-			return fmt.Errorf("segment %s after %s was emptied, but no snapshot holds what it said", s.Shard, s.After)
-		}
-		for i := range s.Rows {
-			if s.Rows[i].Kind == fanwatch.Late {
-				r.state.first(s.Rows[i].Fan, int64(s.Rows[i].Seq))
-			}
-		}
-		r.state.take(s.Sources)
-		r.at = s.Last
-		return nil
-	})
-}
-
-func (r *ingestRun) save(ctx context.Context) error {
-	r.state.Seen = make(map[string][]int64)
-	for fan, f := range r.state.recent {
-		times, before := slices.Sorted(maps.Keys(f.times)), int64(0)
-		for i, t := range times {
-			times[i], before = t-before, t
-		}
-		r.state.Seen[fan] = times
-	}
-	data, err := json.Marshal(&r.state)
-	if err != nil {
-		return err
-	}
-	if err := r.log.PutSnapshot(ctx, r.at, data); err != nil {
-		return err
-	}
-	r.state.changed = false
-	return nil
-}
-
-func (s *ingestState) decode(data []byte) error {
-	if err := json.Unmarshal(data, s); err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	if s.V != ingestStateVersion {
-		return fmt.Errorf("snapshot of version %d is unknown, this program knows %d", s.V, ingestStateVersion)
-	}
-	for fan, steps := range s.Seen {
-		t := int64(0)
-		for _, step := range steps {
-			t += step
-			s.first(fan, t)
-		}
-	}
-	s.Seen = nil
 	return nil
 }

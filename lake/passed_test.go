@@ -164,6 +164,24 @@ func TestAStoreThatFailsIsAnErrorAndNoObjectsFault(t *testing.T) {
 	}
 }
 
+// TestObjectsThatAreRefusedForGoodAreNoOutage, though there may be nothing else to read.
+func TestObjectsThatAreRefusedForGoodAreNoOutage(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	f := newFolder(t, w)
+	for i := range 4 {
+		put(t, w.store, fmt.Sprintf("firehose/%d", i), demoObject("fan-a", i), false)
+		f.bad[fmt.Sprintf("firehose/%d", i)] = errForbidden
+	}
+	delete(f.bad, "firehose/3")
+	if r := f.run(t); r.Readings != 1 || r.PassedOver != 3 {
+		t.Fatalf("%+v", r)
+	}
+	f.now = f.now.Add(time.Hour)
+	if r := f.run(t); r.PassedOver != 3 || !r.Passed[0].Next.After(f.now) || f.gets["firehose/0"] != 2 {
+		t.Fatalf("%+v, %v", r, f.gets)
+	}
+}
+
 // goneAfter is a delivery whose store is gone after so many listings.
 type goneAfter struct {
 	*delivery

@@ -14,6 +14,7 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // maxForeign bounds the text of one foreign object, in bytes, also where it is packed; maxPacked how many times
@@ -204,11 +205,12 @@ func parseUnprocessed(object []byte) (f unprocessed, ok bool) {
 
 // formats are what objects begin with that hold no JSON text.
 var formats = []struct{ magic, name string }{
-	{"PK\x03\x04", "a ZIP archive"}, {"PK\x05\x06", "a ZIP archive"}, {"PAR1", "Parquet"}, {"ORC", "ORC"}, {"Obj\x01", "Avro"},
-	{"BZh", "bzip2"}, {"\x28\xb5\x2f\xfd", "Zstandard"}, {"\xfd7zXZ\x00", "xz"}, {"7z\xbc\xaf\x27\x1c", "a 7z archive"}, {"\x04\x22\x4d\x18", "LZ4"},
+	{"PK\x03\x04", "a ZIP archive"}, {"PK\x05\x06", "a ZIP archive"}, {"7z\xbc\xaf\x27\x1c", "a 7z archive"},
+	{"PAR1", "Parquet"}, {"ORC", "ORC"}, {"Obj\x01", "Avro"}, {"%PDF-", "PDF"}, {"<?xml", "XML"},
+	{"BZh", "bzip2"}, {"\x28\xb5\x2f\xfd", "Zstandard"}, {"\xfd7zXZ\x00", "xz"}, {"\x04\x22\x4d\x18", "LZ4"},
 	{"\xff\x06\x00\x00sNaPpY", "Snappy"}, {"\x82SNAPPY\x00", "Snappy"},
-	{"\xff\xfe", "UTF-16 text"}, {"\xfe\xff", "UTF-16 text"}, {"{\x00", "UTF-16 text"}, {"\x00{\x00", "UTF-16 text"}, {"[\x00", "UTF-16 text"}, {"\x00[\x00", "UTF-16 text"},
-	{"\x00\x00\xfe\xff", "UTF-32 text"}, {"%PDF-", "PDF"}, {"<?xml", "XML"},
+	{"\xff\xfe", "UTF-16 text"}, {"\xfe\xff", "UTF-16 text"}, {"\x00\x00\xfe\xff", "UTF-32 text"},
+	{"{\x00", "UTF-16 text"}, {"\x00{\x00", "UTF-16 text"}, {"[\x00", "UTF-16 text"}, {"\x00[\x00", "UTF-16 text"},
 }
 
 // foreignFormat says what an object is that holds no JSON text, and what to do about it; "" when it may hold
@@ -249,8 +251,9 @@ func hadoopSnappy(head []byte) bool {
 // noObject says what text is in which no JSON object was found; junk is its beginning.
 func noObject(junk []byte) string {
 	line, _, _ := bytes.Cut(junk, []byte("\n"))
+	unprintable := func(c rune) bool { return c < ' ' && c != '\t' && c != '\r' || c == utf8.RuneError }
 	for _, comma := range []byte(",;\t") {
-		if bytes.Count(line, []byte{comma}) > 1 && bytes.IndexFunc(line, func(c rune) bool { return c < ' ' && c != '\t' && c != '\r' || c == 0xfffd }) < 0 {
+		if bytes.Count(line, []byte{comma}) > 1 && bytes.IndexFunc(line, unprintable) < 0 {
 			return fmt.Sprintf("it is CSV, not JSON: let each row be written as a JSON object; it begins with %.60q", line)
 		}
 	}
