@@ -3,6 +3,7 @@ package activities_test
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestIngest(t *testing.T) {
 		if err == nil {
 			err = v.Get(&got)
 		}
-		if err != nil || got != want {
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v: %+v, want %+v, %v", from, got, want, err)
 		}
 	}

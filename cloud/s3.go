@@ -130,11 +130,15 @@ func (s *S3) Delete(ctx context.Context, key string) error {
 	return s.failed("delete", key, err)
 }
 
-// failed names the object and turns the two answers that callers tell apart into lake's errors. A
+// failed names the object and turns the answers that callers tell apart into lake's errors. A
 // conflict with a write under way (409) is told as the failure that it is: the caller tries again.
 func (s *S3) failed(what, key string, err error) error {
 	if err == nil {
 		return nil
+	}
+	var archived *types.InvalidObjectState
+	if errors.As(err, &archived) {
+		return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrArchived)
 	}
 	var status *awshttp.ResponseError
 	if errors.As(err, &status) {

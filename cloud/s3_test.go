@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -270,5 +272,25 @@ func TestOpenCatalogNamesWhatItKnows(t *testing.T) {
 	}
 	if _, err := OpenCatalog(context.Background(), aws.Config{Region: "eu-central-1"}, CatalogSettings{Kind: "glue"}); err != nil {
 		t.Errorf("Glue: %v", err)
+	}
+}
+
+// TestArchivedObject: S3 answers 403 InvalidObjectState for an object in Glacier.
+func TestArchivedObject(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>InvalidObjectState</Code><Message>The operation is not valid for the object's storage class</Message><StorageClass>GLACIER</StorageClass></Error>`)
+	}))
+	defer server.Close()
+	cfg, err := Config(t.Context(), Settings{Local: true, AccessKey: "a", SecretKey: "b", Endpoints: []string{server.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := NewS3(cfg, server.URL, "b")
+	if _, err := store.GetRange(t.Context(), "2019/x", 0, 10); !errors.Is(err, lake.ErrArchived) || !strings.Contains(err.Error(), "s3://b/2019/x") {
+		t.Error(err)
+	}
+	if _, err := store.Get(t.Context(), "2019/x"); !errors.Is(err, lake.ErrArchived) {
+		t.Error(err)
 	}
 }

@@ -101,17 +101,28 @@ func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, e
 }
 
 // Ingest lands what a delivery stream has written since the last time, and asks the Committer to bring it into the
-// tables. A schedule runs it.
+// tables. A schedule runs it. Objects that are not landed, for they cannot be read, are told in the details and fail
+// the workflow once all others are: its error is of the type IngestIncomplete and carries the lake.Ingested.
 func Ingest(ctx workflow.Context, stream string, from activities.DeliveryStream) (lake.Ingested, error) {
 	r, err := ingest(ctx, stream, from)
-	if err == nil && r.Objects > 0 {
+	if err == nil && r.Objects+r.Readings+r.Quarantined > 0 {
 		err = handIn(ctx)
 	}
-	if err == nil {
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d objects of %s: %d readings, %d passed over because they were there, %d values refused.", r.Objects, from.Prefix, r.Readings, r.Duplicates, r.Quarantined))
+	if err != nil {
+		return r, err
 	}
+	details := fmt.Sprintf("%d objects of %s: %d readings, %d passed over because they were there, %d values refused.", r.Objects, from.Prefix, r.Readings, r.Duplicates, r.Quarantined)
+	failure := r.Failure()
+	if failure != "" {
+		details += " " + failure + "."
+		err = temporal.NewNonRetryableApplicationError("ingest of "+from.Prefix+": "+failure, IngestIncomplete, nil, r)
+	}
+	workflow.SetCurrentDetails(ctx, details)
 	return r, err
 }
+
+// IngestIncomplete is the type of Ingest's error where objects were passed over.
+const IngestIncomplete = "IngestIncomplete"
 
 // handIn tells the Committer that there is something for it. Without a Committer that waits in the Store.
 func handIn(ctx workflow.Context) error {

@@ -121,6 +121,25 @@ func TestPlannersHandIn(t *testing.T) {
 	}
 }
 
+// TestIngestSaysWhatIsNotLanded, and has what is landed brought into the tables before it fails.
+func TestIngestSaysWhatIsNotLanded(t *testing.T) {
+	r := newCommitterRun(t)
+	signals := 0
+	from := activities.DeliveryStream{Prefix: "firehose/"}
+	r.RegisterWorkflow(Ingest)
+	r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(lake.Ingested{Objects: 2, Readings: 7, PassedOver: 1, Passed: []lake.PassedOver{{Key: "firehose/x", Why: "it is a ZIP archive"}}}, nil).Once()
+	r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil })
+	r.ExecuteWorkflow(Ingest, "readings", from)
+	var failed *temporal.ApplicationError
+	var got lake.Ingested
+	if err := r.GetWorkflowError(); !errors.As(err, &failed) || failed.Type() != IngestIncomplete || failed.Message() != `ingest of firehose/: 1 object is not landed: "firehose/x": it is a ZIP archive` {
+		t.Fatal(err)
+	}
+	if err := failed.Details(&got); err != nil || got.Readings != 7 || got.PassedOver != 1 || signals != 1 {
+		t.Errorf("%+v, %d signals, %v", got, signals, err)
+	}
+}
+
 // TestIngestHandsIn: what has landed is brought into the tables at once, and nothing is no reason to.
 func TestIngestHandsIn(t *testing.T) {
 	from := activities.DeliveryStream{Prefix: "firehose/", Bucket: "old", Zone: "Asia/Tokyo"}

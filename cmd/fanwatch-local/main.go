@@ -24,6 +24,7 @@ import (
 	"fanwatch"
 	"fanwatch/deploy/local"
 	"fanwatch/failpoint"
+	"fanwatch/lake"
 )
 
 // Exit statuses: 0 done; 1 it failed; 2 what was asked for was not understood.
@@ -120,6 +121,11 @@ func (o options) check() error {
 	}
 	if o.fans < 0 {
 		return fmt.Errorf("--fans is %d, give 0 or more", o.fans)
+	}
+	if o.ingest != "" {
+		if err := (&lake.Ingestion{Prefix: o.ingest}).CheckPrefix(); err != nil {
+			return fmt.Errorf("--ingest: %w", err)
+		}
 	}
 	for _, d := range []struct {
 		flag  string

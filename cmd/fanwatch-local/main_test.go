@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -50,5 +52,25 @@ func TestTheHintsReachTheSystem(t *testing.T) {
 	got, err := exec.Command("sh", "-c", "printf %s "+quoted("/tmp/a $b/it's")).Output()
 	if err != nil || string(got) != "/tmp/a $b/it's" {
 		t.Errorf("a shell reads %q, %v", got, err)
+	}
+}
+
+// TestUpRefusesAFolderOfTheLakesOwn at once, as a wrong flag and before a state directory is made.
+func TestUpRefusesAFolderOfTheLakesOwn(t *testing.T) {
+	for _, own := range []string{"landing/", "landing", "l", "tables/fanwatch/", "state/", "alerts"} {
+		dir := filepath.Join(t.TempDir(), "state")
+		c := command()
+		c.SetArgs([]string{"up", "--ingest", own, "--dir", dir, "--ports", "free", "--bin", "/nonexistent"})
+		c.SetOut(&bytes.Buffer{})
+		err := c.ExecuteContext(t.Context())
+		if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "--ingest: ingest: prefix") {
+			t.Errorf("%s: %v", own, err)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the state directory was made: %v", own, err)
+		}
+	}
+	if err := (options{ports: "free", ingest: "delivery/"}).check(); err != nil {
+		t.Error(err)
 	}
 }

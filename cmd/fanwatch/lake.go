@@ -244,16 +244,22 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 func (a *app) lakeIngest() *cobra.Command {
 	var o awsOptions
 	var d activities.DeliveryStream
+	var giveUp []string
 	c := &cobra.Command{
 		Use: "ingest PREFIX", Short: "Land what a delivery stream has written: readings in the demo's format", Args: cobra.ExactArgs(1),
 		Long: `Land what a delivery stream (Amazon Data Firehose) has written: readings in the demo's format.
 
-PREFIX is the folder of its objects: newline-delimited JSON, or JSON joined without anything between, plain or gzip.
-Each object is landed once, however often this is called; call it again for what has come since. To have that done by
-a schedule (lake-ingest, every five minutes), start the workers with --ingest PREFIX: both may run beside each other.
-The next commit brings the readings into the table, flagged late: no forest sees them. What is no reading is
-quarantined (fanwatch refused).`,
-		Example: "  fanwatch lake ingest firehose/fans/\n  fanwatch lake ingest 2019/ --from-bucket old-delivery --zone Asia/Tokyo --bucket my-fan-lake",
+PREFIX is the folder of its objects: JSON on lines, in arrays, with commas between or joined without anything, plain or
+gzip. Each object is landed once, however often this is called; call it again for what has come since. To have that
+done by a schedule (lake-ingest, every five minutes), start the workers with --ingest PREFIX: both may run beside each
+other. The next commit brings the readings into the table, flagged late: no forest sees them. What is no reading is
+quarantined (fanwatch refused).
+
+An object that cannot be read (archived, forbidden, damaged, ZIP, Parquet, CSV and the like) stops no other: it is
+named, and the exit status is 1 for as long as it is there. The schedule tries it again when it is written anew, or,
+where it was the store that did not give it, after pauses of a minute to six hours; this command tries it at once.
+--give-up KEY has it count as landed, and a row of the quarantine says so.`,
+		Example: "  fanwatch lake ingest firehose/fans/\n  fanwatch lake ingest 2019/ --from-bucket old-delivery --zone Asia/Tokyo --bucket my-fan-lake\n  fanwatch lake ingest firehose/fans/ --give-up firehose/fans/2019/x.zip",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
@@ -272,21 +278,40 @@ quarantined (fanwatch refused).`,
 				}
 				break
 			}
+			in.Again, in.GiveUp = true, giveUp
 			bar := progressBar(os.Stderr, "objects")
 			r, err := in.Run(cmd.Context(), bar.show)
 			bar.end()
-			if err != nil {
+			if err != nil && r.Objects+r.Quarantined+r.PassedOver == 0 {
 				return err
 			}
-			if a.json {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s landed, %d passed over because they were there, %s refused\n", count(r.Objects, "object"), count(r.Readings, "reading"), r.Duplicates, count(r.Quarantined, "value"))
-			return nil
+			return cmp.Or(err, a.printIngested(cmd.OutOrStdout(), r))
 		},
 	}
 	o.flags(c.Flags())
 	c.Flags().StringVar(&d.Bucket, "from-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	c.Flags().StringVar(&d.Zone, "zone", "UTC", "IANA zone in which a TIME without zone is read")
+	c.Flags().StringArrayVar(&giveUp, "give-up", nil, "object that was passed over and is to count as landed, as far as it is; may be given again")
 	return c
+}
+
+// printIngested shows what was landed, and fails where something was not.
+func (a *app) printIngested(out io.Writer, r lake.Ingested) error {
+	if a.json {
+		if err := printJSON(out, r); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(out, "%s: %s landed, %d passed over because they were there, %s refused\n", count(r.Objects, "object"), count(r.Readings, "reading"), r.Duplicates, count(r.Quarantined, "value"))
+		for _, p := range r.Passed {
+			fmt.Fprintf(out, "NOT LANDED: %.300q: %s\n", p.Key, p.Why)
+		}
+		if more := r.PassedOver - len(r.Passed); more > 0 {
+			fmt.Fprintf(out, "NOT LANDED: %d more\n", more)
+		}
+	}
+	if r.PassedOver > 0 {
+		return fmt.Errorf("%s not landed: named above; write anew what is damaged or no JSON, or give it up with --give-up", count(r.PassedOver, "object"))
+	}
+	return nil
 }

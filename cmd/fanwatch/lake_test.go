@@ -189,6 +189,26 @@ func TestIngestWithoutBucket(t *testing.T) {
 	}
 }
 
+// TestIngestNamesWhatIsNotLanded, fit for a line, and exits with 1 for it.
+func TestIngestNamesWhatIsNotLanded(t *testing.T) {
+	r := lake.Ingested{Objects: 3, Readings: 300, PassedOver: 7, Passed: []lake.PassedOver{{Key: "firehose/\x1b[2Jx.zip", Why: "it is a ZIP archive"}, {Key: "firehose/y", Why: "it is damaged"}}}
+	var out bytes.Buffer
+	err := (&app{}).printIngested(&out, r)
+	if want := "3 objects: 300 readings landed, 0 passed over because they were there, 0 values refused\nNOT LANDED: \"firehose/\\x1b[2Jx.zip\": it is a ZIP archive\nNOT LANDED: \"firehose/y\": it is damaged\nNOT LANDED: 5 more\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+	if err == nil || errors.Is(err, errUsage) || !strings.HasPrefix(err.Error(), "7 objects not landed: ") {
+		t.Error(err)
+	}
+	out.Reset()
+	if err := (&app{json: true}).printIngested(&out, r); err == nil || !strings.Contains(out.String(), `"passed_over": 7`) && !strings.Contains(out.String(), `"passed_over":7`) {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	if err := (&app{}).printIngested(&out, lake.Ingested{Objects: 1}); err != nil {
+		t.Error(err)
+	}
+}
+
 // Programs that read JSON want a list where there is nothing, and people want one segment, not 1 segments.
 func TestEmptyVerdict(t *testing.T) {
 	var out bytes.Buffer

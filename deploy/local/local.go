@@ -136,6 +136,11 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if cfg.Ingest != "" {
+		if err := (&lake.Ingestion{Prefix: cfg.Ingest}).CheckPrefix(); err != nil {
+			return nil, err
+		}
+	}
 	s := &System{cfg: cfg, log: cfg.Log}
 	defer func() {
 		if err != nil {
