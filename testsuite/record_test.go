@@ -43,7 +43,7 @@ func TestRecordHistories(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(1800, 10)
-	s.until(20*time.Second, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
+	s.until(time.Minute, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
 	tc := s.temporal()
 	for name, id := range map[string]string{"fan": workflows.FanID("fan-r"), "stream": workflows.StreamID("fanwatch"), "committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
 		record(t, tc, id, name)
