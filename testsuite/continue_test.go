@@ -53,7 +53,7 @@ func TestFanContinuesAsNewUnderAnOpenAlert(t *testing.T) {
 	}
 	p.rpm = 1800
 	p.publish(s, 30)
-	s.until(20*time.Second, "the end of the alert", func() (bool, string) {
+	s.until(time.Minute, "the end of the alert", func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](s, "alerts")
 		return len(alerts) == 0, fmt.Sprint(alerts)
 	})

@@ -111,3 +111,48 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 		return slices.ContainsFunc(alerts, func(a fanwatch.Alert) bool { return a.ID == ended && a.State == fanwatch.Terminated }), fmt.Sprintf("%+v", alerts)
 	})
 }
+
+// TestAnAlertOfTwoThousandNotifications has Temporal's limit of a history in its way, which ended the first code at 840 of 2,020.
+func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
+	if os.Getenv("FANWATCH_LONG") == "" {
+		t.Skip("it takes two minutes: FANWATCH_LONG=1, as go tool task test:long sets it; package workflows has it in virtual time")
+	}
+	dir := t.TempDir()
+	policy := "version: 1\nname: default\nhold: 1s\nsteps:\n  - repeat: 100\n    every: 1s\n    notify:\n"
+	for i := range 20 {
+		policy += fmt.Sprintf("      - topic-%02d\n", i)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "policy.yaml"), []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, dir, nil, "--fans", "0")
+	c := s.temporal()
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID("fan-e", fanwatch.Stall, time.Now()), Fan: "fan-e", Kind: fanwatch.Stall,
+		Opened: time.Now().UTC(), Why: "fan-e has stopped.", State: fanwatch.Open}
+	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl}, workflows.Alert, workflows.AlertInput{Alert: a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until(10*time.Minute, "2,020 notices", func() (bool, string) {
+		alerts := ask[[]fanwatch.Alert](s, "alerts")
+		if len(alerts) != 1 {
+			return false, fmt.Sprint(alerts)
+		}
+		return alerts[0].Notices == 2020, fmt.Sprint(alerts[0].Notices)
+	})
+	if err := c.SignalWorkflow(t.Context(), a.ID, "", workflows.SignalObserve, fanwatch.Observation{V: 1, Fan: "fan-e"}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(20*time.Second, "the end of the alert", func() (bool, string) {
+		over := ask[[]fanwatch.Alert](s, "alerts", "--all")
+		return len(over) == 1 && over[0].State == fanwatch.Resolved && len(over[0].Told) == fanwatch.MaxNotices, fmt.Sprintf("%+v", over)
+	})
+	d, err := c.DescribeWorkflowExecution(t.Context(), a.ID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.WorkflowExecutionInfo.Execution.RunId == run.GetRunID() {
+		t.Error("it never continued as new")
+	}
+	t.Logf("the last run has %d events, %d bytes", d.WorkflowExecutionInfo.HistoryLength, d.WorkflowExecutionInfo.HistorySizeBytes)
+}

@@ -43,7 +43,7 @@ func TestRecordHistories(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(1800, 10)
-	s.until(20*time.Second, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
+	s.until(time.Minute, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
 	for name, id := range map[string]string{"committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
 		s.record(name, id)
 	}

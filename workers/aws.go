@@ -154,9 +154,18 @@ func (t topics) Publish(ctx context.Context, topic, subject, body, key string, a
 	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: body, Key: key, Attributes: attributes})
 	var final interface{ Permanent() bool }
 	if errors.As(err, &final) && final.Permanent() {
-		return temporal.NewNonRetryableApplicationError(err.Error(), "Refused", err) // the alert goes on by its next step
+		return temporal.NewNonRetryableApplicationError(refusal(err), "Refused", err) // the alert goes on by its next step
 	}
 	return err
+}
+
+// refusal gives what SNS says of a request that it refuses, without the numbers of the SDK.
+func refusal(err error) string {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return err.Error()
+	}
+	return fmt.Sprintf("SNS refuses it: %s: %s", api.ErrorCode(), api.ErrorMessage())
 }
 
 // Config says which AWS, stream, bucket and topics the activities work with.

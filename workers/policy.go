@@ -120,10 +120,10 @@ func (f *PolicyFile) read() (changed bool, err error) {
 // CheckTopic implements activities.TopicChecker: the topic exists and has a confirmed subscription.
 func (t topics) CheckTopic(ctx context.Context, topic string) (why string, err error) {
 	confirmed, pending, err := t.sns.Subscriptions(ctx, t.arn(topic))
-	var refusal interface{ Permanent() bool }
+	var final interface{ Permanent() bool }
 	switch {
-	case errors.As(err, &refusal) && refusal.Permanent():
-		return err.Error(), nil
+	case errors.As(err, &final) && final.Permanent():
+		return refusal(err), nil
 	case err != nil:
 		return "", err
 	case confirmed == 0 && pending > 0:

@@ -179,9 +179,10 @@ func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 	if !timed {
 		return workflow.Await(ctx, news)
 	}
-	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: due.Sub(workflow.Now(ctx)),
-		TimerOptions: workflow.TimerOptions{Summary: a.next()}}, news)
-	return err
+	timing, cancel := workflow.WithCancel(ctx)
+	defer cancel() // a timer that fires in vain would grow the history
+	timer := workflow.NewTimerWithOptions(timing, due.Sub(workflow.Now(ctx)), workflow.TimerOptions{Summary: a.next()})
+	return workflow.Await(ctx, func() bool { return timer.IsReady() || news() })
 }
 
 // full tells whether the run is to continue as new. It waits for a moment in which no notification is on its way, which
@@ -448,9 +449,10 @@ func (a *alert) close(ctx workflow.Context) error {
 	if err := tellFan(ctx, a.Alert); err != nil {
 		return err
 	}
-	// One that was on its way may have arrived still.
-	if _, err := workflow.AwaitWithTimeout(ctx, 2*notifyTimeout, func() bool { return len(a.flights) == 0 }); err != nil {
-		return err
+	if len(a.flights) > 0 { // one that was on its way may arrive still
+		if _, err := workflow.AwaitWithTimeout(ctx, 2*notifyTimeout, func() bool { return len(a.flights) == 0 }); err != nil {
+			return err
+		}
 	}
 	if err := a.tellEnd(ctx); err != nil {
 		return err
