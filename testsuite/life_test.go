@@ -8,6 +8,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"go.temporal.io/sdk/client"
 
 	"fanwatch"
 	"fanwatch/workflows"
@@ -48,6 +49,20 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	publish(c, 300, 3)
 	a := s.openAlert("fan-l", 20*time.Second)
 
+	// A workflow that knows nothing of the one before it takes over the alert that is open, instead of opening another.
+	last := status().Last
+	if err := tc.TerminateWorkflow(t.Context(), id, "", "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	input := workflows.FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.Active, Device: fanwatch.Device{V: 1, Fan: "fan-l", Site: "Hall A", Silence: -1, Limits: fanwatch.Limits{MinRPM: 900}}}}
+	if _, err := tc.SignalWithStartWorkflow(t.Context(), id, workflows.SignalObserve, last, client.StartWorkflowOptions{ID: id, TaskQueue: workflows.QueueControl}, workflows.Fan, input); err != nil {
+		t.Fatal(err)
+	}
+	s.until(20*time.Second, "the alert at the new workflow", func() (bool, string) { f := status(); return f.Alert == a.ID, fmt.Sprintf("%+v", f) })
+	if open := ask[[]fanwatch.Alert](s, "alerts"); len(open) != 1 {
+		t.Errorf("open: %+v", open)
+	}
+
 	// Terminated, it is started again by the scorer with the next change, and knows the alert.
 	if err := tc.TerminateWorkflow(t.Context(), id, "", "by hand"); err != nil {
 		t.Fatal(err)
@@ -55,7 +70,7 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	terminated := run()
 	publish(c, 1800, 20)
 	s.until(30*time.Second, "the run after the terminated one", func() (bool, string) { return run() != terminated, "" })
-	if f := status(); f.Device.Site != "Hall A" || f.Phase != fanwatch.Active || f.Alerts != 1 || f.Device.Limits.MinRPM != 900 {
+	if f := status(); f.Device.Site != "Hall A" || f.Phase != fanwatch.Active || f.Alert != a.ID || f.Device.Limits.MinRPM != 900 {
 		t.Errorf("started again as %+v", f)
 	}
 
@@ -101,6 +116,14 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	}
 	if fans := ask[[]fanwatch.FanStatus](s, "fans"); len(fans) != 0 {
 		t.Errorf("listed: %+v", fans)
+	}
+	if out, err := s.cli("revoke", "fan-l"); err != nil || strings.Count(out, "is inactive") != 3 { // as of one that an earlier program retired
+		t.Errorf("revoke of a retired fan: %s, %v", out, err)
+	}
+	for _, args := range [][]string{{"configure", "fan-none", "--site", "x"}, {"revoke", "fan-none"}, {"ack", "fan-none", "--by", "ada"}} {
+		if _, err := s.cli(args...); err == nil || !strings.Contains(err.Error(), "exit status 2: fanwatch: fan fan-none: unknown: ") {
+			t.Errorf("%s: %v, want exit status 2", args, err)
+		}
 	}
 	cert, key = s.provision("fan-l", "--min-rpm", "900", "--silence", "-1s")
 	c = mustConnect(s, "fan-l", cert, key)

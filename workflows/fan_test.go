@@ -33,6 +33,7 @@ type registry struct {
 	announced    []fanwatch.Device
 	fail         error
 	refuse       error // to sign
+	forbid       error // to make a policy
 }
 
 func newRegistry() *registry {
@@ -53,6 +54,9 @@ func (r *registry) CertificateFromCSR(_ context.Context, csr string) (activities
 }
 
 func (r *registry) PutPolicy(_ context.Context, name, document string) error {
+	if r.forbid != nil {
+		return r.forbid
+	}
 	if old, ok := r.policies[name]; ok && old != document {
 		return fmt.Errorf("policy %s says something else", name)
 	}

@@ -202,6 +202,37 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	}
 }
 
+// TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne guards against a fan whose next change ends the certificate that its
+// device has.
+func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
+	r := newFanRun(t)
+	r.provisioned(t, Change{})
+	r.at(time.Minute, func() {
+		r.reg.forbid = temporal.NewNonRetryableApplicationError("malformed", "Refused", nil)
+		r.update(t, UpdateProvision, func(_ any, err error) {
+			if err == nil {
+				t.Error("was provisioned")
+			}
+		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07"}, CSR: "two", Change: &Change{}})
+	})
+	r.at(2*time.Minute, func() {
+		r.reg.forbid = nil
+		r.update(t, UpdateChange, func(_ any, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			if s := r.status(t); s.Certificate != "one" || len(r.reg.inactive) > 0 {
+				t.Errorf("%+v, inactive %q", s, r.reg.inactive)
+			}
+		}, Change{Site: point("Hall A")})
+	})
+	r.retireAt(t, 11*time.Minute)
+	r.execute(t, FanInput{})
+	if err := r.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestWhatIsNotNamedStays guards against a new certificate that resets limits, silence, site, zone, clients and policy.
 func TestWhatIsNotNamedStays(t *testing.T) {
 	r := newFanRun(t)

@@ -173,7 +173,7 @@ func (o Operator) Retire(ctx context.Context, fan string) (RetireAnswer, error) 
 }
 
 // Revoke makes certificates of a fan inactive, without retiring it: all of the fan, or the one that what names by its ARN or ID.
-// It answers the fan too.
+// It answers the fan too, which may be retired already.
 func (o Operator) Revoke(ctx context.Context, what string) (fan string, out RevokeAnswer, err error) {
 	fan, r := what, RevokeRequest{}
 	if IsCertificate(what) {
@@ -182,8 +182,30 @@ func (o Operator) Revoke(ctx context.Context, what string) (fan string, out Revo
 			return "", out, err
 		}
 	}
+	s, running, err := o.newest(ctx, fan)
+	if err == nil && !running && s.Phase == fanwatch.Retired {
+		out, err = o.revokeRetired(ctx, s, r)
+		return fan, out, err
+	}
 	err = o.update(ctx, FanID(fan), UpdateRevoke, &out, r)
 	return fan, out, err
+}
+
+// revokeRetired ends certificates of a fan whose workflow has ended: earlier programs left them active. Its workflow is started for
+// it, and ends when they are inactive.
+func (o Operator) revokeRetired(ctx context.Context, s fanwatch.FanStatus, r RevokeRequest) (out RevokeAnswer, err error) {
+	fan := s.Device.Fan
+	handle, err := o.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, s.Phase), Fan, FanInput{Status: s, Deactivate: true}),
+		UpdateOptions:          client.UpdateWorkflowOptions{UpdateName: UpdateRevoke, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{r}},
+	})
+	if err == nil {
+		err = handle.Get(ctx, &out)
+	}
+	if err != nil {
+		return out, fmt.Errorf("revoke %s: %w", fan, plain(err))
+	}
+	return out, nil
 }
 
 var certificateID = regexp.MustCompile("^[0-9a-f]{64}$")
@@ -434,12 +456,17 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 		o.scheduleIngest(ctx, s))
 }
 
-// renewers is how many workflows are asked to renew themselves at once.
-const renewers = 16
+// renewers is how many workflows are asked to renew themselves at once, and renewing how long all of them may take.
+const (
+	renewers = 16
+	renewing = 30 * time.Second
+)
 
 // renew asks the runs of Fan that began with an earlier program to go on as this one's. One that cannot be asked does not keep
 // the others from it.
 func (o Operator) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, renewing)
+	defer cancel()
 	fans, err := o.Fans(ctx)
 	if err != nil {
 		return err
@@ -452,8 +479,6 @@ func (o Operator) renew(ctx context.Context) error {
 			continue
 		}
 		asking.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-			defer cancel()
 			err := o.Temporal.SignalWorkflow(ctx, FanID(s.Device.Fan), "", SignalRenew, nil)
 			var none *serviceerror.NotFound
 			if err != nil && !errors.As(err, &none) { // it has ended meanwhile

@@ -262,7 +262,8 @@ func (a *app) revoke() *cobra.Command {
 		Long: `End a fan's certificates, such as after a theft of its device: they are made inactive in AWS IoT Core, which closes
 their connections. The fan stays, with its settings and what was learned of it, and is called silent after a
 while; fanwatch provision gives it the next certificate. A certificate is named by its ARN or its ID of 64
-hexadecimal digits, as fanwatch show FAN --json has it. fanwatch retire ends the certificates too.`,
+hexadecimal digits, as fanwatch show FAN --json has it. fanwatch retire ends the certificates too; those of a fan
+that was retired before it did so are ended here.`,
 		Example: "  fanwatch revoke fan-07\n  fanwatch revoke arn:aws:iot:eu-central-1:123456789012:cert/4f5c...",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !strings.Contains(args[0], ":cert/") {

@@ -31,6 +31,7 @@ func (r *recorded) PutPolicy(_ context.Context, _, document string) error {
 	return nil
 }
 
+func (*recorded) Policies(context.Context, string) (names []string, _ error)    { return nil, nil }
 func (*recorded) AttachPolicy(context.Context, string, string) error            { return nil }
 func (*recorded) AttachCertificate(context.Context, string, string) error       { return nil }
 func (*recorded) Certificates(context.Context, string) (arns []string, _ error) { return nil, nil }
