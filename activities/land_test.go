@@ -123,7 +123,7 @@ func TestAnAttemptDoesNotEndWhileSegmentsWait(t *testing.T) {
 	}
 	r.store.failing(away)
 	a := r.prepare(1, Shard{ID: "shard-0"})
-	a.in.For = time.Minute
+	a.in.For, a.finishWithin = time.Minute, 10*time.Millisecond
 	ended := make(chan error, 1)
 	go func() {
 		_, err := a.run(t.Context())
@@ -313,6 +313,13 @@ func TestSnapshotsAreTakenWhereNothingWaits(t *testing.T) {
 		r.steps(a, 1)
 		a.seal(false)
 	}
+	a.lander.mu.Lock()
+	for i, l := range a.lander.queue {
+		if l.snapshot != nil && i > 0 {
+			t.Errorf("a snapshot is to follow the %d. segment that waits", i+1)
+		}
+	}
+	a.lander.mu.Unlock()
 	if n := snapshots.Load(); n != 0 {
 		t.Errorf("%d snapshots while segments wait", n)
 	}

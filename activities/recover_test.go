@@ -228,6 +228,9 @@ func TestAParentThatExpiredHandsOnAllThatItLanded(t *testing.T) {
 		t.Fatal(err)
 	}
 	child.lander.stop() // it dies
+	if at, _, err := child.log.LatestSnapshot(t.Context()); err != nil || at != "0" {
+		t.Errorf("what it inherited is stored at %q, %v", at, err)
+	}
 	m, err = r.prepare(1, Shard{ID: "shard-2", Parents: []string{"shard-1"}}).inherit(t.Context())
 	if err != nil || len(m.Fans()) != 2 {
 		t.Fatalf("the grandchild knows %v, %v", m.Fans(), err)

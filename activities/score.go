@@ -187,7 +187,7 @@ func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, er
 
 // attempt prepares one attempt at one shard.
 func (s *Scorer) attempt(in ScoreInput, token lake.Token) *scoring {
-	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token, stopWithin: stopWithin,
+	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token, stopWithin: stopWithin, finishWithin: finishWithin,
 		log: lake.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
 	r.pulse = newPulse(s.Now, r.cfg)
 	r.teller = newTeller(s.Fans, s.Log, r.cfg)
@@ -204,7 +204,7 @@ type scoring struct {
 	token lake.Token
 	stop  <-chan struct{}
 
-	stopWithin time.Duration
+	stopWithin, finishWithin time.Duration
 
 	pulse  *pulse
 	teller *teller
@@ -289,7 +289,7 @@ func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
 				return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, r.stopWithin))
 			}
 			if r.in.For > 0 && r.Now().After(until) && r.lander.waiting() == 0 {
-				if err := r.finish(ctx, finishWithin); !errors.Is(err, errPending) {
+				if err := r.finish(ctx, r.finishWithin); !errors.Is(err, errPending) {
 					return ScoreResult{At: r.at}, err
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,24 +53,35 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	r := newRig(t)
 	a := r.prepare(1, Shard{ID: "shard-0"})
 	a.teller.start(t.Context())
-	var tries sync.WaitGroup
-	tries.Add(1)
-	once := sync.OnceFunc(tries.Done)
-	r.told.failing(func(fanwatch.Observation) error { once(); return errors.New("Temporal is away") })
+	answers, tried := make(chan error), make(chan bool)
+	r.told.failing(func(fanwatch.Observation) error {
+		tried <- true
+		return <-answers
+	})
 	change := func(seq int, kind fanwatch.Kind) {
-		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: "a", Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))},
-			Anomaly: fanwatch.Anomaly{Kind: kind}})
+		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: "a",
+			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))}, Anomaly: fanwatch.Anomaly{Kind: kind}})
 	}
 	change(1, fanwatch.Stall)
-	tries.Wait()
+	<-tried
 	change(2, fanwatch.Well)
-	change(3, fanwatch.Stall)
+	change(3, fanwatch.Overspeed)
+	answers <- errors.New("Temporal is away")
+	<-tried // of the newest, 3; meanwhile:
 	change(4, fanwatch.Underspeed)
-	r.told.failing(nil)
+	answers <- nil
+	<-tried
+	if a.teller.toldUpTo(1) {
+		t.Error("the first change counts as told though what superseded it was not")
+	}
+	answers <- nil
 	r.until("it told", func() bool { return a.teller.toldUpTo(4) })
-	all := r.told.all()
-	if len(all) > 2 || all[len(all)-1].Anomaly.Kind != fanwatch.Underspeed {
-		t.Errorf("told %+v", all)
+	var kinds []fanwatch.Kind
+	for _, o := range r.told.all() {
+		kinds = append(kinds, o.Anomaly.Kind)
+	}
+	if !slices.Equal(kinds, []fanwatch.Kind{fanwatch.Overspeed, fanwatch.Underspeed}) {
+		t.Errorf("told %v", kinds)
 	}
 }
 
