@@ -48,7 +48,8 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 	r.until("the last one told", func() bool { return a.teller.toldUpTo(53) && r.told.has("hangs", fanwatch.Stall) })
 }
 
-// TestAfterAnOutageTheNewestChangeIsTold: a fan that stalled and ran again while it could not be told hears the end of it, once.
+// TestAfterAnOutageTheNewestChangeIsTold: a fan that stalled and ran again while it could not be told hears the end of
+// it, once.
 func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	r := newRig(t)
 	a := r.prepare(1, Shard{ID: "shard-0"})
@@ -85,9 +86,9 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	}
 }
 
-// TestManyFansOnOneShard: so many fans whose signals take 20 ms each come through the start, a snapshot and the end of an
-// attempt without a pause between heartbeats of half the activity's heartbeat time-out, 10 s. With FANWATCH_LONG 9,000, as
-// many as a shard's 1,000 records a second carry in batches.
+// TestManyFansOnOneShard: so many fans whose signals take 20 ms each come through the start, a snapshot and the end of
+// an attempt without a pause between heartbeats of half the activity's heartbeat time-out, 10 s. With FANWATCH_LONG
+// 9,000, as many as a shard's 1,000 records a second carry in batches.
 func TestManyFansOnOneShard(t *testing.T) {
 	fans := 600
 	if os.Getenv("FANWATCH_LONG") != "" {
@@ -161,8 +162,8 @@ type hungReader struct{}
 
 func (hungReader) Next(ctx context.Context) (Batch, error) { <-ctx.Done(); return Batch{}, ctx.Err() }
 
-// TestProgressSaysHowFarWasJudged: Through is zero before the first read, stands where the stream cannot be read, and is Behind
-// behind the clock otherwise.
+// TestProgressSaysHowFarWasJudged: Through is zero before the first read, stands where the stream cannot be read, and
+// is Behind behind the clock otherwise.
 func TestProgressSaysHowFarWasJudged(t *testing.T) {
 	r := newRig(t)
 	r.tape.reading(1800)
