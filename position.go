@@ -60,9 +60,9 @@ type Position struct {
 	Index    int            `json:"index"`
 }
 
-// Compare orders positions of one fan by sequence number and index. The shard does not count: after a
-// reshard a fan lives on a child, whose sequence numbers are all above its parents'. But a stream that was deleted and made
-// again numbers anew: what stands behind the "." of its shards' names, a number that grows, orders before all else.
+// Compare orders positions of one fan by sequence number and index. The shard does not count: after a reshard a fan
+// lives on a child, whose sequence numbers are all above its parents'. But a stream that was deleted and made again
+// numbers anew: what stands behind the "." of its shards' names, a number that grows, orders before all else.
 func (p Position) Compare(q Position) int {
 	if p.Shard != q.Shard {
 		_, a, _ := strings.Cut(p.Shard, ".")

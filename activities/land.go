@@ -20,8 +20,9 @@ const (
 	shownAfter   = 5 * time.Second        // trouble that passes sooner is logged only
 )
 
-// lander appends segments to the landing log in their order, beside the loop that reads: what waits for the store, or for
-// the teller, holds up neither reading nor judging. It tries again until its context ends. Safe for concurrent use.
+// lander appends segments to the landing log in their order, beside the loop that reads: what waits for the store, or
+// for the teller, holds up neither reading nor judging. It tries again until its context ends. Safe for concurrent
+// use.
 type lander struct {
 	log    lake.Log
 	slog   *slog.Logger
@@ -162,8 +163,8 @@ func (l *lander) end(err error) {
 	signal(l.moved)
 }
 
-// land appends the segment. A conflict is an answer, an outage is waited for, and a segment that can never be stored is
-// divided: then it is not done, and the queue has its parts.
+// land appends the segment. A conflict is an answer, an outage is waited for, and a segment that can never be stored
+// is divided: then it is not done, and the queue has its parts.
 func (l *lander) land(ctx context.Context, x *landing) (done bool, err error) {
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		err := l.append(ctx, x.segment)
@@ -179,7 +180,8 @@ func (l *lander) land(ctx context.Context, x *landing) (done bool, err error) {
 			if why != nil {
 				return false, why
 			}
-			l.slog.Error("a segment cannot be stored as it is: divided", "shard", l.log.Shard, "parts", len(parts), "err", err)
+			l.slog.Error("a segment cannot be stored as it is: divided",
+				"shard", l.log.Shard, "parts", len(parts), "err", err)
 			l.replace(parts)
 			return false, nil
 		}
@@ -292,8 +294,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// divide makes two segments of one that can never be stored, at the end of a record. Where there is one record the rows
-// that cannot be stored become notes in the quarantine; without any such row it gives the cause.
+// divide makes two segments of one that can never be stored, at the end of a record. Where there is one record the
+// rows that cannot be stored become notes in the quarantine; without any such row it gives the cause.
 func divide(x *landing, cause error) ([]*landing, error) {
 	s := x.segment
 	cut := 0 // where the second part begins
@@ -328,9 +330,11 @@ func note(s *lake.Segment, cause error) error {
 			continue
 		}
 		row := &s.Rows[i]
-		*row = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: row.Fan}},
-			Position: fanwatch.Position{Shard: s.Shard, Sequence: s.Last, Index: i}, Arrived: row.Arrived.Truncate(time.Microsecond),
-			Client: row.Client, Reason: fmt.Sprintf("the row of this reading cannot be stored: %v", err)}
+		*row = fanwatch.Row{Kind: fanwatch.Quarantined,
+			Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: row.Fan}},
+			Position: fanwatch.Position{Shard: s.Shard, Sequence: s.Last, Index: i},
+			Arrived:  row.Arrived.Truncate(time.Microsecond), Client: row.Client,
+			Reason: fmt.Sprintf("the row of this reading cannot be stored: %v", err)}
 		replaced++
 		if _, err := lake.EncodeSegment(&alone); err != nil {
 			return fmt.Errorf("a row can be stored neither as it is nor as a note: %w", err)

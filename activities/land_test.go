@@ -26,8 +26,8 @@ func away(_ context.Context, key string) error {
 	return nil
 }
 
-// TestAStallIsToldWhileTheStoreIsAway: whether the store refuses or hangs, reading, judging and telling go on; what waited
-// lands once when it is back, and every score is that of an undisturbed run.
+// TestAStallIsToldWhileTheStoreIsAway: whether the store refuses or hangs, reading, judging and telling go on; what
+// waited lands once when it is back, and every score is that of an undisturbed run.
 func TestAStallIsToldWhileTheStoreIsAway(t *testing.T) {
 	for name, fail := range map[string]func(context.Context, string) error{
 		"refuses": away,
@@ -123,7 +123,7 @@ func TestAnAttemptDoesNotEndWhileSegmentsWait(t *testing.T) {
 	}
 	r.store.failing(away)
 	a := r.prepare(1, Shard{ID: "shard-0"})
-	a.in.For = time.Minute
+	a.in.For, a.finishWithin = time.Minute, 10*time.Millisecond
 	ended := make(chan error, 1)
 	go func() {
 		_, err := a.run(t.Context())
@@ -179,8 +179,8 @@ func TestAStoppingWorkerWaitsABoundedTime(t *testing.T) {
 	}
 }
 
-// TestWhatIsLandedWasTold: while a fan cannot be told of its stall nothing behind it lands, but reading and judging go on; an attempt
-// that ends there leaves the stall to be told by the next.
+// TestWhatIsLandedWasTold: while a fan cannot be told of its stall nothing behind it lands, but reading and judging go
+// on; an attempt that ends there leaves the stall to be told by the next.
 func TestWhatIsLandedWasTold(t *testing.T) {
 	r := newRig(t)
 	for range 20 {
@@ -219,8 +219,8 @@ func TestWhatIsLandedWasTold(t *testing.T) {
 	}
 }
 
-// TestASegmentThatCannotBeStoredIsDivided: too many rows are two segments, and a row that no store can take is a note in
-// the quarantine; what stands beside it lands.
+// TestASegmentThatCannotBeStoredIsDivided: too many rows are two segments, and a row that no store can take is a note
+// in the quarantine; what stands beside it lands.
 func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 	r := newRig(t)
 	for range 40 {
@@ -313,6 +313,13 @@ func TestSnapshotsAreTakenWhereNothingWaits(t *testing.T) {
 		r.steps(a, 1)
 		a.seal(false)
 	}
+	a.lander.mu.Lock()
+	for i, l := range a.lander.queue {
+		if l.snapshot != nil && i > 0 {
+			t.Errorf("a snapshot is to follow the %d. segment that waits", i+1)
+		}
+	}
+	a.lander.mu.Unlock()
 	if n := snapshots.Load(); n != 0 {
 		t.Errorf("%d snapshots while segments wait", n)
 	}

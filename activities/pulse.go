@@ -46,7 +46,8 @@ type pulse struct {
 }
 
 func newPulse(now fanwatch.Clock, c ScoreConfig) *pulse {
-	p := &pulse{beat: func(Progress) {}, now: now, every: c.Heartbeat, troubles: map[int]string{}, progress: Progress{V: ProgressVersion}}
+	p := &pulse{beat: func(Progress) {}, now: now, every: c.Heartbeat, troubles: map[int]string{},
+		progress: Progress{V: ProgressVersion}}
 	p.alive(c.Stuck)
 	return p
 }
@@ -128,7 +129,8 @@ func (p *pulse) compose() (x Progress, stuck bool) {
 	}
 	if over := time.Since(p.until); over > 0 {
 		stuck = true
-		troubles[troubleRead] = fmt.Sprintf("nothing was read or judged for long (%s over what it said), the attempt is given up", over.Round(time.Second))
+		troubles[troubleRead] = fmt.Sprintf("nothing was read or judged for %s longer than it may take: "+
+			"the attempt is given up", over.Round(time.Second))
 	}
 	var all []string
 	for _, source := range slices.Sorted(maps.Keys(troubles)) {

@@ -36,6 +36,9 @@ func (r *scoring) recover(ctx context.Context) error {
 	return nil
 }
 
+// beginning gives the models that a log without usable snapshot begins with.
+type beginning func(context.Context) (*detect.Models, error)
+
 // knowledge is what a shard's snapshot and log say.
 type knowledge struct {
 	models   *detect.Models
@@ -46,8 +49,12 @@ type knowledge struct {
 	notes    []string // what was passed over or is lost
 }
 
+func (k *knowledge) note(format string, args ...any) {
+	k.notes = append(k.notes, fmt.Sprintf(format, args...))
+}
+
 // known reads what is known of a shard. begin gives the models that its log begins with where no snapshot is usable.
-func (r *scoring) known(ctx context.Context, l lake.Log, begin func(context.Context) (*detect.Models, error)) (k knowledge, err error) {
+func (r *scoring) known(ctx context.Context, l lake.Log, begin beginning) (k knowledge, err error) {
 	r.pulse.alive(longWork)
 	defer r.pulse.alive(r.cfg.Stuck)
 	l.Store = timed{l.Store}
@@ -58,7 +65,7 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin func(context.Cont
 	})
 	if errors.As(err, &damaged) {
 		k.any = true
-		k.notes = append(k.notes, fmt.Sprintf("shard %s: %v", l.Shard, damaged))
+		k.note("shard %s: %v", l.Shard, damaged)
 	}
 	switch {
 	case err == nil || at != "":
@@ -80,17 +87,17 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin func(context.Cont
 		}
 		if err := k.models.Replay(seg.Rows); err != nil {
 			if diverged++; diverged == 1 {
-				k.notes = append(k.notes, fmt.Sprintf("shard %s: the models go on with the scores of this program: %v", l.Shard, err))
+				k.note("shard %s: the models go on with the scores of this program: %v", l.Shard, err)
 			}
 		}
 		k.at, k.ended = seg.Last, seg.End
 		return nil
 	}, func(err error) {
-		k.notes = append(k.notes, fmt.Sprintf("shard %s: the models go on without the rows of a segment: %v", l.Shard, err))
+		k.note("shard %s: the models go on without the rows of a segment: %v", l.Shard, err)
 	})
 	if emptied > 0 {
-		k.notes = append(k.notes, fmt.Sprintf("shard %s: no snapshot is usable and %d rows are in the table only: fans begin anew, "+
-			"and those that were configured by these rows are unknown until they are provisioned again", l.Shard, emptied))
+		k.note("shard %s: no snapshot is usable and %d rows are in the table only: fans begin anew, "+
+			"and those that were configured by these rows are unknown until they are provisioned again", l.Shard, emptied)
 	}
 	return k, err
 }
@@ -115,8 +122,8 @@ func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[la
 	}
 }
 
-// begin gives the models of a shard without snapshot: what its ancestors hand on. They are stored as its first snapshot, so
-// that the shard's own state is enough from then on.
+// begin gives the models of a shard without snapshot: what its ancestors hand on. They are stored as its first
+// snapshot, so that the shard's own state is enough from then on.
 func (r *scoring) begin(ctx context.Context) (*detect.Models, error) {
 	models, err := r.inherit(ctx)
 	if err != nil || len(models.Fans()) == 0 {
@@ -132,8 +139,9 @@ func (r *scoring) begin(ctx context.Context) (*detect.Models, error) {
 	return models, nil
 }
 
-// inherit takes over the fans in the shard's hash range: from its parents where they were all read, else from every shard
-// that was, each fan from the one that knows it best. A shard without parents knows none, unless it is of a stream that was made anew.
+// inherit takes over the fans in the shard's hash range: from its parents where they were all read, else from every
+// shard that was, each fan from the one that knows it best. A shard without parents knows none, unless it is of a
+// stream that was made anew.
 func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 	models := detect.New(r.cfg.Detect)
 	inRange, err := hashRange(r.in.Shard)
@@ -164,16 +172,19 @@ func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 		}
 	}
 	if n := len(models.Fans()); n > 0 {
-		r.pulse.note(fmt.Sprintf("shard %s begins with %d fans of the shards that were read before it: its parents were not read, "+
-			"or the stream %s was deleted and made again and is read from its beginning", r.in.Shard.ID, n, r.in.Stream))
+		r.pulse.note(fmt.Sprintf("shard %s begins with %d fans of the shards that were read before it: "+
+			"its parents were not read, or the stream %s was deleted and made again and is read from its beginning",
+			r.in.Shard.ID, n, r.in.Stream))
 		r.Log.Warn("fans are taken over from all shards that were read", "shard", r.in.Shard.ID, "fans", n)
 	}
 	return models, nil
 }
 
-// adopt takes over the fans of one shard, as they are at the end of its log, where it knows them better than models does.
-// read is false for a shard that cannot hand on all it should: it was never read, or has no snapshot.
-func (r *scoring) adopt(ctx context.Context, models *detect.Models, shard string, inRange func(string) bool) (read bool, err error) {
+// adopt takes over the fans of one shard, as they are at the end of its log, where it knows them better than models
+// does. read is false for a shard that cannot hand on all it should: it was never read, or has no snapshot.
+func (r *scoring) adopt(
+	ctx context.Context, models *detect.Models, shard string, inRange func(string) bool,
+) (read bool, err error) {
 	k, err := r.known(ctx, lake.Log{Store: r.Store, Stream: r.in.Stream, Shard: shard},
 		func(context.Context) (*detect.Models, error) { return detect.New(r.cfg.Detect), nil })
 	if err != nil {
@@ -202,8 +213,8 @@ func newer(a, b *detect.Models, fan string) bool {
 	return da.Revision > db.Revision
 }
 
-// plainShard gives the shard's name on the stream, suffix what is added to it in the log where the stream is not the first
-// of its name; see making.
+// plainShard gives the shard's name on the stream, suffix what is added to it in the log where the stream is not the
+// first of its name; see making.
 func plainShard(id string) string {
 	plain, _, _ := strings.Cut(id, ".")
 	return plain

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,8 @@ func (r *rig) snapshots() {
 	}
 }
 
-// TestADamagedSnapshotIsPassedOver: the ones before it, or the whole log, give the same models, and the heartbeat says what was found.
+// TestADamagedSnapshotIsPassedOver: the ones before it, or the whole log, give the same models, and the heartbeat says
+// what was found.
 func TestADamagedSnapshotIsPassedOver(t *testing.T) {
 	newerVersion := func(r *rig, key string) { // a newer program wrote it, and this one was rolled back
 		frame, err := r.store.Get(t.Context(), key)
@@ -131,7 +133,8 @@ func TestWithoutAnySnapshotWhatIsLostIsSaid(t *testing.T) {
 	}
 }
 
-// TestADamagedSegmentIsPassedOver: its rows are missing from the models and the heartbeat says so; the log goes on behind it.
+// TestADamagedSegmentIsPassedOver: its rows are missing from the models and the heartbeat says so; the log goes on
+// behind it.
 func TestADamagedSegmentIsPassedOver(t *testing.T) {
 	for name, spoil := range map[string]func(*rig, string){
 		"rows": (*rig).damage,
@@ -206,8 +209,8 @@ func TestAGrandchildKnowsTheFans(t *testing.T) {
 	}
 }
 
-// TestAParentThatExpiredHandsOnAllThatItLanded: also what lies behind its newest snapshot. And a child that dies before its first
-// snapshot hands on what it inherited.
+// TestAParentThatExpiredHandsOnAllThatItLanded: also what lies behind its newest snapshot. And a child that dies
+// before its first snapshot hands on what it inherited.
 func TestAParentThatExpiredHandsOnAllThatItLanded(t *testing.T) {
 	r := newRig(t)
 	r.tape.reading(1800)
@@ -228,6 +231,9 @@ func TestAParentThatExpiredHandsOnAllThatItLanded(t *testing.T) {
 		t.Fatal(err)
 	}
 	child.lander.stop() // it dies
+	if at, _, err := child.log.LatestSnapshot(t.Context()); err != nil || at != "0" {
+		t.Errorf("what it inherited is stored at %q, %v", at, err)
+	}
 	m, err = r.prepare(1, Shard{ID: "shard-2", Parents: []string{"shard-1"}}).inherit(t.Context())
 	if err != nil || len(m.Fans()) != 2 {
 		t.Fatalf("the grandchild knows %v, %v", m.Fans(), err)
@@ -241,8 +247,9 @@ func (r *rig) anew(first int, after time.Duration) {
 	r.tape.shards = []Shard{{ID: "shard-0", StartHash: "0", EndHash: wholeRange, First: fanwatch.SequenceNumber(fmt.Sprint(first))}}
 }
 
-// TestAStreamMadeAnewIsScoredFromItsBeginning with the models as they are, whether its numbers are lower, the same or higher than those of
-// the stream before; its news are later than what was told before, and the readings of both are in the log once.
+// TestAStreamMadeAnewIsScoredFromItsBeginning with the models as they are, whether its numbers are lower, the same or
+// higher than those of the stream before; its news are later than what was told before, and the readings of both are
+// in the log once.
 func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 	for _, first := range []int{1, 1000, 900000} {
 		for _, known := range []bool{true, false} {
@@ -375,4 +382,28 @@ func (r *refusingReader) Next(context.Context) (Batch, error) {
 	b := Batch{Records: r.records}
 	r.records = nil
 	return b, nil
+}
+
+// FuzzMaking: whatever stands where a making should, it is an error or a making that is used, never a panic.
+func FuzzMaking(f *testing.F) {
+	for _, seed := range []string{`{"v":1,"created":"2026-05-28T20:00:00Z","suffix":""}`, `{"v":2}`, `{"v":1,"suffix":".17"}`, `[`, ``} {
+		f.Add([]byte(seed))
+	}
+	dir, err := lake.OpenDir(f.TempDir())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := dir.Put(t.Context(), makingKey("s", 1), data, false); err != nil {
+			t.Fatal(err)
+		}
+		s := &Scorer{Stream: &tape{created: begin}, Store: dir, Now: func() time.Time { return begin }, Log: slog.New(slog.DiscardHandler)}
+		m, err := s.current(t.Context(), "s")
+		if err == nil && m.V != makingVersion {
+			t.Errorf("%q is taken as %+v", data, m)
+		}
+		if err := dir.Delete(t.Context(), makingKey("s", 2)); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

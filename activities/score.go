@@ -25,8 +25,8 @@ type Stream interface {
 	Open(stream, shard string, after fanwatch.SequenceNumber) ShardReader
 }
 
-// ErrOtherStream says that a sequence number is of another stream than the one that is read: the stream was deleted and
-// made again.
+// ErrOtherStream says that a sequence number is of another stream than the one that is read: the stream was deleted
+// and made again.
 var ErrOtherStream = errors.New("the sequence number did not come from this stream")
 
 // ShardReader gives a shard's records in order. Next waits for the next poll, and answers a batch without
@@ -175,12 +175,13 @@ const (
 	longWork     = 10 * time.Minute // that a snapshot may take, to read and to make
 )
 
-// ScoreShard scores one shard until in.For is over, the shard ends or the worker stops. It may run again
-// at any time, even while an older attempt still believes that it owns the shard: the landing log says
-// what is done, and whoever finds a segment taken gives way. While segments wait for the store it goes on beyond in.For.
+// ScoreShard scores one shard until in.For is over, the shard ends or the worker stops. It may run again at any time,
+// even while an older attempt still believes that it owns the shard: the landing log says what is done, and whoever
+// finds a segment taken gives way. While segments wait for the store it goes on beyond in.For.
 func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, error) {
 	info := activity.GetInfo(ctx)
-	r := s.attempt(in, lake.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt, Run: info.WorkflowExecution.RunID})
+	r := s.attempt(in, lake.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt,
+		Run: info.WorkflowExecution.RunID})
 	r.stop = activity.GetWorkerStopChannel(ctx)
 	r.pulse.beat = func(p Progress) { activity.RecordHeartbeat(ctx, p) }
 	return r.score(ctx)
@@ -188,7 +189,8 @@ func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, er
 
 // attempt prepares one attempt at one shard.
 func (s *Scorer) attempt(in ScoreInput, token lake.Token) *scoring {
-	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token, stopWithin: stopWithin,
+	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token,
+		stopWithin: stopWithin, finishWithin: finishWithin,
 		log: lake.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
 	r.pulse = newPulse(s.Now, r.cfg)
 	r.teller = newTeller(s.Fans, s.Log, r.cfg)
@@ -205,7 +207,7 @@ type scoring struct {
 	token lake.Token
 	stop  <-chan struct{}
 
-	stopWithin time.Duration
+	stopWithin, finishWithin time.Duration
 
 	pulse  *pulse
 	teller *teller
@@ -251,7 +253,8 @@ func (r *scoring) score(ctx context.Context) (ScoreResult, error) {
 		return ScoreResult{}, err
 	}
 	if current.Suffix != suffix(r.in.Shard.ID) {
-		r.Log.Warn("the stream of this shard is gone, another of its name is scored", "stream", r.in.Stream, "shard", r.in.Shard.ID)
+		r.Log.Warn("the stream of this shard is gone, another of its name is scored",
+			"stream", r.in.Stream, "shard", r.in.Shard.ID)
 		return ScoreResult{Ended: true}, nil
 	}
 	out, err := r.run(ctx)
@@ -290,7 +293,7 @@ func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
 				return ScoreResult{}, errors.Join(errStopping, r.finish(ctx, r.stopWithin))
 			}
 			if r.in.For > 0 && r.Now().After(until) && r.lander.waiting() == 0 {
-				if err := r.finish(ctx, finishWithin); !errors.Is(err, errPending) {
+				if err := r.finish(ctx, r.finishWithin); !errors.Is(err, errPending) {
 					return ScoreResult{At: r.at}, err
 				}
 			}
@@ -373,7 +376,8 @@ func (r *scoring) step(ctx, reading context.Context) error {
 	r.pulse.trouble(troubleRead, b.Trouble)
 	for _, rec := range b.Records {
 		r.feed(rec)
-		if w := &r.window; w.bytes >= r.cfg.WindowBytes || len(w.rows) >= r.cfg.WindowRows || w.held >= r.cfg.WindowHeld {
+		w, c := &r.window, &r.cfg
+		if w.bytes >= c.WindowBytes || len(w.rows) >= c.WindowRows || w.held >= c.WindowHeld {
 			r.seal(false)
 		}
 	}
@@ -384,7 +388,7 @@ func (r *scoring) step(ctx, reading context.Context) error {
 	if b.Closed || (r.window.last != "" && r.Now().Sub(r.window.opened) >= r.cfg.Window) {
 		r.seal(b.Closed)
 	}
-	if r.window.last == "" && r.snappedAt != r.at && r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.lander.waiting() == 0 {
+	if r.window.last == "" && r.snappedAt != r.at && r.snapshotDue() {
 		r.lander.push(&landing{at: r.at, snapshot: r.snapshot()})
 	}
 	r.report(false)
@@ -397,7 +401,8 @@ func (r *scoring) feed(rec StreamRecord) {
 	if w.last == "" {
 		w.opened = r.Now()
 	}
-	out := r.models.Feed(detect.Input{Position: fanwatch.Position{Shard: r.in.Shard.ID, Sequence: rec.Sequence}, Arrived: rec.Arrived, Data: rec.Data})
+	out := r.models.Feed(detect.Input{Position: fanwatch.Position{Shard: r.in.Shard.ID, Sequence: rec.Sequence},
+		Arrived: rec.Arrived, Data: rec.Data})
 	w.rows = append(w.rows, out.Rows...)
 	for i := range out.Rows {
 		w.held += held(&out.Rows[i])
@@ -420,7 +425,7 @@ func (r *scoring) seal(end bool) {
 		}
 		w.last = r.at
 	}
-	due := r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.lander.waiting() == 0
+	due := r.snapshotDue()
 	l := &landing{at: w.last, held: w.held, opened: w.opened, ticket: r.teller.issuedTicket(),
 		segment: &lake.Segment{Header: lake.Header{After: r.at, Last: w.last, Writer: r.token, End: end}, Rows: w.rows}}
 	l.segment.Counts.Duplicates = w.duplicates
@@ -458,7 +463,8 @@ func (r *scoring) drain(ctx context.Context) error {
 			return err
 		}
 		if err := r.lander.wait(ctx); err != nil {
-			return fmt.Errorf("%w: %d of shard %s, to be read again: %w", errPending, r.lander.waiting(), r.in.Shard.ID, err)
+			return fmt.Errorf("%w: %d of shard %s, to be read again: %w",
+				errPending, r.lander.waiting(), r.in.Shard.ID, err)
 		}
 		r.report(false)
 	}
@@ -485,6 +491,11 @@ func (r *scoring) finish(ctx context.Context, within time.Duration) error {
 	}
 	r.teller.wait(limited)
 	return nil
+}
+
+// snapshotDue tells whether a snapshot is to be taken now: never while segments wait.
+func (r *scoring) snapshotDue() bool {
+	return r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.lander.waiting() == 0
 }
 
 // snapshot gives the models as they are now; nil: there is none this time, which is logged.
@@ -529,7 +540,8 @@ func (r *scoring) putEnded(ctx context.Context, data []byte) error {
 			return err
 		}
 	}
-	return r.Store.Put(ctx, endedKey(r.in.Stream, r.in.Shard.ID), []byte(`{"v":1,"last":"`+string(r.at)+`"}`), false)
+	mark := []byte(`{"v":1,"last":"` + string(r.at) + `"}`)
+	return r.Store.Put(ctx, endedKey(r.in.Stream, r.in.Shard.ID), mark, false)
 }
 
 // tell hands changes of state, and silence, to the teller, one a fan and second.

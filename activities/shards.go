@@ -13,9 +13,9 @@ import (
 )
 
 // making says which of the streams of a name is read. A stream that is deleted and made again numbers its shards and
-// records anew, so its shards have logs of their own: their names in the log, in positions and in workflows have the suffix
-// behind the stream's. The makings of a name are stored one by one, each where the one before it says that it is next, and
-// never changed.
+// records anew, so its shards have logs of their own: their names in the log, in positions and in workflows have the
+// suffix behind the stream's. The makings of a name are stored one by one, each where the one before it says that it
+// is next, and never changed.
 type making struct {
 	V       int       `json:"v"`
 	Created time.Time `json:"created,omitzero"` // of the stream, as it says; zero: not known
@@ -39,8 +39,8 @@ func makingKey(stream string, number int) string {
 	return fmt.Sprintf("state/stream=%s/made=%06d.json", stream, number)
 }
 
-// sameMaking is by how much the creation times of one stream may differ: AWS calls them approximate, and nobody deletes and
-// makes a stream within a second.
+// sameMaking is by how much the creation times of one stream may differ: AWS calls them approximate. It is less than the
+// deletion and the making of a stream take.
 const sameMaking = time.Second
 
 // current finds the making of the stream as it is now, and stores it where it is new.
@@ -83,7 +83,8 @@ func (s *Scorer) newestMaking(ctx context.Context, stream string) (foundMaking, 
 			return newest, fmt.Errorf("%s: %w", makingKey(stream, m.number), err)
 		}
 		if m.V != makingVersion {
-			return newest, fmt.Errorf("%s: version %d, this program knows %d: run a newer one", makingKey(stream, m.number), m.V, makingVersion)
+			return newest, fmt.Errorf("%s: version %d, this program knows %d: run a newer one",
+				makingKey(stream, m.number), m.V, makingVersion)
 		}
 		newest = m
 		s.remember(stream, m)
@@ -99,8 +100,8 @@ func (s *Scorer) remember(stream string, m foundMaking) {
 	s.makings.found[stream] = m
 }
 
-// firstMaking stores the first making of a stream. Where logs were written before makings were stored it finds out whether
-// they are of this stream: no record of a shard has a lower number than the shard's first.
+// firstMaking stores the first making of a stream. Where logs were written before makings were stored it finds out
+// whether they are of this stream: no record of a shard has a lower number than the shard's first.
 func (s *Scorer) firstMaking(ctx context.Context, stream string, created time.Time) (foundMaking, error) {
 	shards, err := s.Stream.Shards(ctx, stream)
 	if err != nil {
@@ -124,16 +125,18 @@ func (s *Scorer) firstMaking(ctx context.Context, stream string, created time.Ti
 
 func (s *Scorer) nextMaking(ctx context.Context, stream string, before foundMaking, created time.Time) (making, error) {
 	if before.Created.IsZero() { // the stream did not say when it was made, and says it now
-		m, err := s.putMaking(ctx, stream, before.number+1, making{V: makingVersion, Created: created, Suffix: before.Suffix})
+		known := making{V: makingVersion, Created: created, Suffix: before.Suffix}
+		m, err := s.putMaking(ctx, stream, before.number+1, known)
 		return m.making, err
 	}
 	ms := created.UnixMilli()
 	if last, err := lastMilli(before.Suffix); err == nil {
 		ms = max(ms, last+1)
 	}
-	m, err := s.putMaking(ctx, stream, before.number+1, making{V: makingVersion, Created: created, Suffix: fmt.Sprintf(".%d", ms)})
+	next := making{V: makingVersion, Created: created, Suffix: fmt.Sprintf(".%d", ms)}
+	m, err := s.putMaking(ctx, stream, before.number+1, next)
 	if err == nil {
-		s.Log.Warn("the stream was deleted and made again: its shards are read from their beginning, with the models as they are",
+		s.Log.Warn("the stream was deleted and made again: it is read from its beginning, with the models as they are",
 			"stream", stream, "created", m.Created, "suffix", m.Suffix)
 	}
 	return m.making, err

@@ -15,9 +15,9 @@ import (
 // heldFor is how long landing waits for a fan that cannot be told while others can.
 const heldFor = 5 * time.Minute
 
-// teller tells the fans' workflows of changes of state: fans side by side, the changes of one fan in their order. A signal
-// that fails is tried again until the teller's context ends; of a fan whose signal failed the newest change is told.
-// ErrNoFan and ErrRefused are answers. Safe for concurrent use.
+// teller tells the fans' workflows of changes of state: fans side by side, the changes of one fan in their order. A
+// signal that fails is tried again until the teller's context ends; of a fan whose signal failed the newest change is
+// told. ErrNoFan and ErrRefused are answers. Safe for concurrent use.
 type teller struct {
 	fans   Observer
 	log    *slog.Logger
@@ -211,7 +211,8 @@ func (t *teller) settle(fan string, c change, err error) bool {
 			t.advance()
 		}
 		if answered {
-			t.answer, t.when = fmt.Sprintf("of %s (%s) nobody can be told: %v", fan, kindName(c.o.Anomaly.Kind), err), now
+			t.answer = fmt.Sprintf("of %s (%s) nobody can be told: %v", fan, kindName(c.o.Anomaly.Kind), err)
+			t.when = now
 			t.log.Warn("nobody to tell", "fan", fan, "kind", c.o.Anomaly.Kind, "err", err)
 		}
 		return true
@@ -237,8 +238,8 @@ func kindName(k fanwatch.Kind) string {
 	return string(k)
 }
 
-// trouble says how many fans could not be told for longer than shownAfter, and what was answered in the last noteFor; "":
-// none.
+// trouble says how many fans could not be told for longer than shownAfter, and what was answered in the last noteFor;
+// "": none.
 func (t *teller) trouble() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

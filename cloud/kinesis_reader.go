@@ -74,10 +74,11 @@ func (k *Kinesis) Read(stream, shard, after string, options ReadOptions) *Reader
 	return &Reader{kinesis: k, stream: stream, shard: shard, after: after, options: options, limit: options.Limit}
 }
 
-// Next waits for the reader's pace and reads. Behind a Closed batch it gives io.EOF. It waits for a throttled
-// or unreachable Kinesis until ctx ends and renews an expired iterator behind the last record it gave. After
-// an error Next may be called again and goes on where it was. Where a read does not come to its end in time the next one asks for
-// a quarter of the records, and for twice as many again when it was quick. The error wraps ErrOtherStream when after is of a stream that was deleted.
+// Next waits for the reader's pace and reads. Behind a Closed batch it gives io.EOF. It waits for a throttled or
+// unreachable Kinesis until ctx ends and renews an expired iterator behind the last record it gave. After an error
+// Next may be called again and goes on where it was. Where a read does not come to its end in time the next one asks
+// for a quarter of the records, and for twice as many again when it was quick. The error wraps ErrOtherStream when
+// after is of a stream that was deleted.
 func (r *Reader) Next(ctx context.Context) (Batch, error) {
 	if r.done {
 		return Batch{}, io.EOF
@@ -119,7 +120,8 @@ func (r *Reader) records(ctx context.Context) (out *kinesis.GetRecordsOutput, er
 		}
 		err := try(ctx, readWait, func(ctx context.Context) (err error) {
 			begun := time.Now()
-			out, err = r.kinesis.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(r.limit))})
+			in := &kinesis.GetRecordsInput{ShardIterator: r.iterator, Limit: aws.Int32(int32(r.limit))}
+			out, err = r.kinesis.client.GetRecords(ctx, in)
 			switch {
 			case errors.Is(err, context.DeadlineExceeded):
 				r.limit = max(r.limit/4, 1)

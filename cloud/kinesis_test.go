@@ -231,7 +231,8 @@ func TestKinesisReaderGoesOnWhateverHappens(t *testing.T) {
 	}
 }
 
-// TestKinesisSaysThatAStreamWasMadeAnew: a number of the stream before is refused as that, and the creation time is another.
+// TestKinesisSaysThatAStreamWasMadeAnew: a number of the stream before is refused as that, and the creation time is
+// another.
 func TestKinesisSaysThatAStreamWasMadeAnew(t *testing.T) {
 	now := time.Now()
 	_, k := localKinesis(t, kinesis.Config{Now: func() time.Time { return now }})
@@ -286,7 +287,8 @@ func (s slow) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// TestKinesisReaderGetsThroughASlowLink: an answer that does not come to its end in time is asked for in smaller parts.
+// TestKinesisReaderGetsThroughASlowLink: an answer that does not come to its end in time is asked for in smaller
+// parts.
 func TestKinesisReaderGetsThroughASlowLink(t *testing.T) {
 	s, k := localKinesis(t, kinesis.Config{})
 	if err := k.CreateStream(t.Context(), "fans", 1); err != nil {

@@ -78,7 +78,8 @@ func firstShard(ctx context.Context, store Store, folder, after string) (string,
 	return "", nil
 }
 
-// Foreign tells whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not of models.
+// Foreign tells whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not
+// of models.
 func (l Log) Foreign() bool { return strings.HasPrefix(l.Shard, ingestShard) }
 
 // Append writes the segment behind s.After. It fills in Stream, Shard, Counts (all but Duplicates) and
@@ -161,9 +162,12 @@ func (l Log) Walk(ctx context.Context, from fanwatch.SequenceNumber, f func(Segm
 	}
 }
 
-// WalkOver is Walk, but it passes over a damaged segment where it finds out where that ends, from its header or from the
-// key of the one behind it, and tells passed of it. Of a damaged segment at the log's end the error wraps ErrDamaged.
-func (l Log) WalkOver(ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error, passed func(error)) error {
+// WalkOver is Walk, but it passes over a damaged segment where it finds out where that ends, from its header or from
+// the key of the one behind it, and tells passed of it. Of a damaged segment at the log's end the error wraps
+// ErrDamaged.
+func (l Log) WalkOver(
+	ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error, passed func(error),
+) error {
 	for {
 		err := l.Walk(ctx, from, func(s Segment) error {
 			from = s.Last

@@ -20,8 +20,9 @@ import (
 // version of its own.
 const SnapshotVersion = 1
 
-// MaxSnapshot bounds the models of one shard, uncompressed, in bytes. A fan takes some 117 KiB, and a shard, which takes 1,000 records a
-// second, some 9,000 fans: this is for twice as many, and is the largest slice of bytes on a machine of 32 bits.
+// MaxSnapshot bounds the models of one shard, uncompressed, in bytes. A fan takes some 117 KiB, and a shard, which
+// takes 1,000 records a second, some 9,000 fans: this is for twice as many, and is the largest slice of bytes on a
+// machine of 32 bits.
 const MaxSnapshot = 1<<31 - 1
 
 // snapshotsKept is how many snapshots of a shard stay: the newest, and two to fall back on.
@@ -87,9 +88,9 @@ func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byt
 	return at, data, err
 }
 
-// RestoreSnapshot gives the shard's snapshots to use, the newest first, until use gives nil, and tells where that one was
-// taken. Those that are damaged, or of which use gives an error, are named by a *Damaged beside it. Where none is usable
-// the error wraps ErrNotFound, and also a *Damaged where there are some.
+// RestoreSnapshot gives the shard's snapshots to use, the newest first, until use gives nil, and tells where that one
+// was taken. Those that are damaged, or of which use gives an error, are named by a *Damaged beside it. Where none is
+// usable the error wraps ErrNotFound, and also a *Damaged where there are some.
 func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
 		return "", err
@@ -139,7 +140,7 @@ func (l Log) snapshots(ctx context.Context) ([]string, error) {
 	var keys []string
 	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
 		if err != nil {
-			return nil, fmt.Errorf("snapshots of shard %s: %v", l.Shard, err) // not ErrNotFound: the bucket is away, and nobody knows
+			return nil, fmt.Errorf("snapshots of shard %s: %v", l.Shard, err) // a bucket that is away is no ErrNotFound
 		}
 		if strings.HasSuffix(o.Key, snapshotSuffix) {
 			keys = append(keys, o.Key)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestAStreamMadeAnewIsScored: the stream is deleted and another of its name is made. Its fans are judged from its beginning, with
-// what was learned before, and every reading is in the log and in the table once.
+// TestAStreamMadeAnewIsScored: the stream is deleted and another of its name is made. Its fans are judged from its
+// beginning, with what was learned before, and every reading is in the log and in the table once.
 func TestAStreamMadeAnewIsScored(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -294,8 +294,8 @@ func TestKillAtEveryFailpoint(t *testing.T) {
 	}
 }
 
-// TestZombieScorerChangesNothing freezes the process for longer than its scorers' heartbeat time-out, while Temporal goes on. When it
-// wakes up its attempts are superseded: others begin beside them.
+// TestZombieScorerChangesNothing freezes the process for longer than its scorers' heartbeat time-out, while Temporal
+// goes on. When it wakes up its attempts are superseded: others begin beside them.
 func TestZombieScorerChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "2", "--no-faults", "--snapshot-every", "5s")

@@ -31,7 +31,8 @@ func (s stream) Shards(ctx context.Context, name string) ([]activities.Shard, er
 	}
 	out := make([]activities.Shard, len(shards))
 	for i, sh := range shards {
-		out[i] = activities.Shard{ID: sh.ID, Parents: sh.Parents, StartHash: sh.StartHash, EndHash: sh.EndHash, First: fanwatch.SequenceNumber(sh.First)}
+		out[i] = activities.Shard{ID: sh.ID, Parents: sh.Parents, StartHash: sh.StartHash, EndHash: sh.EndHash,
+			First: fanwatch.SequenceNumber(sh.First)}
 	}
 	return out, nil
 }
@@ -99,7 +100,8 @@ func unreadable(err error) error {
 	case "ResourceNotFoundException":
 		return fmt.Errorf("%w: make the stream, or name the one that the rule writes to", err)
 	case "AccessDeniedException":
-		return fmt.Errorf("%w: allow the worker's role kinesis:ListShards, kinesis:GetShardIterator and kinesis:GetRecords", err)
+		return fmt.Errorf("%w: allow the worker's role kinesis:DescribeStreamSummary, kinesis:ListShards, "+
+			"kinesis:GetShardIterator and kinesis:GetRecords", err)
 	case "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException":
 		return fmt.Errorf("%w: let the worker's role use the stream's key", err)
 	}

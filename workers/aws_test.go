@@ -44,8 +44,8 @@ func TestWhatIoTCoreRefusesIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-// TestKinesisThatRefusesIsAnErrorAndOneThatIsAwayIsTrouble: what does not pass ends the read with the reason and the mend in one
-// line; an outage is told by a batch within seconds, so that the scorer goes on telling and landing.
+// TestKinesisThatRefusesIsAnErrorAndOneThatIsAwayIsTrouble: what does not pass ends the read with the reason and the
+// mend in one line; an outage is told by a batch within seconds, so that the scorer goes on telling and landing.
 func TestKinesisThatRefusesIsAnErrorAndOneThatIsAwayIsTrouble(t *testing.T) {
 	code := "AccessDeniedException"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -108,7 +108,7 @@ func scoreShard(ctx workflow.Context, in activities.ScoreInput) (out activities.
 	var a *activities.Scorer
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           QueueScore,
-		StartToCloseTimeout: in.For + 6*time.Hour, // it goes on while segments wait for the store, and heartbeats tell whether it lives
+		StartToCloseTimeout: in.For + 6*time.Hour, // it goes on while segments wait; heartbeats tell whether it lives
 		HeartbeatTimeout:    10 * time.Second,
 		Summary:             "shard " + in.Shard.ID,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 1.5, MaximumInterval: 15 * time.Second},
