@@ -3,10 +3,10 @@
 // policies, rules) with the data plane's Publish and device shadows that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
 //
 // What differs from AWS, on purpose: a QoS 1 publish is acknowledged only after its rules have written (AWS
-// acknowledges first); refusals can be told to a stream (AWS logs them); Basic Ingest to a rule that does not exist is refused (AWS acknowledges and drops);
-// request signatures must be there but are not verified, so pages of other sites are kept out (Guard); a policy has one
-// version. What is thin: sessions that
-// are not clean live in memory, for an hour, and end with the process; there are no retained messages; topic rules do not see what happens to shadows.
+// acknowledges first); refusals can be told to a stream (AWS logs them); Basic Ingest to a rule that does not exist is
+// refused (AWS acknowledges and drops); request signatures must be there but are not verified, so pages of other sites
+// are kept out (Guard); a policy has one version. What is thin: sessions that are not clean live in memory, for an
+// hour, and end with the process; there are no retained messages; topic rules do not see what happens to shadows.
 package iotcore
 
 import (
