@@ -287,8 +287,11 @@ func refused(rec Record, k keys) (Record, error) {
 	}
 	rec.Payload = decodeBase64(payload)
 	rec.Refused = "rule " + rule + " failed"
-	if rule == "" { // of the broker, before any rule
+	if rule == "" { // of the broker, before any rule: it knows whose certificate it was
 		rec.Refused = "refused by the broker"
+		if k.into("fan", &rec.Fan) != nil || CheckFan(rec.Fan) != nil {
+			rec.Fan = ""
+		}
 	}
 	if len(failures) > 0 {
 		rec.Refused += ": " + failures[0].Message

@@ -88,6 +88,7 @@ func (m *Models) Feed(in Input) Output {
 		m.take(&row, &out)
 	case rec.Refused != "":
 		row := quarantine(rec, in, rec.Refused, rec.Payload)
+		row.Fan = rec.Fan
 		m.take(&row, &out)
 	case rec.Device != nil:
 		data, _ := fanwatch.EncodeDevice(*rec.Device) // a Device that was decoded from JSON encodes
