@@ -18,13 +18,13 @@ const DeviceVersion = 1
 // readings and a replay sees it at the same place.
 type Device struct {
 	V        int      `json:"v" yaml:"-"`
-	Revision int      `json:"revision" yaml:"-"` // larger wins; a Unix time in seconds, or one more than the revision before, whichever is larger
+	Revision int      `json:"revision" yaml:"-"` // larger wins; a Unix time in s, or one more than the last
 	Fan      string   `json:"fan" yaml:"fan"`
 	Site     string   `json:"site,omitempty" yaml:"site"`       // where it stands, for people
 	Clients  []string `json:"clients,omitempty" yaml:"clients"` // MQTT client IDs that may speak for it besides its thing's name (= Fan), such as the demo's new_Client
 	Zone     string   `json:"zone,omitempty" yaml:"zone"`       // IANA zone in which a TIME without zone is read; "" = UTC
 	Limits   Limits   `json:"limits" yaml:"limits"`
-	Silence  Duration `json:"silence,omitempty" yaml:"silence"` // no reading judged for this long is an anomaly; 0 = 30 s, negative = never, at least MinSilence
+	Silence  Duration `json:"silence,omitempty" yaml:"silence"` // none judged for this long is an anomaly; at least MinSilence; 0 = 30 s, negative = never
 	Policy   string   `json:"policy,omitempty" yaml:"policy"`   // name of the escalation policy; "" = "default"
 	Relearn  int      `json:"relearn,omitempty" yaml:"-"`       // counts how often an operator had the fan learned anew; a change forgets what is usual
 	Retired  bool     `json:"retired,omitempty" yaml:"-"`       // readings are refused
@@ -37,12 +37,12 @@ type Limits struct {
 	MaxRPM float64 `json:"max_rpm,omitempty" yaml:"max_rpm"` // above it for 2 readings: overspeed
 }
 
-// MinSilence is the shortest Silence: the edge publishes every 10 s by default (flush_every), and a fan must not be called
-// silent between two batches.
+// MinSilence is the shortest Silence: the edge publishes every 10 s by default (flush_every), and a fan must not be
+// called silent between two batches.
 const MinSilence = 15 * time.Second
 
-// SilenceAfter gives Silence with its default applied, at least MinSilence: devices that were stored before that bound may
-// hold less. 0 means never.
+// SilenceAfter gives Silence with its default applied, at least MinSilence: devices that were stored before that bound
+// may hold less. 0 means never.
 func (d Device) SilenceAfter() time.Duration {
 	switch {
 	case d.Silence == 0:
@@ -91,9 +91,9 @@ func (d Device) Check() error {
 // maxSite is how many bytes Site may have.
 const maxSite = 256
 
-// CheckNew is Check for a device that an operator sets now. It also refuses what Check must take, because devices that were
-// stored by earlier programs hold it: client IDs that a policy would read as a pattern, text that forges lists, a Silence
-// below MinSilence.
+// CheckNew is Check for a device that an operator sets now. It also refuses what Check must take, because devices that
+// were stored by earlier programs hold it: client IDs that a policy would read as a pattern, text that forges lists, a
+// Silence below MinSilence.
 func (d Device) CheckNew() error {
 	if err := d.Check(); err != nil {
 		return err
@@ -117,8 +117,9 @@ func (d Device) CheckNew() error {
 	return nil
 }
 
-// CheckClient says why a policy must not name the MQTT client ID, or nil. AWS IoT Core reads * and ? in a policy's resource as
-// wildcards and ${ as the beginning of a variable: such a client ID would let its certificate speak for other fans.
+// CheckClient says why a policy must not name the MQTT client ID, or nil. AWS IoT Core reads * and ? in a policy's
+// resource as wildcards and ${ as the beginning of a variable: such a client ID would let its certificate speak for
+// other fans.
 func CheckClient(id string) error {
 	switch {
 	case id == "" || len(id) > 128:
@@ -133,11 +134,14 @@ func CheckClient(id string) error {
 
 // forges tells whether text could write outside of its own cell of a list or line of a mail.
 func forges(s string) bool {
-	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) })
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	})
 }
 
-// Clamped gives the device with what CheckNew refuses and readers clamp made as they take it, so that a change of another field
-// is not refused for what was stored before: a Silence below MinSilence, control characters in Site. Client IDs and Zone stay.
+// Clamped gives the device with what CheckNew refuses and readers clamp made as they take it, so that a change of
+// another field is not refused for what was stored before: a Silence below MinSilence, control characters in Site.
+// Client IDs and Zone stay.
 func (d Device) Clamped() Device {
 	if d.Silence > 0 {
 		d.Silence = max(d.Silence, Duration(MinSilence))
@@ -157,8 +161,8 @@ func (d Device) Clamped() Device {
 	return d
 }
 
-// FanStatusVersion is the version of FanStatus that this program writes; 1 is of runs of the fan's workflow that began before
-// it, and has no Certificate.
+// FanStatusVersion is the version of FanStatus that this program writes; 1 is of runs of the fan's workflow that began
+// before it, and has no Certificate.
 const FanStatusVersion = 2
 
 // FanStatus is a fan as its workflow shows it.

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestWhatAnOperatorSetsCannotForgeOrWakeForNothing has each refusal of CheckNew, and that devices stored before it are still read.
+// TestWhatAnOperatorSetsCannotForgeOrWakeForNothing has each refusal of CheckNew, and that devices stored before it
+// are still read.
 func TestWhatAnOperatorSetsCannotForgeOrWakeForNothing(t *testing.T) {
 	for want, d := range map[string]Device{
 		`client ID "*" holds`:           {Clients: []string{"good", "*"}},

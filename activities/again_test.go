@@ -7,8 +7,8 @@ import (
 	"fanwatch"
 )
 
-// TestAFanProvisionedAgainInTroubleIsTold guards against a fan that stood still when it was retired, still does when it is
-// provisioned again, and of which its new workflow hears nothing.
+// TestAFanProvisionedAgainInTroubleIsTold guards against a fan that stood still when it was retired, still does when
+// it is provisioned again, and of which its new workflow hears nothing.
 func TestAFanProvisionedAgainInTroubleIsTold(t *testing.T) {
 	r := newRig(t)
 	configure := func(revision int, retired bool) {

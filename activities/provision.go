@@ -74,8 +74,8 @@ func (p *Provisioner) CreateCertificate(ctx context.Context, csrPEM string) (Cer
 	return p.Registry.CertificateFromCSR(ctx, csrPEM)
 }
 
-// Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate
-// of the fan. Without a certificate, because it is not known, every one that is attached to the fan may speak for it as before.
+// Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate of the fan.
+// Without a certificate, because it is not known, every one that is attached to the fan may speak for it as before.
 // Running it again changes nothing.
 func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certificate) error {
 	if err := p.check(d); err != nil {
@@ -129,8 +129,9 @@ func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certif
 // maxPolicies is how many policies AWS IoT Core attaches to one certificate.
 const maxPolicies = 10
 
-// attach gives the certificate these policies and takes from it the others that policyName named: they are of clients that the
-// fan had before. The new ones come first, so that a device that is connected may go on, unless there is no room for them.
+// attach gives the certificate these policies and takes from it the others that policyName named: they are of clients
+// that the fan had before. The new ones come first, so that a device that is connected may go on, unless there is no
+// room for them.
 func (p *Provisioner) attach(ctx context.Context, names []string, arn string) error {
 	has, err := p.Registry.Policies(ctx, arn)
 	if err != nil {
@@ -166,8 +167,8 @@ func (p *Provisioner) attach(ctx context.Context, names []string, arn string) er
 	return nil
 }
 
-// Deactivate makes certificates of the fan INACTIVE and answers their ARNs: the one of that ARN or ID, or all when certificate is
-// empty. Running it again changes nothing.
+// Deactivate makes certificates of the fan INACTIVE and answers their ARNs: the one of that ARN or ID, or all when
+// certificate is empty. Running it again changes nothing.
 func (p *Provisioner) Deactivate(ctx context.Context, fan, certificate string) ([]string, error) {
 	arns, err := p.Registry.Certificates(ctx, fan)
 	if err != nil {
@@ -193,10 +194,10 @@ func CertificateID(arn string) string {
 	return arn[strings.LastIndexByte(arn, '/')+1:]
 }
 
-// check refuses a device that names an escalation policy which does not exist: its alerts would go by the default
-// one and wake the wrong people. Every change of a device passes through CreateThing or Authorise; the workflow cannot
-// ask, for the policies are the worker's. It refuses client IDs that a policy document would read as a pattern, too: devices that
-// were stored before the workflow refused them may hold such.
+// check refuses a device that names an escalation policy which does not exist: its alerts would go by the default one
+// and wake the wrong people. Every change of a device passes through CreateThing or Authorise; the workflow cannot
+// ask, for the policies are the worker's. It refuses client IDs that a policy document would read as a pattern, too:
+// devices that were stored before the workflow refused them may hold such.
 func (p *Provisioner) check(d fanwatch.Device) error {
 	for _, c := range d.Clients {
 		if err := fanwatch.CheckClient(c); err != nil {

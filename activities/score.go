@@ -70,8 +70,8 @@ type Observer interface {
 // ErrNoFan says that a fan has no workflow, for it was retired.
 var ErrNoFan = errors.New("no workflow of that fan is running")
 
-// ErrRefused says that a fan's workflow does not take the observation and would not if it were sent again, such as one that has
-// had as many signals as Temporal allows.
+// ErrRefused says that a fan's workflow does not take the observation and would not if it were sent again, such as one
+// that has had as many signals as Temporal allows.
 var ErrRefused = errors.New("the fan's workflow does not take the observation")
 
 // ScoreConfig sets how a shard is scored. Zero values mean the defaults.

@@ -14,8 +14,9 @@ import (
 	"fanwatch/workflows"
 )
 
-// TestAFanIsWatchedFromItsProvisioningToItsEnd goes through the life of a fan as its operators bring it about: its workflow is
-// cancelled and terminated, it is configured, gets another certificate, is revoked, retired and provisioned again.
+// TestAFanIsWatchedFromItsProvisioningToItsEnd goes through the life of a fan as its operators bring it about: its
+// workflow is cancelled and terminated, it is configured, gets another certificate, is revoked, retired and
+// provisioned again.
 func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
@@ -49,7 +50,8 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	publish(c, 300, 3)
 	a := s.openAlert("fan-l", 20*time.Second)
 
-	// A workflow that knows nothing of the one before it takes over the alert that is open, instead of opening another.
+	// A workflow that knows nothing of the one before it takes over the alert that is open, instead of opening
+	// another.
 	last := status().Last
 	if err := tc.TerminateWorkflow(t.Context(), id, "", "by hand"); err != nil {
 		t.Fatal(err)

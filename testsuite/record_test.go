@@ -49,8 +49,8 @@ func TestRecordHistories(t *testing.T) {
 	}
 }
 
-// TestRecordFan2 is TestRecordHistories for the runs of Fan and Stream that began with their second versions: a fan's whole life.
-// The histories fan and stream in testdata are of the first versions, which no program writes any more.
+// TestRecordFan2 is TestRecordHistories for the runs of Fan and Stream that began with their second versions: a fan's
+// whole life. The histories fan and stream in testdata are of the first versions, which no program writes any more.
 func TestRecordFan2(t *testing.T) {
 	if os.Getenv("FANWATCH_RECORD") == "" {
 		t.Skip("records new histories for workflows/testdata only with FANWATCH_RECORD=1")

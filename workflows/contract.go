@@ -90,8 +90,8 @@ const (
 // scheduleCommit committed before there was a Committer. Start removes it.
 const scheduleCommit = "lake-commit"
 
-// ProvisionRequest asks a fan's workflow for a certificate. With Change, a fan that exists keeps what it does not name, and of
-// Device only the fan's name counts; without it the fan gets Device as a whole.
+// ProvisionRequest asks a fan's workflow for a certificate. With Change, a fan that exists keeps what it does not
+// name, and of Device only the fan's name counts; without it the fan gets Device as a whole.
 type ProvisionRequest struct {
 	Device fanwatch.Device `json:"device"`
 	CSR    string          `json:"csr"` // PEM; the key stays on the device

@@ -20,8 +20,8 @@ import (
 // allows 10,000 and its own suggestion does not count signals.
 const observationsPerRun = 2000
 
-// changeFan2 marks the runs of Fan that take the newest of the observations that wait, tell the open alert of recovery as of
-// any other change, and keep provisioning and observations apart. Runs that began before are in fanrun1.go.
+// changeFan2 marks the runs of Fan that take the newest of the observations that wait, tell the open alert of recovery
+// as of any other change, and keep provisioning and observations apart. Runs that began before are in fanrun1.go.
 const changeFan2 = "fan-2"
 
 // FanInput is what a Fan starts with and what it hands to itself when it continues as new.
@@ -34,9 +34,9 @@ type FanInput struct {
 	Deactivate  bool                   `json:"deactivate,omitempty"` // the fan is retired and its certificates may be active still
 }
 
-// Fan is one fan for as long as it exists: its provisioning and configuration, its current state, and
-// the alert that is open, if any. It hears of changes of state alone, never of readings. It ends when the fan is retired; asked
-// to renew itself or cancelled, it continues as new, for a fan without workflow is told to no one.
+// Fan is one fan for as long as it exists: its provisioning and configuration, its current state, and the alert that
+// is open, if any. It hears of changes of state alone, never of readings. It ends when the fan is retired; asked to
+// renew itself or cancelled, it continues as new, for a fan without workflow is told to no one.
 func Fan(ctx workflow.Context, in FanInput) error {
 	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx),
 		observations: workflow.GetSignalChannel(ctx, SignalObserve),
@@ -51,7 +51,8 @@ func Fan(ctx workflow.Context, in FanInput) error {
 	}
 	if !f.old {
 		f.Status.V = fanwatch.FanStatusVersion
-		f.Untold = f.Untold || f.Status.Alert != "" && f.Status.Last.V != 0 // it may have been ended from outside, and then the next is opened
+		// The alert may have been ended from outside: then telling it opens the next.
+		f.Untold = f.Untold || f.Status.Alert != "" && f.Status.Last.V != 0
 		if f.Certificate.ID != "" {
 			f.Status.Certificate = f.Certificate.ID
 		}
@@ -89,8 +90,8 @@ type fan struct {
 	poke    bool           // an update has left something to do for watch
 }
 
-// ended tells whether the fan is retired and nothing of it is left to be ended, or was never one: what it was to be provisioned
-// with was refused.
+// ended tells whether the fan is retired and nothing of it is left to be ended, or was never one: what it was to be
+// provisioned with was refused.
 func (f *fan) ended() bool {
 	if f.old {
 		return f.Status.Phase == fanwatch.Retired || f.Status.Phase == ""
@@ -142,8 +143,8 @@ func (f *fan) stranger(name string) error {
 	return fmt.Errorf("this is fan %s, not %.120q", f.Status.Device.Fan, name)
 }
 
-// watch takes signals until the run is full or the fan is retired. Receiving and acting stand in this one coroutine: a signal
-// that another one had taken would be lost at the end of the run. It waits for no update.
+// watch takes signals until the run is full or the fan is retired. Receiving and acting stand in this one coroutine: a
+// signal that another one had taken would be lost at the end of the run. It waits for no update.
 func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 	waiting := func() bool { return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 }
 	finished := func() bool {
@@ -173,8 +174,8 @@ func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 	}
 }
 
-// hear takes every signal that waits. Of the observations only the newest counts: after an outage of the workers people are
-// told what is, not what was.
+// hear takes every signal that waits. Of the observations only the newest counts: after an outage of the workers
+// people are told what is, not what was.
 func (f *fan) hear() {
 	for {
 		var o fanwatch.Observation
@@ -198,8 +199,8 @@ func (f *fan) hear() {
 	}
 }
 
-// note takes one observation for the fan's state, if it is news: the scorer tells again after a crash, and a late zombie may
-// tell old news.
+// note takes one observation for the fan's state, if it is news: the scorer tells again after a crash, and a late
+// zombie may tell old news.
 func (f *fan) note(o fanwatch.Observation) bool {
 	if o.V != fanwatch.ObservationVersion || !o.After(f.Status.Last) || f.Status.Phase == fanwatch.Retired {
 		return false
@@ -212,17 +213,18 @@ func (f *fan) note(o fanwatch.Observation) bool {
 	return true
 }
 
-// act brings the alert, the certificates of a retired fan and what is shown in line with the fan's state. What fails is logged
-// and tried again after the time that it answers: a Fan that failed would watch no longer.
+// act brings the alert, the certificates of a retired fan and what is shown in line with the fan's state. What fails
+// is logged and tried again after the time that it answers: a Fan that failed would watch no longer.
 func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
+	log := workflow.GetLogger(ctx)
 	if err := f.alarm(ctx); err != nil {
-		workflow.GetLogger(ctx).Error("the fan's alert is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
+		log.Error("the fan's alert is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
 		retry = 30 * time.Second
 	}
 	// While the lock is held, an update is at it, and pokes when it leaves something.
 	if f.Status.Phase == fanwatch.Retired && f.Deactivate && f.lock.TryLock(ctx) {
 		if _, err := f.deactivate(ctx, ""); err != nil {
-			workflow.GetLogger(ctx).Error("certificates of a retired fan are active still, tried again in a minute", "fan", f.Status.Device.Fan, "err", err)
+			log.Error("certificates of a retired fan are active still, tried again in 1 min", "fan", f.Status.Device.Fan, "err", err)
 			retry = time.Minute
 		} else {
 			f.Deactivate, f.changed = false, true
@@ -236,14 +238,15 @@ func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	return retry
 }
 
-// alarm opens an alert for trouble that has none, tells the open one what it has not heard, and ends that of a retired fan.
+// alarm opens an alert for trouble that has none, tells the open one what it has not heard, and ends that of a retired
+// fan.
 func (f *fan) alarm(ctx workflow.Context) error {
 	retired, trouble := f.Status.Phase == fanwatch.Retired, f.Status.Last.Anomaly.Kind != fanwatch.Well
 	switch {
 	case f.Status.Alert != "" && retired:
-		why := fmt.Sprintf("%s was retired.", f.Status.Device.Fan)
-		if _, err := f.tell(ctx, f.Status.Alert, SignalResolve, fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan,
-			Position: f.Status.Last.Position, Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Why: why}}); err != nil {
+		end := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan, Position: f.Status.Last.Position,
+			Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Why: fmt.Sprintf("%s was retired.", f.Status.Device.Fan)}}
+		if _, err := f.tell(ctx, f.Status.Alert, SignalResolve, end); err != nil {
 			return err
 		}
 		f.Status.Alert, f.changed = "", true
@@ -266,8 +269,8 @@ func (f *fan) alarm(ctx workflow.Context) error {
 	return nil
 }
 
-// open starts the alert. Its ID holds the time of the reading, so that the same trouble does not open twice: one of that ID that
-// runs, because the run of Fan that opened it was ended from outside, is taken over.
+// open starts the alert. Its ID holds the time of the reading, so that the same trouble does not open twice: one of
+// that ID that runs, because the run of Fan that opened it was ended from outside, is taken over.
 func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 	at := o.Time
 	if o.Anomaly.Kind == fanwatch.Silent || f.again {
@@ -293,8 +296,8 @@ func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 	return nil
 }
 
-// start starts the workflow of an alert that opens at that time; started is false when there was one of that ID. It outlives this
-// run: its parent's end, also by continuing as new, leaves it alone.
+// start starts the workflow of an alert that opens at that time; started is false when there was one of that ID. It
+// outlives this run: its parent's end, also by continuing as new, leaves it alone.
 func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) (id string, started bool, err error) {
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan, Site: f.Status.Device.Site,
 		Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.Open}
@@ -407,9 +410,9 @@ func refused(err error) bool {
 	return errors.As(err, &app) && app.NonRetryable()
 }
 
-// next gives d with the revision after the newest. Revisions follow the time, because the scorers take no smaller one than they
-// know: a workflow that knows nothing of the one before it, such as after the fan was retired or with a new Temporal database,
-// must exceed what that one gave. Small ones, which counted from 1, are exceeded too.
+// next gives d with the revision after the newest. Revisions follow the time, because the scorers take no smaller one
+// than they know: a workflow that knows nothing of the one before it, such as after the fan was retired or with a new
+// Temporal database, must exceed what that one gave. Small ones, which counted from 1, are exceeded too.
 func (f *fan) next(ctx workflow.Context, d fanwatch.Device) fanwatch.Device {
 	d.V, d.Revision = fanwatch.DeviceVersion, f.Status.Device.Revision+1
 	if !f.old {
@@ -481,8 +484,8 @@ func (f *fan) deactivate(ctx workflow.Context, certificate string) ([]string, er
 	return arns, nil
 }
 
-// retire has the fan's readings refused, then ends its alert and its certificates. When AWS IoT Core does not answer, the first
-// two hold, and watch goes on with the certificates for as long as it takes.
+// retire has the fan's readings refused, then ends its alert and its certificates. When AWS IoT Core does not answer,
+// the first two hold, and watch goes on with the certificates for as long as it takes.
 func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 	if f.old {
 		return answer, f.retireRun1(ctx)

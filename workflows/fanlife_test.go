@@ -90,7 +90,8 @@ func TestACancelledFanGoesOn(t *testing.T) {
 	}
 }
 
-// TestRetiringEndsTheAlertAndTheCertificates guards against pages about a fan that is no more and a certificate that still speaks.
+// TestRetiringEndsTheAlertAndTheCertificates guards against pages about a fan that is no more and a certificate that
+// still speaks.
 func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	r := newFanRun(t)
 	r.provisioned(t, Change{})
@@ -121,8 +122,8 @@ func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	}
 }
 
-// TestRetiringHoldsWhileIoTCoreIsAway says what holds at once and what is tried until it does: also under a provisioning that
-// comes in between, whose certificate stays active.
+// TestRetiringHoldsWhileIoTCoreIsAway says what holds at once and what is tried until it does: also under a
+// provisioning that comes in between, whose certificate stays active.
 func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		r := newFanRun(t)
@@ -170,8 +171,8 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 	}
 }
 
-// TestAFanIsHeardWhileIoTCoreIsAwaited guards against a page that comes minutes late because a fan is being provisioned, and
-// against a refusal that forgets what was heard meanwhile.
+// TestAFanIsHeardWhileIoTCoreIsAwaited guards against a page that comes minutes late because a fan is being
+// provisioned, and against a refusal that forgets what was heard meanwhile.
 func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	r := newFanRun(t)
 	r.provisioned(t, Change{})
@@ -202,8 +203,8 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	}
 }
 
-// TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne guards against a fan whose next change ends the certificate that its
-// device has.
+// TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne guards against a fan whose next change ends the certificate
+// that its device has.
 func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 	r := newFanRun(t)
 	r.provisioned(t, Change{})
@@ -233,7 +234,8 @@ func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotNamedStays guards against a new certificate that resets limits, silence, site, zone, clients and policy.
+// TestWhatIsNotNamedStays guards against a new certificate that resets limits, silence, site, zone, clients and
+// policy.
 func TestWhatIsNotNamedStays(t *testing.T) {
 	r := newFanRun(t)
 	r.provisioned(t, Change{Site: point("Hall A"), MinRPM: point(500.0), MaxRPM: point(3000.0), Silence: point(fanwatch.Duration(5 * time.Minute)),
@@ -262,8 +264,8 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 	}
 }
 
-// TestARevisionExceedsWhatScorersKnow guards against a fan whose workflow is new and whose every reading is refused, because the
-// scorers have a larger revision from the one before it.
+// TestARevisionExceedsWhatScorersKnow guards against a fan whose workflow is new and whose every reading is refused,
+// because the scorers have a larger revision from the one before it.
 func TestARevisionExceedsWhatScorersKnow(t *testing.T) {
 	for before, want := range map[int]int{0: int(opened.Unix()) + 1, 52: int(opened.Unix()) + 1, 1 << 40: 1<<40 + 1} {
 		r := newFanRun(t)
@@ -276,7 +278,8 @@ func TestARevisionExceedsWhatScorersKnow(t *testing.T) {
 	}
 }
 
-// TestWhatForgesOrWakesForNothingIsRefused asks both ways in, and that a fan which holds such from before can be changed.
+// TestWhatForgesOrWakesForNothingIsRefused asks both ways in, and that a fan which holds such from before can be
+// changed.
 func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 	r := newFanRun(t)
 	var said []string
@@ -309,7 +312,8 @@ func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 	}
 }
 
-// TestTroubleThatGoesOnAfterItsAlertOpensTheNext tells of the end of an alert, by itself and from outside, while the fan stands.
+// TestTroubleThatGoesOnAfterItsAlertOpensTheNext tells of the end of an alert, by itself and from outside, while the
+// fan stands.
 func TestTroubleThatGoesOnAfterItsAlertOpensTheNext(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() { r.observe(1, fanwatch.Stall) })
@@ -371,8 +375,8 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 	next.continued(t)
 }
 
-// TestRevokingEndsCertificatesAndNotTheFan guards against a stolen certificate that can be ended by retiring alone, and against a
-// revoked one that is answered again.
+// TestRevokingEndsCertificatesAndNotTheFan guards against a stolen certificate that can be ended by retiring alone,
+// and against a revoked one that is answered again.
 func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 	r := newFanRun(t)
 	r.provisioned(t, Change{})
@@ -406,7 +410,8 @@ func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 	}
 }
 
-// TestPoliciesDoNotPileUp changes a fan's clients more often than AWS attaches policies to a certificate, and mends one that is full.
+// TestPoliciesDoNotPileUp changes a fan's clients more often than AWS attaches policies to a certificate, and mends
+// one that is full.
 func TestPoliciesDoNotPileUp(t *testing.T) {
 	reg := newRegistry()
 	p := &activities.Provisioner{Registry: reg, Stream: reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"}}

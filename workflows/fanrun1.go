@@ -8,7 +8,8 @@ import (
 	"fanwatch"
 )
 
-// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed: Operator.Start asks them to.
+// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed: Operator.Start
+// asks them to.
 
 // watchRun1 takes signals one after the other until the run ends or is to renew itself.
 func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
@@ -44,8 +45,9 @@ func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
 	}
 }
 
-// renewing takes a request to renew the run. One that a worker of before has passed over, because it knew no such signal, stays
-// passed over when its history is replayed: each request has a version of its own, which such a history does not hold.
+// renewing takes a request to renew the run. One that a worker of before has passed over, because it knew no such
+// signal, stays passed over when its history is replayed: each request has a version of its own, which such a history
+// does not hold.
 func (f *fan) renewing(ctx workflow.Context) bool {
 	for f.renew.ReceiveAsync(nil) {
 		f.asked++

@@ -110,8 +110,9 @@ func (o Operator) checkClients(ctx context.Context, fan string, clients []string
 	return nil
 }
 
-// newest gives a fan's status as the memo of its workflow's newest run has it, and whether that run is running. It asks no worker.
-// A run that has shown nothing, or nothing that can be read, has the zero status. The error wraps ErrUnknown when there is no run.
+// newest gives a fan's status as the memo of its workflow's newest run has it, and whether that run is running. It
+// asks no worker. A run that has shown nothing, or nothing that can be read, has the zero status. The error wraps
+// ErrUnknown when there is no run.
 func (o Operator) newest(ctx context.Context, fan string) (s fanwatch.FanStatus, running bool, err error) {
 	w, err := o.describe(ctx, FanID(fan))
 	if err != nil {
@@ -172,8 +173,8 @@ func (o Operator) Retire(ctx context.Context, fan string) (RetireAnswer, error) 
 	return out, err
 }
 
-// Revoke makes certificates of a fan inactive, without retiring it: all of the fan, or the one that what names by its ARN or ID.
-// It answers the fan too, which may be retired already.
+// Revoke makes certificates of a fan inactive, without retiring it: all of the fan, or the one that what names by its
+// ARN or ID. It answers the fan too, which may be retired already.
 func (o Operator) Revoke(ctx context.Context, what string) (fan string, out RevokeAnswer, err error) {
 	fan, r := what, RevokeRequest{}
 	if IsCertificate(what) {
@@ -191,8 +192,8 @@ func (o Operator) Revoke(ctx context.Context, what string) (fan string, out Revo
 	return fan, out, err
 }
 
-// revokeRetired ends certificates of a fan whose workflow has ended: earlier programs left them active. Its workflow is started for
-// it, and ends when they are inactive.
+// revokeRetired ends certificates of a fan whose workflow has ended: earlier programs left them active. Its workflow
+// is started for it, and ends when they are inactive.
 func (o Operator) revokeRetired(ctx context.Context, s fanwatch.FanStatus, r RevokeRequest) (out RevokeAnswer, err error) {
 	fan := s.Device.Fan
 	handle, err := o.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
@@ -210,8 +211,8 @@ func (o Operator) revokeRetired(ctx context.Context, s fanwatch.FanStatus, r Rev
 
 var certificateID = regexp.MustCompile("^[0-9a-f]{64}$")
 
-// IsCertificate tells whether text is the ID or the ARN of a certificate of AWS IoT Core. No fan's name is taken for one that has
-// not 64 hexadecimal digits.
+// IsCertificate tells whether text is the ID or the ARN of a certificate of AWS IoT Core. No fan's name is taken for
+// one that has not 64 hexadecimal digits.
 func IsCertificate(text string) bool {
 	return certificateID.MatchString(activities.CertificateID(text))
 }
@@ -295,9 +296,10 @@ func (o Operator) describe(ctx context.Context, id string) (*workflowpb.Workflow
 	return d.GetWorkflowExecutionInfo(), nil
 }
 
-// Observe tells a fan's workflow of a change of state. A fan whose workflow was cancelled, terminated or has failed gets another,
-// which goes on from what lists show of the one before, with the device d where that is the newer. The error wraps
-// activities.ErrNoFan when the fan is retired, and activities.ErrRefused when Temporal would refuse the signal as often as it is sent.
+// Observe tells a fan's workflow of a change of state. A fan whose workflow was cancelled, terminated or has failed
+// gets another, which goes on from what lists show of the one before, with the device d where that is the newer. The
+// error wraps activities.ErrNoFan when the fan is retired, and activities.ErrRefused when Temporal would refuse the
+// signal as often as it is sent.
 func (o Operator) Observe(ctx context.Context, d fanwatch.Device, obs fanwatch.Observation) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -360,8 +362,8 @@ func noFan(fan string) error {
 	return fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s --csr FILE", fan, ErrUnknown, fan)
 }
 
-// Fans lists by name all fans that are not retired, and those that are and whose certificates could not be ended yet. It asks no
-// worker.
+// Fans lists by name all fans that are not retired, and those that are and whose certificates could not be ended yet.
+// It asks no worker.
 func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`, MemoFan)
 	slices.SortFunc(fans, func(a, b fanwatch.FanStatus) int { return strings.Compare(a.Device.Fan, b.Device.Fan) })
@@ -422,7 +424,8 @@ type Settings struct {
 // Start makes sure that the stream's workflow, the lake's committer and the lake's schedules exist, with these settings. It may
 // be called at every start of a worker.
 func (o Operator) Start(ctx context.Context, s Settings) error {
-	// The signal has a Stream that runs already start the shards that have ended since, and one of an earlier program renew itself.
+	// The signal has a Stream that runs already start the shards that have ended since, and one of an earlier program
+	// renew itself.
 	_, err := o.Temporal.SignalWithStartWorkflow(ctx, StreamID(s.Stream), SignalShards, nil, client.StartWorkflowOptions{
 		ID: StreamID(s.Stream), TaskQueue: QueueControl, StaticSummary: "stream " + s.Stream,
 	}, Stream, StreamInput{Stream: s.Stream, Every: s.ShardsEvery})
@@ -462,8 +465,8 @@ const (
 	renewing = 30 * time.Second
 )
 
-// renew asks the runs of Fan that began with an earlier program to go on as this one's. One that cannot be asked does not keep
-// the others from it.
+// renew asks the runs of Fan that began with an earlier program to go on as this one's. One that cannot be asked does
+// not keep the others from it.
 func (o Operator) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewing)
 	defer cancel()

@@ -35,8 +35,8 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 	}
 }
 
-// TestARenewalThatAnEarlierWorkerPassedOverStaysSo replays an old run that was asked to renew itself while an earlier program
-// worked on it: that program knew no such signal, and what it did after it stands in the history.
+// TestARenewalThatAnEarlierWorkerPassedOverStaysSo replays an old run that was asked to renew itself while an earlier
+// program worked on it: that program knew no such signal, and what it did after it stands in the history.
 func TestARenewalThatAnEarlierWorkerPassedOverStaysSo(t *testing.T) {
 	for _, c := range []struct{ file, signal string }{{"fan", SignalRenew}, {"stream", SignalShards}} {
 		text, err := os.ReadFile("testdata/" + c.file + ".json")
@@ -78,8 +78,8 @@ func TestARenewalThatAnEarlierWorkerPassedOverStaysSo(t *testing.T) {
 	}
 }
 
-// shift makes room for one event: every ID of an event behind the first n grows by one, and so do the names of activities, timers
-// and signals, which the SDK takes from those IDs.
+// shift makes room for one event: every ID of an event behind the first n grows by one, and so do the names of
+// activities, timers and signals, which the SDK takes from those IDs.
 func shift(v any, n int) {
 	m, _ := v.(map[string]any)
 	for key, inner := range m {

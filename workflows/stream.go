@@ -24,10 +24,11 @@ const roundsPerRun = 500
 // changeStream2 marks the runs of Stream that show which shards can be scored and go on when one cannot be started.
 const changeStream2 = "stream-2"
 
-// Stream runs a Shard for every shard that can be scored, and starts those that a reshard makes. A Shard that was ended by hand is
-// started again after the signal SignalShards, or when the run continues as new. The memo has the shards that can be scored
-// and why they cannot be started or, for good, not be listed; while listing them fails in passing, it is the pending activity that
-// says why. Cancelled, it continues as new: shards that no workflow starts are judged by none.
+// Stream runs a Shard for every shard that can be scored, and starts those that a reshard makes. A Shard that was
+// ended by hand is started again after the signal SignalShards, or when the run continues as new. The memo has the
+// shards that can be scored and why they cannot be started or, for good, not be listed; while listing them fails in
+// passing, it is the pending activity that says why. Cancelled, it continues as new: shards that no workflow starts
+// are judged by none.
 func Stream(ctx workflow.Context, in StreamInput) error {
 	if in.Every == 0 {
 		in.Every = 30 * time.Second
@@ -59,8 +60,8 @@ type stream struct {
 	trouble string
 }
 
-// renewed takes the signals that wait. A run that began before changeStream2 continues as new by one, unless a worker of before has
-// passed over it: then its history holds no version of it.
+// renewed takes the signals that wait. A run that began before changeStream2 continues as new by one, unless a worker
+// of before has passed over it: then its history holds no version of it.
 func (s *stream) renewed(ctx workflow.Context) bool {
 	for s.restart.ReceiveAsync(nil) {
 		s.asked++
