@@ -146,6 +146,11 @@ func (a *alertOfV1) listen(ctx workflow.Context) error {
 		a.ended, a.well = o, o
 	})
 	each(ctx, observe, func(ctx workflow.Context, o fanwatch.Observation) {
+		if o.Anomaly.Kind == fanwatch.Well { // of a Fan of today, which tells recovery so; no history of before has it
+			o.V = max(o.V, 1)
+			a.ended, a.well = o, o
+			return
+		}
 		a.ended, a.trouble = fanwatch.Observation{}, o // it was not over after all
 		a.Kind, a.Why = o.Anomaly.Kind, o.Anomaly.Why
 		a.show(ctx)

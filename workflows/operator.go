@@ -432,7 +432,7 @@ func (o Operator) Start(ctx context.Context, s Settings) error {
 	if err != nil {
 		return fmt.Errorf("start stream %s: %w", s.Stream, err)
 	}
-	if err := errors.Join(o.renew(ctx), o.renewAlerts(ctx)); err != nil && s.Log != nil {
+	if err := errors.Join(o.renewAlerts(ctx), o.renew(ctx)); err != nil && s.Log != nil {
 		s.Log.Warn("not every workflow of an earlier program was asked to renew itself; the next start asks again", "err", err)
 	}
 	// The signal changes the settings of a Committer that runs already.

@@ -75,3 +75,18 @@ func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 		}
 	}
 }
+
+// TestATableFitsTheTerminal: what is for people is cut, what is copied into another command is not.
+func TestATableFitsTheTerminal(t *testing.T) {
+	const id = "alert/fan-07/stall/20260528T202640.000000Z"
+	lines := func() [][]string {
+		return [][]string{{"OPENED", "WHY", "ALERT"}, {"2026-05-28 20:26:40", strings.Repeat("The rotor has stopped. ", 9), id}, {"2026-05-28 20:26:41", "short", id}}
+	}
+	for width, want := range map[int]int{0: 207, 120: 55, 100: 35, 40: least} { // in characters of the sentence
+		l := lines()
+		fit(l[0], l, width)
+		if got := len(l[1][1]); got != want || l[1][2] != id || l[2][1] != "short" || want < 207 && !strings.HasSuffix(l[1][1], "...") {
+			t.Errorf("width %d: %d characters, want %d: %q", width, got, want, l)
+		}
+	}
+}
