@@ -116,8 +116,11 @@ func (w *Watcher) Watch(ctx context.Context, in WatchInput) (WatchResult, error)
 	}
 }
 
-// partWatcher is the Watcher's own part.
-const partWatcher = "watcher"
+// The Watcher's own parts.
+const (
+	partWatcher = "watcher"
+	PartPaging  = "paging" // what cannot be told to whom
+)
 
 // look inspects once, remembers since when each part fails, and calls the heartbeat URL where nothing does.
 func (s *watching) look(ctx context.Context) {
@@ -132,7 +135,7 @@ func (s *watching) look(ctx context.Context) {
 		if topics, err := s.Topics(limited); err == nil {
 			s.topics, s.looked = topics, now
 		} else {
-			s.topics = []Finding{{"paging", fmt.Sprintf("The topics of the policies cannot be looked at: %v.", err)}}
+			s.topics = []Finding{{PartPaging, fmt.Sprintf("The topics of the policies cannot be looked at: %v.", err)}}
 		}
 	}
 	found = append(found, s.topics...)

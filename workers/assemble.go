@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"fanwatch"
@@ -55,6 +56,14 @@ func Assemble(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error
 	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Now: c.Now}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch, Now: c.Now, Log: log}
+	a.Watcher.Topics = func(ctx context.Context) ([]activities.Finding, error) {
+		trouble, err := a.Notifier.Topics(ctx)
+		var found []activities.Finding
+		for _, t := range trouble {
+			found = append(found, activities.Finding{Part: activities.PartPaging, Why: fmt.Sprintf("Topic %s of the policies: %s.", t.Topic, strings.TrimRight(t.Why, "."))})
+		}
+		return found, err
+	}
 	a.Canary = &activities.Canary{IoT: cloud.NewIoTData(c.AWS, c.Endpoints.IoT, a.IoT), Stream: s, System: fans, Rule: RuleReadings, Now: c.Now,
 		Topic: func(ctx context.Context) error { _, err := a.SNS.CreateTopic(ctx, fanwatch.CanaryTopic); return err }}
 	return a, nil

@@ -38,9 +38,8 @@ const (
 	partStream  = "stream"
 	partLake    = "lake"
 	partFans    = "fans"
-	partPaging  = "paging"
+	partPaging  = activities.PartPaging
 	partCanary  = "canary"
-	partControl = "control"
 )
 
 // Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding per part.

@@ -33,7 +33,7 @@ func (o *awsOptions) flags(f *pflag.FlagSet) {
 
 // config gives AWS as the flags say it.
 func (o *awsOptions) config(ctx context.Context) (c workers.Config, err error) {
-	if o.catalog.Kind != "glue" && o.catalog.URI == "" {
+	if (o.catalog.Kind == "rest" || o.catalog.Kind == "sqlite") && o.catalog.URI == "" {
 		return c, fmt.Errorf("--catalog %s: say where it is with --catalog-uri (%w)", o.catalog.Kind, errUsage)
 	}
 	catalog := workers.Catalog{AWS: o.catalog}

@@ -87,11 +87,12 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 	csr := requestFile(t)
 	control := map[string]string{ // commands that ask Temporal
 		"fans": "", "alerts": "", "show": "fan-07", "retire": "fan-07", "ack": "alert/fan-07/stall/x --by ada", "provision": "fan-07 --csr " + csr,
+		"configure": "fan-07 --site x", "revoke": "fan-07",
 	}
 	data := map[string]string{ // commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
 		"refused": "", "reconcile": "", "lake status": "", "lake verify": "", "lake query": "fan-07", "lake export": "", "lake ingest": "firehose/",
 	}
-	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true} // they connect to no local system
+	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true} // they connect to no local system, or to its SNS alone
 	for _, name := range leaves(command(), "") {
 		_, isControl := control[name]
 		_, isData := data[name]

@@ -169,12 +169,16 @@ func TestExportJSON(t *testing.T) {
 // A lake is a server's: here one that has no buckets but the lake's own, which is empty.
 func TestIngestWithoutBucket(t *testing.T) {
 	s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/lake") {
+		if r.URL.Path == "/lake" || r.URL.Path == "/lake/" {
 			fmt.Fprint(w, `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated></ListBucketResult>`)
 			return
 		}
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprint(w, `<Error><Code>NoSuchBucket</Code></Error>`)
+		code := "NoSuchBucket"
+		if strings.HasPrefix(r.URL.Path, "/lake/") {
+			code = "NoSuchKey"
+		}
+		fmt.Fprintf(w, `<Error><Code>%s</Code></Error>`, code)
 	}))
 	defer s3.Close()
 	dir := t.TempDir()
