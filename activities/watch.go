@@ -139,6 +139,7 @@ func (s *watching) look(ctx context.Context) {
 		}
 	}
 	found = append(found, s.topics...)
+	found = joined(found)
 	s.found = found
 	for _, f := range found {
 		if _, known := s.since[f.Part]; !known {
@@ -156,6 +157,19 @@ func (s *watching) look(ctx context.Context) {
 		s.beaten = now
 		s.heartbeat(ctx)
 	}
+}
+
+// joined gives one finding for each part, in the order of the first of each.
+func joined(found []Finding) []Finding {
+	var out []Finding
+	for _, f := range found {
+		if i := slices.IndexFunc(out, func(o Finding) bool { return o.Part == f.Part }); i >= 0 {
+			out[i].Why += " " + f.Why
+		} else {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // heartbeat tells an outside service that all is well. What fails is not tried again before its next time: the outside

@@ -146,7 +146,7 @@ func (s *S3) failed(what, key string, err error) error {
 		case http.StatusNotFound:
 			var api smithy.APIError
 			if errors.As(err, &api) && api.ErrorCode() == "NoSuchBucket" {
-				break // it is not known whether the object is there
+				return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrNoBucket)
 			}
 			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrNotFound)
 		case http.StatusPreconditionFailed:

@@ -21,6 +21,7 @@ import (
 // The two answers of a Store that a caller must tell from failures.
 var (
 	ErrNotFound = errors.New("no such object")
+	ErrNoBucket = errors.New("no such bucket") // whether an object is there is not known then
 	ErrExists   = errors.New("object exists already")
 )
 

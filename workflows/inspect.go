@@ -34,12 +34,12 @@ const (
 
 // The parts of fanwatch that alerts of kind Pipeline name.
 const (
-	partScorer  = "scorer"
-	partStream  = "stream"
-	partLake    = "lake"
-	partFans    = "fans"
-	partPaging  = activities.PartPaging
-	partCanary  = "canary"
+	partScorer = "scorer"
+	partStream = "stream"
+	partLake   = "lake"
+	partFans   = "fans"
+	partPaging = activities.PartPaging
+	partCanary = "canary"
 )
 
 // Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding per part.

@@ -273,7 +273,7 @@ where it was the store that did not give it, after pauses of a minute to six hou
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			for _, err := range in.From.List(cmd.Context(), d.Prefix, "") {
-				if errors.Is(err, lake.ErrNotFound) { // a folder that is not there is an empty one
+				if errors.Is(err, lake.ErrNoBucket) {
 					return fmt.Errorf("there is no bucket %q: name the delivery stream's with --from-bucket (%w)", cmp.Or(d.Bucket, wc.Bucket), errUsage)
 				}
 				break
