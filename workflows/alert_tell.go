@@ -28,27 +28,24 @@ func (f *flight) stop() {
 	f.cancel()
 }
 
-// send tells one topic of the alert as it is now. A notification that is still on its way to the topic gives way to the new
-// one, which says more, and leaves it the time at which it would have been given up: a topic that hangs is found out
-// however often it is told.
+// send tells one topic of the alert as it is now. While a notification of this round is on its way to the topic there is no
+// second one: it would stand behind the first where workers are slow, and a topic that hangs would never be found out. One
+// of an earlier round, which says less, gives way.
 func (a *alert) send(ctx workflow.Context, step int, key, to string) {
 	if slices.ContainsFunc(a.Told, func(n fanwatch.Notice) bool { return n.Key == a.ID+key }) {
 		return // as in the turn that an alert of the first code was in
 	}
-	until := workflow.Now(ctx).Add(notifyFor)
 	for _, f := range a.flights {
 		switch {
 		case f.stopped || f.To != to:
-		case f.Key == a.ID+key:
-			return // a step may name a topic twice
+		case f.round == a.Round:
+			return
 		default:
-			if f.round == a.Round {
-				until = f.until
-			}
 			f.stop()
 		}
 	}
-	a.fly(ctx, activities.Notification{Key: a.ID + key, To: to, Step: step, Alert: small(a.Alert), Subject: a.subject(step), Body: a.body(step)}, until)
+	n := activities.Notification{Key: a.ID + key, To: to, Step: step, Alert: small(a.Alert), Subject: a.subject(step), Body: a.body(step)}
+	a.fly(ctx, n, workflow.Now(ctx).Add(notifyFor))
 }
 
 // small gives the alert without its lists, which grow with it.
