@@ -22,14 +22,14 @@ type Publisher interface {
 	Publish(ctx context.Context, topic, subject, body, key string, attributes map[string]string) error
 }
 
-// TopicChecker looks at one topic, by name or ARN. why says what keeps messages to it from people, "" if nothing does;
-// an error that it could not be found out.
+// TopicChecker looks at one topic, by name or ARN. why says what keeps messages to it from people, "" if nothing
+// does; an error that it could not be found out.
 type TopicChecker interface {
 	CheckTopic(ctx context.Context, topic string) (why string, err error)
 }
 
-// Policies gives the escalation policies as they are now, by name. It is called often and from several goroutines; the
-// map is not changed by either side.
+// Policies gives the escalation policies as they are now, by name. It is called often and from several goroutines;
+// the map is not changed by either side.
 type Policies func() map[string]fanwatch.Policy
 
 // FixedPolicies gives policies that do not change.
@@ -97,7 +97,8 @@ type TopicTrouble struct {
 // checkTopicFor is how long one topic may take to be checked.
 const checkTopicFor = 10 * time.Second
 
-// Topics checks every topic that the policies name, side by side, and gives those in trouble by name. The error is ctx's.
+// Topics checks every topic that the policies name, side by side, and gives those in trouble by name. The error is
+// ctx's.
 func (n *Notifier) Topics(ctx context.Context) ([]TopicTrouble, error) {
 	named := NamedTopics(n.Policies())
 	trouble := make([]*TopicTrouble, len(named))

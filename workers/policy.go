@@ -65,7 +65,8 @@ type fileState struct {
 	failed   string // why it could not be read
 }
 
-// OpenPolicies reads the file. That it cannot be read, or holds no good policies, is an error here alone: see Policies.
+// OpenPolicies reads the file. That it cannot be read, or holds no good policies, is an error here alone: see
+// Policies.
 func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	f := &PolicyFile{path: path, log: log}
 	if _, err := f.read(); err != nil {
@@ -74,8 +75,8 @@ func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	return f, nil
 }
 
-// Policies gives the policies as the file has them now. While it cannot be read or is not good, which is logged once for
-// each change of it, the last good ones stay.
+// Policies gives the policies as the file has them now. While it cannot be read or is not good, which is logged once
+// for each change of it, the last good ones stay.
 func (f *PolicyFile) Policies() map[string]fanwatch.Policy {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,7 +143,8 @@ func (t topics) arn(topic string) string {
 	return t.prefix + topic
 }
 
-// CheckTopics checks every topic of c's policies. It needs of c the AWS, the endpoint of SNS, the account and the policies.
+// CheckTopics checks every topic of c's policies. It needs of c the AWS, the endpoint of SNS, the account and the
+// policies.
 func CheckTopics(ctx context.Context, c Config) ([]activities.TopicTrouble, error) {
 	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies}
 	return n.Topics(ctx)
@@ -152,8 +154,8 @@ func newTopics(c Config) topics {
 	return topics{cloud.NewSNS(c.AWS, c.Endpoints.SNS), fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}
 }
 
-// LogTopics logs an error for each topic of the policies that messages do not get through. Workers start all the same:
-// the other topics must hear.
+// LogTopics logs an error for each topic of the policies that messages do not get through. Workers start all the
+// same: the other topics must hear.
 func (a *Activities) LogTopics(ctx context.Context, log *slog.Logger) {
 	trouble, err := a.Notifier.Topics(ctx)
 	for _, t := range trouble {

@@ -14,8 +14,8 @@ import (
 	"fanwatch/activities"
 )
 
-// AlertInput is the trouble and the name of the policy that says who is told. Escalation is set when the run goes on with
-// the alert of the run before it.
+// AlertInput is the trouble and the name of the policy that says who is told. Escalation is set when the run goes on
+// with the alert of the run before it.
 type AlertInput struct {
 	Alert      fanwatch.Alert `json:"alert"`
 	Policy     string         `json:"policy"`
@@ -29,19 +29,19 @@ const escalationVersion = 1
 type Escalation struct {
 	Version int                   `json:"version"`
 	Turns   []Turn                `json:"turns,omitempty"`   // what is due to be told, in no order
-	Begun   int                   `json:"begun,omitempty"`   // steps of this round that have a turn or had one, from the first on
+	Begun   int                   `json:"begun,omitempty"`   // steps that have a turn in this round, or had one
 	From    int                   `json:"from,omitempty"`    // the step at which this round began, from 0
 	Heard   []string              `json:"heard,omitempty"`   // topics that were told in this round
 	Reached []string              `json:"reached,omitempty"` // topics that were told in any round
 	Broken  []string              `json:"broken,omitempty"`  // topics of which a notification was given up in this round
-	Retry   time.Time             `json:"retry,omitzero"`    // when the broken ones are tried again; zero: not while turns are left
+	Retry   time.Time             `json:"retry,omitzero"`    // when the broken are tried again; zero: turns are left
 	Retries int                   `json:"retries,omitempty"`
-	Parked  []Parked              `json:"parked,omitempty"` // notifications that were not sent yet when the fan got well or the run ended
+	Parked  []Parked              `json:"parked,omitempty"` // not sent yet when the fan got well or the run ended
 	Last    fanwatch.Observation  `json:"last"`             // the newest by its position
 	Current string                `json:"current"`          // what is wrong now
 	Worst   string                `json:"worst"`            // what was wrong at the gravest, which is Alert.Kind
 	WellWhy string                `json:"well_why,omitempty"`
-	Before  Acknowledged          `json:"before,omitzero"` // the acknowledgement that ran out or that graver trouble overtook
+	Before  Acknowledged          `json:"before,omitzero"` // ran out, or was overtaken by graver trouble
 	End     *fanwatch.Observation `json:"end,omitempty"`   // the alert is to end without hold
 	Known   *fanwatch.Policy      `json:"known,omitempty"` // the policy as it was read last; nil before the first time
 }
@@ -69,16 +69,16 @@ const (
 	retryEvery    = 10 * time.Minute // between the tries of topics that failed, after the last step
 	policyEvery   = time.Minute      // between the tries of an alert that has no policy yet
 	flapping      = 3                // Returns at which people are told that the trouble comes and goes
-	maxEvents     = 12000            // events of a history after which it does not wait for that; Temporal ends a run at 51,200
+	maxEvents     = 12000            // after which it does not wait for that; Temporal ends a run at 51,200
 	noticesPerRun = 500              // notices and failures after which a run continues as new when none is on its way
 )
 
-// Alert is one trouble of one fan, or of a part of fanwatch. It tells people by the steps of its policy until a person
-// acknowledges, begins anew when the trouble gets graver, and ends when the trouble has been over for the policy's hold.
-// Every wait is a durable timer: after any crash the next step comes when it would have come.
+// Alert is one trouble of one fan, or of a part of fanwatch. It tells people by the steps of its policy until a
+// person acknowledges, begins anew when the trouble gets graver, and ends when the trouble has been over for the
+// policy's hold. Every wait is a durable timer: after any crash the next step comes when it would have come.
 //
-// One loop takes all signals and decides; each notification is a coroutine of its own, for which no step, acknowledgement
-// or end waits. The run continues as new before its history is long.
+// One loop takes all signals and decides; each notification is a coroutine of its own, for which no step,
+// acknowledgement or end waits. The run continues as new before its history is long.
 func Alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 	if workflow.GetVersion(ctx, changeAlert2, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return alertV1(ctx, in)
@@ -123,8 +123,10 @@ func newAlert(in AlertInput) *alert {
 // listen installs what people may ask and say at any time.
 func (a *alert) listen(ctx workflow.Context) error {
 	a.acks = workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
-		Description: "Stop the escalation: somebody takes care. Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
-	a.observations, a.resolves = workflow.GetSignalChannel(ctx, SignalObserve), workflow.GetSignalChannel(ctx, SignalResolve)
+		Description: "Stop the escalation: a person takes care. " +
+			"Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
+	a.observations = workflow.GetSignalChannel(ctx, SignalObserve)
+	a.resolves = workflow.GetSignalChannel(ctx, SignalResolve)
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
 		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
@@ -155,7 +157,8 @@ func (a *alert) run(ctx workflow.Context) error {
 			return a.close(ctx)
 		case a.full(ctx):
 			a.park()
-			return workflow.NewContinueAsNewError(ctx, Alert, AlertInput{Alert: a.Alert, Policy: a.policyName, Escalation: &a.Escalation})
+			next := AlertInput{Alert: a.Alert, Policy: a.policyName, Escalation: &a.Escalation}
+			return workflow.NewContinueAsNewError(ctx, Alert, next)
 		case timed && !due.After(now):
 			if err := a.act(ctx); err != nil {
 				return err
@@ -185,8 +188,8 @@ func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 	return workflow.Await(ctx, func() bool { return timer.IsReady() || news() })
 }
 
-// full tells whether the run is to continue as new. It waits for a moment in which no notification is on its way, which
-// would be sent again, but not for ever: one to a topic that hangs is on its way for minutes.
+// full tells whether the run is to continue as new. It waits for a moment in which no notification is on its way,
+// which would be sent again, but not for ever: one to a topic that hangs is on its way for minutes.
 func (a *alert) full(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
 	if len(a.flights) > 0 {
@@ -195,9 +198,9 @@ func (a *alert) full(ctx workflow.Context) bool {
 	return a.sent >= noticesPerRun || info.GetContinueAsNewSuggested()
 }
 
-// receive takes every signal that waits. The channels say nothing of the order between them, so observations come before
-// what ends the alert, and positions decide; an acknowledgement comes first, for one that was meant for less than what is
-// observed must not keep that from people.
+// receive takes every signal that waits. The channels say nothing of the order between them, so observations come
+// before what ends the alert, and positions decide; an acknowledgement comes first, for one that was meant for less
+// than what is observed must not keep that from people.
 func (a *alert) receive(ctx workflow.Context) {
 	for {
 		var k Acknowledgement
@@ -247,8 +250,8 @@ func (a *alert) silence() {
 	a.Turns, a.Parked, a.Retry = nil, nil, time.Time{}
 }
 
-// observe takes one change of the trouble. One that bears a position is ignored unless it is later than the newest; one
-// without (of kinds Difference and Pipeline, or of a fan that never reported) counts as it arrives.
+// observe takes one change of the trouble. One that bears a position is ignored unless it is later than the newest;
+// one without (of kinds Difference and Pipeline, or of a fan that never reported) counts as it arrives.
 func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	if o.Position.Sequence != "" {
 		if a.Last.Position.Sequence != "" && !o.After(a.Last) {
@@ -287,8 +290,8 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	}
 }
 
-// resolve ends the alert without hold, unless trouble was observed that is later. Fans of before the hold end all their
-// alerts so, and a fan that is retired still does.
+// resolve ends the alert without hold, unless trouble was observed that is later. Fans of before the hold end all
+// their alerts so, and a fan that is retired still does.
 func (a *alert) resolve(o fanwatch.Observation) {
 	if o.Position.Sequence != "" && a.Last.Position.Compare(o.Position) > 0 {
 		return
@@ -298,7 +301,8 @@ func (a *alert) resolve(o fanwatch.Observation) {
 
 // over tells whether the alert ends now.
 func (a *alert) over(ctx workflow.Context) bool {
-	return a.State == fanwatch.Resolved || a.End != nil || !a.WellFrom.IsZero() && !workflow.Now(ctx).Before(a.WellFrom.Add(a.hold()))
+	return a.State == fanwatch.Resolved || a.End != nil ||
+		!a.WellFrom.IsZero() && !workflow.Now(ctx).Before(a.WellFrom.Add(a.hold()))
 }
 
 func (a *alert) hold() time.Duration {
@@ -412,8 +416,8 @@ func (a *alert) tell(ctx workflow.Context, t Turn) {
 	}
 }
 
-// newRound begins the escalation anew, at once and from the first step: the trouble is graver than what people were told
-// of or have acknowledged.
+// newRound begins the escalation anew, at once and from the first step: the trouble is graver than what people were
+// told of or have acknowledged.
 func (a *alert) newRound(ctx workflow.Context) {
 	a.reopen(0)
 	a.Step = 0
@@ -437,8 +441,9 @@ func (a *alert) reopen(from int) {
 	a.State, a.From, a.Begun, a.Heard, a.Broken, a.dirty = fanwatch.Open, from, from, nil, nil, true
 }
 
-// close ends the alert. The fan hears of it first and then opens the next one if it is in trouble again; so nothing that
-// comes after is for this alert. Then those who were told hear of it, and last the lake; neither keeps the alert open.
+// close ends the alert. The fan hears of it first and then opens the next one if it is in trouble again; so nothing
+// that comes after is for this alert. Then those who were told hear of it, and last the lake; neither keeps the alert
+// open.
 func (a *alert) close(ctx workflow.Context) error {
 	if a.State != fanwatch.Resolved { // as it is after the first code's close was renewed
 		a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
@@ -467,8 +472,8 @@ func (a *alert) close(ctx workflow.Context) error {
 	return err
 }
 
-// tellFan says to the fan that its alert is over, also when ctx is cancelled. A fan that is gone need not know. The error is
-// that of a cancellation.
+// tellFan says to the fan that its alert is over, also when ctx is cancelled. A fan that is gone need not know. The
+// error is that of a cancellation.
 func tellFan(ctx workflow.Context, alert fanwatch.Alert) error {
 	if ctx.Err() != nil {
 		var cancel workflow.CancelFunc

@@ -486,7 +486,7 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 			r.mail.down["gone"] = errAway
 		}, []string{
 			"0s second : stall (step 1 of 2)", "2m0s first : stall (step 1 of 2)", "3m0s first : stall (step 1 of 2)", "3m0s second : stall (step 1 of 2)",
-			"5m31s second : stall (step 2 of 2)", "5m31s boss : stall (step 2 of 2)", // the environment gives up after ten tries
+			"4m31s second : stall (step 2 of 2)", "4m31s boss : stall (step 2 of 2)", // the environment gives up after ten tries
 			"31m0s first  is well again", "31m0s second  is well again", "31m0s boss  is well again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -516,5 +516,64 @@ func TestTheFirstCodesOrderIsMendedByTheRenewal(t *testing.T) {
 	}
 	if e := (&alertOfV1{well: at(200), trouble: at(300)}).carry(); e.End != nil {
 		t.Error("the trouble at 300 was lost to the end at 200")
+	}
+}
+
+// TestAFailureHastensTheNextStepAndTakesNothingFromTheOthers: who was reached is told again as the policy says.
+func TestAFailureHastensTheNextStepAndTakesNothingFromTheOthers(t *testing.T) {
+	r := newAlertRun(t)
+	deadTopic(r)
+	r.policy.Steps[0].Repeat, r.policy.Steps[0].Every = 2, fanwatch.Duration(4*time.Minute)
+	r.at(9*time.Minute, r.ack)
+	r.at(10*time.Minute, r.well)
+	r.run(t)
+	r.told(t,
+		"0s boss : stall (step 1 of 2)",
+		"0s lead : stall (step 2 of 2)",
+		"4m0s boss : stall (step 1 of 2)",
+		"8m0s boss : stall (step 1 of 2)",
+		"11m0s boss  is well again",
+		"11m0s lead  is well again")
+}
+
+// TestWhatWasNotSentYetIsSentWhenTheTroubleReturns, and in the next run: on-call does not answer at first.
+func TestWhatWasNotSentYetIsSentWhenTheTroubleReturns(t *testing.T) {
+	for name, c := range map[string]struct {
+		events func(*alertRun)
+		want   string
+	}{
+		"after the hold": {func(r *alertRun) {
+			r.at(40*time.Second, func() { r.observe("", "fan-07 is well again.", 200) })
+			r.at(50*time.Second, func() { r.mail.set("on-call", nil) })
+			r.at(70*time.Second, func() { r.observe(fanwatch.Stall, "fan-07 has stopped.", 300) })
+		}, "1m10s on-call : stall (step 1 of 2)"},
+		"in the next run": {func(r *alertRun) {
+			r.policy.Steps[0] = fanwatch.Step{Notify: []string{"on-call"}}
+			for i := range 20 { // so many notices that the run does not wait for the one that is on its way
+				r.policy.Steps[0].Notify = append(r.policy.Steps[0].Notify, fmt.Sprintf("topic-%02d", i))
+			}
+			r.policy.Steps[0].Repeat, r.policy.Steps[0].Every = 100, fanwatch.Duration(time.Second)
+			r.at(90*time.Second, func() { r.mail.set("on-call", nil) })
+			r.at(200*time.Second, r.ack)
+		}, "on-call : stall (step 1 of 2)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newAlertRun(t)
+			deadTopic(r)
+			r.mail.down["on-call"] = errAway
+			c.events(r)
+			r.at(time.Hour, r.well)
+			a := r.run(t)
+			var got []string
+			for i, s := range r.mail.sent {
+				if strings.HasPrefix(s, "on-call") {
+					got = append(got, fmt.Sprintf("%s %s", r.mail.at[i].Sub(opened), strings.ReplaceAll(s, "[fanwatch] fan-07", "")))
+				}
+			}
+			if len(got) == 0 || !strings.HasSuffix(got[0], c.want) || len(a.Failed) != 0 {
+				t.Errorf("on-call was told %q, failures %+v", got, a.Failed)
+			}
+			t.Logf("%d runs, told %q", r.runs, got)
+		})
 	}
 }

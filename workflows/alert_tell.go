@@ -28,27 +28,25 @@ func (f *flight) stop() {
 	f.cancel()
 }
 
-// send tells one topic of the alert as it is now. A notification that is still on its way to the topic gives way to the new
-// one, which says more, and leaves it the time at which it would have been given up: a topic that hangs is found out
-// however often it is told.
+// send tells one topic of the alert as it is now. While a notification of this round is on its way to the topic there
+// is no second one: it would stand behind the first where workers are slow, and a topic that hangs would never be
+// found out. One of an earlier round, which says less, gives way.
 func (a *alert) send(ctx workflow.Context, step int, key, to string) {
 	if slices.ContainsFunc(a.Told, func(n fanwatch.Notice) bool { return n.Key == a.ID+key }) {
 		return // as in the turn that an alert of the first code was in
 	}
-	until := workflow.Now(ctx).Add(notifyFor)
 	for _, f := range a.flights {
 		switch {
 		case f.stopped || f.To != to:
-		case f.Key == a.ID+key:
-			return // a step may name a topic twice
+		case f.round == a.Round:
+			return
 		default:
-			if f.round == a.Round {
-				until = f.until
-			}
 			f.stop()
 		}
 	}
-	a.fly(ctx, activities.Notification{Key: a.ID + key, To: to, Step: step, Alert: small(a.Alert), Subject: a.subject(step), Body: a.body(step)}, until)
+	n := activities.Notification{Key: a.ID + key, To: to, Step: step, Alert: small(a.Alert),
+		Subject: a.subject(step), Body: a.body(step)}
+	a.fly(ctx, n, workflow.Now(ctx).Add(notifyFor))
 }
 
 // small gives the alert without its lists, which grow with it.
@@ -88,8 +86,8 @@ func (a *alert) arrived(f *flight, at time.Time) {
 	a.dirty = true
 }
 
-// givenUp puts the failure on the alert and has the next step told now: it is for the case that the one before it is not
-// heard. Only the first failure of a topic in a round hastens.
+// givenUp puts the failure on the alert and has the next step told now: it is for the case that the one before it is
+// not heard. Only the first failure of a topic in a round hastens.
 func (a *alert) givenUp(ctx workflow.Context, f *flight, err error) {
 	a.fail(ctx, fanwatch.Failure{Step: f.Step, To: f.To, Why: reason(err)})
 	a.sent++
@@ -117,8 +115,9 @@ func (a *alert) fail(ctx workflow.Context, x fanwatch.Failure) {
 func (a *alert) hasten(ctx workflow.Context, step int) {
 	now := workflow.Now(ctx)
 	a.begin(step, now)
+	unheard := step == a.Steps && len(a.Heard) == 0 && len(a.flights) == 0
 	for i, t := range a.Turns {
-		if t.Due.After(now) && (t.Step == step && t.Repeat == 0 || t.Step == step-1 && step == a.Steps && len(a.Heard) == 0 && len(a.flights) == 0) {
+		if t.Due.After(now) && (t.Step == step && t.Repeat == 0 || t.Step == step-1 && unheard) {
 			a.Turns[i].Due = now
 		}
 	}
@@ -131,8 +130,8 @@ func (a *alert) planRetry(ctx workflow.Context) {
 	}
 }
 
-// tellMissed tells the topics of the steps that were reached in this round and did not hear of it: those that failed, and
-// those that the policy names in their place since. It comes again until none is left.
+// tellMissed tells the topics of the steps that were reached in this round and did not hear of it: those that failed,
+// and those that the policy names in their place since. It comes again until none is left.
 func (a *alert) tellMissed(ctx workflow.Context) {
 	a.Retry, a.dirty = time.Time{}, true
 	missed := false
@@ -153,7 +152,9 @@ func (a *alert) tellMissed(ctx workflow.Context) {
 	if !missed {
 		a.Broken = nil
 	}
-	a.Failed = slices.DeleteFunc(a.Failed, func(x fanwatch.Failure) bool { return slices.Contains(a.Broken, x.To) && !slices.Contains(named, x.To) })
+	a.Failed = slices.DeleteFunc(a.Failed, func(x fanwatch.Failure) bool {
+		return slices.Contains(a.Broken, x.To) && !slices.Contains(named, x.To)
+	})
 	a.planRetry(ctx)
 }
 
@@ -189,7 +190,8 @@ func (a *alert) tellFlapping(ctx workflow.Context) {
 func (a *alert) tellEnd(ctx workflow.Context) error {
 	left := len(a.Reached)
 	for _, to := range a.Reached {
-		n := activities.Notification{Key: a.ID + "#over/" + to, To: to, Step: a.Step, Alert: small(a.Alert), Subject: a.subject(a.Step), Body: a.endBody()}
+		n := activities.Notification{Key: a.ID + "#over/" + to, To: to, Step: a.Step, Alert: small(a.Alert),
+			Subject: a.subject(a.Step), Body: a.endBody()}
 		workflow.GoNamed(ctx, "tell "+to, func(ctx workflow.Context) {
 			defer func() { left-- }()
 			if _, err := notify(ctx, n, notifyFor); err != nil && !temporal.IsCanceledError(err) {
@@ -216,7 +218,8 @@ func reason(err error) string {
 // neverTried tells whether an activity was given up because no worker had taken it.
 func neverTried(err error) bool {
 	var timeout *temporal.TimeoutError
-	return errors.As(err, &timeout) && timeout.TimeoutType() != enums.TIMEOUT_TYPE_START_TO_CLOSE && errors.Unwrap(timeout) == nil
+	return errors.As(err, &timeout) && timeout.TimeoutType() != enums.TIMEOUT_TYPE_START_TO_CLOSE &&
+		errors.Unwrap(timeout) == nil
 }
 
 // with gives the list with s at its end, unless it has it.

@@ -12,9 +12,9 @@ import (
 	"fanwatch/activities"
 )
 
-// changeAlert2 marks in a history that the alert runs the code of alert.go. An execution without the mark began under the
-// code of this file, which replays its history to the letter. Operator.renewAlerts signals SignalRenew to each of those, on
-// which it continues as new into the code of alert.go. This file goes when no such alert is open any more.
+// changeAlert2 marks in a history that the alert runs the code of alert.go. An execution without the mark began under
+// the code of this file, which replays its history to the letter. Operator.renewAlerts signals SignalRenew to each of
+// those, on which it continues as new into the code of alert.go. This file goes when no such alert is open any more.
 const changeAlert2 = "alert-2"
 
 // alertV1 runs an alert that began under the first code, until it ends or SignalRenew comes.
@@ -76,7 +76,8 @@ func (a *alertOfV1) carry() *Escalation {
 	if a.next != nil && a.State == fanwatch.Open {
 		e.Turns, e.Begun, e.From = []Turn{*a.next}, a.next.Step+1, a.next.Step
 	}
-	// This code reads its two channels in the order in which it made them and may have taken an older trouble for the later.
+	// This code reads its two channels in the order in which it made them and may have taken an older trouble for the
+	// later.
 	if a.over() || a.well.V != 0 && a.well.Position.Compare(a.trouble.Position) > 0 {
 		e.End = &a.well
 	}

@@ -72,9 +72,9 @@ func (o Operator) listAlerts(ctx context.Context, status string) ([]fanwatch.Ale
 	}
 }
 
-// alertOf gives the alert as its workflow showed it last. One whose workflow was ended from outside, or by the server, is
-// Terminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false when it has only just
-// started.
+// alertOf gives the alert as its workflow showed it last. One whose workflow was ended from outside, or by the
+// server, is Terminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false when
+// it has only just started.
 func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	a, shown, err := memo[fanwatch.Alert](w, MemoAlert)
 	if !shown || err != nil {
@@ -95,8 +95,8 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	return a, shown || err != nil
 }
 
-// renewAlerts has every open alert of the first code go on under today's. One that does not take the signal goes on as it
-// was, until the next start asks again.
+// renewAlerts has every open alert of the first code go on under today's. One that does not take the signal goes on
+// as it was, until the next start asks again.
 func (o Operator) renewAlerts(ctx context.Context) error {
 	open, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {
