@@ -54,6 +54,9 @@ type Ingested struct {
 	Quarantined int `json:"quarantined"`
 }
 
+// ingestShard begins the shards of ingestions.
+const ingestShard = "ingest-"
+
 // Log gives the landing log of the ingestion.
 func (in *Ingestion) Log() Log {
 	folder := in.Prefix
@@ -61,7 +64,7 @@ func (in *Ingestion) Log() Log {
 		folder = in.Bucket + "/" + folder // a bucket's name has no slash
 	}
 	sum := sha256.Sum256([]byte(folder))
-	return Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf("ingest-%x", sum[:8])}
+	return Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf(ingestShard+"%x", sum[:8])}
 }
 
 // maxForeign bounds one foreign object, uncompressed, in bytes. Firehose ends an object at 128 MiB.

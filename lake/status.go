@@ -36,8 +36,9 @@ type Status struct {
 	Bytes     int64    `json:"bytes"` // of the data files
 	Days      int      `json:"days"`
 	Snapshots int      `json:"snapshots"`
-	Plans     int      `json:"plans"`   // changes that wait for the committer
-	Changes   []Change `json:"changes"` // the newest, newest first
+	Plans     int      `json:"plans"`    // changes that wait for the committer
+	Metadata  string   `json:"metadata"` // where its newest metadata is, for readers without a catalog
+	Changes   []Change `json:"changes"`  // the newest, newest first
 }
 
 // Lag says how far the table is behind one shard's landing log.
@@ -71,7 +72,7 @@ func (t *iceTable) Files(ctx context.Context) ([]File, error) {
 // Status reads the table's metadata: no data file. It gives at most the newest changes snapshots.
 func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 	s := Status{Table: strings.Join(t.ident, "."), Changes: []Change{}}
-	waiting, err := t.plans(ctx)
+	waiting, _, err := t.plans(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -88,6 +89,7 @@ func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Metadata = tbl.MetadataLocation()
 	snapshots := slices.Clone(tbl.Metadata().Snapshots())
 	s.Files, s.Days, s.Plans, s.Snapshots = len(files), len(days), len(waiting), len(snapshots)
 	slices.SortFunc(snapshots, func(a, b table.Snapshot) int { return int(b.SequenceNumber - a.SequenceNumber) })
