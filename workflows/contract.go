@@ -41,6 +41,8 @@ const (
 const (
 	MemoFan   = "fan"   // fanwatch.FanStatus
 	MemoAlert = "alert" // fanwatch.Alert
+
+	MemoCommitter = "committer" // CommitterState
 )
 
 // typeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.

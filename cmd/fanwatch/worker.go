@@ -57,7 +57,7 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.DurationVar(&o.lake.Keep.Events, "keep-events", 0, "the same of anomalies, alerts and quarantine; 0 = for ever")
 	f.DurationVar(&o.lake.KeepSegments, "keep-segments", 7*day, "how long the landing log keeps rows that are in the tables")
 	f.DurationVar(&o.lake.KeepSnapshots, "keep-snapshots", 7*day, "how long older versions of the tables can be read")
-	f.DurationVar(&o.lake.KeepOrphans, "keep-orphans", day, "age at which files that no table refers to are removed; more than the longest compaction takes")
+	f.DurationVar(&o.lake.KeepOrphans, "keep-orphans", day, "age at which files that no table refers to are removed; an hour or more, for a compaction must not last longer")
 	f.StringVar(&o.ingest.Prefix, "ingest", "", "folder of a delivery stream (Firehose) whose objects are landed by schedule, as fanwatch lake ingest does; empty: none")
 	f.StringVar(&o.ingest.Bucket, "ingest-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
@@ -78,6 +78,9 @@ func (o *workerOptions) check() error {
 		if f.value < 0 {
 			return fmt.Errorf("--%s is %v, give 0 or more (%w)", f.flag, f.value, errUsage)
 		}
+	}
+	if err := o.lake.Check(); err != nil {
+		return fmt.Errorf("--keep-orphans: %w (%w)", err, errUsage)
 	}
 	return atLeast("shards", o.shards, 1)
 }
@@ -125,13 +128,10 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return fmt.Errorf("--ingest: %w (%w)", err, errUsage)
 		}
 	}
-	table, closeTable, err := workers.OpenTables(ctx, wc)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = closeTable() }() // every commit is durable already
+	tables := workers.LazyTables(wc)
+	defer func() { _ = tables.Close() }() // every commit is durable already
 	for _, w := range []worker.Worker{workers.Control(op.Temporal, parts.Provisioner, parts.Notifier), workers.Score(op.Temporal, parts.Scorer, 5*time.Second),
-		workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Bucket: wc.Open, Config: o.lake})} {
+		workers.Lake(op.Temporal, &activities.Lake{Tables: tables.Open, Store: parts.S3, Bucket: wc.Open, Config: o.lake})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}

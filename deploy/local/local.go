@@ -360,13 +360,10 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
-	table, closeTable, err := workers.OpenTables(ctx, p.config)
-	if err != nil {
-		return err
-	}
-	s.closing(func() { _ = closeTable() }) // every commit is on disk already
+	tables := workers.LazyTables(p.config)
+	s.closing(func() { _ = tables.Close() }) // every commit is on disk already
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a.Provisioner, a.Notifier), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+		workers.Lake(p.temporal, &activities.Lake{Tables: tables.Open, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
@@ -377,16 +374,16 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second}); err != nil {
 		return err
 	}
-	return s.startDashboard(ctx, p, a, table.Table)
+	return s.startDashboard(ctx, p, a, tables)
 }
 
-func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, table *lake.Table) error {
+func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
 	ln, err := listen(s.cfg.Ports.Dashboard)
 	if err != nil {
 		return err
 	}
 	s.Dashboard = "http://" + ln.Addr().String()
-	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: table, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
+	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: tables, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
 	if err != nil {
 		return err
 	}
