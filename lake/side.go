@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -229,6 +230,35 @@ func (s *side[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
 	}
 	slices.SortFunc(rows, func(a, b T) int { return cmp.Or(cmp.Compare(s.time(&a), s.time(&b)), s.compare(&a, &b)) })
 	return rows, nil
+}
+
+// newest reads at least the n newest rows that keep wants, if there are so many, and the others of their days: day by day, the
+// newest first. A file that cannot be read is passed over and named in a *Partial.
+func (s *side[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows []T, err error) {
+	_, live, err := s.loadFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	days, err := groupByDay(live)
+	if err != nil {
+		return nil, err
+	}
+	var failed failures
+	for _, day := range slices.Backward(slices.Sorted(maps.Keys(days))) {
+		if len(rows) >= n || ctx.Err() != nil {
+			break
+		}
+		for _, df := range days[day] {
+			part, err := s.readFile(ctx, df)
+			failed.add(err)
+			for i := range part {
+				if keep(&part[i]) {
+					rows = append(rows, part[i])
+				}
+			}
+		}
+	}
+	return rows, failed.err()
 }
 
 func (s *side[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error) {

@@ -277,6 +277,56 @@ func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]Refusal,
 	return t.quarantine.all(ctx, from, to)
 }
 
+// Refused gives the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table quarantine does not
+// have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs are; then, or where a part cannot be read, it
+// gives the others and a *Partial.
+func (t *Tables) Refused(ctx context.Context, logs []Log, fan string, n int) ([]Refusal, error) {
+	var failed failures
+	var tbl *table.Table
+	if t != nil {
+		var err error
+		if tbl, err = t.quarantine.load(ctx); err != nil && !errors.Is(err, ErrNoTable) {
+			failed.add(err)
+		}
+	}
+	wanted := func(r *Refusal) bool { return fan == "" || r.Fan == fan }
+	var rows []Refusal
+	for _, l := range logs {
+		at := fanwatch.SequenceNumber("0")
+		if tbl != nil {
+			var err error
+			if at, err = offset(tbl, l); err != nil {
+				failed.add(err)
+				continue
+			}
+		}
+		failed.add(l.Walk(ctx, at, func(s Segment) error {
+			for i := range s.Rows {
+				if r, ok := toRefusal(&s.Rows[i]); ok && wanted(&r) {
+					rows = append(rows, r)
+				}
+			}
+			if len(rows) > 2*n+sideRows { // of those that follow there are enough
+				rows = lastArrived(rows, n)
+			}
+			return nil
+		}))
+	}
+	rows = lastArrived(rows, n)
+	if tbl != nil {
+		old, err := t.quarantine.newest(ctx, n, wanted)
+		failed.add(err)
+		rows = lastArrived(append(rows, old...), n)
+	}
+	return rows, failed.err()
+}
+
+// lastArrived sorts by time of arrival and gives the last n.
+func lastArrived(rows []Refusal, n int) []Refusal {
+	slices.SortStableFunc(rows, func(a, b Refusal) int { return cmp.Compare(a.Arrived, b.Arrived) })
+	return slices.Clone(rows[max(0, len(rows)-n):])
+}
+
 // Alerts gives the rows of the table alerts that opened in from <= t < to, by time.
 func (t *Tables) Alerts(ctx context.Context, from, to time.Time) ([]Ended, error) {
 	return t.alerts.all(ctx, from, to)

@@ -11,40 +11,48 @@ import (
 	"fanwatch/cloud"
 	"fanwatch/lake"
 	"fanwatch/workers"
+	"fanwatch/workflows"
 )
 
 var errDifference = errors.New("the counts differ: what the log or the table lacks or has twice is named above")
 
 func (a *app) reconcile() *cobra.Command {
 	var o awsOptions
-	byHour := false
+	byHour, fromStart := false, false
 	c := &cobra.Command{
 		Use: "reconcile", Short: "Show that every acknowledged reading is in the lake exactly once", Args: cobra.NoArgs,
 		Long: `Show that every acknowledged reading is in the lake exactly once.
 
 For each fan: how many readings were acknowledged to its publisher (ACKED, as far as the publisher's newest batch
 says), how many are in the landing log (LANDED) and in the Iceberg table (TABLE), how many were refused and kept
-with a reason (REFUSED), and how many wait for the next commit (PENDING). It reads the whole log and the table's
-identifying columns. Exit status 1 when anything is missing or there twice.
+with a reason (REFUSED), and how many wait for the next commit (PENDING). It goes on where the daily count ended, and
+reads what has landed and changed since; --from-start reads the whole log and the table's identifying columns, and
+the next count goes on behind it. Exit status 1 when anything is missing or there twice, or has waited for a commit for more
+than a quarter of an hour.
 
 With --by-hour it says when the readings were measured: which hour of which fan lacks some, or has some twice, as
-far as the landing log still has their rows. A schedule runs the same once a day; a difference is an alert.
+far as the landing log still has their rows. A schedule counts once a day; a difference is an alert.
 
 Without --bucket it is the local system's lake (--dir).`,
-		Example: "  fanwatch reconcile\n  fanwatch reconcile --by-hour\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
+		Example: "  fanwatch reconcile\n  fanwatch reconcile --by-hour\n  fanwatch reconcile --from-start\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			if byHour {
-				hours, err := reconcile(cmd.Context(), wc, lake.ReconcileHours)
+				hours, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.HourAccount, error) {
+					return lake.ReconcileHours(ctx, logs, t.Table)
+				})
 				if err != nil {
 					return err
 				}
 				return a.printHours(cmd.OutOrStdout(), hours)
 			}
-			accounts, err := reconcile(cmd.Context(), wc, lake.Reconcile)
+			accounts, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.Account, error) {
+				c, err := t.Count(ctx, logs, lake.CountOptions{FromStart: fromStart, Keep: fromStart})
+				return c.Accounts, err
+			})
 			if err != nil {
 				return err
 			}
@@ -53,20 +61,25 @@ Without --bucket it is the local system's lake (--dir).`,
 	}
 	o.flags(c.Flags())
 	c.Flags().BoolVar(&byHour, "by-hour", false, "by fan and hour, not by fan")
+	c.Flags().BoolVar(&fromStart, "from-start", false, "count all that ever landed, not only what came since the last count")
+	c.MarkFlagsMutuallyExclusive("by-hour", "from-start")
 	return c
 }
 
-func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []lake.Log, *lake.Table) ([]T, error)) ([]T, error) {
+func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []lake.Log, *lake.Tables) ([]T, error)) ([]T, error) {
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	if err != nil || len(logs) == 0 {
-		return nil, err // and makes no table where none belongs
+		return nil, err
 	}
-	table, done, err := workers.OpenTables(ctx, wc)
+	tables, done, err := workers.ReadTables(ctx, wc)
+	if errors.Is(err, lake.ErrNoTable) {
+		return nil, fmt.Errorf("nothing has been committed to this lake's tables yet, though %d shards have landed readings (%w)", len(logs), err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = done() }() // it was only read
-	return count(ctx, logs, table.Table)
+	return count(ctx, logs, tables)
 }
 
 func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {
@@ -87,7 +100,7 @@ func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {
 				if fan == "" {
 					fan = "(unknown)"
 				}
-				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", fan, x.Acknowledged, x.Landed, x.Table, x.Pending, x.Quarantined, x.Dropped, x.Verdict)
+				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", workflows.OneLine(fan), x.Acknowledged, x.Landed, x.Table, x.Pending, x.Quarantined, x.Dropped, workflows.OneLine(x.Verdict))
 			}
 		})
 	}
@@ -111,7 +124,7 @@ func (a *app) printHours(out io.Writer, hours []lake.HourAccount) error {
 	default:
 		err = table(out, "FAN\tHOUR (UTC)\tLANDED\tTABLE\tPENDING\tLOST\tTWICE\tSURPLUS", func(w io.Writer) {
 			for _, h := range hours {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", h.Fan, h.Hour.Format("2006-01-02 15:04"), h.Landed, h.Table, h.Pending, h.Lost, h.Duplicates+h.TableTwice, h.Surplus)
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", workflows.OneLine(h.Fan), h.Hour.Format("2006-01-02 15:04"), h.Landed, h.Table, h.Pending, h.Lost, h.Duplicates+h.TableTwice, h.Surplus)
 			}
 		})
 	}

@@ -3,17 +3,17 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
 	"fanwatch/workers"
+	"fanwatch/workflows"
 )
 
 // refusal is a message that was acknowledged to its publisher, but not accepted as readings.
@@ -22,7 +22,8 @@ type refusal struct {
 	Fan     string    `json:"fan,omitempty"`    // "" where the message does not say
 	Client  string    `json:"client,omitempty"` // MQTT client ID
 	Reason  string    `json:"reason"`
-	Payload string    `json:"payload"` // at most 4 KiB of it
+	Refused int       `json:"readings"` // that the message held, as far as could be told
+	Payload string    `json:"payload"`  // at most 4 KiB of it
 }
 
 func (a *app) refused() *cobra.Command {
@@ -33,7 +34,7 @@ func (a *app) refused() *cobra.Command {
 		Long: `List what was received but not accepted, and why, newest last.
 
 Nothing that was acknowledged is thrown away: a message that is no reading, or one that cannot be true, is kept
-in the landing log with the reason. What the broker itself did not let in (a foreign certificate, a topic that is
+with the reason, in the landing log and then in the table quarantine. What the broker itself did not let in (a foreign certificate, a topic that is
 not the client's own, more than 128 KiB) is not here: AWS IoT Core logs it to CloudWatch, the local one to
 fanwatch.log in the state directory.
 
@@ -51,23 +52,22 @@ Without --bucket it is the local system's log (--dir).`,
 			if len(args) == 1 {
 				fan = args[0]
 			}
-			all, err := refusals(cmd.Context(), wc, fan)
-			if err != nil {
-				return err
+			all, failed := refusals(cmd.Context(), wc, fan, limit)
+			if failed != nil && len(all) == 0 {
+				return failed
 			}
-			all = all[max(0, len(all)-limit):]
 			if a.json {
-				return printJSON(cmd.OutOrStdout(), orEmpty(all))
+				return errors.Join(printJSON(cmd.OutOrStdout(), orEmpty(all)), failed)
 			}
 			if len(all) == 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), "nothing was refused")
 				return nil
 			}
-			return table(cmd.OutOrStdout(), "ARRIVED\tFAN\tCLIENT\tWHY\tMESSAGE", func(w io.Writer) {
+			return errors.Join(table(cmd.OutOrStdout(), "ARRIVED\tFAN\tCLIENT\tWHY\tMESSAGE", func(w io.Writer) {
 				for _, r := range all {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.60q\n", when(r.Arrived), cmp.Or(r.Fan, "-"), cmp.Or(r.Client, "-"), r.Reason, r.Payload)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.60q\n", when(r.Arrived), workflows.OneLine(cmp.Or(r.Fan, "-")), workflows.OneLine(cmp.Or(r.Client, "-")), workflows.OneLine(r.Reason), r.Payload)
 				}
-			})
+			}), failed)
 		},
 	}
 	o.flags(c.Flags())
@@ -75,22 +75,25 @@ Without --bucket it is the local system's log (--dir).`,
 	return c
 }
 
-// refusals reads all quarantined rows of the landing log, of one fan or of all, by time of arrival.
-func refusals(ctx context.Context, wc workers.Config, fan string) (all []refusal, err error) {
+// refusals gives the newest refusals of one fan or of all, by time of arrival, from the table quarantine and, as far as it does not have
+// them yet, the landing log. Beside what it could read it says what it could not.
+func refusals(ctx context.Context, wc workers.Config, fan string, limit int) (all []refusal, err error) {
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
-	for _, l := range logs {
-		err = l.Walk(ctx, "0", func(s lake.Segment) error {
-			for _, r := range s.Rows {
-				if r.Kind == fanwatch.Quarantined && (fan == "" || r.Fan == fan) {
-					all = append(all, refusal{r.Arrived, r.Fan, r.Client, r.Reason, string(r.Payload)})
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+	if err != nil || len(logs) == 0 {
+		return nil, err
 	}
-	slices.SortStableFunc(all, func(a, b refusal) int { return a.Arrived.Compare(b.Arrived) })
+	tables, done, err := workers.ReadTables(ctx, wc)
+	if err == nil {
+		defer func() { _ = done() }() // it was only read
+	}
+	rows, failed := tables.Refused(ctx, logs, fan, limit)
+	if err == nil || errors.Is(err, lake.ErrNoTable) {
+		err = failed
+	} else {
+		err = errors.Join(err, failed)
+	}
+	for _, r := range rows {
+		all = append(all, refusal{time.UnixMicro(r.Arrived).UTC(), r.Fan, r.Client, r.Reason, max(1, int(r.Refused)), string(r.Payload)})
+	}
 	return all, err
 }
