@@ -290,6 +290,17 @@ func (r *recount) fromStart(ctx context.Context) (Counted, error) {
 	return c, r.store(ctx, next)
 }
 
+// ReconcileLogs is Reconcile where there is no table yet: all that landed waits for the first commit.
+func ReconcileLogs(ctx context.Context, logs []Log, now time.Time) ([]Account, error) {
+	b := newBooks(now, ledger{})
+	for _, l := range logs {
+		if _, err := b.addLog(ctx, l, coverage{at: "0"}); err != nil {
+			return nil, fmt.Errorf("reconcile: %w", err)
+		}
+	}
+	return b.accounts(), nil
+}
+
 // set takes totals in.
 func (n *tally) set(t totals) {
 	n.Runs, n.Known, n.Refused = make([]tallyRun, 0, len(t.runs)), slices.Sorted(maps.Keys(t.known)), t.refused

@@ -330,3 +330,13 @@ func TestStrangersAreBounded(t *testing.T) {
 		t.Errorf("%+v", r.Accounts[:min(3, len(r.Accounts))])
 	}
 }
+
+// TestBeforeTheFirstCommitAllWaits: what landed is counted without a table.
+func TestBeforeTheFirstCommitAllWaits(t *testing.T) {
+	c := newCounted(t)
+	c.append(t, 0, window(0, "fan-a", 7, 1, 10))
+	a, err := lake.ReconcileLogs(t.Context(), c.logs, midnight.Add(time.Minute))
+	if err != nil || len(a) != 1 || !a[0].OK || a[0].Pending != 10 || a[0].Landed != 10 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}

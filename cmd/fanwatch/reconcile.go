@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +43,9 @@ Without --bucket it is the local system's lake (--dir).`,
 			}
 			if byHour {
 				hours, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.HourAccount, error) {
+					if t == nil {
+						return nil, lake.ErrNoTable
+					}
 					return lake.ReconcileHours(ctx, logs, t.Table)
 				})
 				if err != nil {
@@ -50,6 +54,9 @@ Without --bucket it is the local system's lake (--dir).`,
 				return a.printHours(cmd.OutOrStdout(), hours)
 			}
 			accounts, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.Account, error) {
+				if t == nil {
+					return lake.ReconcileLogs(ctx, logs, time.Now())
+				}
 				c, err := t.Count(ctx, logs, lake.CountOptions{FromStart: fromStart, Keep: fromStart})
 				return c.Accounts, err
 			})
@@ -66,6 +73,7 @@ Without --bucket it is the local system's lake (--dir).`,
 	return c
 }
 
+// reconcile has the lake counted; count is given nil where there are no tables yet.
 func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []lake.Log, *lake.Tables) ([]T, error)) ([]T, error) {
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	if err != nil || len(logs) == 0 {
@@ -73,7 +81,7 @@ func reconcile[T any](ctx context.Context, wc workers.Config, count func(context
 	}
 	tables, done, err := workers.ReadTables(ctx, wc)
 	if errors.Is(err, lake.ErrNoTable) {
-		return nil, fmt.Errorf("nothing has been committed to this lake's tables yet, though %d shards have landed readings (%w)", len(logs), err)
+		return count(ctx, logs, nil)
 	}
 	if err != nil {
 		return nil, err
