@@ -145,15 +145,29 @@ func (r *recount) last(ctx context.Context) (last tally, why string) {
 		data, err = unframeSnapshot(frame)
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &last)
-	}
-	if err == nil && last.V != tallyVersion {
-		err = fmt.Errorf("version %d is unknown, this program knows %d", last.V, tallyVersion)
+		last, err = parseTally(data)
 	}
 	if err != nil {
 		return tally{}, fmt.Sprintf("the tally of the last count cannot be read: %v", err)
 	}
 	return last, ""
+}
+
+func parseTally(data []byte) (t tally, err error) {
+	err = json.Unmarshal(data, &t)
+	if err == nil && t.V != tallyVersion {
+		err = fmt.Errorf("version %d is unknown, this program knows %d", t.V, tallyVersion)
+	}
+	for shard, l := range t.Logs {
+		if _, wrong := fanwatch.ParseSequenceNumber(string(orZero(l.At))); err == nil && wrong != nil {
+			err = fmt.Errorf("shard %.80q: %w", shard, wrong)
+		}
+		if l.Held == nil || err != nil {
+			continue
+		}
+		_, err = parseHeld(l.Held.String())
+	}
+	return t, err
 }
 
 func (r *recount) store(ctx context.Context, next tally) error {

@@ -95,8 +95,8 @@ func TestACountReadsWhatIsNew(t *testing.T) {
 	}
 	c.want(t, 0, 0)
 	for day := range 10 {
-		for range 8 {
-			c.land(t, 3*60, nil)
+		for range 4 {
+			c.land(t, 6*60, nil)
 		}
 		// The day that the last reading reaches, and the one before, which compaction changed.
 		if _, err := c.tables.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 2}); err != nil {
@@ -105,14 +105,14 @@ func TestACountReadsWhatIsNew(t *testing.T) {
 		if _, err := c.tables.Apply(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if a := c.want(t, 8, 2); !a.OK || a.Landed != c.seq || a.Table != c.seq {
+		if a := c.want(t, 4, 2); !a.OK || a.Landed != c.seq || a.Table != c.seq {
 			t.Errorf("day %d: %+v", day, a)
 		}
 	}
 	if err := c.log(0).PutSnapshot(t.Context(), number(c.seq), []byte("model")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.tables.Expire(t.Context(), c.log(0), 5*24*time.Hour); err != nil || n < 30 {
+	if n, err := c.tables.Expire(t.Context(), c.log(0), 5*24*time.Hour); err != nil || n < 15 {
 		t.Fatalf("%d tombstones, %v", n, err)
 	}
 	if _, err := c.tables.PlanRetirement(t.Context(), lake.Retention{Readings: 7 * 24 * time.Hour}); err != nil {
@@ -301,13 +301,13 @@ func TestWhatNoPublisherCanSayIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestStrangersAreBounded counts messages under 30,000 made-up names: of a third the names are kept, and all count as one.
+// TestStrangersAreBounded counts messages under 12,800 made-up names: of 10,000 the names are kept, and all count as one.
 func TestStrangersAreBounded(t *testing.T) {
 	if testing.Short() && os.Getenv("FANWATCH_LONG") == "" {
-		t.Skip("30,000 names, -short")
+		t.Skip("12,800 names, -short")
 	}
 	c := newCounted(t)
-	for i := range 480 { // a segment's footer names 64
+	for i := range 200 { // a segment's footer names 64
 		s := window(c.seq, "fan-a", 7, 1+c.seq, 65)
 		for j := range 64 {
 			s.Rows[j].Kind, s.Rows[j].Reading = fanwatch.Quarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fmt.Sprint("x", i, "-", j)}}
@@ -318,7 +318,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	c.now = midnight.Add(time.Duration(c.seq) * time.Second)
 	c.commitAll(t)
 	r := c.count(t, lake.CountOptions{Keep: true})
-	if len(r.Accounts) != 2 || r.Accounts[0].Quarantined != 480*64 {
+	if len(r.Accounts) != 2 || r.Accounts[0].Quarantined != 200*64 {
 		t.Errorf("%d accounts: %+v", len(r.Accounts), r.Accounts[:min(3, len(r.Accounts))])
 	}
 	data, err := c.store.Get(t.Context(), "state/stream=readings/count/tally.v1")
@@ -326,7 +326,7 @@ func TestStrangersAreBounded(t *testing.T) {
 		t.Errorf("a tally of %d bytes, %v", len(data), err)
 	}
 	c.land(t, 10, nil)
-	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 || r.Accounts[0].Quarantined != 480*64 {
+	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 || r.Accounts[0].Quarantined != 200*64 {
 		t.Errorf("%+v", r.Accounts[:min(3, len(r.Accounts))])
 	}
 }

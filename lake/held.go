@@ -40,6 +40,11 @@ func heldOf(tbl *table.Table, l Log) (h held, ok bool, err error) {
 	if text == "" {
 		return h, false, nil
 	}
+	h, err = parseHeld(text)
+	return h, true, wrap(err, "table property %s", oldKey(l))
+}
+
+func parseHeld(text string) (h held, err error) {
 	err = json.Unmarshal([]byte(text), &h)
 	if err == nil && h.V != heldVersion {
 		err = fmt.Errorf("version %d is unknown, this program knows %d", h.V, heldVersion)
@@ -47,7 +52,7 @@ func heldOf(tbl *table.Table, l Log) (h held, ok bool, err error) {
 	if err == nil {
 		h.After, err = fanwatch.ParseSequenceNumber(string(h.After))
 	}
-	return h, true, wrap(err, "table property %s", oldKey(l))
+	return h, err
 }
 
 func (h held) String() string {

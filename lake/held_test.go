@@ -19,7 +19,7 @@ func yearOfDays(after, first int) lake.Segment {
 	return s
 }
 
-// TestMessagesOfAYearMakeFewFiles sends 50 messages of 360 days each: they make a few files with each commit, and one of each
+// TestMessagesOfAYearMakeFewFiles sends a dozen messages of 360 days each: they make a few files with each commit, and one of each
 // old day once a day. Nothing is lost or there twice, tombstones wait for it, and counts call what waits by its name.
 func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
@@ -39,7 +39,7 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 		}
 		return files
 	}
-	const messages = 50
+	const messages = 12
 	for i := range messages {
 		w.append(t, 0, yearOfDays(i*360, 1+i*360))
 		if n := commit(); n > 9 {
