@@ -63,6 +63,9 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 		}
 	}
 	counts(messages*360, messages*352)
+	if lag, err := tables.Lag(t.Context(), w.log(0)); err != nil || !lag.OldSince.Equal(midnight.Add(2*time.Hour)) {
+		t.Errorf("%+v, %v", lag, err)
+	}
 	now = now.Add(25 * time.Hour)
 	if n := commit(); n != 352 {
 		t.Errorf("the old days became %d files, want one of each", n)

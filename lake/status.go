@@ -44,9 +44,10 @@ type Status struct {
 // Lag says how far the table is behind one shard's landing log.
 type Lag struct {
 	Shard    string        `json:"shard"`
-	Segments int           `json:"segments"` // landed and not yet in the table
-	Rows     int           `json:"rows"`     // readings of them
-	Oldest   time.Duration `json:"oldest"`   // how long the first of their rows has waited; 0 without rows
+	Segments int           `json:"segments"`           // landed and not yet in the table
+	Rows     int           `json:"rows"`               // readings of them
+	Oldest   time.Duration `json:"oldest"`             // how long the first of their rows has waited; 0 without rows
+	OldSince time.Time     `json:"old_since,omitzero"` // readings that were very old at their arrival wait since then; see TableConfig.OldAfter
 }
 
 // Files lists the data files of the table's current snapshot, by day and path.
@@ -121,9 +122,13 @@ func (t *iceTable) Lag(ctx context.Context, l Log) (Lag, error) {
 	if err != nil {
 		return lag, err
 	}
-	at, err := offset(tbl, l)
+	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return lag, err
+	}
+	at := in.at
+	if in.held != nil {
+		lag.OldSince = in.held.Since
 	}
 	for {
 		s, err := l.Next(ctx, at)

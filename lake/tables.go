@@ -47,7 +47,7 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 		return nil, err
 	}
 	t := &Tables{Table: readings}
-	t.anomalies, err = newSide(cfg, readOnly, "anomalies", map[int]string{1: "of the reading", 5: "what was wrong: stall, underspeed, overspeed, silent or unusual", 6: "of the forest; 0: not scored"}, side[Anomaly]{
+	t.anomalies, err = newSide(cfg, readOnly, "anomalies", map[int]string{1: "of the reading", 5: "what was wrong: stall, underspeed, overspeed, frozen or unusual, for example", 6: "of the forest; 0: not scored"}, side[Anomaly]{
 		pick: toAnomaly, time: func(a *Anomaly) int64 { return a.Time }, compare: func(a, b *Anomaly) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Time, b.Time), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seq, b.Seq))
 		}})
@@ -438,7 +438,7 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 }
 
 func toEnded(a *fanwatch.Alert) Ended {
-	e := Ended{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why, Step: int64(a.Step), Told: int64(len(a.Told)),
+	e := Ended{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why, Step: int64(a.Step), Told: int64(max(len(a.Told), a.Notices)),
 		AckedBy: a.AckedBy, Note: a.Note, Ended: a.EndedAt.UnixMicro()}
 	if !a.AckedAt.IsZero() {
 		e.AckedAt = a.AckedAt.UnixMicro()

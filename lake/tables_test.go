@@ -132,7 +132,7 @@ func TestAlertsComeOnce(t *testing.T) {
 	alert := func(n int) fanwatch.Alert {
 		opened := midnight.Add(time.Duration(n) * 9 * time.Hour)
 		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")), Fan: fmt.Sprint("fan-", n), Kind: fanwatch.Stall, Opened: opened, Why: "It stopped.",
-			State: fanwatch.Resolved, Step: 2, Told: make([]fanwatch.Notice, 3), AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
+			State: fanwatch.Resolved, Step: 2, Told: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
 	}
 	for round := range 4 { // every round leaves what the one before left once more
 		for n := range round + 2 {
@@ -151,7 +151,7 @@ func TestAlertsComeOnce(t *testing.T) {
 	if err != nil || len(got) != 5 || !slices.IsSortedFunc(got, func(a, b lake.Ended) int { return int(a.Opened - b.Opened) }) {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 3 || a.AckedBy != "ada" || a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||
+	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 4 || a.AckedBy != "ada" || a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||
 		a.Ended != midnight.Add(10*time.Hour).UnixMicro() || a.Note != "" {
 		t.Fatalf("%+v", a)
 	}

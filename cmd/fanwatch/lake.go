@@ -116,6 +116,11 @@ func printPlaces(out io.Writer, s lakeState) error {
 			fmt.Fprintf(out, "metadata of %s: %s\n", t.Table, workflows.OneLine(t.Metadata))
 		}
 	}
+	for _, l := range s.Lags {
+		if !l.OldSince.IsZero() {
+			fmt.Fprintf(out, "readings of shard %s that were days old at their arrival wait since %s: they enter the table once a day\n", workflows.OneLine(l.Shard), when(l.OldSince))
+		}
+	}
 	for _, p := range s.Passed {
 		fmt.Fprintf(out, "PASSED OVER: %s\n", workflows.OneLine(p))
 	}
