@@ -3,7 +3,10 @@ package activities
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -14,7 +17,9 @@ import (
 
 // Lake brings the landing log into the table, keeps the table's files few, and removes what nobody needs.
 type Lake struct {
-	Table  Table
+	// Tables gives the tables: to be changed, for the Committer alone, or to be read and planned for. It is asked at each activity, so a
+	// lake that cannot be opened fails where it is needed and nowhere else.
+	Tables func(ctx context.Context, change bool) (Table, error)
 	Store  lake.Store
 	Bucket func(name string) lake.Store // opens another bucket, for Ingest; nil = there is none
 	Config LakeConfig
@@ -28,14 +33,26 @@ type LakeConfig struct {
 	// how far back queries by snapshot reach; 0 = 7 days.
 	KeepSnapshots time.Duration
 	// KeepOrphans is the age at which a file that no snapshot refers to is removed. It must exceed the time
-	// that the longest commit or compaction takes; 0 = 1 day.
+	// that the longest commit or compaction takes: at least MinKeepOrphans; 0 = 1 day.
 	KeepOrphans time.Duration
 	// KeepSegments is the age at which a segment of the landing log that nobody needs loses its rows, which
 	// are in the table by then; 0 = 7 days.
 	KeepSegments time.Duration
 }
 
-// Table is the lake's tables; *lake.Tables is the one.
+// MinKeepOrphans is how long a file that no snapshot refers to stays in any case: a compaction may take a quarter of an hour until its
+// files are part of a plan, and Temporal may believe it dead before it is.
+const MinKeepOrphans = time.Hour
+
+// Check says what is wrong with the settings, or nil.
+func (c LakeConfig) Check() error {
+	if c.KeepOrphans != 0 && c.KeepOrphans < MinKeepOrphans {
+		return fmt.Errorf("files that no table refers to would be removed after %s, while a merge may still be about to commit them: keep them for %s or more", c.KeepOrphans, MinKeepOrphans)
+	}
+	return nil
+}
+
+// Table is the lake's tables; *lake.Tables is the one. Where parts fail and others do not, what was done comes with a *lake.Partial.
 type Table interface {
 	Commit(ctx context.Context, logs []lake.Log) (lake.CommitResult, error)
 	Apply(ctx context.Context) (lake.Applied, error)
@@ -44,7 +61,59 @@ type Table interface {
 	PlanRetirement(ctx context.Context, keep lake.Retention) (int, error)
 	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
 	Expire(ctx context.Context, l lake.Log, olderThan time.Duration) (int, error)
-	Reconcile(ctx context.Context, logs []lake.Log) ([]lake.Account, error)
+	Count(ctx context.Context, logs []lake.Log, o lake.CountOptions) (lake.Counted, error)
+	PassedOver() []string
+}
+
+// Parts says which parts of a work on the lake failed while the others were done, and which objects were passed over because they do
+// not belong where they are. Each is a line; the first ten.
+type Parts struct {
+	Failed []string `json:"failed,omitempty"`
+	Passed []string `json:"passed,omitempty"`
+}
+
+const partsNamed = 10
+
+// fail takes in the failures of an error.
+func (p *Parts) fail(err error) {
+	if err == nil {
+		return
+	}
+	texts := []string{err.Error()}
+	var partial *lake.Partial
+	if errors.As(err, &partial) {
+		texts = partial.Texts()
+	}
+	for _, text := range texts {
+		if text = workflowText(text); !slices.Contains(p.Failed, text) && len(p.Failed) < partsNamed {
+			p.Failed = append(p.Failed, text)
+		}
+	}
+}
+
+// pass takes in what was passed over, and logs it.
+func (p *Parts) pass(ctx context.Context, t Table) {
+	for _, text := range t.PassedOver() {
+		activity.GetLogger(ctx).Warn("lake: an object was passed over", "object", text)
+		if len(p.Passed) < partsNamed {
+			p.Passed = append(p.Passed, workflowText(text))
+		}
+	}
+}
+
+// Err gives all failures in one error, or nil.
+func (p *Parts) Err() error {
+	if len(p.Failed) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(p.Failed, "; "))
+}
+
+// workflowText bounds a text that goes into a workflow's history.
+func workflowText(s string) string {
+	const most = 500
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' }), " ")
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
 // CommitReport says what one round of the committer brought.
@@ -54,6 +123,7 @@ type CommitReport struct {
 	Files     int `json:"files"`
 	Applied   int `json:"applied"`   // plans of compaction and maintenance
 	Discarded int `json:"discarded"` // plans that the table had passed
+	Parts
 }
 
 // LandAlert leaves an alert that is over for the committer. Left twice it is one row of the table.
@@ -67,44 +137,55 @@ type CompactReport struct {
 	FilesIn  int `json:"files_in"`
 	FilesOut int `json:"files_out"`
 	Rows     int `json:"rows"`
+	Parts
 }
 
 // Commit appends the new segments of all shards of the stream to the tables and applies the plans that wait.
-// Running it again adds nothing: the tables themselves hold how far they have come.
+// Running it again adds nothing: the tables themselves hold how far they have come. What fails keeps nothing else from being done.
 func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) {
 	defer heartbeats(ctx)()
+	var report CommitReport
+	table, err := l.Tables(ctx, true)
+	if err != nil {
+		return report, err
+	}
 	logs, err := lake.Logs(ctx, l.Store, stream)
 	if err != nil {
-		return CommitReport{}, err
+		return report, err
 	}
-	var report CommitReport
 	for more := true; more; {
-		r, err := l.Table.Commit(ctx, logs)
-		if err != nil {
-			return report, err
-		}
+		r, err := table.Commit(ctx, logs)
+		report.fail(err)
 		report.Segments, report.Rows, report.Files = report.Segments+r.Segments, report.Rows+r.Rows, report.Files+r.Files
-		more = r.More
+		more = r.More && r.Segments > 0 && ctx.Err() == nil // a log that fails at each round is no reason for another
 	}
-	a, err := l.Table.Apply(ctx)
+	a, err := table.Apply(ctx)
+	report.fail(err)
 	report.Applied, report.Discarded = a.Swaps+a.Expiries+a.Retired+a.Marks, a.Discarded
-	return report, err
+	report.pass(ctx, table)
+	return report, ctx.Err()
 }
 
 // Compact merges the small files of each day and leaves the plans for the committer. Running it again finds
-// nothing to merge.
+// nothing to merge. A file or a day that cannot be merged keeps no other from it.
 func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 	defer heartbeats(ctx)()
 	var report CompactReport
-	for more := true; more; {
-		r, err := l.Table.PlanCompaction(ctx, l.Config.Compact)
-		if err != nil {
-			return report, err
-		}
-		report.Days, report.FilesIn, report.FilesOut, report.Rows = report.Days+r.Days, report.FilesIn+r.FilesIn, report.FilesOut+r.FilesOut, report.Rows+r.RowsOut
-		more = r.More
+	table, err := l.Tables(ctx, false)
+	if errors.Is(err, lake.ErrNoTable) {
+		return report, nil
 	}
-	return report, nil
+	if err != nil {
+		return report, err
+	}
+	for more := true; more; {
+		r, err := table.PlanCompaction(ctx, l.Config.Compact)
+		report.fail(err)
+		report.Days, report.FilesIn, report.FilesOut, report.Rows = report.Days+r.Days, report.FilesIn+r.FilesIn, report.FilesOut+r.FilesOut, report.Rows+r.RowsOut
+		more = r.More && r.FilesIn > 0 && ctx.Err() == nil
+	}
+	report.pass(ctx, table)
+	return report, ctx.Err()
 }
 
 // MaintainReport says what one round of maintenance removed, and planned to remove.
@@ -112,37 +193,39 @@ type MaintainReport struct {
 	Orphans    int `json:"orphans"`    // files that no snapshot of the tables refers to
 	Tombstones int `json:"tombstones"` // segments of the landing log that lost their rows
 	Retired    int `json:"retired"`    // files of days past retention, for the committer to remove
+	Parts
 }
 
 // Maintain removes orphaned files, turns segments of the landing log that nobody needs into tombstones, and
 // leaves plans for the committer: to remove days past retention and to drop old snapshots. Running it again
-// removes nothing more.
+// removes nothing more. What fails keeps nothing else from being done.
 func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, error) {
 	defer heartbeats(ctx)()
 	const day = 24 * time.Hour
 	var report MaintainReport
-	var err error
-	if report.Retired, err = l.Table.PlanRetirement(ctx, l.Config.Keep); err != nil {
-		return report, err
+	table, err := l.Tables(ctx, false)
+	if errors.Is(err, lake.ErrNoTable) {
+		return report, nil
 	}
-	if err := l.Table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1); err != nil {
-		return report, err
-	}
-	if report.Orphans, err = l.Table.RemoveOrphans(ctx, cmp.Or(l.Config.KeepOrphans, day)); err != nil {
-		return report, err
-	}
-	logs, err := lake.Logs(ctx, l.Store, stream)
 	if err != nil {
 		return report, err
 	}
+	report.Retired, err = table.PlanRetirement(ctx, l.Config.Keep)
+	report.fail(err)
+	report.fail(table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1))
+	report.Orphans, err = table.RemoveOrphans(ctx, max(cmp.Or(l.Config.KeepOrphans, day), MinKeepOrphans))
+	report.fail(err)
+	logs, err := lake.Logs(ctx, l.Store, stream)
+	report.fail(err)
 	for _, log := range logs {
-		n, err := l.Table.Expire(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
+		n, err := table.Expire(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
 		report.Tombstones += n
 		if err != nil {
-			return report, err
+			report.fail(fmt.Errorf("shard %s: %w", log.Shard, err))
 		}
 	}
-	return report, nil
+	report.pass(ctx, table)
+	return report, ctx.Err()
 }
 
 // DeliveryStream is a folder that somebody keeps filling with readings in the demo's format; see lake.Ingestion.
@@ -187,6 +270,9 @@ type Reconciliation struct {
 	Fans        int          `json:"fans"` // fans that were looked at
 	Readings    int          `json:"readings"`
 	Differences []Difference `json:"differences,omitempty"` // by fan; the first hundred
+	Segments    int          `json:"segments"`              // of the landing log that were read for it
+	Why         string       `json:"why,omitempty"`         // why all of the log and the table was read, where it was
+	Parts                    // what waits for the table for too long
 }
 
 // Difference says of which fan the lake lacks readings or has some twice.
@@ -195,23 +281,39 @@ type Difference struct {
 	Why string `json:"why"` // a sentence
 }
 
-// Reconcile holds acknowledgements, landing log and table against each other. It changes nothing.
+// Reconcile holds acknowledgements, landing log and table against each other. It goes on where the last one ended and changes nothing
+// but the tally that says where. Readings that wait for the table for too long are no difference of their fans: the
+// part that does not do its work is named instead.
 func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, error) {
 	defer heartbeats(ctx)()
+	table, err := l.Tables(ctx, false)
+	if errors.Is(err, lake.ErrNoTable) {
+		return Reconciliation{}, nil
+	}
+	if err != nil {
+		return Reconciliation{}, err
+	}
 	logs, err := lake.Logs(ctx, l.Store, stream)
 	if err != nil {
 		return Reconciliation{}, err
 	}
-	accounts, err := l.Table.Reconcile(ctx, logs)
+	c, err := table.Count(ctx, logs, lake.CountOptions{Keep: true})
 	if err != nil {
 		return Reconciliation{}, err
 	}
-	r := Reconciliation{Fans: len(accounts)}
-	for _, a := range accounts {
+	r := Reconciliation{Fans: len(c.Accounts), Segments: c.Segments, Why: workflowText(c.Why)}
+	waiting, late, longest := 0, 0, time.Duration(0)
+	for _, a := range c.Accounts {
 		r.Readings += a.Landed
-		if !a.OK && len(r.Differences) < DifferencesNamed {
+		switch {
+		case a.Differs && len(r.Differences) < DifferencesNamed:
 			r.Differences = append(r.Differences, Difference{a.Fan, a.Verdict})
+		case !a.OK && !a.Differs:
+			waiting, late, longest = waiting+a.Pending, late+1, max(longest, a.Waiting)
 		}
+	}
+	if late > 0 {
+		r.fail(fmt.Errorf("%d readings of %d fans wait for the table, the first for %s: see the workflow lake/committer and fanwatch lake status", waiting, late, longest.Round(time.Second)))
 	}
 	return r, nil
 }

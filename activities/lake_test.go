@@ -1,8 +1,11 @@
 package activities_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -102,4 +105,66 @@ func openDir(t *testing.T) *lake.Dir {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// TestALakeThatIsAwayFailsAlone: without tables a commit says why, and alerts are left for it all the same. With one that fails
+// the others' work is done, and the report names it.
+func TestALakeThatIsAwayFailsAlone(t *testing.T) {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	env := suite.NewTestActivityEnvironment()
+	store := openDir(t)
+	var tables *lake.Tables
+	failed := errors.New("the lake's tables cannot be opened: the catalog does not answer")
+	l := &activities.Lake{Store: store, Tables: func(context.Context, bool) (activities.Table, error) { return tables, failed }}
+	env.RegisterActivity(l)
+	if _, err := env.ExecuteActivity(l.Commit, "readings"); err == nil || !strings.Contains(err.Error(), "the catalog does not answer") {
+		t.Errorf("%v", err)
+	}
+	for _, a := range []any{l.Maintain, l.Reconcile} {
+		if _, err := env.ExecuteActivity(a, "readings"); err == nil {
+			t.Error("no error")
+		}
+	}
+	if _, err := env.ExecuteActivity(l.LandAlert, fanwatch.Alert{V: 1, ID: "alert/a/stall/1", Opened: time.Unix(1, 0)}); err != nil {
+		t.Error(err)
+	}
+	failed = fmt.Errorf("no: %w", lake.ErrNoTable)
+	if _, err := env.ExecuteActivity(l.Compact); err != nil {
+		t.Errorf("before the first commit: %v", err)
+	}
+	failed = nil
+	cat, done, err := lake.OpenSQLite(filepath.Join(t.TempDir(), "catalog.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = done() }()
+	if tables, err = lake.OpenTables(t.Context(), lake.TableConfig{Catalog: cat, Store: store, Location: "file://" + store.Root()}); err != nil {
+		t.Fatal(err)
+	}
+	for key, text := range map[string]string{"tables/fanwatch/readings/plans/0.json": `{"v":1,"why":"bad","removed":[],"set":{"a":"b"},"added":[{"path":""}]}`, "alerts/waiting/notes.txt": "?"} {
+		if err := store.Put(t.Context(), key, []byte(text), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := env.ExecuteActivity(l.Commit, "readings")
+	var r activities.CommitReport
+	if err == nil {
+		err = v.Get(&r)
+	}
+	if err != nil || len(r.Failed) != 1 || !strings.Contains(r.Failed[0], "table readings: plan 0.json (bad)") || len(r.Passed) != 1 || !strings.HasPrefix(r.Passed[0], "alerts/waiting/notes.txt: ") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if rows, err := tables.Alerts(t.Context(), time.Time{}, time.Time{}); err != nil || len(rows) != 1 {
+		t.Errorf("%d alerts, %v", len(rows), err)
+	}
+}
+
+// TestOrphansStayForAsLongAsAMergeMayTake: settings that would remove what is about to be committed are refused.
+func TestOrphansStayForAsLongAsAMergeMayTake(t *testing.T) {
+	for keep, ok := range map[time.Duration]bool{0: true, time.Second: false, 59 * time.Minute: false, time.Hour: true} {
+		if err := (activities.LakeConfig{KeepOrphans: keep}).Check(); (err == nil) != ok {
+			t.Errorf("%s: %v", keep, err)
+		}
+	}
 }

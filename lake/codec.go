@@ -34,7 +34,14 @@ const (
 // landed is a row as its columns lie in the file.
 type landed struct {
 	landedV1
-	PWM *float64 `parquet:"pwm,optional"` // commanded duty cycle, 0..1; null when unknown
+	PWM     *float64 `parquet:"pwm,optional"`     // commanded duty cycle, 0..1; null when unknown
+	Refused *uint32  `parquet:"refused,optional"` // readings that a quarantined row stands for; null: one
+}
+
+// landedV2 has the columns of segment version 2.
+type landedV2 struct {
+	landedV1
+	PWM *float64 `parquet:"pwm,optional"`
 }
 
 // landedV1 has the columns of segment version 1. Floats are plain: their bits come back unchanged, -0
@@ -162,6 +169,8 @@ func openSegment(data []byte) (*parquet.File, error) {
 	columns := parquet.SchemaOf(landed{})
 	switch v, _ := f.Lookup(metaVersion); v {
 	case strconv.Itoa(SegmentVersion):
+	case "2":
+		columns = parquet.SchemaOf(landedV2{})
 	case "1":
 		columns = parquet.SchemaOf(landedV1{})
 	default:
@@ -274,6 +283,9 @@ func toLanded(r *fanwatch.Row) landed {
 	if duty, known := r.PWM.Fraction(); known {
 		l.PWM = &duty
 	}
+	if r.Refused > 0 {
+		l.Refused = &r.Refused
+	}
 	return l
 }
 
@@ -292,6 +304,9 @@ func toRow(l *landed, shard string, same intern) (fanwatch.Row, error) {
 	}
 	if l.PWM != nil {
 		r.PWM = fanwatch.NewDuty(*l.PWM)
+	}
+	if l.Refused != nil {
+		r.Refused = *l.Refused
 	}
 	if len(l.Payload) > 0 {
 		r.Payload = bytes.Clone(l.Payload)

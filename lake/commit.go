@@ -32,17 +32,38 @@ type CommitResult struct {
 // day of the readings' times, and the offset of every shard. So a repeated or a killed commit adds
 // nothing twice and loses nothing. It takes about TableConfig.RoundRows readings; More says that there
 // are others. The logs may come and go from call to call.
+//
+// A log that cannot be read keeps no other from being committed: the error is a *Partial then, beside what was. Readings
+// that are very old at their arrival enter later; see TableConfig.OldAfter.
 func (t *Table) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
 	return t.commitLogs(ctx, logs, func() *round { return t.newRound() })
 }
 
-// commitLogs makes one round: gathers, stores the files, commits. begin gives an empty round.
+// commitLogs makes a round of what is new and, where there is no more of it and old rows have waited long enough, another of
+// those. begin gives an empty round.
 func (t *iceTable) commitLogs(ctx context.Context, logs []Log, begin func() *round) (CommitResult, error) {
+	result, due, err := t.commitOnce(ctx, logs, begin)
+	if !due || result.More {
+		return result, err
+	}
+	var failed failures
+	failed.add(err)
+	old, _, err := t.commitOnce(ctx, logs, func() *round {
+		r := begin()
+		r.old = true
+		return r
+	})
+	failed.add(err)
+	return CommitResult{result.Segments + old.Segments, result.Rows + old.Rows, result.Duplicates + old.Duplicates, result.Files + old.Files, old.More}, failed.err()
+}
+
+// commitOnce makes one round: gathers, stores the files, commits. due tells that there are old rows which have waited long enough.
+func (t *iceTable) commitOnce(ctx context.Context, logs []Log, begin func() *round) (result CommitResult, due bool, err error) {
 	var errs []error
 	var r *round
 	for attempt := range commitAttempts {
 		if err := pause(ctx, attempt); err != nil {
-			return CommitResult{}, errors.Join(append(errs, err)...)
+			return CommitResult{}, false, errors.Join(append(errs, err)...)
 		}
 		tbl, err := t.load(ctx)
 		if err != nil {
@@ -50,27 +71,27 @@ func (t *iceTable) commitLogs(ctx context.Context, logs []Log, begin func() *rou
 			continue
 		}
 		if r != nil && r.committed(tbl) {
-			return r.result, nil // the answer was lost, the commit was not
+			return r.result, r.due, r.failed.err() // the answer was lost, the commit was not
 		}
 		if r == nil || !r.fits(tbl) {
 			r = begin()
-			if err := r.gather(ctx, tbl, logs); err != nil {
-				return CommitResult{}, err // a damaged log does not mend itself
+			if err := r.gather(ctx, t, tbl, logs); err != nil {
+				return CommitResult{}, false, err
 			}
 			if len(r.offsets) == 0 {
-				return CommitResult{}, nil
+				return CommitResult{}, r.due, r.failed.err()
 			}
 			if err := r.store(ctx, tbl); err != nil {
-				return CommitResult{}, err
+				return CommitResult{}, false, err
 			}
 		}
 		if err := t.commitRound(ctx, tbl, r); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		return r.result, nil
+		return r.result, r.due, r.failed.err()
 	}
-	return CommitResult{}, fmt.Errorf("commit: given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
+	return CommitResult{}, false, fmt.Errorf("commit: given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
 }
 
 // pause waits before a further attempt: not at all before the first, then 20 ms, doubling.
@@ -90,15 +111,18 @@ func pause(ctx context.Context, attempt int) error {
 
 // round is what one transaction takes from the logs.
 type round struct {
-	before  map[string]string // offset properties as they were; "" = none
+	old     bool              // it takes old rows that were held back, and nothing else
+	before  map[string]string // properties as they were: offsets, and what is held back; "" = none
 	offsets map[string]string // and as they shall be
 	files   []iceberg.DataFile
 	result  CommitResult
+	due     bool     // old rows have waited long enough
+	failed  failures // of logs that were passed over
 
 	next  func(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error)
-	take  func(*Segment) error                              // keeps a segment's rows, as far as the table wants them
-	full  func() bool                                       // tells whether that was enough
-	store func(ctx context.Context, tbl *table.Table) error // makes files of the rows
+	take  func(s *Segment, wanted func(*fanwatch.Row) bool) error // keeps those of a segment's rows that the table has and that are wanted
+	full  func() bool                                             // tells whether that was enough
+	store func(ctx context.Context, tbl *table.Table) error       // makes files of the rows
 }
 
 func readNext(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error) {
@@ -109,12 +133,12 @@ func readNext(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segmen
 func (t *Table) newRound() *round {
 	r := &round{next: readNext}
 	var rows []stored
-	r.take = func(s *Segment) error {
+	r.take = func(s *Segment, wanted func(*fanwatch.Row) bool) error {
 		if s.Tombstone && s.Counts.Readings() > 0 {
-			return fmt.Errorf("commit: segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
+			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
 		}
 		for i := range s.Rows {
-			if k := s.Rows[i].Kind; k == fanwatch.Scored || k == fanwatch.Late {
+			if k := s.Rows[i].Kind; (k == fanwatch.Scored || k == fanwatch.Late) && wanted(&s.Rows[i]) {
 				rows = append(rows, toStored(&s.Rows[i]))
 			}
 		}
@@ -149,51 +173,120 @@ func (r *round) committed(tbl *table.Table) bool {
 	return true
 }
 
-// gather reads segments, one of each shard in turn, until the round is full or the logs end.
-func (r *round) gather(ctx context.Context, tbl *table.Table, logs []Log) error {
+// reading is how far a round has read one log.
+type reading struct {
+	log    Log
+	at     fanwatch.SequenceNumber // the next segment is the one behind
+	end    fanwatch.SequenceNumber // of a round of old rows: where it ends; "" = where the log does
+	held   held
+	isHeld bool
+	done   bool
+}
+
+// gather reads segments, one of each shard in turn, until the round is full or the logs end. A log that fails is passed over.
+func (r *round) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs []Log) error {
 	r.before, r.offsets = make(map[string]string), make(map[string]string)
-	at := make([]fanwatch.SequenceNumber, len(logs))
-	for i, l := range logs {
-		var err error
-		if at[i], err = offset(tbl, l); err != nil {
-			return err
+	var reads []*reading
+	for _, l := range logs {
+		if _, twice := r.before[offsetKey(l)]; twice {
+			return errors.New("commit: a log was given twice")
 		}
-		r.before[offsetKey(l)] = tbl.Properties()[offsetKey(l)]
+		r.before[offsetKey(l)], r.before[oldKey(l)] = tbl.Properties()[offsetKey(l)], tbl.Properties()[oldKey(l)]
+		rd, err := r.begin(t, tbl, l)
+		if err != nil {
+			r.failed.add(fmt.Errorf("commit: %w", err))
+			continue
+		}
+		reads = append(reads, rd)
 	}
-	if len(r.before) != len(logs) {
-		return errors.New("commit: a log was given twice")
-	}
-	ended := make([]bool, len(logs))
-	for left := len(logs); left > 0; {
-		for i, l := range logs {
-			if ended[i] {
+	for left := len(reads); left > 0; {
+		left = 0
+		for _, rd := range reads {
+			if rd.done {
 				continue
 			}
 			if r.full() {
 				r.result.More = true
 				return nil
 			}
-			s, err := r.next(ctx, l, at[i])
-			if errors.Is(err, ErrNotFound) {
-				ended[i], left = true, left-1
-				continue
+			if err := r.step(ctx, t, rd); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				r.failed.add(fmt.Errorf("commit: shard %s: %w", rd.log.Shard, err))
+				rd.done = true
 			}
-			if err != nil {
-				return fmt.Errorf("commit: %w", err)
-			}
-			if err := r.take(&s); err != nil {
-				return err
-			}
-			r.result.Segments++
-			at[i] = s.Last
-			r.offsets[offsetKey(l)] = string(s.Last)
-			if s.End {
-				ended[i], left = true, left-1
+			if !rd.done {
+				left++
 			}
 		}
 	}
 	// A closed and empty last segment ends where it begins: its offset is no news.
 	maps.DeleteFunc(r.offsets, func(key, offset string) bool { return r.before[key] == offset })
+	return nil
+}
+
+// begin finds out where the round begins with a log.
+func (r *round) begin(t *iceTable, tbl *table.Table, l Log) (*reading, error) {
+	at, err := offset(tbl, l)
+	if err != nil {
+		return nil, err
+	}
+	rd := &reading{log: l, at: at}
+	if rd.held, rd.isHeld, err = heldOf(tbl, l); err != nil {
+		return nil, err
+	}
+	due := rd.isHeld && !t.cfg.Now().Before(rd.held.Since.Add(t.cfg.OldEvery))
+	r.due = r.due || due
+	if r.old {
+		rd.at, rd.end, rd.done = rd.held.After, at, !due || rd.held.After.Compare(at) >= 0
+	}
+	return rd, nil
+}
+
+// step takes the next segment of a log.
+func (r *round) step(ctx context.Context, t *iceTable, rd *reading) error {
+	s, err := r.next(ctx, rd.log, rd.at)
+	if errors.Is(err, ErrNotFound) && !r.old {
+		rd.done = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r.old {
+		if err := r.take(&s, rd.held.holds); err != nil {
+			return err
+		}
+		rd.at, rd.held.After = s.Last, s.Last
+		r.offsets[oldKey(rd.log)] = rd.held.String()
+		if rd.done = s.End || s.Last.Compare(rd.end) >= 0; rd.done {
+			r.offsets[oldKey(rd.log)] = ""
+		}
+		r.result.Segments++
+		return nil
+	}
+	h := rd.held
+	if !rd.isHeld {
+		h = held{After: rd.at, Age: t.cfg.OldAfter, Since: t.cfg.Now().UTC()}
+	}
+	holding := rd.isHeld
+	err = r.take(&s, func(row *fanwatch.Row) bool {
+		if !t.layout.holds || !rd.log.mayHold() || !h.holds(row) {
+			return true
+		}
+		holding = true
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	if rd.held, rd.isHeld = h, holding; holding {
+		r.offsets[oldKey(rd.log)] = h.String()
+	}
+	r.result.Segments++
+	rd.at, rd.done = s.Last, s.End
+	r.offsets[offsetKey(rd.log)] = string(s.Last)
 	return nil
 }
 

@@ -45,9 +45,9 @@ type CompactResult struct {
 // Compact is PlanCompaction and Apply of its plan, for whoever is alone with the table.
 func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	for range commitAttempts {
-		key, p, r, err := t.planCompaction(ctx, cfg, t.mergeDay)
-		if err != nil || key == "" {
-			return r, err
+		key, p, r, failed := t.planCompaction(ctx, cfg, t.mergeDay)
+		if key == "" {
+			return r, failed
 		}
 		done, err := t.apply(ctx, &p)
 		if err == nil {
@@ -57,10 +57,10 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 			return CompactResult{}, fmt.Errorf("compact: %w", err)
 		}
 		if done {
-			return r, nil
+			return r, failed
 		}
 	}
-	return CompactResult{}, fmt.Errorf("compact: given up after %d attempts: somebody else compacts the same table", commitAttempts)
+	return CompactResult{}, fmt.Errorf("compact: given up after %d attempts: another program compacts the same table", commitAttempts)
 }
 
 // PlanCompaction merges small files of the days that have too many of them, and leaves the plan of the swap
@@ -72,22 +72,45 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 // same number of rows, within a factor of eight, are merged once there are more than MinFiles of them, so
 // that a row is rewritten a few times and not at every compaction. A day that is over becomes as few files of
 // TargetBytes as hold it, and again whenever late rows come.
+//
+// A file that cannot be merged, for it is damaged or holds what this program would lose, is left as it is; the others of its day
+// and those of other days are merged. The error is a *Partial then, beside what was planned.
 func (t *Table) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	_, _, r, err := t.planCompaction(ctx, cfg, t.mergeDay)
 	return r, err
 }
 
-// mergeFunc stores one file with the rows of a day's files, each once. It may be called concurrently.
-type mergeFunc func(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (iceberg.DataFile, mergeStats, error)
+// mergeFunc stores one file with the rows of those of a day's files that can be merged, each row once. It may be called
+// concurrently.
+type mergeFunc func(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (merged, error)
+
+// merged is what a mergeFunc made.
+type merged struct {
+	file   iceberg.DataFile // nil: fewer than two files could be merged, and nothing was stored
+	from   []iceberg.DataFile
+	stats  mergeStats
+	failed failures // of the others
+}
 
 func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge mergeFunc) (key string, p plan, r CompactResult, err error) {
 	tbl, small, err := t.smallFiles(ctx)
 	if err != nil {
 		return "", p, r, err
 	}
-	c, err := t.mergeDays(ctx, tbl, small, cfg.withDefaults(), merge)
-	if err != nil || len(c.removed) == 0 {
-		return "", p, CompactResult{}, err
+	var c *compaction
+	var failed failures
+	for {
+		c = t.mergeDays(ctx, tbl, small, cfg.withDefaults(), merge)
+		failed.add(c.failed.err())
+		if len(c.removed) > 0 || !c.result.More || len(c.left) == 0 || ctx.Err() != nil {
+			break
+		}
+		for _, df := range c.left { // they took all the room: what is behind them gets its turn
+			delete(small, df.FilePath())
+		}
+	}
+	if len(c.removed) == 0 {
+		return "", p, CompactResult{}, failed.err()
 	}
 	failpoint.Hit(failpoint.CompactFiles)
 	p.Why = fmt.Sprintf("%d files of %d days became %d", c.result.FilesIn, c.result.Days, c.result.FilesOut)
@@ -105,18 +128,21 @@ func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge 
 		return "", p, r, fmt.Errorf("compact: %w", err)
 	}
 	failpoint.Hit(failpoint.CompactPlanned)
-	return key, p, c.result, nil
+	return key, p, c.result, failed.err()
 }
 
-// smallFiles gives the table's files that no waiting plan is about.
+// smallFiles gives the table's files that no waiting plan is about; none of a table of an earlier version.
 func (t *iceTable) smallFiles(ctx context.Context) (*table.Table, map[string]iceberg.DataFile, error) {
-	waiting, err := t.plans(ctx) // first: what is applied behind this is in the table that is loaded then
+	waiting, _, err := t.plans(ctx) // first: what is applied behind this is in the table that is loaded then
 	if err != nil {
 		return nil, nil, err
 	}
 	tbl, live, err := t.loadFiles(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if !isCurrent(tbl) {
+		return tbl, nil, nil
 	}
 	for _, p := range waiting {
 		for _, path := range p.Removed {
@@ -130,6 +156,8 @@ func (t *iceTable) smallFiles(ctx context.Context) (*table.Table, map[string]ice
 type compaction struct {
 	removed, added []iceberg.DataFile
 	result         CompactResult
+	failed         failures
+	left           []iceberg.DataFile // of merges that failed
 }
 
 func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceberg.DataFile, error) {
@@ -147,13 +175,19 @@ func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceb
 	return tbl, live, nil
 }
 
-// mergeDays merges days in their order, as far as MaxRows reaches. Nothing refers to the merged files yet.
-func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig, merge mergeFunc) (*compaction, error) {
-	days, err := groupByDay(live)
-	if err != nil {
-		return nil, err
-	}
+// mergeDays merges days in their order, as far as MaxRows reaches. Nothing refers to the merged files yet. A merge that fails
+// is left out.
+func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig, merge mergeFunc) *compaction {
 	c := &compaction{}
+	days := make(map[int32][]iceberg.DataFile)
+	for _, df := range live {
+		day, err := dayOf(df)
+		if err != nil {
+			c.failed.add(fmt.Errorf("compact: %w", err))
+			continue
+		}
+		days[day] = append(days[day], df)
+	}
 	var jobs []*dayJob
 	room := cfg.MaxRows
 plan:
@@ -174,28 +208,31 @@ plan:
 		}
 	}
 	// The merges share MaxRows, so merging several at once takes no more memory than one large one.
-	merging, ctx := errgroup.WithContext(ctx)
+	var merging errgroup.Group
 	merging.SetLimit(runtime.GOMAXPROCS(0))
 	for _, job := range jobs {
-		merging.Go(func() (err error) {
-			defer func() { // in a goroutine a panic would end the process, which has more to do than to compact
-				if p := recover(); p != nil {
-					err = fmt.Errorf("compact: day %d: a fault of this program, nothing was changed: %v\n%s", job.day, p, debug.Stack())
-				}
-			}()
-			if job.merged, job.stats, err = merge(ctx, tbl, job.day, job.files); err != nil {
-				return fmt.Errorf("compact: day %d: %w", job.day, err)
-			}
+		merging.Go(func() error {
+			job.run(ctx, tbl, merge)
 			return nil
 		})
 	}
-	if err := merging.Wait(); err != nil {
-		return nil, err
-	}
+	_ = merging.Wait() // each job keeps its own error
 	for _, job := range jobs {
 		c.add(job)
 	}
-	return c, nil
+	return c
+}
+
+// run makes the merge.
+func (job *dayJob) run(ctx context.Context, tbl *table.Table, merge mergeFunc) {
+	defer func() { // in a goroutine a panic would end the process, which has more to do than to compact
+		if p := recover(); p != nil {
+			job.err = fmt.Errorf("a fault of this program, nothing was changed: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if job.err = ctx.Err(); job.err == nil {
+		job.merged, job.err = merge(ctx, tbl, job.day, job.files)
+	}
 }
 
 func groupByDay(live map[string]iceberg.DataFile) (map[int32][]iceberg.DataFile, error) {
@@ -245,18 +282,32 @@ func level(df iceberg.DataFile) int { return bits.Len64(uint64(df.Count())) / 3 
 type dayJob struct {
 	day    int32
 	files  []iceberg.DataFile
-	merged iceberg.DataFile
-	stats  mergeStats
+	merged merged
+	err    error
 }
 
 func (c *compaction) add(job *dayJob) {
-	c.removed, c.added = append(c.removed, job.files...), append(c.added, job.merged)
+	day := time.Unix(int64(job.day)*24*3600, 0).UTC().Format(time.DateOnly)
+	for _, err := range job.merged.failed {
+		c.failed.add(fmt.Errorf("compact: day %s: %w: the file is left as it is", day, err))
+	}
+	m := &job.merged
+	switch {
+	case job.err != nil:
+		c.failed.add(fmt.Errorf("compact: day %s: %w: its files are left as they are", day, job.err))
+		c.left = append(c.left, job.files...)
+		return
+	case m.file == nil:
+		c.left = append(c.left, job.files...)
+		return
+	}
+	c.removed, c.added = append(c.removed, m.from...), append(c.added, m.file)
 	c.result.Days++
-	c.result.FilesIn += len(job.files)
+	c.result.FilesIn += len(m.from)
 	c.result.FilesOut++
-	c.result.RowsIn += job.stats.in
-	c.result.RowsOut += job.stats.out
-	c.result.Duplicates += job.stats.duplicates
+	c.result.RowsIn += m.stats.in
+	c.result.RowsOut += m.stats.out
+	c.result.Duplicates += m.stats.duplicates
 }
 
 // fitting tells how many of the files hold at most rows together.
@@ -270,7 +321,7 @@ func fitting(files []iceberg.DataFile, rows int) int {
 }
 
 // mergeDay is the mergeFunc of the readings.
-func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (df iceberg.DataFile, stats mergeStats, err error) {
+func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (out merged, err error) {
 	rows := 0
 	for _, df := range files {
 		rows += int(df.Count())
@@ -283,14 +334,20 @@ func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files
 			err = m.add(ctx, t.cfg.Store, key, df.FileSizeBytes(), int(df.Count()))
 		}
 		if err != nil {
-			return nil, mergeStats{}, fmt.Errorf("%s: %w", df.FilePath(), err)
+			out.failed.add(fmt.Errorf("%s: %w", df.FilePath(), err))
+			continue
 		}
+		out.from = append(out.from, df)
+	}
+	if len(out.from) < 2 {
+		return out, ctx.Err()
 	}
 	key := t.newFileKey(day)
 	file, err := m.merge(ctx, t.cfg.Store, key, day)
 	if err != nil {
-		return nil, mergeStats{}, err
+		return out, err
 	}
-	df, err = file.describe(tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
-	return df, m.stats(), err
+	out.stats = m.stats()
+	out.file, err = file.describe(tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
+	return out, err
 }

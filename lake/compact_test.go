@@ -358,7 +358,7 @@ func maintain(t *testing.T, w world, logs []lake.Log, keep time.Duration) {
 }
 
 func TestReconcileFindsFaults(t *testing.T) {
-	w := openWorld(t, t.TempDir(), nil)
+	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.Now = func() time.Time { return midnight.Add(time.Minute) } })
 	s := window(0, "fan-a", 7, 1, 10)
 	s.Rows[9].Acked = 10 // but seq 10 ...
 	s.Rows[9].Seq = 9    // ... never came, and 9 came twice

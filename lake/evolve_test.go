@@ -73,13 +73,13 @@ func TestATableOfALaterVersionIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	tx := tbl.NewTransaction()
-	if err := tx.SetProperties(iceberg.Properties{"fanwatch.version": "2"}); err != nil {
+	if err := tx.SetProperties(iceberg.Properties{"fanwatch.version": "3"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := lake.OpenTable(t.Context(), lake.TableConfig{Catalog: cat, Store: openDir(t), Location: "file:///nowhere"}); err == nil {
-		t.Error("a table of version 2 was opened")
+		t.Error("a table of version 3 was opened")
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -17,7 +16,7 @@ import (
 type fileIndex struct {
 	rows   int
 	groups []groupIndex
-	newer  string // a column that the layout lacks: a later version of this program wrote the file
+	newer  string // a column that the layout lacks and that holds values: of a later version of this program, or of another
 	pages  []byte // the page index, which begins at pagesAt of the file; nil = none
 	at     int64
 }
@@ -109,9 +108,6 @@ func parseAny(footer []byte, size int64) (*fileIndex, error) {
 		return nil, err
 	}
 	x := &fileIndex{groups: make([]groupIndex, 0, len(meta.RowGroups))}
-	if i := slices.Index(places, -1); i >= 0 {
-		x.newer = meta.Schema[i+1].Name
-	}
 	end := size - 8 - int64(len(footer))
 	for i := range meta.RowGroups {
 		g := &meta.RowGroups[i]
@@ -120,8 +116,11 @@ func parseAny(footer []byte, size int64) (*fileIndex, error) {
 		}
 		group := groupIndex{rows: int(g.NumRows), chunks: make([]chunkIndex, len(tableLayout().columns))}
 		for c := range g.Columns {
-			if places[c] < 0 {
-				continue // a column that a later version added
+			if places[c] < 0 { // a column that a later version or another program added
+				if m := &g.Columns[c].MetaData; m.Statistics.NullCount != m.NumValues {
+					x.newer = meta.Schema[c+1].Name
+				}
+				continue
 			}
 			ch, err := indexChunk(&g.Columns[c], g.NumRows, end)
 			if own && err == nil {

@@ -354,3 +354,65 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// TestSegmentOfVersion2IsRead reads what fanwatch landed before a row could stand for several refused readings.
+func TestSegmentOfVersion2IsRead(t *testing.T) {
+	data, err := os.ReadFile("testdata/segment-v2.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := lake.DecodeSegment(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	duty, known := got.Rows[2].PWM.Fraction()
+	if r := got.Rows[3]; len(got.Rows) != 20 || r.Refused != 0 || string(r.Payload) != "why" || r.Acked != 600 || duty != 0.5 || !known || got.Fans[0].Quarantined != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestAFooterCountsRefusedReadings: a row stands for all readings of its record.
+func TestAFooterCountsRefusedReadings(t *testing.T) {
+	log := openLog(t)
+	s := window(0, "fan-1", 7, 1, 10)
+	s.Rows[3] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[3].Position, Arrived: s.Rows[3].Arrived, Reason: "fan fan-1 is retired", Refused: 60}
+	s.Rows[4] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[4].Position, Arrived: s.Rows[4].Arrived, Reason: "RPM is missing"}
+	if err := log.Append(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	got, err := log.Next(t.Context(), "0")
+	if err != nil || got.Fans[0].Quarantined != 2 || got.Fans[0].Refused != 61 || got.Rows[3].Refused != 60 || got.Counts.Quarantined != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestNamesThatDevicesMakeUpDoNotFillFooters: of fans of which everything was refused, only those with most stand there by name.
+func TestNamesThatDevicesMakeUpDoNotFillFooters(t *testing.T) {
+	log := openLog(t)
+	s := window(0, "fan-1", 7, 1, 5000)
+	refuse := func(i int, fan, reason string) {
+		s.Rows[i] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived, Reason: reason}
+	}
+	for i := range 2000 {
+		name := fmt.Sprint("bogus-", i)
+		refuse(i, name, "fan "+name+" is unknown: provision it first")
+		refuse(2000+i, fmt.Sprint("junk-", i), "RPM is missing")
+	}
+	refuse(4000, "fan-2", "fan fan-2 is retired")
+	refuse(4001, "fan-2", "fan fan-2 is retired")
+	if err := log.Append(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	got, err := log.NextHeader(t.Context(), "0")
+	if err != nil || len(got.Fans) > 70 {
+		t.Fatalf("%d names, %v", len(got.Fans), err)
+	}
+	refused, names := 0, map[string]lake.FanRun{}
+	for _, f := range got.Fans {
+		refused += f.Refused
+		names[f.Fan] = f
+	}
+	if refused != 4002 || names["fan-1"].Landed != 998 || names["fan-2"].Refused != 2 || names[""].Refused < 3900 {
+		t.Errorf("%d refused: %+v", refused, names)
+	}
+}

@@ -99,7 +99,7 @@ func (m *merger) add(ctx context.Context, store Store, key string, size int64, r
 		return err
 	}
 	if in.index.newer != "" {
-		return fmt.Errorf("it has a column %.80q, which this program does not know and would lose: compact with the version that wrote it", in.index.newer)
+		return fmt.Errorf("it has a column %.80q with values, which this program does not know and would lose: have the program that wrote it compact it, or empty the column", in.index.newer)
 	}
 	if in.index.rows != recorded {
 		return fmt.Errorf("the table counts %d rows, the file %d", recorded, in.index.rows)

@@ -112,42 +112,62 @@ func (t *iceTable) leave(ctx context.Context, p plan) (string, error) {
 	return key, nil
 }
 
-// plans reads what was left and not yet applied, by key.
-func (t *iceTable) plans(ctx context.Context) (map[string]plan, error) {
-	found := make(map[string]plan)
+// plans reads what was left and not yet applied, by key. What is no plan is passed over, and remembered in t.passed.
+// doubtful tells that one of those may be a plan: of a later program, or one that cannot be read just now.
+func (t *iceTable) plans(ctx context.Context) (found map[string]plan, doubtful bool, err error) {
+	found = make(map[string]plan)
+	var over []string
 	for o, err := range t.cfg.Store.List(ctx, t.planFolder(), "") {
 		if err != nil {
-			return nil, fmt.Errorf("plans: %w", err)
+			return nil, false, fmt.Errorf("plans: %w", err)
 		}
-		data, err := t.cfg.Store.Get(ctx, o.Key)
-		if errors.Is(err, ErrNotFound) {
-			continue // applied meanwhile
+		why := stray(o)
+		if why == "" {
+			p, err := t.readPlan(ctx, o.Key)
+			switch {
+			case errors.Is(err, ErrNotFound):
+				continue // applied meanwhile
+			case err == nil && p.V == planVersion:
+				found[o.Key] = p
+				continue
+			case err == nil && p.V > planVersion:
+				why, doubtful = fmt.Sprintf("a plan of version %d, this program knows %d", p.V, planVersion), true
+			case errors.Is(err, errNoPlan) || err == nil:
+				why = "not a plan"
+			default:
+				why, doubtful = "it cannot be read: "+err.Error(), true
+			}
 		}
-		var p plan
-		if err == nil {
-			err = json.Unmarshal(data, &p)
-		}
-		if err == nil && p.V != planVersion {
-			err = fmt.Errorf("version %d is unknown, this program knows %d", p.V, planVersion)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("plan %s: %w", o.Key, err)
-		}
-		found[o.Key] = p
+		over = append(over, strayObject(o.Key, why))
 	}
-	return found, nil
+	t.passed.set(t.planFolder(), over)
+	return found, doubtful, ctx.Err()
+}
+
+var errNoPlan = errors.New("not a plan")
+
+func (t *iceTable) readPlan(ctx context.Context, key string) (p plan, err error) {
+	data, err := t.cfg.Store.Get(ctx, key)
+	if err == nil && json.Unmarshal(data, &p) != nil {
+		err = errNoPlan
+	}
+	return p, err
 }
 
 // Apply makes the changes that were planned: swaps of merged files, snapshots to drop, days to retire. The
 // table's one committer calls it. A plan that the table has moved past is discarded, and its files become
-// orphans.
+// orphans. One that fails stays, and does not keep the others from being applied: the error is a *Partial then.
 func (t *iceTable) Apply(ctx context.Context) (Applied, error) {
 	var a Applied
-	found, err := t.plans(ctx)
-	if err != nil {
+	found, _, err := t.plans(ctx)
+	if err != nil || len(found) == 0 {
 		return a, err
 	}
 	a.PlansLeft = len(found)
+	if _, err := t.load(ctx); err != nil {
+		return a, err // before each plan waits for the catalog in vain
+	}
+	var failed failures
 	for _, key := range slices.Sorted(maps.Keys(found)) {
 		p := found[key]
 		done, err := t.apply(ctx, &p)
@@ -155,12 +175,16 @@ func (t *iceTable) Apply(ctx context.Context) (Applied, error) {
 			err = t.settle(ctx, key)
 		}
 		if err != nil {
-			return a, fmt.Errorf("plan %s (%s): %w", strings.TrimPrefix(key, t.planFolder()), p.Why, err)
+			failed.add(fmt.Errorf("plan %s (%s): %w", strings.TrimPrefix(key, t.planFolder()), p.Why, err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		a.PlansLeft--
 		a.count(&p, done)
 	}
-	return a, nil
+	return a, failed.err()
 }
 
 func (a *Applied) count(p *plan, done bool) {

@@ -19,52 +19,41 @@ import (
 // Account says of one fan where its readings are, from the publisher's acknowledgement to the table. All
 // numbers count readings.
 type Account struct {
-	Fan             string `json:"fan"`              // "": rows whose fan could not be told
-	Acknowledged    int    `json:"acknowledged"`     // at least this many had their PUBACK, as the newest batch of every run says; in the demo's format, which does not say: Landed
-	Dropped         int    `json:"dropped"`          // by the publisher, before it ever sent them
-	Landed          int    `json:"landed"`           // distinct readings in the landing log
-	Duplicates      int    `json:"duplicates"`       // readings that the landing log holds once more: must be 0
-	Quarantined     int    `json:"quarantined"`      // in the landing log, but not accepted as readings
-	Pending         int    `json:"pending"`          // landed, and not yet due in the table
-	Table           int    `json:"table"`            // distinct readings in the table
-	Retired         int    `json:"retired"`          // readings that left the table by age
-	TableDuplicates int    `json:"table_duplicates"` // readings that the table holds once more: must be 0
-	Missing         int    `json:"missing"`          // acknowledged, but neither landed nor quarantined: must be 0
-	Lost            int    `json:"lost"`             // due in the table, but not there: must be 0
-	Surplus         int    `json:"surplus"`          // in the table, but never landed: must be 0
-	OK              bool   `json:"ok"`
-	Verdict         string `json:"verdict"`
+	Fan             string        `json:"fan"`              // "": messages whose fan could not be told, or that name one which was never provisioned
+	Acknowledged    int           `json:"acknowledged"`     // at least this many had their PUBACK, as the newest batch of every run says; in the demo's format, which does not say: Landed
+	Dropped         int           `json:"dropped"`          // by the publisher, before it ever sent them
+	Landed          int           `json:"landed"`           // distinct readings in the landing log
+	Duplicates      int           `json:"duplicates"`       // readings that the landing log holds once more: must be 0 but in the demo's format, whose readings have no number
+	Quarantined     int           `json:"quarantined"`      // refused: in the landing log, but not accepted
+	Pending         int           `json:"pending"`          // landed, and not yet due in the table
+	Waiting         time.Duration `json:"waiting"`          // how long the first of them has waited for a commit; at most PendingFor while the committer works
+	Table           int           `json:"table"`            // distinct readings in the table
+	Retired         int           `json:"retired"`          // readings that left the table by age
+	TableDuplicates int           `json:"table_duplicates"` // readings that the table holds once more: must be 0 but for Duplicates of the demo's format, until the next compaction
+	Missing         int           `json:"missing"`          // acknowledged, but neither landed nor quarantined: must be 0
+	Lost            int           `json:"lost"`             // due in the table, but not there: must be 0
+	Surplus         int           `json:"surplus"`          // in the table, but never landed: must be 0
+	OK              bool          `json:"ok"`               // nothing differs, and nothing waits for longer than PendingFor
+	Differs         bool          `json:"differs"`
+	Verdict         string        `json:"verdict"`
+
+	excused, excusedTable int  // of Duplicates and TableDuplicates: those of the demo's format
+	incredible            bool // its publisher says that it sent more than any can
 }
 
+// PendingFor is how long a landed reading may wait for the table.
+const PendingFor = 15 * time.Minute
+
+// credible bounds what a publisher may say of a run: at a thousand readings a second 2^53 take 285,000 years.
+const credible = 1 << 53
+
 // Reconcile holds acknowledgements, landing logs and table against each other, fan by fan. The logs must
-// be all that ever fed the table. It reads the whole of both; tombstones count by their headers.
+// be all that ever fed the table. It reads the whole of both; tombstones count by their headers. Tables.Count does the
+// same and reads only what is new.
 func Reconcile(ctx context.Context, logs []Log, t *Table) ([]Account, error) {
-	tbl, err := t.load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// The table first: whatever is landed meanwhile lies behind its offsets and counts as pending.
-	runs, err := t.runs(ctx, tbl)
-	if err != nil {
-		return nil, err
-	}
-	gone, err := t.ledger(ctx, tbl)
-	if err != nil {
-		return nil, err
-	}
-	b := books{runs: make(map[runName]*bookedRun), quarantined: make(map[string]int), goneBefore: int64(gone.Before) * dayMicros}
-	for _, r := range gone.Runs {
-		b.run(runName{r.Fan, r.Run}).retired = r.Rows
-	}
-	for _, l := range logs {
-		if err := b.addLog(ctx, tbl, l); err != nil {
-			return nil, fmt.Errorf("reconcile: %w", err)
-		}
-	}
-	for key, set := range runs {
-		b.run(runName{key.fan, fanwatch.FormatRun(key.run)}).table = *set
-	}
-	return b.accounts(), nil
+	r := recount{t: t, logs: logs}
+	c, err := r.fromStart(ctx)
+	return c.Accounts, err
 }
 
 // HourAccount says of one fan and one hour of its readings' times where they are, as far as the landing log
@@ -161,7 +150,7 @@ func (b *hourBooks) addFile(ctx context.Context, t *Table, df iceberg.DataFile) 
 }
 
 func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l Log) error {
-	at, err := offset(tbl, l)
+	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return err
 	}
@@ -179,7 +168,7 @@ func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l Log) error {
 			}
 			if h := b.hour(row.Fan, row.Run, row.Time.UnixMicro()); h != nil {
 				h.landed.add(row.Seq)
-				if s.Last.Compare(at) <= 0 {
+				if in.has(s.Last, row) {
 					h.due.add(row.Seq)
 				}
 			}
@@ -207,7 +196,7 @@ func (b *hourBooks) accounts() []HourAccount {
 	}
 	var list []HourAccount
 	for _, a := range sums {
-		a.OK = a.Duplicates+a.TableTwice+a.Lost+a.Surplus == 0
+		a.OK = a.TableTwice+a.Lost+a.Surplus == 0
 		list = append(list, *a)
 	}
 	slices.SortFunc(list, func(a, b HourAccount) int { return cmp.Or(cmp.Compare(a.Fan, b.Fan), a.Hour.Compare(b.Hour)) })
@@ -216,31 +205,118 @@ func (b *hourBooks) accounts() []HourAccount {
 
 type runName struct{ fan, run string } // run by fanwatch.FormatRun
 
+// isLegacy tells whether the run is that of the demo's format.
+func (n runName) isLegacy() bool { return n.run == fanwatch.FormatRun(0) }
+
+// totals add up what the footers of segments say. Devices may make up names of fans: a fan is known once it was provisioned or
+// something of it was taken, and of no more than strangersKept others the names are kept.
+type totals struct {
+	runs      map[runName]*tallyRun // of known fans
+	known     map[string]bool
+	refused   map[string]int // readings, by fan
+	strangers int            // names in refused that are not known
+}
+
+const strangersKept = 10_000
+
+func newTotals() totals {
+	return totals{runs: make(map[runName]*tallyRun), known: make(map[string]bool), refused: make(map[string]int)}
+}
+
+// know notes that a fan is no stranger.
+func (t *totals) know(fan string) {
+	if t.known[fan] {
+		return
+	}
+	t.known[fan] = true
+	if _, ok := t.refused[fan]; ok {
+		t.strangers--
+	}
+}
+
+// refuse counts refused readings.
+func (t *totals) refuse(fan string, n int) {
+	if n == 0 {
+		return
+	}
+	if _, ok := t.refused[fan]; !ok && !t.known[fan] {
+		if t.strangers >= strangersKept {
+			fan = ""
+		} else {
+			t.strangers++
+		}
+	}
+	t.refused[fan] += n
+}
+
+func (t *totals) run(name runName) *tallyRun {
+	if t.runs[name] == nil {
+		t.runs[name] = &tallyRun{Fan: name.fan, Run: name.run}
+	}
+	return t.runs[name]
+}
+
+// segment adds up a segment's footer. The fan of a footer of before, which counts no configurations, is known by an entry without
+// refusals.
+func (t *totals) segment(s *Segment) {
+	for i := range s.Fans {
+		f := &s.Fans[i]
+		if f.Landed > 0 || f.Configured > 0 || f.Quarantined == 0 {
+			t.know(f.Fan)
+		}
+	}
+	for i := range s.Rows {
+		if s.Rows[i].Kind == fanwatch.Configured {
+			t.know(s.Rows[i].Fan)
+		}
+	}
+	for i := range s.Fans {
+		f := &s.Fans[i]
+		if t.refuse(f.Fan, f.refused()); t.known[f.Fan] {
+			r := t.run(runName{f.Fan, f.Run})
+			r.Acked, r.Dropped, r.Landed = max(r.Acked, f.Acked), max(r.Dropped, f.Dropped), r.Landed+f.Landed
+		}
+	}
+}
+
 // bookedRun is what the log and the table say of one run of one fan.
 type bookedRun struct {
-	acked, dropped uint64
-	landed, due    runSet // readings of segments that still have their rows; due: at or before the offset
-	old            runSet // those of due that are of a day that left the table by age
-	buried         int    // readings of tombstones, all of them due
-	retired        int    // rows that left the table by age
-	table          runSet
+	landed, due runSet // readings of segments that still have their rows; due: in the table, as its offset says
+	old         runSet // those of due that are of a day that left the table by age
+	buried      int    // readings of tombstones, all of them due
+	twice       int    // readings that landed twice, as the count before has it: some of them may be buried
+	retired     int    // rows that left the table by age
+	table       runSet
 }
 
 // differ tells how many due readings the table lacks and how many it has that were never landed. Which
 // readings the tombstones held is not known, only how many: the table's others and those that it has
-// retired must be just those. A reading of a retired day may be there (it came late) or not.
-func (r *bookedRun) differ() (lost, surplus int) {
+// retired must be just those, but for excused ones that landed twice. A reading of a retired day may be there (it came late) or not.
+func (r *bookedRun) differ() (lost, surplus, excused int) {
 	absent := roaring64.AndNot(r.due.seqs, r.table.seqs)
-	excused := int(roaring64.And(absent, r.old.seqs).GetCardinality())
-	lost = int(absent.GetCardinality()) - excused
-	others := int(roaring64.AndNot(r.table.seqs, r.due.seqs).GetCardinality()) + r.retired - excused
-	return lost + max(0, r.buried-others), max(0, others-r.buried)
+	old := int(roaring64.And(absent, r.old.seqs).GetCardinality())
+	lost = int(absent.GetCardinality()) - old
+	others := int(roaring64.AndNot(r.table.seqs, r.due.seqs).GetCardinality()) + r.retired - old
+	excused = min(r.twice, max(0, r.buried-others))
+	return lost + max(0, r.buried-others-excused), max(0, others-r.buried), excused
 }
 
+// books are an account of all that the logs and the table hold.
 type books struct {
-	runs        map[runName]*bookedRun
-	quarantined map[string]int
-	goneBefore  int64 // Unix microseconds: rows of before may have left the table by age
+	now       time.Time
+	all, base totals // base: of the segments that the table's offset has passed
+	runs      map[runName]*bookedRun
+	waiting   map[string]time.Duration // by fan: how long the first of its readings has waited for a commit
+	retired   int64                    // Unix microseconds: rows of before may have left the table by age
+}
+
+func newBooks(now time.Time, gone ledger) *books {
+	b := &books{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*bookedRun), waiting: make(map[string]time.Duration), retired: int64(gone.Before) * dayMicros}
+	for _, r := range gone.Runs {
+		b.all.know(r.Fan)
+		b.run(runName{r.Fan, r.Run}).retired = r.Rows
+	}
+	return b
 }
 
 func (b *books) run(name runName) *bookedRun {
@@ -248,25 +324,23 @@ func (b *books) run(name runName) *bookedRun {
 	if r == nil {
 		r = &bookedRun{landed: newRunSet(), due: newRunSet(), old: newRunSet(), table: newRunSet()}
 		b.runs[name] = r
+		b.all.run(name)
 	}
 	return r
 }
 
-func (b *books) addLog(ctx context.Context, tbl *table.Table, l Log) error {
-	at, err := offset(tbl, l)
-	if err != nil {
-		return err
-	}
-	return l.Walk(ctx, "0", func(s Segment) error {
-		for _, f := range s.Fans {
-			b.quarantined[f.Fan] += f.Quarantined
-			r := b.run(runName{f.Fan, f.Run})
-			r.acked, r.dropped = max(r.acked, f.Acked), max(r.dropped, f.Dropped)
-			if s.Tombstone {
-				r.buried += f.Landed
+// addLog counts a log from its start.
+func (b *books) addLog(ctx context.Context, l Log, in coverage) (segments int, err error) {
+	err = l.Walk(ctx, "0", func(s Segment) error {
+		segments++
+		if b.all.segment(&s); s.Last.Compare(in.at) <= 0 {
+			b.base.segment(&s)
+		}
+		for i := range s.Fans {
+			if f := &s.Fans[i]; s.Tombstone && f.Landed > 0 {
+				b.run(runName{f.Fan, f.Run}).buried += f.Landed
 			}
 		}
-		due := s.Last.Compare(at) <= 0
 		for i := range s.Rows {
 			row := &s.Rows[i]
 			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late {
@@ -274,80 +348,139 @@ func (b *books) addLog(ctx context.Context, tbl *table.Table, l Log) error {
 			}
 			r := b.run(runName{row.Fan, fanwatch.FormatRun(row.Run)})
 			r.landed.add(row.Seq)
-			if due {
-				r.due.add(row.Seq)
-			}
-			if due && row.Time.UnixMicro() < b.goneBefore {
+			switch {
+			case !in.has(s.Last, row):
+				wait(b.waiting, b.now, row, s.Last.Compare(in.at) <= 0)
+				continue
+			case row.Time.UnixMicro() < b.retired:
 				r.old.add(row.Seq)
 			}
+			r.due.add(row.Seq)
 		}
 		return nil
 	})
+	return segments, err
 }
 
-func (b *books) accounts() []Account {
-	fans := make(map[string]*Account)
-	account := func(fan string) *Account {
-		if fans[fan] == nil {
-			fans[fan] = &Account{Fan: fan}
-		}
-		return fans[fan]
+// wait notes since when a reading has waited for the table. One that is held back on purpose does not count.
+func wait(waiting map[string]time.Duration, now time.Time, row *fanwatch.Row, held bool) {
+	if !held {
+		waiting[row.Fan] = max(waiting[row.Fan], now.Sub(row.Arrived))
 	}
-	for name, r := range b.runs {
-		a := account(name.fan)
-		landed, due := r.landed.distinct()+r.buried, r.due.distinct()+r.buried
-		acked := int(r.acked)
-		if name.run == fanwatch.FormatRun(0) {
-			acked = landed
-		}
-		a.Acknowledged += acked
-		a.Dropped += int(r.dropped)
-		a.Landed += landed
-		a.Duplicates += r.landed.rows - r.landed.distinct()
-		a.Pending += landed - due
-		a.Table += r.table.distinct()
-		a.Retired += r.retired
-		a.TableDuplicates += r.table.rows - r.table.distinct()
-		a.Missing += max(0, acked-landed)
-		lost, surplus := r.differ()
-		a.Lost += lost
-		a.Surplus += surplus
+}
+
+// fanAccounts collects accounts by fan.
+type fanAccounts map[string]*Account
+
+func (m fanAccounts) of(fan string) *Account {
+	if m[fan] == nil {
+		m[fan] = &Account{Fan: fan}
 	}
-	for fan, n := range b.quarantined {
-		a := account(fan)
-		a.Quarantined = n
-		a.Missing = max(0, a.Missing-n) // a quarantined row does not say of which run it was
+	return m[fan]
+}
+
+// say takes in what a run's publisher says.
+func (a *Account) say(acked, dropped uint64, landed int, legacy bool) {
+	if acked >= credible || dropped >= credible {
+		a.incredible = true
+	}
+	if acked >= credible || legacy {
+		acked = uint64(landed)
+	}
+	a.Acknowledged += int(acked)
+	if dropped < credible {
+		a.Dropped += int(dropped)
+	}
+	a.Missing += max(0, int(acked)-landed)
+}
+
+// judged takes in what was refused and what waits, and judges all accounts.
+func (m fanAccounts) judged(refused map[string]int, known map[string]bool, waiting map[string]time.Duration) []Account {
+	for fan, n := range refused {
+		if !known[fan] {
+			fan = ""
+		}
+		m.of(fan).Quarantined += n
 	}
 	var list []Account
-	for _, a := range slices.SortedFunc(maps.Values(fans), func(a, b *Account) int { return cmp.Compare(a.Fan, b.Fan) }) {
+	for _, fan := range slices.Sorted(maps.Keys(m)) {
+		a := m[fan]
+		a.Missing = max(0, a.Missing-a.Quarantined) // a quarantined row does not say of which run it was
+		a.Waiting = waiting[fan]
 		a.judge()
 		list = append(list, *a)
 	}
 	return list
 }
 
+func (b *books) accounts() []Account {
+	fans := make(fanAccounts)
+	for name, said := range b.all.runs {
+		r := b.run(name)
+		a := fans.of(name.fan)
+		lost, surplus, excused := r.differ()
+		landed, due := r.landed.distinct()+r.buried-excused, r.due.distinct()+r.buried-excused
+		duplicates, twice := r.landed.rows-r.landed.distinct(), r.table.rows-r.table.distinct()
+		a.say(said.Acked, said.Dropped, landed, name.isLegacy())
+		a.Landed += landed
+		a.Duplicates += duplicates
+		a.Pending += landed - due
+		a.Table += r.table.distinct()
+		a.Retired += r.retired
+		a.TableDuplicates += twice
+		if name.isLegacy() {
+			a.excused, a.excusedTable = a.excused+duplicates, a.excusedTable+min(twice, duplicates)
+		}
+		a.Lost += lost
+		a.Surplus += surplus
+	}
+	return fans.judged(b.all.refused, b.all.known, b.waiting)
+}
+
+// totals gives what the segments that the table's offset has passed say, with the readings that landed twice counted once.
+func (b *books) totals() totals {
+	for name, t := range b.base.runs {
+		r := b.run(name)
+		_, _, excused := r.differ()
+		t.Twice = max(0, b.all.runs[name].Landed-(r.landed.distinct()+r.buried-excused))
+		t.Landed -= t.Twice
+	}
+	return b.base
+}
+
 // judge says in a sentence what is wrong.
 func (a *Account) judge() {
-	var faults []string
+	var faults, notes []string
+	duplicates, twice := a.Duplicates, a.TableDuplicates
+	if a.excused > 0 {
+		duplicates, twice = duplicates-a.excused, twice-a.excusedTable
+		notes = append(notes, fmt.Sprintf("%d came again long after and landed twice, of which compaction leaves one", a.excused))
+	}
 	for _, f := range []struct {
 		n    int
 		what string
 	}{
-		{a.Missing, "acknowledged but not in the landing log"}, {a.Duplicates, "more than once in the landing log"},
-		{a.Lost, "in the landing log and due, but not in the table"}, {a.TableDuplicates, "more than once in the table"},
+		{a.Missing, "acknowledged but not in the landing log"}, {duplicates, "more than once in the landing log"},
+		{a.Lost, "in the landing log and due, but not in the table"}, {twice, "more than once in the table"},
 		{a.Surplus, "in the table, but not in the landing log"},
 	} {
 		if f.n > 0 {
 			faults = append(faults, fmt.Sprintf("%d %s", f.n, f.what))
 		}
 	}
-	a.OK = len(faults) == 0
-	switch {
-	case !a.OK:
-		a.Verdict = strings.Join(faults, "; ")
-	case a.Pending > 0:
-		a.Verdict = fmt.Sprintf("every acknowledged reading is in the lake once; %d wait for the next commit to the table", a.Pending)
-	default:
-		a.Verdict = "every acknowledged reading is in the lake once"
+	a.Differs = len(faults) > 0
+	if a.Pending > 0 && a.Waiting > PendingFor {
+		faults = append(faults, fmt.Sprintf("%d wait for the table, the first for %s: the committer is behind or stopped (fanwatch lake status)", a.Pending, a.Waiting.Round(time.Second)))
 	}
+	if a.incredible {
+		notes = append(notes, "what its publisher says it sent or dropped is more than any can, and was not believed")
+	}
+	a.OK = len(faults) == 0
+	if a.OK {
+		faults = []string{"every acknowledged reading is in the lake once"}
+		if a.Pending > 0 {
+			faults = append(faults, fmt.Sprintf("%d wait for the next commit to the table", a.Pending))
+		}
+	}
+	a.Verdict = strings.Join(append(faults, notes...), "; ")
 }

@@ -29,7 +29,8 @@ func (t *iceTable) ExpireSnapshots(ctx context.Context, olderThan time.Duration,
 
 // RemoveOrphans deletes the files below the table's folder that no snapshot refers to and that are older
 // than olderThan: what killed and conflicting commits left. Files of a plan that waits stay. olderThan must exceed the longest time that a
-// commit or a compaction takes, or it removes a file that is about to be committed; an hour is plenty.
+// commit or a compaction takes, or it removes a file that is about to be committed; an hour is plenty. While something lies among
+// the plans that may be one and cannot be read, data files stay. A file that cannot be deleted keeps no other from it.
 func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
 	before := t.cfg.Now().Add(-olderThan)
 	var old []string
@@ -38,14 +39,14 @@ func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (
 			if err != nil {
 				return 0, fmt.Errorf("orphans: %w", err)
 			}
-			if o.Modified.Before(before) {
+			if o.Modified.Before(before) && CheckKey(o.Key) == nil { // another key is a folder marker, or none of ours
 				old = append(old, o.Key)
 			}
 		}
 	}
 	// Read behind the listing, and the plans before the table: whatever was planned or committed until now is
 	// known as such.
-	waiting, err := t.plans(ctx)
+	waiting, doubtful, err := t.plans(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("orphans: nothing was removed: %w", err)
 	}
@@ -58,22 +59,27 @@ func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (
 		for _, e := range p.Added {
 			key, err := t.key(e.Path)
 			if err != nil {
-				return 0, fmt.Errorf("orphans: nothing was removed: %w", err)
+				continue // it lies outside the table's folder, where nothing is removed
 			}
 			used[key] = true
 		}
 	}
 	removed := 0
+	var failed failures
 	for _, key := range old {
-		if used[key] {
+		if used[key] || doubtful && !strings.HasPrefix(key, t.root+"/metadata/") {
 			continue
 		}
 		if err := t.cfg.Store.Delete(ctx, key); err != nil {
-			return removed, fmt.Errorf("orphans: %w", err)
+			failed.add(fmt.Errorf("orphans: %w", err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		removed++
 	}
-	return removed, nil
+	return removed, failed.err()
 }
 
 // usedKeys gives the keys of all files that any of the table's snapshots needs, and of its metadata.
@@ -171,20 +177,21 @@ func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int
 // expirable gives the sequence number up to which the log's rows are in the table and behind the oldest
 // kept snapshot, which must be readable: a scorer that finds newer ones damaged falls back on it.
 func (t *Table) expirable(ctx context.Context, tbl *table.Table, l Log) (fanwatch.SequenceNumber, error) {
-	committed, err := offset(tbl, l)
+	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return "0", err
 	}
+	committed := in.whole()
 	for _, f := range t.followers {
 		tbl, err := f.load(ctx)
 		if err != nil {
 			return "0", err
 		}
-		at, err := offset(tbl, l)
+		in, err := coverageOf(tbl, l)
 		if err != nil {
 			return "0", err
 		}
-		if at.Compare(committed) < 0 {
+		if at := in.whole(); at.Compare(committed) < 0 {
 			committed = at
 		}
 	}

@@ -49,7 +49,7 @@ func (t *Table) ledger(ctx context.Context, tbl *table.Table) (ledger, error) {
 
 // PlanRetirement leaves a plan for Apply: to remove the days that ended longer than keep ago, and to note in
 // the table how many rows of each fan and run went. It gives the number of files. keep of 0 is for ever.
-// Snapshots of before still have the rows until they are dropped.
+// Snapshots of before still have the rows until they are dropped. A file that cannot be read stays; the error is a *Partial then.
 func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, error) {
 	if keep <= 0 {
 		return 0, nil
@@ -70,21 +70,25 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 			return 0, err
 		}
 	}
+	var failed failures
 	for _, df := range files {
 		day, err := dayOf(df)
-		if err != nil {
-			return 0, err
-		}
-		if day >= before {
+		if err == nil && day >= before {
 			continue
 		}
-		if err := t.addRuns(ctx, gone, df); err != nil {
-			return 0, fmt.Errorf("retire: %w", err)
+		part := make(runSets) // of this file alone: half of one must not count
+		if err == nil {
+			err = t.addRuns(ctx, part, df)
 		}
+		if err != nil {
+			failed.add(fmt.Errorf("retire: %w", err))
+			continue
+		}
+		gone.count(part)
 		p.Removed = append(p.Removed, df.FilePath())
 	}
 	if len(p.Removed) == 0 {
-		return 0, nil
+		return 0, failed.err()
 	}
 	next := ledger{V: ledgerVersion, Before: max(before, l.Before)}
 	for _, key := range gone.sorted() {
@@ -103,7 +107,18 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 	if _, err := t.leave(ctx, p); err != nil {
 		return 0, fmt.Errorf("retire: %w", err)
 	}
-	return len(p.Removed), nil
+	return len(p.Removed), failed.err()
+}
+
+// count adds the rows of others; of their sequence numbers it knows nothing.
+func (m runSets) count(others runSets) {
+	for key, set := range others {
+		if m[key] == nil {
+			sum := newRunSet()
+			m[key] = &sum
+		}
+		m[key].rows += set.rows
+	}
 }
 
 // firstKept gives the first day that is to stay.
@@ -121,20 +136,21 @@ func (t *iceTable) planDrop(ctx context.Context, keep time.Duration) (int, error
 		return 0, err
 	}
 	p := plan{Why: "days past retention"}
+	var failed failures
 	for path, df := range files {
 		day, err := dayOf(df)
-		if err != nil {
-			return 0, err
-		}
-		if day < t.firstKept(keep) {
+		failed.add(err)
+		if err == nil && day < t.firstKept(keep) {
 			p.Removed = append(p.Removed, path)
 		}
 	}
 	if len(p.Removed) == 0 {
-		return 0, nil
+		return 0, failed.err()
 	}
-	_, err = t.leave(ctx, p)
-	return len(p.Removed), wrap(err, "retire")
+	if _, err = t.leave(ctx, p); err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	return len(p.Removed), failed.err()
 }
 
 func (m runSets) retired(r retiredRun) error {
@@ -153,9 +169,14 @@ func (m runSets) retired(r retiredRun) error {
 
 // addRuns counts the rows of one data file.
 func (t *Table) addRuns(ctx context.Context, runs runSets, df iceberg.DataFile) error {
+	return t.eachID(ctx, df, runs.add)
+}
+
+// eachID calls do with the identity of every row of a data file.
+func (t *Table) eachID(ctx context.Context, df iceberg.DataFile, do func(key runKey, seq uint64)) error {
 	index, fetch, err := t.index(ctx, df)
 	if err == nil {
-		err = runs.addFile(index, fetch)
+		err = eachID(index, fetch, do)
 	}
 	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("%s is in the table, but not in the store", df.FilePath())

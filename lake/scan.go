@@ -98,7 +98,10 @@ func (m runSets) sorted() []runKey {
 }
 
 // addFile counts a data file's rows.
-func (m runSets) addFile(index *fileIndex, fetch fetchFunc) (err error) {
+func (m runSets) addFile(index *fileIndex, fetch fetchFunc) error { return eachID(index, fetch, m.add) }
+
+// eachID calls do with the identity of every row of a data file.
+func eachID(index *fileIndex, fetch fetchFunc, do func(key runKey, seq uint64)) (err error) {
 	defer catch(&err)
 	l, table := tableLayout(), newTextTable()
 	r := newChunkReader(table)
@@ -112,7 +115,7 @@ func (m runSets) addFile(index *fileIndex, fetch fetchFunc) (err error) {
 			return err
 		}
 		for i := range rows {
-			m.add(runKey{table.texts[v[0].tags[i]], v[1].numbers[i]}, v[2].numbers[i])
+			do(runKey{table.texts[v[0].tags[i]], v[1].numbers[i]}, v[2].numbers[i])
 		}
 	}
 	return nil

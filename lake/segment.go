@@ -11,9 +11,9 @@ import (
 	"fanwatch"
 )
 
-// SegmentVersion is the version of a segment that this program writes. It also reads version 1, which had
-// no column for the PWM duty cycle, and refuses others.
-const SegmentVersion = 2
+// SegmentVersion is the version of a segment that this program writes. It also reads version 2, which had no column for
+// the readings of a refused record, and version 1, which had none for the PWM duty cycle either, and refuses others.
+const SegmentVersion = 3
 
 // ErrSegment says that a segment can never be stored as it is, however often it is tried.
 var ErrSegment = errors.New("this segment cannot be stored")
@@ -62,7 +62,8 @@ func (c Counts) Rows() int { return c.Scored + c.Late + c.Quarantined + c.Config
 func (c Counts) Readings() int { return c.Scored + c.Late }
 
 // FanRun says what a segment holds of one run of one fan. Readings in the demo's format and rows that
-// are no readings count under the run of sixteen zeros.
+// are no readings count under the run of sixteen zeros. A device may write any name into a message: of the fans of which a segment
+// has nothing but refusals, those count under no name that are not among the strangersNamed with most of them.
 type FanRun struct {
 	Fan         string `json:"fan"`
 	Run         string `json:"run"`              // fanwatch.FormatRun
@@ -71,8 +72,16 @@ type FanRun struct {
 	Last        uint64 `json:"last,omitempty"`   // largest of them
 	Acked       uint64 `json:"acked,omitempty"`  // largest Row.Acked
 	Dropped     uint64 `json:"dropped,omitempty"`
-	Quarantined int    `json:"quarantined,omitempty"`
+	Quarantined int    `json:"quarantined,omitempty"` // rows
+	Refused     int    `json:"refused,omitempty"`     // readings that these rows stand for; 0 in segments of before: one a row
+	Configured  int    `json:"configured,omitempty"`  // rows; not counted in segments of before
 }
+
+// strangersNamed is how many fans of which a segment has nothing but refusals stand in its footer by name.
+const strangersNamed = 64
+
+// refused gives the readings that were refused.
+func (f *FanRun) refused() int { return max(f.Quarantined, f.Refused) }
 
 // Token tells one attempt of a shard's scorer from every other and says which is newer.
 type Token struct {
@@ -136,12 +145,17 @@ func (s *Segment) count() (Counts, []FanRun) {
 	counts := Counts{Duplicates: s.Counts.Duplicates}
 	fans := make(map[key]*FanRun)
 	seen := make(map[fanwatch.ReadingID]bool, len(s.Rows))
+	unnamed := s.unnamed()
 	for i := range s.Rows {
 		r := &s.Rows[i]
-		f := fans[key{r.Fan, r.Run}]
+		k := key{r.Fan, r.Run}
+		if unnamed[r.Fan] {
+			k = key{}
+		}
+		f := fans[k]
 		if f == nil {
-			f = &FanRun{Fan: r.Fan, Run: fanwatch.FormatRun(r.Run)}
-			fans[key{r.Fan, r.Run}] = f
+			f = &FanRun{Fan: k.fan, Run: fanwatch.FormatRun(k.run)}
+			fans[k] = f
 		}
 		f.Acked, f.Dropped = max(f.Acked, r.Acked), max(f.Dropped, r.Dropped)
 		switch r.Kind {
@@ -152,9 +166,11 @@ func (s *Segment) count() (Counts, []FanRun) {
 		case fanwatch.Quarantined:
 			counts.Quarantined++
 			f.Quarantined++
+			f.Refused += max(1, int(r.Refused))
 			continue
 		default:
 			counts.Configured++
+			f.Configured++
 			continue
 		}
 		if seen[r.ReadingID] {
@@ -172,4 +188,25 @@ func (s *Segment) count() (Counts, []FanRun) {
 		list = append(list, *fans[k])
 	}
 	return counts, list
+}
+
+// unnamed gives the fans of the rows that count under no name; see FanRun.
+func (s *Segment) unnamed() map[string]bool {
+	refused := make(map[string]int) // of fans of which nothing was taken
+	for i := range s.Rows {
+		if r := &s.Rows[i]; r.Kind == fanwatch.Quarantined {
+			refused[r.Fan] += max(1, int(r.Refused))
+		}
+	}
+	for i := range s.Rows {
+		if r := &s.Rows[i]; r.Kind != fanwatch.Quarantined {
+			delete(refused, r.Fan)
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(refused), func(a, b string) int { return cmp.Or(cmp.Compare(refused[b], refused[a]), strings.Compare(a, b)) })
+	unnamed := make(map[string]bool)
+	for _, fan := range names[min(strangersNamed, len(names)):] {
+		unnamed[fan] = true
+	}
+	return unnamed
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -46,6 +47,7 @@ type Refusal struct {
 	Shard    string `parquet:"shard,id(6),dict"`
 	Sequence string `parquet:"sequence,id(7),dict"`
 	Index    int64  `parquet:"index,id(8),delta"`
+	Refused  int64  `parquet:"refused,id(9),optional"`
 }
 
 // Ended is a row of the table alerts: one alert that is over.
@@ -80,10 +82,10 @@ const (
 	sideTarget = 8 << 20
 )
 
-func openSide[T any](ctx context.Context, cfg TableConfig, name string, docs map[int]string, s side[T]) (*side[T], error) {
+func newSide[T any](cfg TableConfig, readOnly bool, name string, docs map[int]string, s side[T]) (*side[T], error) {
 	l, err := layoutOf[T](name, docs)
 	if err == nil {
-		s.iceTable, err = openIce(ctx, cfg, l)
+		s.iceTable, err = newIce(cfg, l, readOnly)
 	}
 	return &s, err
 }
@@ -95,9 +97,9 @@ func (s *side[T]) commit(ctx context.Context, logs []Log, seen segments) (Commit
 		r := &round{next: seen.next}
 		var rows []T
 		r.full = func() bool { return len(rows) >= sideRows }
-		r.take = func(seg *Segment) error { // a tombstone is older than the table: Expire waits for it
+		r.take = func(seg *Segment, wanted func(*fanwatch.Row) bool) error { // a tombstone is older than the table: Expire waits for it
 			for i := range seg.Rows {
-				if row, ok := s.pick(&seg.Rows[i]); ok {
+				if row, ok := s.pick(&seg.Rows[i]); ok && wanted(&seg.Rows[i]) {
 					rows = append(rows, row)
 				}
 			}
@@ -230,6 +232,35 @@ func (s *side[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
 	return rows, nil
 }
 
+// newest reads at least the n newest rows that keep wants, if there are so many, and the others of their days: day by day, the
+// newest first. A file that cannot be read is passed over and named in a *Partial.
+func (s *side[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows []T, err error) {
+	_, live, err := s.loadFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	days, err := groupByDay(live)
+	if err != nil {
+		return nil, err
+	}
+	var failed failures
+	for _, day := range slices.Backward(slices.Sorted(maps.Keys(days))) {
+		if len(rows) >= n || ctx.Err() != nil {
+			break
+		}
+		for _, df := range days[day] {
+			part, err := s.readFile(ctx, df)
+			failed.add(err)
+			for i := range part {
+				if keep(&part[i]) {
+					rows = append(rows, part[i])
+				}
+			}
+		}
+	}
+	return rows, failed.err()
+}
+
 func (s *side[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error) {
 	data, err := s.read(ctx, df)
 	if err != nil {
@@ -243,32 +274,37 @@ func (s *side[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error
 }
 
 // mergeDay is the mergeFunc of a side table.
-func (s *side[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (iceberg.DataFile, mergeStats, error) {
+func (s *side[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (out merged, err error) {
 	var rows []T
 	for _, df := range files {
 		part, err := s.readFile(ctx, df)
 		if err != nil {
-			return nil, mergeStats{}, err
+			out.failed.add(err)
+			continue
 		}
-		rows = append(rows, part...)
+		out.from, rows = append(out.from, df), append(rows, part...)
+	}
+	if len(out.from) < 2 {
+		return out, ctx.Err()
 	}
 	in := len(rows)
-	merged, err := s.write(ctx, tbl, rows)
+	stored, err := s.write(ctx, tbl, rows)
 	if err != nil {
-		return nil, mergeStats{}, err
+		return out, err
 	}
-	out := 0
-	for _, df := range merged {
+	n := 0
+	for _, df := range stored {
 		back, err := s.readFile(ctx, df) // as the table will read it
 		if err != nil {
-			return nil, mergeStats{}, err
+			return out, err
 		}
-		out += len(back)
+		n += len(back)
 	}
-	if out == 0 || len(merged) != 1 {
-		return nil, mergeStats{}, fmt.Errorf("%d rows of one day became %d in %d files: nothing was changed", in, out, len(merged))
+	if n == 0 || len(stored) != 1 {
+		return out, fmt.Errorf("%d rows of one day became %d in %d files: nothing was changed", in, n, len(stored))
 	}
-	return merged[0], mergeStats{in, out, in - out}, nil
+	out.file, out.stats = stored[0], mergeStats{in, n, in - n}
+	return out, nil
 }
 
 // layoutOf derives a side table's columns from the row's tags, so that they cannot differ.
@@ -293,7 +329,7 @@ func layoutOf[T any](name string, docs map[int]string) (layout, error) {
 		}
 		fields = append(fields, f)
 	}
-	return layout{name, iceberg.NewSchema(0, fields...), []int{2, 1}}, nil
+	return layout{name, iceberg.NewSchema(0, fields...), []int{2, 1}, name == "anomalies"}, nil
 }
 
 type sideColumn struct {

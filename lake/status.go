@@ -36,16 +36,18 @@ type Status struct {
 	Bytes     int64    `json:"bytes"` // of the data files
 	Days      int      `json:"days"`
 	Snapshots int      `json:"snapshots"`
-	Plans     int      `json:"plans"`   // changes that wait for the committer
-	Changes   []Change `json:"changes"` // the newest, newest first
+	Plans     int      `json:"plans"`    // changes that wait for the committer
+	Metadata  string   `json:"metadata"` // where its newest metadata is, for readers without a catalog
+	Changes   []Change `json:"changes"`  // the newest, newest first
 }
 
 // Lag says how far the table is behind one shard's landing log.
 type Lag struct {
 	Shard    string        `json:"shard"`
-	Segments int           `json:"segments"` // landed and not yet in the table
-	Rows     int           `json:"rows"`     // readings of them
-	Oldest   time.Duration `json:"oldest"`   // how long the first of their rows has waited; 0 without rows
+	Segments int           `json:"segments"`           // landed and not yet in the table
+	Rows     int           `json:"rows"`               // readings of them
+	Oldest   time.Duration `json:"oldest"`             // how long the first of their rows has waited; 0 without rows
+	OldSince time.Time     `json:"old_since,omitzero"` // readings that were very old at their arrival wait since then; see TableConfig.OldAfter
 }
 
 // Files lists the data files of the table's current snapshot, by day and path.
@@ -71,7 +73,7 @@ func (t *iceTable) Files(ctx context.Context) ([]File, error) {
 // Status reads the table's metadata: no data file. It gives at most the newest changes snapshots.
 func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 	s := Status{Table: strings.Join(t.ident, "."), Changes: []Change{}}
-	waiting, err := t.plans(ctx)
+	waiting, _, err := t.plans(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -88,6 +90,7 @@ func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Metadata = tbl.MetadataLocation()
 	snapshots := slices.Clone(tbl.Metadata().Snapshots())
 	s.Files, s.Days, s.Plans, s.Snapshots = len(files), len(days), len(waiting), len(snapshots)
 	slices.SortFunc(snapshots, func(a, b table.Snapshot) int { return int(b.SequenceNumber - a.SequenceNumber) })
@@ -119,9 +122,13 @@ func (t *iceTable) Lag(ctx context.Context, l Log) (Lag, error) {
 	if err != nil {
 		return lag, err
 	}
-	at, err := offset(tbl, l)
+	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return lag, err
+	}
+	at := in.at
+	if in.held != nil {
+		lag.OldSince = in.held.Since
 	}
 	for {
 		s, err := l.Next(ctx, at)

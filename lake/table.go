@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -29,7 +31,10 @@ type TableConfig struct {
 	// RoundRows is about how many readings one Commit takes; 0 = 500,000, which need some 200 MB. Fewer:
 	// less memory, more commits when catching up.
 	RoundRows int
-	Now       fanwatch.Clock // nil = time.Now
+	// OldAfter is by how much a reading's day may lie behind that of its arrival and still enter with the next commit; 0 = 7 days.
+	// Older ones enter every OldEvery (0 = 1 day) together: each of their days is a file, and one message may hold 360 days.
+	OldAfter, OldEvery time.Duration
+	Now                fanwatch.Clock // nil = time.Now
 }
 
 // Table is the Apache Iceberg table of readings: what the landing logs hold, once, sorted by fan and time,
@@ -54,6 +59,10 @@ type iceTable struct {
 	layout layout
 	ident  table.Identifier
 	root   string // key prefix of the table in the Store, without a slash at the end
+
+	readOnly bool         // the table is neither made nor brought up to date
+	opened   *atomic.Bool // the table was seen to be one that this program can work with
+	passed   *passedOver
 }
 
 // layout says what a table looks like. Every table is partitioned by the day of its column 1, a time.
@@ -61,6 +70,7 @@ type layout struct {
 	name   string
 	schema *iceberg.Schema
 	sort   []int // IDs of the columns by which files are sorted, ascending
+	holds  bool  // column 1 is when a reading was measured, which may be long ago; see held
 }
 
 // The table's properties that are ours. Offsets are TABLE properties, never a snapshot's summary: there
@@ -73,51 +83,102 @@ const (
 )
 
 // TableVersion is the version of the tables' layout that this program writes. A later version adds columns,
-// numbered on, and changes nothing else. A table of an earlier version gains them when it is opened; its
+// numbered on, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
 // files stay as they are, and rows of theirs read as null there (in Go: as zero). A table of a later version
-// is refused.
-const TableVersion = 1
+// is refused. Version 2 added the column refused to the table quarantine.
+const TableVersion = 2
 
 const partitionField = 1000 // ID of the field time_day; Iceberg numbers partition fields from 1000
 
 // OpenTable opens the table, creating it where it is missing and adding columns that it lacks. Of several
 // that create it at once one wins and all get the same table.
 func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
-	t, err := openIce(ctx, cfg, layout{"readings", tableSchema(), []int{2, 1}})
+	return openReadings(ctx, cfg, false)
+}
+
+// ReadTable opens the table and never changes it: neither is it created nor does it gain columns. Without a table the error
+// wraps ErrNoTable.
+func ReadTable(ctx context.Context, cfg TableConfig) (*Table, error) {
+	return openReadings(ctx, cfg, true)
+}
+
+func openReadings(ctx context.Context, cfg TableConfig, readOnly bool) (*Table, error) {
+	t, err := newTable(cfg, readOnly)
 	if err != nil {
 		return nil, err
 	}
-	return &Table{iceTable: t}, nil
+	_, err = t.load(ctx)
+	return t, err
 }
 
-func openIce(ctx context.Context, cfg TableConfig, l layout) (iceTable, error) {
+func newTable(cfg TableConfig, readOnly bool) (*Table, error) {
+	t, err := newIce(cfg, layout{"readings", tableSchema(), []int{2, 1}, true}, readOnly)
+	return &Table{iceTable: t}, err
+}
+
+// ErrNoTable says that a table is not there yet.
+var ErrNoTable = errors.New("the table is not there yet: the first commit makes it")
+
+// newIce makes what stands for a table, without looking for it.
+func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	if cfg.Catalog == nil || cfg.Store == nil || cfg.Location == "" || strings.HasSuffix(cfg.Location, "/") {
 		return iceTable{}, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, location is %q", cfg.Location)
 	}
-	if cfg.Namespace == "" {
-		cfg.Namespace = "fanwatch"
-	}
-	if cfg.RoundRows == 0 {
-		cfg.RoundRows = 500_000
-	}
+	cfg.Namespace = cmp.Or(cfg.Namespace, "fanwatch")
+	cfg.RoundRows = cmp.Or(cfg.RoundRows, 500_000)
+	cfg.OldAfter = cmp.Or(cfg.OldAfter, 7*24*time.Hour)
+	cfg.OldEvery = cmp.Or(cfg.OldEvery, 24*time.Hour)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	t := iceTable{cfg: cfg, layout: l, ident: table.Identifier{cfg.Namespace, l.name}, root: "tables/" + cfg.Namespace + "/" + l.name}
+	t := iceTable{cfg: cfg, layout: l, ident: table.Identifier{cfg.Namespace, l.name}, root: "tables/" + cfg.Namespace + "/" + l.name,
+		readOnly: readOnly, opened: new(atomic.Bool), passed: new(passedOver)}
 	if err := CheckKey(t.root); err != nil || strings.ContainsAny(cfg.Namespace, "./") {
 		return iceTable{}, fmt.Errorf("table: namespace %.80q: use letters, digits and '_'", cfg.Namespace)
 	}
-	tbl, err := t.load(ctx)
+	return t, nil
+}
+
+// load gives the table's newest state. The first time it opens the table: makes it and brings it up to date, unless it is only
+// read, and sees that this program can work with it. After a failure the next call tries that again.
+func (t *iceTable) load(ctx context.Context) (*table.Table, error) {
+	tbl, err := t.current(ctx)
+	if t.opened.Load() {
+		return tbl, err
+	}
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+		if t.readOnly {
+			return nil, fmt.Errorf("table %s: %w", strings.Join(t.ident, "."), ErrNoTable)
+		}
 		tbl, err = t.create(ctx)
 	}
-	if err == nil {
+	if err == nil && !t.readOnly {
 		tbl, err = t.evolve(ctx, tbl)
 	}
-	if err != nil {
-		return iceTable{}, err
+	if err == nil {
+		err = t.checkLayout(tbl)
 	}
-	return t, t.checkLayout(tbl)
+	if err != nil {
+		return nil, err
+	}
+	t.opened.Store(true)
+	return tbl, nil
+}
+
+// current asks the catalog for the table.
+func (t *iceTable) current(ctx context.Context) (*table.Table, error) {
+	tbl, err := t.cfg.Catalog.LoadTable(ctx, t.ident)
+	if err == nil || errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+		return tbl, wrap(err, "table %s: load", strings.Join(t.ident, "."))
+	}
+	return nil, fmt.Errorf("table %s: load: %w: see that the catalog answers and that the metadata file it names is in the bucket (restore an earlier version of the object)",
+		strings.Join(t.ident, "."), err)
+}
+
+// isCurrent tells whether the table has this program's layout. Whoever plans changes leaves others alone: the committer brings
+// them up to date first.
+func isCurrent(tbl *table.Table) bool {
+	return tbl.Properties()[propVersion] == strconv.Itoa(TableVersion)
 }
 
 func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
@@ -145,14 +206,16 @@ func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 			}))
 	}
 	// Catalogs word a lost race to create in different ways: whoever can load the table has what it wanted.
-	tbl, err := t.load(ctx)
+	tbl, err := t.current(ctx)
 	if err != nil {
 		return nil, errors.Join(wrap(failed, "table: create"), err)
 	}
 	return tbl, nil
 }
 
-// evolve adds the columns that a table of an earlier version lacks. Of several that do it at once one wins.
+// evolve adds the columns that a table of an earlier version lacks. A table of the current version lacks none: there a column that
+// is not found was renamed or dropped by another program, and adding it would make that irreversible. Of several that do it at
+// once one wins.
 func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, error) {
 	var errs []error
 	for attempt := range commitAttempts {
@@ -160,22 +223,24 @@ func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, 
 			return nil, errors.Join(append(errs, err)...)
 		}
 		version, err := strconv.Atoi(tbl.Properties()[propVersion])
-		if err != nil || version > TableVersion {
+		if err != nil || version >= TableVersion {
 			return tbl, nil // checkLayout says what is wrong
 		}
 		var missing []iceberg.NestedField
 		for _, f := range t.layout.schema.Fields() {
-			if _, ok := tbl.Schema().FindFieldByName(f.Name); !ok {
+			_, named := tbl.Schema().FindFieldByName(f.Name)
+			_, numbered := tbl.Schema().FindFieldByID(f.ID)
+			switch {
+			case !named && numbered:
+				return tbl, nil // it has another name: checkLayout says so
+			case !named:
 				missing = append(missing, f)
 			}
-		}
-		if len(missing) == 0 && version == TableVersion {
-			return tbl, nil
 		}
 		if _, err = t.addColumns(ctx, tbl, missing); err != nil {
 			errs = append(errs, err)
 		}
-		if tbl, err = t.load(ctx); err != nil {
+		if tbl, err = t.current(ctx); err != nil {
 			return nil, errors.Join(append(errs, err)...)
 		}
 	}
@@ -229,15 +294,22 @@ func tableSchema() *iceberg.Schema {
 	)
 }
 
-// checkLayout sees that the catalog's table is one that this program can write: a catalog may number
-// fields anew, and a person may have made the table by hand.
+// checkLayout sees that the catalog's table is one that this program can work with: a catalog may number
+// fields anew, and a person may have made the table by hand. One that is only read may be of an earlier version.
 func (t *iceTable) checkLayout(tbl *table.Table) error {
-	if v := tbl.Properties()[propVersion]; v != fmt.Sprint(TableVersion) {
-		return fmt.Errorf("table %s: layout version %.20q is unknown, this program knows %d", strings.Join(t.ident, "."), v, TableVersion)
+	text := tbl.Properties()[propVersion]
+	version, err := strconv.Atoi(text)
+	if err != nil || version > TableVersion || version < TableVersion && !t.readOnly {
+		return fmt.Errorf("table %s: layout version %.20q is unknown, this program knows %d", strings.Join(t.ident, "."), text, TableVersion)
 	}
 	for _, want := range t.layout.schema.Fields() {
 		got, ok := tbl.Schema().FindFieldByName(want.Name)
-		if !ok || got.ID != want.ID || !got.Type.Equals(want.Type) {
+		other, taken := tbl.Schema().FindFieldByID(want.ID)
+		switch {
+		case !ok && !taken && version < TableVersion:
+		case !ok && taken:
+			return fmt.Errorf("table %s: column %s is named %.80q: another program renamed it, give it back its name", strings.Join(t.ident, "."), want.Name, other.Name)
+		case !ok || got.ID != want.ID || !got.Type.Equals(want.Type):
 			return fmt.Errorf("table %s: column %s is not the one this program writes: let it create the table itself, or use another namespace", strings.Join(t.ident, "."), want.Name)
 		}
 	}
@@ -245,11 +317,6 @@ func (t *iceTable) checkLayout(tbl *table.Table) error {
 		return fmt.Errorf("table %s: it is not partitioned by the day of time alone", strings.Join(t.ident, "."))
 	}
 	return nil
-}
-
-func (t *iceTable) load(ctx context.Context) (*table.Table, error) {
-	tbl, err := t.cfg.Catalog.LoadTable(ctx, t.ident)
-	return tbl, wrap(err, "table %s: load", strings.Join(t.ident, "."))
 }
 
 // liveFiles gives the data files of the table's current snapshot.

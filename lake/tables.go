@@ -20,7 +20,8 @@ import (
 
 // Tables are all tables of the lake: the readings, and beside them anomalies and quarantine, which are fed
 // from the same logs with offsets of their own, and alerts, which are fed from what PutAlert left. Each takes
-// every row exactly once, in transactions of its own: so one may be a round behind another.
+// every row exactly once, in transactions of its own: so one may be a round behind another, and one that fails
+// keeps no other from its round. What failed is named in a *Partial.
 type Tables struct {
 	*Table     // of readings
 	anomalies  *side[Anomaly]
@@ -28,21 +29,33 @@ type Tables struct {
 	alerts     *side[Ended]
 }
 
-// OpenTables opens all tables, creating those that are missing.
+// OpenTables opens all tables, creating those that are missing. One that cannot be opened does not keep the others: whatever
+// is asked of it tries again and says why. With none at all the error does.
 func OpenTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
-	readings, err := OpenTable(ctx, cfg)
+	return openTables(ctx, cfg, false)
+}
+
+// ReadTables opens all tables and never changes them: none is created and none gains columns. Of tables that are missing
+// whatever is asked gives an error that wraps ErrNoTable; so does ReadTables where all are.
+func ReadTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
+	return openTables(ctx, cfg, true)
+}
+
+func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, error) {
+	readings, err := newTable(cfg, readOnly)
 	if err != nil {
 		return nil, err
 	}
 	t := &Tables{Table: readings}
-	t.anomalies, err = openSide(ctx, cfg, "anomalies", map[int]string{1: "of the reading", 5: "what was wrong: stall, underspeed, overspeed, silent or unusual", 6: "of the forest; 0: not scored"}, side[Anomaly]{
+	t.anomalies, err = newSide(cfg, readOnly, "anomalies", map[int]string{1: "of the reading", 5: "what was wrong: stall, underspeed, overspeed, frozen or unusual, for example", 6: "of the forest; 0: not scored"}, side[Anomaly]{
 		pick: toAnomaly, time: func(a *Anomaly) int64 { return a.Time }, compare: func(a, b *Anomaly) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Time, b.Time), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seq, b.Seq))
 		}})
 	if err != nil {
 		return nil, err
 	}
-	t.quarantine, err = openSide(ctx, cfg, "quarantine", map[int]string{1: "of arrival", 2: "empty where the message does not say", 3: "MQTT client ID", 5: "at most 4 KiB of it"}, side[Refusal]{
+	t.quarantine, err = newSide(cfg, readOnly, "quarantine", map[int]string{1: "of arrival", 2: "empty where the message does not say", 3: "MQTT client ID", 5: "at most 4 KiB of it",
+		9: "readings of the record that the row stands for; null: one"}, side[Refusal]{
 		pick: toRefusal, time: func(r *Refusal) int64 { return r.Arrived }, compare: func(a, b *Refusal) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Arrived, b.Arrived), strings.Compare(a.Shard, b.Shard),
 				fanwatch.SequenceNumber(a.Sequence).Compare(fanwatch.SequenceNumber(b.Sequence)), cmp.Compare(a.Index, b.Index))
@@ -50,7 +63,7 @@ func OpenTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.alerts, err = openSide(ctx, cfg, "alerts", map[int]string{1: "of the reading that opened it", 7: "escalation steps reached", 8: "messages sent"}, side[Ended]{
+	t.alerts, err = newSide(cfg, readOnly, "alerts", map[int]string{1: "of the reading that opened it", 7: "escalation steps reached", 8: "messages sent"}, side[Ended]{
 		time: func(e *Ended) int64 { return e.Opened }, compare: func(a, b *Ended) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Opened, b.Opened), strings.Compare(a.ID, b.ID))
 		}})
@@ -58,6 +71,17 @@ func OpenTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
 		return nil, err
 	}
 	readings.followers = []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable}
+	var failed failures
+	opened := 0
+	for _, s := range t.all() {
+		_, err := s.load(ctx)
+		if failed.add(err); err == nil {
+			opened++
+		}
+	}
+	if opened == 0 {
+		return nil, failed.err()
+	}
 	return t, nil
 }
 
@@ -68,7 +92,7 @@ func toAnomaly(r *fanwatch.Row) (Anomaly, bool) {
 
 func toRefusal(r *fanwatch.Row) (Refusal, bool) {
 	return Refusal{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason, Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
-		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index)}, r.Kind == fanwatch.Quarantined
+		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)}, r.Kind == fanwatch.Quarantined
 }
 
 // segments remembers, of segments that were read, what side tables want of them.
@@ -94,9 +118,10 @@ func (m segments) next(ctx context.Context, l Log, after fanwatch.SequenceNumber
 }
 
 // Commit brings the new segments of the logs into the tables, and the ended alerts; see Table.Commit. The
-// result is that of the readings.
+// result is that of the readings; beside it the error may be a *Partial.
 func (t *Tables) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
 	seen := make(segments)
+	var failed failures
 	result, err := t.commitLogs(ctx, logs, func() *round {
 		r := t.newRound()
 		r.next = func(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error) {
@@ -108,19 +133,38 @@ func (t *Tables) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
 		}
 		return r
 	})
-	if err != nil {
-		return result, err
-	}
-	for _, commit := range []func(context.Context, []Log, segments) (CommitResult, error){t.anomalies.commit, t.quarantine.commit} {
+	failed.add(wrapParts(err, "readings"))
+	for _, s := range []struct {
+		name   string
+		commit func(context.Context, []Log, segments) (CommitResult, error)
+	}{{"anomalies", t.anomalies.commit}, {"quarantine", t.quarantine.commit}} {
 		for more := true; more; {
-			r, err := commit(ctx, logs, seen)
-			if err != nil {
-				return result, err
-			}
-			more = r.More
+			r, err := s.commit(ctx, logs, seen)
+			failed.add(wrapParts(err, s.name))
+			more = r.More && r.Segments > 0 && ctx.Err() == nil
 		}
 	}
-	return result, t.commitAlerts(ctx)
+	failed.add(wrapParts(t.commitAlerts(ctx), "alerts"))
+	return result, failed.err()
+}
+
+// wrapParts says of each failure of which table it is.
+func wrapParts(err error, table string) error {
+	var p failures
+	p.add(err)
+	for i := range p {
+		p[i] = fmt.Errorf("table %s: %w", table, p[i])
+	}
+	return p.err()
+}
+
+// PassedOver names the objects that lie among the plans and the waiting alerts and are none, as they were found last.
+func (t *Tables) PassedOver() (found []string) {
+	for _, s := range t.all() {
+		found = append(found, s.passed.all()...)
+	}
+	slices.Sort(found)
+	return found
 }
 
 // sides gives the tables beside the readings.
@@ -128,48 +172,48 @@ func (t *Tables) sides() []*iceTable {
 	return []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable, &t.alerts.iceTable}
 }
 
+// all gives all tables, the readings first.
+func (t *Tables) all() []*iceTable { return append([]*iceTable{&t.iceTable}, t.sides()...) }
+
 // Apply applies the plans of all tables; see Table.Apply.
 func (t *Tables) Apply(ctx context.Context) (Applied, error) {
-	sum, err := t.Table.Apply(ctx)
-	for _, s := range t.sides() {
-		if err != nil {
-			return sum, err
-		}
-		var a Applied
-		a, err = s.Apply(ctx)
+	var sum Applied
+	var failed failures
+	for _, s := range t.all() {
+		a, err := s.Apply(ctx)
+		failed.add(wrapParts(err, s.layout.name))
 		sum = Applied{sum.Swaps + a.Swaps, sum.Expiries + a.Expiries, sum.Retired + a.Retired, sum.Marks + a.Marks, sum.Discarded + a.Discarded,
 			sum.FilesIn + a.FilesIn, sum.FilesOut + a.FilesOut, sum.PlansLeft + a.PlansLeft}
 	}
-	return sum, err
+	return sum, failed.err()
 }
 
 // PlanCompaction plans for all tables; see Table.PlanCompaction.
 func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
-	sum, err := t.Table.PlanCompaction(ctx, cfg)
 	small := cfg.withDefaults()
 	small.MaxRows, small.TargetBytes = min(small.MaxRows, sideRows), min(small.TargetBytes, sideTarget) // a side table's merge holds its rows in memory
+	var sum CompactResult
+	var failed failures
 	for _, s := range []struct {
 		table *iceTable
+		cfg   CompactConfig
 		merge mergeFunc
-	}{{&t.anomalies.iceTable, t.anomalies.mergeDay}, {&t.quarantine.iceTable, t.quarantine.mergeDay}, {&t.alerts.iceTable, t.alerts.mergeDay}} {
-		if err != nil {
-			return sum, err
-		}
-		var r CompactResult
-		_, _, r, err = s.table.planCompaction(ctx, small, s.merge)
+	}{{&t.iceTable, cfg, t.mergeDay}, {&t.anomalies.iceTable, small, t.anomalies.mergeDay}, {&t.quarantine.iceTable, small, t.quarantine.mergeDay}, {&t.alerts.iceTable, small, t.alerts.mergeDay}} {
+		_, _, r, err := s.table.planCompaction(ctx, s.cfg, s.merge)
+		failed.add(wrapParts(err, s.table.layout.name))
 		sum = CompactResult{sum.Days + r.Days, sum.FilesIn + r.FilesIn, sum.FilesOut + r.FilesOut, sum.RowsIn + r.RowsIn, sum.RowsOut + r.RowsOut,
 			sum.Duplicates + r.Duplicates, sum.More || r.More}
 	}
-	return sum, err
+	return sum, failed.err()
 }
 
 // PlanExpiry plans for all tables; see Table.PlanExpiry.
 func (t *Tables) PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error {
-	errs := []error{t.Table.PlanExpiry(ctx, olderThan, keep)}
-	for _, s := range t.sides() {
-		errs = append(errs, s.PlanExpiry(ctx, olderThan, keep))
+	var failed failures
+	for _, s := range t.all() {
+		failed.add(wrapParts(s.PlanExpiry(ctx, olderThan, keep), s.layout.name))
 	}
-	return errors.Join(errs...)
+	return failed.err()
 }
 
 // Retention says how long after its end a day stays in the tables. 0 is for ever.
@@ -180,30 +224,27 @@ type Retention struct {
 
 // PlanRetirement plans for all tables and gives the number of files that are to go; see Table.PlanRetirement.
 func (t *Tables) PlanRetirement(ctx context.Context, keep Retention) (int, error) {
+	var failed failures
 	sum, err := t.Table.PlanRetirement(ctx, keep.Readings)
+	failed.add(wrapParts(err, t.layout.name))
 	for _, s := range t.sides() {
-		if err != nil {
-			return sum, err
-		}
-		var n int
-		n, err = s.planDrop(ctx, keep.Events)
+		n, err := s.planDrop(ctx, keep.Events)
+		failed.add(wrapParts(err, s.layout.name))
 		sum += n
 	}
-	return sum, err
+	return sum, failed.err()
 }
 
 // RemoveOrphans removes those of all tables; see Table.RemoveOrphans.
 func (t *Tables) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
-	sum, err := t.Table.RemoveOrphans(ctx, olderThan)
-	for _, s := range t.sides() {
-		if err != nil {
-			return sum, err
-		}
-		var n int
-		n, err = s.RemoveOrphans(ctx, olderThan)
+	sum := 0
+	var failed failures
+	for _, s := range t.all() {
+		n, err := s.RemoveOrphans(ctx, olderThan)
+		failed.add(wrapParts(err, s.layout.name))
 		sum += n
 	}
-	return sum, err
+	return sum, failed.err()
 }
 
 // Reconcile is the function Reconcile of the readings.
@@ -211,17 +252,19 @@ func (t *Tables) Reconcile(ctx context.Context, logs []Log) ([]Account, error) {
 	return Reconcile(ctx, logs, t.Table)
 }
 
-// Statuses tells how all tables do, the readings first; see Table.Status.
+// Statuses tells how all tables do, the readings first; see Table.Status. Of one that cannot be read it gives the name alone.
 func (t *Tables) Statuses(ctx context.Context, changes int) ([]Status, error) {
 	var all []Status
-	for _, s := range append([]*iceTable{&t.iceTable}, t.sides()...) {
+	var failed failures
+	for _, s := range t.all() {
 		st, err := s.Status(ctx, changes)
-		if err != nil {
-			return nil, err
-		}
+		failed.add(err)
 		all = append(all, st)
 	}
-	return all, nil
+	page, err := t.waitingAlerts(ctx, "")
+	failed.add(err)
+	t.alerts.passed.set(alertsWaiting, page.over)
+	return all, failed.err()
 }
 
 // Anomalies gives the rows of the table anomalies with from <= time < to, by time; zero times are no bounds.
@@ -232,6 +275,56 @@ func (t *Tables) Anomalies(ctx context.Context, from, to time.Time) ([]Anomaly, 
 // Quarantine gives the rows of the table quarantine that arrived in from <= t < to, by time.
 func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]Refusal, error) {
 	return t.quarantine.all(ctx, from, to)
+}
+
+// Refused gives the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table quarantine does not
+// have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs are; then, or where a part cannot be read, it
+// gives the others and a *Partial.
+func (t *Tables) Refused(ctx context.Context, logs []Log, fan string, n int) ([]Refusal, error) {
+	var failed failures
+	var tbl *table.Table
+	if t != nil {
+		var err error
+		if tbl, err = t.quarantine.load(ctx); err != nil && !errors.Is(err, ErrNoTable) {
+			failed.add(err)
+		}
+	}
+	wanted := func(r *Refusal) bool { return fan == "" || r.Fan == fan }
+	var rows []Refusal
+	for _, l := range logs {
+		at := fanwatch.SequenceNumber("0")
+		if tbl != nil {
+			var err error
+			if at, err = offset(tbl, l); err != nil {
+				failed.add(err)
+				continue
+			}
+		}
+		failed.add(l.Walk(ctx, at, func(s Segment) error {
+			for i := range s.Rows {
+				if r, ok := toRefusal(&s.Rows[i]); ok && wanted(&r) {
+					rows = append(rows, r)
+				}
+			}
+			if len(rows) > 2*n+sideRows { // of those that follow there are enough
+				rows = lastArrived(rows, n)
+			}
+			return nil
+		}))
+	}
+	rows = lastArrived(rows, n)
+	if tbl != nil {
+		old, err := t.quarantine.newest(ctx, n, wanted)
+		failed.add(err)
+		rows = lastArrived(append(rows, old...), n)
+	}
+	return rows, failed.err()
+}
+
+// lastArrived sorts by time of arrival and gives the last n.
+func lastArrived(rows []Refusal, n int) []Refusal {
+	slices.SortStableFunc(rows, func(a, b Refusal) int { return cmp.Compare(a.Arrived, b.Arrived) })
+	return slices.Clone(rows[max(0, len(rows)-n):])
 }
 
 // Alerts gives the rows of the table alerts that opened in from <= t < to, by time.
@@ -255,46 +348,93 @@ func PutAlert(ctx context.Context, store Store, a fanwatch.Alert) error {
 	return wrap(err, "alert %s", a.ID)
 }
 
-// commitAlerts brings the alerts that wait into the table, in rounds of a thousand.
+// commitAlerts brings the alerts that wait into the table, in rounds of a thousand. What is no alert is passed over; an alert
+// that fails waits on.
 func (t *Tables) commitAlerts(ctx context.Context) error {
-	for {
-		waiting, keys, err := t.waitingAlerts(ctx)
-		if err != nil || len(keys) == 0 {
-			return wrap(err, "commit of alerts")
+	var failed failures
+	var over []string
+	for after := ""; ; {
+		page, err := t.waitingAlerts(ctx, after)
+		failed.add(err)
+		over = append(over, page.over...)
+		if len(page.rows) > 0 {
+			failed.add(t.landAlerts(ctx, page.rows))
 		}
-		if err := t.addAlerts(ctx, waiting); err != nil {
-			return fmt.Errorf("commit of alerts: %w", err)
+		if !page.more || ctx.Err() != nil {
+			t.alerts.passed.set(alertsWaiting, over)
+			return failed.err()
 		}
-		for _, key := range keys {
-			if err := t.cfg.Store.Delete(ctx, key); err != nil {
-				return fmt.Errorf("commit of alerts: %w", err)
-			}
-		}
+		after = page.last
 	}
 }
 
-func (t *Tables) waitingAlerts(ctx context.Context) (rows []Ended, keys []string, err error) {
-	for o, err := range t.cfg.Store.List(ctx, alertsWaiting, "") {
+// landAlerts brings alerts into the table and removes what waited.
+func (t *Tables) landAlerts(ctx context.Context, waiting map[string]Ended) error {
+	var failed failures
+	left, err := t.addAlerts(ctx, slices.Collect(maps.Values(waiting)))
+	if err != nil {
+		var p *Partial
+		if failed.add(err); !errors.As(err, &p) {
+			return failed.err()
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(waiting)) {
+		e := waiting[key]
+		if left[t.alerts.day(&e)] {
+			continue
+		}
+		if err := t.cfg.Store.Delete(ctx, key); err != nil {
+			failed.add(err)
+			if ctx.Err() != nil {
+				break
+			}
+		}
+	}
+	return failed.err()
+}
+
+// alertPage is a part of what waits.
+type alertPage struct {
+	rows map[string]Ended // by key, at most a thousand
+	over []string         // what is no alert
+	last string           // key of the newest object that was looked at
+	more bool             // there are others behind it
+}
+
+// waitingAlerts reads the alerts that wait behind a key. Beside those that cannot be read, which the error names, it gives the others.
+func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, error) {
+	p := alertPage{rows: make(map[string]Ended)}
+	var failed failures
+	for o, err := range t.cfg.Store.List(ctx, alertsWaiting, after) {
 		if err != nil {
-			return nil, nil, err
+			failed.add(err)
+			break
+		}
+		if len(p.rows) == 1000 {
+			p.more = true
+			break
+		}
+		p.last = o.Key
+		if why := stray(o); why != "" {
+			p.over = append(p.over, strayObject(o.Key, why))
+			continue
 		}
 		data, err := t.cfg.Store.Get(ctx, o.Key)
 		if errors.Is(err, ErrNotFound) {
 			continue // another committer was faster
 		}
-		var a fanwatch.Alert
-		if err == nil {
-			err = json.Unmarshal(data, &a)
-		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", o.Key, err)
+			failed.add(fmt.Errorf("%s: %w", o.Key, err))
+			continue
 		}
-		rows, keys = append(rows, toEnded(&a)), append(keys, o.Key)
-		if len(keys) == 1000 {
-			break
+		var a fanwatch.Alert
+		if json.Unmarshal(data, &a) != nil || a.ID == "" || a.Opened.IsZero() {
+			p.over = append(p.over, strayObject(o.Key, "not an alert"))
+			continue
 		}
+		p.rows[o.Key] = toEnded(&a)
 	}
-	return rows, keys, nil
+	return p, failed.err()
 }
 
 func toEnded(a *fanwatch.Alert) Ended {
@@ -306,38 +446,41 @@ func toEnded(a *fanwatch.Alert) Ended {
 	return e
 }
 
-// addAlerts appends those of the rows that the table does not have.
-func (t *Tables) addAlerts(ctx context.Context, rows []Ended) error {
+// addAlerts appends those of the rows that the table does not have. It leaves out days of which the table has a file that cannot
+// be read: these it names in left, and why in a *Partial. After any other error none was appended.
+func (t *Tables) addAlerts(ctx context.Context, rows []Ended) (left map[int32]bool, err error) {
 	var errs []error
 	for attempt := range commitAttempts {
 		if err := pause(ctx, attempt); err != nil {
-			return errors.Join(append(errs, err)...)
+			return nil, errors.Join(append(errs, err)...)
 		}
 		tbl, err := t.alerts.load(ctx)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		fresh, err := t.newAlerts(ctx, tbl, rows)
-		if err != nil || len(fresh) == 0 {
-			return err
+		fresh, left, err := t.newAlerts(ctx, tbl, rows)
+		var p *Partial
+		if err != nil && !errors.As(err, &p) || len(fresh) == 0 {
+			return left, err
 		}
 		r := &round{}
-		if r.files, err = t.alerts.write(ctx, tbl, fresh); err != nil {
-			return err
+		var failed error
+		if r.files, failed = t.alerts.write(ctx, tbl, fresh); failed != nil {
+			return nil, failed
 		}
 		failpoint.Hit(failpoint.CommitFiles)
-		if err := t.alerts.commitRound(ctx, tbl, r); err != nil {
-			errs = append(errs, err)
+		if failed := t.alerts.commitRound(ctx, tbl, r); failed != nil {
+			errs = append(errs, failed)
 			continue
 		}
-		return nil
+		return left, err
 	}
-	return fmt.Errorf("given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
+	return nil, fmt.Errorf("given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
 }
 
-// newAlerts leaves out the alerts that the table has on the days on which they opened.
-func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []Ended) ([]Ended, error) {
+// newAlerts leaves out the alerts that the table has on the days on which they opened, and those of days that cannot be read.
+func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []Ended) (fresh []Ended, left map[int32]bool, err error) {
 	days := make(map[int32]map[string]Ended)
 	for i := range rows {
 		day := t.alerts.day(&rows[i])
@@ -346,28 +489,33 @@ func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []Ended) 
 		}
 		days[day][rows[i].ID] = rows[i]
 	}
+	left = make(map[int32]bool)
+	var failed failures
 	for df, err := range liveFiles(ctx, tbl) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		day, err := dayOf(df)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if len(days[day]) == 0 {
+		if len(days[day]) == 0 || left[day] {
 			continue
 		}
 		there, err := t.alerts.readFile(ctx, df)
 		if err != nil {
-			return nil, err
+			left[day] = true
+			failed.add(fmt.Errorf("alerts of that day wait: %w", err))
+			continue
 		}
 		for _, e := range there {
 			delete(days[day], e.ID)
 		}
 	}
-	var fresh []Ended
-	for _, byID := range days {
-		fresh = slices.AppendSeq(fresh, maps.Values(byID))
+	for day, byID := range days {
+		if !left[day] {
+			fresh = slices.AppendSeq(fresh, maps.Values(byID))
+		}
 	}
-	return fresh, nil
+	return fresh, left, failed.err()
 }

@@ -1,6 +1,7 @@
 package lake_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -131,7 +132,7 @@ func TestAlertsComeOnce(t *testing.T) {
 	alert := func(n int) fanwatch.Alert {
 		opened := midnight.Add(time.Duration(n) * 9 * time.Hour)
 		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")), Fan: fmt.Sprint("fan-", n), Kind: fanwatch.Stall, Opened: opened, Why: "It stopped.",
-			State: fanwatch.Resolved, Step: 2, Told: make([]fanwatch.Notice, 3), AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
+			State: fanwatch.Resolved, Step: 2, Told: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
 	}
 	for round := range 4 { // every round leaves what the one before left once more
 		for n := range round + 2 {
@@ -150,8 +151,53 @@ func TestAlertsComeOnce(t *testing.T) {
 	if err != nil || len(got) != 5 || !slices.IsSortedFunc(got, func(a, b lake.Ended) int { return int(a.Opened - b.Opened) }) {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 3 || a.AckedBy != "ada" || a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||
+	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 4 || a.AckedBy != "ada" || a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||
 		a.Ended != midnight.Add(10*time.Hour).UnixMicro() || a.Note != "" {
 		t.Fatalf("%+v", a)
 	}
+}
+
+// TestTheNewestRefusals come from the table's newest days and from what it does not have yet, without a walk through the whole log; and
+// from the log alone where the table is away.
+func TestTheNewestRefusals(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	tables := openTables(t, w, nil)
+	log := w.log(0)
+	for day := range 5 {
+		s := eventful(day*100, 1+day*100)
+		for i := range s.Rows {
+			s.Rows[i].Arrived = midnight.Add(time.Duration(day)*24*time.Hour + time.Duration(i)*time.Second)
+		}
+		w.append(t, 0, s)
+		if day == 3 {
+			if _, err := tables.Commit(t.Context(), []lake.Log{log}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reads := &counting{Store: w.store}
+	log.Store = reads
+	rows, err := tables.Refused(t.Context(), []lake.Log{log}, "", 8)
+	if err != nil || len(rows) != 8 || reads.gets > 2 || string(rows[7].Payload) != `{"n":80}` || rows[7].Arrived != midnight.Add(4*24*time.Hour+80*time.Second).UnixMicro() ||
+		rows[0].Arrived != midnight.Add(3*24*time.Hour+40*time.Second).UnixMicro() {
+		t.Errorf("%d segments read: %+v, %v", reads.gets, rows, err)
+	}
+	if rows, err := tables.Refused(t.Context(), []lake.Log{log}, "fan-x", 8); err != nil || len(rows) != 0 {
+		t.Errorf("%+v, %v", rows, err)
+	}
+	var none *lake.Tables
+	if all, err := none.Refused(t.Context(), []lake.Log{log}, "fan-a", 100); err != nil || len(all) != 25 {
+		t.Errorf("%d without a table, %v", len(all), err)
+	}
+}
+
+// counting counts what is read of a Store.
+type counting struct {
+	lake.Store
+	gets int
+}
+
+func (s *counting) Get(ctx context.Context, key string) ([]byte, error) {
+	s.gets++
+	return s.Store.Get(ctx, key)
 }

@@ -62,17 +62,26 @@ const faultsNamed = 100
 // The error says why it could not go on; what is wrong with the lake is in the Verdict.
 func (t *Tables) Verify(ctx context.Context, logs []Log, progress Progress) (Verdict, error) {
 	v := &verifier{seed: maphash.MakeSeed()}
-	if err := v.readings(ctx, t.Table, logs, progress); err != nil {
-		return v.Verdict, err
-	}
-	if err := v.side(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error { _, err := t.anomalies.readFile(ctx, df); return err }); err != nil {
-		return v.Verdict, err
-	}
-	if err := v.side(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error { _, err := t.quarantine.readFile(ctx, df); return err }); err != nil {
-		return v.Verdict, err
-	}
-	if err := v.side(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error { _, err := t.alerts.readFile(ctx, df); return err }); err != nil {
-		return v.Verdict, err
+	for _, part := range []struct {
+		table *iceTable
+		read  func() error
+	}{
+		{&t.iceTable, func() error { return v.readings(ctx, t.Table, logs, progress) }},
+		{&t.anomalies.iceTable, func() error {
+			return v.side(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error { _, err := t.anomalies.readFile(ctx, df); return err })
+		}},
+		{&t.quarantine.iceTable, func() error {
+			return v.side(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error { _, err := t.quarantine.readFile(ctx, df); return err })
+		}},
+		{&t.alerts.iceTable, func() error {
+			return v.side(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error { _, err := t.alerts.readFile(ctx, df); return err })
+		}},
+	} {
+		if err := part.read(); ctx.Err() != nil {
+			return v.Verdict, ctx.Err()
+		} else if err != nil { // the other tables may be sound
+			v.fault("table %s cannot be checked: %v", part.table.layout.name, err)
+		}
 	}
 	accounts, err := Reconcile(ctx, logs, t.Table)
 	if ctx.Err() != nil {
@@ -132,7 +141,10 @@ func (v *verifier) readings(ctx context.Context, t *Table, logs []Log, progress 
 	runs := make(map[runKey]*content)
 	for _, l := range logs {
 		if err := v.landed(ctx, tbl, l, goneBefore, runs); err != nil {
-			return err
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			v.fault("%v", err)
 		}
 	}
 	for i, df := range files {
@@ -163,18 +175,15 @@ func (k runKey) compare(o runKey) int {
 
 // landed adds up the rows of a log that the table must hold.
 func (v *verifier) landed(ctx context.Context, tbl *table.Table, l Log, goneBefore int64, runs map[runKey]*content) error {
-	at, err := offset(tbl, l)
+	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return err
 	}
 	err = l.Walk(ctx, "0", func(s Segment) error {
 		v.Segments++
-		if s.Last.Compare(at) > 0 {
-			return nil
-		}
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late || row.Time.UnixMicro() < goneBefore {
+			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late || row.Time.UnixMicro() < goneBefore || !in.has(s.Last, row) {
 				continue
 			}
 			key := runKey{row.Fan, row.Run}
@@ -293,7 +302,7 @@ func (v *verifier) side(ctx context.Context, t *iceTable, read func(iceberg.Data
 
 // metadata reads the manifests of all snapshots, and gives the data files of the current one.
 func (v *verifier) metadata(ctx context.Context, t *iceTable) (*table.Table, []iceberg.DataFile, error) {
-	waiting, err := t.plans(ctx)
+	waiting, _, err := t.plans(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -119,7 +119,14 @@ func scoreShard(ctx workflow.Context, in activities.ScoreInput) (out activities.
 
 func commit(ctx workflow.Context, stream string) (r activities.CommitReport, err error) {
 	var a *activities.Lake
-	err = workflow.ExecuteActivity(long(ctx), a.Commit, stream).Get(ctx, &r)
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueLake,
+		ScheduleToStartTimeout: 2 * time.Minute, // no worker, or all are busy: that is a failure to be told
+		StartToCloseTimeout:    10 * time.Minute,
+		HeartbeatTimeout:       20 * time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumAttempts: 3}, // the next round is soon
+	})
+	err = workflow.ExecuteActivity(ctx, a.Commit, stream).Get(ctx, &r)
 	return r, err
 }
 

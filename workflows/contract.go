@@ -47,7 +47,7 @@ const (
 	MemoShards    = "shards"    // Stream: []string, the IDs of the shards that can be scored
 	MemoTrouble   = "trouble"   // Stream: string, why its shards cannot be listed or started now; "" while they can
 	MemoShard     = "shard"     // activities.Shard, of a Shard
-	MemoCommitter = "committer" // committed
+	MemoCommitter = "committer" // CommitterState
 )
 
 // typeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.

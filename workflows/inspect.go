@@ -228,13 +228,6 @@ func (l *look) scoring(r run) string {
 	return ""
 }
 
-// committed is what the Committer says of itself in its memo.
-type committed struct {
-	Done   time.Time `json:"done,omitzero"`   // the end of the last good round
-	Failed time.Time `json:"failed,omitzero"` // since when rounds fail; zero while they do not
-	Why    string    `json:"why,omitempty"`
-}
-
 func (l *look) committer(ctx context.Context, _ string) error {
 	r, ok, err := l.running(ctx, CommitterID)
 	if err != nil {
@@ -244,7 +237,7 @@ func (l *look) committer(ctx context.Context, _ string) error {
 		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.", CommitterID)
 		return nil
 	}
-	c, known, _ := memo[committed](r.info, MemoCommitter)
+	c, known, _ := memo[CommitterState](r.info, MemoCommitter)
 	var why string
 	for _, a := range r.pending {
 		why = l.stuck(a)

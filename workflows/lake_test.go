@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
@@ -21,6 +22,13 @@ type committerRun struct {
 	rounds  []time.Duration // when each round began, from the start
 	streams []string
 	failing int // so many rounds fail for good
+	partly  int // of so many rounds behind these a part fails
+	memos   []CommitterState
+	shown   []time.Duration // when each was shown
+}
+
+func (in CommitterInput) settings() CommitterInput {
+	return CommitterInput{Stream: in.Stream, Every: in.Every}
 }
 
 func newCommitterRun(t *testing.T) *committerRun {
@@ -39,8 +47,15 @@ func newCommitterRun(t *testing.T) *committerRun {
 			r.failing--
 			return activities.CommitReport{}, temporal.NewNonRetryableApplicationError("the catalog is gone", "Gone", nil)
 		}
+		if r.partly > 0 {
+			r.partly--
+			return activities.CommitReport{Rows: 5, Parts: activities.Parts{Failed: []string{"table quarantine: its metadata is gone"}}}, nil
+		}
 		return activities.CommitReport{Rows: 5}, nil
 	})
+	env.OnUpsertMemo(anything).Return(nil).Run(func(args mock.Arguments) {
+		r.memos, r.shown = append(r.memos, args.Get(0).(map[string]any)[MemoCommitter].(CommitterState)), append(r.shown, env.Now().Sub(opened).Round(time.Second))
+	}).Maybe()
 	return r
 }
 
@@ -62,7 +77,7 @@ func (r *committerRun) run(t *testing.T) CommitterInput {
 func TestCommitterMakesARoundAMinute(t *testing.T) {
 	r := newCommitterRun(t)
 	r.failing = 3
-	if in := r.run(t); in != (CommitterInput{"a", time.Minute}) {
+	if in := r.run(t); in.settings() != (CommitterInput{Stream: "a", Every: time.Minute}) {
 		t.Errorf("goes on with %+v", in)
 	}
 	if len(r.rounds) != commitsPerRun || r.rounds[0] != 0 || r.rounds[1] != time.Minute || r.rounds[299] != 299*time.Minute {
@@ -70,11 +85,37 @@ func TestCommitterMakesARoundAMinute(t *testing.T) {
 	}
 }
 
+// TestTheCommitterSaysHowItDoes: its memo says at once that rounds fail, or parts of them, since when and why, and that they are well
+// again; and while nothing changes it is a few minutes old.
+func TestTheCommitterSaysHowItDoes(t *testing.T) {
+	r := newCommitterRun(t)
+	r.failing, r.partly = 2, 2
+	in := r.run(t)
+	if len(r.memos) < 5 || r.shown[0] != 0 || r.shown[1] != 4*time.Minute || r.shown[2] != 9*time.Minute {
+		t.Fatalf("shown at %v", r.shown)
+	}
+	if m := r.memos[0]; m.V != 1 || !m.Failed.Equal(opened) || !m.Done.IsZero() || m.Why != "the catalog is gone" {
+		t.Errorf("%+v", m)
+	}
+	if m := r.memos[1]; !m.Failed.IsZero() || m.Why != "" || !m.Done.Equal(opened.Add(4*time.Minute)) {
+		t.Errorf("%+v", m)
+	}
+	if in.State.Done.IsZero() || !in.State.Failed.IsZero() {
+		t.Errorf("goes on with %+v", in)
+	}
+	parts := newCommitterRun(t)
+	parts.partly = 1000
+	parts.run(t)
+	if m := parts.memos[len(parts.memos)-1]; !m.Failed.Equal(opened) || m.Why != "table quarantine: its metadata is gone" {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestCommitterMakesARoundWhenAsked(t *testing.T) {
 	r := newCommitterRun(t)
 	r.RegisterDelayedCallback(func() { r.SignalWorkflow(SignalCommit, nil) }, 90*time.Second)
-	r.RegisterDelayedCallback(func() { r.SignalWorkflow(SignalCommit, CommitterInput{"b", 2 * time.Minute}) }, 160*time.Second)
-	if in := r.run(t); in != (CommitterInput{"b", 2 * time.Minute}) {
+	r.RegisterDelayedCallback(func() { r.SignalWorkflow(SignalCommit, CommitterInput{Stream: "b", Every: 2 * time.Minute}) }, 160*time.Second)
+	if in := r.run(t); in.settings() != (CommitterInput{Stream: "b", Every: 2 * time.Minute}) {
 		t.Errorf("goes on with %+v", in)
 	}
 	want := []time.Duration{0, time.Minute, 90 * time.Second, 150 * time.Second, 160 * time.Second, 280 * time.Second}
@@ -137,6 +178,31 @@ func TestIngestSaysWhatIsNotLanded(t *testing.T) {
 	}
 	if err := failed.Details(&got); err != nil || got.Readings != 7 || got.PassedOver != 1 || signals != 1 {
 		t.Errorf("%+v, %d signals, %v", got, signals, err)
+	}
+}
+
+// TestPartsThatFailEndTheRun: compaction and maintenance do what they can, hand it in, and then fail, with the parts named.
+func TestPartsThatFailEndTheRun(t *testing.T) {
+	failed := activities.Parts{Failed: []string{"table readings: day 2026-03-01: a file"}}
+	for name, start := range map[string]func(r *committerRun){
+		"compact": func(r *committerRun) {
+			r.OnActivity(r.lake.Compact, anything).Return(activities.CompactReport{FilesIn: 5, FilesOut: 1, Parts: failed}, nil)
+			r.ExecuteWorkflow(Compact)
+		},
+		"maintain": func(r *committerRun) {
+			r.OnActivity(r.lake.Maintain, anything, "a").Return(activities.MaintainReport{Orphans: 2, Parts: failed}, nil)
+			r.ExecuteWorkflow(Maintain, "a")
+		},
+	} {
+		r := newCommitterRun(t)
+		signals := 0
+		r.RegisterWorkflow(Compact)
+		r.RegisterWorkflow(Maintain)
+		r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil })
+		start(r)
+		if err := r.GetWorkflowError(); err == nil || !strings.Contains(err.Error(), "day 2026-03-01: a file") || signals != 1 {
+			t.Errorf("%s: %v, %d signals", name, err, signals)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -19,6 +21,10 @@ import (
 type reconcileRun struct {
 	started []fanwatch.Alert
 	signals []string // "ID signal why"
+
+	last   error // with which the run before ended
+	counts error // with which counting ends
+	failed error // with which this run ended
 }
 
 func (r *reconcileRun) run(t *testing.T, before *Reconciled, found activities.Reconciliation, gone ...string) Reconciled {
@@ -31,11 +37,14 @@ func (r *reconcileRun) run(t *testing.T, before *Reconciled, found activities.Re
 	if before != nil {
 		env.SetLastCompletionResult(*before)
 	}
+	if r.last != nil {
+		env.SetLastError(r.last)
+	}
 	env.RegisterWorkflow(Reconcile)
 	env.RegisterWorkflow(Alert)
 	var l *activities.Lake
 	env.RegisterActivity(&activities.Lake{})
-	env.OnActivity(l.Reconcile, anything, "fans").Return(found, nil)
+	env.OnActivity(l.Reconcile, anything, "fans").Return(found, r.counts)
 	env.OnWorkflow(Alert, anything, anything).Return(func(_ workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 		r.started = append(r.started, in.Alert)
 		return in.Alert, nil
@@ -48,10 +57,15 @@ func (r *reconcileRun) run(t *testing.T, before *Reconciled, found activities.Re
 		return nil
 	}).Maybe()
 	env.ExecuteWorkflow(Reconcile, "fans")
-	if err := env.GetWorkflowError(); err != nil {
-		t.Fatal(err)
-	}
 	var out Reconciled
+	if r.failed = env.GetWorkflowError(); r.failed != nil {
+		var said *temporal.ApplicationError
+		if !errors.As(r.failed, &said) || said.Details(&out) != nil {
+			t.Fatal(r.failed)
+		}
+		r.last = said
+		return out
+	}
 	if err := env.GetWorkflowResult(&out); err != nil {
 		t.Fatal(err)
 	}
@@ -96,5 +110,24 @@ func TestMoreDifferencesThanAreNamed(t *testing.T) {
 	now := r.run(t, &Reconciled{Open: map[string]string{"fan-999": "alert/fan-999/difference/x"}}, found)
 	if len(r.signals) != 0 || now.Open["fan-999"] == "" || len(now.Open) != activities.DifferencesNamed+1 {
 		t.Fatalf("told %v, %d open", r.signals, len(now.Open))
+	}
+}
+
+// TestACountThatFailsForgetsNoAlert: a run that fails, for it could not count or for readings wait for too long, fails after it has done
+// what it could, and the next one knows the alerts that are open.
+func TestACountThatFailsForgetsNoAlert(t *testing.T) {
+	id := "alert/fan-1/difference/20260528T202640.000000Z"
+	r := &reconcileRun{}
+	lost := activities.Reconciliation{Differences: []activities.Difference{{Fan: "fan-1", Why: "3 lost"}}, Parts: activities.Parts{Failed: []string{"50 readings of 2 fans wait"}}}
+	if r.run(t, nil, lost); r.failed == nil || !strings.Contains(r.failed.Error(), "50 readings of 2 fans wait") || len(r.started) != 1 {
+		t.Fatalf("%v; started %+v", r.failed, r.started)
+	}
+	r.counts = temporal.NewNonRetryableApplicationError("the tables cannot be opened", "Gone", nil)
+	if r.run(t, &Reconciled{}, lost); r.failed == nil || !strings.Contains(r.failed.Error(), "the tables cannot be opened") || len(r.started) != 1 {
+		t.Fatalf("%v; started %+v", r.failed, r.started)
+	}
+	r.counts = nil
+	if now := r.run(t, &Reconciled{}, activities.Reconciliation{}); r.failed != nil || len(now.Open) != 0 || len(r.signals) != 1 || !strings.HasPrefix(r.signals[0], id+" resolve") {
+		t.Fatalf("%v; told %v, left %+v", r.failed, r.signals, now)
 	}
 }

@@ -44,7 +44,10 @@ func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.T
 	if len(logs) == 0 {
 		return errors.New("nothing has landed in this lake yet") // and no table is made where none belongs
 	}
-	tables, done, err := workers.OpenTables(ctx, wc)
+	tables, done, err := workers.ReadTables(ctx, wc)
+	if errors.Is(err, lake.ErrNoTable) {
+		return fmt.Errorf("nothing has been committed to this lake's tables yet (%w)", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -55,6 +58,7 @@ func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.T
 type lakeState struct {
 	Tables []lake.Status `json:"tables"`
 	Lags   []lake.Lag    `json:"lags"`
+	Passed []string      `json:"passed"` // objects that do not belong where they are, and why
 }
 
 func (a *app) lakeStatus() *cobra.Command {
@@ -62,20 +66,22 @@ func (a *app) lakeStatus() *cobra.Command {
 	changes := 5
 	c := &cobra.Command{
 		Use: "status", Short: "Show files, rows and sizes of the tables, how far they lag, and their last commits", Args: cobra.NoArgs,
+		Long: `Show files, rows and sizes of the tables, how far they lag behind the landing log, and their last commits.
+
+Where the metadata of each table is stands there too: readers without a catalog (Polars scan_iceberg, DuckDB iceberg_scan,
+pyiceberg's StaticTable) take that. Objects that lie where they do not belong are named; nothing is stopped by
+them. It changes nothing. Exit status 1 when a table or a log cannot be read.`,
 		Example: "  fanwatch lake status\n  fanwatch lake status --commits 20 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := atLeast("commits", changes, 0); err != nil {
 				return err
 			}
 			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
-				s, err := readState(cmd.Context(), tables, logs, changes)
-				if err != nil {
-					return err
-				}
+				s, failed := readState(cmd.Context(), tables, logs, changes)
 				if a.json {
-					return printJSON(cmd.OutOrStdout(), s)
+					return errors.Join(printJSON(cmd.OutOrStdout(), s), failed)
 				}
-				return printState(cmd.OutOrStdout(), s)
+				return errors.Join(printState(cmd.OutOrStdout(), s), printPlaces(cmd.OutOrStdout(), s), failed)
 			})
 		},
 	}
@@ -84,19 +90,40 @@ func (a *app) lakeStatus() *cobra.Command {
 	return c
 }
 
-func readState(ctx context.Context, tables *lake.Tables, logs []lake.Log, changes int) (s lakeState, err error) {
-	if s.Tables, err = tables.Statuses(ctx, changes); err != nil {
-		return s, err
-	}
-	s.Lags = []lake.Lag{}
+// readState gives what can be read; the error says what cannot.
+func readState(ctx context.Context, tables *lake.Tables, logs []lake.Log, changes int) (lakeState, error) {
+	s := lakeState{Lags: []lake.Lag{}}
+	var failed, err error
+	s.Tables, failed = tables.Statuses(ctx, changes)
 	for _, l := range logs {
-		lag, err := tables.Lag(ctx, l)
-		if err != nil {
-			return s, err
+		var lag lake.Lag
+		if lag, err = tables.Lag(ctx, l); err != nil {
+			failed = errors.Join(failed, err)
+			continue
 		}
 		s.Lags = append(s.Lags, lag)
 	}
-	return s, nil
+	s.Passed = orEmpty(tables.PassedOver())
+	return s, failed
+}
+
+// printPlaces says where the tables' metadata is, for readers without a catalog, and what was passed over.
+func printPlaces(out io.Writer, s lakeState) error {
+	fmt.Fprintln(out)
+	for _, t := range s.Tables {
+		if t.Metadata != "" {
+			say(out, "metadata of %s: %s", t.Table, t.Metadata)
+		}
+	}
+	for _, l := range s.Lags {
+		if !l.OldSince.IsZero() {
+			say(out, "readings of shard %s that were days old at their arrival wait since %s: they enter the table once a day", l.Shard, when(l.OldSince))
+		}
+	}
+	for _, p := range s.Passed {
+		say(out, "PASSED OVER: %s", p)
+	}
+	return nil
 }
 
 func printState(out io.Writer, s lakeState) error {

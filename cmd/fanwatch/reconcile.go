@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,34 +18,47 @@ var errDifference = errors.New("the counts differ: what the log or the table lac
 
 func (a *app) reconcile() *cobra.Command {
 	var o awsOptions
-	byHour := false
+	byHour, fromStart := false, false
 	c := &cobra.Command{
 		Use: "reconcile", Short: "Show that every acknowledged reading is in the lake exactly once", Args: cobra.NoArgs,
 		Long: `Show that every acknowledged reading is in the lake exactly once.
 
 For each fan: how many readings were acknowledged to its publisher (ACKED, as far as the publisher's newest batch
 says), how many are in the landing log (LANDED) and in the Iceberg table (TABLE), how many were refused and kept
-with a reason (REFUSED), and how many wait for the next commit (PENDING). It reads the whole log and the table's
-identifying columns. Exit status 1 when anything is missing or there twice.
+with a reason (REFUSED), and how many wait for the next commit (PENDING). It goes on where the daily count ended, and
+reads what has landed and changed since; --from-start reads the whole log and the table's identifying columns, and
+the next count goes on behind it. Exit status 1 when anything is missing or there twice, or has waited for a commit for more
+than a quarter of an hour.
 
 With --by-hour it says when the readings were measured: which hour of which fan lacks some, or has some twice, as
-far as the landing log still has their rows. A schedule runs the same once a day; a difference is an alert.
+far as the landing log still has their rows. A schedule counts once a day; a difference is an alert.
 
 Without --bucket it is the local system's lake (--dir).`,
-		Example: "  fanwatch reconcile\n  fanwatch reconcile --by-hour\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
+		Example: "  fanwatch reconcile\n  fanwatch reconcile --by-hour\n  fanwatch reconcile --from-start\n  fanwatch reconcile --bucket my-fan-lake --region eu-central-1",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			if byHour {
-				hours, err := reconcile(cmd.Context(), wc, lake.ReconcileHours)
+				hours, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.HourAccount, error) {
+					if t == nil {
+						return nil, lake.ErrNoTable
+					}
+					return lake.ReconcileHours(ctx, logs, t.Table)
+				})
 				if err != nil {
 					return err
 				}
 				return a.printHours(cmd.OutOrStdout(), hours)
 			}
-			accounts, err := reconcile(cmd.Context(), wc, lake.Reconcile)
+			accounts, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.Account, error) {
+				if t == nil {
+					return lake.ReconcileLogs(ctx, logs, time.Now())
+				}
+				c, err := t.Count(ctx, logs, lake.CountOptions{FromStart: fromStart, Keep: fromStart})
+				return c.Accounts, err
+			})
 			if err != nil {
 				return err
 			}
@@ -53,20 +67,26 @@ Without --bucket it is the local system's lake (--dir).`,
 	}
 	o.flags(c.Flags())
 	c.Flags().BoolVar(&byHour, "by-hour", false, "by fan and hour, not by fan")
+	c.Flags().BoolVar(&fromStart, "from-start", false, "count all that ever landed, not only what came since the last count")
+	c.MarkFlagsMutuallyExclusive("by-hour", "from-start")
 	return c
 }
 
-func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []lake.Log, *lake.Table) ([]T, error)) ([]T, error) {
+// reconcile has the lake counted; count is given nil where there are no tables yet.
+func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []lake.Log, *lake.Tables) ([]T, error)) ([]T, error) {
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	if err != nil || len(logs) == 0 {
-		return nil, err // and makes no table where none belongs
+		return nil, err
 	}
-	table, done, err := workers.OpenTables(ctx, wc)
+	tables, done, err := workers.ReadTables(ctx, wc)
+	if errors.Is(err, lake.ErrNoTable) {
+		return count(ctx, logs, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = done() }() // it was only read
-	return count(ctx, logs, table.Table)
+	return count(ctx, logs, tables)
 }
 
 func (a *app) printAccounts(out io.Writer, accounts []lake.Account) error {

@@ -3,14 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
 	"fanwatch/workers"
@@ -22,7 +21,8 @@ type refusal struct {
 	Fan     string    `json:"fan,omitempty"`    // "" where the message does not say
 	Client  string    `json:"client,omitempty"` // MQTT client ID
 	Reason  string    `json:"reason"`
-	Payload string    `json:"payload"` // at most 4 KiB of it
+	Refused int       `json:"readings"` // that the message held, as far as could be told
+	Payload string    `json:"payload"`  // at most 4 KiB of it
 }
 
 func (a *app) refused() *cobra.Command {
@@ -33,9 +33,9 @@ func (a *app) refused() *cobra.Command {
 		Long: `List what was received but not accepted, and why, newest last.
 
 Nothing that was acknowledged is thrown away: a message that is no reading, or one that cannot be true, is kept
-in the landing log with the reason. So is what the local broker itself did not let in (a foreign certificate, a topic that
-is not the client's own, more than 128 KiB, a connection that another one took over): once a minute for each client and
-reason, with the number of the others. AWS IoT Core logs that to CloudWatch instead.
+with the reason, in the landing log and then in the table quarantine. So is what the local broker itself did not let in (a
+foreign certificate, a topic that is not the client's own, more than 128 KiB, a connection that another one took over): once a
+minute for each client and reason, with the number of the others. AWS IoT Core logs that to CloudWatch instead.
 
 Without --bucket it is the local system's log (--dir).`,
 		Example: "  fanwatch refused\n  fanwatch refused fan-07 --json",
@@ -51,22 +51,21 @@ Without --bucket it is the local system's log (--dir).`,
 			if len(args) == 1 {
 				fan = args[0]
 			}
-			all, landed, err := refusals(cmd.Context(), wc, fan)
-			if err == nil && fan != "" && len(all) == 0 {
-				err = a.exists(cmd.Context(), fan, func() (bool, error) { return landed, nil })
+			all, landed, failed := refusals(cmd.Context(), wc, fan, limit)
+			if failed == nil && fan != "" && len(all) == 0 {
+				failed = a.exists(cmd.Context(), fan, landed)
 			}
-			if err != nil {
-				return err
+			if failed != nil && len(all) == 0 {
+				return failed
 			}
-			all = all[max(0, len(all)-limit):]
 			if a.json {
-				return printJSON(cmd.OutOrStdout(), orEmpty(all))
+				return errors.Join(printJSON(cmd.OutOrStdout(), orEmpty(all)), failed)
 			}
 			if len(all) == 0 {
 				say(cmd.OutOrStdout(), "nothing was refused")
 				return nil
 			}
-			return printRefusals(cmd.OutOrStdout(), all)
+			return errors.Join(printRefusals(cmd.OutOrStdout(), all), failed)
 		},
 	}
 	o.flags(c.Flags())
@@ -82,26 +81,28 @@ func printRefusals(out io.Writer, all []refusal) error {
 	})
 }
 
-// refusals reads all quarantined rows of the landing log, of one fan or of all, by time of arrival. landed tells whether
-// the log has anything else of that fan.
-func refusals(ctx context.Context, wc workers.Config, fan string) (all []refusal, landed bool, err error) {
+// refusals gives the newest refusals of one fan or of all, by time of arrival, from the table quarantine and, as far as it does not have
+// them yet, the landing log. Beside what it could read it says what it could not. landed tells whether the lake has readings of the fan.
+func refusals(ctx context.Context, wc workers.Config, fan string, limit int) (all []refusal, landed func() (bool, error), err error) {
+	landed = func() (bool, error) { return false, nil }
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
-	for _, l := range logs {
-		err = l.Walk(ctx, "0", func(s lake.Segment) error {
-			for _, f := range s.Fans {
-				landed = landed || f.Fan == fan && f.Landed > 0
-			}
-			for _, r := range s.Rows {
-				if r.Kind == fanwatch.Quarantined && (fan == "" || r.Fan == fan) {
-					all = append(all, refusal{r.Arrived, r.Fan, r.Client, r.Reason, string(r.Payload)})
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, false, err
-		}
+	if err != nil || len(logs) == 0 {
+		return nil, landed, err
 	}
-	slices.SortStableFunc(all, func(a, b refusal) int { return a.Arrived.Compare(b.Arrived) })
+	tables, done, err := workers.ReadTables(ctx, wc)
+	if err == nil {
+		defer func() { _ = done() }() // it was only read
+		known, e := inTable(ctx, tables.Table, fan)()
+		landed = func() (bool, error) { return known, e }
+	}
+	rows, failed := tables.Refused(ctx, logs, fan, limit)
+	if err == nil || errors.Is(err, lake.ErrNoTable) {
+		err = failed
+	} else {
+		err = errors.Join(err, failed)
+	}
+	for _, r := range rows {
+		all = append(all, refusal{time.UnixMicro(r.Arrived).UTC(), r.Fan, r.Client, r.Reason, max(1, int(r.Refused)), string(r.Payload)})
+	}
 	return all, landed, err
 }

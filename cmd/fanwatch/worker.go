@@ -70,7 +70,7 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.DurationVar(&o.lake.Keep.Events, "keep-events", 0, "the same of anomalies, alerts and quarantine; 0 = for ever")
 	f.DurationVar(&o.lake.KeepSegments, "keep-segments", 7*day, "how long the landing log keeps rows that are in the tables")
 	f.DurationVar(&o.lake.KeepSnapshots, "keep-snapshots", 7*day, "how long older versions of the tables can be read")
-	f.DurationVar(&o.lake.KeepOrphans, "keep-orphans", day, "age at which files that no table refers to are removed; more than the longest compaction takes")
+	f.DurationVar(&o.lake.KeepOrphans, "keep-orphans", day, "age at which files that no table refers to are removed; an hour or more, for a compaction must not last longer")
 	f.StringVar(&o.ingest.Prefix, "ingest", "", "folder of a delivery stream (Firehose) whose objects are landed by schedule, as fanwatch lake ingest does; empty: none")
 	f.StringVar(&o.ingest.Bucket, "ingest-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
@@ -107,6 +107,9 @@ func (o *workerOptions) check() error {
 		if kind != "control" && kind != "score" && kind != "lake" {
 			return fmt.Errorf("--serve has %.40q, give control, score, lake or several of them (%w)", kind, errUsage)
 		}
+	}
+	if err := o.lake.Check(); err != nil {
+		return fmt.Errorf("--keep-orphans: %w (%w)", err, errUsage)
 	}
 	return atLeast("shards", o.shards, 1)
 }
@@ -152,12 +155,9 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 			return fmt.Errorf("--ingest: %w (%w)", err, errUsage)
 		}
 	}
-	served, stop, err := o.workers(ctx, op, wc, parts)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	for _, w := range served {
+	tables := workers.LazyTables(wc)
+	defer func() { _ = tables.Close() }() // every commit is durable already
+	for _, w := range o.workers(op, wc, parts, tables) {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
@@ -178,10 +178,9 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	return nil
 }
 
-// workers makes those that this process is to serve. The function it gives closes what they stand on.
-func (o *workerOptions) workers(ctx context.Context, op workflows.Operator, wc workers.Config, parts *workers.Activities) ([]worker.Worker, func(), error) {
+// workers makes those that this process is to serve.
+func (o *workerOptions) workers(op workflows.Operator, wc workers.Config, parts *workers.Activities, tables *workers.Tables) []worker.Worker {
 	var out []worker.Worker
-	stop := func() {}
 	for _, kind := range o.serve {
 		switch kind {
 		case "control":
@@ -189,15 +188,10 @@ func (o *workerOptions) workers(ctx context.Context, op workflows.Operator, wc w
 		case "score":
 			out = append(out, workers.Score(op.Temporal, parts.Scorer, 5*time.Second))
 		case "lake":
-			table, closeTable, err := workers.OpenTables(ctx, wc)
-			if err != nil {
-				return nil, stop, err
-			}
-			stop = func() { _ = closeTable() } // every commit is durable already
-			out = append(out, workers.Lake(op.Temporal, &activities.Lake{Table: table, Store: parts.S3, Bucket: wc.Open, Config: o.lake}))
+			out = append(out, workers.Lake(op.Temporal, &activities.Lake{Tables: tables.Open, Store: parts.S3, Bucket: wc.Open, Config: o.lake}))
 		}
 	}
-	return out, stop, nil
+	return out
 }
 
 // probes serves /healthz and /readyz. A default address that is taken, as by another worker of this machine, is no reason not to

@@ -384,23 +384,20 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 		return err
 	}
 	go a.LogTopics(context.WithoutCancel(ctx), s.log) // each topic has a time-out of its own
-	table, closeTable, err := workers.OpenTables(ctx, p.config)
-	if err != nil {
-		return err
-	}
-	s.closing(func() { _ = closeTable() }) // every commit is on disk already
+	tables := workers.LazyTables(p.config)
+	s.closing(func() { _ = tables.Close() }) // every commit is on disk already
 	if !s.cfg.NoWorkers {
-		if err := s.work(ctx, p, a, table); err != nil {
+		if err := s.work(ctx, p, a, tables); err != nil {
 			return err
 		}
 	}
-	return s.startDashboard(ctx, p, a, table.Table)
+	return s.startDashboard(ctx, p, a, tables)
 }
 
 // work runs a worker of each kind in this process.
-func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, table *lake.Tables) error {
+func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Table: table, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+		workers.Lake(p.temporal, &activities.Lake{Tables: tables.Open, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
@@ -418,13 +415,13 @@ func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, t
 	return nil
 }
 
-func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, table *lake.Table) error {
+func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
 	ln, err := listen(s.cfg.Ports.Dashboard)
 	if err != nil {
 		return err
 	}
 	s.Dashboard = "http://" + ln.Addr().String()
-	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: table, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
+	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: tables, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,496 @@
+package lake
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+
+	"fanwatch"
+)
+
+// CountOptions say how a count is made.
+type CountOptions struct {
+	FromStart bool // whether it begins anew and not where the last one ended
+	Keep      bool // whether the next one goes on where this one ends
+}
+
+// Counted is what a count found, and what it read for it.
+type Counted struct {
+	Accounts  []Account
+	FromStart bool   // it read the whole log and the whole table
+	Why       string // FromStart: why
+	Segments  int    // of the landing log that were read
+	Days      int    // of the table that were read
+}
+
+// Count is Reconcile that goes on where the last count ended: it reads the segments that came since, and the days of the table
+// whose files changed since or that got rows. What was counted before is in a tally beside the landing log. Only where the new
+// does not fit to the old, or the tally is missing or damaged, does it begin from the start, which tells of every fan; as long as
+// readings differ it does so each time; where that takes more than a minute, for no more than a fiftieth of all time.
+func (t *Tables) Count(ctx context.Context, logs []Log, o CountOptions) (Counted, error) {
+	if len(logs) == 0 {
+		return Counted{}, nil
+	}
+	return (&recount{t: t.Table, logs: logs, keep: o.Keep}).count(ctx, o.FromStart)
+}
+
+// tallyVersion is the version of a tally that this program writes. One of another version counts as missing.
+const tallyVersion = 1
+
+// tally is what a count leaves for the next one: totals of the landing logs as far as they are in the table, and what the table
+// held then.
+type tally struct {
+	V       int                 `json:"v"`
+	Logs    map[string]tallyLog `json:"logs"` // by shard
+	Runs    []tallyRun          `json:"runs"`
+	Known   []string            `json:"known"`   // fans; see totals
+	Refused map[string]int      `json:"refused"` // readings, by fan
+	Days    map[int32]tallyDay  `json:"days"`
+	Differ  map[string]tallyFan `json:"differ,omitempty"` // the fans whose readings differed when all was counted
+	Full    time.Time           `json:"full"`             // when all was counted last
+	Took    time.Duration       `json:"took"`             // how long that took
+}
+
+// tallyLog is how far a log was counted.
+type tallyLog struct {
+	At   fanwatch.SequenceNumber `json:"at"`
+	Held *held                   `json:"held,omitempty"`
+}
+
+// tallyRun counts a run's distinct readings.
+type tallyRun struct {
+	Fan     string `json:"fan"`
+	Run     string `json:"run"`
+	Acked   uint64 `json:"acked,omitempty"`
+	Dropped uint64 `json:"dropped,omitempty"`
+	Landed  int    `json:"landed,omitempty"`
+	Twice   int    `json:"twice,omitempty"` // that landed once more
+}
+
+// tallyDay is a day of the table: its rows, the sum of their identities' hashes, and that of its files' paths.
+type tallyDay struct {
+	Rows  int    `json:"rows"`
+	Sum   uint64 `json:"sum"`
+	Files uint64 `json:"files"`
+}
+
+// tallyFan is what differs of a fan.
+type tallyFan struct {
+	Duplicates, TableDuplicates, Lost, Surplus int
+}
+
+func tallyKey(stream string) string { return "state/stream=" + stream + "/count/tally.v1" }
+
+// recount makes one count.
+type recount struct {
+	t    *Table
+	logs []Log
+	keep bool
+}
+
+// errAnew says why a count must begin from the start.
+type errAnew struct{ why string }
+
+func (e errAnew) Error() string { return e.why }
+
+func (r *recount) count(ctx context.Context, anew bool) (Counted, error) {
+	last, why := r.last(ctx)
+	switch {
+	case anew:
+		why = "it was asked for"
+	case why != "" || !r.affordable(last):
+	case len(last.Differ) > 0:
+		why = "readings differed at the last count"
+	}
+	var was Counted // what it read in vain
+	if why == "" {
+		c, err := r.goOn(ctx, last)
+		var e errAnew
+		switch {
+		case !errors.As(err, &e):
+			return c, err
+		case !r.affordable(last):
+			return c, fmt.Errorf("%s: what differs is found by counting from the start, which took %s and is due again at %s (at once: fanwatch reconcile --from-start)",
+				e.why, last.Took.Round(time.Second), last.Full.Add(50*last.Took).UTC().Format(time.DateTime))
+		}
+		was, why = c, e.why
+	}
+	c, err := r.fromStart(ctx)
+	c.Why, c.Segments, c.Days = why, c.Segments+was.Segments, c.Days+was.Days
+	return c, err
+}
+
+// affordable tells whether counting from the start again takes no more than a fiftieth of the time, or a minute.
+func (r *recount) affordable(last tally) bool {
+	return last.Took < time.Minute || !r.t.cfg.Now().Before(last.Full.Add(50*last.Took))
+}
+
+// last reads the tally; why says what is wrong with it.
+func (r *recount) last(ctx context.Context) (last tally, why string) {
+	frame, err := r.t.cfg.Store.Get(ctx, tallyKey(r.logs[0].Stream))
+	if errors.Is(err, ErrNotFound) {
+		return tally{}, "nothing was counted before"
+	}
+	var data []byte
+	if err == nil {
+		data, err = unframeSnapshot(frame)
+	}
+	if err == nil {
+		last, err = parseTally(data)
+	}
+	if err != nil {
+		return tally{}, fmt.Sprintf("the tally of the last count cannot be read: %v", err)
+	}
+	return last, ""
+}
+
+func parseTally(data []byte) (t tally, err error) {
+	err = json.Unmarshal(data, &t)
+	if err == nil && t.V != tallyVersion {
+		err = fmt.Errorf("version %d is unknown, this program knows %d", t.V, tallyVersion)
+	}
+	for shard, l := range t.Logs {
+		if _, wrong := fanwatch.ParseSequenceNumber(string(orZero(l.At))); err == nil && wrong != nil {
+			err = fmt.Errorf("shard %.80q: %w", shard, wrong)
+		}
+		if l.Held == nil || err != nil {
+			continue
+		}
+		_, err = parseHeld(l.Held.String())
+	}
+	return t, err
+}
+
+func (r *recount) store(ctx context.Context, next tally) error {
+	if !r.keep {
+		return nil
+	}
+	next.V = tallyVersion
+	data, err := json.Marshal(next)
+	if err == nil {
+		data, err = frameSnapshot(data)
+	}
+	if err == nil {
+		err = r.t.cfg.Store.Put(ctx, tallyKey(r.logs[0].Stream), data, false)
+	}
+	return wrap(err, "reconcile: tally")
+}
+
+// identity hashes what tells a reading from all others. Sums of it compare sets in any order.
+func identity(key runKey, seq uint64) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(key.fan)) // a hash takes everything
+	x := h.Sum64()
+	for _, v := range [2]uint64{key.run, seq} { // the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators)
+		x += v + 0x9e3779b97f4a7c15
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		x ^= x >> 31
+	}
+	return x
+}
+
+// pathSum hashes the paths of files.
+func pathSum(files []iceberg.DataFile) (sum uint64) {
+	for _, df := range files {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(df.FilePath()))
+		sum += h.Sum64()
+	}
+	return sum
+}
+
+// tableDays reads the identities of the rows of some days' files: of each day their number and sum, and all into the sets that
+// runs gives. With once it gives up, with an errAnew, where a day has a reading twice.
+func (r *recount) tableDays(ctx context.Context, days map[int32][]iceberg.DataFile, once bool, runs func() runSets) (map[int32]tallyDay, error) {
+	found := make(map[int32]tallyDay)
+	for _, day := range slices.Sorted(maps.Keys(days)) {
+		d := tallyDay{Files: pathSum(days[day])}
+		sets := runs()
+		for _, df := range days[day] {
+			err := r.t.eachID(ctx, df, func(key runKey, seq uint64) {
+				d.Rows++
+				d.Sum += identity(key, seq)
+				sets.add(key, seq)
+			})
+			if err != nil {
+				return nil, fmt.Errorf("reconcile: %w", err)
+			}
+		}
+		distinct := 0
+		for _, set := range sets {
+			distinct += set.distinct()
+		}
+		if d.Rows > distinct && once {
+			return nil, errAnew{fmt.Sprintf("%d readings of %s are there twice", d.Rows-distinct, dateOf(day))}
+		}
+		found[day] = d
+	}
+	return found, nil
+}
+
+// dateOf writes a day.
+func dateOf(day int32) string { return time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly) }
+
+// state reads what the table says of itself.
+func (r *recount) state(ctx context.Context) (*table.Table, ledger, map[int32][]iceberg.DataFile, error) {
+	tbl, live, err := r.t.loadFiles(ctx)
+	if err != nil {
+		return nil, ledger{}, nil, err
+	}
+	gone, err := r.t.ledger(ctx, tbl)
+	if err != nil {
+		return nil, ledger{}, nil, err
+	}
+	days, err := groupByDay(live)
+	return tbl, gone, days, err
+}
+
+// fromStart counts everything.
+func (r *recount) fromStart(ctx context.Context) (Counted, error) {
+	began := time.Now()
+	c := Counted{FromStart: true}
+	// The table first: whatever is landed meanwhile lies behind its offsets and counts as pending.
+	tbl, gone, days, err := r.state(ctx)
+	if err != nil {
+		return c, err
+	}
+	runs := make(runSets)
+	next := tally{Logs: make(map[string]tallyLog), Differ: make(map[string]tallyFan), Full: r.t.cfg.Now().UTC()}
+	if next.Days, err = r.tableDays(ctx, days, false, func() runSets { return runs }); err != nil {
+		return c, err
+	}
+	c.Days = len(days)
+	b := newBooks(r.t.cfg.Now(), gone)
+	for _, l := range r.logs {
+		in, err := coverageOf(tbl, l)
+		if err != nil {
+			return c, fmt.Errorf("reconcile: %w", err)
+		}
+		n, err := b.addLog(ctx, l, in)
+		if err != nil {
+			return c, fmt.Errorf("reconcile: %w", err)
+		}
+		c.Segments += n
+		next.Logs[l.Shard] = tallyLog{in.at, in.held}
+	}
+	if last, why := r.last(ctx); why == "" {
+		for _, run := range last.Runs {
+			b.run(runName{run.Fan, run.Run}).twice = run.Twice
+		}
+	}
+	for key, set := range runs {
+		b.all.know(key.fan)
+		b.run(runName{key.fan, fanwatch.FormatRun(key.run)}).table = *set
+	}
+	c.Accounts = b.accounts()
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		if d := (tallyFan{a.Duplicates - a.excused, a.TableDuplicates - a.excusedTable, a.Lost, a.Surplus}); d != (tallyFan{}) {
+			next.Differ[a.Fan] = d
+		}
+	}
+	next.set(b.totals())
+	next.Took = time.Since(began)
+	return c, r.store(ctx, next)
+}
+
+// ReconcileLogs is Reconcile where there is no table yet: all that landed waits for the first commit.
+func ReconcileLogs(ctx context.Context, logs []Log, now time.Time) ([]Account, error) {
+	b := newBooks(now, ledger{})
+	for _, l := range logs {
+		if _, err := b.addLog(ctx, l, coverage{at: "0"}); err != nil {
+			return nil, fmt.Errorf("reconcile: %w", err)
+		}
+	}
+	return b.accounts(), nil
+}
+
+// set takes totals in.
+func (n *tally) set(t totals) {
+	n.Runs, n.Known, n.Refused = make([]tallyRun, 0, len(t.runs)), slices.Sorted(maps.Keys(t.known)), t.refused
+	for _, name := range slices.SortedFunc(maps.Keys(t.runs), func(a, b runName) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) }) {
+		n.Runs = append(n.Runs, *t.runs[name])
+	}
+}
+
+// totals gives what set took in.
+func (n *tally) totals() totals {
+	t := newTotals()
+	for fan, readings := range n.Refused {
+		t.refuse(fan, readings)
+	}
+	for _, fan := range n.Known {
+		t.know(fan)
+	}
+	for i := range n.Runs {
+		t.runs[runName{n.Runs[i].Fan, n.Runs[i].Run}] = &n.Runs[i]
+	}
+	return t
+}
+
+// fresh is what came since the last count.
+type fresh struct {
+	rows    map[int32]runSets // that the table has got, by day
+	pending map[string]int    // readings that it has not, by fan
+	waiting map[string]time.Duration
+	later   totals // of segments that its offset has not passed
+}
+
+// goOn counts what is new. An errAnew says why that is not enough.
+func (r *recount) goOn(ctx context.Context, last tally) (c Counted, err error) {
+	tbl, gone, files, err := r.state(ctx)
+	if err != nil {
+		return c, err
+	}
+	f := fresh{rows: make(map[int32]runSets), pending: make(map[string]int), waiting: make(map[string]time.Duration), later: newTotals()}
+	base := last.totals()
+	next := tally{Logs: make(map[string]tallyLog), Days: make(map[int32]tallyDay), Differ: last.Differ, Full: last.Full, Took: last.Took}
+	for _, l := range r.logs {
+		in, err := coverageOf(tbl, l)
+		if err != nil {
+			return c, fmt.Errorf("reconcile: %w", err)
+		}
+		n, err := f.addLog(ctx, r.t.cfg.Now(), l, last.Logs[l.Shard], in, gone.Before, &base)
+		if c.Segments += n; err != nil {
+			return c, fmt.Errorf("reconcile: %w", err)
+		}
+		next.Logs[l.Shard] = tallyLog{in.at, in.held}
+	}
+	for shard := range last.Logs {
+		if _, ok := next.Logs[shard]; !ok {
+			return c, errAnew{"the landing log of shard " + shard + " is gone"}
+		}
+	}
+	touched := make(map[int32][]iceberg.DataFile)
+	for day, was := range last.Days {
+		if day >= gone.Before || len(files[day]) > 0 {
+			next.Days[day] = was
+		}
+		if day >= gone.Before && pathSum(files[day]) != was.Files {
+			touched[day] = files[day]
+		}
+	}
+	for day := range files {
+		if _, known := last.Days[day]; !known || len(f.rows[day]) > 0 {
+			touched[day] = files[day]
+		}
+	}
+	for day := range f.rows {
+		touched[day] = files[day]
+	}
+	found, err := r.tableDays(ctx, touched, true, func() runSets { return make(runSets) }) // one day's at a time
+	if c.Days = len(touched); err != nil {
+		return c, err
+	}
+	for day, d := range found {
+		want := last.Days[day]
+		for key, set := range f.rows[day] {
+			want.Rows += set.distinct()
+			for seqs := set.seqs.Iterator(); seqs.HasNext(); {
+				want.Sum += identity(key, seqs.Next())
+			}
+		}
+		if day >= gone.Before && (d.Rows != want.Rows || d.Sum != want.Sum) {
+			return c, errAnew{fmt.Sprintf("the table's %d readings of %s are not the %d that landed", d.Rows, dateOf(day), want.Rows)}
+		}
+		next.Days[day] = d
+	}
+	c.Accounts = f.accounts(base, gone, last.Differ)
+	next.set(base)
+	return c, r.store(ctx, next)
+}
+
+// addLog counts what a log has got since it was counted last.
+func (f *fresh) addLog(ctx context.Context, now time.Time, l Log, last tallyLog, in coverage, before int32, base *totals) (segments int, err error) {
+	was := coverage{orZero(last.At), last.Held}
+	if in.at.Compare(was.at) < 0 {
+		return 0, errAnew{"the table is an older copy of itself"}
+	}
+	err = l.Walk(ctx, was.whole(), func(s Segment) error {
+		segments++
+		switch {
+		case s.Tombstone && s.Counts.Readings() > 0:
+			return errAnew{"segments lost their rows before these were counted"}
+		case s.Last.Compare(in.at) > 0:
+			f.later.segment(&s)
+		case s.Last.Compare(was.at) > 0:
+			base.segment(&s)
+		}
+		for i := range s.Rows {
+			row := &s.Rows[i]
+			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late || was.has(s.Last, row) {
+				continue
+			}
+			if !in.has(s.Last, row) {
+				f.pending[row.Fan]++
+				wait(f.waiting, now, row, s.Last.Compare(in.at) <= 0)
+				continue
+			}
+			day := (&stored{Time: row.Time.UnixMicro()}).day()
+			if day < before {
+				continue
+			}
+			if f.rows[day] == nil {
+				f.rows[day] = make(runSets)
+			}
+			f.rows[day].add(runKey{row.Fan, row.Run}, row.Seq)
+		}
+		return nil
+	})
+	return segments, err
+}
+
+// accounts are those of a count in which all that is new fits to the old: so the table holds of each fan what landed and does not
+// wait, and what differed before.
+func (f *fresh) accounts(base totals, gone ledger, differ map[string]tallyFan) []Account {
+	fans, retired := make(fanAccounts), make(map[runName]int)
+	for _, r := range gone.Runs {
+		retired[runName{r.Fan, r.Run}] = r.Rows
+	}
+	names := make(map[runName]bool)
+	for _, t := range []totals{base, f.later} {
+		for name := range t.runs {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		var r, late tallyRun
+		if base.runs[name] != nil {
+			r = *base.runs[name]
+		}
+		if f.later.runs[name] != nil {
+			late = *f.later.runs[name]
+		}
+		a := fans.of(name.fan)
+		landed := r.Landed + late.Landed
+		a.say(max(r.Acked, late.Acked), max(r.Dropped, late.Dropped), landed, name.isLegacy())
+		a.Landed += landed
+		a.Retired += retired[name]
+		if name.isLegacy() {
+			a.Duplicates, a.excused = a.Duplicates+r.Twice, a.excused+r.Twice
+		}
+	}
+	known := maps.Clone(base.known)
+	maps.Copy(known, f.later.known)
+	refused := maps.Clone(base.refused)
+	for fan, n := range f.later.refused {
+		refused[fan] += n
+	}
+	for fan, a := range fans {
+		d := differ[fan]
+		a.Duplicates, a.TableDuplicates, a.Lost, a.Surplus = a.Duplicates+d.Duplicates, d.TableDuplicates, d.Lost, d.Surplus
+		a.Pending = f.pending[fan]
+		a.Table = max(0, a.Landed-a.Pending-a.Retired-a.Lost+a.Surplus)
+	}
+	return fans.judged(refused, known, f.waiting)
+}
