@@ -57,8 +57,11 @@ type Notification struct {
 
 // Policy gives the escalation policy of that name, "" meaning default. A policy that does not exist
 // must not keep an alert from people: the default one is taken, and where there is none either, the
-// error is final.
+// error is final. The canary's policy is built in.
 func (n *Notifier) Policy(_ context.Context, name string) (fanwatch.Policy, error) {
+	if name == fanwatch.CanaryPolicy { // not one of the file's: the canary's page is for no one
+		return fanwatch.Policy{V: fanwatch.PolicyVersion, Name: name, Hold: -1, Steps: []fanwatch.Step{{Notify: []string{fanwatch.CanaryTopic}}}}, nil
+	}
 	policies := n.Policies()
 	for _, name := range []string{name, "default"} {
 		if p, ok := policies[name]; ok {

@@ -177,14 +177,21 @@ func (r *blindRig) cell(t *testing.T, c blindCell, n uint64, legacy bool) blindR
 	return res
 }
 
+// listedFan is a fan as fanwatch fans --json lists it.
+type listedFan struct {
+	fanwatch.FanStatus
+	State   string `json:"state"`
+	Judging string `json:"judging"`
+}
+
 // allWell waits until the fan is well and judged, no alert is open and the heartbeat comes.
 func (r *blindRig) allWell(t *testing.T, when string) {
 	t.Helper()
 	r.until(3*time.Minute, "all is well "+when, func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](r.system, "alerts")
-		fans := ask[[]fanwatch.FanStatus](r.system, "fans")
+		fans := ask[[]listedFan](r.system, "fans")
 		for _, f := range fans {
-			if f.Device.Fan == "blind" && f.Last.Position.Sequence != "" && f.Last.Anomaly.Kind == fanwatch.Well && len(alerts) == 0 && r.beats.missing() < heartbeatMissed/2 {
+			if f.Device.Fan == "blind" && f.Last.Position.Sequence != "" && f.State == "well" && f.Judging == "now" && len(alerts) == 0 && r.beats.missing() < heartbeatMissed/2 {
 				return true, ""
 			}
 		}

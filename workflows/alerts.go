@@ -27,7 +27,7 @@ func (o Operator) Alert(ctx context.Context, id string) (fanwatch.Alert, error) 
 const endedAlerts = 200
 
 // Alerts lists the open alerts, newest first, and with ended the newest of those that are over, by whichever way they
-// ended. It asks no worker.
+// ended; the canary's are not among them. It asks no worker.
 func (o Operator) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
 	alerts, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {
@@ -62,7 +62,7 @@ func (o Operator) listAlerts(ctx context.Context, status string) ([]fanwatch.Ale
 			return nil, fmt.Errorf("list alerts: %w", err)
 		}
 		for _, w := range resp.Executions {
-			if a, ok := alertOf(w); ok {
+			if a, ok := alertOf(w); ok && a.Fan != fanwatch.CanaryFan {
 				all = append(all, a)
 			}
 		}

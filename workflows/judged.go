@@ -65,11 +65,15 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	return silence > 0 && now.Sub(since) > silence
 }
 
-// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind.
-const NotJudged = "not judged"
+// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind. NotKnown is that of one whose scorer
+// does not say whether it is judged, though it should.
+const (
+	NotJudged = "not judged"
+	NotKnown  = "not known"
+)
 
 // State gives a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no reading
-// yet", or "well".
+// yet", NotKnown, or "well".
 func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	switch {
 	case f.Phase != fanwatch.Active:
@@ -80,6 +84,8 @@ func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 		return NotJudged
 	case f.Last.V == 0 && j.Judging != JudgingNow: // its workflow has heard nothing yet
 		return "no reading yet"
+	case j.Judging == JudgingUnknown && f.Device.SilenceAfter() > 0:
+		return NotKnown
 	}
 	return "well"
 }

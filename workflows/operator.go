@@ -366,6 +366,7 @@ func noFan(fan string) error {
 // It asks no worker.
 func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`, MemoFan)
+	fans = slices.DeleteFunc(fans, func(s fanwatch.FanStatus) bool { return s.Device.Fan == fanwatch.CanaryFan })
 	slices.SortFunc(fans, func(a, b fanwatch.FanStatus) int { return strings.Compare(a.Device.Fan, b.Device.Fan) })
 	return fans, err
 }

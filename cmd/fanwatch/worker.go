@@ -136,7 +136,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	defer done()
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch = o.watch
-	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots, Heartbeat: 5 * time.Second}
+	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots, Heartbeat: 2 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (o *workerOptions) workers(op workflows.Operator, wc workers.Config, parts 
 		case "control":
 			out = append(out, workers.Control(op.Temporal, parts))
 		case "score":
-			out = append(out, workers.Score(op.Temporal, parts.Scorer, 5*time.Second))
+			out = append(out, workers.Score(op.Temporal, parts.Scorer, 2*time.Second))
 		case "lake":
 			out = append(out, workers.Lake(op.Temporal, &activities.Lake{Tables: tables.Open, Store: parts.S3, Bucket: wc.Open, Config: o.lake}))
 		}

@@ -1,0 +1,36 @@
+package testsuite
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+
+	"fanwatch"
+)
+
+// TestTheCanaryComesBack: its reading goes through IoT Core, rule, stream, scorer, Fan and Alert, SNS takes its page, and no list shows
+// it. What each stage that is broken is called is TestTheCanarySaysWhereThePageWasLost of package workflows.
+func TestTheCanaryComesBack(t *testing.T) {
+	t.Parallel() // it mostly waits
+	s := start(t, t.TempDir(), nil, "--fans", "0", "--canary-every", "5s")
+	c := s.temporal()
+	runs := func(status string) int {
+		resp, err := c.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.Namespace,
+			Query: fmt.Sprintf(`WorkflowType = "Canary" AND ExecutionStatus = %q`, status)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(resp.Executions)
+	}
+	s.until(2*time.Minute, "two canaries that came back", func() (bool, string) {
+		return runs("Completed") >= 2, fmt.Sprintf("%d completed, %d failed", runs("Completed"), runs("Failed"))
+	})
+	if fans, alerts := ask[[]fanwatch.FanStatus](s, "fans"), ask[[]fanwatch.Alert](s, "alerts", "--all"); len(fans)+len(alerts) > 0 {
+		t.Errorf("the lists show %+v %+v", fans, alerts)
+	}
+	if n := runs("Failed"); n > 0 {
+		t.Errorf("%d canaries did not come back", n)
+	}
+}
