@@ -59,8 +59,8 @@ func TestAFanThatIsNotJudgedIsNotCalledWell(t *testing.T) {
 		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: workflows.JudgingStopped, At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
 		"fan-07 not judged 2026-11-30 13:41:07 not since 13:41:07: shard s-1 is not read: access denied 1800": {
 			Judging: workflows.JudgingUnread, Since: now.Add(-53 * time.Second), Why: "shard s-1 is not read: access denied"},
-		"fan-07 not judged - never 1800":                 {Judging: workflows.JudgingNever},
-		"fan-07 well 2026-11-30 12:42:00 not known 1800": {Judging: workflows.JudgingUnknown},
+		"fan-07 not judged - never 1800":                      {Judging: workflows.JudgingNever},
+		"fan-07 not known 2026-11-30 12:42:00 not known 1800": {Judging: workflows.JudgingUnknown},
 	} {
 		var out strings.Builder
 		if err := printFans(&out, []fanLine{{well, workflows.State(well, j, now), j}}, now); err != nil {
