@@ -59,7 +59,12 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 		return true
 	case JudgingNever:
 		since = f.Since
-	case JudgingNow, JudgingUnknown:
+	case JudgingNow: // so the newest heartbeat says, which may be old itself
+		if j.At.IsZero() {
+			return false
+		}
+		since = j.At.Add(activities.UnjudgedAfter)
+	case JudgingUnknown:
 		return false
 	}
 	return silence > 0 && now.Sub(since) > silence

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/activities"
 	"fanwatch/lake"
 	"fanwatch/workflows"
 )
@@ -39,7 +40,10 @@ func lines(ctx context.Context, op workflows.Operator, fans, all []fanwatch.FanS
 // judged says in few words when the newest reading was judged.
 func judged(j workflows.Judgement, now time.Time) string {
 	switch j.Judging {
-	case workflows.JudgingNow:
+	case workflows.JudgingNow: // by the newest heartbeat, which may be old itself
+		if age := now.Sub(j.At.Add(activities.UnjudgedAfter)); !j.At.IsZero() && age > activities.UnjudgedAfter {
+			return age.Round(time.Second).String() + " ago"
+		}
 		return "now"
 	case workflows.JudgingStopped:
 		return now.Sub(j.At).Round(time.Second).String() + " ago"

@@ -55,6 +55,7 @@ func TestAFanThatIsNotJudgedIsNotCalledWell(t *testing.T) {
 	well := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.Active, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
 	for want, j := range map[string]workflows.Judgement{
 		"fan-07 well 2026-11-30 12:42:00 now 1800":           {Judging: workflows.JudgingNow, At: now.Add(-11 * time.Second)},
+		"fan-07 not judged - 35s ago 1800":                   {Judging: workflows.JudgingNow, At: now.Add(-45 * time.Second)}, // an old heartbeat says so
 		"fan-07 well 2026-11-30 12:42:00 12s ago 1800":       {Judging: workflows.JudgingStopped, At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
 		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: workflows.JudgingStopped, At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
 		"fan-07 not judged 2026-11-30 13:41:07 not since 13:41:07: shard s-1 is not read: access denied 1800": {
