@@ -49,8 +49,9 @@ const maxAge = 366 * 24 * time.Hour
 
 // Models is what a shard's scorer knows of its fans. It is not safe for concurrent use.
 type Models struct {
-	cfg  Config
-	fans map[string]*fan
+	cfg   Config
+	fans  map[string]*fan
+	quota quota
 }
 
 // New makes Models that know no fan.
@@ -104,6 +105,10 @@ func (m *Models) Feed(in Input) Output {
 
 // take lets a row change its fan's model and appends it.
 func (m *Models) take(row *fanwatch.Row, out *Output) {
+	if row.Kind == fanwatch.Quarantined && !m.quota.keep(row.Client, row.Arrived) {
+		row.Payload = nil
+		row.Reason += overQuota
+	}
 	if f := m.fans[row.Fan]; f != nil {
 		if o := m.apply(f, row); o != nil {
 			out.Observations = append(out.Observations, *o)
@@ -272,6 +277,9 @@ func (m *Models) replay(row fanwatch.Row) error {
 		}
 		m.configure(*rec.Device, row)
 		return nil
+	}
+	if row.Kind == fanwatch.Quarantined {
+		m.quota.keep(row.Client, row.Arrived)
 	}
 	f := m.fans[row.Fan]
 	if f == nil {

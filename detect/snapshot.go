@@ -20,6 +20,8 @@ const SnapshotVersion = 3
 type header struct {
 	V    int         `json:"v"`
 	Fans []fanHeader `json:"fans"`
+
+	Quota quota `json:"quota,omitzero"`
 }
 
 type fanHeader struct {
@@ -33,7 +35,7 @@ type fanHeader struct {
 // Snapshot gives everything the models hold: four bytes of header length (little-endian), the header,
 // the forests' own snapshots in the header's order. The store adds a checksum.
 func (m *Models) Snapshot() ([]byte, error) {
-	h := header{V: SnapshotVersion}
+	h := header{V: SnapshotVersion, Quota: m.quota}
 	var forests bytes.Buffer
 	for _, name := range m.Fans() {
 		f := m.fans[name]
@@ -73,6 +75,7 @@ func Restore(cfg Config, data []byte) (*Models, error) {
 	}
 	data = data[n:]
 	m := New(cfg)
+	m.quota = h.Quota
 	for _, fh := range h.Fans {
 		if fh.Forest < 0 || fh.Forest > len(data) {
 			return nil, fmt.Errorf("%w: the forest of fan %.100q is cut off", ErrSnapshot, fh.Device.Fan)

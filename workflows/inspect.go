@@ -25,6 +25,7 @@ const (
 	noHeartbeat  = 20 * time.Second // a scorer beats every 1 to 5 s
 	tooFarBehind = 30 * time.Second // of a shard
 	notTaken     = 20 * time.Second // an activity that waits for a worker
+	notTold      = 5 * time.Second  // a notification that SNS does not answer
 	unproven     = 20 * time.Second // a new attempt after a failed one may fail as well
 	fewTries     = 4                // failed tries of an activity that say more than bad luck
 	commitLate   = 10 * time.Minute // since the committer's last good round
@@ -355,12 +356,20 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 		return err
 	}
 	failed := map[string]string{}
+	described := 0
 	for _, w := range open {
 		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
 		for _, f := range a.Failed {
 			if ok {
 				failed[f.To] = f.Why
 			}
+		}
+		if a.State == fanwatch.Acknowledged || described >= endedAtMost {
+			continue
+		}
+		described++ // the channel is one: what it does to the newest alerts it does to all
+		if err := l.notices(ctx, w.GetExecution().GetWorkflowId()); err != nil {
+			return err
 		}
 	}
 	for _, to := range slices.Sorted(maps.Keys(failed)) {
@@ -377,6 +386,33 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 		}
 		if err := l.forget(ctx, a); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// notices finds notifications of an alert that are on their way for too long: SNS does not answer, or fails again and again. They are
+// not given up yet, so the alert does not say so itself.
+func (l *look) notices(ctx context.Context, id string) error {
+	r, ok, err := l.running(ctx, id)
+	if err != nil || !ok {
+		return err
+	}
+	for _, a := range r.pending {
+		if a.GetActivityType().GetName() != "Notify" {
+			continue
+		}
+		waits := l.now.Sub(a.GetLastStartedTime().AsTime())
+		switch {
+		case a.GetAttempt() > 2 && a.GetLastFailure() != nil:
+			l.say(partPaging, "People are not told of %s: %s.", id, failure(a))
+			return nil
+		case a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED && waits >= notTold:
+			l.say(partPaging, "People are not told of %s: SNS gives no answer for %s.", id, waits.Round(time.Second))
+			return nil
+		case l.stuck(a) != "":
+			l.say(partPaging, "People are not told of %s: %s.", id, l.stuck(a))
+			return nil
 		}
 	}
 	return nil
