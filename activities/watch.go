@@ -131,12 +131,11 @@ func (s *watching) look(ctx context.Context) {
 		found = append(found, Finding{partWatcher, fmt.Sprintf("The state of fanwatch cannot be looked at: %v.", err)})
 	}
 	now := s.Now()
-	if s.Topics != nil && now.Sub(s.looked) >= s.cfg.Topics {
-		if topics, err := s.Topics(limited); err == nil {
-			s.topics, s.looked = topics, now
-		} else {
+	if s.Topics != nil && s.topicsDue(now) {
+		if s.topics, err = s.Topics(limited); err != nil {
 			s.topics = []Finding{{PartPaging, fmt.Sprintf("The topics of the policies cannot be looked at: %v.", err)}}
 		}
+		s.looked = now
 	}
 	found = append(found, s.topics...)
 	found = joined(found)
@@ -157,6 +156,15 @@ func (s *watching) look(ctx context.Context) {
 		s.beaten = now
 		s.heartbeat(ctx)
 	}
+}
+
+// topicsDue tells whether it is time to look at the topics: those in trouble are looked at sooner, for they may be mended.
+func (s *watching) topicsDue(now time.Time) bool {
+	every := s.cfg.Topics
+	if len(s.topics) > 0 {
+		every = min(every, s.cfg.Clear/2)
+	}
+	return s.looked.IsZero() || now.Sub(s.looked) >= every
 }
 
 // joined gives one finding for each part, in the order of the first of each.

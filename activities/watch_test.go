@@ -101,6 +101,27 @@ func TestAnAlertThatWasEndedByHandIsOpenedAgainWhileThePartFails(t *testing.T) {
 	}
 }
 
+// TestATopicThatIsMendedIsSeenSoon: topics that are well are looked at every ten minutes.
+func TestATopicThatIsMendedIsSeenSoon(t *testing.T) {
+	p := &parts{}
+	w := watcherOf(p)
+	asked := 0
+	w.Topics = func(context.Context) ([]Finding, error) {
+		asked++
+		switch {
+		case asked <= 4:
+			return []Finding{{PartPaging, "Topic on-call does not exist."}}, nil
+		case asked == 5:
+			return nil, errors.New("no answer")
+		}
+		return nil, nil
+	}
+	r, err := watchOnce(t, w, WatchInput{Open: map[string]string{PartPaging: "alert/paging"}})
+	if err != nil || len(r.Over) != 1 || asked != 6 || p.looks > 20 {
+		t.Errorf("%+v, %v: asked %d times in %d looks", r, err, asked, p.looks)
+	}
+}
+
 func TestALookThatFailsIsTroubleOfItsOwn(t *testing.T) {
 	p := &parts{err: errors.New("no answer")}
 	r, err := watchOnce(t, watcherOf(p), WatchInput{})
