@@ -86,8 +86,8 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin beginning) (k kno
 			emptied += seg.Counts.Rows()
 		}
 		if err := k.models.Replay(seg.Rows); err != nil {
-			if diverged++; diverged == 1 {
-				k.note("shard %s: the models go on with the scores of this program: %v", l.Shard, err)
+			if diverged++; diverged == 1 { // what an upgrade brings: nothing is lost, and there is nothing to mend
+				r.Log.Warn("the models go on with the scores of this program", "shard", l.Shard, "err", err)
 			}
 		}
 		k.at, k.ended = seg.Last, seg.End

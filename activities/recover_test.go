@@ -345,10 +345,15 @@ func TestAReplayThatDivergesIsSaidOnce(t *testing.T) {
 		r.mustLand(a)
 	}
 	r.cfg.Detect = detect.Config{Seed: 2} // a program that scores differently
-	b := r.attempt(2)
+	b := r.prepare(2, Shard{ID: "shard-0"})
+	var said bytes.Buffer
+	b.Log = slog.New(slog.NewTextHandler(&said, nil))
+	if err := b.recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	x, _ := b.pulse.compose()
-	if n := strings.Count(x.Trouble, "the models go on with the scores of this program"); n != 1 || b.at != "1099" {
-		t.Errorf("said %d times, recovered up to %s: %q", n, b.at, x.Trouble)
+	if n := strings.Count(said.String(), "the models go on with the scores of this program"); n != 1 || b.at != "1099" || x.Trouble != "" {
+		t.Errorf("said %d times, recovered up to %s, trouble %q", n, b.at, x.Trouble)
 	}
 }
 

@@ -34,7 +34,7 @@ const (
 	JudgingNow     Judging = "now"     // a reading was judged at its arrival within the last activities.UnjudgedAfter
 	JudgingStopped Judging = "stopped" // the shard is read, and no reading of the fan was judged for longer than that
 	JudgingNever   Judging = "never"   // the shard is read, and no reading of the fan was ever judged
-	JudgingUnread  Judging = "unread"  // the fan's shard is not read, so no reading of it can be judged
+	JudgingUnread  Judging = "unread"  // the fan's shard is not read, or what its scorer says reaches no control worker
 	JudgingUnknown Judging = "unknown" // the scorer does not say (an older version, or it has only just started)
 )
 
@@ -114,6 +114,29 @@ type ShardStatus struct {
 type Judged struct {
 	Now    time.Time // when they were asked
 	Shards []ShardStatus
+	// Unheard says why changes of state that the scorers tell may not have reached the fans' workflows, and UnheardSince since when; ""
+	// while a control worker answers.
+	Unheard      string
+	UnheardSince time.Time
+}
+
+// controlUnheard is how long the activity of Watch may be silent, which beats every 5 s, before no control worker counts as
+// answering: it runs there.
+const controlUnheard = 12 * time.Second
+
+// control finds out whether a control worker answers. Where no Watch runs, as with workers of an earlier program, it does not say.
+func (o Operator) control(ctx context.Context, j *Judged) {
+	d, err := o.Temporal.DescribeWorkflowExecution(ctx, WatchID, "")
+	if err != nil || d.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		return
+	}
+	heard := timeOf(d.GetPendingWorkflowTask().GetOriginalScheduledTime()) // it waits for a control worker since then
+	for _, p := range d.GetPendingActivities() {
+		heard = cmp.Or(timeOf(p.GetLastHeartbeatTime()), timeOf(p.GetLastStartedTime()), timeOf(p.GetScheduledTime()))
+	}
+	if !heard.IsZero() && j.Now.Sub(heard) > controlUnheard {
+		j.Unheard, j.UnheardSince = "no control worker answers since "+clock(heard)+", so a change of state may not be known", heard
+	}
 }
 
 // Judged asks Temporal what the scorers said last. It asks no worker. A shard that cannot be asked for is in the answer
@@ -124,6 +147,7 @@ func (o Operator) Judged(ctx context.Context, now time.Time) (Judged, error) {
 		return Judged{}, err
 	}
 	j := Judged{Now: now, Shards: make([]ShardStatus, len(runs))}
+	o.control(ctx, &j)
 	slots := make(chan struct{}, describesAtOnce)
 	var wait sync.WaitGroup
 	for i, run := range runs {
@@ -273,6 +297,9 @@ func (j Judged) Expect(fans []fanwatch.FanStatus) {
 // Of gives what is known of one fan. Where more than one shard may have it, as after a reshard, one that is read says
 // more than one that is not, and one that names the fan more than one that does not.
 func (j Judged) Of(d fanwatch.Device) Judgement {
+	if j.Unheard != "" {
+		return Judgement{Judging: JudgingUnread, Since: j.UnheardSince, Why: j.Unheard}
+	}
 	best, rank := Judgement{Judging: JudgingUnread, Why: "no workflow scores its shard"}, -1
 	for _, s := range j.Shards {
 		switch {
