@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// AlertVersion and PolicyVersion are the versions that this program writes. An Alert of version 1 has none of the fields
-// Notices, Failed, Round, Returns and WellFrom, and is read as one in which they are empty.
+// AlertVersion and PolicyVersion are the versions that this program writes. An Alert of version 1 has none of the
+// fields Notices, Failed, Round, Returns and WellFrom, and is read as one in which they are empty.
 const (
 	AlertVersion  = 2
 	PolicyVersion = 1

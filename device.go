@@ -188,8 +188,8 @@ const (
 	Retired      Phase = "retired"
 )
 
-// CanaryFan is the name of the simulated fan that shows, each hour, that a failure reaches people; CanaryPolicy is the name of the
-// escalation policy by which its alerts go, and CanaryTopic the topic that they are told to.
+// CanaryFan is the name of the simulated fan that shows, each hour, that a failure reaches people; CanaryPolicy is
+// the name of the escalation policy by which its alerts go, and CanaryTopic the topic that they are told to.
 const (
 	CanaryFan    = "fanwatch-canary"
 	CanaryPolicy = "canary"

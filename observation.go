@@ -73,9 +73,9 @@ type Observation struct {
 	At       time.Time `json:"at,omitzero"` // of Silent: when the scorer judged it, by the scorer's clock
 }
 
-// After tells whether o is later than p. Silence is judged after the reading at its position, so at one position Silent is
-// later than every other kind, and of two the one that was judged later: scorers' clocks decide there, so a scorer whose clock
-// is behind that of the one before it may leave the older sentence standing.
+// After tells whether o is later than p. Silence is judged after the reading at its position, so at one position
+// Silent is later than every other kind, and of two the one that was judged later: scorers' clocks decide there, so
+// a scorer whose clock is behind that of the one before it may leave the older sentence standing.
 func (o Observation) After(p Observation) bool {
 	if c := o.Position.Compare(p.Position); c != 0 {
 		return c > 0

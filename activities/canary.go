@@ -19,7 +19,8 @@ type IoTPublisher interface {
 	Publish(ctx context.Context, topic string, payload []byte) error
 }
 
-// Statuses gives what the control plane knows of a fan and of an alert. An error that wraps ErrNoFan says that it knows none.
+// Statuses gives what the control plane knows of a fan and of an alert. An error that wraps ErrNoFan says that it
+// knows none.
 type Statuses interface {
 	FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, error)
 	Alert(ctx context.Context, id string) (fanwatch.Alert, error)
@@ -45,8 +46,8 @@ const canaryClient = "n/a"
 var canaryDevice = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: fanwatch.CanaryFan, Clients: []string{canaryClient},
 	Silence: fanwatch.Duration(-time.Second), Policy: fanwatch.CanaryPolicy, Limits: fanwatch.Limits{MinRPM: 100}}
 
-// Fly has the canary stop and start again. Its error says at which part of the path the page was lost. It may run again at any
-// time: it begins with a canary that is well.
+// Fly has the canary stop and start again. Its error says at which part of the path the page was lost. It may run
+// again at any time: it begins with a canary that is well.
 func (c *Canary) Fly(ctx context.Context) (took time.Duration, err error) {
 	defer heartbeats(ctx)()
 	p := &canaryFlight{Canary: c, run: rand.Uint64()>>1 | 1}

@@ -17,8 +17,8 @@ import (
 
 // Lake brings the landing log into the table, keeps the table's files few, and removes what nobody needs.
 type Lake struct {
-	// Tables gives the tables: to be changed, for the Committer alone, or to be read and planned for. It is asked at each activity, so a
-	// lake that cannot be opened fails where it is needed and nowhere else.
+	// Tables gives the tables: to be changed, for the Committer alone, or to be read and planned for. It is asked at
+	// each activity, so a lake that cannot be opened fails where it is needed and nowhere else.
 	Tables func(ctx context.Context, change bool) (Table, error)
 	Store  lake.Store
 	Bucket func(name string) lake.Store // opens another bucket, for Ingest; nil = there is none
@@ -40,8 +40,8 @@ type LakeConfig struct {
 	KeepSegments time.Duration
 }
 
-// MinKeepOrphans is how long a file that no snapshot refers to stays in any case: a compaction may take a quarter of an hour until its
-// files are part of a plan, and Temporal may believe it dead before it is.
+// MinKeepOrphans is how long a file that no snapshot refers to stays in any case: a compaction may take a quarter of
+// an hour until its files are part of a plan, and Temporal may believe it dead before it is.
 const MinKeepOrphans = time.Hour
 
 // Check says what is wrong with the settings, or nil.
@@ -52,7 +52,8 @@ func (c LakeConfig) Check() error {
 	return nil
 }
 
-// Table is the lake's tables; *lake.Tables is the one. Where parts fail and others do not, what was done comes with a *lake.Partial.
+// Table is the lake's tables; *lake.Tables is the one. Where parts fail and others do not, what was done comes with
+// a *lake.Partial.
 type Table interface {
 	Commit(ctx context.Context, logs []lake.Log) (lake.CommitResult, error)
 	Apply(ctx context.Context) (lake.Applied, error)
@@ -65,8 +66,8 @@ type Table interface {
 	PassedOver() []string
 }
 
-// Parts says which parts of a work on the lake failed while the others were done, and which objects were passed over because they do
-// not belong where they are. Each is a line; the first ten.
+// Parts says which parts of a work on the lake failed while the others were done, and which objects were passed over
+// because they do not belong where they are. Each is a line; the first ten.
 type Parts struct {
 	Failed []string `json:"failed,omitempty"`
 	Passed []string `json:"passed,omitempty"`
@@ -141,7 +142,8 @@ type CompactReport struct {
 }
 
 // Commit appends the new segments of all shards of the stream to the tables and applies the plans that wait.
-// Running it again adds nothing: the tables themselves hold how far they have come. What fails keeps nothing else from being done.
+// Running it again adds nothing: the tables themselves hold how far they have come. What fails keeps nothing else
+// from being done.
 func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) {
 	defer heartbeats(ctx)()
 	var report CommitReport
@@ -281,9 +283,9 @@ type Difference struct {
 	Why string `json:"why"` // a sentence
 }
 
-// Reconcile holds acknowledgements, landing log and table against each other. It goes on where the last one ended and changes nothing
-// but the tally that says where. Readings that wait for the table for too long are no difference of their fans: the
-// part that does not do its work is named instead.
+// Reconcile holds acknowledgements, landing log and table against each other. It goes on where the last one ended
+// and changes nothing but the tally that says where. Readings that wait for the table for too long are no difference
+// of their fans: the part that does not do its work is named instead.
 func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, error) {
 	defer heartbeats(ctx)()
 	table, err := l.Tables(ctx, false)

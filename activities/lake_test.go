@@ -107,8 +107,8 @@ func openDir(t *testing.T) *lake.Dir {
 	return dir
 }
 
-// TestALakeThatIsAwayFailsAlone: without tables a commit says why, and alerts are left for it all the same. With one that fails
-// the others' work is done, and the report names it.
+// TestALakeThatIsAwayFailsAlone: without tables a commit says why, and alerts are left for it all the same. With one
+// that fails the others' work is done, and the report names it.
 func TestALakeThatIsAwayFailsAlone(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))

@@ -179,7 +179,7 @@ func (r *rig) score(n int32, sh Shard) {
 	}
 }
 
-// TestAGrandchildKnowsTheFans: its parent was made and expired while nobody read.
+// TestAGrandchildKnowsTheFans: its parent was made and expired while no scorer read.
 func TestAGrandchildKnowsTheFans(t *testing.T) {
 	r := newRig(t)
 	r.tape.reading(1800)

@@ -61,8 +61,8 @@ type StreamRecord struct {
 	Data     []byte
 }
 
-// Observer tells a fan's workflow of a change of state. Of a fan whose workflow was ended by other means than retiring, it
-// starts another, with the device as the scorer knows it. ErrNoFan says that the fan is retired.
+// Observer tells a fan's workflow of a change of state. Of a fan whose workflow was ended by other means than
+// retiring, it starts another, with the device as the scorer knows it. ErrNoFan says that the fan is retired.
 type Observer interface {
 	Observe(ctx context.Context, d fanwatch.Device, o fanwatch.Observation) error
 }
@@ -152,7 +152,8 @@ type Progress struct {
 	Trouble  string                  `json:"trouble,omitempty"`  // what is tried again now, and why; "" while all goes well
 }
 
-// Unjudged is a fan of which no reading was judged at its arrival for a while. Since is when the newest one was; zero: none ever was.
+// Unjudged is a fan of which no reading was judged at its arrival for a while. Since is when the newest one was;
+// zero: none ever was.
 type Unjudged struct {
 	Fan   string    `json:"fan"`
 	Since time.Time `json:"since,omitzero"`

@@ -39,8 +39,8 @@ func makingKey(stream string, number int) string {
 	return fmt.Sprintf("state/stream=%s/made=%06d.json", stream, number)
 }
 
-// sameMaking is by how much the creation times of one stream may differ: AWS calls them approximate. It is less than the
-// deletion and the making of a stream take.
+// sameMaking is by how much the creation times of one stream may differ: AWS calls them approximate. It is less than
+// the deletion and the making of a stream take.
 const sameMaking = time.Second
 
 // current finds the making of the stream as it is now, and stores it where it is new.

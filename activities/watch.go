@@ -158,7 +158,8 @@ func (s *watching) look(ctx context.Context) {
 	}
 }
 
-// topicsDue tells whether it is time to look at the topics: those in trouble are looked at sooner, for they may be mended.
+// topicsDue tells whether it is time to look at the topics: those in trouble are looked at sooner, for they may be
+// mended.
 func (s *watching) topicsDue(now time.Time) bool {
 	every := s.cfg.Topics
 	if len(s.topics) > 0 {

@@ -21,8 +21,8 @@ type IoTData struct {
 	client *iotdataplane.Client
 }
 
-// NewIoTData makes the adapter. A non-empty endpoint ("http://127.0.0.1:1234") takes the place of the account's own, for which
-// the first Publish asks control.
+// NewIoTData makes the adapter. A non-empty endpoint ("http://127.0.0.1:1234") takes the place of the account's own,
+// for which the first Publish asks control.
 func NewIoTData(cfg aws.Config, endpoint string, control *IoT) *IoTData {
 	return &IoTData{cfg: cfg, endpoint: endpoint, control: control}
 }

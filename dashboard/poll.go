@@ -107,7 +107,8 @@ func (p *poller) fans(ctx context.Context) error {
 	return nil
 }
 
-// judge asks what the scorers say. A failure leaves the fans' states to be read; what was said before holds for a while.
+// judge asks what the scorers say. A failure leaves the fans' states to be read; what was said before holds for a
+// while.
 func (p *poller) judge(ctx context.Context, fans []fanwatch.FanStatus) {
 	now := p.now()
 	if d := now.Sub(p.judgedAt); d >= 0 && d < judgeEvery {

@@ -92,8 +92,8 @@ func (s *shutStore) List(ctx context.Context, prefix, after string) iter.Seq2[la
 	return s.Store.List(ctx, prefix, after)
 }
 
-// TestARestartForgetsNeitherReadingsNorRefusals: the landing log of the last quarter of an hour is read, from before the
-// newest snapshot too, and what is from before that is not denied.
+// TestARestartForgetsNeitherReadingsNorRefusals: the landing log of the last quarter of an hour is read, from before
+// the newest snapshot too, and what is from before that is not denied.
 func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 	store, err := lake.OpenDir(t.TempDir())
 	if err != nil {

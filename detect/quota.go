@@ -10,8 +10,9 @@ const (
 	clientsPerMinute  = 1000 // clients that are counted apart; the others share one count
 )
 
-// quota bounds what one client has a shard keep of refused records: each of them stays a row with its reason and its counts, and the
-// payloads are kept of the first in each minute. It follows the rows alone, so that a replay comes to the same.
+// quota bounds what one client has a shard keep of refused records: each of them stays a row with its reason and its
+// counts, and the payloads are kept of the first in each minute. It follows the rows alone, so that a replay comes
+// to the same.
 type quota struct {
 	Minute int64          `json:"minute"` // since 1970, of the newest arrival
 	Kept   map[string]int `json:"kept,omitempty"`

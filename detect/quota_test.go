@@ -10,8 +10,8 @@ import (
 	"fanwatch"
 )
 
-// TestOneClientCannotFillTheLog: of what it sends and has refused, the payloads of 60 messages a minute are kept; each message has its row
-// and its reason, other clients are not touched, and a replay or a snapshot comes to the same.
+// TestOneClientCannotFillTheLog: of what it sends and has refused, the payloads of 60 messages a minute are kept;
+// each message has its row and its reason, other clients are not touched, and a replay or a snapshot comes to the same.
 func TestOneClientCannotFillTheLog(t *testing.T) {
 	at := time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
 	m, replayed := New(Config{Seed: 1}), New(Config{Seed: 1})

@@ -20,12 +20,13 @@ type ending struct {
 	acked  bool // it had acknowledged a message
 }
 
-// backoff is how long a publisher waits before the next connection. The pauses double, with jitter, from Config.BackoffMin
-// to Config.BackoffMax. A connection that lasted Config.Settled begins anew, and so does one that worked until the network
-// failed. One that the broker closed earlier does not, whatever it had acknowledged: AWS IoT closes a connection when
-// another one comes with its client ID, and two publishers that return at once would take it from each other for ever.
-// When that is how it looks, pauses grow to twinPause times BackoffMax, and the one that had the connection for long waits
-// for BackoffMax: each then has it in turn, and long enough to empty its spool.
+// backoff is how long a publisher waits before the next connection. The pauses double, with jitter, from
+// Config.BackoffMin to Config.BackoffMax. A connection that lasted Config.Settled begins anew, and so does one that
+// worked until the network failed. One that the broker closed earlier does not, whatever it had acknowledged: AWS
+// IoT closes a connection when another one comes with its client ID, and two publishers that return at once would
+// take it from each other for ever. When that is how it looks, pauses grow to twinPause times BackoffMax, and the
+// one that had the connection for long waits for BackoffMax: each then has it in turn, and long enough to empty its
+// spool.
 type backoff struct {
 	c     Config
 	rng   *rand.Rand

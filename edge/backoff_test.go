@@ -66,8 +66,9 @@ func TestOnlyTakeoversLookLikeTakeovers(t *testing.T) {
 	}
 }
 
-// TestTwoPublishersShareOneNameForADay, in virtual time: they do not take the connection from each other once a second, each
-// has it often and long enough, and both say why; also when one comes to the other later, or drains a large spool.
+// TestTwoPublishersShareOneNameForADay, in virtual time: they do not take the connection from each other once a
+// second, each has it often and long enough, and both say why; also when one comes to the other later, or drains a
+// large spool.
 func TestTwoPublishersShareOneNameForADay(t *testing.T) {
 	for _, x := range []struct {
 		name   string

@@ -33,14 +33,14 @@ type CommitResult struct {
 // nothing twice and loses nothing. It takes about TableConfig.RoundRows readings; More says that there
 // are others. The logs may come and go from call to call.
 //
-// A log that cannot be read keeps no other from being committed: the error is a *Partial then, beside what was. Readings
-// that are very old at their arrival enter later; see TableConfig.OldAfter.
+// A log that cannot be read keeps no other from being committed: the error is a *Partial then, beside what was.
+// Readings that are very old at their arrival enter later; see TableConfig.OldAfter.
 func (t *Table) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
 	return t.commitLogs(ctx, logs, func() *round { return t.newRound() })
 }
 
-// commitLogs makes a round of what is new and, where there is no more of it and old rows have waited long enough, another of
-// those. begin gives an empty round.
+// commitLogs makes a round of what is new and, where there is no more of it and old rows have waited long enough,
+// another of those. begin gives an empty round.
 func (t *iceTable) commitLogs(ctx context.Context, logs []Log, begin func() *round) (CommitResult, error) {
 	result, due, err := t.commitOnce(ctx, logs, begin)
 	if !due || result.More {
@@ -57,7 +57,8 @@ func (t *iceTable) commitLogs(ctx context.Context, logs []Log, begin func() *rou
 	return CommitResult{result.Segments + old.Segments, result.Rows + old.Rows, result.Duplicates + old.Duplicates, result.Files + old.Files, old.More}, failed.err()
 }
 
-// commitOnce makes one round: gathers, stores the files, commits. due tells that there are old rows which have waited long enough.
+// commitOnce makes one round: gathers, stores the files, commits. due tells that there are old rows which have
+// waited long enough.
 func (t *iceTable) commitOnce(ctx context.Context, logs []Log, begin func() *round) (result CommitResult, due bool, err error) {
 	var errs []error
 	var r *round
@@ -183,7 +184,8 @@ type reading struct {
 	done   bool
 }
 
-// gather reads segments, one of each shard in turn, until the round is full or the logs end. A log that fails is passed over.
+// gather reads segments, one of each shard in turn, until the round is full or the logs end. A log that fails is
+// passed over.
 func (r *round) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs []Log) error {
 	r.before, r.offsets = make(map[string]string), make(map[string]string)
 	var reads []*reading

@@ -73,8 +73,8 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 // that a row is rewritten a few times and not at every compaction. A day that is over becomes as few files of
 // TargetBytes as hold it, and again whenever late rows come.
 //
-// A file that cannot be merged, for it is damaged or holds what this program would lose, is left as it is; the others of its day
-// and those of other days are merged. The error is a *Partial then, beside what was planned.
+// A file that cannot be merged, for it is damaged or holds what this program would lose, is left as it is; the
+// others of its day and those of other days are merged. The error is a *Partial then, beside what was planned.
 func (t *Table) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	_, _, r, err := t.planCompaction(ctx, cfg, t.mergeDay)
 	return r, err
@@ -175,8 +175,8 @@ func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceb
 	return tbl, live, nil
 }
 
-// mergeDays merges days in their order, as far as MaxRows reaches. Nothing refers to the merged files yet. A merge that fails
-// is left out.
+// mergeDays merges days in their order, as far as MaxRows reaches. Nothing refers to the merged files yet. A merge
+// that fails is left out.
 func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig, merge mergeFunc) *compaction {
 	c := &compaction{}
 	days := make(map[int32][]iceberg.DataFile)

@@ -32,10 +32,11 @@ type Counted struct {
 	Days      int    // of the table that were read
 }
 
-// Count is Reconcile that goes on where the last count ended: it reads the segments that came since, and the days of the table
-// whose files changed since or that got rows. What was counted before is in a tally beside the landing log. Only where the new
-// does not fit to the old, or the tally is missing or damaged, does it begin from the start, which tells of every fan; as long as
-// readings differ it does so each time; where that takes more than a minute, for no more than a fiftieth of all time.
+// Count is Reconcile that goes on where the last count ended: it reads the segments that came since, and the days of
+// the table whose files changed since or that got rows. What was counted before is in a tally beside the landing
+// log. Only where the new does not fit to the old, or the tally is missing or damaged, does it begin from the start,
+// which tells of every fan; as long as readings differ it does so each time; where that takes more than a minute,
+// for no more than a fiftieth of all time.
 func (t *Tables) Count(ctx context.Context, logs []Log, o CountOptions) (Counted, error) {
 	if len(logs) == 0 {
 		return Counted{}, nil
@@ -46,8 +47,8 @@ func (t *Tables) Count(ctx context.Context, logs []Log, o CountOptions) (Counted
 // tallyVersion is the version of a tally that this program writes. One of another version counts as missing.
 const tallyVersion = 1
 
-// tally is what a count leaves for the next one: totals of the landing logs as far as they are in the table, and what the table
-// held then.
+// tally is what a count leaves for the next one: totals of the landing logs as far as they are in the table, and
+// what the table held then.
 type tally struct {
 	V       int                 `json:"v"`
 	Logs    map[string]tallyLog `json:"logs"` // by shard
@@ -209,8 +210,8 @@ func pathSum(files []iceberg.DataFile) (sum uint64) {
 	return sum
 }
 
-// tableDays reads the identities of the rows of some days' files: of each day their number and sum, and all into the sets that
-// runs gives. With once it gives up, with an errAnew, where a day has a reading twice.
+// tableDays reads the identities of the rows of some days' files: of each day their number and sum, and all into the
+// sets that runs gives. With once it gives up, with an errAnew, where a day has a reading twice.
 func (r *recount) tableDays(ctx context.Context, days map[int32][]iceberg.DataFile, once bool, runs func() runSets) (map[int32]tallyDay, error) {
 	found := make(map[int32]tallyDay)
 	for _, day := range slices.Sorted(maps.Keys(days)) {
@@ -450,8 +451,8 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l Log, last tallyLog,
 	return segments, err
 }
 
-// accounts are those of a count in which all that is new fits to the old: so the table holds of each fan what landed and does not
-// wait, and what differed before.
+// accounts are those of a count in which all that is new fits to the old: so the table holds of each fan what landed
+// and does not wait, and what differed before.
 func (f *fresh) accounts(base totals, gone ledger, differ map[string]tallyFan) []Account {
 	fans, retired := make(fanAccounts), make(map[runName]int)
 	for _, r := range gone.Runs {

@@ -84,8 +84,9 @@ func (c *counted) want(t *testing.T, segments, days int) lake.Account {
 	return r.Accounts[0]
 }
 
-// TestACountReadsWhatIsNew lets a lake go on for ten days, with compaction, retirement, tombstones and readings that wait: each count
-// reads the segments since the last and the days that changed, however long the log, and says what one from the start says.
+// TestACountReadsWhatIsNew lets a lake go on for ten days, with compaction, retirement, tombstones and readings that
+// wait: each count reads the segments since the last and the days that changed, however long the log, and says what
+// one from the start says.
 func TestACountReadsWhatIsNew(t *testing.T) {
 	c := newCounted(t)
 	c.step = time.Minute
@@ -130,8 +131,8 @@ func TestACountReadsWhatIsNew(t *testing.T) {
 	}
 }
 
-// TestACountThatDoesNotFitBeginsFromTheStart: a lost file, another's rewriting and a damaged tally are found, and told by fan until
-// they are mended.
+// TestACountThatDoesNotFitBeginsFromTheStart: a lost file, another's rewriting and a damaged tally are found, and
+// told by fan until they are mended.
 func TestACountThatDoesNotFitBeginsFromTheStart(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 100, nil)
@@ -171,8 +172,8 @@ func TestACountThatDoesNotFitBeginsFromTheStart(t *testing.T) {
 	}
 }
 
-// TestRefusedBatchesAreNoDifference: 10 batches of 60 readings that were refused are ten rows and 600 readings; the publisher says
-// that they were acknowledged, and so they were.
+// TestRefusedBatchesAreNoDifference: 10 batches of 60 readings that were refused are ten rows and 600 readings; the
+// publisher says that they were acknowledged, and so they were.
 func TestRefusedBatchesAreNoDifference(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 20, func(s *lake.Segment) {
@@ -225,8 +226,9 @@ func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
 	}
 }
 
-// TestReadingsThatComeAgainAreNoDifference: readings of the demo's format, whose like came long before, land twice and are in the
-// table once when it is compacted; neither that, nor that their segments lose their rows, is a difference.
+// TestReadingsThatComeAgainAreNoDifference: readings of the demo's format, whose like came long before, land twice
+// and are in the table once when it is compacted; neither that, nor that their segments lose their rows, is a
+// difference.
 func TestReadingsThatComeAgainAreNoDifference(t *testing.T) {
 	c := newCounted(t)
 	legacy := func(s *lake.Segment) {
@@ -266,8 +268,8 @@ func TestReadingsThatComeAgainAreNoDifference(t *testing.T) {
 	check(lake.CountOptions{FromStart: true})
 }
 
-// TestReadingsThatWaitTooLongAreNotInTheLake: while the committer works they wait for minutes, and are said to; after a quarter of
-// an hour nothing is said to be well.
+// TestReadingsThatWaitTooLongAreNotInTheLake: while the committer works they wait for minutes, and are said to;
+// after a quarter of an hour nothing is said to be well.
 func TestReadingsThatWaitTooLongAreNotInTheLake(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 100, nil)
@@ -301,7 +303,8 @@ func TestWhatNoPublisherCanSayIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestStrangersAreBounded counts messages under 12,800 made-up names: of 10,000 the names are kept, and all count as one.
+// TestStrangersAreBounded counts messages under 12,800 made-up names: of 10,000 the names are kept, and all count as
+// one.
 func TestStrangersAreBounded(t *testing.T) {
 	if testing.Short() && os.Getenv("FANWATCH_LONG") == "" {
 		t.Skip("12,800 names, -short")

@@ -171,8 +171,8 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 	}
 }
 
-// TestIngestOfTheHourThatAutumnRepeats, with TIME without zone: arrival decides, by the record or else by when the object
-// was written; and in objects that were copied years later the order of the readings.
+// TestIngestOfTheHourThatAutumnRepeats, with TIME without zone: arrival decides, by the record or else by when the
+// object was written; and in objects that were copied years later the order of the readings.
 func TestIngestOfTheHourThatAutumnRepeats(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {

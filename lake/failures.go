@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// failures collects what went wrong with parts of a work whose other parts went on. The zero value is empty. Not safe for
-// concurrent use.
+// failures collects what went wrong with parts of a work whose other parts went on. The zero value is empty. Not
+// safe for concurrent use.
 type failures []error
 
 // add takes an error in; nil is none. Those of another Partial come in one by one.
@@ -89,8 +89,8 @@ func (p *passedOver) all() (found []string) {
 	return found
 }
 
-// stray says why an object of a folder of JSON objects is none of them: "" where it may be one. Consoles make folders by
-// objects of no bytes whose key ends with a slash.
+// stray says why an object of a folder of JSON objects is none of them: "" where it may be one. Consoles make
+// folders by objects of no bytes whose key ends with a slash.
 func stray(o Object) string {
 	switch {
 	case strings.HasSuffix(o.Key, "/"):

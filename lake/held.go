@@ -11,12 +11,13 @@ import (
 	"fanwatch"
 )
 
-// Every day of readings is a file of its own, so a message of readings of 360 days would be 360 files with the next commit, and as
-// many with each further one. So a commit passes over the readings that are much older than their arrival, and notes in the
-// table, in its own transaction, from which segment on it did so. They stay in the landing log, whose segments keep their rows
-// as long. When they have waited for TableConfig.OldEvery, a commit takes just them from the segments between there and the
-// table's offset, and removes the note. So each of their days becomes a file once in that time, however many messages came.
-// An ingestion is no device, and is asked for: its readings do not wait.
+// Every day of readings is a file of its own, so a message of readings of 360 days would be 360 files with the next
+// commit, and as many with each further one. So a commit passes over the readings that are much older than their
+// arrival, and notes in the table, in its own transaction, from which segment on it did so. They stay in the landing
+// log, whose segments keep their rows as long. When they have waited for TableConfig.OldEvery, a commit takes just
+// them from the segments between there and the table's offset, and removes the note. So each of their days becomes a
+// file once in that time, however many messages came. An ingestion is no device, and is asked for: its readings do
+// not wait.
 
 // propOld + stream/shard holds a held; absent or empty: nothing is held back.
 const propOld = "fanwatch.old."

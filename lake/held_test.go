@@ -19,8 +19,9 @@ func yearOfDays(after, first int) lake.Segment {
 	return s
 }
 
-// TestMessagesOfAYearMakeFewFiles sends a dozen messages of 360 days each: they make a few files with each commit, and one of each
-// old day once a day. Nothing is lost or there twice, tombstones wait for it, and counts call what waits by its name.
+// TestMessagesOfAYearMakeFewFiles sends a dozen messages of 360 days each: they make a few files with each commit,
+// and one of each old day once a day. Nothing is lost or there twice, tombstones wait for it, and counts call what
+// waits by its name.
 func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	now := midnight.Add(2 * time.Hour)

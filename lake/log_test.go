@@ -386,7 +386,8 @@ func TestAFooterCountsRefusedReadings(t *testing.T) {
 	}
 }
 
-// TestNamesThatDevicesMakeUpDoNotFillFooters: of fans of which everything was refused, only those with most stand there by name.
+// TestNamesThatDevicesMakeUpDoNotFillFooters: of fans of which everything was refused, only those with most stand
+// there by name.
 func TestNamesThatDevicesMakeUpDoNotFillFooters(t *testing.T) {
 	log := openLog(t)
 	s := window(0, "fan-1", 7, 1, 5000)

@@ -18,8 +18,8 @@ import (
 	"fanwatch/lake"
 )
 
-// marked is a Store in which people have made folders, as the console of S3 makes them: objects of no bytes, whose keys no
-// program of ours can write.
+// marked is a Store in which people have made folders, as the console of S3 makes them: objects of no bytes, whose
+// keys no program of ours can write.
 type marked struct {
 	lake.Store
 	markers []string
@@ -40,8 +40,8 @@ func (s marked) List(ctx context.Context, prefix, startAfter string) iter.Seq2[l
 	}
 }
 
-// TestStrayObjectsArePassedOver puts what does not belong there among the plans, the waiting alerts and the data: commits,
-// compaction, plans, retention, orphans, status and verify go on, and the objects are named.
+// TestStrayObjectsArePassedOver puts what does not belong there among the plans, the waiting alerts and the data:
+// commits, compaction, plans, retention, orphans, status and verify go on, and the objects are named.
 func TestStrayObjectsArePassedOver(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	const plans = "tables/fanwatch/readings/plans/"
@@ -128,8 +128,8 @@ func (c failing) LoadTable(ctx context.Context, ident table.Identifier) (*table.
 	return c.Catalog.LoadTable(ctx, ident)
 }
 
-// TestATableThatFailsStopsNoOther takes each table away, at the start and while the lake runs: the others go on, the error names
-// the one, and when it is back it has everything.
+// TestATableThatFailsStopsNoOther takes each table away, at the start and while the lake runs: the others go on, the
+// error names the one, and when it is back it has everything.
 func TestATableThatFailsStopsNoOther(t *testing.T) {
 	for _, name := range []string{"readings", "anomalies", "quarantine", "alerts"} {
 		for _, before := range []bool{true, false} {
@@ -203,7 +203,8 @@ func TestADamagedLogStopsNoOther(t *testing.T) {
 	}
 }
 
-// TestAPlanThatFailsStopsNoOther: a plan whose change is refused again and again stays, and those behind it are applied.
+// TestAPlanThatFailsStopsNoOther: a plan whose change is refused again and again stays, and those behind it are
+// applied.
 func TestAPlanThatFailsStopsNoOther(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	w.append(t, 0, window(0, "fan-a", 7, 1, 10))
@@ -269,8 +270,8 @@ func rewrite(t *testing.T, w world, path string, rows int64, data []byte) {
 	}
 }
 
-// TestAForeignColumnStopsNoOtherFile: another program added the column note and rewrote one file of two days. Where all its values
-// are null the file is merged; where not, it stays and is named, and all others are merged.
+// TestAForeignColumnStopsNoOtherFile: another program added the column note and rewrote one file of two days. Where
+// all its values are null the file is merged; where not, it stays and is named, and all others are merged.
 func TestAForeignColumnStopsNoOtherFile(t *testing.T) {
 	for _, c := range []struct {
 		note  *string
@@ -307,8 +308,8 @@ func TestAForeignColumnStopsNoOtherFile(t *testing.T) {
 	}
 }
 
-// TestReadingNeverChangesATable opens tables to read: none is made, none gains columns, and a column that another program renamed is
-// neither added again, nor by the committer.
+// TestReadingNeverChangesATable opens tables to read: none is made, none gains columns, and a column that another
+// program renamed is neither added again, nor by the committer.
 func TestReadingNeverChangesATable(t *testing.T) {
 	w := world{dir: t.TempDir()}
 	store, err := lake.OpenDir(filepath.Join(w.dir, "objects"))

@@ -255,8 +255,8 @@ func rowsOf(t *testing.T, log lake.Log) (all []fanwatch.Row) {
 	return all
 }
 
-// TestIngestIsKilledBesideBadObjects lets every change of the store fail once for good, goes on, and wants every reading
-// and the row of the damage once.
+// TestIngestIsKilledBesideBadObjects lets every change of the store fail once for good, goes on, and wants every
+// reading and the row of the damage once.
 func TestIngestIsKilledBesideBadObjects(t *testing.T) {
 	for at := int64(1); ; at++ {
 		w := openWorld(t, t.TempDir(), nil)

@@ -12,8 +12,9 @@ import (
 // recentListed is how many keys Recent looks at before it takes the oldest snapshot instead.
 const recentListed = 50_000
 
-// Recent gives a place in the log from which Walk meets every segment that was appended since t, and the time from which
-// on that is so: t or earlier, or later where the log is too long to be listed; zero: the place is the log's start.
+// Recent gives a place in the log from which Walk meets every segment that was appended since t, and the time from
+// which on that is so: t or earlier, or later where the log is too long to be listed; zero: the place is the log's
+// start.
 func (l Log) Recent(ctx context.Context, t time.Time) (at fanwatch.SequenceNumber, since time.Time, err error) {
 	if err := l.check(); err != nil {
 		return "", t, err

@@ -208,8 +208,8 @@ type runName struct{ fan, run string } // run by fanwatch.FormatRun
 // isLegacy tells whether the run is that of the demo's format.
 func (n runName) isLegacy() bool { return n.run == fanwatch.FormatRun(0) }
 
-// totals add up what the footers of segments say. Devices may make up names of fans: a fan is known once it was provisioned or
-// something of it was taken, and of no more than strangersKept others the names are kept.
+// totals add up what the footers of segments say. Devices may make up names of fans: a fan is known once it was
+// provisioned or something of it was taken, and of no more than strangersKept others the names are kept.
 type totals struct {
 	runs      map[runName]*tallyRun // of known fans
 	known     map[string]bool
@@ -256,8 +256,8 @@ func (t *totals) run(name runName) *tallyRun {
 	return t.runs[name]
 }
 
-// segment adds up a segment's footer. The fan of a footer of before, which counts no configurations, is known by an entry without
-// refusals.
+// segment adds up a segment's footer. The fan of a footer of before, which counts no configurations, is known by an
+// entry without refusals.
 func (t *totals) segment(s *Segment) {
 	for i := range s.Fans {
 		f := &s.Fans[i]
@@ -291,7 +291,8 @@ type bookedRun struct {
 
 // differ tells how many due readings the table lacks and how many it has that were never landed. Which
 // readings the tombstones held is not known, only how many: the table's others and those that it has
-// retired must be just those, but for excused ones that landed twice. A reading of a retired day may be there (it came late) or not.
+// retired must be just those, but for excused ones that landed twice. A reading of a retired day may be there (it
+// came late) or not.
 func (r *bookedRun) differ() (lost, surplus, excused int) {
 	absent := roaring64.AndNot(r.due.seqs, r.table.seqs)
 	old := int(roaring64.And(absent, r.old.seqs).GetCardinality())
@@ -437,7 +438,8 @@ func (b *books) accounts() []Account {
 	return fans.judged(b.all.refused, b.all.known, b.waiting)
 }
 
-// totals gives what the segments that the table's offset has passed say, with the readings that landed twice counted once.
+// totals gives what the segments that the table's offset has passed say, with the readings that landed twice counted
+// once.
 func (b *books) totals() totals {
 	for name, t := range b.base.runs {
 		r := b.run(name)

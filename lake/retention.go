@@ -29,8 +29,9 @@ func (t *iceTable) ExpireSnapshots(ctx context.Context, olderThan time.Duration,
 
 // RemoveOrphans deletes the files below the table's folder that no snapshot refers to and that are older
 // than olderThan: what killed and conflicting commits left. Files of a plan that waits stay. olderThan must exceed the longest time that a
-// commit or a compaction takes, or it removes a file that is about to be committed; an hour is plenty. While something lies among
-// the plans that may be one and cannot be read, data files stay. A file that cannot be deleted keeps no other from it.
+// commit or a compaction takes, or it removes a file that is about to be committed; an hour is plenty. While
+// something lies among the plans that may be one and cannot be read, data files stay. A file that cannot be deleted
+// keeps no other from it.
 func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
 	before := t.cfg.Now().Add(-olderThan)
 	var old []string

@@ -49,7 +49,8 @@ func (t *Table) ledger(ctx context.Context, tbl *table.Table) (ledger, error) {
 
 // PlanRetirement leaves a plan for Apply: to remove the days that ended longer than keep ago, and to note in
 // the table how many rows of each fan and run went. It gives the number of files. keep of 0 is for ever.
-// Snapshots of before still have the rows until they are dropped. A file that cannot be read stays; the error is a *Partial then.
+// Snapshots of before still have the rows until they are dropped. A file that cannot be read stays; the error is a
+// *Partial then.
 func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, error) {
 	if keep <= 0 {
 		return 0, nil

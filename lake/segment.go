@@ -62,8 +62,9 @@ func (c Counts) Rows() int { return c.Scored + c.Late + c.Quarantined + c.Config
 func (c Counts) Readings() int { return c.Scored + c.Late }
 
 // FanRun says what a segment holds of one run of one fan. Readings in the demo's format and rows that
-// are no readings count under the run of sixteen zeros. A device may write any name into a message: of the fans of which a segment
-// has nothing but refusals, those count under no name that are not among the strangersNamed with most of them.
+// are no readings count under the run of sixteen zeros. A device may write any name into a message: of the fans of
+// which a segment has nothing but refusals, those count under no name that are not among the strangersNamed with
+// most of them.
 type FanRun struct {
 	Fan         string `json:"fan"`
 	Run         string `json:"run"`              // fanwatch.FormatRun

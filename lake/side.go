@@ -232,8 +232,8 @@ func (s *side[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
 	return rows, nil
 }
 
-// newest reads at least the n newest rows that keep wants, if there are so many, and the others of their days: day by day, the
-// newest first. A file that cannot be read is passed over and named in a *Partial.
+// newest reads at least the n newest rows that keep wants, if there are so many, and the others of their days: day
+// by day, the newest first. A file that cannot be read is passed over and named in a *Partial.
 func (s *side[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows []T, err error) {
 	_, live, err := s.loadFiles(ctx)
 	if err != nil {

@@ -31,8 +31,9 @@ type TableConfig struct {
 	// RoundRows is about how many readings one Commit takes; 0 = 500,000, which need some 200 MB. Fewer:
 	// less memory, more commits when catching up.
 	RoundRows int
-	// OldAfter is by how much a reading's day may lie behind that of its arrival and still enter with the next commit; 0 = 7 days.
-	// Older ones enter every OldEvery (0 = 1 day) together: each of their days is a file, and one message may hold 360 days.
+	// OldAfter is by how much a reading's day may lie behind that of its arrival and still enter with the next commit;
+	// 0 = 7 days. Older ones enter every OldEvery (0 = 1 day) together: each of their days is a file, and one message
+	// may hold 360 days.
 	OldAfter, OldEvery time.Duration
 	Now                fanwatch.Clock // nil = time.Now
 }
@@ -96,8 +97,8 @@ func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	return openReadings(ctx, cfg, false)
 }
 
-// ReadTable opens the table and never changes it: neither is it created nor does it gain columns. Without a table the error
-// wraps ErrNoTable.
+// ReadTable opens the table and never changes it: neither is it created nor does it gain columns. Without a table
+// the error wraps ErrNoTable.
 func ReadTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	return openReadings(ctx, cfg, true)
 }
@@ -139,8 +140,8 @@ func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	return t, nil
 }
 
-// load gives the table's newest state. The first time it opens the table: makes it and brings it up to date, unless it is only
-// read, and sees that this program can work with it. After a failure the next call tries that again.
+// load gives the table's newest state. The first time it opens the table: makes it and brings it up to date, unless
+// it is only read, and sees that this program can work with it. After a failure the next call tries that again.
 func (t *iceTable) load(ctx context.Context) (*table.Table, error) {
 	tbl, err := t.current(ctx)
 	if t.opened.Load() {
@@ -175,8 +176,8 @@ func (t *iceTable) current(ctx context.Context) (*table.Table, error) {
 		strings.Join(t.ident, "."), err)
 }
 
-// isCurrent tells whether the table has this program's layout. Whoever plans changes leaves others alone: the committer brings
-// them up to date first.
+// isCurrent tells whether the table has this program's layout. Whoever plans changes leaves others alone: the
+// committer brings them up to date first.
 func isCurrent(tbl *table.Table) bool {
 	return tbl.Properties()[propVersion] == strconv.Itoa(TableVersion)
 }
@@ -213,9 +214,9 @@ func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 	return tbl, nil
 }
 
-// evolve adds the columns that a table of an earlier version lacks. A table of the current version lacks none: there a column that
-// is not found was renamed or dropped by another program, and adding it would make that irreversible. Of several that do it at
-// once one wins.
+// evolve adds the columns that a table of an earlier version lacks. A table of the current version lacks none: there
+// a column that is not found was renamed or dropped by another program, and adding it would make that irreversible.
+// Of several that do it at once one wins.
 func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, error) {
 	var errs []error
 	for attempt := range commitAttempts {

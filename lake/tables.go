@@ -29,14 +29,14 @@ type Tables struct {
 	alerts     *side[Ended]
 }
 
-// OpenTables opens all tables, creating those that are missing. One that cannot be opened does not keep the others: whatever
-// is asked of it tries again and says why. With none at all the error does.
+// OpenTables opens all tables, creating those that are missing. One that cannot be opened does not keep the others:
+// whatever is asked of it tries again and says why. With none at all the error does.
 func OpenTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
 	return openTables(ctx, cfg, false)
 }
 
-// ReadTables opens all tables and never changes them: none is created and none gains columns. Of tables that are missing
-// whatever is asked gives an error that wraps ErrNoTable; so does ReadTables where all are.
+// ReadTables opens all tables and never changes them: none is created and none gains columns. Of tables that are
+// missing whatever is asked gives an error that wraps ErrNoTable; so does ReadTables where all are.
 func ReadTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
 	return openTables(ctx, cfg, true)
 }
@@ -252,7 +252,8 @@ func (t *Tables) Reconcile(ctx context.Context, logs []Log) ([]Account, error) {
 	return Reconcile(ctx, logs, t.Table)
 }
 
-// Statuses tells how all tables do, the readings first; see Table.Status. Of one that cannot be read it gives the name alone.
+// Statuses tells how all tables do, the readings first; see Table.Status. Of one that cannot be read it gives the
+// name alone.
 func (t *Tables) Statuses(ctx context.Context, changes int) ([]Status, error) {
 	var all []Status
 	var failed failures
@@ -277,9 +278,9 @@ func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]Refusal,
 	return t.quarantine.all(ctx, from, to)
 }
 
-// Refused gives the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table quarantine does not
-// have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs are; then, or where a part cannot be read, it
-// gives the others and a *Partial.
+// Refused gives the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table
+// quarantine does not have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs
+// are; then, or where a part cannot be read, it gives the others and a *Partial.
 func (t *Tables) Refused(ctx context.Context, logs []Log, fan string, n int) ([]Refusal, error) {
 	var failed failures
 	var tbl *table.Table
@@ -348,8 +349,8 @@ func PutAlert(ctx context.Context, store Store, a fanwatch.Alert) error {
 	return wrap(err, "alert %s", a.ID)
 }
 
-// commitAlerts brings the alerts that wait into the table, in rounds of a thousand. What is no alert is passed over; an alert
-// that fails waits on.
+// commitAlerts brings the alerts that wait into the table, in rounds of a thousand. What is no alert is passed over;
+// an alert that fails waits on.
 func (t *Tables) commitAlerts(ctx context.Context) error {
 	var failed failures
 	var over []string
@@ -401,7 +402,8 @@ type alertPage struct {
 	more bool             // there are others behind it
 }
 
-// waitingAlerts reads the alerts that wait behind a key. Beside those that cannot be read, which the error names, it gives the others.
+// waitingAlerts reads the alerts that wait behind a key. Beside those that cannot be read, which the error names, it
+// gives the others.
 func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, error) {
 	p := alertPage{rows: make(map[string]Ended)}
 	var failed failures
@@ -446,8 +448,8 @@ func toEnded(a *fanwatch.Alert) Ended {
 	return e
 }
 
-// addAlerts appends those of the rows that the table does not have. It leaves out days of which the table has a file that cannot
-// be read: these it names in left, and why in a *Partial. After any other error none was appended.
+// addAlerts appends those of the rows that the table does not have. It leaves out days of which the table has a file
+// that cannot be read: these it names in left, and why in a *Partial. After any other error none was appended.
 func (t *Tables) addAlerts(ctx context.Context, rows []Ended) (left map[int32]bool, err error) {
 	var errs []error
 	for attempt := range commitAttempts {
@@ -479,7 +481,8 @@ func (t *Tables) addAlerts(ctx context.Context, rows []Ended) (left map[int32]bo
 	return nil, fmt.Errorf("given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
 }
 
-// newAlerts leaves out the alerts that the table has on the days on which they opened, and those of days that cannot be read.
+// newAlerts leaves out the alerts that the table has on the days on which they opened, and those of days that cannot
+// be read.
 func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []Ended) (fresh []Ended, left map[int32]bool, err error) {
 	days := make(map[int32]map[string]Ended)
 	for i := range rows {

@@ -157,8 +157,8 @@ func TestAlertsComeOnce(t *testing.T) {
 	}
 }
 
-// TestTheNewestRefusals come from the table's newest days and from what it does not have yet, without a walk through the whole log; and
-// from the log alone where the table is away.
+// TestTheNewestRefusals come from the table's newest days and from what it does not have yet, without a walk through
+// the whole log; and from the log alone where the table is away.
 func TestTheNewestRefusals(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	tables := openTables(t, w, nil)

@@ -39,8 +39,8 @@ steps:
     every: 20s
 `
 
-// blindRig is the whole system with every part apart: the servers of the local system, behind a proxy each, and one process for
-// each kind of worker, which run as in production.
+// blindRig is the whole system with every part apart: the servers of the local system, behind a proxy each, and one
+// process for each kind of worker, which run as in production.
 type blindRig struct {
 	*system
 	kinesis, sns, s3, temporalProxy, broker *proxy

@@ -90,9 +90,9 @@ type blindResult struct {
 // blindWithin is how long it may take until people hear of it; the rig's watch is quicker than the default.
 const blindWithin = 2 * time.Minute
 
-// TestBlind is the table of docs/failures.md: whatever part fails, and however, while a fan stands still, people are told,
-// no list says that the fan is well, and it ends. A few cells run always, all with FANWATCH_LONG=1; FANWATCH_FAILURES names the file
-// that the table goes to.
+// TestBlind is the table of docs/failures.md: whatever part fails, and however, while a fan stands still, people are
+// told, no list says that the fan is well, and it ends. A few cells run always, all with FANWATCH_LONG=1;
+// FANWATCH_FAILURES names the file that the table goes to.
 func TestBlind(t *testing.T) {
 	var mu sync.Mutex
 	var results []blindResult

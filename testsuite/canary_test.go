@@ -10,8 +10,9 @@ import (
 	"fanwatch"
 )
 
-// TestTheCanaryComesBack: its reading goes through IoT Core, rule, stream, scorer, Fan and Alert, SNS takes its page, and no list shows
-// it. What each stage that is broken is called is TestTheCanarySaysWhereThePageWasLost of package workflows.
+// TestTheCanaryComesBack: its reading goes through IoT Core, rule, stream, scorer, Fan and Alert, SNS takes its
+// page, and no list shows it. What each stage that is broken is called is TestTheCanarySaysWhereThePageWasLost of
+// package workflows.
 func TestTheCanaryComesBack(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := start(t, t.TempDir(), nil, "--fans", "0", "--canary-every", "5s")

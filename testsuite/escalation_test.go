@@ -25,8 +25,8 @@ steps:
     notify: [team-lead]
 `
 
-// TestAnEscalationGetsThrough runs one alert on real servers: its first topic does not exist, its trouble gets graver after
-// the acknowledgement, and what ends it waits beside older trouble while no worker runs.
+// TestAnEscalationGetsThrough runs one alert on real servers: its first topic does not exist, its trouble gets
+// graver after the acknowledgement, and what ends it waits beside older trouble while no worker runs.
 func TestAnEscalationGetsThrough(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -112,7 +112,8 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	})
 }
 
-// TestAnAlertOfTwoThousandNotifications has Temporal's limit of a history in its way, which ended the first code at 840 of 2,020.
+// TestAnAlertOfTwoThousandNotifications has Temporal's limit of a history in its way, which ended the first code at
+// 840 of 2,020.
 func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 	if os.Getenv("FANWATCH_LONG") == "" {
 		t.Skip("it takes two minutes: FANWATCH_LONG=1, as go tool task test:long sets it; package workflows has it in virtual time")

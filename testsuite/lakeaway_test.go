@@ -15,9 +15,9 @@ import (
 	"fanwatch/workflows"
 )
 
-// TestALakeThatIsAwayKeepsNothingFromStarting deletes the newest metadata of the table of readings and starts the system again: a fan
-// that drags is told of all the same, the committer's memo and the CLI name the table, and when the file is back all that landed
-// meanwhile is in the table once.
+// TestALakeThatIsAwayKeepsNothingFromStarting deletes the newest metadata of the table of readings and starts the
+// system again: a fan that drags is told of all the same, the committer's memo and the CLI name the table, and when
+// the file is back all that landed meanwhile is in the table once.
 func TestALakeThatIsAwayKeepsNothingFromStarting(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -181,7 +181,8 @@ type Config struct {
 	Poll      time.Duration // between reads of a shard that found nothing; 0 = 1 s
 	Score     activities.ScoreConfig
 	Watch     activities.WatchConfig
-	// HeartbeatURL is called each minute while all is well, so that an outside service notices what nothing inside can; "" = none.
+	// HeartbeatURL is called each minute while all is well, so that an outside service notices what nothing inside can;
+	// "" = none.
 	HeartbeatURL string
 	Policies     activities.Policies
 	Now          fanwatch.Clock // nil = time.Now

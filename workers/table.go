@@ -47,8 +47,8 @@ func openTables(ctx context.Context, c Config, open func(context.Context, lake.T
 	return t, done, nil
 }
 
-// Tables opens the lake's tables when they are first needed, and tries again each time until it succeeds: a lake that is away keeps
-// nothing from starting. Safe for concurrent use.
+// Tables opens the lake's tables when they are first needed, and tries again each time until it succeeds: a lake
+// that is away keeps nothing from starting. Safe for concurrent use.
 type Tables struct {
 	read, change *handle
 }
@@ -93,7 +93,8 @@ func (t *Tables) Query(ctx context.Context, fan string, from, to time.Time, poin
 // Close closes what was opened.
 func (t *Tables) Close() error { return errors.Join(t.read.close(), t.change.close()) }
 
-// handle is one way to open the tables. Its turn, of one place, is held by who opens: others wait no longer than their context.
+// handle is one way to open the tables. Its turn, of one place, is held by who opens: others wait no longer than
+// their context.
 type handle struct {
 	turn   chan struct{}
 	open   func(context.Context) (*lake.Tables, func() error, error)

@@ -11,8 +11,8 @@ import (
 	"fanwatch/lake"
 )
 
-// TestTablesAreOpenedWhenTheyAreNeeded: a catalog that is away fails each call with the reason, and no call before or after; when it is
-// back they are opened once and closed once. A reader makes no table.
+// TestTablesAreOpenedWhenTheyAreNeeded: a catalog that is away fails each call with the reason, and no call before
+// or after; when it is back they are opened once and closed once. A reader makes no table.
 func TestTablesAreOpenedWhenTheyAreNeeded(t *testing.T) {
 	dir := t.TempDir()
 	store, err := lake.OpenDir(filepath.Join(dir, "objects"))

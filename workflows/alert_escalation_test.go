@@ -350,7 +350,8 @@ func TestTroubleThatReturnsWithinTheHoldGoesOnAtTheStepReached(t *testing.T) {
 	}
 }
 
-// TestFlappingIsOneAlertAndAHandfulOfMessages: 10 s stalled, 30 s running, for 8 hours, which was 720 alerts and 1,440 mails.
+// TestFlappingIsOneAlertAndAHandfulOfMessages: 10 s stalled, 30 s running, for 8 hours, which was 720 alerts and
+// 1,440 mails.
 func TestFlappingIsOneAlertAndAHandfulOfMessages(t *testing.T) {
 	r := newAlertRun(t)
 	n := 200

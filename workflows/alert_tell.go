@@ -111,7 +111,7 @@ func (a *alert) fail(ctx workflow.Context, x fanwatch.Failure) {
 	a.dirty = true
 }
 
-// hasten has the step after the given one (from 1) told at once; after the last step its repeat, if nobody was told.
+// hasten has the step after the given one (from 1) told at once; after the last step its repeat, if no topic was told.
 func (a *alert) hasten(ctx workflow.Context, step int) {
 	now := workflow.Now(ctx)
 	a.begin(step, now)

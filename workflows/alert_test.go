@@ -154,7 +154,8 @@ func (r *alertRun) runIn(t *testing.T, in AlertInput, now time.Time) (a fanwatch
 	}
 }
 
-// await registers the next event, which registers the one after it: the environment takes so many callbacks and no more.
+// await registers the next event, which registers the one after it: the environment takes so many callbacks and no
+// more.
 func (r *alertRun) await(now time.Time) {
 	if len(r.events) == 0 {
 		return

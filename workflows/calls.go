@@ -82,8 +82,8 @@ const (
 	landFor       = 24 * time.Hour
 )
 
-// notify sends one notification and gives it up after the given time, or at once when it is refused for good. Cancelled, it
-// waits for a try that has begun, which takes notifyTimeout at most: who was told must be known.
+// notify sends one notification and gives it up after the given time, or at once when it is refused for good.
+// Cancelled, it waits for a try that has begun, which takes notifyTimeout at most: who was told must be known.
 func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duration) (at time.Time, err error) {
 	var a *activities.Notifier
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

@@ -19,8 +19,8 @@ import (
 	"fanwatch/activities"
 )
 
-// What a look holds the parts against. Times of Temporal's server are compared with this process's clock here, so a clock
-// that is off by more than these makes findings, or hides them.
+// What a look holds the parts against. Times of Temporal's server are compared with this process's clock here, so a
+// clock that is off by more than these makes findings, or hides them.
 const (
 	noHeartbeat  = 20 * time.Second // a scorer beats every 1 to 5 s
 	tooFarBehind = 30 * time.Second // of a shard
@@ -43,7 +43,8 @@ const (
 	partCanary = "canary"
 )
 
-// Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding per part.
+// Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding
+// per part.
 func (o Operator) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
 	l := look{Operator: o, now: time.Now()}
 	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans, l.alerts} {
@@ -320,8 +321,8 @@ func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) str
 // endedOtherwise are the states of a workflow that a person or the server has ended.
 const endedOtherwise = `ExecutionStatus IN ("Terminated", "Canceled", "Failed", "TimedOut")`
 
-// fans finds the fans whose workflow was ended by other means than retiring: the scorer starts another at the next change
-// of state, so that nothing is lost but what lists show until then.
+// fans finds the fans whose workflow was ended by other means than retiring: the scorer starts another at the next
+// change of state, so that nothing is lost but what lists show until then.
 func (l *look) fans(ctx context.Context, _ string) error {
 	ended, err := l.executions(ctx, `WorkflowType = "Fan" AND `+endedOtherwise, endedAtMost)
 	if err != nil {
@@ -348,8 +349,8 @@ func (l *look) fans(ctx context.Context, _ string) error {
 	return nil
 }
 
-// alerts finds notifications that could not be sent, and tells fans of alerts that were ended by other means: a fan that is in
-// trouble still opens the next.
+// alerts finds notifications that could not be sent, and tells fans of alerts that were ended by other means: a fan
+// that is in trouble still opens the next.
 func (l *look) alerts(ctx context.Context, _ string) error {
 	open, err := l.executions(ctx, `WorkflowType = "Alert" AND ExecutionStatus = "Running"`, 0)
 	if err != nil {
@@ -391,8 +392,8 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 	return nil
 }
 
-// notices finds notifications of an alert that are on their way for too long: SNS does not answer, or fails again and again. They are
-// not given up yet, so the alert does not say so itself.
+// notices finds notifications of an alert that are on their way for too long: SNS does not answer, or fails again
+// and again. They are not given up yet, so the alert does not say so itself.
 func (l *look) notices(ctx context.Context, id string) error {
 	r, ok, err := l.running(ctx, id)
 	if err != nil || !ok {

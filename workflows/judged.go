@@ -70,8 +70,8 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	return silence > 0 && now.Sub(since) > silence
 }
 
-// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind. NotKnown is that of one whose scorer
-// does not say whether it is judged, though it should.
+// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind. NotKnown is that of
+// one whose scorer does not say whether it is judged, though it should.
 const (
 	NotJudged = "not judged"
 	NotKnown  = "not known"
@@ -114,17 +114,18 @@ type ShardStatus struct {
 type Judged struct {
 	Now    time.Time // when they were asked
 	Shards []ShardStatus
-	// Unheard says why changes of state that the scorers tell may not have reached the fans' workflows, and UnheardSince since when; ""
-	// while a control worker answers.
+	// Unheard says why changes of state that the scorers tell may not have reached the fans' workflows, and
+	// UnheardSince since when; "" while a control worker answers.
 	Unheard      string
 	UnheardSince time.Time
 }
 
-// controlUnheard is how long the activity of Watch may be silent, which beats every 5 s, before no control worker counts as
-// answering: it runs there.
+// controlUnheard is how long the activity of Watch may be silent, which beats every 5 s, before no control worker
+// counts as answering: it runs there.
 const controlUnheard = 12 * time.Second
 
-// control finds out whether a control worker answers. Where no Watch runs, as with workers of an earlier program, it does not say.
+// control finds out whether a control worker answers. Where no Watch runs, as with workers of an earlier program, it
+// does not say.
 func (o Operator) control(ctx context.Context, j *Judged) {
 	d, err := o.Temporal.DescribeWorkflowExecution(ctx, WatchID, "")
 	if err != nil || d.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
@@ -280,8 +281,8 @@ func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC"
 // expectAfter is how long after its last change of state a fan must be known to its scorer.
 const expectAfter = time.Minute
 
-// Expect counts the fans of each shard. A scorer that knows fewer, as after a reshard that lost its parents' state, judges
-// none of the others and does not name them: then none of the shard that it does not name counts as judged.
+// Expect counts the fans of each shard. A scorer that knows fewer, as after a reshard that lost its parents' state,
+// judges none of the others and does not name them: then none of the shard that it does not name counts as judged.
 func (j Judged) Expect(fans []fanwatch.FanStatus) {
 	for i := range j.Shards {
 		s := &j.Shards[i]

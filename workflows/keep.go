@@ -15,8 +15,8 @@ import (
 	"fanwatch/activities"
 )
 
-// FanStatus gives a fan's newest status from its memo. It asks no worker. An error that wraps activities.ErrNoFan says that no
-// workflow of that fan runs.
+// FanStatus gives a fan's newest status from its memo. It asks no worker. An error that wraps activities.ErrNoFan
+// says that no workflow of that fan runs.
 func (o Operator) FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
 	w, err := o.describe(ctx, FanID(fan))
 	if errors.Is(err, ErrUnknown) || err == nil && w.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {

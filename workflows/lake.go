@@ -46,8 +46,8 @@ const stateEvery = 5 * time.Minute
 // segments of the landing log into the tables, and then applies the plans that compaction and maintenance
 // have left in the Store. Long work is theirs: a merge delays no commit.
 //
-// A round that fails, or a part of it, is told in the details and the memo, and made again at its next time. SignalCommit makes a
-// round at once, and changes the input.
+// A round that fails, or a part of it, is told in the details and the memo, and made again at its next time.
+// SignalCommit makes a round at once, and changes the input.
 func Committer(ctx workflow.Context, in CommitterInput) error {
 	in.Every = cmp.Or(in.Every, time.Minute)
 	asked := workflow.GetSignalChannelWithOptions(ctx, SignalCommit, workflow.SignalChannelOptions{
@@ -74,8 +74,8 @@ func Committer(ctx workflow.Context, in CommitterInput) error {
 	return workflow.NewContinueAsNewError(ctx, Committer, in)
 }
 
-// show takes a round's outcome in, and puts the state into the memo when it has changed from good to bad or back, or was shown
-// too long ago. It gives when it was shown last. Runs that began before there was a memo go on without.
+// show takes a round's outcome in, and puts the state into the memo when it has changed from good to bad or back, or
+// was shown too long ago. It gives when it was shown last. Runs that began before there was a memo go on without.
 func (s *CommitterState) show(ctx workflow.Context, shown time.Time, failed error) (time.Time, error) {
 	now := workflow.Now(ctx).UTC()
 	changed := s.Failed.IsZero() != (failed == nil)
@@ -144,12 +144,12 @@ func partly(p activities.Parts) string {
 	return text
 }
 
-// TypeParts is the type of the error with which a workflow ends that did what it could while parts of its work failed. Its
-// details hold the result.
+// TypeParts is the type of the error with which a workflow ends that did what it could while parts of its work
+// failed. Its details hold the result.
 const TypeParts = "PartsFailed"
 
-// ended gives the error of a work of which parts failed, or nil. What the schedule's last run came to is what people and programs
-// look at.
+// ended gives the error of a work of which parts failed, or nil. What the schedule's last run came to is what people
+// and programs look at.
 func ended(what string, p activities.Parts, result any) error {
 	if len(p.Failed) == 0 {
 		return nil
@@ -157,8 +157,8 @@ func ended(what string, p activities.Parts, result any) error {
 	return temporal.NewNonRetryableApplicationError(what+" failed in part, the rest is done: "+strings.Join(p.Failed, "; "), TypeParts, nil, result)
 }
 
-// Compact merges small files of the tables and hands the plans to the Committer. A schedule runs it. It fails at its end where
-// parts of it did.
+// Compact merges small files of the tables and hands the plans to the Committer. A schedule runs it. It fails at its
+// end where parts of it did.
 func Compact(ctx workflow.Context) (activities.CompactReport, error) {
 	r, err := compact(ctx)
 	if err == nil && r.FilesIn > 0 {
@@ -172,8 +172,8 @@ func Compact(ctx workflow.Context) (activities.CompactReport, error) {
 }
 
 // Maintain removes what the lake no longer needs: orphaned files, the rows of landing segments past retention;
-// and hands the Committer the plans to drop snapshots and days past retention. A schedule runs it. It fails at its end where parts
-// of it did.
+// and hands the Committer the plans to drop snapshots and days past retention. A schedule runs it. It fails at its
+// end where parts of it did.
 func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, error) {
 	r, err := maintain(ctx, stream)
 	if err == nil {

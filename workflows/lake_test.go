@@ -85,8 +85,8 @@ func TestCommitterMakesARoundAMinute(t *testing.T) {
 	}
 }
 
-// TestTheCommitterSaysHowItDoes: its memo says at once that rounds fail, or parts of them, since when and why, and that they are well
-// again; and while nothing changes it is a few minutes old.
+// TestTheCommitterSaysHowItDoes: its memo says at once that rounds fail, or parts of them, since when and why, and
+// that they are well again; and while nothing changes it is a few minutes old.
 func TestTheCommitterSaysHowItDoes(t *testing.T) {
 	r := newCommitterRun(t)
 	r.failing, r.partly = 2, 2
@@ -181,7 +181,8 @@ func TestIngestSaysWhatIsNotLanded(t *testing.T) {
 	}
 }
 
-// TestPartsThatFailEndTheRun: compaction and maintenance do what they can, hand it in, and then fail, with the parts named.
+// TestPartsThatFailEndTheRun: compaction and maintenance do what they can, hand it in, and then fail, with the parts
+// named.
 func TestPartsThatFailEndTheRun(t *testing.T) {
 	failed := activities.Parts{Failed: []string{"table readings: day 2026-03-01: a file"}}
 	for name, start := range map[string]func(r *committerRun){

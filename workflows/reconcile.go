@@ -23,8 +23,8 @@ type Reconciled struct {
 
 // Reconcile holds acknowledgements, landing log and table against each other. A fan of which the lake lacks
 // readings, or has some twice, gets an alert of kind Difference, which ends when its counts agree again. A
-// schedule runs it; each run knows from the one before which alerts are open, also from one that failed: then the error holds it.
-// It fails where counting does, and at its end where readings wait for the table for too long.
+// schedule runs it; each run knows from the one before which alerts are open, also from one that failed: then the
+// error holds it. It fails where counting does, and at its end where readings wait for the table for too long.
 func Reconcile(ctx workflow.Context, stream string) (Reconciled, error) {
 	before, err := lastReconciled(ctx)
 	if err != nil {

@@ -113,8 +113,8 @@ func TestMoreDifferencesThanAreNamed(t *testing.T) {
 	}
 }
 
-// TestACountThatFailsForgetsNoAlert: a run that fails, for it could not count or for readings wait for too long, fails after it has done
-// what it could, and the next one knows the alerts that are open.
+// TestACountThatFailsForgetsNoAlert: a run that fails, for it could not count or for readings wait for too long,
+// fails after it has done what it could, and the next one knows the alerts that are open.
 func TestACountThatFailsForgetsNoAlert(t *testing.T) {
 	id := "alert/fan-1/difference/20260528T202640.000000Z"
 	r := &reconcileRun{}

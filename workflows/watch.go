@@ -13,7 +13,8 @@ import (
 	"fanwatch/activities"
 )
 
-// PolicyOperations is the policy by which alerts of kind Pipeline go, where there is one of that name; else the default one.
+// PolicyOperations is the policy by which alerts of kind Pipeline go, where there is one of that name; else the
+// default one.
 const PolicyOperations = "operations"
 
 // WatchInput is what a Watch starts with and what it hands to itself when it continues as new.

@@ -54,7 +54,7 @@ func (a *app) ack() *cobra.Command {
 	return c
 }
 
-// alertOf gives the alert that what names: by its ID, or by a fan that has one open alert. Alerts that nobody has
+// alertOf gives the alert that what names: by its ID, or by a fan that has one open alert. Alerts that no person has
 // acknowledged come before the others.
 func alertOf(ctx context.Context, op workflows.Operator, what string) (string, error) {
 	if strings.HasPrefix(what, "alert/") || fanwatch.CheckFan(what) != nil {

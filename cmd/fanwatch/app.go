@@ -50,8 +50,8 @@ type system struct {
 
 // system decides which one is meant. What the command line names wins over the environment, and the environment over
 // the local system in the default directory: --temporal, then --dir, then TEMPORAL_ADDRESS, then ./.fanwatch, then what
-// a configuration file of the Temporal CLI says. A local system has no TLS and no API key, so nothing of the environment
-// is sent to it.
+// a configuration file of the Temporal CLI says. A local system has no TLS and no API key, so nothing of the
+// environment is sent to it.
 func (a *app) system() (s system, err error) {
 	elsewhere := a.given("temporal") || !a.given("dir") && os.Getenv("TEMPORAL_ADDRESS") != ""
 	if !elsewhere {

@@ -81,8 +81,9 @@ func printRefusals(out io.Writer, all []refusal) error {
 	})
 }
 
-// refusals gives the newest refusals of one fan or of all, by time of arrival, from the table quarantine and, as far as it does not have
-// them yet, the landing log. Beside what it could read it says what it could not. landed tells whether the lake has readings of the fan.
+// refusals gives the newest refusals of one fan or of all, by time of arrival, from the table quarantine and, as far
+// as it does not have them yet, the landing log. Beside what it could read it says what it could not. landed tells
+// whether the lake has readings of the fan.
 func refusals(ctx context.Context, wc workers.Config, fan string, limit int) (all []refusal, landed func() (bool, error), err error) {
 	landed = func() (bool, error) { return false, nil }
 	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)

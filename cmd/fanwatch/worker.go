@@ -194,8 +194,8 @@ func (o *workerOptions) workers(op workflows.Operator, wc workers.Config, parts 
 	return out
 }
 
-// probes serves /healthz and /readyz. A default address that is taken, as by another worker of this machine, is no reason not to
-// work; one that was asked for is.
+// probes serves /healthz and /readyz. A default address that is taken, as by another worker of this machine, is no
+// reason not to work; one that was asked for is.
 func (o *workerOptions) probes(ctx context.Context, op workflows.Operator, stream string, log *slog.Logger) (stop func(), err error) {
 	if o.listen == "" {
 		return func() {}, nil
