@@ -8,6 +8,7 @@ import (
 	"time"
 
 	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -52,7 +53,7 @@ func (o Operator) startWatch(ctx context.Context, s Settings) error {
 // keepEvery is how often Keep looks.
 const keepEvery = time.Minute
 
-// Keep does what Start does, again and again until ctx ends: what was ended by hand comes back within a minute.
+// Keep looks every minute until ctx ends whether what Start started is there, and starts anew what was ended by hand.
 func (o Operator) Keep(ctx context.Context, s Settings, log *slog.Logger) {
 	for {
 		select {
@@ -61,9 +62,41 @@ func (o Operator) Keep(ctx context.Context, s Settings, log *slog.Logger) {
 		case <-time.After(keepEvery):
 		}
 		limited, cancel := context.WithTimeout(ctx, keepEvery)
-		if err := o.Start(limited, s); err != nil && ctx.Err() == nil {
-			log.Warn("stream, committer, watch or schedules could not be looked after", "err", err)
+		gone, err := o.missing(limited, s)
+		if err == nil && gone != "" {
+			log.Warn("it was ended from outside and is started again", "what", gone)
+			err = o.Start(limited, s)
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Warn("stream, committer, watch and schedules could not be looked after", "err", err)
 		}
 		cancel()
 	}
+}
+
+// missing names the first of what Start starts that is not there, "" when all is.
+func (o Operator) missing(ctx context.Context, s Settings) (string, error) {
+	for _, id := range []string{StreamID(s.Stream), CommitterID, WatchID} {
+		if running, err := o.Running(ctx, id); err != nil || !running {
+			return id, err
+		}
+	}
+	schedules := []string{ScheduleCompact, ScheduleMaintain, ScheduleCount}
+	if s.Ingest.Prefix != "" {
+		schedules = append(schedules, ScheduleIngest)
+	}
+	if s.CanaryEvery >= 0 {
+		schedules = append(schedules, ScheduleCanary)
+	}
+	for _, id := range schedules {
+		_, err := o.Temporal.ScheduleClient().GetHandle(ctx, id).Describe(ctx)
+		var none *serviceerror.NotFound
+		if errors.As(err, &none) {
+			return id, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("schedule %s: %w", id, err)
+		}
+	}
+	return "", nil
 }
