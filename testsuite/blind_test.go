@@ -1,6 +1,7 @@
 package testsuite
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -122,7 +123,7 @@ func TestBlind(t *testing.T) {
 	text := blindTable(results)
 	t.Log("\n" + text)
 	if file := os.Getenv("FANWATCH_FAILURES"); file != "" && !t.Failed() {
-		if err := os.WriteFile(file, []byte(blindPage(text)), 0o644); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(blindPage(text)), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
