@@ -32,6 +32,7 @@ type Canary struct {
 	Stream Recorder // takes the canary's device
 	System Statuses
 	Topic  func(ctx context.Context) error // makes the topic fanwatch.CanaryTopic where it does not exist
+	Comes  bool                            // the page is delivered to fanwatch itself, which acknowledges the alert
 	Rule   string                          // topic rule of the batch envelope
 	Within time.Duration                   // for each stage; 0 = 90 s
 	Poll   time.Duration                   // 0 = 1 s
@@ -142,7 +143,7 @@ func (p *canaryFlight) stop(ctx context.Context) (alert string, err error) {
 	return alert, err
 }
 
-// paged waits until the alert's notification was sent.
+// paged waits until the alert's notification was sent and, where it is delivered to fanwatch, has come back.
 func (p *canaryFlight) paged(ctx context.Context, alert string) error {
 	return p.until(ctx, func() (bool, string, error) {
 		a, err := p.System.Alert(ctx, alert)
@@ -152,7 +153,9 @@ func (p *canaryFlight) paged(ctx context.Context, alert string) error {
 		case a.Notices == 0 && len(a.Failed) > 0:
 			return false, "the page was not sent: " + a.Failed[0].Why, nil
 		case a.Notices == 0:
-			return false, "the alert " + alert + " has told nobody", nil
+			return false, "the alert " + alert + " has told no topic", nil
+		case p.Comes && a.State == fanwatch.Open:
+			return false, "SNS took the page and it did not come back: see the subscriptions of " + fanwatch.CanaryTopic, nil
 		}
 		return true, "", nil
 	})

@@ -68,24 +68,72 @@ func (s *SNS) CreateTopic(ctx context.Context, name string) (arn string, err err
 
 // SubscribeEmail subscribes a mail address to a topic. An address that is
 // subscribed already is left alone, also while AWS waits for its owner's
-// confirmation, so that nobody gets a confirmation mail at every start.
+// confirmation, so that no start brings another confirmation mail.
 func (s *SNS) SubscribeEmail(ctx context.Context, arn, address string) error {
 	task := fmt.Sprintf("subscribe %s to %s", address, arn)
+	subscriptions, err := s.subscriptions(ctx, arn)
+	if err != nil {
+		return snsError(task, err)
+	}
+	if slices.ContainsFunc(subscriptions, func(sub types.Subscription) bool {
+		return aws.ToString(sub.Protocol) == "email" && aws.ToString(sub.Endpoint) == address
+	}) {
+		return nil
+	}
+	return s.subscribe(ctx, arn, "email", address)
+}
+
+// SetHTTPEndpoint makes a URL the one HTTP endpoint of a topic: others are
+// unsubscribed. SNS sends a new one a token, which it gives to Confirm, and a
+// call while that has not happened has it sent again. confirmed tells whether
+// the topic is delivered there.
+func (s *SNS) SetHTTPEndpoint(ctx context.Context, arn, url string) (confirmed bool, err error) {
+	task := fmt.Sprintf("subscribe %s to %s", url, arn)
+	subscriptions, err := s.subscriptions(ctx, arn)
+	if err != nil {
+		return false, snsError(task, err)
+	}
+	for _, sub := range subscriptions {
+		pending := !strings.HasPrefix(aws.ToString(sub.SubscriptionArn), "arn:")
+		switch {
+		case !strings.HasPrefix(aws.ToString(sub.Protocol), "http"), pending:
+		case aws.ToString(sub.Endpoint) == url:
+			return true, nil
+		default:
+			if _, err := s.client.Unsubscribe(ctx, &sns.UnsubscribeInput{SubscriptionArn: sub.SubscriptionArn}); err != nil {
+				return false, snsError(task, err)
+			}
+		}
+	}
+	protocol, _, _ := strings.Cut(url, ":")
+	return false, s.subscribe(ctx, arn, protocol, url)
+}
+
+// Confirm confirms a subscription by the token that SNS sent to its endpoint.
+func (s *SNS) Confirm(ctx context.Context, arn, token string) error {
+	_, err := s.client.ConfirmSubscription(ctx, &sns.ConfirmSubscriptionInput{TopicArn: &arn, Token: &token})
+	if err != nil {
+		return snsError("confirm a subscription of "+arn, err)
+	}
+	return nil
+}
+
+func (s *SNS) subscriptions(ctx context.Context, arn string) (all []types.Subscription, err error) {
 	pages := sns.NewListSubscriptionsByTopicPaginator(s.client, &sns.ListSubscriptionsByTopicInput{TopicArn: &arn})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return snsError(task, err)
+			return nil, err
 		}
-		if slices.ContainsFunc(page.Subscriptions, func(sub types.Subscription) bool {
-			return aws.ToString(sub.Protocol) == "email" && aws.ToString(sub.Endpoint) == address
-		}) {
-			return nil
-		}
+		all = append(all, page.Subscriptions...)
 	}
-	_, err := s.client.Subscribe(ctx, &sns.SubscribeInput{TopicArn: &arn, Protocol: aws.String("email"), Endpoint: &address})
+	return all, nil
+}
+
+func (s *SNS) subscribe(ctx context.Context, arn, protocol, endpoint string) error {
+	_, err := s.client.Subscribe(ctx, &sns.SubscribeInput{TopicArn: &arn, Protocol: &protocol, Endpoint: &endpoint})
 	if err != nil {
-		return snsError(task, err)
+		return snsError(fmt.Sprintf("subscribe %s to %s", endpoint, arn), err)
 	}
 	return nil
 }

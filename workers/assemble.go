@@ -64,7 +64,32 @@ func Assemble(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error
 		}
 		return found, err
 	}
-	a.Canary = &activities.Canary{IoT: cloud.NewIoTData(c.AWS, c.Endpoints.IoT, a.IoT), Stream: s, System: fans, Rule: RuleReadings, Now: c.Now,
-		Topic: func(ctx context.Context) error { _, err := a.SNS.CreateTopic(ctx, fanwatch.CanaryTopic); return err }}
+	a.Canary = &activities.Canary{IoT: cloud.NewIoTData(c.AWS, c.Endpoints.IoT, a.IoT), Stream: s, System: fans,
+		Rule: RuleReadings, Now: c.Now, Comes: c.CanaryURL != "",
+		Topic: func(ctx context.Context) error { return a.canaryTopic(ctx, c.CanaryURL) }}
 	return a, nil
+}
+
+// confirmWithin is how long SNS may take until the canary's endpoint is confirmed.
+const confirmWithin = 30 * time.Second
+
+// canaryTopic makes the canary's topic, and its endpoint where there is one, unless they are there.
+func (a *Activities) canaryTopic(ctx context.Context, url string) error {
+	arn, err := a.SNS.CreateTopic(ctx, fanwatch.CanaryTopic)
+	if err != nil || url == "" {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
+	defer cancel()
+	for {
+		confirmed, err := a.SNS.SetHTTPEndpoint(ctx, arn, url)
+		if err != nil || confirmed {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("SNS does not deliver to %s: it must lead to /canary of fanwatch worker --listen", url)
+		case <-time.After(3 * time.Second):
+		}
+	}
 }

@@ -184,8 +184,10 @@ type Config struct {
 	// HeartbeatURL is called each minute while all is well, so that an outside service notices what nothing inside can;
 	// "" = none.
 	HeartbeatURL string
-	Policies     activities.Policies
-	Now          fanwatch.Clock // nil = time.Now
+	// CanaryURL is where SNS delivers the canary's pages to CanaryPages; "" = they count as come back when SNS has taken them.
+	CanaryURL string
+	Policies  activities.Policies
+	Now       fanwatch.Clock // nil = time.Now
 }
 
 // Open gives a bucket of the account, or of the local S3.

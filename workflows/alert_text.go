@@ -3,7 +3,6 @@ package workflows
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -49,15 +48,15 @@ func (a *alert) endBody() string {
 
 // facts are the lines that all messages share.
 func (a *alert) facts() string {
-	var b strings.Builder
+	text := ""
 	if a.Site != "" {
-		fmt.Fprintf(&b, "Where: %s\n", a.Site)
+		text = "Where: " + a.Site + "\n"
 	}
-	fmt.Fprintf(&b, "Since: %s\n", a.Opened.UTC().Format(time.RFC3339))
+	text += "Since: " + a.Opened.UTC().Format(time.RFC3339) + "\n"
 	for _, line := range a.history() {
-		fmt.Fprintln(&b, line)
+		text += line + "\n"
 	}
-	return b.String()
+	return text
 }
 
 // history says who acknowledged and who could not be told, a line each.

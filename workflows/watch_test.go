@@ -102,7 +102,10 @@ func (w *canaryWorld) Publish(_ context.Context, topic string, payload []byte) e
 	w.status.Phase, w.status.Last.Anomaly.Kind, w.status.Alert = fanwatch.Active, fanwatch.Well, ""
 	if last.State == fanwatch.Stalled {
 		w.status.Last.Anomaly.Kind, w.status.Alert = fanwatch.Stall, "alert/canary"
-		w.alert = fanwatch.Alert{Notices: 1}
+		w.alert = fanwatch.Alert{Notices: 1, State: fanwatch.Acknowledged}
+		if w.broken == "delivery" {
+			w.alert.State = fanwatch.Open
+		}
 		if w.broken == "topic" {
 			w.alert = fanwatch.Alert{Failed: []fanwatch.Failure{{Why: "topic does not exist"}}}
 		}
@@ -120,14 +123,14 @@ func (w *canaryWorld) FanStatus(context.Context, string) (fanwatch.FanStatus, er
 func (w *canaryWorld) Alert(context.Context, string) (fanwatch.Alert, error) { return w.alert, nil }
 
 func TestTheCanarySaysWhereThePageWasLost(t *testing.T) {
-	for broken, want := range map[string]string{"": "", "iot": "IoT Core does not take", "scorer": "see rule, stream and scorer", "topic": "topic does not exist"} {
+	for broken, want := range map[string]string{"": "", "iot": "IoT Core does not take", "scorer": "see rule, stream and scorer", "topic": "topic does not exist", "delivery": "SNS took the page and it did not come back"} {
 		t.Run(broken, func(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
 			suite.SetLogger(quiet())
 			env := suite.NewTestWorkflowEnvironment()
 			w := &canaryWorld{broken: broken}
 			env.RegisterWorkflow(Canary)
-			env.RegisterActivity(&activities.Canary{IoT: w, Stream: w, System: w, Rule: "rule", Topic: func(context.Context) error { return nil },
+			env.RegisterActivity(&activities.Canary{IoT: w, Stream: w, System: w, Rule: "rule", Comes: true, Topic: func(context.Context) error { return nil },
 				Within: 20 * time.Millisecond, Poll: time.Millisecond, Now: time.Now})
 			env.ExecuteWorkflow(Canary)
 			err := env.GetWorkflowError()

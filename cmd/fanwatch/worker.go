@@ -37,7 +37,7 @@ type workerOptions struct {
 	heartbeat               string
 	watch                   activities.WatchConfig
 	serve                   []string
-	listen                  string
+	listen, canaryURL       string
 	listenAsked             bool // the address is not the default
 	window, snapshots       time.Duration
 }
@@ -76,7 +76,7 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
 	f.DurationVar(&o.ingestEvery, "ingest-every", 5*time.Minute, "how often")
 	f.StringSliceVar(&o.serve, "serve", []string{"control", "score", "lake"}, "what this process does: control (workflows, notifications, provisioning, the watch), score, lake")
-	f.StringVar(&o.listen, "listen", "127.0.0.1:8081", "address of /healthz (this process) and /readyz (every part of fanwatch), which say what is wrong; empty: none")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8081", "address of /healthz (this process) and /readyz (every part of fanwatch), which say what is wrong, and of /canary; empty: none")
 	f.DurationVar(&o.window, "window", time.Minute, "arrivals per segment of the landing log; shorter: fresher tables, more objects")
 	f.DurationVar(&o.snapshots, "snapshot-every", 5*time.Minute, "how often the forests are saved; shorter: faster recovery, more bytes written")
 	f.DurationVar(&o.watch.Every, "watch-every", 10*time.Second, "how often fanwatch looks at its own parts")
@@ -84,6 +84,7 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.DurationVar(&o.watch.Clear, "watch-clear", 30*time.Second, "how long a part must work again before its alert may end")
 	f.DurationVar(&o.watch.Heartbeat, "heartbeat-every", time.Minute, "how often the heartbeat URL is called")
 	f.DurationVar(&o.canaryEvery, "canary-every", time.Hour, "how often a simulated fan stops and its page must be sent; negative: never")
+	f.StringVar(&o.canaryURL, "canary-url", "", "URL by which SNS reaches /canary of --listen: the canary's page must come back there; empty: it is enough that SNS takes it")
 	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL of an outside service (a dead man's switch) that is called each minute while all is well; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
 	_ = errors.Join(c.MarkFlagRequired("account"), c.MarkFlagRequired("bucket")) // the flags exist
 	return c
@@ -135,7 +136,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	}
 	defer done()
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
-	wc.Watch = o.watch
+	wc.Watch, wc.CanaryURL = o.watch, o.canaryURL
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots, Heartbeat: 2 * time.Second}
 	parts, err := workers.Assemble(wc, op, log)
 	if err != nil {
@@ -168,7 +169,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	go op.Keep(ctx, settings, log)
-	closeProbes, err := o.probes(ctx, op, wc.Stream, log)
+	closeProbes, err := o.probes(ctx, op, wc.Stream, workers.CanaryPages{Acknowledge: op.Acknowledge, Confirm: parts.SNS.Confirm}, log)
 	if err != nil {
 		return err
 	}
@@ -194,9 +195,9 @@ func (o *workerOptions) workers(op workflows.Operator, wc workers.Config, parts 
 	return out
 }
 
-// probes serves /healthz and /readyz. A default address that is taken, as by another worker of this machine, is no
+// probes serves /healthz and /readyz, and takes the canary's pages at /canary. A default address that is taken, as by another worker of this machine, is no
 // reason not to work; one that was asked for is.
-func (o *workerOptions) probes(ctx context.Context, op workflows.Operator, stream string, log *slog.Logger) (stop func(), err error) {
+func (o *workerOptions) probes(ctx context.Context, op workflows.Operator, stream string, pages http.Handler, log *slog.Logger) (stop func(), err error) {
 	if o.listen == "" {
 		return func() {}, nil
 	}
@@ -222,6 +223,7 @@ func (o *workerOptions) probes(ctx context.Context, op workflows.Operator, strea
 	}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", health.New(nil, temporal))
+	mux.Handle("/canary", pages)
 	mux.Handle("GET /readyz", health.New(nil, temporal, parts))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {

@@ -376,10 +376,17 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	}
 	s.closing(p.temporal.Close)
 	p.operator = workflows.Operator{Temporal: p.temporal, Namespace: namespace}
-	a, err := workers.Assemble(p.config, p.operator, s.log)
+	pages, err := listen(0) // where SNS delivers the canary's pages
 	if err != nil {
 		return err
 	}
+	p.config.CanaryURL = "http://" + pages.Addr().String() + "/canary"
+	a, err := workers.Assemble(p.config, p.operator, s.log)
+	if err != nil {
+		_ = pages.Close() // nothing came there
+		return err
+	}
+	s.serve(pages, workers.CanaryPages{Acknowledge: p.operator.Acknowledge, Confirm: a.SNS.Confirm})
 	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
