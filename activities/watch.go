@@ -128,12 +128,12 @@ func (s *watching) look(ctx context.Context) {
 	defer cancel()
 	found, err := s.System.Inspect(limited, s.in.Stream)
 	if err != nil {
-		found = append(found, Finding{partWatcher, fmt.Sprintf("The state of fanwatch cannot be looked at: %v.", err)})
+		found = append(found, Finding{partWatcher, "The state of fanwatch cannot be looked at: " + fanwatch.OneLine(err.Error()) + "."})
 	}
 	now := s.Now()
 	if s.Topics != nil && s.topicsDue(now) {
 		if s.topics, err = s.Topics(limited); err != nil {
-			s.topics = []Finding{{PartPaging, fmt.Sprintf("The topics of the policies cannot be looked at: %v.", err)}}
+			s.topics = []Finding{{PartPaging, "The topics of the policies cannot be looked at: " + fanwatch.OneLine(err.Error()) + "."}}
 		}
 		s.looked = now
 	}

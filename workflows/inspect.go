@@ -28,6 +28,7 @@ const (
 	notTold      = 5 * time.Second  // a notification that SNS does not answer
 	unproven     = 20 * time.Second // a new attempt after a failed one may fail as well
 	fewTries     = 4                // failed tries of an activity that say more than bad luck
+	commitLong   = time.Minute      // one round of the committer, which takes a second as a rule
 	commitLate   = 10 * time.Minute // since the committer's last good round
 	namedAtMost  = 5                // fans or shards in one sentence
 	endedAtMost  = 50               // workflows that were ended by other means, looked at in one look
@@ -47,12 +48,11 @@ const (
 // per part.
 func (o Operator) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
 	l := look{Operator: o, now: time.Now()}
+	var failed []error
 	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans, l.alerts} {
-		if err := part(ctx, stream); err != nil {
-			return l.findings(), err
-		}
+		failed = append(failed, part(ctx, stream)) // and the others are looked at all the same
 	}
-	return l.findings(), nil
+	return l.findings(), errors.Join(failed...)
 }
 
 // Running tells whether a workflow of that ID runs.
@@ -243,6 +243,10 @@ func (l *look) committer(ctx context.Context, _ string) error {
 	var why string
 	for _, a := range r.pending {
 		why = l.stuck(a)
+		runs := l.now.Sub(a.GetLastStartedTime().AsTime())
+		if why == "" && a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED && runs >= commitLong {
+			why = fmt.Sprintf("a round has been under way for %s: see whether S3 and the catalog answer", runs.Round(time.Second))
+		}
 	}
 	switch {
 	case why != "":
@@ -340,7 +344,7 @@ func (l *look) fans(ctx context.Context, _ string) error {
 			return err
 		}
 		s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan)
-		if ok || known && s.Phase == fanwatch.Retired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		if ok || id == FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.Retired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 			continue
 		}
 		fan := strings.TrimPrefix(id, FanID(""))
