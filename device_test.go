@@ -35,7 +35,7 @@ func TestWhatAnOperatorSetsCannotForgeOrWakeForNothing(t *testing.T) {
 			t.Errorf("stored before: %v", err)
 		}
 	}
-	for _, d := range []Device{{Site: "Hall A, Gerüst 2"}, {Clients: []string{"new_Client", "sensor/7", "$x"}}, {Silence: -1}, {Silence: Duration(MinSilence)}, {}} {
+	for _, d := range []Device{{Site: "Hall A, Ger\u00fcst 2"}, {Clients: []string{"new_Client", "sensor/7", "$x"}}, {Silence: -1}, {Silence: Duration(MinSilence)}, {}} {
 		d.V, d.Fan = DeviceVersion, "fan-07"
 		if err := d.CheckNew(); err != nil {
 			t.Error(err)

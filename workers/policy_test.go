@@ -23,7 +23,7 @@ import (
 const onePolicy = "version: 1\nname: default\nsteps:\n  - notify: [on-call]\n"
 
 // faults are the inputs that showed the faults; tests that need them skip where they are not.
-const faults = "/work/shared/faults"
+const faults = "../../shared/faults"
 
 func TestPolicyFilesThatNoTopicCanFit(t *testing.T) {
 	for text, want := range map[string]string{

@@ -87,7 +87,7 @@ func (r *alertRun) status(t *testing.T) (a fanwatch.Alert) {
 	return a
 }
 
-// deadTopic is the policy of /work/shared/faults/14-policy-dead-topic.yaml: its topic on-call does not exist.
+// deadTopic is a policy whose topic on-call does not exist.
 func deadTopic(r *alertRun) {
 	r.policy = fanwatch.Policy{V: 1, Name: "default", AckTimeout: fanwatch.Duration(time.Hour), Steps: []fanwatch.Step{
 		{Notify: []string{"on-call", "boss"}},
