@@ -110,9 +110,9 @@ func (a *app) printPolicies(out io.Writer, r policyReport) error {
 	case a.json:
 		return nil
 	case !r.Checked:
-		_, err := fmt.Fprintf(out, "%s: %d policies are well formed; the %d topics were not checked: start the local system, or give --account\n", r.File, r.Policies, r.Topics)
+		_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; its topics (%d) were not checked: start the local system, or give --account\n", r.File, r.Policies, r.Topics)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "%s: %d policies are well formed, and all %d topics can be reached\n", r.File, r.Policies, r.Topics)
+	_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; all its topics (%d) can be reached\n", r.File, r.Policies, r.Topics)
 	return err
 }

@@ -57,7 +57,7 @@ func TestPolicyCheckNamesEachBadTopic(t *testing.T) {
 	}
 	good := "version: 1\nname: default\nsteps:\n  - notify: [on-call]\n"
 	file("policy.yaml", good)
-	if out, err := run(); err != nil || !strings.Contains(out, "1 topics were not checked") {
+	if out, err := run(); err != nil || !strings.Contains(out, "its topics (1) were not checked") {
 		t.Errorf("nothing runs: %v: %s", err, out)
 	}
 	e, err := json.Marshal(endpoints{V: 1, AWS: web.URL, S3: web.URL, Keys: file("keys", "a\nb\n"), Region: "us-east-1"})
@@ -65,7 +65,7 @@ func TestPolicyCheckNamesEachBadTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	file("endpoints.json", string(e))
-	if out, err := run(); err != nil || !strings.Contains(out, "all 1 topics can be reached") {
+	if out, err := run(); err != nil || !strings.Contains(out, "all its topics (1) can be reached") {
 		t.Errorf("%v: %s", err, out)
 	}
 	bad := file("bad.yaml", good+"  - notify: [lonely, on-cal]\n")
