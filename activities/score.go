@@ -177,8 +177,8 @@ const (
 )
 
 // ScoreShard scores one shard until in.For is over, the shard ends or the worker stops. It may run again at any time,
-// even while an older attempt still believes that it owns the shard: the landing log says what is done, and whoever
-// finds a segment taken gives way. While segments wait for the store it goes on beyond in.For.
+// even while an older attempt still believes that it owns the shard: the landing log says what is done, and the attempt
+// that finds a segment taken gives way. While segments wait for the store it goes on beyond in.For.
 func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, error) {
 	info := activity.GetInfo(ctx)
 	r := s.attempt(in, lake.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt,

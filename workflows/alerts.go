@@ -2,13 +2,11 @@ package workflows
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	enums "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 
 	"fanwatch"
 )
@@ -53,23 +51,17 @@ func newest(a, b fanwatch.Alert) int {
 }
 
 func (o Operator) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert, error) {
+	found, err := o.executions(ctx, `WorkflowType = "Alert" AND `+status, 0)
+	if err != nil {
+		return nil, err
+	}
 	var all []fanwatch.Alert
-	var page []byte
-	for {
-		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace: o.Namespace, Query: `WorkflowType = "Alert" AND ` + status, PageSize: 1000, NextPageToken: page})
-		if err != nil {
-			return nil, fmt.Errorf("list alerts: %w", err)
-		}
-		for _, w := range resp.Executions {
-			if a, ok := alertOf(w); ok && a.Fan != fanwatch.CanaryFan {
-				all = append(all, a)
-			}
-		}
-		if page = resp.NextPageToken; len(page) == 0 {
-			return all, nil
+	for _, w := range found {
+		if a, ok := alertOf(w); ok && a.Fan != fanwatch.CanaryFan {
+			all = append(all, a)
 		}
 	}
+	return all, nil
 }
 
 // alertOf gives the alert as its workflow showed it last. One whose workflow was ended from outside, or by the

@@ -165,19 +165,11 @@ func (o Operator) Judged(ctx context.Context, now time.Time) (Judged, error) {
 
 // running lists the open workflows of a type.
 func (o Operator) running(ctx context.Context, kind string) (all []*commonpb.WorkflowExecution, err error) {
-	for page := []byte(nil); ; {
-		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: o.Namespace,
-			Query: `WorkflowType = "` + kind + `" AND ExecutionStatus = "Running"`, PageSize: 1000, NextPageToken: page})
-		if err != nil {
-			return nil, fmt.Errorf("list workflows of type %s: %w", kind, err)
-		}
-		for _, e := range resp.Executions {
-			all = append(all, e.GetExecution())
-		}
-		if page = resp.NextPageToken; len(page) == 0 {
-			return all, nil
-		}
+	found, err := o.executions(ctx, `WorkflowType = "`+kind+`" AND ExecutionStatus = "Running"`, 0)
+	for _, w := range found {
+		all = append(all, w.GetExecution())
 	}
+	return all, err
 }
 
 // shard describes one Shard workflow.

@@ -15,7 +15,6 @@ import (
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
@@ -373,27 +372,21 @@ func (o Operator) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 
 // list reads a memo field of every workflow that the query finds.
 func list[T any](ctx context.Context, o Operator, query, field string) ([]T, error) {
+	found, err := o.executions(ctx, query, 0)
+	if err != nil {
+		return nil, err
+	}
 	var all []T
-	var page []byte
-	for {
-		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Namespace: o.Namespace, Query: query, PageSize: 1000, NextPageToken: page})
+	for _, w := range found {
+		v, ok, err := memo[T](w, field)
 		if err != nil {
-			return nil, fmt.Errorf("list workflows: %w", err)
+			return nil, err
 		}
-		for _, e := range resp.Executions {
-			v, ok, err := memo[T](e, field)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				all = append(all, v)
-			}
-		}
-		if page = resp.NextPageToken; len(page) == 0 {
-			return all, nil
+		if ok {
+			all = append(all, v)
 		}
 	}
+	return all, nil
 }
 
 // memo reads one memo field; a workflow that has only just started has none yet.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 
-	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -103,28 +102,12 @@ func openDifference(ctx workflow.Context, d activities.Difference) (string, erro
 	at := workflow.GetInfo(ctx).WorkflowStartTime.UTC()
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(d.Fan, fanwatch.Difference, at), Fan: d.Fan, Kind: fanwatch.Difference, Opened: at, State: fanwatch.Open,
 		Why: "Readings of " + d.Fan + ": " + d.Why}
-	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            a.ID,
-		TaskQueue:             QueueControl,
-		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(d.Fan), SearchState.ValueSet(string(fanwatch.Open))),
-		StaticSummary:         a.Why,
-	}), Alert, AlertInput{Alert: a})
-	err := child.GetChildWorkflowExecution().Get(ctx, nil)
-	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		return a.ID, nil
-	}
-	return a.ID, err
+	return a.ID, openAlert(ctx, AlertInput{Alert: a})
 }
 
 // tellAlert signals an alert that was opened before, and tells whether it is open still: a person may have
 // terminated it.
 func tellAlert(ctx workflow.Context, id, signal string, d activities.Difference) (open bool, err error) {
 	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Kind: fanwatch.Difference, Why: d.Why}}
-	err = workflow.SignalExternalWorkflow(ctx, id, "", signal, o).Get(ctx, nil)
-	if temporal.IsCanceledError(err) {
-		return false, err
-	}
-	return err == nil, nil
+	return signalAlert(ctx, id, signal, o)
 }

@@ -99,19 +99,24 @@ func (in *WatchInput) show(ctx workflow.Context) {
 func openPipeline(ctx workflow.Context, o fanwatch.Observation) (string, error) {
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, fanwatch.Pipeline, o.Time), Fan: o.Fan, Kind: fanwatch.Pipeline, Opened: o.Time,
 		State: fanwatch.Open, Why: o.Anomaly.Why}
+	return a.ID, openAlert(ctx, AlertInput{Alert: a, Policy: PolicyOperations})
+}
+
+// openAlert starts the alert unless one of that ID was started before. It outlives the workflow that opens it.
+func openAlert(ctx workflow.Context, in AlertInput) error {
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            a.ID,
+		WorkflowID:            in.Alert.ID,
 		TaskQueue:             QueueControl,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(a.Fan), SearchState.ValueSet(string(fanwatch.Open))),
-		StaticSummary:         a.Why,
-	}), Alert, AlertInput{Alert: a, Policy: PolicyOperations})
+		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(in.Alert.Fan), SearchState.ValueSet(string(fanwatch.Open))),
+		StaticSummary:         in.Alert.Why,
+	}), Alert, in)
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		return a.ID, nil
+		return nil
 	}
-	return a.ID, err
+	return err
 }
 
 // signalAlert signals an alert that was opened before and tells whether it runs still.
