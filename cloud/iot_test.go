@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
 
-	"fanwatch/deploy/local/iotcore"
+	"fanwatch/local/aws/iotcore"
 )
 
 const iotPolicy = `{"Version": "2012-10-17", "Statement": [

@@ -18,7 +18,7 @@ import (
 
 	api "github.com/aws/aws-sdk-go-v2/service/kinesis"
 
-	"fanwatch/deploy/local/kinesis"
+	"fanwatch/local/aws/kinesis"
 )
 
 const kinesisHalf = "170141183460469231731687303715884105728" // 2^127

@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"fanwatch/deploy/local/sns"
+	"fanwatch/local/aws/sns"
 )
 
 func TestSNSPublishesToTheInbox(t *testing.T) {

@@ -19,8 +19,8 @@ var floors = [][]string{
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
 	{"fanwatch/workers", "fanwatch/dashboard"},
-	{"fanwatch/deploy/local/kinesis", "fanwatch/deploy/local/sns", "fanwatch/deploy/local/iotcore"},
-	{"fanwatch/deploy/local"},
+	{"fanwatch/local/aws/kinesis", "fanwatch/local/aws/sns", "fanwatch/local/aws/iotcore"},
+	{"fanwatch/local"},
 	{"fanwatch/cmd/fanwatch", "fanwatch/cmd/fanwatch-edge", "fanwatch/cmd/fanwatch-local"},
 }
 

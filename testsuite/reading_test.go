@@ -19,7 +19,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"fanwatch"
-	"fanwatch/deploy/local"
+	"fanwatch/local"
 )
 
 // TestDemoPublisherIsScoredAlertedAndAcknowledged walks the path as the 2019 demo's device does: a client

@@ -25,7 +25,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"fanwatch"
-	"fanwatch/deploy/local"
+	"fanwatch/local"
 )
 
 // bin is where the task named build puts the programs.

@@ -17,7 +17,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
-	"fanwatch/deploy/local/sns"
+	"fanwatch/local/aws/sns"
 )
 
 const onePolicy = "version: 1\nname: default\nsteps:\n  - notify: [on-call]\n"

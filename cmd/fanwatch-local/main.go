@@ -22,9 +22,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanwatch"
-	"fanwatch/deploy/local"
 	"fanwatch/failpoint"
 	"fanwatch/lake"
+	"fanwatch/local"
 )
 
 // Exit statuses: 0 done; 1 it failed; 2 what was asked for was not understood.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"fanwatch/deploy/local"
+	"fanwatch/local"
 )
 
 // TestEveryListedCommandWorks: what --help lists was refused as unknown.

@@ -27,7 +27,7 @@ type app struct {
 	given                   func(flag string) bool // whether the command line names a global flag
 }
 
-// endpoints is the part of the local system's endpoints.json that this program reads; deploy/local writes it.
+// endpoints is the part of the local system's endpoints.json that this program reads; local writes it.
 type endpoints struct {
 	V         int    `json:"v"`
 	Temporal  string `json:"temporal"`

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"fanwatch/cloud"
-	"fanwatch/deploy/local/sns"
+	"fanwatch/local/aws/sns"
 )
 
 // TestPolicyCheckNamesEachBadTopic asks a local SNS that knows on-call, with a subscriber, and lonely, without.

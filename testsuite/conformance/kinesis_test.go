@@ -19,7 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
 
-	localkinesis "fanwatch/deploy/local/kinesis"
+	localkinesis "fanwatch/local/aws/kinesis"
 )
 
 func TestKinesis(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iotdataplane"
 	"github.com/aws/aws-sdk-go-v2/service/iotdataplane/types"
 
-	local "fanwatch/deploy/local/iotcore"
+	local "fanwatch/local/aws/iotcore"
 )
 
 // nowhere takes the place of Kinesis, which no case here needs.

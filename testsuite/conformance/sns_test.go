@@ -21,7 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/smithy-go"
 
-	local "fanwatch/deploy/local/sns"
+	local "fanwatch/local/aws/sns"
 )
 
 // snsAddress belongs to the mailbox simulator of Amazon SES, which takes any

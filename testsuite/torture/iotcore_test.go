@@ -20,8 +20,8 @@ import (
 
 	"fanwatch"
 	"fanwatch/cloud"
-	"fanwatch/deploy/local/iotcore"
 	"fanwatch/edge"
+	"fanwatch/local/aws/iotcore"
 )
 
 // serveIoTCore is the broker's process: the local IoT Core, whose stream is a file with a line for each record. A line is
