@@ -21,7 +21,10 @@ type ConnectError struct {
 	Mend string // one sentence without a full stop
 }
 
+// Error returns the cause and the mend on one line.
 func (e *ConnectError) Error() string { return e.Err.Error() + ": " + e.Mend }
+
+// Unwrap returns Err.
 func (e *ConnectError) Unwrap() error { return e.Err }
 
 // explain tells the causes of a failed connection apart: the network, the clock of this machine, the broker's

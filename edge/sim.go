@@ -15,25 +15,37 @@ import (
 // FaultKind is what goes wrong with a simulated fan.
 type FaultKind string
 
-// The faults. Severity is 0..1. The rotor follows its load and its drive as a first-order lag throughout.
+// The faults of a simulated fan. The rotor follows its load and its drive as a first-order lag throughout.
 const (
-	FaultStall     FaultKind = "stall"      // blocked rotor: it stops within a second and spins up afterwards; Severity does not matter
-	FaultDrag      FaultKind = "drag"       // a hot motor or a rubbing cable: within 5 s it loses Severity of its speed
-	FaultDust      FaultKind = "dust"       // dust settles: the speed sinks evenly over the fault's time, by Severity at its end
-	FaultAirflow   FaultKind = "airflow"    // blocked inlet: the load falls away, so the speed rises by up to a quarter of itself, and surges
-	FaultBearing   FaultKind = "bearing"    // a worn bearing: periods jitter by up to Severity of themselves, growing over the fault's time; the mean speed stays
-	FaultImbalance FaultKind = "imbalance"  // once per revolution: pulses come early and late by up to a fifth of a period; needs 2 pulses per revolution or more to be seen
-	FaultGlitch    FaultKind = "glitches"   // interference on the tacho wire: that part of the pulses is followed by a false edge; the fan is well
-	FaultTacho     FaultKind = "lost-tacho" // the fan turns but no pulse arrives
-	FaultPWM       FaultKind = "pwm"        // no fault: the fan is told to run at a duty cycle of Severity instead of SimConfig.PWM
+	// FaultStall is a blocked rotor: it stops within a second and spins up when the fault ends. Severity is not used.
+	FaultStall FaultKind = "stall"
+	// FaultDrag is a hot motor or a rubbing cable: within 5 s the fan loses Severity of its speed.
+	FaultDrag FaultKind = "drag"
+	// FaultDust is settling dust: the speed sinks evenly over the fault's time, by Severity at its end.
+	FaultDust FaultKind = "dust"
+	// FaultAirflow is a blocked inlet: the load falls away, so the speed rises by up to a quarter, and surges.
+	FaultAirflow FaultKind = "airflow"
+	// FaultBearing is a worn bearing: periods jitter by up to Severity of themselves, growing over the fault's time;
+	// the mean speed stays.
+	FaultBearing FaultKind = "bearing"
+	// FaultImbalance shifts pulses once per revolution, by up to a fifth of a period; it shows from 2 pulses per
+	// revolution on.
+	FaultImbalance FaultKind = "imbalance"
+	// FaultGlitch is interference on the tacho wire: Severity of the pulses are followed by a false edge. The rotor is
+	// not affected.
+	FaultGlitch FaultKind = "glitches"
+	// FaultTacho is a lost tacho signal: the fan turns but no pulse arrives.
+	FaultTacho FaultKind = "lost-tacho"
+	// FaultPWM commands a duty cycle of Severity instead of SimConfig.PWM: a change of speed that is no fault.
+	FaultPWM FaultKind = "pwm"
 )
 
-// FaultKinds lists them all, in the order of their constants.
+// FaultKinds returns all faults, in the order of their constants.
 func FaultKinds() []FaultKind {
 	return []FaultKind{FaultStall, FaultDrag, FaultDust, FaultAirflow, FaultBearing, FaultImbalance, FaultGlitch, FaultTacho, FaultPWM}
 }
 
-// Fault is one fault of a simulated fan; From and To are offsets since its start, To > From.
+// Fault is one fault of a simulated fan. From and To are offsets from its start, To > From; Severity is 0..1.
 type Fault struct {
 	Kind     FaultKind         `yaml:"kind"`
 	From     fanwatch.Duration `yaml:"from"`
@@ -41,7 +53,7 @@ type Fault struct {
 	Severity float64           `yaml:"severity"`
 }
 
-// Check says what is wrong with the fault, or nil.
+// Check returns an error that says what is wrong with the fault.
 func (f Fault) Check() error {
 	if !slices.Contains(FaultKinds(), f.Kind) {
 		return fmt.Errorf("fault %q: there are %v", f.Kind, FaultKinds())

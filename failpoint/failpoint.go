@@ -1,5 +1,5 @@
-// Package failpoint lets a test end or pause the process between two durable steps. Every such place in
-// fanwatch has a name; nothing happens there unless the environment says so when the process starts:
+// Package failpoint ends or pauses the process between two durable steps, for kill tests. Every such place has
+// a name; nothing happens there unless the variable [Environment] names it when the process starts:
 //
 //	FANWATCH_FAILPOINTS="landing.put.before=kill@3 commit.after=pause:2s@1"
 //
@@ -19,39 +19,64 @@ import (
 // Environment is the variable that arms failpoints.
 const Environment = "FANWATCH_FAILPOINTS"
 
-// The names of all failpoints, so that a kill test can visit every one. Before and after the durable
-// steps of the path: a segment's PUT, a snapshot's PUT, a signal to a fan, a commit to the table, a
-// compaction's plan and its swap, the drop of snapshots and of days, a notification, the edge's spool append and its move of the cursor.
+// The names of all failpoints, one before and one after each durable step of a reading's path.
+// Names lists them, so that a kill test can visit every one.
 const (
-	LandingPutBefore  = "landing.put.before"
-	LandingPutAfter   = "landing.put.after"
+	// LandingPutBefore stands before the PUT of a segment of the landing log.
+	LandingPutBefore = "landing.put.before"
+	// LandingPutAfter stands after the PUT of a segment of the landing log.
+	LandingPutAfter = "landing.put.after"
+	// SnapshotPutBefore stands before the PUT of a shard's model snapshot.
 	SnapshotPutBefore = "snapshot.put.before"
-	SnapshotPutAfter  = "snapshot.put.after"
-	SignalBefore      = "signal.before"
-	SignalAfter       = "signal.after"
-	CommitFiles       = "commit.files.after"
-	CommitBefore      = "commit.before"
-	CommitAfter       = "commit.after"
-	CompactFiles      = "compact.files.after"
-	CompactPlanned    = "compact.plan.after"
-	CompactBefore     = "compact.before"
-	CompactAfter      = "compact.after"
-	ExpireBefore      = "expire.before"
-	ExpireAfter       = "expire.after"
-	RetireBefore      = "retire.before"
-	RetireAfter       = "retire.after"
-	PlanApplied       = "plan.applied"
-	TombstoneBefore   = "tombstone.before"
-	TombstoneAfter    = "tombstone.after"
-	AlertPutBefore    = "alert.put.before"
-	AlertPutAfter     = "alert.put.after"
-	NotifyBefore      = "notify.before"
-	NotifyAfter       = "notify.after"
-	SpoolAppended     = "spool.append.after"
-	SpoolAcked        = "spool.ack.before"
+	// SnapshotPutAfter stands after the PUT of a shard's model snapshot.
+	SnapshotPutAfter = "snapshot.put.after"
+	// SignalBefore stands before an observation is signalled to a fan's workflow.
+	SignalBefore = "signal.before"
+	// SignalAfter stands after an observation was signalled to a fan's workflow.
+	SignalAfter = "signal.after"
+	// CommitFiles stands between the data files of a commit and its metadata.
+	CommitFiles = "commit.files.after"
+	// CommitBefore stands before a commit swaps a table's metadata.
+	CommitBefore = "commit.before"
+	// CommitAfter stands after a commit swapped a table's metadata.
+	CommitAfter = "commit.after"
+	// CompactFiles stands after a compaction's merged files are stored.
+	CompactFiles = "compact.files.after"
+	// CompactPlanned stands after a compaction's plan is stored.
+	CompactPlanned = "compact.plan.after"
+	// CompactBefore stands before a compaction's swap of files.
+	CompactBefore = "compact.before"
+	// CompactAfter stands after a compaction's swap of files.
+	CompactAfter = "compact.after"
+	// ExpireBefore stands before table snapshots expire.
+	ExpireBefore = "expire.before"
+	// ExpireAfter stands after table snapshots expired.
+	ExpireAfter = "expire.after"
+	// RetireBefore stands before whole days are dropped from a table.
+	RetireBefore = "retire.before"
+	// RetireAfter stands after whole days were dropped from a table.
+	RetireAfter = "retire.after"
+	// PlanApplied stands between the application of a plan and its removal.
+	PlanApplied = "plan.applied"
+	// TombstoneBefore stands before a truncated segment gets its tombstone.
+	TombstoneBefore = "tombstone.before"
+	// TombstoneAfter stands after a truncated segment got its tombstone.
+	TombstoneAfter = "tombstone.after"
+	// AlertPutBefore stands before the PUT of an ended alert's row.
+	AlertPutBefore = "alert.put.before"
+	// AlertPutAfter stands after the PUT of an ended alert's row.
+	AlertPutAfter = "alert.put.after"
+	// NotifyBefore stands before a notification is published.
+	NotifyBefore = "notify.before"
+	// NotifyAfter stands after a notification was published.
+	NotifyAfter = "notify.after"
+	// SpoolAppended stands after a reading was appended to the edge's spool.
+	SpoolAppended = "spool.append.after"
+	// SpoolAcked stands before the cursor of the edge's spool moves over an acknowledged batch.
+	SpoolAcked = "spool.ack.before"
 )
 
-// Names lists every failpoint.
+// Names returns the names of all failpoints, in the order of a reading's path.
 func Names() []string {
 	return []string{LandingPutBefore, LandingPutAfter, SnapshotPutBefore, SnapshotPutAfter, SignalBefore, SignalAfter,
 		CommitFiles, CommitBefore, CommitAfter, CompactFiles, CompactPlanned, CompactBefore, CompactAfter, ExpireBefore, ExpireAfter,
@@ -65,14 +90,15 @@ type action struct {
 	visits atomic.Int64
 }
 
-// armed is the one global here: a failpoint stands in the middle of code that must not be given a
-// parameter for it. It is read once and never changes, so a visit costs one map look-up.
+// armed holds what [Environment] named when the process started. It never changes, so a visit costs one map look-up.
+// It is global because the code around a failpoint has no parameter for it.
 var armed, armedErr = parse(os.Getenv(Environment))
 
-// Check tells whether the environment could be understood; main calls it once.
+// Check returns an error if the value of [Environment] could not be parsed. A program calls it once, at its start.
 func Check() error { return armedErr }
 
-// Hit is the place itself.
+// Hit marks the place called name: at the visit that [Environment] names it kills or pauses the process, otherwise it
+// does nothing. It is safe for concurrent use.
 func Hit(name string) {
 	a := armed[name]
 	if a == nil || a.visits.Add(1) != a.visit {
@@ -90,7 +116,7 @@ func Hit(name string) {
 	if err != nil {
 		os.Exit(137)
 	}
-	select {} // the signal is on its way; go no further
+	select {} // the signal is on its way: no further step may be taken
 }
 
 func parse(env string) (map[string]*action, error) {
