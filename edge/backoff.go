@@ -62,7 +62,7 @@ func (b *backoff) lost(now time.Time, e ending) error {
 // refused notes that a connection could not be made, which is another reason for those that were closed.
 func (b *backoff) refused() { b.cuts, b.twin = nil, false }
 
-// next gives the pause before the next connection.
+// next returns the pause before the next connection.
 func (b *backoff) next() time.Duration {
 	wait := b.pause/2 + time.Duration(b.rng.Int64N(int64(b.pause/2)+1))
 	limit := b.c.BackoffMax

@@ -273,7 +273,7 @@ func (b *broker) judge(v func() verdict) {
 	b.verdict = v
 }
 
-// got gives the readings that arrived, the first time of each, in order, and how often any came again.
+// got returns the readings that arrived, the first time of each, in order, and how often any came again.
 func (b *broker) got() (ids []fanwatch.ReadingID, again int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

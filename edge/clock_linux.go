@@ -16,7 +16,7 @@ func sinceBoot() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Synchronised tells whether the kernel considers its clock synchronised (adjtimex(2)): false from boot
+// Synchronised reports whether the kernel considers its clock synchronised (adjtimex(2)): false from boot
 // until an NTP client has set it.
 func Synchronised() bool {
 	var t unix.Timex

@@ -107,7 +107,7 @@ func Connect(ctx context.Context, c Config) error {
 	return nil
 }
 
-// byPeer tells whether a connection ended because the other side closed it, and not by a network that failed.
+// byPeer reports whether a connection ended because the other side closed it, and not by a network that failed.
 func byPeer(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 // publish sends with QoS 1. It blocks while the socket is full, for at most 5 s.

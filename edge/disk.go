@@ -62,7 +62,7 @@ func (s *Spool) unload() bool {
 	return true
 }
 
-// trim lets the oldest go while there is more than the caps allow.
+// trim drops the oldest readings while the spool is over its caps.
 func (s *Spool) trim() {
 	var bytes, memory int64
 	first := -1
@@ -86,7 +86,7 @@ func (s *Spool) trim() {
 	}
 }
 
-// drop gives up the segment with index i and counts what was in it.
+// drop removes the segment with index i and counts what was in it.
 func (s *Spool) drop(i int) {
 	g := s.segments[i]
 	s.cursor.TotalDropped += uint64(g.left)
@@ -146,7 +146,7 @@ func (s *Spool) saveCursor() {
 	}
 }
 
-// fail turns to memory.
+// fail notes that the disk does not take readings: they stay in memory from here on.
 func (s *Spool) fail(err error) {
 	s.failures++
 	if s.disk == nil {

@@ -41,7 +41,7 @@ func explain(c Config, step string, err error) error {
 	return &ConnectError{Err: fmt.Errorf("%s: %w", what, err), Mend: mend}
 }
 
-// cause gives the reason in words, "" where the error has them, and the mend.
+// cause returns the reason in words, "" where the error has them, and the mend.
 func (c Config) cause(err error) (why, mend string) {
 	var (
 		dns       *net.DNSError
@@ -84,7 +84,7 @@ func (c Config) cause(err error) (why, mend string) {
 	return "", "see broker, network, and the certificate's policy"
 }
 
-// expiry gives the end of this device's certificate; zero when it is not known.
+// expiry returns the end of this device's certificate; zero when it is not known.
 func (c Config) expiry() time.Time {
 	if c.TLS == nil || len(c.TLS.Certificates) == 0 {
 		return time.Time{}

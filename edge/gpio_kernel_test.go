@@ -105,7 +105,7 @@ func (l *simLine) set(pull string) {
 	}
 }
 
-// pulses gives n pulses, one each period, and says when each was made. After a pulse that the machine made late the
+// pulses returns n pulses, one each period, and says when each was made. After a pulse that the machine made late the
 // next ones are late too, as a rotor's are: made up for, they would come so fast that they are taken for glitches.
 func (l *simLine) pulses(n int, period time.Duration) (made []bracket) {
 	next := sinceBoot()
@@ -121,14 +121,14 @@ func (l *simLine) pulses(n int, period time.Duration) (made []bracket) {
 // mark begins a count at the last pulse.
 func (l *simLine) mark() { l.first, l.n = l.last, 1 }
 
-// rpm gives the limits of the speed since mark, at p pulses per revolution, by the brackets of the first
+// rpm returns the limits of the speed since mark, at p pulses per revolution, by the brackets of the first
 // and the last pulse: no tolerance beyond what is known of when the pulses were made.
 func (l *simLine) rpm(p float64) (low, high float64) {
 	n := float64(l.n - 1)
 	return 60 * n / p / (l.last.before - l.first.after).Seconds(), 60 * n / p / (l.last.after - l.first.before).Seconds()
 }
 
-// settled gives the edges that g has taken once there are n of them.
+// settled returns the edges that g has taken once there are n of them.
 func settled(t *testing.T, g *GPIO, n int) []Edge {
 	t.Helper()
 	var edges []Edge

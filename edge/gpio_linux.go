@@ -73,7 +73,7 @@ func requestLine(chip string, offset int, consumer string) (*os.File, error) {
 	return os.NewFile(uintptr(request.Fd), fmt.Sprintf("/dev/%s line %d", chip, offset)), nil
 }
 
-// Edges gives the edges since the last call. An error is a line that is gone, as when its chip was unplugged.
+// Edges returns the edges since the last call. An error is a line that is gone, as when its chip was unplugged.
 func (g *GPIO) Edges(_ time.Duration, emit func(Edge)) error {
 	g.mu.Lock()
 	edges, err := g.pending, g.err
@@ -88,7 +88,7 @@ func (g *GPIO) Edges(_ time.Duration, emit func(Edge)) error {
 	return err
 }
 
-// Close gives the line back.
+// Close returns the line back.
 func (g *GPIO) Close() error { return g.line.Close() }
 
 // eventSize is that of a struct gpio_v2_line_event (include/uapi/linux/gpio.h): timestamp (8 bytes), id (4), offset
@@ -116,7 +116,7 @@ func findLine(c GPIOConfig) (chip string, offset int, err error) {
 	if c.Line == "" {
 		return "", 0, fmt.Errorf("gpio: no line: name one, such as GPIO17 (gpioinfo lists them)")
 	}
-	var seen []string // what there is, for whoever looked for something else
+	var seen []string // the names that were found, for the error
 	for _, name := range gpiocdev.Chips() {
 		ch, err := gpiocdev.NewChip(name)
 		if err != nil {

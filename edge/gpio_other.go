@@ -15,7 +15,7 @@ func OpenGPIO(GPIOConfig) (*GPIO, error) {
 	return nil, errors.New("gpio: needs Linux: use the simulated source here")
 }
 
-// Edges gives nothing.
+// Edges returns nothing.
 func (*GPIO) Edges(time.Duration, func(Edge)) error { return errors.New("gpio: needs Linux") }
 
 // Close does nothing.

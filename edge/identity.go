@@ -18,7 +18,7 @@ import (
 	"fanwatch"
 )
 
-// NewKey gives the device's private key (ECDSA P-256) at path and makes it, readable by its owner alone,
+// NewKey returns the device's private key (ECDSA P-256) at path and makes it, readable by its owner alone,
 // when it is missing. The key never leaves the device: what is sent is a CSR.
 func NewKey(path string) (*ecdsa.PrivateKey, error) {
 	if key, err := loadKey(path); !errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +54,7 @@ func NewKey(path string) (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// CSR gives a certificate signing request (PEM) for the thing: its name is the fan's and becomes the
+// CSR returns a certificate signing request (PEM) for the thing: its name is the fan's and becomes the
 // certificate's common name.
 func CSR(key *ecdsa.PrivateKey, thing string) ([]byte, error) {
 	if err := fanwatch.CheckFan(thing); err != nil {

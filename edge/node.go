@@ -57,7 +57,7 @@ type Config struct {
 // shortestInterval keeps a misspelt interval from eating the machine.
 const shortestInterval = 100 * time.Millisecond
 
-// Status is what a Node can tell of itself.
+// Status is the state of a Node's connection and spool.
 type Status struct {
 	Fan       string
 	Run       uint64
@@ -113,7 +113,7 @@ func New(c Config) (*Node, error) {
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
 }
 
-// Run is like the function of that name; it may be called once.
+// Run measures and publishes as the function [Run] does. It may be called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -130,7 +130,7 @@ func (n *Node) Run(ctx context.Context) error {
 	return nil
 }
 
-// Status may be called at any time, also beside Run.
+// Status returns the state of the connection and the spool. It is safe for concurrent use, also beside Run.
 func (n *Node) Status() Status {
 	st := n.pub.status()
 	st.Fan, st.Run, st.Interval, st.SpoolStats = n.c.Fan, n.run, time.Duration(n.pub.now.Load().Interval), n.spool.Stats()
@@ -310,7 +310,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// drawRun gives a random number in 1..2^63-1.
+// drawRun returns a random number in 1..2^63-1.
 func drawRun() (uint64, error) {
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {

@@ -172,7 +172,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// reason gives why the connection ended, where a message in flight failed because of it and is noticed first.
+// reason returns why the connection ended, where a message in flight failed because of it and is noticed first.
 func (s *session) reason(err error) error {
 	if s.conn.client.IsConnectionOpen() {
 		return err
@@ -261,7 +261,7 @@ func (p *publisher) envelope(b *Batch) fanwatch.Batch {
 	return out
 }
 
-// earlier gives the earlier of two times, where zero is never.
+// earlier returns the earlier of two times, where zero is never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -12,7 +12,7 @@ import (
 	"fanwatch"
 )
 
-// PWM reads from sysfs to what duty cycle the fan is commanded. It only reads; whoever controls the fan
+// PWM reads from sysfs to what duty cycle the fan is commanded. It only reads: what controls the fan
 // (the kernel, a script) goes on doing so. Safe for concurrent use.
 type PWM struct {
 	path string
@@ -45,7 +45,7 @@ func OpenPWM(path string) (*PWM, error) {
 	return p, nil
 }
 
-// Duty gives the duty cycle that is commanded now; 0 (unknown) when it cannot be read.
+// Duty returns the duty cycle that is commanded now; 0 (unknown) when it cannot be read.
 func (p *PWM) Duty() fanwatch.Duty {
 	fraction, err := p.read()
 	if err != nil {

@@ -70,8 +70,8 @@ func (s *Spool) possess() error {
 	return nil
 }
 
-// owns tells whether lock and cursor are still where they were made. Files that somebody removed take writes as
-// before, and nobody finds them again.
+// owns reports whether lock and cursor are still where they were made. Removed files still take writes, but no
+// later start finds them.
 func (s *Spool) owns() bool {
 	return isAt(s.lock, s.lockPath()) && isAt(s.cursorFile.f, s.cursorPath())
 }
@@ -98,7 +98,7 @@ func (s *Spool) reclaim() error {
 	return nil
 }
 
-// isAt tells whether the open file is the one that stands at path; f may be nil.
+// isAt reports whether the open file is the one that stands at path; f may be nil.
 func isAt(f *os.File, path string) bool {
 	if f == nil {
 		return false

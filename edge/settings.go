@@ -24,7 +24,7 @@ type Settings struct {
 	Batch      int               `json:"batch"`       // 1..fanwatch.MaxBatch
 	Jump       float64           `json:"jump"`        // above 0 to 10
 	MinRPM     float64           `json:"min_rpm"`     // 0..fanwatch.MaxRPM; 0 = TachConfig's default
-	MaxRPM     float64           `json:"max_rpm"`     // likewise, above MinRPM
+	MaxRPM     float64           `json:"max_rpm"`     // above MinRPM to fanwatch.MaxRPM; 0 = TachConfig's default
 	Live       bool              `json:"live"`        // a reading every second (or Interval, when that is shorter), each published at once
 }
 
@@ -35,7 +35,7 @@ func (c Config) settings() Settings {
 	return Settings{fanwatch.Duration(c.Interval), fanwatch.Duration(c.FlushEvery), c.Batch, c.Jump, c.MinRPM, c.MaxRPM, c.Live}
 }
 
-// WithDefaults gives the settings with a Config's defaults in the place of zeros.
+// WithDefaults returns the settings with a Config's defaults in the place of zeros.
 func (s Settings) WithDefaults() Settings {
 	c := Config{Interval: time.Duration(s.Interval), FlushEvery: time.Duration(s.FlushEvery), Batch: s.Batch, Jump: s.Jump, Live: s.Live}
 	c.MinRPM, c.MaxRPM = s.MinRPM, s.MaxRPM
@@ -43,7 +43,7 @@ func (s Settings) WithDefaults() Settings {
 	return c.settings()
 }
 
-// Check says what is wrong with the settings, naming the field, or nil.
+// Check returns an error that names the field and says what is wrong with it.
 func (s Settings) Check() error {
 	switch {
 	case time.Duration(s.Interval) < shortestInterval:
@@ -88,7 +88,7 @@ var settingGroups = [][]string{{"live"}, {"batch"}, {"jump"}, {"min_rpm", "max_r
 // refusalsTold is how many reasons a report names.
 const refusalsTold = 5
 
-// desire gives the settings as the desired state changes them, what of it holds, and why the rest does not. A field
+// desire returns the settings as the desired state changes them, what of it holds, and why the rest does not. A field
 // that is refused keeps the value that before, what held last, has for it; one that desired leaves out is as s has it.
 // An unknown field is refused, because a misspelt one would silently do nothing; names count to the letter. silence is
 // the fan's, see quiet.
@@ -229,7 +229,7 @@ func plainError(err error) error {
 	return err
 }
 
-// sameJSON tells whether two texts are the same JSON value, however it is written.
+// sameJSON reports whether two texts are the same JSON value, however it is written.
 func sameJSON(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true

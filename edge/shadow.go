@@ -163,7 +163,7 @@ func (s *shadow) take(payload []byte) ([]byte, error) {
 	return s.report(d.State.Reported)
 }
 
-// same tells whether the desired state is the one that was judged last; nil and null are none.
+// same reports whether the desired state is the one that was judged last; nil and null are none.
 func (s *shadow) same(desired json.RawMessage) bool {
 	if len(desired) == 0 || string(desired) == "null" {
 		return s.judged == nil
@@ -203,7 +203,7 @@ func (s *shadow) judge(desired json.RawMessage, version int64) {
 	s.changed()
 }
 
-// report gives the update request that makes reported say what holds.
+// report returns the update request that makes reported say what holds.
 func (s *shadow) report(reported map[string]json.RawMessage) ([]byte, error) {
 	b, err := json.Marshal(s.now.Load())
 	if err != nil {
@@ -318,10 +318,10 @@ func (m *mirror) hear(_ mqtt.Client, msg mqtt.Message) {
 	})
 }
 
-// awaited tells whether the shadow was asked for on this connection and has not answered.
+// awaited reports whether the shadow was asked for on this connection and has not answered.
 func (m *mirror) awaited() bool { return m.wake != nil && !m.heard }
 
-// differs tells whether what came on update/documents has another desired state than the one that was judged last. The
+// differs reports whether what came on update/documents has another desired state than the one that was judged last. The
 // shadow's own reports come there, too.
 func (s *shadow) differs(payload []byte) bool {
 	var d struct {

@@ -142,7 +142,7 @@ func NewSim(c SimConfig, start time.Duration) (*Sim, error) {
 // longest is the largest step in which the speed is taken as constant.
 const longest = 20 * time.Millisecond
 
-// Edges gives the edges up to now. After a pause of more than a minute it goes on from a minute ago.
+// Edges returns the edges up to now. After a pause of more than a minute it goes on from a minute ago.
 func (s *Sim) Edges(now time.Duration, emit func(Edge)) error {
 	until := now - s.start
 	s.t = max(s.t, until-time.Minute)
@@ -172,7 +172,7 @@ func (s *Sim) Edges(now time.Duration, emit func(Edge)) error {
 	return nil
 }
 
-// Duty gives the duty cycle that the fan is told now, as the last call of Edges left it; 0 when the
+// Duty returns the duty cycle that the fan is told now, as the last call of Edges left it; 0 when the
 // simulation has none.
 func (s *Sim) Duty() fanwatch.Duty {
 	if !s.told {
@@ -181,7 +181,7 @@ func (s *Sim) Duty() fanwatch.Duty {
 	return fanwatch.NewDuty(s.duty())
 }
 
-// Truth gives the fan's faults for the truth file, when its time starts at start.
+// Truth returns the fan's faults for the truth file, when its time starts at start.
 func (s *Sim) Truth(fan string, start time.Time) []Truth {
 	var out []Truth
 	for _, f := range s.c.Faults {
@@ -216,7 +216,7 @@ func (s *Sim) edge(emit func(Edge)) {
 	emit(Edge{At: s.start + s.t, Seq: s.seq})
 }
 
-// displaced gives how far the pulse with that number lies from its ideal place, in periods.
+// displaced returns how far the pulse with that number lies from its ideal place, in periods.
 func (s *Sim) displaced(pulse uint64) float64 {
 	pole := int(pulse % uint64(len(s.poles)))
 	x := s.poles[pole]
@@ -251,7 +251,7 @@ func (s *Sim) accelerate(step time.Duration) {
 	}
 }
 
-// drive gives the speed at a duty cycle, of the nominal speed: in proportion, but a fan that turns at all
+// drive returns the speed at a duty cycle, of the nominal speed: in proportion, but a fan that turns at all
 // turns at a fifth (Intel, "4-Wire Pulse Width Modulation Controlled Fans", 2005, allows up to 30 %).
 func drive(duty float64) float64 {
 	if duty == 0 {
@@ -267,7 +267,7 @@ func (s *Sim) duty() float64 {
 	return s.c.PWM
 }
 
-// grown gives how much of the fault's time has passed, 0..1.
+// grown returns how much of the fault's time has passed, 0..1.
 func (s *Sim) grown(f Fault) float64 {
 	return float64(s.t-time.Duration(f.From)) / float64(f.To-f.From)
 }

@@ -10,7 +10,7 @@ import (
 	"fanwatch"
 )
 
-// Source gives edges. Edges calls emit for every edge since the call before, in order and none later
+// Source returns edges. Edges calls emit for every edge since the call before, in order and none later
 // than now (a real line may give one or two that came while it was asked); now never goes back.
 type Source interface {
 	Edges(now time.Duration, emit func(Edge)) error
@@ -23,7 +23,7 @@ type Clock struct {
 	Sleep func(ctx context.Context, until time.Duration) error // waits until Boot gives until, or ctx ends
 }
 
-// System gives the machine's clock. Boot is CLOCK_MONOTONIC, because that is what the kernel stamps GPIO
+// System returns the machine's clock. Boot is CLOCK_MONOTONIC, because that is what the kernel stamps GPIO
 // edges with; it stands still while the machine sleeps, which a Raspberry Pi never does.
 func System() Clock {
 	return Clock{Wall: time.Now, Boot: sinceBoot, Sleep: func(ctx context.Context, until time.Duration) error {
@@ -38,8 +38,8 @@ func System() Clock {
 	}}
 }
 
-// Fast gives a clock that starts at start and never waits: whoever sleeps is at once where he wanted to
-// be. For simulations as fast as possible. Safe for concurrent use, but all sleepers share one time.
+// Fast returns a clock that starts at start and never waits: Sleep advances it to its deadline and
+// returns. For simulations as fast as possible. Safe for concurrent use, but all sleepers share one time.
 func Fast(start time.Time) Clock {
 	var boot atomic.Int64
 	boot.Store(int64(time.Minute))

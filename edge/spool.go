@@ -87,7 +87,7 @@ type Batch struct {
 	done, void bool
 }
 
-// SpoolStats is what a spool can tell of itself.
+// SpoolStats are the counts and the state of a spool.
 type SpoolStats struct {
 	Acked    uint64 // readings acknowledged since the spool was made
 	Dropped  uint64 // readings dropped since then: too old for the cap, or damaged
@@ -154,8 +154,8 @@ func (s *Spool) Append(r Record) {
 }
 
 // Sync makes everything appended so far survive a power cut, and tries again to put on disk what had to
-// stay in memory. Call it every 10 s and on a change of state; it may take as long as the disk does, but
-// keeps nobody else waiting.
+// stay in memory. Call it every 10 s and on a change of state; it may take as long as the disk does, and
+// the other methods do not wait for it.
 func (s *Spool) Sync() error {
 	if err := s.flush(); err != nil { // first, because it also lets go of deleted files, and so of space
 		return err
@@ -172,7 +172,7 @@ func (s *Spool) Sync() error {
 	return nil
 }
 
-// Next gives the next readings after those already given out, at most n, all of one run; nil when there
+// Next returns the next readings after those already given out, at most n, all of one run; nil when there
 // are none.
 func (s *Spool) Next(n int) *Batch {
 	s.mu.Lock()
@@ -194,7 +194,7 @@ func (s *Spool) Next(n int) *Batch {
 	return nil
 }
 
-// Ack says that the batch reached its goal. The cursor moves as far as everything before it did too.
+// Ack marks a batch as acknowledged. The cursor moves over the contiguous prefix of acknowledged batches.
 func (s *Spool) Ack(b *Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,10 +231,10 @@ func (s *Spool) Rewind() {
 	s.rewind()
 }
 
-// Wake gives a channel that holds a value when something was appended since it was last emptied.
+// Wake returns a channel that holds a value when something was appended since it was last emptied.
 func (s *Spool) Wake() <-chan struct{} { return s.wake }
 
-// Unsent tells how many readings Next has not given out.
+// Unsent returns how many readings Next has not given out.
 func (s *Spool) Unsent() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,7 +251,7 @@ func (s *Spool) unsent() (n int) {
 	return n
 }
 
-// Stats tells how the spool stands.
+// Stats returns the counts of the spool.
 func (s *Spool) Stats() SpoolStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,7 +285,7 @@ func (s *Spool) Close() error {
 	return err
 }
 
-// flush syncs files and directory without holding up anybody else.
+// flush syncs files and directory. It does not hold the mutex while the disk works.
 func (s *Spool) flush() error {
 	s.mu.Lock()
 	files, current, names := s.unsynced, s.file, s.newNames
@@ -323,7 +323,7 @@ func (s *Spool) rewind() {
 	s.counted = s.cursor.count
 }
 
-// segmentAt gives the segment in which Next goes on, nil at the end of the spool.
+// segmentAt returns the segment in which Next goes on, nil at the end of the spool.
 func (s *Spool) segmentAt() *segment {
 	for _, g := range s.segments {
 		if g.id < s.at.segment {

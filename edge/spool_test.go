@@ -420,7 +420,7 @@ func appendForever(dir string, syncs bool) {
 	}
 }
 
-// sayWhatIsLeft gives out everything in the spool as spans "left RUN FROM TO", and takes it back.
+// sayWhatIsLeft returns out everything in the spool as spans "left RUN FROM TO", and takes it back.
 func sayWhatIsLeft(s *Spool) {
 	var first, last fanwatch.ReadingID
 	say := func() {

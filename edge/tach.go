@@ -193,7 +193,7 @@ func (t *Tach) accept(e Edge, gap uint64, usual time.Duration) {
 	t.last, t.turning, t.rejected = e, true, 0
 }
 
-// period gives the running period: the median of the last few, 0 while fewer than 3 are known.
+// period returns the running period: the median of the last few, 0 while fewer than 3 are known.
 func (t *Tach) period() time.Duration {
 	if t.filled < 3 {
 		return 0
@@ -203,7 +203,7 @@ func (t *Tach) period() time.Duration {
 	return sorted[t.filled/2]
 }
 
-// known gives the newest periods, in no order, in its first t.filled places.
+// known returns the newest periods, in no order, in its first t.filled places.
 func (t *Tach) known() [recent]time.Duration {
 	var out [recent]time.Duration
 	for i := range t.filled {
@@ -225,7 +225,7 @@ func (t *Tach) follow(interval time.Duration, gap uint64) {
 // A glitch stands alone or in an irregular burst.
 func (t *Tach) faster(usual time.Duration) bool { return t.streak >= 4 && t.interval < usual*3/5 }
 
-// jitter gives the standard deviation of the window's periods over their mean; a slow fan has few in a
+// jitter returns the standard deviation of the window's periods over their mean; a slow fan has few in a
 // window, then the last ones count.
 func (t *Tach) jitter() float64 {
 	count, mean, m2 := t.count, t.mean, t.m2

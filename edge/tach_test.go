@@ -11,7 +11,7 @@ import (
 	"fanwatch"
 )
 
-// ideal gives the edges of a fan at constant speed over d: each edge is displaced from its ideal place
+// ideal returns the edges of a fan at constant speed over d: each edge is displaced from its ideal place
 // by up to noise and its pole by up to asymmetry of a period. spread is the largest displacement.
 func ideal(rpm float64, pulses int, d, noise time.Duration, asymmetry float64, seed uint64) (edges []Edge, spread time.Duration) {
 	rng := rand.New(rand.NewPCG(seed, 3))

@@ -49,7 +49,7 @@ func TestWear(t *testing.T) {
 	fmt.Printf("wear %d bytes in %d s\n", (after-before)*512, int(span.Seconds()))
 }
 
-// sectorsWritten gives how many sectors of 512 bytes went to the disk (Documentation/block/stat.rst).
+// sectorsWritten returns how many sectors of 512 bytes went to the disk (Documentation/block/stat.rst).
 func sectorsWritten(t *testing.T) (n uint64) {
 	t.Helper()
 	b, err := os.ReadFile("/sys/block/vda/stat")

@@ -129,7 +129,7 @@ func (p *Probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}{word, checks})
 }
 
-// oneLine gives an error as one line of at most 300 bytes.
+// oneLine returns an error as one line of at most 300 bytes.
 func oneLine(err error) string {
 	s := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

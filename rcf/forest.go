@@ -212,7 +212,7 @@ func (f *Forest) visit(g *group, queries *[lanes][]int32, scored bool, row int, 
 }
 
 // walk goes down in the first n of several trees, in each to the leaf whose cell holds its query, and returns the depths of the
-// leaves. The steps are in scratch. Lanes from n on walk in vain, the way of the first.
+// leaves. The steps are in scratch. Unused lanes n..lanes-1 repeat lane 0; their depths are meaningless.
 func (f *Forest) walk(trees *[lanes]*tree, queries *[lanes][]int32, n int) (depth [lanes]uint16) {
 	for lane := n; lane < lanes; lane++ {
 		trees[lane], queries[lane] = trees[0], queries[0]

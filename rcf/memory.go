@@ -7,7 +7,7 @@ import "unsafe"
 
 const smallestTree = 16 // places that a tree has at first
 
-// makeRoom sees to it that the store can take a row: by dropping rows that nobody needs, and by growing if few are.
+// makeRoom makes the store able to take a row: it drops rows that no tree holds, and grows the store if few are.
 func (f *Forest) makeRoom() {
 	s := &f.store
 	if !s.full() {

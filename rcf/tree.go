@@ -18,7 +18,7 @@ type tree struct {
 	leaves    uint16 // leaves in use; inner nodes in use are one fewer
 	boxed     uint16 // how many nodes can keep their boxes
 	freeBoxed uint16 // head of the list of free nodes below boxed, linked through child[0]; noIndex ends it
-	freeOther uint16 // likewise for the nodes from boxed on
+	freeOther uint16 // head of the list of free nodes from boxed on
 
 	sample reservoir
 }

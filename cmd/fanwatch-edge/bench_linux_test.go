@@ -72,7 +72,7 @@ func processorTime(b *testing.B, pid int) (sum time.Duration) {
 	return sum
 }
 
-// residentBytes gives the largest resident set so far.
+// residentBytes returns the largest resident set so far.
 func residentBytes(b *testing.B, pid int) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

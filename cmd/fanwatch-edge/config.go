@@ -165,7 +165,7 @@ func decode(b []byte) ([]config, error) {
 	return configs, nil
 }
 
-// each gives the configuration of each fan.
+// each returns the configuration of each fan.
 func (f file) each() ([]config, error) {
 	if len(f.Fans) == 0 {
 		return []config{f.config}, nil
@@ -214,7 +214,7 @@ func (c config) check() error {
 	return nil
 }
 
-// settings gives what the file says, with the defaults where it says nothing.
+// settings returns what the file says, with the defaults where it says nothing.
 func (c config) settings() edge.Settings {
 	s := edge.Settings{Interval: c.Interval, FlushEvery: c.Flush, Batch: c.Batch, Jump: c.Jump, MinRPM: c.MinRPM, MaxRPM: c.MaxRPM, Live: c.Live}
 	return s.WithDefaults()

@@ -97,7 +97,7 @@ type pulse struct {
 	at   time.Time
 }
 
-// beats tells whether readings have become more within three intervals and the time since the last look.
+// beats reports whether readings have become more within three intervals and the time since the last look.
 func (p *pulse) beats(st edge.Status, now time.Time, every time.Duration) bool {
 	if all := st.Acked + st.Dropped + uint64(st.Spooled); all != p.made {
 		p.made, p.at = all, now

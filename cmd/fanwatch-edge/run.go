@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	return publish(ctx, fans)
 }
 
-// configured gives the configuration at path, or that of one simulated fan; with sim every fan that is not
+// configured returns the configuration at path, or that of one simulated fan; with sim every fan that is not
 // simulated becomes so.
 func configured(path string, sim bool, made *edge.SimConfig) ([]config, error) {
 	if path == "" {
@@ -207,8 +207,8 @@ func (c config) openSource(conf *edge.Config) (stop func(), err error) {
 	return func() { line.Close() }, nil
 }
 
-// publish runs the fans until ctx ends or one of them fails: then all end, so that whoever started the
-// process starts all of them again.
+// publish runs the fans until ctx ends or one of them fails: then all end, so that the service manager
+// starts all of them again.
 func publish(ctx context.Context, fans []edge.Config) error {
 	m, err := serviceManager(os.Getenv)
 	if err != nil {

@@ -106,7 +106,7 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	return root
 }
 
-// usage marks an error as one of somebody who was not understood.
+// usage marks err as a mistake in the command line, for exit status 2. nil stays nil.
 func usage(err error) error {
 	if err == nil {
 		return nil
