@@ -71,7 +71,7 @@ func TestIngest(t *testing.T) {
 	for _, shard := range logs {
 		if err := shard.Walk(t.Context(), "0", func(s lake.Segment) error {
 			for _, r := range s.Rows {
-				if r.Kind != fanwatch.Late {
+				if r.Kind != fanwatch.RowLate {
 					t.Errorf("%+v", r)
 				}
 				if times[r.Fan].IsZero() {

@@ -308,7 +308,7 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 					t.Fatalf("%+v, %v", out, err)
 				}
 				after := r.told.all()[len(before):]
-				if len(after) == 0 || after[len(after)-1].Anomaly.Kind != fanwatch.Well || !after[0].After(before[len(before)-1]) {
+				if len(after) == 0 || after[len(after)-1].Anomaly.Kind != fanwatch.KindNone || !after[0].After(before[len(before)-1]) {
 					t.Errorf("told before %+v, after %+v", before, after)
 				}
 				if x, _ := a.pulse.compose(); !strings.Contains(x.Trouble, "made again") {

@@ -274,7 +274,7 @@ func (r *rig) landed() []fanwatch.Row {
 	}
 	seen := map[fanwatch.ReadingID]bool{}
 	for _, row := range rows {
-		if row.Kind == fanwatch.Scored && seen[row.ReadingID] {
+		if row.Kind == fanwatch.RowScored && seen[row.ReadingID] {
 			r.t.Errorf("%s was landed twice", row.ReadingID)
 		}
 		seen[row.ReadingID] = true
@@ -347,7 +347,7 @@ func TestEveryRestartGoesOnBitByBit(t *testing.T) {
 	}
 	all := r.told.all()
 	last := all[len(all)-1]
-	if last.Anomaly.Kind != fanwatch.Underspeed {
+	if last.Anomaly.Kind != fanwatch.KindUnderspeed {
 		t.Errorf("the last thing told is %+v", last)
 	}
 }

@@ -232,7 +232,7 @@ func (t *teller) settle(fan string, c change, err error) bool {
 }
 
 func kindName(k fanwatch.Kind) string {
-	if k == fanwatch.Well {
+	if k == fanwatch.KindNone {
 		return "well"
 	}
 	return string(k)

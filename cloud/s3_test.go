@@ -261,7 +261,7 @@ func oneReading(i int) lake.Segment {
 	number := func(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
 	return lake.Segment{
 		Header: lake.Header{After: number(i), Last: number(i + 1), Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "r"}},
-		Rows: []fanwatch.Row{{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.Running},
+		Rows: []fanwatch.Row{{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(i + 1)}, Arrived: at, Client: "fan-1"}},
 	}
 }

@@ -139,7 +139,7 @@ func (t *Table) newRound() *round {
 			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
 		}
 		for i := range s.Rows {
-			if k := s.Rows[i].Kind; (k == fanwatch.Scored || k == fanwatch.Late) && wanted(&s.Rows[i]) {
+			if k := s.Rows[i].Kind; (k == fanwatch.RowScored || k == fanwatch.RowLate) && wanted(&s.Rows[i]) {
 				rows = append(rows, toStored(&s.Rows[i]))
 			}
 		}

@@ -365,7 +365,7 @@ func TestReconcileFindsFaults(t *testing.T) {
 	s.Rows[0].Dropped = 4
 	w.append(t, 0, s)
 	legacy := window(0, "fan-b", 0, 1, 5)
-	legacy.Rows[4].Kind, legacy.Rows[4].Reading = fanwatch.Quarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-b"}}
+	legacy.Rows[4].Kind, legacy.Rows[4].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-b"}}
 	w.append(t, 1, legacy)
 	logs := []lake.Log{w.log(0), w.log(1)}
 	accounts, err := lake.Reconcile(t.Context(), logs, w.table)

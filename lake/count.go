@@ -429,7 +429,7 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l Log, last tallyLog,
 		}
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late || was.has(s.Last, row) {
+			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate || was.has(s.Last, row) {
 				continue
 			}
 			if !in.has(s.Last, row) {

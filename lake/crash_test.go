@@ -89,7 +89,7 @@ func (c brittleCatalog) CommitTable(ctx context.Context, ident table.Identifier,
 }
 
 // ended is an alert that is over.
-var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z", Fan: "fan-0", Kind: fanwatch.Stall, Opened: midnight, State: fanwatch.Resolved, EndedAt: midnight.Add(time.Hour)}
+var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z", Fan: "fan-0", Kind: fanwatch.KindStall, Opened: midnight, State: fanwatch.AlertResolved, EndedAt: midnight.Add(time.Hour)}
 
 // steps is a committer's and its planners' life: commits, a compaction, a retirement, tombstones, the drop of
 // snapshots and of orphans. Each step can be made again by somebody else.
@@ -169,8 +169,8 @@ func stepsFailingAt(t *testing.T, ctx context.Context, f *fuse) bool {
 		for i := range 2 {
 			s := window(i*50, fmt.Sprint("fan-", shard), 7, 1+i*50, 50)
 			s.Rows[0].Time = s.Rows[0].Time.Add(-72 * time.Hour)
-			s.Rows[1].Kind, s.Rows[1].Reading = fanwatch.Quarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Rows[1].Fan}}
-			s.Rows[2].Anomaly = fanwatch.Stall
+			s.Rows[1].Kind, s.Rows[1].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Rows[1].Fan}}
+			s.Rows[2].Anomaly = fanwatch.KindStall
 			s.Rows[3].Time = s.Rows[3].Time.Add(-30 * 24 * time.Hour) // is held back, and then old enough to leave
 			w.append(t, shard, s)
 			if err := w.log(shard).PutSnapshot(t.Context(), number(i*50+50), []byte("model")); err != nil {

@@ -125,7 +125,7 @@ func TestIngestOfTimesThatCannotBe(t *testing.T) {
 	}
 	for i, want := range []string{"not after 1970", "not after 1970", "not after 1970", "not after 1970", "TIME 9999-12-31T23:59:59Z is later than its arrival", "--zone", "the clock was wrong"} {
 		r := rowsOf(t, f.Log())[i]
-		if !strings.Contains(r.Reason, want) || r.Kind != fanwatch.Quarantined || r.Fan != "fan-a" || r.Arrived.Year() < 2000 {
+		if !strings.Contains(r.Reason, want) || r.Kind != fanwatch.RowQuarantined || r.Fan != "fan-a" || r.Arrived.Year() < 2000 {
 			t.Errorf("%+v, want %q", r, want)
 		}
 		if strings.Contains(r.Reason, "--zone") != (i == 5) {
@@ -158,7 +158,7 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 	}
 	var refused []fanwatch.Row
 	for _, row := range rowsOf(t, f.Log()) {
-		if row.Kind == fanwatch.Quarantined {
+		if row.Kind == fanwatch.RowQuarantined {
 			refused = append(refused, row)
 		} else if !row.Arrived.Equal(arrived) {
 			t.Errorf("%+v", row)

@@ -31,7 +31,7 @@ type Source struct {
 //
 // The log of an ingestion is a shard of its own, and its own checkpoint: every segment says which objects it
 // holds. So an object is landed once, however often and from however many places Run is called, and whatever
-// is killed. Its readings are landed as Late: no forest sees them. What is no reading is quarantined. A reading
+// is killed. Its readings are landed as RowLate: no forest sees them. What is no reading is quarantined. A reading
 // that comes again (delivery is at least once) within a day of its fan's newest is passed over; later copies
 // are landed, and Reconcile tells of them.
 //
@@ -532,7 +532,7 @@ func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch
 		return rec, nil
 	}
 	r.pending.Readings++
-	r.rows = append(r.rows, fanwatch.Row{Kind: fanwatch.Late, Reading: reading,
+	r.rows = append(r.rows, fanwatch.Row{Kind: fanwatch.RowLate, Reading: reading,
 		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: rec.Arrived, Client: rec.Client})
 	return rec, nil
 }
@@ -602,7 +602,7 @@ func (r *ingestRun) junk(t *intake, data []byte) {
 
 func (r *ingestRun) refuse(rec fanwatch.Record, t *intake, why error, payload []byte) {
 	r.pending.Quarantined++
-	row := fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
+	row := fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
 		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: cmp.Or(rec.Arrived, t.arrived(r.Now())),
 		Client: rec.Client, Reason: why.Error(), Payload: bytes.Clone(payload[:min(len(payload), maxPayload)])}
 	if t.refused++; t.refused <= maxRefused {

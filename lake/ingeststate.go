@@ -183,7 +183,7 @@ func (r *ingestRun) load(ctx context.Context) error {
 			return fmt.Errorf("segment %s after %s was emptied, but no snapshot holds what it said", s.Shard, s.After)
 		}
 		for i := range s.Rows {
-			if s.Rows[i].Kind == fanwatch.Late {
+			if s.Rows[i].Kind == fanwatch.RowLate {
 				r.state.first(s.Rows[i].Fan, int64(s.Rows[i].Seq))
 			}
 		}

@@ -281,7 +281,7 @@ func TestIngestIsKilledBesideBadObjects(t *testing.T) {
 		wantCounts(t, w.counts(t), map[string]int{"fan-a": 8})
 		refused := 0
 		for _, row := range rowsOf(t, f.Log()) {
-			if row.Kind == fanwatch.Quarantined {
+			if row.Kind == fanwatch.RowQuarantined {
 				refused++
 			}
 		}
@@ -312,7 +312,7 @@ func TestIngestGoesOnBehindTheVersionBefore(t *testing.T) {
 		segment := lake.Segment{Header: lake.Header{After: "0", Last: "1", Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "ingest"}, Sources: []lake.Source{{Key: "firehose/w", Upto: 1, Done: true}, {Key: "firehose/x", Upto: 6}}}}
 		for i := range 3 {
 			at := midnight.Add(time.Duration(i) * time.Second)
-			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.Late, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at, RPM: 1800, State: fanwatch.Running},
+			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.RowLate, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 				Position: fanwatch.Position{Sequence: "1", Index: 2*i + 1}, Arrived: at})
 		}
 		if err := f.Log().Append(t.Context(), segment); err != nil {

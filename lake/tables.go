@@ -87,12 +87,12 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 
 func toAnomaly(r *fanwatch.Row) (Anomaly, bool) {
 	return Anomaly{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), Kind: string(r.Anomaly), Score: r.Score, RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter,
-		State: string(r.State), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}, r.Kind == fanwatch.Scored && r.Anomaly != fanwatch.Well
+		State: string(r.State), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}, r.Kind == fanwatch.RowScored && r.Anomaly != fanwatch.KindNone
 }
 
 func toRefusal(r *fanwatch.Row) (Refusal, bool) {
 	return Refusal{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason, Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
-		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)}, r.Kind == fanwatch.Quarantined
+		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)}, r.Kind == fanwatch.RowQuarantined
 }
 
 // segments remembers, of segments that were read, what side tables want of them.
@@ -105,7 +105,7 @@ func (m segments) key(l Log, after fanwatch.SequenceNumber) string {
 func (m segments) remember(l Log, after fanwatch.SequenceNumber, s Segment) {
 	s.Rows = slices.Clone(slices.DeleteFunc(slices.Clone(s.Rows), func(r fanwatch.Row) bool {
 		_, anomalous := toAnomaly(&r)
-		return !anomalous && r.Kind != fanwatch.Quarantined
+		return !anomalous && r.Kind != fanwatch.RowQuarantined
 	}))
 	m[m.key(l, after)] = s
 }

@@ -134,7 +134,7 @@ func (r *blindRig) cell(t *testing.T, c blindCell, n uint64, legacy bool) blindR
 	run := &blindRun{blindRig: r, fan: r.publisher(n)}
 	defer run.fan.end()
 	run.fan.change(func(s *setting) { s.legacy = legacy })
-	r.allWell(t, "before the fault")
+	r.allNormal(t, "before the fault")
 	before, err := r.messages()
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func (r *blindRig) cell(t *testing.T, c blindCell, n uint64, legacy bool) blindR
 	res.stall = time.Since(began).Round(time.Second).String()
 	run.fan.change(func(s *setting) { s.stalled = false })
 	mended := time.Now()
-	r.allWell(t, "after the mend")
+	r.allNormal(t, "after the mend")
 	res.ended = time.Since(mended).Round(time.Second).String()
 	return res
 }
@@ -185,8 +185,8 @@ type listedFan struct {
 	Judging string `json:"judging"`
 }
 
-// allWell waits until the fan is well and judged, no alert is open and the heartbeat comes.
-func (r *blindRig) allWell(t *testing.T, when string) {
+// allNormal waits until the fan is well and judged, no alert is open and the heartbeat comes.
+func (r *blindRig) allNormal(t *testing.T, when string) {
 	t.Helper()
 	r.until(3*time.Minute, "all is well "+when, func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](r.system, "alerts")

@@ -48,7 +48,7 @@ func TestFanContinuesAsNewUnderAnOpenAlert(t *testing.T) {
 		t.Errorf("another alert is open: %s, was %s", a.ID, alert.ID)
 	}
 	f := ask[fanwatch.FanStatus](s, "show", p.fan)
-	if f.Alert != alert.ID || f.Alerts != 1 || f.Last.Anomaly.Kind != fanwatch.Underspeed {
+	if f.Alert != alert.ID || f.Alerts != 1 || f.Last.Anomaly.Kind != fanwatch.KindUnderspeed {
 		t.Errorf("the new run knows %+v", f)
 	}
 	p.rpm = 1800

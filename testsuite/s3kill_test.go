@@ -150,7 +150,7 @@ func lakeUnderFire(t *testing.T, tables *lake.Tables, store lake.Store) []lake.L
 			return errors.Join(err, tables.PlanExpiry(ctx, 0, 1))
 		})
 		again("alert", func(ctx context.Context) error {
-			return lake.PutAlert(ctx, store, fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/x", Fan: "fan-0", Kind: fanwatch.Stall, Opened: time.Unix(1e9, 0), EndedAt: time.Unix(1e9+60, 0)})
+			return lake.PutAlert(ctx, store, fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/x", Fan: "fan-0", Kind: fanwatch.KindStall, Opened: time.Unix(1e9, 0), EndedAt: time.Unix(1e9+60, 0)})
 		})
 		again("apply", func(ctx context.Context) error { _, err := tables.Apply(ctx); return err })
 		for _, log := range logs {
@@ -170,9 +170,9 @@ func segmentOf(fan string, step int) lake.Segment {
 	for i := range 50 {
 		seq := step*50 + i + 1
 		at := time.Unix(1e9+int64(seq), 0).UTC()
-		s.Rows = append(s.Rows, fanwatch.Row{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 7, Seq: uint64(seq)}, Time: at, RPM: 1800, State: fanwatch.Running},
+		s.Rows = append(s.Rows, fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 7, Seq: uint64(seq)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(seq)}, Arrived: at})
 	}
-	s.Rows[10].Anomaly = fanwatch.Stall
+	s.Rows[10].Anomaly = fanwatch.KindStall
 	return s
 }

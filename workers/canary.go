@@ -51,7 +51,7 @@ func (p CanaryPages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case m.Type == "SubscriptionConfirmation":
 		err = p.Confirm(ctx, m.TopicArn, m.Token)
 	case m.Type == "Notification" && strings.HasPrefix(alert, "alert/"+fanwatch.CanaryFan+"/") &&
-		m.MessageAttributes["state"].Value == string(fanwatch.Open):
+		m.MessageAttributes["state"].Value == string(fanwatch.AlertOpen):
 		_, err = p.Acknowledge(ctx, alert, workflows.Acknowledgement{By: fanwatch.CanaryFan})
 	}
 	if err != nil {

@@ -186,7 +186,7 @@ func TestWhatSNSRefusesIsNotTriedAgain(t *testing.T) {
 	server, c := localSNS(t)
 	n := activities.Notifier{SNS: newTopics(c), Now: time.Now}
 	m := activities.Notification{Key: "alert/x#0.1.0", To: "gone", Step: 1, Subject: "s", Body: "b",
-		Alert: fanwatch.Alert{ID: "alert/x", Fan: "fan-07", Kind: fanwatch.Stall, State: fanwatch.Open}}
+		Alert: fanwatch.Alert{ID: "alert/x", Fan: "fan-07", Kind: fanwatch.KindStall, State: fanwatch.AlertOpen}}
 	_, err := n.Notify(t.Context(), m)
 	if app, ok := err.(*temporal.ApplicationError); !ok || !app.NonRetryable() || !strings.Contains(app.Message(), "NotFound") { // Temporal looks at the outermost error alone
 		t.Errorf("a topic that does not exist: %T %v", err, err)

@@ -116,7 +116,7 @@ var opened = time.Date(2026, 5, 28, 20, 26, 40, 0, time.UTC)
 
 func (r *alertRun) run(t *testing.T) fanwatch.Alert {
 	t.Helper()
-	a, err := r.runOf(t, fanwatch.Stall, "fan-07 has stopped.")
+	a, err := r.runOf(t, fanwatch.KindStall, "fan-07 has stopped.")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func (r *alertRun) run(t *testing.T) fanwatch.Alert {
 func (r *alertRun) runOf(t *testing.T, kind fanwatch.Kind, why string) (a fanwatch.Alert, err error) {
 	t.Helper()
 	return r.runIn(t, AlertInput{Alert: fanwatch.Alert{V: 1, ID: AlertID("fan-07", kind, opened), Fan: "fan-07", Kind: kind,
-		Opened: opened, Why: why, Position: fanwatch.Position{Shard: "s", Sequence: "100"}, State: fanwatch.Open}}, opened)
+		Opened: opened, Why: why, Position: fanwatch.Position{Shard: "s", Sequence: "100"}, State: fanwatch.AlertOpen}}, opened)
 }
 
 func (r *alertRun) runIn(t *testing.T, in AlertInput, now time.Time) (a fanwatch.Alert, err error) {
@@ -179,7 +179,7 @@ func (r *alertRun) observe(kind fanwatch.Kind, why string, n int) {
 	r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Kind: kind, Why: why}})
 }
 
-func (r *alertRun) well() { r.observe(fanwatch.Well, "fan-07 is well again.", 1000000) }
+func (r *alertRun) normal() { r.observe(fanwatch.KindNone, "fan-07 is well again.", 1000000) }
 
 func (r *alertRun) ack() { r.SignalWorkflow(SignalAcknowledge, "ada") }
 
@@ -208,9 +208,9 @@ func (r *alertRun) textOf(topic string) string {
 	return text
 }
 
-func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T) {
+func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsNormal(t *testing.T) {
 	r := newAlertRun(t)
-	r.at(time.Hour, r.well)
+	r.at(time.Hour, r.normal)
 	a := r.run(t)
 	r.told(t,
 		"0s first : stall (step 1 of 2)",
@@ -220,7 +220,7 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 		"1h1m0s first  is well again",
 		"1h1m0s second  is well again",
 		"1h1m0s boss  is well again")
-	if a.State != fanwatch.Resolved || a.AckedBy != "" || len(r.over) != 1 || r.over[0].ID != a.ID {
+	if a.State != fanwatch.AlertResolved || a.AckedBy != "" || len(r.over) != 1 || r.over[0].ID != a.ID {
 		t.Errorf("%+v; the fan was told %+v", a, r.over)
 	}
 	var landed fanwatch.Alert
@@ -230,7 +230,7 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 			t.Fatalf("%s: %v", data, err)
 		}
 	}
-	if landed.ID != a.ID || landed.State != fanwatch.Resolved || len(landed.Told) != 4 {
+	if landed.ID != a.ID || landed.State != fanwatch.AlertResolved || len(landed.Told) != 4 {
 		t.Errorf("landed %+v", landed)
 	}
 }
@@ -239,9 +239,9 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 // lake for ever.
 func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
 	r := newAlertRun(t)
-	r.at(time.Minute+time.Second, r.well)
+	r.at(time.Minute+time.Second, r.normal)
 	a := r.run(t)
-	if a.Why != "fan-07 has stopped." || r.over[0].Why != a.Why || a.State != fanwatch.Resolved {
+	if a.Why != "fan-07 has stopped." || r.over[0].Why != a.Why || a.State != fanwatch.AlertResolved {
 		t.Errorf("the alert says %q, the fan was told %q", a.Why, r.over[0].Why)
 	}
 	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is well again.\n\nIt was: fan-07 has stopped.\n") {
@@ -287,7 +287,7 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newAlertRun(t)
 			r.at(2*time.Minute, func() { c.ack(r) })
-			r.at(30*time.Minute, r.well)
+			r.at(30*time.Minute, r.normal)
 			a := r.run(t)
 			r.told(t,
 				"0s first : stall (step 1 of 2)",
@@ -310,7 +310,7 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
 	r := newAlertRun(t)
 	r.OnActivity("LandAlert", anything, anything).Return(errors.New("out of reach")).Times(5)
-	r.at(time.Minute+time.Second, r.well)
+	r.at(time.Minute+time.Second, r.normal)
 	var refused error
 	r.at(2*time.Minute+10*time.Second, func() {
 		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
@@ -325,7 +325,7 @@ func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
 func TestAcknowledgementLapses(t *testing.T) {
 	r := newAlertRun(t)
 	r.at(10*time.Second, func() { r.SignalWorkflow(SignalAcknowledge, "ada") })
-	r.at(2*time.Hour, r.well)
+	r.at(2*time.Hour, r.normal)
 	r.run(t)
 	r.told(t,
 		"0s first : stall (step 1 of 2)",

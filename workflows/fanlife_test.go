@@ -59,11 +59,11 @@ func (r *fanRun) continued(t *testing.T) (in FanInput) {
 func TestAfterAnOutagePeopleAreToldWhatIsNotWhatWas(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() {
-		for n, kind := range []fanwatch.Kind{fanwatch.Stall, fanwatch.Well, fanwatch.Stall, fanwatch.Well, fanwatch.Overspeed, fanwatch.Well, fanwatch.Unusual} {
+		for n, kind := range []fanwatch.Kind{fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindOverspeed, fanwatch.KindNone, fanwatch.KindUnusual} {
 			r.observe(n+1, kind)
 		}
 	})
-	r.at(time.Minute, func() { r.observe(20, fanwatch.Well) })
+	r.at(time.Minute, func() { r.observe(20, fanwatch.KindNone) })
 	r.retireAt(t, 2*time.Minute)
 	r.execute(t, FanInput{})
 	if err := r.GetWorkflowError(); err != nil {
@@ -78,14 +78,14 @@ func TestAfterAnOutagePeopleAreToldWhatIsNotWhatWas(t *testing.T) {
 func TestACancelledFanGoesOn(t *testing.T) {
 	r := newFanRun(t)
 	r.reg.fail = fmt.Errorf("IoT Core does not answer")
-	r.at(time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(2*time.Second, func() { r.enroll(t, "one", Change{}) }) // and what is being done is not cancelled
 	r.at(3*time.Second, r.CancelWorkflow)
-	r.at(5*time.Second, func() { r.observe(2, fanwatch.Overspeed) })
+	r.at(5*time.Second, func() { r.observe(2, fanwatch.KindOverspeed) })
 	r.at(20*time.Second, func() { r.reg.fail = nil })
 	r.execute(t, FanInput{})
 	in := r.continued(t)
-	if in.Certificate.ID != "one" || in.Status.Phase != fanwatch.Active || in.Status.Alert == "" || in.Status.Last.Anomaly.Kind != fanwatch.Overspeed {
+	if in.Certificate.ID != "one" || in.Status.Phase != fanwatch.PhaseActive || in.Status.Alert == "" || in.Status.Last.Anomaly.Kind != fanwatch.KindOverspeed {
 		t.Errorf("carried over: %+v", in)
 	}
 }
@@ -95,7 +95,7 @@ func TestACancelledFanGoesOn(t *testing.T) {
 func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	r := newFanRun(t)
 	r.provisioned(t, Change{})
-	r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	var answer RetireAnswer
 	r.at(time.Minute, func() {
 		r.update(t, UpdateRetire, func(v any, err error) {
@@ -117,7 +117,7 @@ func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	if answer.Alert != r.alerts[0].ID || !slices.Equal(answer.Certificates, []string{"arn:cert/one"}) || answer.Pending != "" {
 		t.Errorf("answer %+v", answer)
 	}
-	if s := r.status(t); s.Phase != fanwatch.Retired || s.Alert != "" || s.Certificate != "" {
+	if s := r.status(t); s.Phase != fanwatch.PhaseRetired || s.Alert != "" || s.Certificate != "" {
 		t.Errorf("shown as %+v", s)
 	}
 }
@@ -128,7 +128,7 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		r := newFanRun(t)
 		r.provisioned(t, Change{})
-		r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })
+		r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 		var answer RetireAnswer
 		var took time.Duration
 		r.at(time.Minute, func() {
@@ -141,7 +141,7 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 			})
 		})
 		r.at(2*time.Minute, func() {
-			if s := r.status(t); s.Phase != fanwatch.Retired || s.Alert != "" || len(r.told) != 1 || len(r.reg.inactive) != 0 {
+			if s := r.status(t); s.Phase != fanwatch.PhaseRetired || s.Alert != "" || len(r.told) != 1 || len(r.reg.inactive) != 0 {
 				t.Errorf("while it is away: %+v, the alert heard %q", s, r.told)
 			}
 		})
@@ -165,7 +165,7 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 			if err := r.GetWorkflowError(); err != nil {
 				t.Error(err)
 			}
-		} else if in := r.continued(t); in.Status.Phase != fanwatch.Active || in.Deactivate || in.Certificate.ID != "two" || in.Status.Alert != "" {
+		} else if in := r.continued(t); in.Status.Phase != fanwatch.PhaseActive || in.Deactivate || in.Certificate.ID != "two" || in.Status.Alert != "" {
 			t.Errorf("provisioned again: %+v", in)
 		}
 	}
@@ -184,7 +184,7 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 			}
 		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "Hall B"}, CSR: "two"})
 	})
-	r.at(70*time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(70*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(75*time.Second, func() {
 		if len(r.alerts) != 1 {
 			t.Errorf("%d alerts after 5 s", len(r.alerts))
@@ -192,7 +192,7 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	})
 	r.at(90*time.Second, func() { r.reg.fail = temporal.NewNonRetryableApplicationError("no", "Refused", nil) })
 	r.at(10*time.Minute, func() {
-		if s := r.status(t); s.Alert == "" || s.Last.Anomaly.Kind != fanwatch.Stall || s.Certificate != "one" || s.Device.Site != "" {
+		if s := r.status(t); s.Alert == "" || s.Last.Anomaly.Kind != fanwatch.KindStall || s.Certificate != "one" || s.Device.Site != "" {
 			t.Errorf("after the refusal: %+v", s)
 		}
 	})
@@ -291,7 +291,7 @@ func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 			}
 		}
 	}
-	before := fanwatch.FanStatus{Phase: fanwatch.Active, Device: fanwatch.Device{V: 1, Revision: 1, Fan: "fan-07", Site: "Hall \x1b[2J", Silence: fanwatch.Duration(time.Second)}}
+	before := fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Revision: 1, Fan: "fan-07", Site: "Hall \x1b[2J", Silence: fanwatch.Duration(time.Second)}}
 	r.at(time.Second, func() {
 		r.update(t, UpdateConfigure, answer, fanwatch.Device{Fan: "fan-07", Clients: []string{"*"}})
 		r.update(t, UpdateChange, answer, Change{Silence: point(fanwatch.Duration(14 * time.Second))})
@@ -316,7 +316,7 @@ func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 // fan stands.
 func TestTroubleThatGoesOnAfterItsAlertOpensTheNext(t *testing.T) {
 	r := newFanRun(t)
-	r.at(time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(time.Minute, func() { r.SignalWorkflow(SignalAlertOver, r.alerts[0]) })
 	r.at(2*time.Minute, func() {
 		if s := r.status(t); len(r.alerts) != 2 || r.alerts[1].ID == r.alerts[0].ID || s.Alert != r.alerts[1].ID || s.Alerts != 2 {
@@ -334,7 +334,7 @@ func TestTroubleThatGoesOnAfterItsAlertOpensTheNext(t *testing.T) {
 		}
 	})
 	r.retireAt(t, 10*time.Minute)
-	r.execute(t, FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.Active, Alert: "alert/that/is/gone", Last: observation(1, fanwatch.Stall)}})
+	r.execute(t, FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Alert: "alert/that/is/gone", Last: observation(1, fanwatch.KindStall)}})
 }
 
 // TestARunOfAnEarlierProgramRenewsItself carries a fan over: its certificate, device and open alert.
@@ -350,7 +350,7 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 			}
 		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "Hall A"}, CSR: "one"})
 	})
-	r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(3*time.Second, func() { r.SignalWorkflow(SignalRenew, nil) })
 	r.at(4*time.Second, func() {
 		if s := r.status(t); s.V != 1 || s.Device.Revision != 1 {
@@ -360,7 +360,7 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 	r.at(time.Minute, func() { r.SignalWorkflow(SignalRenew, nil) })
 	r.execute(t, FanInput{})
 	in := r.continued(t)
-	if in.Certificate.ID != "one" || in.CSRHash == "" || in.Status.Device.Site != "Hall A" || in.Status.Alert != r.alerts[0].ID || in.Status.Phase != fanwatch.Active {
+	if in.Certificate.ID != "one" || in.CSRHash == "" || in.Status.Device.Site != "Hall A" || in.Status.Alert != r.alerts[0].ID || in.Status.Phase != fanwatch.PhaseActive {
 		t.Fatalf("carried over: %+v", in)
 	}
 	next := newFanRun(t)
@@ -393,7 +393,7 @@ func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 		}, RevokeRequest{Certificate: "arn:cert/one"})
 	})
 	r.at(10*time.Second, func() {
-		if s := r.status(t); s.Phase != fanwatch.Active || s.Certificate != "" {
+		if s := r.status(t); s.Phase != fanwatch.PhaseActive || s.Certificate != "" {
 			t.Errorf("%+v", s)
 		}
 		r.update(t, UpdateChange, func(_ any, err error) { // nothing makes it active again

@@ -50,7 +50,7 @@ type Judgement struct {
 // Blind tells whether a fan must not be shown as well, though its workflow has heard of no trouble: its shard is not
 // read, or nothing of it was judged for longer than its silence. now is by the scorer's clock.
 func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
-	if f.Phase != fanwatch.Active || f.Last.Anomaly.Kind != fanwatch.Well {
+	if f.Phase != fanwatch.PhaseActive || f.Last.Anomaly.Kind != fanwatch.KindNone {
 		return false
 	}
 	silence, since := f.Device.SilenceAfter(), j.Since
@@ -81,9 +81,9 @@ const (
 // yet", NotKnown, or "well".
 func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	switch {
-	case f.Phase != fanwatch.Active:
+	case f.Phase != fanwatch.PhaseActive:
 		return string(f.Phase)
-	case f.Last.Anomaly.Kind != fanwatch.Well:
+	case f.Last.Anomaly.Kind != fanwatch.KindNone:
 		return string(f.Last.Anomaly.Kind)
 	case j.Blind(f, now):
 		return NotJudged
@@ -280,7 +280,7 @@ func (j Judged) Expect(fans []fanwatch.FanStatus) {
 		s := &j.Shards[i]
 		s.expected = 0
 		for _, f := range fans {
-			if s.holds != nil && f.Phase == fanwatch.Active && j.Now.Sub(f.Since) > expectAfter && s.holds(f.Device.Fan) {
+			if s.holds != nil && f.Phase == fanwatch.PhaseActive && j.Now.Sub(f.Since) > expectAfter && s.holds(f.Device.Fan) {
 				s.expected++
 			}
 		}

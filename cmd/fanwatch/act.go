@@ -72,9 +72,9 @@ func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
 	for _, a := range alerts {
 		switch {
 		case a.Fan != fan:
-		case a.State == fanwatch.Open:
+		case a.State == fanwatch.AlertOpen:
 			open = append(open, a.ID)
-		case a.State == fanwatch.Acknowledged:
+		case a.State == fanwatch.AlertAcknowledged:
 			acked = append(acked, a.ID)
 		}
 	}
@@ -317,7 +317,7 @@ alerts of before stay. fanwatch provision makes a fan of that name anew.`,
 					return err
 				}
 				if a.json {
-					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.Retired, answer})
+					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.PhaseRetired, answer})
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), ended(args[0], answer))
 				return nil

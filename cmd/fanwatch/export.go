@@ -44,7 +44,7 @@ type exported struct {
 }
 
 func toExported(r fanwatch.Row) exported {
-	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State), string(r.Anomaly), r.Kind == fanwatch.Late,
+	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State), string(r.Anomaly), r.Kind == fanwatch.RowLate,
 		int64(r.Edges), int64(r.Glitch), int64(r.Lost), r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard}
 }
 

@@ -194,20 +194,20 @@ func showAlert(add row, id string, x fanwatch.Alert, now time.Time) {
 	for _, f := range x.Failed {
 		add("not told", fmt.Sprintf("%s at %s: %s", topic(f.To), clock(f.At, now), f.Why))
 	}
-	if !x.WellFrom.IsZero() && x.State != fanwatch.Resolved {
-		add("well since", clock(x.WellFrom, now)+", closes when that has held")
+	if !x.NormalFrom.IsZero() && x.State != fanwatch.AlertResolved {
+		add("well since", clock(x.NormalFrom, now)+", closes when that has held")
 	}
 	if x.Returns > 0 {
 		add("came back", count(x.Returns, "time"))
 	}
 	switch x.State {
-	case fanwatch.Acknowledged:
+	case fanwatch.AlertAcknowledged:
 		add("acknowledged", "by "+x.AckedBy+" at "+when(x.AckedAt))
 		if x.Note != "" {
 			add("note", x.Note)
 		}
-	case fanwatch.Resolved: // its workflow is about to tell the fan's
-	case fanwatch.Terminated:
+	case fanwatch.AlertResolved: // its workflow is about to tell the fan's
+	case fanwatch.AlertTerminated:
 		add("terminated", "its workflow was ended from outside: nothing more is told of it")
 	default:
 		add("acknowledge", "fanwatch ack "+id)

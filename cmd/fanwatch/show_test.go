@@ -12,7 +12,7 @@ import (
 
 func TestShowTellsWhoHasTheAlert(t *testing.T) {
 	const id = "alert/fan-07/stall/x"
-	f := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.Active, Alert: id, Last: fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.Stall}}}
+	f := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Alert: id, Last: fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}}}
 	show := func(a fanwatch.Alert) string {
 		var out strings.Builder
 		if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: f}}, a, time.Now()); err != nil {
@@ -21,7 +21,7 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 		return regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
 	}
 	at := time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)
-	open, taken := show(fanwatch.Alert{State: fanwatch.Open}), show(fanwatch.Alert{State: fanwatch.Acknowledged, AckedBy: "Ada", AckedAt: at, Note: "on my way"})
+	open, taken := show(fanwatch.Alert{State: fanwatch.AlertOpen}), show(fanwatch.Alert{State: fanwatch.AlertAcknowledged, AckedBy: "Ada", AckedAt: at, Note: "on my way"})
 	if want := "acknowledge fanwatch ack " + id + "\n"; !strings.Contains(open, want) || strings.Contains(taken, want) {
 		t.Errorf("open:\n%s\nacknowledged:\n%s", open, taken)
 	}
@@ -38,8 +38,8 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 }
 
 // TestAFanWithoutAReadingIsNotCalledWell: nothing is known yet of how it is.
-func TestAFanWithoutAReadingIsNotCalledWell(t *testing.T) {
-	f := fanwatch.FanStatus{Phase: fanwatch.Active}
+func TestAFanWithoutAReadingIsNotCalledNormal(t *testing.T) {
+	f := fanwatch.FanStatus{Phase: fanwatch.PhaseActive}
 	if got := workflows.State(f, workflows.Judgement{Judging: workflows.JudgingUnknown}, time.Now()); got != "no reading yet" {
 		t.Errorf("before the first reading: %q", got)
 	}
@@ -49,10 +49,10 @@ func TestAFanWithoutAReadingIsNotCalledWell(t *testing.T) {
 	}
 }
 
-// TestAFanThatIsNotJudgedIsNotCalledWell covers a shard that is not read and a fan whose readings are not judged.
-func TestAFanThatIsNotJudgedIsNotCalledWell(t *testing.T) {
+// TestAFanThatIsNotJudgedIsNotCalledNormal covers a shard that is not read and a fan whose readings are not judged.
+func TestAFanThatIsNotJudgedIsNotCalledNormal(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
-	well := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.Active, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
+	normal := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
 	for want, j := range map[string]workflows.Judgement{
 		"fan-07 well 2026-11-30 12:42:00 now 1800":           {Judging: workflows.JudgingNow, At: now.Add(-11 * time.Second)},
 		"fan-07 not judged - 35s ago 1800":                   {Judging: workflows.JudgingNow, At: now.Add(-45 * time.Second)}, // an old heartbeat says so
@@ -64,7 +64,7 @@ func TestAFanThatIsNotJudgedIsNotCalledWell(t *testing.T) {
 		"fan-07 not known 2026-11-30 12:42:00 not known 1800": {Judging: workflows.JudgingUnknown},
 	} {
 		var out strings.Builder
-		if err := printFans(&out, []fanLine{{well, workflows.State(well, j, now), j}}, now); err != nil {
+		if err := printFans(&out, []fanLine{{normal, workflows.State(normal, j, now), j}}, now); err != nil {
 			t.Fatal(err)
 		}
 		_, line, _ := strings.Cut(regexp.MustCompile(` +`).ReplaceAllString(out.String(), " "), "\n")
@@ -77,7 +77,7 @@ func TestAFanThatIsNotJudgedIsNotCalledWell(t *testing.T) {
 // TestShowTellsTheSpeed: the newest reading where the landing log has it, else what was last known, with its time.
 func TestShowTellsTheSpeed(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
-	d := fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Phase: fanwatch.Active, Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}}}
+	d := fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}}}
 	show := func() string {
 		var out strings.Builder
 		if err := showFan(&out, d, fanwatch.Alert{}, now); err != nil {
@@ -88,7 +88,7 @@ func TestShowTellsTheSpeed(t *testing.T) {
 	if want := "last known 1800 RPM at 12:42:00, the last change of state\n"; !strings.Contains(show(), want) {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
-	d.Reading = &lastReading{RPM: 912.4, Score: 0.5, Time: now.Add(-2 * time.Second), Rotor: fanwatch.Running}
+	d.Reading = &lastReading{RPM: 912.4, Score: 0.5, Time: now.Add(-2 * time.Second), Rotor: fanwatch.StateRunning}
 	if want := "last reading 912 RPM, score 0.50, running, at 13:41:58\n"; !strings.Contains(show(), want) || strings.Contains(show(), "last known") {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
@@ -99,9 +99,9 @@ func TestShowTellsTheSpeed(t *testing.T) {
 func TestAnAlertTellsWhatItKnows(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
 	at := now.Add(-time.Minute)
-	x := fanwatch.Alert{ID: "alert/fan-07/stall/x", State: fanwatch.Open, Opened: at, Step: 1, Steps: 2, Round: 1, Returns: 3, Notices: 70, WellFrom: at,
+	x := fanwatch.Alert{ID: "alert/fan-07/stall/x", State: fanwatch.AlertOpen, Opened: at, Step: 1, Steps: 2, Round: 1, Returns: 3, Notices: 70, NormalFrom: at,
 		Failed: []fanwatch.Failure{{Step: 1, To: "arn:aws:sns:us-east-1:1:pager", Why: "NotFound", At: at}}, Why: "stopped"}
-	ended := fanwatch.Alert{ID: "alert/fan-08/stall/y", State: fanwatch.Terminated, Opened: at, WellFrom: at}
+	ended := fanwatch.Alert{ID: "alert/fan-08/stall/y", State: fanwatch.AlertTerminated, Opened: at, NormalFrom: at}
 	var out strings.Builder
 	if err := printAlerts(&out, []fanwatch.Alert{x, ended}, now); err != nil {
 		t.Fatal(err)

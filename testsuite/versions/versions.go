@@ -46,7 +46,7 @@ type middle struct {
 
 func toEarly(r *fanwatch.Row) early {
 	return early{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter, Score: r.Score, State: string(r.State),
-		Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.Late, Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch}
+		Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.RowLate, Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch}
 }
 
 func toMiddle(r *fanwatch.Row) middle { return middle{toEarly(r), r.Arrived.UnixMicro()} }
