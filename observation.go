@@ -2,7 +2,7 @@ package fanwatch
 
 import "time"
 
-// Kind says what is wrong with a fan; the empty Kind is a fan that is well.
+// Kind says what is wrong with a fan; the empty Kind is a fan without trouble.
 type Kind string
 
 // The kinds of trouble, the gravest first; Gravity has their order.

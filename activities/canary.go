@@ -48,7 +48,7 @@ var canaryDevice = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: 
 	Silence: fanwatch.Duration(-time.Second), Policy: fanwatch.CanaryPolicy, Limits: fanwatch.Limits{MinRPM: 100}}
 
 // Fly has the canary stop and start again. Its error says at which part of the path the page was lost. It may run
-// again at any time: it begins with a canary that is well.
+// again at any time: it begins with a canary that is normal.
 func (c *Canary) Fly(ctx context.Context) (took time.Duration, err error) {
 	defer heartbeats(ctx)()
 	p := &canaryFlight{Canary: c, run: rand.Uint64()>>1 | 1}
@@ -100,7 +100,7 @@ func (p *canaryFlight) publish(ctx context.Context, n int, rpm float64, state fa
 	return nil
 }
 
-// recover has the canary turn until its fan is well and has no open alert.
+// recover has the canary turn until its fan is normal and has no open alert.
 func (p *canaryFlight) recover(ctx context.Context) error {
 	const readings = 10 // more than trouble needs to end
 	if err := p.publish(ctx, readings, 1000, fanwatch.StateRunning); err != nil {

@@ -57,7 +57,7 @@ func (n *news) fan(name string) *fanNews {
 // add takes what came of one record.
 func (n *news) add(m *detect.Models, out detect.Output, now time.Time) {
 	for _, o := range out.Observations {
-		if !out.Draining || o.Anomaly.Kind != fanwatch.KindNone { // that it was well says nothing of now
+		if !out.Draining || o.Anomaly.Kind != fanwatch.KindNone { // that it was normal says nothing of now
 			n.push(n.fan(o.Fan), o)
 		}
 	}

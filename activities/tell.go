@@ -233,7 +233,7 @@ func (t *teller) settle(fan string, c change, err error) bool {
 
 func kindName(k fanwatch.Kind) string {
 	if k == fanwatch.KindNone {
-		return "well"
+		return "normal"
 	}
 	return string(k)
 }

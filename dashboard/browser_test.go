@@ -314,7 +314,7 @@ func TestBrowserShowsARetiredFan(t *testing.T) {
 	r.Time = now
 	s, url := open(t, Config{Operator: p, Now: time.Now})
 	s.Publish([]fanwatch.Row{r})
-	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), holds(`document.querySelector(".fan .badge").innerText.includes("Well")`), shows("Lowest RPM allowed"))
+	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), holds(`document.querySelector(".fan .badge").innerText.includes("Normal")`), shows("Lowest RPM allowed"))
 	p.change(func() {
 		st := p.fans["fan-18"]
 		st.Phase, st.Since, st.Device.Retired = fanwatch.PhaseRetired, now, true
@@ -363,7 +363,7 @@ func TestBrowserClaimsNothing(t *testing.T) {
 	for fan, want := range map[string]string{"fan-01": "No reading yet", "fan-02": "learning"} {
 		do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 2`), picture("learning"))
 		line := get(t, ctx, chromedp.Evaluate[string](fmt.Sprintf(`[...document.querySelectorAll("tbody tr")].find(l => l.innerText.includes(%q)).innerText`, fan)))
-		if !strings.Contains(line, want) || strings.Contains(line, "Well") {
+		if !strings.Contains(line, want) || strings.Contains(line, "Normal") {
 			t.Errorf("%s is listed as %q, want %q", fan, line, want)
 		}
 		do(t, ctx, chromedp.Navigate(web.URL+"/#/fan/"+fan), shows("Lowest RPM allowed"), shows(want))
@@ -523,7 +523,7 @@ func TestBrowserShowsNothingAsNormalFromOldNews(t *testing.T) {
 	}
 	do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 5`), shows("Live"), picture("judged"))
 	for fan, want := range map[string][]string{
-		"fan-01": {"Well", "1,801", "now"}, "fan-02": {"Silent", "\u2013", "s ago"}, "fan-03": {"Not judged", "\u2013", "not since"}, "fan-04": {"Not judged", "\u2013", "min"}, "fan-05": {"Well", "now"},
+		"fan-01": {"Normal", "1,801", "now"}, "fan-02": {"Silent", "\u2013", "s ago"}, "fan-03": {"Not judged", "\u2013", "not since"}, "fan-04": {"Not judged", "\u2013", "min"}, "fan-05": {"Normal", "now"},
 	} {
 		for _, w := range want {
 			if l := line(fan); !strings.Contains(l, w) || fan != "fan-01" && strings.Contains(l, "1,801") {
@@ -545,7 +545,7 @@ func TestBrowserShowsNothingAsNormalFromOldNews(t *testing.T) {
 	if took := time.Since(stop); took > 13*time.Second { // ten, and what a busy machine takes
 		t.Errorf("a hung server is noticed after %v", took)
 	}
-	do(t, ctx, shows("No connection"), holds(`![...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Well"))`), shows("Not known"), picture("hung"))
+	do(t, ctx, shows("No connection"), holds(`![...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Normal"))`), shows("Not known"), picture("hung"))
 	before := line("fan-01")
 	do(t, ctx, chromedp.Sleep(1500*time.Millisecond))
 	if after := line("fan-01"); after != before || strings.Contains(after, "1,801") {
@@ -556,7 +556,7 @@ func TestBrowserShowsNothingAsNormalFromOldNews(t *testing.T) {
 		t.Errorf("the page says that it is from %v after the server hung", off)
 	}
 	hung.Store(false)
-	do(t, ctx, shows("Live"), holds(`[...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Well"))`))
+	do(t, ctx, shows("Live"), holds(`[...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Normal"))`))
 }
 
 // stopped is a ResponseWriter that takes what is written and sends none of it while hung.

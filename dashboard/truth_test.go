@@ -162,7 +162,7 @@ func TestTheAPITellsWhatIsJudged(t *testing.T) {
 	}
 	_, u := open(t, Config{Operator: p, Now: clock.now})
 	for name, want := range map[string]fanView{
-		"fan-01": {State: "well", Judging: workflows.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
+		"fan-01": {State: "normal", Judging: workflows.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
 		"fan-02": {State: workflows.NotJudged, Judging: workflows.JudgingStopped, Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
 		"fan-03": {State: workflows.NotJudged, Judging: workflows.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(), Blind: "shard s is not read: access denied", Shard: "s"},
 	} {

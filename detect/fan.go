@@ -338,7 +338,7 @@ func (s *state) command(d fanwatch.Duty) {
 	s.Duty, s.Settle = d, settleOver
 }
 
-// turn decides whether the fan's state changes: at once to what is graver, and to what is less grave, or well, after
+// turn decides whether the fan's state changes: at once to what is graver, and to what is less grave, or normal, after
 // leaveInARow readings. While two publishers take turns, the readings of one do not end what the other's show.
 func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 	s := &f.st
@@ -367,7 +367,7 @@ func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 	}
 	s.Current = s.Lesser
 	if s.Current.Kind == fanwatch.KindNone {
-		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is well again.", f.device.Fan)}
+		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is normal again.", f.device.Fan)}
 	}
 	s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
 	return true

@@ -69,7 +69,7 @@ func TestADeclineOverDaysIsFound(t *testing.T) {
 }
 
 // TestTroubleNeverBecomesUsual by lasting: at 30 to 85 % of its usual speed a fan stays in trouble for a day, and is
-// well again when it is.
+// normal again when it is.
 func TestTroubleNeverBecomesUsual(t *testing.T) {
 	for _, left := range []float64{0.3, 0.4, 0.6, 0.85} {
 		f := newFeed(fanwatch.Device{Fan: "a"})

@@ -12,7 +12,7 @@ import (
 )
 
 // TestFanContinuesAsNewUnderAnOpenAlert sends a fan's workflow so many signals that it begins a new run while its
-// alert is open. The alert goes on, and the new run ends it when the fan is well again.
+// alert is open. The alert goes on, and the new run ends it when the fan is normal again.
 func TestFanContinuesAsNewUnderAnOpenAlert(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")

@@ -80,7 +80,7 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	told("on-call [fanwatch] fan-e: stall (step 1 of 2)")
 	told("team-lead [fanwatch] fan-e: stall (step 2 of 2)")
 
-	signal(workflows.SignalObserve, fanwatch.KindNone, "fan-e is well again.", "300")
+	signal(workflows.SignalObserve, fanwatch.KindNone, "fan-e is normal again.", "300")
 	stop := func(sig syscall.Signal) {
 		if err := s.cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)

@@ -66,14 +66,14 @@ func verdicts(t *testing.T, c edge.SimConfig, n int, told bool) (at []int, kinds
 }
 
 // TestSimulatedFaultsAreFound: from pulses to verdict, every kind of fault raises an alert while it lasts, and
-// what is none raises nothing: neither a well fan, nor false edges, nor a speed that was commanded. The
+// what is none raises nothing: neither a normal fan, nor false edges, nor a speed that was commanded. The
 // same change of speed without the command is found.
 func TestSimulatedFaultsAreFound(t *testing.T) {
 	const from, to, end = 600, 720, 800
 	for _, c := range []struct {
 		kind     edge.FaultKind
 		severity float64
-		want     fanwatch.Kind // Well: nothing at all
+		want     fanwatch.Kind // KindNone: nothing at all
 		told     bool
 	}{
 		{edge.FaultStall, 1, fanwatch.KindStall, false},

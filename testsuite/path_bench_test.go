@@ -177,7 +177,7 @@ func benchmarkSignal(b *testing.B) {
 				return latency > 0, ""
 			})
 			latencies = append(latencies, latency)
-			if err := p.publish(30, 1800); err != nil { // well again before the next round
+			if err := p.publish(30, 1800); err != nil { // normal again before the next round
 				b.Fatal(err)
 			}
 		}

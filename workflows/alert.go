@@ -36,7 +36,7 @@ type Escalation struct {
 	Broken    []string              `json:"broken,omitempty"`  // topics of which a notification was given up in this round
 	Retry     time.Time             `json:"retry,omitzero"`    // when the broken are tried again; zero: turns are left
 	Retries   int                   `json:"retries,omitempty"`
-	Parked    []Parked              `json:"parked,omitempty"` // not sent yet when the fan got well or the run ended
+	Parked    []Parked              `json:"parked,omitempty"` // not sent yet when the fan became normal or the run ended
 	Last      fanwatch.Observation  `json:"last"`             // the newest by its position
 	Current   string                `json:"current"`          // what is wrong now
 	Worst     string                `json:"worst"`            // what was wrong at the gravest, which is Alert.Kind

@@ -35,9 +35,9 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 			"4h1m0s first : stall (step 1 of 2)",
 			"4h6m0s second : stall (step 2 of 2)",
 			"4h6m0s boss : stall (step 2 of 2)",
-			"12h1m0s first  is well again",
-			"12h1m0s second  is well again",
-			"12h1m0s boss  is well again")
+			"12h1m0s first  is normal again",
+			"12h1m0s second  is normal again",
+			"12h1m0s boss  is normal again")
 		if a.Round != 1 || a.AckedBy != "" || a.Kind != fanwatch.KindStall || a.Why != "fan-07 has stopped." {
 			t.Errorf("%+v", a)
 		}
@@ -65,7 +65,7 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		r.at(11*time.Minute, func() { seen = r.status(t) })
 		r.at(12*time.Minute, r.normal)
 		a := r.run(t)
-		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first  is well again")
+		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first  is normal again")
 		if seen.Kind != fanwatch.KindStall || seen.Why != "fan-07 turns too slowly. Before: fan-07 has stopped." || seen.AckedBy != "ada" {
 			t.Errorf("shown as %+v", seen)
 		}
@@ -107,8 +107,8 @@ func TestADeadTopicKeepsNothingFromTheOthers(t *testing.T) {
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)", // its turn was in 5 minutes: the failure hastens it
-		"11m0s boss  is well again",
-		"11m0s lead  is well again")
+		"11m0s boss  is normal again",
+		"11m0s lead  is normal again")
 	if len(open.Failed) != 1 || open.Failed[0].To != "on-call" || !strings.Contains(open.Failed[0].Why, "Topic does not exist") {
 		t.Errorf("the alert shows the failures %+v", open.Failed)
 	}
@@ -131,8 +131,8 @@ func TestATopicThatDoesNotAnswerHoldsUpNoStep(t *testing.T) {
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"1m0s lead : stall (step 2 of 2)",
-		"2h1m0s boss  is well again",
-		"2h1m0s lead  is well again")
+		"2h1m0s boss  is normal again",
+		"2h1m0s lead  is normal again")
 	if len(a.Failed) != 1 || a.Failed[0].To != "on-call" {
 		t.Errorf("%+v", a)
 	}
@@ -148,9 +148,9 @@ func TestATopicThatComesBackHearsWhileTheAlertIsOpen(t *testing.T) {
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)",
 		"30m0s on-call : stall (step 1 of 2)",
-		"2h1m0s on-call  is well again",
-		"2h1m0s boss  is well again",
-		"2h1m0s lead  is well again")
+		"2h1m0s on-call  is normal again",
+		"2h1m0s boss  is normal again",
+		"2h1m0s lead  is normal again")
 	if len(a.Failed) != 0 {
 		t.Errorf("failures that are mended: %+v", a.Failed)
 	}
@@ -159,7 +159,7 @@ func TestATopicThatComesBackHearsWhileTheAlertIsOpen(t *testing.T) {
 func TestWhoAcknowledgedIsNotPagedAfterwards(t *testing.T) {
 	for name, end := range map[string]func(*alertRun){
 		"acknowledged": (*alertRun).ack,
-		"well again":   (*alertRun).normal,
+		"normal again": (*alertRun).normal,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
@@ -189,7 +189,7 @@ func TestAnAlertEndsWhateverATopicDoes(t *testing.T) {
 			if len(r.over) != 1 || r.overAt.Sub(opened) != 11*time.Minute {
 				t.Errorf("the fan heard of the end %s after the opening", r.overAt.Sub(opened))
 			}
-			if len(a.Failed) != 1 || a.Failed[0].To != "first" || !slices.Contains(r.mail.sent, "boss [fanwatch] fan-07 is well again") {
+			if len(a.Failed) != 1 || a.Failed[0].To != "first" || !slices.Contains(r.mail.sent, "boss [fanwatch] fan-07 is normal again") {
 				t.Errorf("%+v; sent %q", a, r.mail.sent)
 			}
 		})
@@ -221,7 +221,7 @@ func TestTroubleWhileAnAlertClosesIsTheFans(t *testing.T) {
 	if a.State != fanwatch.AlertResolved || len(r.over) != 1 {
 		t.Errorf("%+v, the fan heard %d times", a, len(r.over))
 	}
-	if last := r.mail.sent[len(r.mail.sent)-1]; !strings.Contains(last, "is well again") {
+	if last := r.mail.sent[len(r.mail.sent)-1]; !strings.Contains(last, "is normal again") {
 		t.Errorf("the last message is %q", last)
 	}
 }
@@ -239,8 +239,8 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			"0s first : stall (step 1 of 2)",
 			"1m0s first : stall (step 1 of 2)",
 			"6m0s night-shift : stall (step 2 of 2)",
-			"1h1m0s first  is well again",
-			"1h1m0s night-shift  is well again")
+			"1h1m0s first  is normal again",
+			"1h1m0s night-shift  is normal again")
 	})
 	t.Run("in the place of a topic that failed", func(t *testing.T) {
 		r := newAlertRun(t)
@@ -255,9 +255,9 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			"0s boss : stall (step 1 of 2)",
 			"0s lead : stall (step 2 of 2)",
 			"10m0s oncall : stall (step 1 of 2)",
-			"1h1m0s oncall  is well again",
-			"1h1m0s boss  is well again",
-			"1h1m0s lead  is well again")
+			"1h1m0s oncall  is normal again",
+			"1h1m0s boss  is normal again",
+			"1h1m0s lead  is normal again")
 		if len(a.Failed) != 0 {
 			t.Errorf("%+v", a.Failed)
 		}
@@ -273,7 +273,7 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			"1m0s first : stall (step 1 of 2)",
 			"1h8m0s first : stall (step 1 of 1)", // the acknowledgement ran out
 			"1h9m0s first : stall (step 1 of 1)",
-			"3h1m0s first  is well again")
+			"3h1m0s first  is normal again")
 		if a.Steps != 1 || a.Step != 1 {
 			t.Errorf("%+v", a)
 		}
@@ -293,7 +293,7 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 // TestOneOrder: signals that waited together, as after a restart of the workers, count by their positions.
 func TestOneOrder(t *testing.T) {
 	resolve := func(r *alertRun, n int) {
-		r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Why: "fan-07 is well again."}})
+		r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Why: "fan-07 is normal again."}})
 	}
 	for name, c := range map[string]struct {
 		signals func(*alertRun)
@@ -301,12 +301,12 @@ func TestOneOrder(t *testing.T) {
 	}{
 		"trouble, then the end":             {func(r *alertRun) { r.observe(fanwatch.KindStall, "stall", 200); resolve(r, 300) }, true},
 		"the end, then trouble":             {func(r *alertRun) { resolve(r, 200); r.observe(fanwatch.KindStall, "stall", 300) }, false},
-		"trouble, then well":                {func(r *alertRun) { r.observe(fanwatch.KindStall, "stall", 200); r.observe("", "well", 300) }, true},
-		"well, then old trouble":            {func(r *alertRun) { r.observe("", "well", 300); r.observe(fanwatch.KindStall, "stall", 200) }, true},
-		"old well":                          {func(r *alertRun) { r.observe("", "well", 50) }, false},
+		"trouble, then normal":              {func(r *alertRun) { r.observe(fanwatch.KindStall, "stall", 200); r.observe("", "well", 300) }, true},
+		"normal, then old trouble":          {func(r *alertRun) { r.observe("", "well", 300); r.observe(fanwatch.KindStall, "stall", 200) }, true},
+		"old normal":                        {func(r *alertRun) { r.observe("", "well", 50) }, false},
 		"the end of a fan that was retired": {func(r *alertRun) { r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1}) }, true},
-		"well without positions": {func(r *alertRun) {
-			r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Why: "well"}})
+		"normal without positions": {func(r *alertRun) {
+			r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Why: "normal"}})
 		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestOneOrder(t *testing.T) {
 
 func TestTroubleThatReturnsWithinTheHoldGoesOnAtTheStepReached(t *testing.T) {
 	r := newAlertRun(t)
-	r.at(50*time.Second, func() { r.observe("", "fan-07 is well again.", 200) })
+	r.at(50*time.Second, func() { r.observe("", "fan-07 is normal again.", 200) })
 	var held, back fanwatch.Alert
 	r.at(70*time.Second, func() { held = r.status(t) }) // the repeat was due at 60 s
 	r.at(80*time.Second, func() { r.observe(fanwatch.KindStall, "fan-07 has stopped.", 300) })
@@ -336,9 +336,9 @@ func TestTroubleThatReturnsWithinTheHoldGoesOnAtTheStepReached(t *testing.T) {
 		"1m20s first : stall (step 1 of 2)",
 		"6m20s second : stall (step 2 of 2)",
 		"6m20s boss : stall (step 2 of 2)",
-		"21m0s first  is well again",
-		"21m0s second  is well again",
-		"21m0s boss  is well again")
+		"21m0s first  is normal again",
+		"21m0s second  is normal again",
+		"21m0s boss  is normal again")
 	if !held.NormalFrom.Equal(opened.Add(50*time.Second)) || held.State != fanwatch.AlertOpen {
 		t.Errorf("held as %+v", held)
 	}
@@ -358,7 +358,7 @@ func TestFlappingIsOneAlertAndAHandfulOfMessages(t *testing.T) {
 	for d := 10 * time.Second; d < 8*time.Hour; d += 40 * time.Second {
 		n += 2
 		first, second := n, n+1
-		r.at(d, func() { r.observe("", "fan-07 is well again.", first) })
+		r.at(d, func() { r.observe("", "fan-07 is normal again.", first) })
 		r.at(d+30*time.Second, func() { r.observe(fanwatch.KindStall, "fan-07 has stopped.", second) })
 	}
 	r.at(8*time.Hour+time.Minute, r.normal)
@@ -384,7 +384,7 @@ func TestFlappingIsOneAlertAndAHandfulOfMessages(t *testing.T) {
 	t.Logf("%d messages in 8 hours", len(r.mail.sent))
 }
 
-// TestResolveEndsWithoutHold: it comes from a fan that is retired, which is not well for that.
+// TestResolveEndsWithoutHold: it comes from a fan that is retired, which is not normal for that.
 func TestResolveEndsWithoutHold(t *testing.T) {
 	r := newAlertRun(t)
 	r.at(30*time.Second, func() {
@@ -450,9 +450,9 @@ func TestANewRunGoesOnWhereTheLastOneStood(t *testing.T) {
 		"0s boss : stall (step 1 of 3)",
 		"0s lead : stall (step 2 of 3)",
 		"20m0s chief : stall (step 3 of 3)",
-		"51m0s boss  is well again",
-		"51m0s lead  is well again",
-		"51m0s chief  is well again")
+		"51m0s boss  is normal again",
+		"51m0s lead  is normal again",
+		"51m0s chief  is normal again")
 	if a.AckedBy != "ada" || a.Notices != 3 || len(a.Failed) != 1 {
 		t.Errorf("%+v", a)
 	}
@@ -481,9 +481,9 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 	}{
 		"between two steps": {func(*alertRun) {}, []string{
 			"0s first : stall (step 1 of 2)", "1m0s first : stall (step 1 of 2)", "6m0s second : stall (step 2 of 2)", "6m0s boss : stall (step 2 of 2)",
-			"31m0s first  is well again", "31m0s second  is well again", "31m0s boss  is well again"}},
+			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
 		"acknowledged": {func(r *alertRun) { r.at(30*time.Second, r.ack) }, []string{
-			"0s first : stall (step 1 of 2)", "31m0s first  is well again"}},
+			"0s first : stall (step 1 of 2)", "31m0s first  is normal again"}},
 		"stuck in a topic that is gone": {func(r *alertRun) {
 			r.policy.Steps = slices.Clone(r.policy.Steps)
 			r.policy.Steps[0].Notify = []string{"second", "gone", "first"}
@@ -491,7 +491,7 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 		}, []string{
 			"0s second : stall (step 1 of 2)", "2m0s first : stall (step 1 of 2)", "3m0s first : stall (step 1 of 2)", "3m0s second : stall (step 1 of 2)",
 			"4m31s second : stall (step 2 of 2)", "4m31s boss : stall (step 2 of 2)", // the environment gives up after ten tries
-			"31m0s first  is well again", "31m0s second  is well again", "31m0s boss  is well again"}},
+			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
@@ -536,8 +536,8 @@ func TestAFailureHastensTheNextStepAndTakesNothingFromTheOthers(t *testing.T) {
 		"0s lead : stall (step 2 of 2)",
 		"4m0s boss : stall (step 1 of 2)",
 		"8m0s boss : stall (step 1 of 2)",
-		"11m0s boss  is well again",
-		"11m0s lead  is well again")
+		"11m0s boss  is normal again",
+		"11m0s lead  is normal again")
 }
 
 // TestWhatWasNotSentYetIsSentWhenTheTroubleReturns, and in the next run: on-call does not answer at first.
@@ -547,7 +547,7 @@ func TestWhatWasNotSentYetIsSentWhenTheTroubleReturns(t *testing.T) {
 		want   string
 	}{
 		"after the hold": {func(r *alertRun) {
-			r.at(40*time.Second, func() { r.observe("", "fan-07 is well again.", 200) })
+			r.at(40*time.Second, func() { r.observe("", "fan-07 is normal again.", 200) })
 			r.at(50*time.Second, func() { r.mail.set("on-call", nil) })
 			r.at(70*time.Second, func() { r.observe(fanwatch.KindStall, "fan-07 has stopped.", 300) })
 		}, "1m10s on-call : stall (step 1 of 2)"},

@@ -179,7 +179,7 @@ func (r *alertRun) observe(kind fanwatch.Kind, why string, n int) {
 	r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Kind: kind, Why: why}})
 }
 
-func (r *alertRun) normal() { r.observe(fanwatch.KindNone, "fan-07 is well again.", 1000000) }
+func (r *alertRun) normal() { r.observe(fanwatch.KindNone, "fan-07 is normal again.", 1000000) }
 
 func (r *alertRun) ack() { r.SignalWorkflow(SignalAcknowledge, "ada") }
 
@@ -217,9 +217,9 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsNormal(t *testing
 		"1m0s first : stall (step 1 of 2)",
 		"6m0s second : stall (step 2 of 2)",
 		"6m0s boss : stall (step 2 of 2)",
-		"1h1m0s first  is well again",
-		"1h1m0s second  is well again",
-		"1h1m0s boss  is well again")
+		"1h1m0s first  is normal again",
+		"1h1m0s second  is normal again",
+		"1h1m0s boss  is normal again")
 	if a.State != fanwatch.AlertResolved || a.AckedBy != "" || len(r.over) != 1 || r.over[0].ID != a.ID {
 		t.Errorf("%+v; the fan was told %+v", a, r.over)
 	}
@@ -244,7 +244,7 @@ func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
 	if a.Why != "fan-07 has stopped." || r.over[0].Why != a.Why || a.State != fanwatch.AlertResolved {
 		t.Errorf("the alert says %q, the fan was told %q", a.Why, r.over[0].Why)
 	}
-	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is well again.\n\nIt was: fan-07 has stopped.\n") {
+	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is normal again.\n\nIt was: fan-07 has stopped.\n") {
 		t.Errorf("people were told %q", last)
 	}
 	for o := range r.lake.List(t.Context(), "alerts/", "") {
@@ -292,7 +292,7 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 			r.told(t,
 				"0s first : stall (step 1 of 2)",
 				"1m0s first : stall (step 1 of 2)",
-				"31m0s first  is well again")
+				"31m0s first  is normal again")
 			if a.AckedBy != c.by || !a.AckedAt.Equal(opened.Add(2*time.Minute)) {
 				t.Errorf("acknowledged by %q at %s", a.AckedBy, a.AckedAt)
 			}
@@ -331,7 +331,7 @@ func TestAcknowledgementLapses(t *testing.T) {
 		"0s first : stall (step 1 of 2)",
 		"1h0m10s second : stall (step 2 of 2)",
 		"1h0m10s boss : stall (step 2 of 2)",
-		"2h1m0s first  is well again",
-		"2h1m0s second  is well again",
-		"2h1m0s boss  is well again")
+		"2h1m0s first  is normal again",
+		"2h1m0s second  is normal again",
+		"2h1m0s boss  is normal again")
 }

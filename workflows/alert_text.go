@@ -30,7 +30,7 @@ func (a *alert) subject(step int) string {
 	case a.End != nil:
 		return fmt.Sprintf("[fanwatch] %s: the alert is over", a.Fan)
 	}
-	return fmt.Sprintf("[fanwatch] %s is well again", a.Fan)
+	return fmt.Sprintf("[fanwatch] %s is normal again", a.Fan)
 }
 
 func (a *alert) body(step int) string {
@@ -42,7 +42,7 @@ func (a *alert) endBody() string {
 	if a.End != nil {
 		end, why = a.EndedAt, a.End.Anomaly.Why
 	}
-	text := cmp.Or(why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n" + a.facts()
+	text := cmp.Or(why, a.Fan+" is normal again.") + "\n\nIt was: " + a.Why + "\n" + a.facts()
 	return text + fmt.Sprintf("Until: %s, %s in all\n", end.UTC().Format(time.RFC3339), max(0, end.Sub(a.Opened)).Round(time.Second))
 }
 
@@ -86,15 +86,15 @@ func (a *alert) next() string {
 	case a.State == fanwatch.AlertResolved:
 		return "the end"
 	case !a.NormalFrom.IsZero():
-		return "well since " + a.NormalFrom.UTC().Format(time.DateTime) + ", over at " + at + " if that holds"
+		return "normal since " + a.NormalFrom.UTC().Format(time.DateTime) + ", over at " + at + " if that holds"
 	case a.Known == nil:
 		return "an escalation policy"
 	case !timed && a.State == fanwatch.AlertAcknowledged:
-		return "the fan to be well"
+		return "the fan to be normal"
 	case !timed:
-		return "an acknowledgement, or the fan to be well: every step was told, nobody is told again"
+		return "an acknowledgement, or the fan to be normal: every step was told, nobody is told again"
 	case a.State == fanwatch.AlertAcknowledged:
-		return "the last step to be told at " + at + " unless the fan is well"
+		return "the last step to be told at " + at + " unless the fan is normal"
 	case len(a.Turns) == 0:
 		return "the topics that failed to be tried again at " + at
 	}

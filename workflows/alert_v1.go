@@ -45,7 +45,7 @@ func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 type alertOfV1 struct {
 	fanwatch.Alert
 	round int                  // how often an acknowledgement lapsed
-	ended fanwatch.Observation // the fan is well again
+	ended fanwatch.Observation // the fan is normal again
 	next  *Turn                // what is told next; nil after the last step
 
 	waiting []workflow.ReceiveChannel // its signals
@@ -244,7 +244,7 @@ func notifyV1(ctx workflow.Context, n activities.Notification) (at time.Time, er
 
 func (a *alertOfV1) subject() string {
 	if a.State == fanwatch.AlertResolved {
-		return fmt.Sprintf("[fanwatch] %s is well again", a.Fan)
+		return fmt.Sprintf("[fanwatch] %s is normal again", a.Fan)
 	}
 	return fmt.Sprintf("[fanwatch] %s: %s (step %d of %d)", a.Fan, a.Kind, a.Step, a.Steps)
 }
@@ -252,7 +252,7 @@ func (a *alertOfV1) subject() string {
 func (a *alertOfV1) body() string {
 	text := a.Why + "\n\n"
 	if a.State == fanwatch.AlertResolved {
-		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n"
+		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is normal again.") + "\n\nIt was: " + a.Why + "\n"
 	}
 	if a.Site != "" {
 		text += "Where: " + a.Site + "\n"
@@ -267,7 +267,7 @@ func (a *alertOfV1) body() string {
 // awaitAnswer waits, after the last step, for a person or the fan.
 func (a *alertOfV1) awaitAnswer(ctx workflow.Context) error { return workflow.Await(ctx, a.answered) }
 
-// awaitEnd waits until the fan is well; lapsed means that an acknowledgement ran out before.
+// awaitEnd waits until the fan is normal; lapsed means that an acknowledgement ran out before.
 func (a *alertOfV1) awaitEnd(ctx workflow.Context, timeout time.Duration) (lapsed bool, err error) {
 	if timeout <= 0 {
 		return false, workflow.Await(ctx, a.over)

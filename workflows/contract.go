@@ -60,6 +60,9 @@ var (
 	SearchState = temporal.NewSearchAttributeKeyKeyword("FanwatchState")
 )
 
+// searchNormal is SearchState of a fan without trouble. Replay compares it with what histories recorded, so it stays.
+const searchNormal = "well"
+
 // FanID is the workflow ID of a fan.
 func FanID(fan string) string { return "fan/" + fan }
 

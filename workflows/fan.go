@@ -532,16 +532,16 @@ func said(err error) string {
 // show makes the fan readable in lists, without a worker, and in the Temporal Web UI.
 func (f *fan) show(ctx workflow.Context) {
 	s := f.Status
-	state := string(s.Last.Anomaly.Kind)
+	state, found := string(s.Last.Anomaly.Kind), string(s.Last.Anomaly.Kind)
 	if state == "" {
-		state = "well"
+		state, found = "normal", searchNormal
 	}
 	if s.Phase != fanwatch.PhaseActive {
-		state = string(s.Phase)
+		state, found = string(s.Phase), string(s.Phase)
 	}
 	fan := s.Device.Fan
 	if fan != "" {
-		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(state)) // they were registered at start
+		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(found)) // they were registered at start
 	}
 	_ = workflow.UpsertMemo(ctx, map[string]any{MemoFan: s}) // s always encodes
 	details := fmt.Sprintf("**%s** is **%s** since %s.", fan, state, s.Since.UTC().Format(time.DateTime))

@@ -47,7 +47,7 @@ type Judgement struct {
 	Why     string    `json:"unjudged_why,omitempty"`  // of JudgingUnread and JudgingUnknown: what is the matter, in one line
 }
 
-// Blind tells whether a fan must not be shown as well, though its workflow has heard of no trouble: its shard is not
+// Blind tells whether a fan must not be shown as normal, though its workflow has heard of no trouble: its shard is not
 // read, or nothing of it was judged for longer than its silence. now is by the scorer's clock.
 func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	if f.Phase != fanwatch.PhaseActive || f.Last.Anomaly.Kind != fanwatch.KindNone {
@@ -70,7 +70,7 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	return silence > 0 && now.Sub(since) > silence
 }
 
-// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind. NotKnown is that of
+// NotJudged is the state of a fan that looks normal to its workflow alone; see Judgement.Blind. NotKnown is that of
 // one whose scorer does not say whether it is judged, though it should.
 const (
 	NotJudged = "not judged"
@@ -78,7 +78,7 @@ const (
 )
 
 // State gives a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no reading
-// yet", NotKnown, or "well".
+// yet", NotKnown, or "normal".
 func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	switch {
 	case f.Phase != fanwatch.PhaseActive:
@@ -92,7 +92,7 @@ func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	case j.Judging == JudgingUnknown && f.Device.SilenceAfter() > 0:
 		return NotKnown
 	}
-	return "well"
+	return "normal"
 }
 
 // ShardStatus is a shard as the newest heartbeat of its scorer shows it.

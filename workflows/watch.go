@@ -90,7 +90,7 @@ func (in *WatchInput) over(ctx workflow.Context, part string) error {
 func (in *WatchInput) show(ctx workflow.Context) {
 	details := "Every part of fanwatch does its work."
 	if len(in.Open) > 0 {
-		details = "Not well: " + strings.Join(workflow.DeterministicKeys(in.Open), ", ") + "."
+		details = "In trouble: " + strings.Join(workflow.DeterministicKeys(in.Open), ", ") + "."
 	}
 	workflow.SetCurrentDetails(ctx, details)
 }

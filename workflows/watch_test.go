@@ -20,7 +20,7 @@ type watchRun struct {
 	*testsuite.TestWorkflowEnvironment
 	inputs []activities.WatchInput
 	alerts []AlertInput
-	told   []string // kinds that alerts were told; "" is well
+	told   []string // kinds that alerts were told; "" is normal
 }
 
 func newWatchRun(t *testing.T, answers ...activities.WatchResult) *watchRun {

@@ -134,7 +134,7 @@ func alertState(x fanwatch.Alert, now time.Time) string {
 	}
 	if x.State != fanwatch.AlertResolved && x.State != fanwatch.AlertTerminated {
 		if !x.NormalFrom.IsZero() {
-			st += ", well since " + clock(x.NormalFrom, now)
+			st += ", normal since " + clock(x.NormalFrom, now)
 		}
 		if x.Returns > 0 {
 			st += ", back " + count(x.Returns, "time")

@@ -44,7 +44,7 @@ func TestAFanWithoutAReadingIsNotCalledNormal(t *testing.T) {
 		t.Errorf("before the first reading: %q", got)
 	}
 	f.Last.V = 1
-	if got := workflows.State(f, workflows.Judgement{Judging: workflows.JudgingNow}, time.Now()); got != "well" {
+	if got := workflows.State(f, workflows.Judgement{Judging: workflows.JudgingNow}, time.Now()); got != "normal" {
 		t.Errorf("after it: %q", got)
 	}
 }
@@ -54,9 +54,9 @@ func TestAFanThatIsNotJudgedIsNotCalledNormal(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
 	normal := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
 	for want, j := range map[string]workflows.Judgement{
-		"fan-07 well 2026-11-30 12:42:00 now 1800":           {Judging: workflows.JudgingNow, At: now.Add(-11 * time.Second)},
+		"fan-07 normal 2026-11-30 12:42:00 now 1800":         {Judging: workflows.JudgingNow, At: now.Add(-11 * time.Second)},
 		"fan-07 not judged - 35s ago 1800":                   {Judging: workflows.JudgingNow, At: now.Add(-45 * time.Second)}, // an old heartbeat says so
-		"fan-07 well 2026-11-30 12:42:00 12s ago 1800":       {Judging: workflows.JudgingStopped, At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
+		"fan-07 normal 2026-11-30 12:42:00 12s ago 1800":     {Judging: workflows.JudgingStopped, At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
 		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: workflows.JudgingStopped, At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
 		"fan-07 not judged 2026-11-30 13:41:07 not since 13:41:07: shard s-1 is not read: access denied 1800": {
 			Judging: workflows.JudgingUnread, Since: now.Add(-53 * time.Second), Why: "shard s-1 is not read: access denied"},
@@ -107,7 +107,7 @@ func TestAnAlertTellsWhatItKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	flat := regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
-	for _, want := range []string{"open, well since 13:41:00, back 3 times 1/2 round 2 70, NOT pager stopped alert/fan-07", "13:41:00 terminated 0/0 0 alert/fan-08"} {
+	for _, want := range []string{"open, normal since 13:41:00, back 3 times 1/2 round 2 70, NOT pager stopped alert/fan-07", "13:41:00 terminated 0/0 0 alert/fan-08"} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("%s\nwant %s", flat, want)
 		}
@@ -117,7 +117,7 @@ func TestAnAlertTellsWhatItKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	flat = regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
-	for _, want := range []string{"not told pager at 13:41:00: NotFound\n", "well since 13:41:00, closes when that has held\n", "came back 3 times\n", "escalation step 1/2 round 2, told 70, NOT pager\n"} {
+	for _, want := range []string{"not told pager at 13:41:00: NotFound\n", "normal since 13:41:00, closes when that has held\n", "came back 3 times\n", "escalation step 1/2 round 2, told 70, NOT pager\n"} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("%s\nwant %s", flat, want)
 		}
