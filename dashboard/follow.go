@@ -205,7 +205,7 @@ func (w Workflows) Judged(ctx context.Context, now time.Time, fans []fanwatch.Fa
 
 // Acknowledge implements Operator.
 func (w Workflows) Acknowledge(ctx context.Context, alertID, by, note string) error {
-	_, err := w.Operator.Acknowledge(ctx, alertID, workflows.Acknowledgement{By: by, Note: note})
+	_, err := w.Operator.Acknowledge(ctx, alertID, fanwatch.Acknowledgement{By: by, Note: note})
 	if errors.Is(err, workflows.ErrUnknown) {
 		return fmt.Errorf("%w: %w", ErrNoAlert, err)
 	}

@@ -131,13 +131,13 @@ func (a *alert) listen(ctx workflow.Context) error {
 		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
+	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
-		Validator: func(_ workflow.Context, k Acknowledgement) error {
+		Validator: func(_ workflow.Context, k fanwatch.Acknowledgement) error {
 			if a.State == fanwatch.AlertResolved { // and has not ended yet, such as while the lake is out of reach
-				return temporal.NewApplicationError("the alert is over already", typeEnded)
+				return temporal.NewApplicationError("the alert is over already", TypeEnded)
 			}
 			return k.Trim().Check()
 		}})
@@ -203,7 +203,7 @@ func (a *alert) full(ctx workflow.Context) bool {
 // than what is observed must not keep that from people.
 func (a *alert) receive(ctx workflow.Context) {
 	for {
-		var k Acknowledgement
+		var k fanwatch.Acknowledgement
 		if !a.acks.ReceiveAsync(&k) {
 			break
 		}
@@ -225,7 +225,7 @@ func (a *alert) receive(ctx workflow.Context) {
 	}
 }
 
-func (a *alert) acknowledge(ctx workflow.Context, k Acknowledgement) {
+func (a *alert) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
 	if a.State != fanwatch.AlertOpen {
 		return // the first to answer has it
 	}
@@ -236,8 +236,8 @@ func (a *alert) acknowledge(ctx workflow.Context, k Acknowledgement) {
 }
 
 // fit makes an acknowledgement fit to be shown. A signal is not checked, and to refuse one would keep waking people.
-func fit(k Acknowledgement) Acknowledgement {
-	k = Acknowledgement{By: fanwatch.Legible(k.By, maxBy), Note: fanwatch.Legible(k.Note, maxNote)}.Trim()
+func fit(k fanwatch.Acknowledgement) fanwatch.Acknowledgement {
+	k = k.Legible()
 	k.By = cmp.Or(k.By, "somebody")
 	return k
 }

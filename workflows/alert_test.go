@@ -256,7 +256,7 @@ func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
 
 func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 	var refused []string
-	refuse := func(k Acknowledgement) func(*alertRun) {
+	refuse := func(k fanwatch.Acknowledgement) func(*alertRun) {
 		return func(r *alertRun) {
 			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = append(refused, err.Error()) }, OnComplete: func(any, error) {}}, k)
 			r.SignalWorkflow(SignalAcknowledge, "ada")
@@ -267,21 +267,23 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 		ack  func(*alertRun)
 		by   string
 	}{
-		{"update that names nobody", refuse(Acknowledgement{By: " "}), "ada"},
-		{"update that forges a row", refuse(Acknowledgement{By: "bob\nfan-08"}), "ada"},
+		{"update that names nobody", refuse(fanwatch.Acknowledgement{By: " "}), "ada"},
+		{"update that forges a row", refuse(fanwatch.Acknowledgement{By: "bob\nfan-08"}), "ada"},
 		{"signal that forges a row", func(r *alertRun) {
-			r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n", 5000)})
+			r.SignalWorkflow(SignalAcknowledge, fanwatch.Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n", 5000)})
 		}, "ada fan-08 [2J"},
 		{"signal of a name that is cut inside a letter", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, strings.Repeat("a", 99)+"\u00e9") }, strings.Repeat("a", 99)},
 		{"signal that is nonsense", func(r *alertRun) {
 			r.SignalWorkflow(SignalAcknowledge, 7)
 			r.SignalWorkflow(SignalAcknowledge, " ")
 		}, "somebody"},
-		{"signal", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada", Note: "on my way"}) }, "ada"},
+		{"signal", func(r *alertRun) {
+			r.SignalWorkflow(SignalAcknowledge, fanwatch.Acknowledgement{By: "ada", Note: "on my way"})
+		}, "ada"},
 		{"signal with a name alone", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, "ada") }, "ada"},
 		{"signal without input", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, nil) }, "somebody"},
 		{"update", func(r *alertRun) {
-			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { panic(err) }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
+			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { panic(err) }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
 		}, "ada"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -296,7 +298,7 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 			if a.AckedBy != c.by || !a.AckedAt.Equal(opened.Add(2*time.Minute)) {
 				t.Errorf("acknowledged by %q at %s", a.AckedBy, a.AckedAt)
 			}
-			if len(a.Note) > maxNote {
+			if len(a.Note) > 1000 {
 				t.Errorf("a note of %d bytes", len(a.Note))
 			}
 		})
@@ -313,11 +315,11 @@ func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
 	r.at(time.Minute+time.Second, r.normal)
 	var refused error
 	r.at(2*time.Minute+10*time.Second, func() {
-		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
+		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
 	})
 	r.OnActivity("LandAlert", anything, anything).Return(nil)
 	var said *temporal.ApplicationError
-	if a := r.run(t); !errors.As(refused, &said) || said.Type() != typeEnded || a.AckedBy != "" {
+	if a := r.run(t); !errors.As(refused, &said) || said.Type() != TypeEnded || a.AckedBy != "" {
 		t.Errorf("answered %v; %+v", refused, a)
 	}
 }

@@ -125,13 +125,13 @@ func (a *alertOfV1) listen(ctx workflow.Context) error {
 		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
 	}
-	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
-		Validator: func(_ workflow.Context, k Acknowledgement) error {
+		Validator: func(_ workflow.Context, k fanwatch.Acknowledgement) error {
 			if a.State == fanwatch.AlertResolved { // and has not ended yet, such as while the lake is out of reach
-				return temporal.NewApplicationError("the alert is over already", typeEnded)
+				return temporal.NewApplicationError("the alert is over already", TypeEnded)
 			}
 			return k.Trim().Check()
 		}}); err != nil {
@@ -171,7 +171,7 @@ func each[T any](ctx workflow.Context, c workflow.ReceiveChannel, do func(workfl
 	})
 }
 
-func (a *alertOfV1) acknowledge(ctx workflow.Context, k Acknowledgement) {
+func (a *alertOfV1) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
 	if a.State != fanwatch.AlertOpen {
 		return // the first to answer has it
 	}

@@ -122,7 +122,7 @@ func (f *fan) listen(ctx workflow.Context) error {
 			Validator:   func(_ workflow.Context, d fanwatch.Device) error { return f.check(d) }}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateChange, f.change, workflow.UpdateHandlerOptions{
 			Description: "Change what is named of the fan's limits, clients, zone, silence, policy and site.",
-			Validator:   func(_ workflow.Context, c Change) error { return f.check(c.Apply(f.Status.Device)) }}),
+			Validator:   func(_ workflow.Context, c fanwatch.DeviceChange) error { return f.check(c.Apply(f.Status.Device)) }}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevoke, f.revoke, workflow.UpdateHandlerOptions{
 			Description: "Make certificates of the fan inactive; the fan stays."}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRetire, f.retire, workflow.UpdateHandlerOptions{
@@ -430,7 +430,7 @@ func (f *fan) configure(ctx workflow.Context, d fanwatch.Device) (fanwatch.Devic
 }
 
 // change is configure for what an operator names.
-func (f *fan) change(ctx workflow.Context, c Change) (d fanwatch.Device, err error) {
+func (f *fan) change(ctx workflow.Context, c fanwatch.DeviceChange) (d fanwatch.Device, err error) {
 	err = f.locked(ctx, func(ctx workflow.Context) (err error) {
 		d, err = f.set(ctx, c.Apply(f.Status.Device))
 		return err

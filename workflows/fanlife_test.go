@@ -18,11 +18,11 @@ import (
 func point[T any](v T) *T { return &v }
 
 // provisioned has the fan provisioned after a second, as Enroll does it.
-func (r *fanRun) provisioned(t *testing.T, c Change) {
+func (r *fanRun) provisioned(t *testing.T, c fanwatch.DeviceChange) {
 	r.at(time.Second, func() { r.enroll(t, "one", c) })
 }
 
-func (r *fanRun) enroll(t *testing.T, csr string, c Change) {
+func (r *fanRun) enroll(t *testing.T, csr string, c fanwatch.DeviceChange) {
 	r.update(t, UpdateProvision, func(_ any, err error) {
 		if err != nil {
 			t.Error(err)
@@ -79,7 +79,7 @@ func TestACancelledFanGoesOn(t *testing.T) {
 	r := newFanRun(t)
 	r.reg.fail = fmt.Errorf("IoT Core does not answer")
 	r.at(time.Second, func() { r.observe(1, fanwatch.KindStall) })
-	r.at(2*time.Second, func() { r.enroll(t, "one", Change{}) }) // and what is being done is not cancelled
+	r.at(2*time.Second, func() { r.enroll(t, "one", fanwatch.DeviceChange{}) }) // and what is being done is not cancelled
 	r.at(3*time.Second, r.CancelWorkflow)
 	r.at(5*time.Second, func() { r.observe(2, fanwatch.KindOverspeed) })
 	r.at(20*time.Second, func() { r.reg.fail = nil })
@@ -94,7 +94,7 @@ func TestACancelledFanGoesOn(t *testing.T) {
 // still speaks.
 func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
+	r.provisioned(t, fanwatch.DeviceChange{})
 	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	var answer RetireAnswer
 	r.at(time.Minute, func() {
@@ -127,7 +127,7 @@ func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		r := newFanRun(t)
-		r.provisioned(t, Change{})
+		r.provisioned(t, fanwatch.DeviceChange{})
 		r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 		var answer RetireAnswer
 		var took time.Duration
@@ -148,7 +148,7 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 		r.at(20*time.Minute, func() {
 			r.reg.away = false
 			if again {
-				r.enroll(t, "two", Change{})
+				r.enroll(t, "two", fanwatch.DeviceChange{})
 			}
 		})
 		if again {
@@ -175,7 +175,7 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 // provisioned, and against a refusal that forgets what was heard meanwhile.
 func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
+	r.provisioned(t, fanwatch.DeviceChange{})
 	r.at(time.Minute, func() {
 		r.reg.fail = fmt.Errorf("IoT Core does not answer")
 		r.update(t, UpdateProvision, func(_ any, err error) {
@@ -207,14 +207,14 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 // that its device has.
 func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
+	r.provisioned(t, fanwatch.DeviceChange{})
 	r.at(time.Minute, func() {
 		r.reg.forbid = temporal.NewNonRetryableApplicationError("malformed", "Refused", nil)
 		r.update(t, UpdateProvision, func(_ any, err error) {
 			if err == nil {
 				t.Error("was provisioned")
 			}
-		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07"}, CSR: "two", Change: &Change{}})
+		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07"}, CSR: "two", Change: &fanwatch.DeviceChange{}})
 	})
 	r.at(2*time.Minute, func() {
 		r.reg.forbid = nil
@@ -225,7 +225,7 @@ func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 			if s := r.status(t); s.Certificate != "one" || len(r.reg.inactive) > 0 {
 				t.Errorf("%+v, inactive %q", s, r.reg.inactive)
 			}
-		}, Change{Site: point("Hall A")})
+		}, fanwatch.DeviceChange{Site: point("Hall A")})
 	})
 	r.retireAt(t, 11*time.Minute)
 	r.execute(t, FanInput{})
@@ -238,15 +238,15 @@ func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 // policy.
 func TestWhatIsNotNamedStays(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{Site: point("Hall A"), MinRPM: point(500.0), MaxRPM: point(3000.0), Silence: point(fanwatch.Duration(5 * time.Minute)),
+	r.provisioned(t, fanwatch.DeviceChange{Site: point("Hall A"), MinRPM: point(500.0), MaxRPM: point(3000.0), Silence: point(fanwatch.Duration(5 * time.Minute)),
 		Zone: point("Europe/Berlin"), Clients: point([]string{"new_Client"}), Policy: point("night")})
-	r.at(2*time.Second, func() { r.enroll(t, "two", Change{}) })
+	r.at(2*time.Second, func() { r.enroll(t, "two", fanwatch.DeviceChange{}) })
 	r.at(3*time.Second, func() {
 		r.update(t, UpdateChange, func(v any, err error) {
 			if d, _ := v.(fanwatch.Device); err != nil || d.Limits.MaxRPM != 2000 || d.Relearn != 1 || d.Site != "Hall A" {
 				t.Errorf("took effect: %+v, %v", d, err)
 			}
-		}, Change{MaxRPM: point(2000.0), Relearn: true})
+		}, fanwatch.DeviceChange{MaxRPM: point(2000.0), Relearn: true})
 	})
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{})
@@ -269,7 +269,7 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 func TestARevisionExceedsWhatScorersKnow(t *testing.T) {
 	for before, want := range map[int]int{0: int(opened.Unix()) + 1, 52: int(opened.Unix()) + 1, 1 << 40: 1<<40 + 1} {
 		r := newFanRun(t)
-		r.provisioned(t, Change{})
+		r.provisioned(t, fanwatch.DeviceChange{})
 		r.retireAt(t, time.Minute)
 		r.execute(t, FanInput{Status: fanwatch.FanStatus{Device: fanwatch.Device{V: 1, Fan: "fan-07", Revision: before}}})
 		if got := r.reg.announced[0]; got.Revision != want || got.Retired {
@@ -294,10 +294,10 @@ func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 	before := fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Revision: 1, Fan: "fan-07", Site: "Hall \x1b[2J", Silence: fanwatch.Duration(time.Second)}}
 	r.at(time.Second, func() {
 		r.update(t, UpdateConfigure, answer, fanwatch.Device{Fan: "fan-07", Clients: []string{"*"}})
-		r.update(t, UpdateChange, answer, Change{Silence: point(fanwatch.Duration(14 * time.Second))})
+		r.update(t, UpdateChange, answer, fanwatch.DeviceChange{Silence: point(fanwatch.Duration(14 * time.Second))})
 		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "a\nb"}, CSR: "one"})
 		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-08"}, CSR: "one"})
-		r.update(t, UpdateChange, answer, Change{MinRPM: point(300.0)})
+		r.update(t, UpdateChange, answer, fanwatch.DeviceChange{MinRPM: point(300.0)})
 	})
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{Status: before})
@@ -379,7 +379,7 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 // and against a revoked one that is answered again.
 func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
+	r.provisioned(t, fanwatch.DeviceChange{})
 	r.at(2*time.Second, func() {
 		r.update(t, UpdateRevoke, func(_ any, err error) {
 			if err == nil || !strings.Contains(plain(err).Error(), `fan fan-07 has no certificate "other"`) {
@@ -400,8 +400,8 @@ func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		}, Change{Site: point("Hall A")})
-		r.enroll(t, "one", Change{})
+		}, fanwatch.DeviceChange{Site: point("Hall A")})
+		r.enroll(t, "one", fanwatch.DeviceChange{})
 	})
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{})

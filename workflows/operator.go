@@ -43,7 +43,7 @@ func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM strin
 }
 
 // Enroll is Provision for what c names: a fan that exists keeps the rest, a new one has the defaults.
-func (o Operator) Enroll(ctx context.Context, fan string, c Change, csrPEM string) (ProvisionAnswer, error) {
+func (o Operator) Enroll(ctx context.Context, fan string, c fanwatch.DeviceChange, csrPEM string) (ProvisionAnswer, error) {
 	return o.provision(ctx, ProvisionRequest{Device: c.Apply(fanwatch.Device{Fan: fan}), CSR: csrPEM, Change: &c})
 }
 
@@ -154,7 +154,7 @@ func (o Operator) Configure(ctx context.Context, d fanwatch.Device) (fanwatch.De
 }
 
 // Change changes what c names of a fan and answers what took effect.
-func (o Operator) Change(ctx context.Context, fan string, c Change) (fanwatch.Device, error) {
+func (o Operator) Change(ctx context.Context, fan string, c fanwatch.DeviceChange) (fanwatch.Device, error) {
 	var out fanwatch.Device
 	if c.Clients != nil {
 		if err := o.checkClients(ctx, fan, *c.Clients); err != nil {
@@ -231,7 +231,7 @@ func (o Operator) holder(ctx context.Context, id string) (string, error) {
 }
 
 // Acknowledge stops an alert's escalation and answers the alert.
-func (o Operator) Acknowledge(ctx context.Context, alertID string, k Acknowledgement) (fanwatch.Alert, error) {
+func (o Operator) Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 	var a fanwatch.Alert
 	if !strings.HasPrefix(alertID, "alert/") {
 		return a, fmt.Errorf("alert %.120q: %w: an alert's ID begins with alert/ (see fanwatch alerts)", alertID, ErrUnknown)
@@ -255,7 +255,7 @@ func (o Operator) update(ctx context.Context, id, name string, out any, args ...
 	switch {
 	case errors.As(err, &none):
 		return o.closed(ctx, id)
-	case errors.As(err, &said) && said.Type() == typeEnded:
+	case errors.As(err, &said) && said.Type() == TypeEnded:
 		return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
 	case err != nil:
 		return fmt.Errorf("%s %s: %w", name, id, plain(err))

@@ -52,7 +52,7 @@ func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 		"fan/refused":          {MemoFan: fanwatch.FanStatus{Phase: fanwatch.PhaseProvisioning}},
 	}}}
 	ack := func(id string) error {
-		_, err := o.Acknowledge(t.Context(), id, Acknowledgement{By: "ada"})
+		_, err := o.Acknowledge(t.Context(), id, fanwatch.Acknowledgement{By: "ada"})
 		return err
 	}
 	retire := func(fan string) error {

@@ -167,7 +167,7 @@ func TestAClientIDThatIsAnotherFansNameIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", client, err)
 		}
 	}
-	if _, err := o.Change(t.Context(), "fan-07", Change{Clients: point([]string{"fan-02"})}); err == nil || !strings.Contains(err.Error(), "another fan") {
+	if _, err := o.Change(t.Context(), "fan-07", fanwatch.DeviceChange{Clients: point([]string{"fan-02"})}); err == nil || !strings.Contains(err.Error(), "another fan") {
 		t.Error(err)
 	}
 }

@@ -65,7 +65,7 @@ func TestAckRefusesWhatForgesLists(t *testing.T) {
 // TestAckTellsWhoWasFirst guards against a second answer that reads like a success and loses its note.
 func TestAckTellsWhoWasFirst(t *testing.T) {
 	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.AlertAcknowledged, AckedBy: "Ada", Note: "on my way", AckedAt: time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)}
-	for k, want := range map[workflows.Acknowledgement]string{
+	for k, want := range map[fanwatch.Acknowledgement]string{
 		{By: "Ada", Note: "on my way"}: "alert/x is acknowledged by Ada",
 		{By: "bob"}:                    "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so",
 		{By: "bob", Note: "mine"}:      "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, and the note of bob was not kept",
