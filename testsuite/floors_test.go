@@ -13,7 +13,7 @@ import (
 // floors says on which floor each package stands: a package imports packages of floors below its own only.
 // The lowest stand first.
 var floors = [][]string{
-	{"fanwatch", "fanwatch/failpoint", "fanwatch/rcf"},
+	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
 	{"fanwatch/edge", "fanwatch/detect", "fanwatch/lake", "fanwatch/health"},
 	{"fanwatch/cloud"}, // its store is lake's
 	{"fanwatch/activities"},
@@ -100,7 +100,7 @@ func TestWhatAProgramMayLink(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"fanwatch", "fanwatch/rcf", "fanwatch/failpoint"} {
+	for _, name := range []string{"fanwatch", "fanwatch/rcf", "fanwatch/failpoint", "fanwatch/internal/durable"} {
 		for _, dep := range list(t, name)[name].Deps {
 			if first, _, _ := strings.Cut(dep, "/"); strings.Contains(first, ".") {
 				t.Errorf("%s links %s: it is to link the standard library alone", name, dep)

@@ -17,13 +17,14 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"fanwatch/internal/durable"
 )
 
 // Config says how a Server runs. Dir and Kinesis are needed.
@@ -77,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
+		err = durable.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("iotcore: state directory: %w", err)

@@ -32,12 +32,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+
+	"fanwatch/internal/durable"
 )
 
 // KeyAttribute is the message attribute that carries a notification's
@@ -119,7 +120,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("sns: Config.Dir is empty: name a directory for the state")
 	}
 	cfg = withDefaults(cfg)
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("sns: state directory: %w", err)
 	}
 	topics, err := openRegistry(filepath.Join(cfg.Dir, "topics.json"))
