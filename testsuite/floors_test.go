@@ -19,6 +19,7 @@ var floors = [][]string{
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
 	{"fanwatch/workers", "fanwatch/dashboard"},
+	{"fanwatch/local/aws/fault"},
 	{"fanwatch/local/aws/kinesis", "fanwatch/local/aws/sns", "fanwatch/local/aws/iotcore"},
 	{"fanwatch/local"},
 	{"fanwatch/cmd/fanwatch", "fanwatch/cmd/fanwatch-edge", "fanwatch/cmd/fanwatch-local"},

@@ -25,6 +25,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"fanwatch/internal/durable"
+	"fanwatch/local/aws/fault"
 )
 
 // Config says how a Server runs. Dir and Kinesis are needed.
@@ -52,7 +53,7 @@ type Server struct {
 	registry  *registry
 	broker    *broker
 	refusals  *refusals
-	faults    *faults
+	faults    *fault.Injector
 	newUUID   func() string
 
 	mqtt   *mqtt.Server
@@ -91,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, authority: a, registry: r, faults: &faults{}, refusals: newRefusals(cfg.Now, cfg.Log), newUUID: uuid.NewString}
+	s := &Server{cfg: cfg, authority: a, registry: r, faults: newFaults(), refusals: newRefusals(cfg.Now, cfg.Log), newUUID: uuid.NewString}
 	return s, s.build()
 }
 
@@ -256,8 +257,21 @@ func (s *Server) Refusals() []Refusal { return s.refusals.list() }
 // RefusalCounts gives the number of refusals since the start, by kind.
 func (s *Server) RefusalCounts() map[string]int { return s.refusals.count() }
 
-// SetFault makes things go wrong for a test; Fault{} ends it.
-func (s *Server) SetFault(f Fault) { s.faults.set(f) }
+// The operations that a fault can be set for.
+const (
+	opConnect = "Connect" // an MQTT CONNECT
+	opPublish = "Publish" // an MQTT PUBLISH, or the operation Publish of the REST API
+)
+
+// Faults sets what goes wrong: Fail for Connect, which is answered "server unavailable"; Delay and Lose for Publish,
+// where Lose runs the rules and ends the connection instead of sending the PUBACK.
+func (s *Server) Faults() *fault.Injector { return s.faults }
+
+func newFaults() *fault.Injector {
+	return fault.NewInjector("iotcore", map[fault.Kind][]string{
+		fault.Fail: {opConnect}, fault.Delay: {opPublish}, fault.Lose: {opPublish},
+	})
+}
 
 // requireLoopback keeps the control plane, whose signatures nobody verifies, and the broker, whose
 // certificate names only this machine, off every network.
