@@ -13,12 +13,13 @@ import (
 // floors says on which floor each package stands: a package imports packages of floors below its own only.
 // The lowest stand first.
 var floors = [][]string{
-	{"fanwatch", "fanwatch/failpoint", "fanwatch/rcf"},
+	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
 	{"fanwatch/edge", "fanwatch/detect", "fanwatch/lake", "fanwatch/health"},
 	{"fanwatch/cloud"}, // its store is lake's
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
 	{"fanwatch/workers", "fanwatch/dashboard"},
+	{"fanwatch/local/aws/fault"},
 	{"fanwatch/local/aws/kinesis", "fanwatch/local/aws/sns", "fanwatch/local/aws/iotcore"},
 	{"fanwatch/local"},
 	{"fanwatch/cmd/fanwatch", "fanwatch/cmd/fanwatch-edge", "fanwatch/cmd/fanwatch-local"},
@@ -100,7 +101,7 @@ func TestWhatAProgramMayLink(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"fanwatch", "fanwatch/rcf", "fanwatch/failpoint"} {
+	for _, name := range []string{"fanwatch", "fanwatch/rcf", "fanwatch/failpoint", "fanwatch/internal/durable"} {
 		for _, dep := range list(t, name)[name].Deps {
 			if first, _, _ := strings.Cut(dep, "/"); strings.Contains(first, ".") {
 				t.Errorf("%s links %s: it is to link the standard library alone", name, dep)
