@@ -15,6 +15,10 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
+// CatalogName is the name of the catalog. A SQL catalog stores it in each of its rows, so a reader of the SQLite file
+// must use the same name or finds no table.
+const CatalogName = "fanwatch"
+
 // OpenSQLite opens an Iceberg catalog in a SQLite file, for one machine; several processes may share it.
 // files are the properties by which Iceberg reaches the table's files (s3.endpoint and the like; nil for a
 // directory). The function it gives closes the file.
@@ -33,7 +37,7 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
 	for try := 0; ; try++ {
-		cat, err := icebergsql.NewCatalog("fanwatch", db, icebergsql.SQLite, files)
+		cat, err := icebergsql.NewCatalog(CatalogName, db, icebergsql.SQLite, files)
 		if err == nil {
 			return cat, db.Close, nil
 		}
