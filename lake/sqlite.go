@@ -13,6 +13,8 @@ import (
 	icebergsql "github.com/apache/iceberg-go/catalog/sql"
 	"modernc.org/sqlite" // the driver "sqlite", in pure Go
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"fanwatch/objstore"
 )
 
 // OpenSQLite opens an Iceberg catalog in a SQLite file, for one machine; several processes may share it.
@@ -23,7 +25,7 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
-	if err := makeDir(filepath.Dir(abs)); err != nil {
+	if err := objstore.MakeDir(filepath.Dir(abs)); err != nil {
 		return nil, nil, fmt.Errorf("catalog: %w", err)
 	}
 	// synchronous=full: what was committed survives a power cut, as the landing log does.

@@ -16,6 +16,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workers"
 )
 
@@ -31,7 +32,7 @@ local system's lake (--dir).`}
 }
 
 // withLake runs do with the tables and the landing logs of the lake that the flags name.
-func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store lake.Store, logs []lake.Log) error) (err error) {
+func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store objstore.Store, logs []lake.Log) error) (err error) {
 	wc, err := a.lakeConfig(ctx, o)
 	if err != nil {
 		return err
@@ -76,7 +77,7 @@ them. It changes nothing. Exit status 1 when a table or a log cannot be read.`,
 			if err := atLeast("commits", changes, 0); err != nil {
 				return err
 			}
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
 				s, failed := readState(cmd.Context(), tables, logs, changes)
 				if a.json {
 					return errors.Join(printJSON(cmd.OutOrStdout(), s), failed)
@@ -192,7 +193,7 @@ the table with the same content, by hash; and all counts must agree, as fanwatch
 everything once and changes nothing. Exit status 1 when there is a fault.`,
 		Example: "  fanwatch lake verify\n  fanwatch lake verify --bucket my-fan-lake --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
 				bar := progressBar(os.Stderr, "data files")
 				v, err := tables.Verify(cmd.Context(), logs, bar.show)
 				bar.end()
@@ -300,7 +301,7 @@ where it was the store that did not give it, after pauses of a minute to six hou
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			for _, err := range in.From.List(cmd.Context(), d.Prefix, "") {
-				if errors.Is(err, lake.ErrNoBucket) {
+				if errors.Is(err, objstore.ErrNoBucket) {
 					return fmt.Errorf("there is no bucket %q: name the delivery stream's with --from-bucket (%w)", cmp.Or(d.Bucket, wc.Bucket), errUsage)
 				}
 				break

@@ -1,4 +1,4 @@
-package lake
+package objstore
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func OpenDir(path string) (*Dir, error) {
 		return nil, fmt.Errorf("lake directory %s: %w", path, err)
 	}
 	d := &Dir{root: root}
-	if err := makeDir(filepath.Join(root, dirTemp)); err != nil {
+	if err := MakeDir(filepath.Join(root, dirTemp)); err != nil {
 		return nil, fmt.Errorf("lake directory: %w", err)
 	}
 	left, err := os.ReadDir(filepath.Join(root, dirTemp))
@@ -106,7 +106,7 @@ func (d *Dir) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size 
 	}
 	defer os.Remove(temp)
 	target := d.path(key)
-	if err := makeDir(filepath.Dir(target)); err != nil {
+	if err := MakeDir(filepath.Dir(target)); err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}
 	if onlyIfAbsent {
@@ -220,13 +220,13 @@ func (d *Dir) find(ctx context.Context, prefix, startAfter string) ([]Object, er
 	return found, err
 }
 
-// makeDir makes the directory and its missing parents, and syncs each parent that got an entry.
-func makeDir(path string) error {
+// MakeDir makes the directory and its missing parents, and syncs each parent that got an entry.
+func MakeDir(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
 	}
 	parent := filepath.Dir(path)
-	if err := makeDir(parent); err != nil {
+	if err := MakeDir(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(path, 0o755); err != nil {
