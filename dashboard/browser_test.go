@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -376,7 +377,7 @@ func TestBrowserClaimsNothing(t *testing.T) {
 
 	t.Log("refused messages, while the server is away")
 	do(t, ctx, chromedp.Navigate(web.URL+"/#/refused"), shows("Not known: no landing log is read here"), holds(`!document.body.innerText.includes("No message was refused")`))
-	store, err := lake.OpenDir(t.TempDir())
+	store, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

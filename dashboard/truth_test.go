@@ -12,6 +12,7 @@ import (
 	"fanwatch"
 	"fanwatch/health"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
@@ -61,7 +62,7 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	p.change(func() { p.broken = nil })
 	want("Temporal is back", true, true, "", "")
 
-	store, err := lake.OpenDir(t.TempDir())
+	store, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,15 +80,15 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 
 // shutStore is a store that can be shut.
 type shutStore struct {
-	lake.Store
+	objstore.Store
 	shut  atomic.Bool
 	asked atomic.Int32
 }
 
-func (s *shutStore) List(ctx context.Context, prefix, after string) iter.Seq2[lake.Object, error] {
+func (s *shutStore) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
 	s.asked.Add(1)
 	if s.shut.Load() {
-		return func(yield func(lake.Object, error) bool) { yield(lake.Object{}, errors.New("503 slow down")) }
+		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, errors.New("503 slow down")) }
 	}
 	return s.Store.List(ctx, prefix, after)
 }
@@ -95,7 +96,7 @@ func (s *shutStore) List(ctx context.Context, prefix, after string) iter.Seq2[la
 // TestARestartForgetsNeitherReadingsNorRefusals: the landing log of the last quarter of an hour is read, from before
 // the newest snapshot too, and what is from before that is not denied.
 func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
-	store, err := lake.OpenDir(t.TempDir())
+	store, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/objstore"
 )
 
 // commitAttempts bounds how often one Commit or Compact meets somebody else's change before it gives up.
@@ -249,7 +250,7 @@ func (r *round) begin(t *iceTable, tbl *table.Table, l Log) (*reading, error) {
 // step takes the next segment of a log.
 func (r *round) step(ctx context.Context, t *iceTable, rd *reading) error {
 	s, err := r.next(ctx, rd.log, rd.at)
-	if errors.Is(err, ErrNotFound) && !r.old {
+	if errors.Is(err, objstore.ErrNotFound) && !r.old {
 		rd.done = true
 		return nil
 	}

@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/failpoint"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 func TestCompact(t *testing.T) {
@@ -392,7 +393,7 @@ func TestReconcileFindsFaults(t *testing.T) {
 }
 
 // brokenStore breaks as a fault in this program would.
-type brokenStore struct{ lake.Store }
+type brokenStore struct{ objstore.Store }
 
 func (brokenStore) PutFrom(context.Context, string, io.ReadSeeker, int64, bool) error {
 	panic("slice bounds out of range")

@@ -17,6 +17,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 var errDead = errors.New("the outside is gone")
@@ -50,7 +51,7 @@ func (f *fuse) change(do func() error) error {
 
 // brittleStore is a Store behind a fuse.
 type brittleStore struct {
-	lake.Store
+	objstore.Store
 	fuse *fuse
 }
 
@@ -93,7 +94,7 @@ var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z"
 
 // steps is a committer's and its planners' life: commits, a compaction, a retirement, tombstones, the drop of
 // snapshots and of orphans. Each step can be made again by somebody else.
-func steps(ctx context.Context, tb *lake.Tables, store lake.Store, logs []lake.Log) error {
+func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []lake.Log) error {
 	if _, err := tb.Apply(ctx); err != nil { // what a planner before us left
 		return err
 	}

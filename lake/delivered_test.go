@@ -15,6 +15,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // TestIngestOfWhatDeliveryStreamsWriteBetweenRecords: 300 readings are 300 readings and nothing is refused.
@@ -217,12 +218,12 @@ func TestIngestOfTheHourThatAutumnRepeats(t *testing.T) {
 
 // redated is a Store whose objects were written at other times, by their place in a listing.
 type redated struct {
-	lake.Store
+	objstore.Store
 	at func(i int) time.Time
 }
 
-func (s *redated) List(ctx context.Context, prefix, after string) iter.Seq2[lake.Object, error] {
-	return func(yield func(lake.Object, error) bool) {
+func (s *redated) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
 		i := 0
 		for o, err := range s.Store.List(ctx, prefix, after) {
 			o.Modified = s.at(i)

@@ -13,13 +13,14 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 func demoObject(fan string, second int) string {
 	return fmt.Sprintf(`{"TIME":"%s","FANID":"%s","FREQ":60,"RPM":%d}`, midnight.Add(time.Duration(second)*time.Second).Format("2006-01-02T15:04:05.000000"), fan, 1800+second%7)
 }
 
-func put(t testing.TB, store lake.Store, key, text string, zipped bool) {
+func put(t testing.TB, store objstore.Store, key, text string, zipped bool) {
 	t.Helper()
 	data := []byte(text)
 	if zipped {

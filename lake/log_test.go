@@ -15,6 +15,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 var (
@@ -23,9 +24,9 @@ var (
 	newer    = lake.Token{Scheduled: 200, Attempt: 1, Run: "a"}
 )
 
-func openDir(t testing.TB) *lake.Dir {
+func openDir(t testing.TB) *objstore.Dir {
 	t.Helper()
-	d, err := lake.OpenDir(t.TempDir())
+	d, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func number(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.
 
 func TestChain(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
-	if _, err := log.Next(ctx, ""); !errors.Is(err, lake.ErrNotFound) {
+	if _, err := log.Next(ctx, ""); !errors.Is(err, objstore.ErrNotFound) {
 		t.Fatalf("empty log: %v", err)
 	}
 	first, second := window(0, "fan-1", 7, 1, 10), window(10, "fan-1", 7, 11, 10)

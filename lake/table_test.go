@@ -19,18 +19,19 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // world is a store, a catalog and the table in them, as another process would open them.
 type world struct {
 	dir   string
-	store *lake.Dir
+	store *objstore.Dir
 	table *lake.Table
 }
 
 func openWorld(t testing.TB, dir string, change func(*lake.TableConfig)) world {
 	t.Helper()
-	store, err := lake.OpenDir(filepath.Join(dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,4 +308,17 @@ func wantCounts(t testing.TB, got, want map[string]int) {
 	if !maps.Equal(got, want) {
 		t.Fatalf("counts %v, want %v", got, want)
 	}
+}
+
+// list gives the keys of a listing.
+func list(t *testing.T, store objstore.Store, prefix, after string) []string {
+	t.Helper()
+	var keys []string
+	for o, err := range store.List(t.Context(), prefix, after) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys
 }

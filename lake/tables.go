@@ -16,6 +16,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/objstore"
 )
 
 // Tables are all tables of the lake: the readings, and beside them anomalies and quarantine, which are fed
@@ -338,7 +339,7 @@ const alertsWaiting = "alerts/waiting/"
 
 // PutAlert leaves an alert that is over for the next Commit. Left more than once, even long after, it is one
 // row: the table is asked for the alert's ID.
-func PutAlert(ctx context.Context, store Store, a fanwatch.Alert) error {
+func PutAlert(ctx context.Context, store objstore.Store, a fanwatch.Alert) error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("alert %s: %w", a.ID, err)
@@ -422,7 +423,7 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 			continue
 		}
 		data, err := t.cfg.Store.Get(ctx, o.Key)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, objstore.ErrNotFound) {
 			continue // another committer was faster
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 func openTables(t testing.TB, w world, change func(*lake.TableConfig)) *lake.Tables {
@@ -193,7 +194,7 @@ func TestTheNewestRefusals(t *testing.T) {
 
 // counting counts what is read of a Store.
 type counting struct {
-	lake.Store
+	objstore.Store
 	gets int
 }
 

@@ -19,6 +19,7 @@ import (
 	"fanwatch/detect"
 	"fanwatch/failpoint"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
@@ -73,11 +74,11 @@ func (p *publisher) batch(c mqtt.Client) bool {
 }
 
 // store gives the bucket of the S3 server, whose directory holds objects as plain files.
-func (s *system) store() lake.Store { return storeIn(s.t, s.Dir) }
+func (s *system) store() objstore.Store { return storeIn(s.t, s.Dir) }
 
-func storeIn(t testing.TB, dir string) lake.Store {
+func storeIn(t testing.TB, dir string) objstore.Store {
 	t.Helper()
-	store, err := lake.OpenDir(filepath.Join(dir, "s3", "fanwatch-lake"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "s3", "fanwatch-lake"))
 	if err != nil {
 		t.Fatal(err)
 	}

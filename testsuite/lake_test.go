@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
@@ -128,7 +129,7 @@ func (s *system) inPoints(p *publisher, begin time.Time) {
 }
 
 // s3 gives the bucket through the S3 server.
-func (s *system) s3() lake.Store {
+func (s *system) s3() objstore.Store {
 	s.t.Helper()
 	text, err := os.ReadFile(s.Keys)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workers"
 )
 
@@ -123,7 +124,7 @@ func TestS3IsKilled(t *testing.T) {
 
 // lakeUnderFire lands twelve windows on each of two shards and makes all steps of the lake's life between them,
 // each again until it is done.
-func lakeUnderFire(t *testing.T, tables *lake.Tables, store lake.Store) []lake.Log {
+func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []lake.Log {
 	again := func(what string, do func(context.Context) error) {
 		t.Helper()
 		var err error

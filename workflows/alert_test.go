@@ -19,7 +19,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
-	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // mailbox is the boundary: it keeps what people were sent.
@@ -67,7 +67,7 @@ var twoSteps = fanwatch.Policy{V: 1, Name: "default", AckTimeout: fanwatch.Durat
 type alertRun struct {
 	*testsuite.TestWorkflowEnvironment
 	mail   *mailbox
-	lake   *lake.Dir
+	lake   *objstore.Dir
 	over   []fanwatch.Alert // what the fan's workflow was told
 	overAt time.Time
 	policy fanwatch.Policy
@@ -85,7 +85,7 @@ func newAlertRun(t *testing.T) *alertRun {
 	t.Helper()
 	r := &alertRun{policy: twoSteps, mail: &mailbox{keys: map[string]bool{}, down: map[string]error{}}}
 	var err error
-	if r.lake, err = lake.OpenDir(t.TempDir()); err != nil {
+	if r.lake, err = objstore.OpenDir(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 	r.environment()

@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // exported is a reading as it is exported. The columns have the table's names.
@@ -82,7 +83,7 @@ complete.`,
 					}
 				}
 			}
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, _ []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, _ []lake.Log) error {
 				return toFile(e.out, cmd.OutOrStdout(), func(w io.Writer) error { return e.write(cmd.Context(), tables, from, to, w) })
 			})
 		},
