@@ -13,7 +13,13 @@ import (
 	icebergsql "github.com/apache/iceberg-go/catalog/sql"
 	"modernc.org/sqlite" // the driver "sqlite", in pure Go
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"fanwatch/internal/durable"
 )
+
+// CatalogName is the name of the catalog. A SQL catalog stores it in each of its rows, so a reader of the SQLite file
+// must use the same name or finds no table.
+const CatalogName = "fanwatch"
 
 // OpenSQLite opens an Iceberg catalog in a SQLite file, for one machine; several processes may share it.
 // files are the properties by which Iceberg reaches the table's files (s3.endpoint and the like; nil for a
@@ -23,7 +29,7 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
-	if err := makeDir(filepath.Dir(abs)); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
 		return nil, nil, fmt.Errorf("catalog: %w", err)
 	}
 	// synchronous=full: what was committed survives a power cut, as the landing log does.
@@ -33,7 +39,7 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
 	for try := 0; ; try++ {
-		cat, err := icebergsql.NewCatalog("fanwatch", db, icebergsql.SQLite, files)
+		cat, err := icebergsql.NewCatalog(CatalogName, db, icebergsql.SQLite, files)
 		if err == nil {
 			return cat, db.Close, nil
 		}

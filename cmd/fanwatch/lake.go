@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workers"
 )
 
@@ -31,11 +33,15 @@ local system's lake (--dir).`}
 }
 
 // withLake runs do with the tables and the landing logs of the lake that the flags name.
-func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store lake.Store, logs []lake.Log) error) (err error) {
+func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store objstore.Store, logs []lake.Log) error) error {
 	wc, err := a.lakeConfig(ctx, o)
 	if err != nil {
 		return err
 	}
+	return inLake(ctx, wc, do)
+}
+
+func inLake(ctx context.Context, wc workers.Config, do func(tables *lake.Tables, store objstore.Store, logs []lake.Log) error) (err error) {
 	store := cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket)
 	logs, err := lake.Logs(ctx, store, wc.Stream)
 	if err != nil {
@@ -56,9 +62,33 @@ func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.T
 }
 
 type lakeState struct {
-	Tables []lake.Status `json:"tables"`
-	Lags   []lake.Lag    `json:"lags"`
-	Passed []string      `json:"passed"` // objects that do not belong where they are, and why
+	Catalog catalogPlace  `json:"catalog"`
+	Tables  []lake.Status `json:"tables"`
+	Lags    []lake.Lag    `json:"lags"`
+	Passed  []string      `json:"passed"` // objects that do not belong where they are, and why
+}
+
+// catalogPlace says which Iceberg catalog holds the tables, so that a reader can be pointed at it.
+type catalogPlace struct {
+	Kind      string `json:"kind"`                // sqlite, glue or rest, as the flag --catalog has it
+	Name      string `json:"name"`                // what a SQL catalog's rows call it; with glue and rest a reader may call it as it likes
+	Where     string `json:"where"`               // sqlite: the file; glue: the AWS region; rest: the address
+	Warehouse string `json:"warehouse,omitempty"` // of rest
+}
+
+// placeOf gives the place of c's catalog. An address loses its password.
+func placeOf(c workers.Config) catalogPlace {
+	if c.Catalog.SQLite != "" {
+		return catalogPlace{Kind: "sqlite", Name: lake.CatalogName, Where: c.Catalog.SQLite}
+	}
+	p := catalogPlace{Kind: c.Catalog.AWS.Kind, Name: lake.CatalogName, Where: c.AWS.Region}
+	if p.Kind == "rest" {
+		p.Where, p.Warehouse = c.Catalog.AWS.URI, c.Catalog.AWS.Warehouse
+		if u, err := url.Parse(p.Where); err == nil {
+			p.Where = u.Redacted()
+		}
+	}
+	return p
 }
 
 func (a *app) lakeStatus() *cobra.Command {
@@ -68,16 +98,22 @@ func (a *app) lakeStatus() *cobra.Command {
 		Use: "status", Short: "Show files, rows and sizes of the tables, how far they lag, and their last commits", Args: cobra.NoArgs,
 		Long: `Show files, rows and sizes of the tables, how far they lag behind the landing log, and their last commits.
 
-Where the metadata of each table is stands there too: readers without a catalog (Polars scan_iceberg, DuckDB iceberg_scan,
-pyiceberg's StaticTable) take that. Objects that lie where they do not belong are named; nothing is stopped by
-them. It changes nothing. Exit status 1 when a table or a log cannot be read.`,
+The catalog and the current metadata file of each table stand there too: readers that know the catalog (pyiceberg,
+Spark) take the one, readers without (DuckDB iceberg_scan, Polars scan_iceberg) the other; docs/lake.md shows how.
+Objects that lie where they do not belong are named; nothing is stopped by them. It changes nothing. Exit status 1
+when a table or a log cannot be read.`,
 		Example: "  fanwatch lake status\n  fanwatch lake status --commits 20 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := atLeast("commits", changes, 0); err != nil {
 				return err
 			}
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+			wc, err := a.lakeConfig(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			return inLake(cmd.Context(), wc, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
 				s, failed := readState(cmd.Context(), tables, logs, changes)
+				s.Catalog = placeOf(wc)
 				if a.json {
 					return errors.Join(printJSON(cmd.OutOrStdout(), s), failed)
 				}
@@ -107,9 +143,14 @@ func readState(ctx context.Context, tables *lake.Tables, logs []lake.Log, change
 	return s, failed
 }
 
-// printPlaces says where the tables' metadata is, for readers without a catalog, and what was passed over.
+// printPlaces says where the catalog and the tables' metadata are, for other readers, and what was passed over.
 func printPlaces(out io.Writer, s lakeState) error {
 	fmt.Fprintln(out)
+	place := fmt.Sprintf("catalog %s: %s %s", s.Catalog.Name, s.Catalog.Kind, s.Catalog.Where)
+	if s.Catalog.Warehouse != "" {
+		place += " warehouse " + s.Catalog.Warehouse
+	}
+	say(out, "%s", place)
 	for _, t := range s.Tables {
 		if t.Metadata != "" {
 			say(out, "metadata of %s: %s", t.Table, t.Metadata)
@@ -192,7 +233,7 @@ the table with the same content, by hash; and all counts must agree, as fanwatch
 everything once and changes nothing. Exit status 1 when there is a fault.`,
 		Example: "  fanwatch lake verify\n  fanwatch lake verify --bucket my-fan-lake --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
 				bar := progressBar(os.Stderr, "data files")
 				v, err := tables.Verify(cmd.Context(), logs, bar.show)
 				bar.end()
@@ -300,7 +341,7 @@ where it was the store that did not give it, after pauses of a minute to six hou
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			for _, err := range in.From.List(cmd.Context(), d.Prefix, "") {
-				if errors.Is(err, lake.ErrNoBucket) {
+				if errors.Is(err, objstore.ErrNoBucket) {
 					return fmt.Errorf("there is no bucket %q: name the delivery stream's with --from-bucket (%w)", cmp.Or(d.Bucket, wc.Bucket), errUsage)
 				}
 				break

@@ -18,10 +18,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/parquet-go/parquet-go"
 
 	"fanwatch"
+	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/workers"
 )
 
 var start = time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
@@ -29,10 +32,10 @@ var start = time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
 func rows(n int, rng *rand.Rand) (all []fanwatch.Row) {
 	at := start
 	for i := range n {
-		r := fanwatch.Row{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800 + 10*rng.NormFloat64(), State: fanwatch.Running},
+		r := fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800 + 10*rng.NormFloat64(), State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Shard: "s"}, Arrived: at.Add(time.Second), Score: rng.Float64()}
 		if i%7 == 3 {
-			r.Anomaly = fanwatch.Stall
+			r.Anomaly = fanwatch.KindStall
 		}
 		all = append(all, r)
 		at = at.Add(time.Duration(rng.IntN(3000)) * time.Millisecond)
@@ -222,5 +225,24 @@ func TestEmptyVerdict(t *testing.T) {
 	out.Reset()
 	if err := printState(&out, lakeState{Lags: []lake.Lag{{Shard: "s", Rows: 57, Segments: 1}}}); err != nil || !strings.Contains(out.String(), "57 readings in 1 segment ") {
 		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// TestLakeStatusSaysWhereAReaderFindsTheTables holds what the status says of the catalog against the configuration.
+func TestLakeStatusSaysWhereAReaderFindsTheTables(t *testing.T) {
+	for want, c := range map[string]workers.Config{
+		"catalog fanwatch: sqlite /lake/catalog.db": {Catalog: workers.Catalog{SQLite: "/lake/catalog.db"}},
+		"catalog fanwatch: glue eu-central-1": {
+			AWS: aws.Config{Region: "eu-central-1"}, Catalog: workers.Catalog{AWS: cloud.CatalogSettings{Kind: "glue"}},
+		},
+		"catalog fanwatch: rest https://u:xxxxx@rest.example/iceberg warehouse w": {Catalog: workers.Catalog{
+			AWS: cloud.CatalogSettings{Kind: "rest", URI: "https://u:secret@rest.example/iceberg", Warehouse: "w"},
+		}},
+	} {
+		s := lakeState{Catalog: placeOf(c), Tables: []lake.Status{{Table: "fanwatch.readings", Metadata: "s3://b/m.json"}}}
+		var out strings.Builder
+		if err := printPlaces(&out, s); err != nil || out.String() != "\n"+want+"\nmetadata of fanwatch.readings: s3://b/m.json\n" {
+			t.Errorf("%v, %q, want %q", err, out.String(), want)
+		}
 	}
 }
