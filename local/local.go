@@ -160,14 +160,18 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 	if err := s.startChildren(ctx); err != nil {
 		return nil, err
 	}
-	parts, err := s.startAWS(ctx, keys)
+	config, err := s.startAWS(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.startWorkers(ctx, parts); err != nil {
+	reached, err := s.connect(ctx, config)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.startFleet(ctx, parts); err != nil {
+	if err := s.startWorkers(ctx, reached); err != nil {
+		return nil, err
+	}
+	if err := s.startFleet(ctx, reached.operator); err != nil {
 		return nil, err
 	}
 	return s, s.announce()
@@ -297,86 +301,95 @@ func (s *System) supervise(c *childProcess, args []string) *supervised {
 	})
 }
 
-// awsParts are what the other parts need of the local AWS.
-type awsParts struct {
-	config   workers.Config
-	temporal client.Client
-	operator workflows.Operator
-}
-
-// startAWS starts Kinesis, SNS and IoT Core and makes what fanwatch needs in them, through the SDK.
-func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
+// startAWS starts Kinesis, SNS and IoT Core, and gives the configuration by which workers reach them.
+func (s *System) startAWS(ctx context.Context, k keys) (*workers.Config, error) {
 	ln, err := listen(s.cfg.Ports.AWS)
 	if err != nil {
 		return nil, err
 	}
 	s.AWS = "http://" + ln.Addr().String()
 	s.Inbox = s.AWS + "/inbox"
-	stream1, err := kinesis.New(kinesis.Config{Dir: filepath.Join(s.cfg.Dir, "kinesis"), Log: s.log, Region: region, Account: account})
+	kinesisServer, err := kinesis.New(kinesis.Config{Dir: filepath.Join(s.cfg.Dir, "kinesis"), Log: s.log,
+		Region: region, Account: account})
 	if err != nil {
 		return nil, err
 	}
-	s.closing(func() { _ = stream1.Close() }) // every answered write is on disk already
-	mail, err := sns.New(sns.Config{Dir: filepath.Join(s.cfg.Dir, "sns"), Log: s.log, URL: s.AWS, Region: region, Account: account})
+	s.closing(func() { _ = kinesisServer.Close() }) // every answered write is on disk already
+	snsServer, err := sns.New(sns.Config{Dir: filepath.Join(s.cfg.Dir, "sns"), Log: s.log, URL: s.AWS,
+		Region: region, Account: account})
 	if err != nil {
 		return nil, err
 	}
-	s.closing(func() { _ = mail.Close() }) // likewise
-	cfg, err := cloud.Config(ctx, cloud.Settings{Region: region, Local: true, AccessKey: k.access, SecretKey: k.secret, Endpoints: []string{s.AWS, s.S3}})
+	s.closing(func() { _ = snsServer.Close() }) // every answered publish is on disk already
+	awsConfig, err := cloud.Config(ctx, cloud.Settings{Region: region, Local: true,
+		AccessKey: k.access, SecretKey: k.secret, Endpoints: []string{s.AWS, s.S3}})
 	if err != nil {
 		return nil, err
 	}
-	put, err := cloud.NewKinesis(cfg, s.AWS)
+	kinesisClient, err := cloud.NewKinesis(awsConfig, s.AWS)
 	if err != nil {
 		return nil, err
 	}
-	broker, err := iotcore.New(iotcore.Config{Dir: filepath.Join(s.cfg.Dir, "iotcore"), MQTTAddr: loopback(s.cfg.Ports.MQTT), Log: s.log,
-		Region: region, Account: account, Refused: stream,
+	iotServer, err := iotcore.New(iotcore.Config{Dir: filepath.Join(s.cfg.Dir, "iotcore"),
+		MQTTAddr: loopback(s.cfg.Ports.MQTT), Log: s.log, Region: region, Account: account, Refused: stream,
 		Kinesis: iotcore.PutFunc(func(ctx context.Context, stream, key string, data []byte) error {
-			_, _, err := put.Put(ctx, stream, key, data)
+			_, _, err := kinesisClient.Put(ctx, stream, key, data)
 			return err
 		})})
 	if err != nil {
 		return nil, err
 	}
-	s.serve(ln, gateway(map[string]http.Handler{"kinesis": stream1, "sns": mail, "iot": broker.Handler(), "iotdata": broker.Handler(), "execute-api": broker.Handler()}, mail))
-	if err := broker.Start(); err != nil {
+	handlers := map[string]http.Handler{"kinesis": kinesisServer, "sns": snsServer,
+		"iot": iotServer.Handler(), "iotdata": iotServer.Handler(), "execute-api": iotServer.Handler()}
+	s.serve(ln, gateway(handlers, snsServer))
+	if err := iotServer.Start(); err != nil {
 		return nil, portTaken(err)
 	}
-	s.closing(func() { _ = broker.Close() }) // what it acknowledged is on the stream
-	s.MQTT, s.CA = broker.MQTTAddr(), broker.CAFile()
-	p := &awsParts{config: workers.Config{AWS: cfg, Account: account, Stream: stream, Bucket: bucket, Poll: 200 * time.Millisecond,
+	s.closing(func() { _ = iotServer.Close() }) // what it acknowledged is on the stream
+	s.MQTT, s.CA = iotServer.MQTTAddr(), iotServer.CAFile()
+	policies, err := s.openPolicies()
+	if err != nil {
+		return nil, err
+	}
+	return &workers.Config{AWS: awsConfig, Account: account, Stream: stream, Bucket: bucket, Poll: 200 * time.Millisecond,
 		Endpoints: workers.Endpoints{Kinesis: s.AWS, IoT: s.AWS, SNS: s.AWS, S3: s.S3},
-		Catalog:   workers.Catalog{SQLite: s.Catalog}, HeartbeatURL: s.cfg.HeartbeatURL,
-		Score: activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second, SnapshotEvery: s.cfg.SnapshotEvery}}}
-	return p, s.loadPolicies(p)
+		Catalog:   workers.Catalog{SQLite: s.Catalog}, Policies: policies.Policies, HeartbeatURL: s.cfg.HeartbeatURL,
+		Score: activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second,
+			SnapshotEvery: s.cfg.SnapshotEvery}}, nil
 }
 
-// loadPolicies reads policy.yaml in the state directory, which the first start writes.
-func (s *System) loadPolicies(p *awsParts) error {
+// openPolicies opens policy.yaml in the state directory, which the first start writes.
+func (s *System) openPolicies() (*workers.PolicyFile, error) {
 	file := filepath.Join(s.cfg.Dir, "policy.yaml")
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		if err := durable.WriteFile(file, defaultPolicy, 0o600); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	policies, err := workers.OpenPolicies(file, s.log)
+	return workers.OpenPolicies(file, s.log)
+}
+
+// services are how workers, dashboard and fleet reach AWS and Temporal.
+type services struct {
+	config   workers.Config
+	temporal client.Client
+	operator workflows.Operator
+}
+
+// connect connects to Temporal, beside the AWS of config.
+func (s *System) connect(ctx context.Context, config *workers.Config) (*services, error) {
+	temporal, err := workflows.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace,
+		Logger: sdklog.NewStructuredLogger(s.log)})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.config.Policies = policies.Policies
-	return nil
+	s.closing(temporal.Close)
+	return &services{config: *config, temporal: temporal,
+		operator: workflows.Operator{Temporal: temporal, Namespace: namespace}}, nil
 }
 
 // startWorkers makes the stream, rules and topics, and starts workers and dashboard.
-func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
-	var err error
-	p.temporal, err = workflows.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace, Logger: sdklog.NewStructuredLogger(s.log)})
-	if err != nil {
-		return err
-	}
-	s.closing(p.temporal.Close)
-	p.operator = workflows.Operator{Temporal: p.temporal, Namespace: namespace}
+func (s *System) startWorkers(ctx context.Context, p *services) error {
 	pages, err := listen(0) // where SNS delivers the canary's pages
 	if err != nil {
 		return err
@@ -403,7 +416,7 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 }
 
 // work runs a worker of each kind in this process.
-func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
+func (s *System) work(ctx context.Context, p *services, a *workers.Activities, tables *workers.Tables) error {
 	for _, w := range []worker.Worker{workers.Control(p.temporal, a), workers.Score(p.temporal, a.Scorer, time.Second),
 		workers.Lake(p.temporal, &activities.Lake{Tables: tables.Open, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
@@ -423,7 +436,7 @@ func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, t
 	return nil
 }
 
-func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
+func (s *System) startDashboard(ctx context.Context, p *services, a *workers.Activities, tables *workers.Tables) error {
 	ln, err := listen(s.cfg.Ports.Dashboard)
 	if err != nil {
 		return err
@@ -441,7 +454,7 @@ func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Act
 	return nil
 }
 
-func (s *System) startFleet(ctx context.Context, p *awsParts) error {
+func (s *System) startFleet(ctx context.Context, op workflows.Operator) error {
 	if s.cfg.Fans < 0 {
 		s.First = "nothing by itself: there are no simulated fans"
 		return nil
@@ -449,7 +462,7 @@ func (s *System) startFleet(ctx context.Context, p *awsParts) error {
 	fans := fleetOf(s.cfg.Fans, s.cfg.Faults)
 	f := &fleet{dir: s.Certs, broker: s.MQTT, caFile: s.CA, seed: s.cfg.Seed, log: s.log}
 	s.closing(f.close)
-	if err := f.start(ctx, fans, p.operator); err != nil {
+	if err := f.start(ctx, fans, op); err != nil {
 		return err
 	}
 	s.First = fmt.Sprintf("%d fans turn and none will fail", len(fans))

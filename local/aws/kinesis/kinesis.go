@@ -10,7 +10,6 @@ package kinesis
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -154,7 +153,7 @@ func (s *Server) housekeep() {
 		case <-tick.C:
 			s.eachLog(func(name string, l *shardLog) {
 				if err := l.sync(); err != nil {
-					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name, "dir", l.dir, "error", err)
+					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name, "dir", l.dir, "err", err)
 				}
 			})
 			s.trim()
@@ -167,7 +166,7 @@ func (s *Server) trim() {
 	cutoff := s.cfg.Now().Add(-s.cfg.Retention).UnixMilli()
 	s.eachLog(func(name string, l *shardLog) {
 		if err := l.trim(cutoff); err != nil {
-			s.cfg.Log.Error("kinesis: cannot remove old records", "stream", name, "dir", l.dir, "error", err)
+			s.cfg.Log.Error("kinesis: cannot remove old records", "stream", name, "dir", l.dir, "err", err)
 		}
 	})
 }
@@ -199,7 +198,7 @@ func (s *Server) closeStreams() error {
 		st.gone = true
 		for _, sh := range st.shards {
 			if err := sh.log.seal(); err != nil {
-				errs = append(errs, fmt.Errorf("kinesis: closing %s of %s: %w", sh.id(), st.meta.Name, err))
+				errs = append(errs, err)
 			}
 		}
 		st.mu.Unlock()

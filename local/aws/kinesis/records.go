@@ -147,16 +147,12 @@ func (e putEntry) hash() (hashKey, error) {
 // put appends the entries, those of one shard together and in their order. What a shard cannot take fails
 // alone, with its error in its result.
 func (s *Server) put(ref streamRef, entries []putEntry, failEvery int) ([]putOutput, error) {
-	st, err := s.lookup(ref)
+	now := s.cfg.Now()
+	st, err := s.lockForUse(ref, now)
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	st.mu.RLock()
 	defer st.mu.RUnlock()
-	if st.gone || st.status(now) == "CREATING" {
-		return nil, s.noStream(st.meta.Name)
-	}
 	owners := make([]*shard, len(entries))
 	for i, e := range entries {
 		h, err := e.hash()
@@ -196,7 +192,7 @@ func (s *Server) putShard(st *stream, sh *shard, batch []record, places []int, r
 		err = sh.log.sync()
 	}
 	if err != nil {
-		s.cfg.Log.Error("kinesis: records were not written", "stream", st.meta.Name, "shard", sh.id(), "records", len(batch), "error", err)
+		s.cfg.Log.Error("kinesis: records were not written", "stream", st.meta.Name, "shard", sh.id(), "records", len(batch), "err", err)
 	}
 	for k, j := range places {
 		if err != nil {
@@ -240,16 +236,12 @@ func (s *Server) getShardIterator(in getShardIteratorInput) (any, error) {
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
-	st, err := s.lookup(in.streamRef)
+	now := s.cfg.Now()
+	st, err := s.lockForUse(in.streamRef, now)
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	st.mu.RLock()
 	defer st.mu.RUnlock()
-	if st.gone || st.status(now) == "CREATING" {
-		return nil, s.noStream(st.meta.Name)
-	}
 	i, err := s.shardIndex(st, in.ShardId)
 	if err != nil {
 		return nil, err

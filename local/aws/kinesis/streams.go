@@ -393,6 +393,21 @@ func (s *Server) lookup(ref streamRef) (*stream, error) {
 	return nil, s.noStream(name)
 }
 
+// lockForUse finds a stream whose records can be written and read and locks its mu for reading, which the caller
+// unlocks. A stream that is CREATING is not there yet.
+func (s *Server) lockForUse(ref streamRef, now time.Time) (*stream, error) {
+	st, err := s.lookup(ref)
+	if err != nil {
+		return nil, err
+	}
+	st.mu.RLock()
+	if st.gone || st.status(now) == "CREATING" {
+		st.mu.RUnlock()
+		return nil, s.noStream(st.meta.Name)
+	}
+	return st, nil
+}
+
 func (s *Server) byID(id uint64) (*stream, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
