@@ -123,7 +123,8 @@ func (s *supervised) run(ctx context.Context, c *childProcess) {
 			}
 			var err error
 			if next, err = s.restart(ctx); err != nil {
-				s.log.Error("a server does not start again; it is tried for as long as this process runs", "server", c.name, "err", err)
+				s.log.Error("a server does not start again; it is tried for as long as this process runs",
+					"server", c.name, "err", err)
 				continue
 			}
 			c = next

@@ -96,7 +96,8 @@ type Endpoints struct {
 	Dir        string `json:"dir"`
 }
 
-// EndpointsFile is the name of that file. LockFile is what a running system holds, LogFile where fanwatch-local logs to.
+// EndpointsFile is the name of that file. LockFile is what a running system holds, LogFile where fanwatch-local
+// logs to.
 const (
 	EndpointsFile = "endpoints.json"
 	LockFile      = "lock"
@@ -155,7 +156,8 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Endpoints = Endpoints{V: 1, PID: os.Getpid(), Namespace: namespace, Stream: stream, Bucket: bucket, Region: region, Dir: cfg.Dir, Catalog: filepath.Join(cfg.Dir, "catalog.db"),
+	s.Endpoints = Endpoints{V: 1, PID: os.Getpid(), Namespace: namespace, Stream: stream, Bucket: bucket, Region: region,
+		Dir: cfg.Dir, Catalog: filepath.Join(cfg.Dir, "catalog.db"),
 		Keys: filepath.Join(cfg.Dir, "keys"), Certs: filepath.Join(cfg.Dir, "fleet")}
 	if err := s.startChildren(ctx); err != nil {
 		return nil, err
@@ -188,7 +190,8 @@ func (s *System) claim() error {
 	}
 	if err := lockFile(f); err != nil {
 		_ = f.Close() // nothing was written
-		return fmt.Errorf("state directory %s is in use by another fanwatch-local: stop that one, or choose another with --dir", s.cfg.Dir)
+		return fmt.Errorf("state directory %s is in use by another fanwatch-local: stop that one, or choose another "+
+			"with --dir", s.cfg.Dir)
 	}
 	s.lock = f
 	if s.cfg.Reset {
@@ -225,7 +228,8 @@ func localKeys(file string) (keys, error) {
 	}
 	lines := strings.Fields(string(b))
 	if len(lines) != 2 {
-		return keys{}, fmt.Errorf("keys of the local AWS: %s holds %d lines, want 2: remove it, or start anew with --reset", file, len(lines))
+		return keys{}, fmt.Errorf("keys of the local AWS: %s holds %d lines, want 2: remove it, or start anew with --reset",
+			file, len(lines))
 	}
 	return keys{lines[0], lines[1]}, nil
 }
@@ -264,12 +268,15 @@ func (s *System) startChildren(ctx context.Context) error {
 			starting <- started{c, err, args}
 		}()
 	}
-	start("fanwatch-s3", "--dir", filepath.Join(s.cfg.Dir, "s3"), "--port", port(s.cfg.Ports.S3), "--access-key-file", s.Keys, "--region", region, "--bucket", bucket)
+	start("fanwatch-s3", "--dir", filepath.Join(s.cfg.Dir, "s3"), "--port", port(s.cfg.Ports.S3), "--access-key-file",
+		s.Keys, "--region", region, "--bucket", bucket)
 	s.Temporal = s.cfg.Temporal
 	if s.Temporal == "" {
 		ui := cmp.Or(s.cfg.Ports.TemporalUI, -1) // its 0 means none; a port that was free here may be taken when it starts
-		start("fanwatch-temporal", "--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal), "--ui-port", port(ui), "--namespace", namespace,
-			"--search-attribute", workflows.SearchFan.GetName()+"=Keyword", "--search-attribute", workflows.SearchState.GetName()+"=Keyword")
+		start("fanwatch-temporal", "--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal),
+			"--ui-port", port(ui), "--namespace", namespace,
+			"--search-attribute", workflows.SearchFan.GetName()+"=Keyword", "--search-attribute",
+			workflows.SearchState.GetName()+"=Keyword")
 	}
 	var errs []error
 	for range n {
@@ -297,7 +304,8 @@ func (s *System) supervise(c *childProcess, args []string) *supervised {
 		}
 	}
 	return supervise(c, s.log, func(ctx context.Context) (*childProcess, error) {
-		return startChild(ctx, s.program(strings.TrimSuffix(c.name, ".exe")), filepath.Join(s.cfg.Dir, strings.TrimSuffix(c.name, ".exe")+".log"), args...)
+		name := strings.TrimSuffix(c.name, ".exe")
+		return startChild(ctx, s.program(name), filepath.Join(s.cfg.Dir, name+".log"), args...)
 	})
 }
 
@@ -442,7 +450,8 @@ func (s *System) startDashboard(ctx context.Context, p *services, a *workers.Act
 		return err
 	}
 	s.Dashboard = "http://" + ln.Addr().String()
-	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: tables, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
+	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: tables,
+		InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,8 @@
 // Each service has one [Injector]. A test in the same process calls [Injector.Inject]; another process on this machine
 // uses the service's path /_faults, where POST adds a [Fault], GET lists those that are left and DELETE removes all:
 //
-//	curl -H 'Content-Type: application/json' -d '{"kind":"throttle","operation":"PutRecord","count":2}' http://127.0.0.1:PORT/_faults
+//	curl -H 'Content-Type: application/json' http://127.0.0.1:PORT/_faults \
+//	  -d '{"kind":"throttle","operation":"PutRecord","count":2}'
 //
 // A service tells its Injector which kinds it knows; any other is refused with the list of those. Faults live in
 // memory: a restart of the service forgets them.

@@ -94,7 +94,8 @@ func (r *registry) addCertificate(i issued, active bool) (*certificate, error) {
 	r.change.Lock()
 	defer r.change.Unlock()
 	now := r.now().UTC()
-	c := &certificate{ID: i.ID, PEM: i.PEM, Status: statusInactive, Created: now, Modified: now, NotBefore: i.NotBefore, NotAfter: i.NotAfter}
+	c := &certificate{ID: i.ID, PEM: i.PEM, Status: statusInactive, Created: now, Modified: now, NotBefore: i.NotBefore,
+		NotAfter: i.NotAfter}
 	if active {
 		c.Status = statusActive
 	}

@@ -14,9 +14,9 @@ import (
 // bodyMaximum bounds a request to the control plane, in bytes.
 const bodyMaximum = 1 << 20
 
-// Handler is the REST control plane (and of the data plane Publish and the device shadows), with the paths and JSON of AWS IoT.
-// A request without an Authorization header is refused (403); the signature in it is not verified. Anything
-// else answers 501 with its name. https://docs.aws.amazon.com/iot/latest/apireference/
+// Handler is the REST control plane (and of the data plane Publish and the device shadows), with the paths and JSON
+// of AWS IoT. A request without an Authorization header is refused (403); the signature in it is not verified.
+// Anything else answers 501 with its name. https://docs.aws.amazon.com/iot/latest/apireference/
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, do := range map[string]operation{
@@ -280,7 +280,8 @@ func readRule(r *http.Request) (*rule, error) {
 	if v := in.SQLVersion; v != "" && v != "2015-10-08" && v != "2016-03-23" {
 		return nil, invalid("awsIotSqlVersion %q is not supported by the local IoT Core, 2016-03-23 is", clip(v))
 	}
-	u := &rule{Name: r.PathValue("name"), SQL: in.SQL, SQLVersion: in.SQLVersion, Description: in.Description, Disabled: in.Disabled}
+	u := &rule{Name: r.PathValue("name"), SQL: in.SQL, SQLVersion: in.SQLVersion, Description: in.Description,
+		Disabled: in.Disabled}
 	for _, action := range in.Actions {
 		u.Actions = append(u.Actions, action["kinesis"])
 	}

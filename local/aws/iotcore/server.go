@@ -1,6 +1,7 @@
 // Package iotcore is a small, honest AWS IoT Core for one machine: an MQTT broker with mutual TLS and policy
 // authorisation, topic rules that write to Kinesis, and the REST control plane (things, certificates from a CSR,
-// policies, rules) with the data plane's Publish and device shadows that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
+// policies, rules) with the data plane's Publish and device shadows that aws-sdk-go-v2 speaks. It does what
+// fanwatch uses; what it does not do, it refuses by name.
 //
 // What differs from AWS, on purpose: a QoS 1 publish is acknowledged only after its rules have written (AWS
 // acknowledges first); refusals can be told to a stream (AWS logs them); Basic Ingest to a rule that does not exist is
@@ -30,7 +31,8 @@ import (
 
 // Config says how a Server runs. Dir and Kinesis are needed.
 type Config struct {
-	Dir      string           // state: certificate authority, things, certificates, policies, rules; of one process at a time
+	// state: certificate authority, things, certificates, policies, rules; of one process at a time
+	Dir      string
 	MQTTAddr string           // loopback address of the broker; "" = 127.0.0.1:8883, port 0 = a free one
 	RESTAddr string           // loopback address of the control plane; "" = 127.0.0.1:0
 	Kinesis  Kinesis          // where rule actions write
@@ -43,7 +45,8 @@ type Config struct {
 	PublishRate    int           // publishes per second and connection; 0 = 100 as on AWS, negative = no limit
 	ActionAttempts int           // tries of a rule action before its error action is used; 0 = 3
 	ActionPause    time.Duration // before the second try, doubled for each further one; 0 = 100 ms
-	ActionTimeout  time.Duration // of all tries of one action together, a publish waits so long (twice with an error action); 0 = 4 s
+	// of all tries of one action together, a publish waits so long (twice with an error action); 0 = 4 s
+	ActionTimeout time.Duration
 }
 
 // Server is the local IoT Core. Its methods are safe for concurrent use.
@@ -92,7 +95,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, authority: a, registry: r, faults: newFaults(), refusals: newRefusals(cfg.Now, cfg.Log), newUUID: uuid.NewString}
+	s := &Server{cfg: cfg, authority: a, registry: r, faults: newFaults(), refusals: newRefusals(cfg.Now, cfg.Log),
+		newUUID: uuid.NewString}
 	return s, s.build()
 }
 

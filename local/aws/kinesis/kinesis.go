@@ -99,7 +99,8 @@ func (s *Server) Close() error {
 	return s.closeStreams()
 }
 
-// Faults sets what goes wrong with calls: every kind of package fault, Partial for PutRecords and Expired for GetRecords.
+// Faults sets what goes wrong with calls: every kind of package fault, Partial for PutRecords and Expired for
+// GetRecords.
 func (s *Server) Faults() *fault.Injector { return s.faults }
 
 func newFaults() *fault.Injector {
@@ -153,7 +154,8 @@ func (s *Server) housekeep() {
 		case <-tick.C:
 			s.eachLog(func(name string, l *shardLog) {
 				if err := l.sync(); err != nil {
-					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name, "dir", l.dir, "err", err)
+					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name,
+						"dir", l.dir, "err", err)
 				}
 			})
 			s.trim()

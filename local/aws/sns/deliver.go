@@ -75,10 +75,12 @@ func (s *Server) deliver(d delivery, slot chan struct{}) {
 			return
 		}
 		if errors.Is(err, errPermanent) || attempt >= s.cfg.Retry.Attempts || s.cfg.Now().Sub(d.Time) > s.cfg.Retry.MaxAge {
-			s.cfg.Log.Warn("sns: a message was given up", "message", d.MessageID, "to", d.target(), "attempts", attempt, "err", err)
+			s.cfg.Log.Warn("sns: a message was given up", "message", d.MessageID, "to", d.target(), "attempts", attempt,
+				"err", err)
 			break
 		}
-		s.cfg.Log.Info("sns: a delivery failed and is repeated", "message", d.MessageID, "to", d.target(), "in", pause, "err", err)
+		s.cfg.Log.Info("sns: a delivery failed and is repeated", "message", d.MessageID, "to", d.target(), "in", pause,
+			"err", err)
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():

@@ -80,7 +80,8 @@ func Claim(ctx context.Context, flag string, port int) (int, error) {
 			return 0, fmt.Errorf("cannot listen on %s: %w; choose another port with --%s", addr, err, flag)
 		}
 		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("%s is taken: another program listens there; stop it, or choose another with --%s (of fanwatch-local: --ports free)", addr, flag)
+			return 0, fmt.Errorf("%s is taken: another program listens there; stop it, or choose another with --%s (of "+
+				"fanwatch-local: --ports free)", addr, flag)
 		}
 		select {
 		case <-ctx.Done():

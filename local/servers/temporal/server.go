@@ -99,7 +99,9 @@ func newServer(db *config.SQL, p portSet, logger log.Logger) (temporal.Server, e
 		temporal.WithStaticHosts(hosts),
 		temporal.WithLogger(logger),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
-		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return authorization.NewNoopClaimMapper() }),
+		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper {
+			return authorization.NewNoopClaimMapper()
+		}),
 		temporal.WithDynamicConfigClient(dynamicconfig.StaticClient{
 			// One process matches all tasks: spreading a task queue over four partitions only adds hops.
 			dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
