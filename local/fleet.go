@@ -19,7 +19,7 @@ import (
 	"fanwatch/workflows"
 )
 
-// fleet is the simulated fans: the edge's own code with another source of pulses, each with its own key,
+// fleet runs the simulated fans: the edge's own code with another source of pulses, each with its own key,
 // certificate, spool and connection.
 type fleet struct {
 	dir    string
@@ -33,12 +33,12 @@ type fleet struct {
 	done  sync.WaitGroup
 }
 
-// FleetFan is one simulated fan and what will go wrong with it.
+// FleetFan is one simulated fan.
 type FleetFan struct {
 	Name   string
-	RPM    float64
+	RPM    float64 // its speed while it has no fault
 	Site   string
-	Faults []edge.Fault
+	Faults []edge.Fault // when it fails and how, from its start; none = never
 }
 
 // fleetOf makes the plan: which fan fails when, counted from the start. The first fails within 30 s by a

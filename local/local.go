@@ -1,9 +1,14 @@
-// Package local runs the whole of fanwatch on one machine: Temporal and S3 as child processes, IoT Core,
-// Kinesis and SNS in this process, the workers, the dashboard and a fleet of simulated fans. Everything
-// listens on loopback, and every client is given an endpoint there: the code is that of production, only
-// the endpoints differ.
+// Package local runs the whole of fanwatch on one machine: Temporal and S3 as child processes, IoT Core, Kinesis and
+// SNS in this process, the workers, the dashboard and a fleet of simulated fans. [Up] starts it and [System.Close]
+// stops it.
 //
-// All state lies in one directory and survives kill -9 of everything.
+// It promises: everything listens on loopback; the code is that of production, and only the endpoints that its clients
+// are given differ; all state lies in one directory (Config.Dir) and survives kill -9 of every process; a child process
+// that ends is started again on its ports.
+//
+// It leaves out what AWS is for: several machines, and keys that are verified. The services have package docs of their
+// own (iotcore, kinesis, sns, and the module local/servers), which say how they differ from AWS. Faults are set at
+// /_faults of each service; package fault has the vocabulary.
 package local
 
 import (
@@ -44,10 +49,10 @@ import (
 //go:embed policy.yaml
 var defaultPolicy []byte
 
-// Config says how the local system runs. Zero values give the defaults.
+// Config says how the local system runs. Dir and Bin are required; zero values of the others give the defaults.
 type Config struct {
 	Dir      string // state; required
-	Reset    bool   // whether all that lies there goes first, but the log: the caller knows it for such state
+	Reset    bool   // whether everything in Dir but the log is removed first: the caller has made sure that it is state
 	Bin      string // where fanwatch-temporal and fanwatch-s3 lie; required
 	Ports    Ports
 	Temporal string // address of a Temporal server to use instead of the child process; "" = the child
@@ -61,8 +66,8 @@ type Config struct {
 	KeepReadings  time.Duration // how long a day stays in the tables after its end; 0 = for ever
 	NoWorkers     bool          // whether workflows, scoring and the lake are left to fanwatch worker processes
 	CanaryEvery   time.Duration // how often a simulated fan stops and its page must be sent; 0 = 1 h, negative = never
-	HeartbeatURL  string        // called each minute while all is well; "" = none
-	Log           *slog.Logger
+	HeartbeatURL  string        // called each minute while nothing is in trouble; "" = none
+	Log           *slog.Logger  // nil = nothing is logged
 }
 
 // Ports are the loopback ports. 0 means a free one.
@@ -70,11 +75,11 @@ type Ports struct {
 	Dashboard, Temporal, TemporalUI, MQTT, AWS, S3 int
 }
 
-// DefaultPorts are those that the documentation names.
+// DefaultPorts are the ports that the documentation names.
 var DefaultPorts = Ports{Dashboard: 8080, Temporal: 7233, TemporalUI: 8233, MQTT: 8883, AWS: 4566, S3: 4569}
 
-// Endpoints tell where everything is. The file endpoints.json in the state directory holds them while the
-// system runs; the CLI reads it.
+// Endpoints say where everything is. [EndpointsFile] in the state directory holds them while the system runs; the CLI
+// reads it.
 type Endpoints struct {
 	V          int    `json:"v"`
 	PID        int    `json:"pid"`
@@ -96,12 +101,14 @@ type Endpoints struct {
 	Dir        string `json:"dir"`
 }
 
-// EndpointsFile is the name of that file. LockFile is what a running system holds, LogFile where fanwatch-local
-// logs to.
+// Files in the state directory.
 const (
+	// EndpointsFile has the [Endpoints] of the system that runs.
 	EndpointsFile = "endpoints.json"
-	LockFile      = "lock"
-	LogFile       = "fanwatch.log"
+	// LockFile is locked by the system that runs.
+	LockFile = "lock"
+	// LogFile is where fanwatch-local logs to.
+	LogFile = "fanwatch.log"
 )
 
 const (
@@ -115,7 +122,7 @@ const (
 // System is a running local system.
 type System struct {
 	Endpoints
-	First string // what will happen next, for people
+	First string // a sentence for people: which simulated fan fails first, and when
 
 	cfg      Config
 	log      *slog.Logger
@@ -124,7 +131,8 @@ type System struct {
 	closers  []func() // in reverse order of starting
 }
 
-// Up starts everything and returns when it serves. Close stops it; so does an error.
+// Up starts everything and returns when it serves; an error has stopped what was started. ctx bounds the start alone:
+// [System.Close] stops the system.
 func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 	if cfg.Fans == 0 {
 		cfg.Fans = 20
@@ -493,7 +501,7 @@ func (s *System) announce() error {
 
 func (s *System) closing(f func()) { s.closers = append(s.closers, f) }
 
-// Close stops everything in order: what feeds first, what stores last.
+// Close stops everything in reverse order of its start: what feeds first, what stores last.
 func (s *System) Close() {
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		s.closers[i]()
@@ -515,7 +523,7 @@ func (s *System) serve(ln net.Listener, h http.Handler) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
-			_ = srv.Close() // somebody would not let go
+			_ = srv.Close() // a request did not end
 		}
 	})
 	go func() {

@@ -289,7 +289,7 @@ func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 		return pk, packets.ErrRejectPacket
 	}
 	if ingest {
-		return pk, packets.CodeSuccessIgnore // acknowledged, delivered to nobody
+		return pk, packets.CodeSuccessIgnore // acknowledged, and not delivered to subscribers
 	}
 	return pk, nil
 }
@@ -379,7 +379,7 @@ func (b *broker) publish(topic string, payload []byte, qos byte) error {
 	return b.server.Publish(topic, payload, false, qos)
 }
 
-// OnWill runs the rules of a will that is about to be sent. There is nobody to acknowledge to, so one whose
+// OnWill runs the rules of a will that is about to be sent. It is not acknowledged, so one whose
 // rules fail is lost, with a reason. A will is sent when the client or the network breaks the connection; mostly not
 // when the broker ends it, which mochi-mqtt takes for an orderly end.
 func (b *broker) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {

@@ -201,7 +201,7 @@ func TestWhatIsTakenOutOfTheShadowIsGoneAtOnce(t *testing.T) {
 	}
 }
 
-// TestPublisherWithoutShadowTopics: a fan with the policy of before has its readings published all the same,
+// TestPublisherWithoutShadowTopics: a fan whose policy allows no shadow topics has its readings published all the same,
 // on one connection.
 func TestPublisherWithoutShadowTopics(t *testing.T) {
 	r := newRig(t)

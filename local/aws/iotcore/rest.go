@@ -101,7 +101,7 @@ func (s *Server) serve(do operation) http.Handler {
 			s.writeError(w, r, err)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(answer) // the caller hung up: nobody to tell
+		_ = json.NewEncoder(w).Encode(answer) // an error is the caller hanging up
 	})
 }
 

@@ -31,7 +31,7 @@ type shardLog struct {
 	sealed      bool
 	broken      error // set when a failed write could not be undone: no more appends
 
-	syncing sync.Mutex   // one fsync at a time: those who wait for it share it
+	syncing sync.Mutex   // one fsync at a time: the callers that wait for it share it
 	written atomic.Int64 // bytes appended since the log was opened
 	synced  atomic.Int64 // how many of them are on the disk
 }
@@ -58,7 +58,7 @@ const (
 )
 
 // openLog opens the log in dir, making it if needed. Bytes behind the last intact frame of the newest segment
-// are a write that the process did not live to finish, so nobody was told that it succeeded: they are cut.
+// are a write that the process did not live to finish, which was not acknowledged: they are cut.
 func openLog(dir string, segmentSize int64, log *slog.Logger) (*shardLog, error) {
 	if err := durable.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("kinesis: making a shard's directory: %w", err)

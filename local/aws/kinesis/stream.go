@@ -50,7 +50,7 @@ type shardMeta struct {
 type shard struct {
 	index      int
 	log        *shardLog
-	writeBytes *rate.Limiter // nil: no limit; likewise the others
+	writeBytes *rate.Limiter // this and the others: nil = no limit
 	writes     *rate.Limiter
 	reads      *rate.Limiter
 }

@@ -32,13 +32,13 @@ type delivery struct {
 }
 
 // slotsPerTarget bounds how many attempts one endpoint sees at a time, so that
-// a slow one holds nobody else up.
+// a slow one delays no other.
 const slotsPerTarget = 4
 
 // errPermanent marks a refusal that no repetition mends.
 var errPermanent = errors.New("refused for good")
 
-// start runs a delivery beside the caller, who holds the mutex (or is New).
+// start runs a delivery beside the caller, which holds the mutex (or is New).
 func (s *Server) start(d delivery) {
 	target := d.URL
 	if d.Mail {

@@ -82,7 +82,7 @@ func TestCompactionKeepsTheState(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	// A confirmed subscription at an address nobody listens at keeps a delivery queued.
+	// A confirmed subscription at an address where nothing listens keeps a delivery queued.
 	if err := s.topics.update(func(_ map[string]topic, subs map[string]subscription) {
 		subs["sub"] = subscription{ARN: "sub", Confirmed: true}
 	}); err != nil {

@@ -81,7 +81,7 @@ func newServer(db *config.SQL, p portSet, logger log.Logger) (temporal.Server, e
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
 		PublicClient:        config.PublicClient{HostPort: child.Addr(p.frontend)},
-		// Nobody joins anything, but the server allows itself twice this for its start, 15 s otherwise: on a machine
+		// Nothing joins, but the server allows itself twice this for its start, 15 s otherwise: on a machine
 		// that is busy with something else that is not enough, and the whole system would not come up.
 		Global: config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second}},
 		Archival: config.Archival{
