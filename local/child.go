@@ -86,8 +86,8 @@ func startChild(ctx context.Context, program, logFile string, args ...string) (*
 	}
 }
 
-// supervised is a child that is started again, on the same ports, when it ends although it was not told to: what
-// judges fans and tells people must not end with the object store. Safe for concurrent use.
+// supervised is a child that is started again, on the same ports, when it ends before stop, so that scoring and alerts
+// go on when a server ends. Safe for concurrent use.
 type supervised struct {
 	restart func(context.Context) (*childProcess, error)
 	log     *slog.Logger

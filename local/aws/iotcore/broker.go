@@ -69,7 +69,7 @@ type peer struct {
 // ID names the hook.
 func (b *broker) ID() string { return "iotcore" }
 
-// Provides lists what of the hook is used.
+// Provides says which events of the hook are used.
 func (b *broker) Provides(event byte) bool {
 	switch event {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnDisconnect,
@@ -122,7 +122,7 @@ func (b *broker) answerConnect(cl *mqtt.Client, code packets.Code) error {
 	return code
 }
 
-// OnConnectAuthenticate has nothing left to ask: the certificate was the authentication.
+// OnConnectAuthenticate accepts every client: the TLS handshake has authenticated it by its certificate.
 func (b *broker) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
 
 // takeoverPatience is how long a new connection waits for the end of the one whose client ID it has.
@@ -130,7 +130,7 @@ const takeoverPatience = time.Second
 
 // OnSessionEstablish ends the connection that has the client ID so far. The MQTT server would do so next, but without
 // a word, with a DISCONNECT that MQTT 3.1.1 does not know from a server, and, where the old connection's goroutine is
-// late, with the new one missing from its books.
+// late, with the new one missing from its list of clients.
 func (b *broker) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok {
@@ -379,9 +379,9 @@ func (b *broker) publish(topic string, payload []byte, qos byte) error {
 	return b.server.Publish(topic, payload, false, qos)
 }
 
-// OnWill runs the rules of a will that is about to be sent. It is not acknowledged, so one whose
-// rules fail is lost, with a reason. A will is sent when the client or the network breaks the connection; mostly not
-// when the broker ends it, which mochi-mqtt takes for an orderly end.
+// OnWill runs the rules of a will that is about to be sent. A will is not acknowledged, so one whose rules fail is
+// lost, with a reason. It is sent when the client or the network breaks the connection; mostly not when the broker ends
+// it, which mochi-mqtt takes for an orderly end.
 func (b *broker) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok {
@@ -422,7 +422,7 @@ func (b *broker) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	return pk
 }
 
-// OnSubscribed ends what OnSubscribe began.
+// OnSubscribed forgets the judgement that OnSubscribe left for OnACLCheck.
 func (b *broker) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 	if p, ok := cl.Net.Conn.(*peer); ok {
 		p.mu.Lock()
