@@ -36,6 +36,7 @@ import (
 	"fanwatch/local/aws/iotcore"
 	"fanwatch/local/aws/kinesis"
 	"fanwatch/local/aws/sns"
+	"fanwatch/operator"
 	"fanwatch/workers"
 	"fanwatch/workflows"
 )
@@ -300,7 +301,7 @@ func (s *System) supervise(c *childProcess, args []string) *supervised {
 type awsParts struct {
 	config   workers.Config
 	temporal client.Client
-	operator workflows.Operator
+	operator operator.Client
 }
 
 // startAWS starts Kinesis, SNS and IoT Core and makes what fanwatch needs in them, through the SDK.
@@ -370,12 +371,12 @@ func (s *System) loadPolicies(p *awsParts) error {
 // startWorkers makes the stream, rules and topics, and starts workers and dashboard.
 func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	var err error
-	p.temporal, err = workflows.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace, Logger: sdklog.NewStructuredLogger(s.log)})
+	p.temporal, err = operator.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace, Logger: sdklog.NewStructuredLogger(s.log)})
 	if err != nil {
 		return err
 	}
 	s.closing(p.temporal.Close)
-	p.operator = workflows.Operator{Temporal: p.temporal, Namespace: namespace}
+	p.operator = operator.Client{Temporal: p.temporal, Namespace: namespace}
 	pages, err := listen(0) // where SNS delivers the canary's pages
 	if err != nil {
 		return err
@@ -411,7 +412,7 @@ func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, t
 		}
 		s.closing(w.Stop)
 	}
-	settings := workflows.Settings{CanaryEvery: s.cfg.CanaryEvery, Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
+	settings := operator.Settings{CanaryEvery: s.cfg.CanaryEvery, Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
 		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log}
 	if err := p.operator.Start(ctx, settings); err != nil {
 		return err
@@ -428,7 +429,7 @@ func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Act
 		return err
 	}
 	s.Dashboard = "http://" + ln.Addr().String()
-	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: tables, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
+	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Client{Client: p.operator}, History: tables, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
 	if err != nil {
 		return err
 	}

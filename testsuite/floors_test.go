@@ -18,6 +18,7 @@ var floors = [][]string{
 	{"fanwatch/cloud"}, // its store is lake's
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
+	{"fanwatch/operator"},
 	{"fanwatch/workers", "fanwatch/dashboard"},
 	{"fanwatch/local/aws/kinesis", "fanwatch/local/aws/sns", "fanwatch/local/aws/iotcore"},
 	{"fanwatch/local"},
@@ -87,6 +88,7 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		why    string
 	}{
 		{"fanwatch/workflows", []string{awsSDK}, "workflows and activities see AWS through interfaces"},
+		{"fanwatch/operator", []string{awsSDK}, "the operator speaks to Temporal alone"},
 		{"fanwatch/lake", []string{awsSDK, temporalSDK}, "the lake speaks to a Store and a Catalog"},
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},
 		{"fanwatch/cmd/fanwatch-edge", []string{awsSDK, temporalSDK}, "so does its program"},

@@ -27,7 +27,7 @@ type Activities struct {
 	S3      *cloud.S3
 }
 
-// ControlPlane is what the activities need of the workflows; workflows.Operator is the one.
+// ControlPlane is what the activities need of the workflows; operator.Client is the one.
 type ControlPlane interface {
 	activities.Observer
 	activities.Inspector

@@ -8,7 +8,7 @@ import (
 	"fanwatch"
 )
 
-// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed: Operator.Start
+// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed: operator.Client.Start
 // asks them to.
 
 // watchRun1 takes signals one after the other until the run ends or is to renew itself.

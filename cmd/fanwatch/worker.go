@@ -19,8 +19,8 @@ import (
 	"fanwatch/detect"
 	"fanwatch/failpoint"
 	"fanwatch/health"
+	"fanwatch/operator"
 	"fanwatch/workers"
-	"fanwatch/workflows"
 )
 
 // workerOptions are the flags of fanwatch worker.
@@ -164,7 +164,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		}
 		defer w.Stop()
 	}
-	settings := workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, CanaryEvery: o.canaryEvery, Log: log}
+	settings := operator.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, CanaryEvery: o.canaryEvery, Log: log}
 	if err := op.Start(ctx, settings); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 }
 
 // workers makes those that this process is to serve.
-func (o *workerOptions) workers(op workflows.Operator, wc workers.Config, parts *workers.Activities, tables *workers.Tables) []worker.Worker {
+func (o *workerOptions) workers(op operator.Client, wc workers.Config, parts *workers.Activities, tables *workers.Tables) []worker.Worker {
 	var out []worker.Worker
 	for _, kind := range o.serve {
 		switch kind {
@@ -197,7 +197,7 @@ func (o *workerOptions) workers(op workflows.Operator, wc workers.Config, parts 
 
 // probes serves /healthz and /readyz, and takes the canary's pages at /canary. A default address that is taken, as by another worker of this machine, is no
 // reason not to work; one that was asked for is.
-func (o *workerOptions) probes(ctx context.Context, op workflows.Operator, stream string, pages http.Handler, log *slog.Logger) (stop func(), err error) {
+func (o *workerOptions) probes(ctx context.Context, op operator.Client, stream string, pages http.Handler, log *slog.Logger) (stop func(), err error) {
 	if o.listen == "" {
 		return func() {}, nil
 	}

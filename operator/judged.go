@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"cmp"
@@ -18,6 +18,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/workflows"
 )
 
 // ShardUnread is how long a shard may go without progress before it counts as not read: three heartbeat time-outs.
@@ -126,8 +127,8 @@ const controlUnheard = 12 * time.Second
 
 // control finds out whether a control worker answers. Where no Watch runs, as with workers of an earlier program, it
 // does not say.
-func (o Operator) control(ctx context.Context, j *Judged) {
-	d, err := o.Temporal.DescribeWorkflowExecution(ctx, WatchID, "")
+func (o Client) control(ctx context.Context, j *Judged) {
+	d, err := o.Temporal.DescribeWorkflowExecution(ctx, workflows.WatchID, "")
 	if err != nil || d.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return
 	}
@@ -142,7 +143,7 @@ func (o Operator) control(ctx context.Context, j *Judged) {
 
 // Judged asks Temporal what the scorers said last. It asks no worker. A shard that cannot be asked for is in the answer
 // as one of which nothing is known. now is to be the scorers' clock: half a minute beside it makes shards look unread.
-func (o Operator) Judged(ctx context.Context, now time.Time) (Judged, error) {
+func (o Client) Judged(ctx context.Context, now time.Time) (Judged, error) {
 	runs, err := o.running(ctx, "Shard")
 	if err != nil {
 		return Judged{}, err
@@ -164,7 +165,7 @@ func (o Operator) Judged(ctx context.Context, now time.Time) (Judged, error) {
 }
 
 // running lists the open workflows of a type.
-func (o Operator) running(ctx context.Context, kind string) (all []*commonpb.WorkflowExecution, err error) {
+func (o Client) running(ctx context.Context, kind string) (all []*commonpb.WorkflowExecution, err error) {
 	found, err := o.executions(ctx, `WorkflowType = "`+kind+`" AND ExecutionStatus = "Running"`, 0)
 	for _, w := range found {
 		all = append(all, w.GetExecution())
@@ -173,7 +174,7 @@ func (o Operator) running(ctx context.Context, kind string) (all []*commonpb.Wor
 }
 
 // shard describes one Shard workflow.
-func (o Operator) shard(ctx context.Context, run *commonpb.WorkflowExecution, now time.Time) ShardStatus {
+func (o Client) shard(ctx context.Context, run *commonpb.WorkflowExecution, now time.Time) ShardStatus {
 	id := run.GetWorkflowId()
 	s := ShardStatus{Shard: id[strings.LastIndexByte(id, '/')+1:]}
 	d, err := o.Temporal.DescribeWorkflowExecution(ctx, id, run.GetRunId())
@@ -194,9 +195,9 @@ func (o Operator) shard(ctx context.Context, run *commonpb.WorkflowExecution, no
 
 // shardOf gives the shard with its range of hash keys: from the workflow's memo, or of a workflow that was started
 // before there was one from its input, which is its first event.
-func (o Operator) shardOf(ctx context.Context, d *workflowservice.DescribeWorkflowExecutionResponse) (sh activities.Shard, err error) {
+func (o Client) shardOf(ctx context.Context, d *workflowservice.DescribeWorkflowExecutionResponse) (sh activities.Shard, err error) {
 	info := d.GetWorkflowExecutionInfo()
-	if sh, ok, err := memo[activities.Shard](info, MemoShard); ok || err != nil {
+	if sh, ok, err := memo[activities.Shard](info, workflows.MemoShard); ok || err != nil {
 		return sh, err
 	}
 	h := o.Temporal.GetWorkflowHistory(ctx, info.GetExecution().GetWorkflowId(), info.GetExecution().GetRunId(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)

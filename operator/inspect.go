@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/workflows"
 )
 
 // What a look holds the parts against. Times of Temporal's server are compared with this process's clock here, so a
@@ -46,8 +46,8 @@ const (
 
 // Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding
 // per part.
-func (o Operator) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
-	l := look{Operator: o, now: time.Now()}
+func (o Client) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
+	l := look{Client: o, now: time.Now()}
 	var failed []error
 	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans, l.alerts} {
 		failed = append(failed, part(ctx, stream)) // and the others are looked at all the same
@@ -55,18 +55,9 @@ func (o Operator) Inspect(ctx context.Context, stream string) ([]activities.Find
 	return l.findings(), errors.Join(failed...)
 }
 
-// Running tells whether a workflow of that ID runs.
-func (o Operator) Running(ctx context.Context, id string) (bool, error) {
-	w, err := o.describe(ctx, id)
-	if errors.Is(err, ErrUnknown) {
-		return false, nil
-	}
-	return err == nil && w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, err
-}
-
 // look is one inspection.
 type look struct {
-	Operator
+	Client
 	now    time.Time
 	shard  []string // IDs that should be scored, as the Stream lists them
 	order  []string // parts with reasons
@@ -143,16 +134,16 @@ func failure(a *workflowpb.PendingActivityInfo) string {
 
 // stream looks at the workflow that lists the shards and has each scored.
 func (l *look) stream(ctx context.Context, stream string) error {
-	r, ok, err := l.running(ctx, StreamID(stream))
+	r, ok, err := l.running(ctx, workflows.StreamID(stream))
 	if err != nil {
 		return err
 	}
 	if !ok {
-		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.", StreamID(stream))
+		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.", workflows.StreamID(stream))
 		return nil
 	}
-	l.shard, _, _ = memo[[]string](r.info, MemoShards) // one of an older program has none
-	if why, known, _ := memo[string](r.info, MemoTrouble); known && why != "" {
+	l.shard, _, _ = memo[[]string](r.info, workflows.MemoShards) // one of an older program has none
+	if why, known, _ := memo[string](r.info, workflows.MemoTrouble); known && why != "" {
 		l.say(partStream, "Stream %s: %s.", stream, strings.TrimRight(fanwatch.Legible(why, 400), ". "))
 	}
 	for _, a := range r.pending {
@@ -167,7 +158,7 @@ func (l *look) stream(ctx context.Context, stream string) error {
 func (l *look) shards(ctx context.Context, stream string) error {
 	ids := map[string]bool{}
 	for _, shard := range l.shard {
-		ids[ShardID(stream, shard)] = true
+		ids[workflows.ShardID(stream, shard)] = true
 	}
 	listed, err := l.executions(ctx, `WorkflowType = "Shard" AND ExecutionStatus = "Running"`, 0)
 	if err != nil {
@@ -193,7 +184,7 @@ func (l *look) shards(ctx context.Context, stream string) error {
 		}
 	}
 	if ended { // the Stream starts what it remembers to have started only when it is told to forget
-		return l.Temporal.SignalWorkflow(ctx, StreamID(stream), "", SignalShards, nil)
+		return l.Temporal.SignalWorkflow(ctx, workflows.StreamID(stream), "", workflows.SignalShards, nil)
 	}
 	return nil
 }
@@ -231,15 +222,15 @@ func (l *look) scoring(r run) string {
 }
 
 func (l *look) committer(ctx context.Context, _ string) error {
-	r, ok, err := l.running(ctx, CommitterID)
+	r, ok, err := l.running(ctx, workflows.CommitterID)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.", CommitterID)
+		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.", workflows.CommitterID)
 		return nil
 	}
-	c, known, _ := memo[CommitterState](r.info, MemoCommitter)
+	c, known, _ := memo[workflows.CommitterState](r.info, workflows.MemoCommitter)
 	var why string
 	for _, a := range r.pending {
 		why = l.stuck(a)
@@ -254,7 +245,7 @@ func (l *look) committer(ctx context.Context, _ string) error {
 	case known && !c.Failed.IsZero():
 		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339), strings.TrimRight(fanwatch.Legible(c.Why, 400), ". "))
 	case known && !c.Done.IsZero() && l.now.Sub(c.Done) >= commitLate:
-		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339), CommitterID)
+		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339), workflows.CommitterID)
 	}
 	return nil
 }
@@ -262,11 +253,11 @@ func (l *look) committer(ctx context.Context, _ string) error {
 // schedules looks at what runs by a schedule: its newest run has not failed, and is not stuck.
 func (l *look) schedules(ctx context.Context, _ string) error {
 	for _, s := range []struct{ id, workflow, part, what string }{
-		{ScheduleCompact, "Compact", partLake, "The compaction"},
-		{ScheduleMaintain, "Maintain", partLake, "The maintenance"},
-		{ScheduleCount, "Reconcile", partLake, "The reconciliation"},
-		{ScheduleIngest, "Ingest", partLake, "The ingestion"},
-		{ScheduleCanary, "Canary", partCanary, "Paging is broken: the canary's page"},
+		{workflows.ScheduleCompact, "Compact", partLake, "The compaction"},
+		{workflows.ScheduleMaintain, "Maintain", partLake, "The maintenance"},
+		{workflows.ScheduleCount, "Reconcile", partLake, "The reconciliation"},
+		{workflows.ScheduleIngest, "Ingest", partLake, "The ingestion"},
+		{workflows.ScheduleCanary, "Canary", partCanary, "Paging is broken: the canary's page"},
 	} {
 		if err := l.schedule(ctx, s.id, s.workflow, s.part, s.what); err != nil {
 			return err
@@ -319,7 +310,7 @@ func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) str
 	if err == nil {
 		return w.GetStatus().String()
 	}
-	return strings.TrimRight(fanwatch.Legible(plain(err).Error(), 400), ". ")
+	return strings.TrimRight(fanwatch.Legible(userMessage(err).Error(), 400), ". ")
 }
 
 // endedOtherwise are the states of a workflow that a person or the server has ended.
@@ -343,11 +334,11 @@ func (l *look) fans(ctx context.Context, _ string) error {
 		if err != nil {
 			return err
 		}
-		s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan)
-		if ok || id == FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.PhaseRetired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		s, known, _ := memo[fanwatch.FanStatus](r.info, workflows.MemoFan)
+		if ok || id == workflows.FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.PhaseRetired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 			continue
 		}
-		fan := strings.TrimPrefix(id, FanID(""))
+		fan := strings.TrimPrefix(id, workflows.FanID(""))
 		l.say(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it again, or retire it.", fan, strings.ToLower(r.info.GetStatus().String()))
 	}
 	return nil
@@ -363,7 +354,7 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 	failed := map[string]string{}
 	described := 0
 	for _, w := range open {
-		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
+		a, ok, _ := memo[fanwatch.Alert](w, workflows.MemoAlert)
 		for _, f := range a.Failed {
 			if ok {
 				failed[f.To] = f.Why
@@ -385,7 +376,7 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 		return err
 	}
 	for _, w := range ended {
-		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
+		a, ok, _ := memo[fanwatch.Alert](w, workflows.MemoAlert)
 		if !ok || a.Kind == fanwatch.KindPipeline || a.Kind == fanwatch.KindDifference {
 			continue // Watch and Reconcile look after their own
 		}
@@ -425,35 +416,15 @@ func (l *look) notices(ctx context.Context, id string) error {
 
 // forget tells a fan that its alert is over where it still takes it for open.
 func (l *look) forget(ctx context.Context, a fanwatch.Alert) error {
-	r, ok, err := l.running(ctx, FanID(a.Fan))
+	r, ok, err := l.running(ctx, workflows.FanID(a.Fan))
 	if err != nil || !ok {
 		return err
 	}
-	if s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan); !known || s.Alert != a.ID {
+	if s, known, _ := memo[fanwatch.FanStatus](r.info, workflows.MemoFan); !known || s.Alert != a.ID {
 		return nil
 	}
 	if running, err := l.Running(ctx, a.ID); err != nil || running {
 		return err
 	}
-	return l.Temporal.SignalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a)
-}
-
-// executions gives those that the query finds, newest first; at most so many, 0 = all.
-func (o Operator) executions(ctx context.Context, query string, most int) ([]*workflowpb.WorkflowExecutionInfo, error) {
-	var out []*workflowpb.WorkflowExecutionInfo
-	var page []byte
-	for {
-		size := int32(1000)
-		if most > 0 {
-			size = int32(most)
-		}
-		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: o.Namespace, Query: query, PageSize: size, NextPageToken: page})
-		if err != nil {
-			return nil, fmt.Errorf("list workflows: %w", err)
-		}
-		out = append(out, resp.Executions...)
-		if page = resp.NextPageToken; len(page) == 0 || most > 0 {
-			return out, nil
-		}
-	}
+	return l.Temporal.SignalWorkflow(ctx, workflows.FanID(a.Fan), "", workflows.SignalAlertOver, a)
 }
