@@ -83,7 +83,8 @@ func (o Client) newest(ctx context.Context, fan string) (s fanwatch.FanStatus, r
 // Fans lists by name all fans that are not retired, and those that are and whose certificates could not be ended yet.
 // It asks no worker.
 func (o Client) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
-	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`, workflows.MemoFan)
+	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`,
+		workflows.MemoFan)
 	fans = slices.DeleteFunc(fans, func(s fanwatch.FanStatus) bool { return s.Device.Fan == fanwatch.CanaryFan })
 	slices.SortFunc(fans, func(a, b fanwatch.FanStatus) int { return strings.Compare(a.Device.Fan, b.Device.Fan) })
 	return fans, err

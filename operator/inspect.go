@@ -49,7 +49,8 @@ const (
 func (o Client) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
 	l := look{Client: o, now: time.Now()}
 	var failed []error
-	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans, l.alerts} {
+	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans,
+		l.alerts} {
 		failed = append(failed, part(ctx, stream)) // and the others are looked at all the same
 	}
 	return l.findings(), errors.Join(failed...)
@@ -113,7 +114,8 @@ func (l *look) stuck(a *workflowpb.PendingActivityInfo) string {
 	switch {
 	case a.GetAttempt() >= fewTries && a.GetLastFailure() != nil:
 		return fmt.Sprintf("%s fails: %s", a.GetActivityType().GetName(), failure(a))
-	case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetAttempt() <= 1 && l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
+	case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetAttempt() <= 1 &&
+		l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
 		return fmt.Sprintf("no worker takes %s: start one", a.GetActivityType().GetName())
 	}
 	return ""
@@ -139,7 +141,8 @@ func (l *look) stream(ctx context.Context, stream string) error {
 		return err
 	}
 	if !ok {
-		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.", workflows.StreamID(stream))
+		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.",
+			workflows.StreamID(stream))
 		return nil
 	}
 	l.shard, _, _ = memo[[]string](r.info, workflows.MemoShards) // one of an older program has none
@@ -198,7 +201,8 @@ func (l *look) scoring(r run) string {
 		beat := a.GetLastHeartbeatTime().AsTime()
 		var p activities.Progress
 		if d := a.GetHeartbeatDetails(); d != nil && len(d.GetPayloads()) > 0 {
-			_ = converter.GetDefaultDataConverter().FromPayload(d.GetPayloads()[0], &p) // of another version: then it says nothing
+			// of another version: then it says nothing
+			_ = converter.GetDefaultDataConverter().FromPayload(d.GetPayloads()[0], &p)
 		}
 		fans := ""
 		if p.Fans > 0 {
@@ -206,16 +210,20 @@ func (l *look) scoring(r run) string {
 		}
 		last := max(beat.UnixNano(), a.GetLastStartedTime().AsTime().UnixNano())
 		switch {
-		case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetLastFailure() == nil && l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
+		case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetLastFailure() == nil &&
+			l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
 			return "is not read" + fans + ": no score worker takes it: start one"
-		case a.GetLastFailure() != nil && (a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED || l.now.Sub(a.GetLastStartedTime().AsTime()) < unproven):
+		case a.GetLastFailure() != nil && (a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED ||
+			l.now.Sub(a.GetLastStartedTime().AsTime()) < unproven):
 			return "is not read" + fans + ": " + failure(a)
 		case a.GetState() != enums.PENDING_ACTIVITY_STATE_SCHEDULED && l.now.Sub(time.Unix(0, last)) >= noHeartbeat:
-			return "is not read" + fans + fmt.Sprintf(": its scorer gave no sign of life for %s", l.now.Sub(time.Unix(0, last)).Round(time.Second))
+			return "is not read" + fans + fmt.Sprintf(": its scorer gave no sign of life for %s",
+				l.now.Sub(time.Unix(0, last)).Round(time.Second))
 		case p.Trouble != "":
 			return "has trouble: " + strings.TrimRight(fanwatch.Legible(p.Trouble, 400), ". ")
 		case !p.Through.IsZero() && p.Now.Sub(p.Through) >= tooFarBehind:
-			return fmt.Sprintf("is read %s late: its scorer does not keep up; add workers or shards", p.Now.Sub(p.Through).Round(time.Second))
+			return fmt.Sprintf("is read %s late: its scorer does not keep up; add workers or shards",
+				p.Now.Sub(p.Through).Round(time.Second))
 		}
 	}
 	return ""
@@ -227,7 +235,8 @@ func (l *look) committer(ctx context.Context, _ string) error {
 		return err
 	}
 	if !ok {
-		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.", workflows.CommitterID)
+		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.",
+			workflows.CommitterID)
 		return nil
 	}
 	c, known, _ := memo[workflows.CommitterState](r.info, workflows.MemoCommitter)
@@ -236,16 +245,19 @@ func (l *look) committer(ctx context.Context, _ string) error {
 		why = l.stuck(a)
 		runs := l.now.Sub(a.GetLastStartedTime().AsTime())
 		if why == "" && a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED && runs >= commitLong {
-			why = fmt.Sprintf("a round has been under way for %s: see whether S3 and the catalog answer", runs.Round(time.Second))
+			why = fmt.Sprintf("a round has been under way for %s: see whether S3 and the catalog answer",
+				runs.Round(time.Second))
 		}
 	}
 	switch {
 	case why != "":
 		l.say(partLake, "Nothing gets into the tables: %s.", why)
 	case known && !c.Failed.IsZero():
-		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339), strings.TrimRight(fanwatch.Legible(c.Why, 400), ". "))
+		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339),
+			strings.TrimRight(fanwatch.Legible(c.Why, 400), ". "))
 	case known && !c.Done.IsZero() && l.now.Sub(c.Done) >= commitLate:
-		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339), workflows.CommitterID)
+		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339),
+			workflows.CommitterID)
 	}
 	return nil
 }
@@ -335,11 +347,13 @@ func (l *look) fans(ctx context.Context, _ string) error {
 			return err
 		}
 		s, known, _ := memo[fanwatch.FanStatus](r.info, workflows.MemoFan)
-		if ok || id == workflows.FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.PhaseRetired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		if ok || id == workflows.FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.PhaseRetired ||
+			r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 			continue
 		}
 		fan := strings.TrimPrefix(id, workflows.FanID(""))
-		l.say(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it again, or retire it.", fan, strings.ToLower(r.info.GetStatus().String()))
+		l.say(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it "+
+			"again, or retire it.", fan, strings.ToLower(r.info.GetStatus().String()))
 	}
 	return nil
 }
@@ -369,7 +383,8 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 		}
 	}
 	for _, to := range slices.Sorted(maps.Keys(failed)) {
-		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to, strings.TrimRight(fanwatch.Legible(failed[to], 400), ". "))
+		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to,
+			strings.TrimRight(fanwatch.Legible(failed[to], 400), ". "))
 	}
 	ended, err := l.executions(ctx, `WorkflowType = "Alert" AND `+endedOtherwise, endedAtMost)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"go.temporal.io/sdk/converter"
 )
 
-// describe gives a workflow's newest run, also one that has ended, or an error that wraps ErrUnknown. It asks no worker.
+// describe gives a workflow's newest run, also one that has ended, or an error that wraps ErrUnknown. It asks no
+// worker.
 func (o Client) describe(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
 	d, err := o.Temporal.DescribeWorkflowExecution(ctx, id, "")
 	var none *serviceerror.NotFound
@@ -44,7 +45,8 @@ func (o Client) executions(ctx context.Context, query string, most int) ([]*work
 		if most > 0 {
 			size = int32(most)
 		}
-		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: o.Namespace, Query: query, PageSize: size, NextPageToken: page})
+		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: o.Namespace,
+			Query: query, PageSize: size, NextPageToken: page})
 		if err != nil {
 			return nil, fmt.Errorf("list workflows: %w", err)
 		}

@@ -28,7 +28,8 @@ func (o Client) Observe(ctx context.Context, d fanwatch.Device, obs fanwatch.Obs
 	}
 	var invalid *serviceerror.InvalidArgument
 	var exhausted *serviceerror.ResourceExhausted
-	if errors.As(err, &invalid) || errors.As(err, &exhausted) && strings.Contains(exhausted.Message, "execution limit for signal events") {
+	if errors.As(err, &invalid) || errors.As(err, &exhausted) && strings.Contains(exhausted.Message,
+		"execution limit for signal events") {
 		return fmt.Errorf("fan %s: %w: %w", obs.Fan, activities.ErrRefused, err)
 	}
 	return err
@@ -43,7 +44,8 @@ func (o Client) revive(ctx context.Context, d fanwatch.Device, obs fanwatch.Obse
 	if !running && s.Phase == fanwatch.PhaseRetired || d.Retired {
 		return fmt.Errorf("fan %s: %w", obs.Fan, activities.ErrNoFan)
 	}
-	if s.Phase != fanwatch.PhaseActive { // the scorer knows a fan, so it was one: of another database, or of a run that showed nothing
+	// the scorer knows a fan, so it was one: of another database, or of a run that showed nothing
+	if s.Phase != fanwatch.PhaseActive {
 		s = fanwatch.FanStatus{Phase: fanwatch.PhaseActive}
 	}
 	if d.Revision >= s.Device.Revision && d.Fan == obs.Fan {
@@ -52,6 +54,7 @@ func (o Client) revive(ctx context.Context, d fanwatch.Device, obs fanwatch.Obse
 	if s.Device.Fan != obs.Fan {
 		return fmt.Errorf("fan %s: %w: nothing is known of it", obs.Fan, activities.ErrNoFan)
 	}
-	_, err = o.Temporal.SignalWithStartWorkflow(ctx, workflows.FanID(obs.Fan), workflows.SignalObserve, obs, fanOptions(obs.Fan, s.Phase), workflows.Fan, workflows.FanInput{Status: s})
+	_, err = o.Temporal.SignalWithStartWorkflow(ctx, workflows.FanID(obs.Fan), workflows.SignalObserve, obs,
+		fanOptions(obs.Fan, s.Phase), workflows.Fan, workflows.FanInput{Status: s})
 	return err
 }

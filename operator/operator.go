@@ -77,7 +77,8 @@ func userMessage(err error) error {
 	var said *temporal.ApplicationError
 	switch {
 	case errors.As(err, &waited):
-		return errors.New("no answer in time (does a worker run?): it may still take effect, so look with fanwatch fans or alerts before you try again")
+		return errors.New("no answer in time (does a worker run?): it may still take effect, so look with fanwatch " +
+			"fans or alerts before you try again")
 	case errors.As(err, &said):
 		return saidError{said}
 	}

@@ -19,18 +19,22 @@ func (o Client) Provision(ctx context.Context, d fanwatch.Device, csrPEM string)
 }
 
 // Enroll is Provision for what c names: a fan that exists keeps the rest, a new one has the defaults.
-func (o Client) Enroll(ctx context.Context, fan string, c fanwatch.DeviceChange, csrPEM string) (workflows.ProvisionAnswer, error) {
-	return o.provision(ctx, workflows.ProvisionRequest{Device: c.Apply(fanwatch.Device{Fan: fan}), CSR: csrPEM, Change: &c})
+func (o Client) Enroll(ctx context.Context, fan string, c fanwatch.DeviceChange,
+	csrPEM string) (workflows.ProvisionAnswer, error) {
+	return o.provision(ctx, workflows.ProvisionRequest{Device: c.Apply(fanwatch.Device{Fan: fan}), CSR: csrPEM,
+		Change: &c})
 }
 
-func (o Client) provision(ctx context.Context, r workflows.ProvisionRequest) (answer workflows.ProvisionAnswer, err error) {
+func (o Client) provision(ctx context.Context, r workflows.ProvisionRequest) (answer workflows.ProvisionAnswer,
+	err error) {
 	fan := r.Device.Fan
 	r.Device.V = fanwatch.DeviceVersion
 	if err := r.Device.CheckNew(); err != nil {
 		return answer, err
 	}
 	if err := CheckCSR(r.CSR, fan, r.Device.Clients...); err != nil {
-		return answer, fmt.Errorf("provision %s: certificate signing request: %w: make one with fanwatch-edge enroll --fan %s", fan, err, fan)
+		return answer, fmt.Errorf("provision %s: certificate signing request: %w: make one with fanwatch-edge enroll "+
+			"--fan %s", fan, err, fan)
 	}
 	if err := o.checkClients(ctx, fan, r.Device.Clients); err != nil {
 		return answer, fmt.Errorf("provision %s: %w", fan, err)
@@ -39,14 +43,17 @@ func (o Client) provision(ctx context.Context, r workflows.ProvisionRequest) (an
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		return answer, fmt.Errorf("provision %s: %w", fan, err)
 	}
-	if s.Phase != fanwatch.PhaseActive { // nothing of a fan that is retired, or never was one, but its revision, which the scorers know
+	// nothing of a fan that is retired, or never was one, but its revision, which the scorers know
+	if s.Phase != fanwatch.PhaseActive {
 		s = fanwatch.FanStatus{Device: fanwatch.Device{V: fanwatch.DeviceVersion, Fan: fan, Revision: s.Device.Revision}}
 	}
-	start := o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, fanwatch.PhaseProvisioning), workflows.Fan, workflows.FanInput{Status: s})
+	start := o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, fanwatch.PhaseProvisioning), workflows.Fan,
+		workflows.FanInput{Status: s})
 	handle, err := o.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
-		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: workflows.UpdateProvision, WaitForStage: client.WorkflowUpdateStageCompleted,
-			Args: []any{r}},
+		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: workflows.UpdateProvision,
+			WaitForStage: client.WorkflowUpdateStageCompleted,
+			Args:         []any{r}},
 	})
 	if err == nil {
 		err = handle.Get(ctx, &answer)
@@ -64,8 +71,10 @@ func fanOptions(fan string, p fanwatch.Phase) client.StartWorkflowOptions {
 		TaskQueue:                workflows.QueueControl,
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary:            "fan " + fan,
-		StaticDetails:            "Owns the fan's certificate, configuration, state and open alert. Ends when the fan is retired.",
-		TypedSearchAttributes:    temporal.NewSearchAttributes(workflows.SearchFan.ValueSet(fan), workflows.SearchState.ValueSet(string(p))),
+		StaticDetails: "Owns the fan's certificate, configuration, state and open alert. Ends when the fan " +
+			"is retired.",
+		TypedSearchAttributes: temporal.NewSearchAttributes(workflows.SearchFan.ValueSet(fan),
+			workflows.SearchState.ValueSet(string(p))),
 	}
 }
 
@@ -79,7 +88,8 @@ func (o Client) checkClients(ctx context.Context, fan string, clients []string) 
 		case err != nil && !errors.Is(err, ErrUnknown):
 			return err
 		case running:
-			return fmt.Errorf("client ID %s is the name of another fan, whose readings it could forge: give the publisher a name of its own", c)
+			return fmt.Errorf("client ID %s is the name of another fan, whose readings it could forge: give the "+
+				"publisher a name of its own", c)
 		}
 	}
 	return nil

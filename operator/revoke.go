@@ -33,11 +33,14 @@ func (o Client) Revoke(ctx context.Context, what string) (fan string, out workfl
 
 // revokeRetired ends certificates of a fan whose workflow has ended: earlier programs left them active. Its workflow
 // is started for it, and ends when they are inactive.
-func (o Client) revokeRetired(ctx context.Context, s fanwatch.FanStatus, r workflows.RevokeRequest) (out workflows.RevokeAnswer, err error) {
+func (o Client) revokeRetired(ctx context.Context, s fanwatch.FanStatus,
+	r workflows.RevokeRequest) (out workflows.RevokeAnswer, err error) {
 	fan := s.Device.Fan
 	handle, err := o.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, s.Phase), workflows.Fan, workflows.FanInput{Status: s, Deactivate: true}),
-		UpdateOptions:          client.UpdateWorkflowOptions{UpdateName: workflows.UpdateRevoke, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{r}},
+		StartWorkflowOperation: o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, s.Phase), workflows.Fan,
+			workflows.FanInput{Status: s, Deactivate: true}),
+		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: workflows.UpdateRevoke,
+			WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{r}},
 	})
 	if err == nil {
 		err = handle.Get(ctx, &out)
@@ -67,5 +70,6 @@ func (o Client) holder(ctx context.Context, id string) (string, error) {
 			return s.Device.Fan, nil
 		}
 	}
-	return "", fmt.Errorf("certificate %s: %w: it speaks for no fan; the certificate that a fan had before ends when it gets another", id, ErrUnknown)
+	return "", fmt.Errorf("certificate %s: %w: it speaks for no fan; the certificate that a fan had before ends "+
+		"when it gets another", id, ErrUnknown)
 }

@@ -20,15 +20,16 @@ import (
 // Settings say what Start keeps running.
 type Settings struct {
 	Stream        string
-	ShardsEvery   time.Duration             // how often shards are listed; 0 = 30 s
-	CommitEvery   time.Duration             // how often the landing log goes to the tables; 0 = 1 min
-	CompactEvery  time.Duration             // how often small files are merged; 0 = 15 min
-	MaintainEvery time.Duration             // how often what nobody needs is removed; 0 = 1 h
-	CountEvery    time.Duration             // how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
-	Ingest        activities.DeliveryStream // whose objects are landed; without a prefix none are
-	IngestEvery   time.Duration             // how often; 0 = 5 min
-	CanaryEvery   time.Duration             // how often the canary's page must be sent; 0 = 1 h, negative = never
-	Log           *slog.Logger              // where Start says what it could not renew; nil = nowhere
+	ShardsEvery   time.Duration // how often shards are listed; 0 = 30 s
+	CommitEvery   time.Duration // how often the landing log goes to the tables; 0 = 1 min
+	CompactEvery  time.Duration // how often small files are merged; 0 = 15 min
+	MaintainEvery time.Duration // how often what nobody needs is removed; 0 = 1 h
+	// how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
+	CountEvery  time.Duration
+	Ingest      activities.DeliveryStream // whose objects are landed; without a prefix none are
+	IngestEvery time.Duration             // how often; 0 = 5 min
+	CanaryEvery time.Duration             // how often the canary's page must be sent; 0 = 1 h, negative = never
+	Log         *slog.Logger              // where Start says what it could not renew; nil = nowhere
 }
 
 // scheduleCommit is the schedule that committed before there was a Committer. Start removes it.
@@ -39,20 +40,24 @@ const scheduleCommit = "lake-commit"
 func (o Client) Start(ctx context.Context, s Settings) error {
 	// The signal has a Stream that runs already start the shards that have ended since, and one of an earlier program
 	// renew itself.
-	_, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.StreamID(s.Stream), workflows.SignalShards, nil, client.StartWorkflowOptions{
-		ID: workflows.StreamID(s.Stream), TaskQueue: workflows.QueueControl, StaticSummary: "stream " + s.Stream,
-	}, workflows.Stream, workflows.StreamInput{Stream: s.Stream, Every: s.ShardsEvery})
+	_, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.StreamID(s.Stream), workflows.SignalShards, nil,
+		client.StartWorkflowOptions{
+			ID: workflows.StreamID(s.Stream), TaskQueue: workflows.QueueControl, StaticSummary: "stream " + s.Stream,
+		}, workflows.Stream, workflows.StreamInput{Stream: s.Stream, Every: s.ShardsEvery})
 	if err != nil {
 		return fmt.Errorf("start stream %s: %w", s.Stream, err)
 	}
 	if err := errors.Join(o.renewAlerts(ctx), o.renew(ctx)); err != nil && s.Log != nil {
-		s.Log.Warn("not every workflow of an earlier program was asked to renew itself; the next start asks again", "err", err)
+		s.Log.Warn("not every workflow of an earlier program was asked to renew itself; the next start asks again", "err",
+			err)
 	}
 	// The signal changes the settings of a Committer that runs already.
 	committer := workflows.CommitterInput{Stream: s.Stream, Every: cmp.Or(s.CommitEvery, time.Minute)}
-	if _, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.CommitterID, workflows.SignalCommit, committer, client.StartWorkflowOptions{
-		ID: workflows.CommitterID, TaskQueue: workflows.QueueControl, StaticSummary: "the only one that changes the lake's tables",
-	}, workflows.Committer, committer); err != nil {
+	if _, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.CommitterID, workflows.SignalCommit, committer,
+		client.StartWorkflowOptions{
+			ID: workflows.CommitterID, TaskQueue: workflows.QueueControl,
+			StaticSummary: "the only one that changes the lake's tables",
+		}, workflows.Committer, committer); err != nil {
 		return fmt.Errorf("start the committer: %w", err)
 	}
 	if err := o.unschedule(ctx, scheduleCommit); err != nil {
@@ -63,11 +68,15 @@ func (o Client) Start(ctx context.Context, s Settings) error {
 	s.CountEvery = cmp.Or(s.CountEvery, 24*time.Hour)
 	return errors.Join(
 		o.startWatch(ctx, s),
-		o.schedule(ctx, workflows.ScheduleCount, s.CountEvery, &client.ScheduleWorkflowAction{ID: workflows.ScheduleCount, Workflow: workflows.Reconcile, Args: []any{s.Stream},
-			TaskQueue: workflows.QueueControl, StaticSummary: "every acknowledged reading of " + s.Stream + " is in the lake once"}),
-		o.schedule(ctx, workflows.ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{ID: workflows.ScheduleCompact, Workflow: workflows.Compact,
+		o.schedule(ctx, workflows.ScheduleCount, s.CountEvery, &client.ScheduleWorkflowAction{ID: workflows.ScheduleCount,
+			Workflow: workflows.Reconcile, Args: []any{s.Stream},
+			TaskQueue: workflows.QueueControl, StaticSummary: "every acknowledged reading of " + s.Stream +
+				" is in the lake once"}),
+		o.schedule(ctx, workflows.ScheduleCompact, s.CompactEvery, &client.ScheduleWorkflowAction{
+			ID: workflows.ScheduleCompact, Workflow: workflows.Compact,
 			TaskQueue: workflows.QueueControl, StaticSummary: "merge small files of the table"}),
-		o.schedule(ctx, workflows.ScheduleMaintain, s.MaintainEvery, &client.ScheduleWorkflowAction{ID: workflows.ScheduleMaintain, Workflow: workflows.Maintain, Args: []any{s.Stream},
+		o.schedule(ctx, workflows.ScheduleMaintain, s.MaintainEvery, &client.ScheduleWorkflowAction{
+			ID: workflows.ScheduleMaintain, Workflow: workflows.Maintain, Args: []any{s.Stream},
 			TaskQueue: workflows.QueueControl, StaticSummary: "remove what the lake of " + s.Stream + " no longer needs"}),
 		o.scheduleIngest(ctx, s))
 }
@@ -75,8 +84,9 @@ func (o Client) Start(ctx context.Context, s Settings) error {
 // startWatch makes sure that Watch runs and that the canary's schedule is there.
 func (o Client) startWatch(ctx context.Context, s Settings) error {
 	_, err := o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: workflows.WatchID, TaskQueue: workflows.QueueControl, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary: "the parts of fanwatch do their work",
+		ID: workflows.WatchID, TaskQueue: workflows.QueueControl,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "the parts of fanwatch do their work",
 	}, workflows.Watch, workflows.WatchInput{Stream: s.Stream})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", workflows.WatchID, err)
@@ -87,22 +97,26 @@ func (o Client) startWatch(ctx context.Context, s Settings) error {
 	if s.CanaryEvery == 0 {
 		s.CanaryEvery = time.Hour
 	}
-	return o.schedule(ctx, workflows.ScheduleCanary, s.CanaryEvery, &client.ScheduleWorkflowAction{ID: workflows.ScheduleCanary, Workflow: workflows.Canary, TaskQueue: workflows.QueueControl,
+	return o.schedule(ctx, workflows.ScheduleCanary, s.CanaryEvery, &client.ScheduleWorkflowAction{
+		ID: workflows.ScheduleCanary, Workflow: workflows.Canary, TaskQueue: workflows.QueueControl,
 		StaticSummary: "the page of a simulated fan must be sent",
-		RetryPolicy:   &temporal.RetryPolicy{InitialInterval: time.Minute, BackoffCoefficient: 1, MaximumAttempts: 50}}) // mended is to be seen soon
+		// mended is to be seen soon
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Minute, BackoffCoefficient: 1, MaximumAttempts: 50}})
 }
 
 func (o Client) scheduleIngest(ctx context.Context, s Settings) error {
 	if s.Ingest.Prefix == "" {
 		return o.unschedule(ctx, workflows.ScheduleIngest)
 	}
-	return o.schedule(ctx, workflows.ScheduleIngest, cmp.Or(s.IngestEvery, 5*time.Minute), &client.ScheduleWorkflowAction{ID: workflows.ScheduleIngest, Workflow: workflows.Ingest, Args: []any{s.Stream, s.Ingest},
+	return o.schedule(ctx, workflows.ScheduleIngest, cmp.Or(s.IngestEvery, 5*time.Minute), &client.ScheduleWorkflowAction{
+		ID: workflows.ScheduleIngest, Workflow: workflows.Ingest, Args: []any{s.Stream, s.Ingest},
 		TaskQueue: workflows.QueueControl, StaticSummary: "land what the delivery stream has written to " + s.Ingest.Prefix})
 }
 
 // schedule makes the schedule, or sets its interval and action when it exists. A run that was missed is not made up
 // for: the next does its work.
-func (o Client) schedule(ctx context.Context, id string, every time.Duration, action *client.ScheduleWorkflowAction) error {
+func (o Client) schedule(ctx context.Context, id string, every time.Duration,
+	action *client.ScheduleWorkflowAction) error {
 	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
 	_, err := o.Temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
 		ID: id, Spec: spec, Action: action, Overlap: enums.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: 10 * time.Second})
