@@ -26,7 +26,6 @@ import (
 
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/worker"
 
 	"fanwatch/activities"
 	"fanwatch/cloud"
@@ -402,25 +401,28 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	return s.startDashboard(ctx, p, a, tables)
 }
 
-// work runs a worker of each kind in this process.
+// work runs a worker of each kind in this process and returns when they run.
 func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
-	for _, w := range []worker.Worker{workers.Control(p.temporal, a), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Tables: tables.Open, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
-			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
-		if err := w.Start(); err != nil {
-			return fmt.Errorf("start a worker: %w", err)
-		}
-		s.closing(w.Stop)
-	}
-	settings := operator.Settings{CanaryEvery: s.cfg.CanaryEvery, Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
-		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log}
-	if err := p.operator.Start(ctx, settings); err != nil {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	started, ended := make(chan struct{}), make(chan error, 1)
+	s.closing(func() { stop(); <-ended })
+	go func() {
+		defer close(ended)
+		ended <- workers.Run(running, workers.Process{Operator: p.operator, Config: p.config, Activities: a, Tables: tables, Serve: workers.Kinds,
+			Lake: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+				Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}},
+			Settings: operator.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second,
+				MaintainEvery: time.Minute, CanaryEvery: s.cfg.CanaryEvery, Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log},
+			Started: func() { close(started) }})
+	}()
+	select {
+	case <-started:
+		return nil
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.closing(stop)
-	go p.operator.Keep(keeping, settings, s.log)
-	return nil
 }
 
 func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {

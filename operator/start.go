@@ -29,7 +29,7 @@ type Settings struct {
 	Ingest      activities.DeliveryStream // whose objects are landed; without a prefix none are
 	IngestEvery time.Duration             // how often; 0 = 5 min
 	CanaryEvery time.Duration             // how often the canary's page must be sent; 0 = 1 h, negative = never
-	Log         *slog.Logger              // where Start says what it could not renew; nil = nowhere
+	Log         *slog.Logger              // where Start and Keep say what they could not do; nil = nowhere
 }
 
 // scheduleCommit is the schedule that committed before there was a Committer. Start removes it.
@@ -146,7 +146,8 @@ func (o Client) unschedule(ctx context.Context, id string) error {
 const keepEvery = time.Minute
 
 // Keep looks every minute until ctx ends whether what Start started is there, and starts anew what was ended by hand.
-func (o Client) Keep(ctx context.Context, s Settings, log *slog.Logger) {
+func (o Client) Keep(ctx context.Context, s Settings) {
+	log := cmp.Or(s.Log, slog.New(slog.DiscardHandler))
 	for {
 		select {
 		case <-ctx.Done():
