@@ -381,13 +381,13 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 		return err
 	}
 	p.config.CanaryURL = "http://" + pages.Addr().String() + "/canary"
-	a, err := workers.Assemble(p.config, p.operator, s.log)
+	a, err := workers.NewActivities(p.config, p.operator, s.log)
 	if err != nil {
 		_ = pages.Close() // nothing came there
 		return err
 	}
 	s.serve(pages, workers.CanaryPages{Acknowledge: p.operator.Acknowledge, Confirm: a.SNS.Confirm})
-	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
+	if err := a.Prepare(ctx, p.config, workers.ResourceOptions{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
 	go a.LogTopics(context.WithoutCancel(ctx), s.log) // each topic has a time-out of its own

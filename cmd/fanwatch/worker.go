@@ -138,12 +138,12 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch, wc.CanaryURL = o.watch, o.canaryURL
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots, Heartbeat: 2 * time.Second}
-	parts, err := workers.Assemble(wc, op, log)
+	parts, err := workers.NewActivities(wc, op, log)
 	if err != nil {
 		return err
 	}
 	if o.prepare {
-		if err := parts.Prepare(ctx, wc, workers.Shape{Shards: o.shards, Role: o.role}); err != nil {
+		if err := parts.Prepare(ctx, wc, workers.ResourceOptions{Shards: o.shards, Role: o.role}); err != nil {
 			return err
 		}
 	}

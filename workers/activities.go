@@ -34,8 +34,8 @@ type ControlPlane interface {
 	activities.Statuses
 }
 
-// Assemble joins the activities to AWS, or to the local servers that speak as it does.
-func Assemble(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error) {
+// NewActivities joins the activities to AWS, or to the local servers that speak as it does.
+func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
