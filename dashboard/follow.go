@@ -11,7 +11,6 @@ import (
 	"fanwatch"
 	"fanwatch/lake"
 	"fanwatch/objstore"
-	"fanwatch/workflows"
 )
 
 const (
@@ -177,41 +176,4 @@ func (f *follower) complete() (since time.Time, err error) {
 		}
 	}
 	return since, err
-}
-
-// Workflows makes the workflows' operator the dashboard's.
-type Workflows struct{ workflows.Operator }
-
-// Fan implements Operator.
-func (w Workflows) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
-	st, err := w.Operator.Fan(ctx, fan)
-	if errors.Is(err, workflows.ErrUnknown) {
-		return st, fmt.Errorf("%w: %w", ErrNoFan, err)
-	}
-	return st, err
-}
-
-// Judged implements Operator.
-func (w Workflows) Judged(ctx context.Context, now time.Time, fans []fanwatch.FanStatus) (Judged, error) {
-	j, err := w.Operator.Judged(ctx, now)
-	j.Expect(fans)
-	out := Judged{Of: j.Of}
-	for _, s := range j.Shards {
-		if !s.Read {
-			out.Unread = append(out.Unread, fmt.Sprintf("shard %s is not read: %s", s.Shard, s.Why))
-		}
-	}
-	return out, err
-}
-
-// Acknowledge implements Operator.
-func (w Workflows) Acknowledge(ctx context.Context, alertID, by, note string) error {
-	_, err := w.Operator.Acknowledge(ctx, alertID, fanwatch.Acknowledgement{By: by, Note: note})
-	if errors.Is(err, workflows.ErrUnknown) {
-		return fmt.Errorf("%w: %w", ErrNoAlert, err)
-	}
-	if errors.Is(err, workflows.ErrEnded) {
-		return fmt.Errorf("%s: %w", alertID, ErrEnded)
-	}
-	return err
 }

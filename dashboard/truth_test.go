@@ -13,7 +13,7 @@ import (
 	"fanwatch/health"
 	"fanwatch/lake"
 	"fanwatch/objstore"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // probe asks for a probe's answer.
@@ -157,15 +157,15 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 func TestTheAPITellsWhatIsJudged(t *testing.T) {
 	clock := &hands{t: noon}
 	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone), status("fan-03", fanwatch.KindNone))
-	p.judged = map[string]workflows.Judgement{
-		"fan-02": {Judging: workflows.JudgingStopped, Shard: "s", At: noon.Add(-44 * time.Second), Since: noon.Add(-44 * time.Second)},
-		"fan-03": {Judging: workflows.JudgingUnread, Shard: "s", Since: noon.Add(-time.Minute), Why: "shard s is not read: access denied"},
+	p.judged = map[string]operator.Judgement{
+		"fan-02": {Judging: operator.JudgingStopped, Shard: "s", At: noon.Add(-44 * time.Second), Since: noon.Add(-44 * time.Second)},
+		"fan-03": {Judging: operator.JudgingUnread, Shard: "s", Since: noon.Add(-time.Minute), Why: "shard s is not read: access denied"},
 	}
 	_, u := open(t, Config{Operator: p, Now: clock.now})
 	for name, want := range map[string]fanView{
-		"fan-01": {State: "normal", Judging: workflows.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
-		"fan-02": {State: workflows.NotJudged, Judging: workflows.JudgingStopped, Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
-		"fan-03": {State: workflows.NotJudged, Judging: workflows.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(), Blind: "shard s is not read: access denied", Shard: "s"},
+		"fan-01": {State: "normal", Judging: operator.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
+		"fan-02": {State: operator.NotJudged, Judging: operator.JudgingStopped, Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
+		"fan-03": {State: operator.NotJudged, Judging: operator.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(), Blind: "shard s is not read: access denied", Shard: "s"},
 	} {
 		var all update
 		var one struct{ Fan fanView }

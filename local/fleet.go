@@ -16,7 +16,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/edge"
 	"fanwatch/internal/durable"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // fleet runs the simulated fans: the edge's own code with another source of pulses, each with its own key,
@@ -65,7 +65,7 @@ func fleetOf(n int, faults bool) []FleetFan {
 }
 
 // start provisions the fans that have no certificate yet and sets all of them turning.
-func (f *fleet) start(ctx context.Context, fans []FleetFan, op workflows.Operator) error {
+func (f *fleet) start(ctx context.Context, fans []FleetFan, op operator.Client) error {
 	provisioning, provisioned := errgroup.WithContext(ctx)
 	provisioning.SetLimit(4)
 	for _, fan := range fans {
@@ -90,7 +90,7 @@ func (f *fleet) path(fan string, name ...string) string {
 }
 
 // provision makes the fan's key, has its CSR signed through its workflow, and keeps the certificate.
-func (f *fleet) provision(ctx context.Context, fan FleetFan, op workflows.Operator) error {
+func (f *fleet) provision(ctx context.Context, fan FleetFan, op operator.Client) error {
 	cert := f.path(fan.Name, "cert.pem")
 	if _, err := os.Stat(cert); err == nil {
 		return nil

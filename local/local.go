@@ -31,7 +31,6 @@ import (
 
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/worker"
 
 	"fanwatch/activities"
 	"fanwatch/cloud"
@@ -42,6 +41,7 @@ import (
 	"fanwatch/local/aws/iotcore"
 	"fanwatch/local/aws/kinesis"
 	"fanwatch/local/aws/sns"
+	"fanwatch/operator"
 	"fanwatch/workers"
 	"fanwatch/workflows"
 )
@@ -389,19 +389,19 @@ func (s *System) openPolicies() (*workers.PolicyFile, error) {
 type services struct {
 	config   workers.Config
 	temporal client.Client
-	operator workflows.Operator
+	operator operator.Client
 }
 
 // connect connects to Temporal, beside the AWS of config.
 func (s *System) connect(ctx context.Context, config *workers.Config) (*services, error) {
-	temporal, err := workflows.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace,
+	temporal, err := operator.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace,
 		Logger: sdklog.NewStructuredLogger(s.log)})
 	if err != nil {
 		return nil, err
 	}
 	s.closing(temporal.Close)
 	return &services{config: *config, temporal: temporal,
-		operator: workflows.Operator{Temporal: temporal, Namespace: namespace}}, nil
+		operator: operator.Client{Temporal: temporal, Namespace: namespace}}, nil
 }
 
 // startWorkers makes the stream, rules and topics, and starts workers and dashboard.
@@ -411,13 +411,13 @@ func (s *System) startWorkers(ctx context.Context, p *services) error {
 		return err
 	}
 	p.config.CanaryURL = "http://" + pages.Addr().String() + "/canary"
-	a, err := workers.Assemble(p.config, p.operator, s.log)
+	a, err := workers.NewActivities(p.config, p.operator, s.log)
 	if err != nil {
 		_ = pages.Close() // nothing came there
 		return err
 	}
 	s.serve(pages, workers.CanaryPages{Acknowledge: p.operator.Acknowledge, Confirm: a.SNS.Confirm})
-	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
+	if err := a.Prepare(ctx, p.config, workers.ResourceOptions{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
 	go a.LogTopics(context.WithoutCancel(ctx), s.log) // each topic has a time-out of its own
@@ -431,25 +431,28 @@ func (s *System) startWorkers(ctx context.Context, p *services) error {
 	return s.startDashboard(ctx, p, a, tables)
 }
 
-// work runs a worker of each kind in this process.
+// work runs a worker of each kind in this process and returns when they run.
 func (s *System) work(ctx context.Context, p *services, a *workers.Activities, tables *workers.Tables) error {
-	for _, w := range []worker.Worker{workers.Control(p.temporal, a), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Tables: tables.Open, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
-			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
-		if err := w.Start(); err != nil {
-			return fmt.Errorf("start a worker: %w", err)
-		}
-		s.closing(w.Stop)
-	}
-	settings := workflows.Settings{CanaryEvery: s.cfg.CanaryEvery, Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
-		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log}
-	if err := p.operator.Start(ctx, settings); err != nil {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	started, ended := make(chan struct{}), make(chan error, 1)
+	s.closing(func() { stop(); <-ended })
+	go func() {
+		defer close(ended)
+		ended <- workers.Run(running, workers.Process{Operator: p.operator, Config: p.config, Activities: a, Tables: tables, Serve: workers.Kinds,
+			Lake: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+				Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}},
+			Settings: operator.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second,
+				MaintainEvery: time.Minute, CanaryEvery: s.cfg.CanaryEvery, Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log},
+			Started: func() { close(started) }})
+	}()
+	select {
+	case <-started:
+		return nil
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.closing(stop)
-	go p.operator.Keep(keeping, settings, s.log)
-	return nil
 }
 
 func (s *System) startDashboard(ctx context.Context, p *services, a *workers.Activities, tables *workers.Tables) error {
@@ -458,7 +461,7 @@ func (s *System) startDashboard(ctx context.Context, p *services, a *workers.Act
 		return err
 	}
 	s.Dashboard = "http://" + ln.Addr().String()
-	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: tables,
+	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Client{Client: p.operator}, History: tables,
 		InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
 	if err != nil {
 		return err
@@ -471,7 +474,7 @@ func (s *System) startDashboard(ctx context.Context, p *services, a *workers.Act
 	return nil
 }
 
-func (s *System) startFleet(ctx context.Context, op workflows.Operator) error {
+func (s *System) startFleet(ctx context.Context, op operator.Client) error {
 	if s.cfg.Fans < 0 {
 		s.First = "nothing by itself: there are no simulated fans"
 		return nil

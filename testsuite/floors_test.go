@@ -18,6 +18,7 @@ var floors = [][]string{
 	{"fanwatch/edge", "fanwatch/detect", "fanwatch/lake", "fanwatch/health", "fanwatch/cloud"},
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
+	{"fanwatch/operator"},
 	{"fanwatch/workers", "fanwatch/dashboard"},
 	{"fanwatch/local/aws/fault"},
 	{"fanwatch/local/aws/kinesis", "fanwatch/local/aws/sns", "fanwatch/local/aws/iotcore"},
@@ -88,6 +89,7 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		why    string
 	}{
 		{"fanwatch/workflows", []string{awsSDK}, "workflows and activities see AWS through interfaces"},
+		{"fanwatch/operator", []string{awsSDK}, "the operator speaks to Temporal alone"},
 		{"fanwatch/lake", []string{awsSDK, temporalSDK}, "the lake speaks to a Store and a Catalog"},
 		{"fanwatch/cloud", []string{"fanwatch/lake", temporalSDK}, "S3 needs the Store, not the lake"},
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},

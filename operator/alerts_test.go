@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"fanwatch"
+	"fanwatch/workflows"
 )
 
 // listedWorkflows is a Temporal server that lists these alerts, and keeps who was signalled.
@@ -50,14 +51,14 @@ func listed(t *testing.T, id string, status enums.WorkflowExecutionStatus, memo 
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{MemoAlert: p}}
+		w.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{workflows.MemoAlert: p}}
 	}
 	return w
 }
 
 func TestAlertsThatWereEndedFromOutsideAreListed(t *testing.T) {
 	open := fanwatch.Alert{ID: "alert/fan-07/stall/a", State: fanwatch.AlertOpen, Why: "fan-07 has stopped."}
-	o := Operator{Temporal: listedWorkflows{
+	o := Client{Temporal: listedWorkflows{
 		running: []*workflowpb.WorkflowExecutionInfo{
 			listed(t, "alert/fan-08/stall/just-started", enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil),
 			listed(t, "alert/fan-09/stall/unreadable", enums.WORKFLOW_EXECUTION_STATUS_RUNNING, 7)},
@@ -93,7 +94,7 @@ func TestAlertsThatWereEndedFromOutsideAreListed(t *testing.T) {
 
 func TestStartRenewsTheAlertsOfTheFirstCode(t *testing.T) {
 	var signalled []string
-	o := Operator{Temporal: listedWorkflows{signalled: &signalled, running: []*workflowpb.WorkflowExecutionInfo{
+	o := Client{Temporal: listedWorkflows{signalled: &signalled, running: []*workflowpb.WorkflowExecutionInfo{
 		listed(t, "alert/old", enums.WORKFLOW_EXECUTION_STATUS_RUNNING, fanwatch.Alert{V: 1, ID: "alert/old"}),
 		listed(t, "alert/new", enums.WORKFLOW_EXECUTION_STATUS_RUNNING, fanwatch.Alert{V: 2, ID: "alert/new"})}}}
 	if err := o.renewAlerts(t.Context()); err != nil || !slices.Equal(signalled, []string{"alert/old renew"}) {

@@ -27,15 +27,15 @@ type Activities struct {
 	S3      *cloud.S3
 }
 
-// ControlPlane is what the activities need of the workflows; workflows.Operator is the one.
+// ControlPlane is what the activities need of the workflows; operator.Client is the one.
 type ControlPlane interface {
 	activities.Observer
 	activities.Inspector
 	activities.Statuses
 }
 
-// Assemble joins the activities to AWS, or to the local servers that speak as it does.
-func Assemble(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error) {
+// NewActivities joins the activities to AWS, or to the local servers that speak as it does.
+func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}

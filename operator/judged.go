@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"cmp"
@@ -18,6 +18,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/workflows"
 )
 
 // ShardUnread is how long a shard may go without progress before it counts as not read: three heartbeat time-outs.
@@ -40,11 +41,14 @@ const (
 
 // Judgement is what is known of the newest judged reading of one fan. Its times are by the scorer's clock.
 type Judgement struct {
-	Judging Judging   `json:"judging"`
-	Shard   string    `json:"shard,omitempty"`         // whose scorer says so; "" when none does
-	At      time.Time `json:"judged_at,omitzero"`      // a reading was judged then, or at most activities.UnjudgedAfter later; zero: never, or not known
-	Since   time.Time `json:"unjudged_since,omitzero"` // since when nothing is judged, of JudgingStopped and JudgingUnread; zero: not known
-	Why     string    `json:"unjudged_why,omitempty"`  // of JudgingUnread and JudgingUnknown: what is the matter, in one line
+	Judging Judging `json:"judging"`
+	Shard   string  `json:"shard,omitempty"` // whose scorer says so; "" when none does
+	// a reading was judged then, or at most activities.UnjudgedAfter later; zero: never, or not known
+	At time.Time `json:"judged_at,omitzero"`
+	// since when nothing is judged, of JudgingStopped and JudgingUnread; zero: not known
+	Since time.Time `json:"unjudged_since,omitzero"`
+	// of JudgingUnread and JudgingUnknown: what is the matter, in one line
+	Why string `json:"unjudged_why,omitempty"`
 }
 
 // Blind tells whether a fan must not be shown as normal, though its workflow has heard of no trouble: its shard is not
@@ -126,8 +130,8 @@ const controlUnheard = 12 * time.Second
 
 // control finds out whether a control worker answers. Where no Watch runs, as with workers of an earlier program, it
 // does not say.
-func (o Operator) control(ctx context.Context, j *Judged) {
-	d, err := o.Temporal.DescribeWorkflowExecution(ctx, WatchID, "")
+func (o Client) control(ctx context.Context, j *Judged) {
+	d, err := o.Temporal.DescribeWorkflowExecution(ctx, workflows.WatchID, "")
 	if err != nil || d.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return
 	}
@@ -136,13 +140,14 @@ func (o Operator) control(ctx context.Context, j *Judged) {
 		heard = cmp.Or(timeOf(p.GetLastHeartbeatTime()), timeOf(p.GetLastStartedTime()), timeOf(p.GetScheduledTime()))
 	}
 	if !heard.IsZero() && j.Now.Sub(heard) > controlUnheard {
-		j.Unheard, j.UnheardSince = "no control worker answers since "+clock(heard)+", so a change of state may not be known", heard
+		j.Unheard, j.UnheardSince = "no control worker answers since "+clock(heard)+", so a change of state may not be known",
+			heard
 	}
 }
 
 // Judged asks Temporal what the scorers said last. It asks no worker. A shard that cannot be asked for is in the answer
 // as one of which nothing is known. now is to be the scorers' clock: half a minute beside it makes shards look unread.
-func (o Operator) Judged(ctx context.Context, now time.Time) (Judged, error) {
+func (o Client) Judged(ctx context.Context, now time.Time) (Judged, error) {
 	runs, err := o.running(ctx, "Shard")
 	if err != nil {
 		return Judged{}, err
@@ -164,7 +169,7 @@ func (o Operator) Judged(ctx context.Context, now time.Time) (Judged, error) {
 }
 
 // running lists the open workflows of a type.
-func (o Operator) running(ctx context.Context, kind string) (all []*commonpb.WorkflowExecution, err error) {
+func (o Client) running(ctx context.Context, kind string) (all []*commonpb.WorkflowExecution, err error) {
 	found, err := o.executions(ctx, `WorkflowType = "`+kind+`" AND ExecutionStatus = "Running"`, 0)
 	for _, w := range found {
 		all = append(all, w.GetExecution())
@@ -173,7 +178,7 @@ func (o Operator) running(ctx context.Context, kind string) (all []*commonpb.Wor
 }
 
 // shard describes one Shard workflow.
-func (o Operator) shard(ctx context.Context, run *commonpb.WorkflowExecution, now time.Time) ShardStatus {
+func (o Client) shard(ctx context.Context, run *commonpb.WorkflowExecution, now time.Time) ShardStatus {
 	id := run.GetWorkflowId()
 	s := ShardStatus{Shard: id[strings.LastIndexByte(id, '/')+1:]}
 	d, err := o.Temporal.DescribeWorkflowExecution(ctx, id, run.GetRunId())
@@ -194,24 +199,28 @@ func (o Operator) shard(ctx context.Context, run *commonpb.WorkflowExecution, no
 
 // shardOf gives the shard with its range of hash keys: from the workflow's memo, or of a workflow that was started
 // before there was one from its input, which is its first event.
-func (o Operator) shardOf(ctx context.Context, d *workflowservice.DescribeWorkflowExecutionResponse) (sh activities.Shard, err error) {
+func (o Client) shardOf(ctx context.Context, d *workflowservice.DescribeWorkflowExecutionResponse) (sh activities.Shard,
+	err error) {
 	info := d.GetWorkflowExecutionInfo()
-	if sh, ok, err := memo[activities.Shard](info, MemoShard); ok || err != nil {
+	if sh, ok, err := memo[activities.Shard](info, workflows.MemoShard); ok || err != nil {
 		return sh, err
 	}
-	h := o.Temporal.GetWorkflowHistory(ctx, info.GetExecution().GetWorkflowId(), info.GetExecution().GetRunId(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	h := o.Temporal.GetWorkflowHistory(ctx, info.GetExecution().GetWorkflowId(), info.GetExecution().GetRunId(), false,
+		enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	first, err := h.Next()
 	if err != nil {
 		return sh, err
 	}
 	var in activities.ScoreInput
-	err = converter.GetDefaultDataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in)
+	err = converter.GetDefaultDataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(),
+		&in)
 	return in.Shard, err
 }
 
 // judge fills in what the pending activity says.
 func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse, now time.Time) {
-	i := slices.IndexFunc(d.GetPendingActivities(), func(p *workflowpb.PendingActivityInfo) bool { return p.GetActivityType().GetName() == "ScoreShard" })
+	i := slices.IndexFunc(d.GetPendingActivities(),
+		func(p *workflowpb.PendingActivityInfo) bool { return p.GetActivityType().GetName() == "ScoreShard" })
 	if i < 0 { // between two activities, which takes a control worker
 		waits := timeOf(d.GetPendingWorkflowTask().GetOriginalScheduledTime())
 		if !waits.IsZero() && now.Sub(waits) > ShardUnread {
@@ -344,7 +353,8 @@ func (s ShardStatus) of(d fanwatch.Device) (j Judgement, rank int) {
 		return j, 1
 	case s.Progress.Fans < s.expected:
 		j.Judging, j.At = JudgingUnread, time.Time{}
-		j.Why = fmt.Sprintf("the scorer of shard %s knows %d of its %d fans, and may not know this one", s.Shard, s.Progress.Fans, s.expected)
+		j.Why = fmt.Sprintf("the scorer of shard %s knows %d of its %d fans, and may not know this one", s.Shard,
+			s.Progress.Fans, s.expected)
 		return j, 0
 	}
 	j.Judging = JudgingNow

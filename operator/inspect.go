@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/workflows"
 )
 
 // What a look holds the parts against. Times of Temporal's server are compared with this process's clock here, so a
@@ -46,27 +46,19 @@ const (
 
 // Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding
 // per part.
-func (o Operator) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
-	l := look{Operator: o, now: time.Now()}
+func (o Client) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
+	l := look{Client: o, now: time.Now()}
 	var failed []error
-	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans, l.alerts} {
+	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans,
+		l.alerts} {
 		failed = append(failed, part(ctx, stream)) // and the others are looked at all the same
 	}
 	return l.findings(), errors.Join(failed...)
 }
 
-// Running tells whether a workflow of that ID runs.
-func (o Operator) Running(ctx context.Context, id string) (bool, error) {
-	w, err := o.describe(ctx, id)
-	if errors.Is(err, ErrUnknown) {
-		return false, nil
-	}
-	return err == nil && w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, err
-}
-
 // look is one inspection.
 type look struct {
-	Operator
+	Client
 	now    time.Time
 	shard  []string // IDs that should be scored, as the Stream lists them
 	order  []string // parts with reasons
@@ -122,7 +114,8 @@ func (l *look) stuck(a *workflowpb.PendingActivityInfo) string {
 	switch {
 	case a.GetAttempt() >= fewTries && a.GetLastFailure() != nil:
 		return fmt.Sprintf("%s fails: %s", a.GetActivityType().GetName(), failure(a))
-	case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetAttempt() <= 1 && l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
+	case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetAttempt() <= 1 &&
+		l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
 		return fmt.Sprintf("no worker takes %s: start one", a.GetActivityType().GetName())
 	}
 	return ""
@@ -143,16 +136,17 @@ func failure(a *workflowpb.PendingActivityInfo) string {
 
 // stream looks at the workflow that lists the shards and has each scored.
 func (l *look) stream(ctx context.Context, stream string) error {
-	r, ok, err := l.running(ctx, StreamID(stream))
+	r, ok, err := l.running(ctx, workflows.StreamID(stream))
 	if err != nil {
 		return err
 	}
 	if !ok {
-		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.", StreamID(stream))
+		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.",
+			workflows.StreamID(stream))
 		return nil
 	}
-	l.shard, _, _ = memo[[]string](r.info, MemoShards) // one of an older program has none
-	if why, known, _ := memo[string](r.info, MemoTrouble); known && why != "" {
+	l.shard, _, _ = memo[[]string](r.info, workflows.MemoShards) // one of an older program has none
+	if why, known, _ := memo[string](r.info, workflows.MemoTrouble); known && why != "" {
 		l.say(partStream, "Stream %s: %s.", stream, strings.TrimRight(fanwatch.Legible(why, 400), ". "))
 	}
 	for _, a := range r.pending {
@@ -167,7 +161,7 @@ func (l *look) stream(ctx context.Context, stream string) error {
 func (l *look) shards(ctx context.Context, stream string) error {
 	ids := map[string]bool{}
 	for _, shard := range l.shard {
-		ids[ShardID(stream, shard)] = true
+		ids[workflows.ShardID(stream, shard)] = true
 	}
 	listed, err := l.executions(ctx, `WorkflowType = "Shard" AND ExecutionStatus = "Running"`, 0)
 	if err != nil {
@@ -193,7 +187,7 @@ func (l *look) shards(ctx context.Context, stream string) error {
 		}
 	}
 	if ended { // the Stream starts what it remembers to have started only when it is told to forget
-		return l.Temporal.SignalWorkflow(ctx, StreamID(stream), "", SignalShards, nil)
+		return l.Temporal.SignalWorkflow(ctx, workflows.StreamID(stream), "", workflows.SignalShards, nil)
 	}
 	return nil
 }
@@ -207,7 +201,8 @@ func (l *look) scoring(r run) string {
 		beat := a.GetLastHeartbeatTime().AsTime()
 		var p activities.Progress
 		if d := a.GetHeartbeatDetails(); d != nil && len(d.GetPayloads()) > 0 {
-			_ = converter.GetDefaultDataConverter().FromPayload(d.GetPayloads()[0], &p) // of another version: then it says nothing
+			// of another version: then it says nothing
+			_ = converter.GetDefaultDataConverter().FromPayload(d.GetPayloads()[0], &p)
 		}
 		fans := ""
 		if p.Fans > 0 {
@@ -215,46 +210,54 @@ func (l *look) scoring(r run) string {
 		}
 		last := max(beat.UnixNano(), a.GetLastStartedTime().AsTime().UnixNano())
 		switch {
-		case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetLastFailure() == nil && l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
+		case a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && a.GetLastFailure() == nil &&
+			l.now.Sub(a.GetScheduledTime().AsTime()) >= notTaken:
 			return "is not read" + fans + ": no score worker takes it: start one"
-		case a.GetLastFailure() != nil && (a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED || l.now.Sub(a.GetLastStartedTime().AsTime()) < unproven):
+		case a.GetLastFailure() != nil && (a.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED ||
+			l.now.Sub(a.GetLastStartedTime().AsTime()) < unproven):
 			return "is not read" + fans + ": " + failure(a)
 		case a.GetState() != enums.PENDING_ACTIVITY_STATE_SCHEDULED && l.now.Sub(time.Unix(0, last)) >= noHeartbeat:
-			return "is not read" + fans + fmt.Sprintf(": its scorer gave no sign of life for %s", l.now.Sub(time.Unix(0, last)).Round(time.Second))
+			return "is not read" + fans + fmt.Sprintf(": its scorer gave no sign of life for %s",
+				l.now.Sub(time.Unix(0, last)).Round(time.Second))
 		case p.Trouble != "":
 			return "has trouble: " + strings.TrimRight(fanwatch.Legible(p.Trouble, 400), ". ")
 		case !p.Through.IsZero() && p.Now.Sub(p.Through) >= tooFarBehind:
-			return fmt.Sprintf("is read %s late: its scorer does not keep up; add workers or shards", p.Now.Sub(p.Through).Round(time.Second))
+			return fmt.Sprintf("is read %s late: its scorer does not keep up; add workers or shards",
+				p.Now.Sub(p.Through).Round(time.Second))
 		}
 	}
 	return ""
 }
 
 func (l *look) committer(ctx context.Context, _ string) error {
-	r, ok, err := l.running(ctx, CommitterID)
+	r, ok, err := l.running(ctx, workflows.CommitterID)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.", CommitterID)
+		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.",
+			workflows.CommitterID)
 		return nil
 	}
-	c, known, _ := memo[CommitterState](r.info, MemoCommitter)
+	c, known, _ := memo[workflows.CommitterState](r.info, workflows.MemoCommitter)
 	var why string
 	for _, a := range r.pending {
 		why = l.stuck(a)
 		runs := l.now.Sub(a.GetLastStartedTime().AsTime())
 		if why == "" && a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED && runs >= commitLong {
-			why = fmt.Sprintf("a round has been under way for %s: see whether S3 and the catalog answer", runs.Round(time.Second))
+			why = fmt.Sprintf("a round has been under way for %s: see whether S3 and the catalog answer",
+				runs.Round(time.Second))
 		}
 	}
 	switch {
 	case why != "":
 		l.say(partLake, "Nothing gets into the tables: %s.", why)
 	case known && !c.Failed.IsZero():
-		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339), strings.TrimRight(fanwatch.Legible(c.Why, 400), ". "))
+		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339),
+			strings.TrimRight(fanwatch.Legible(c.Why, 400), ". "))
 	case known && !c.Done.IsZero() && l.now.Sub(c.Done) >= commitLate:
-		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339), CommitterID)
+		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339),
+			workflows.CommitterID)
 	}
 	return nil
 }
@@ -262,11 +265,11 @@ func (l *look) committer(ctx context.Context, _ string) error {
 // schedules looks at what runs by a schedule: its newest run has not failed, and is not stuck.
 func (l *look) schedules(ctx context.Context, _ string) error {
 	for _, s := range []struct{ id, workflow, part, what string }{
-		{ScheduleCompact, "Compact", partLake, "The compaction"},
-		{ScheduleMaintain, "Maintain", partLake, "The maintenance"},
-		{ScheduleCount, "Reconcile", partLake, "The reconciliation"},
-		{ScheduleIngest, "Ingest", partLake, "The ingestion"},
-		{ScheduleCanary, "Canary", partCanary, "Paging is broken: the canary's page"},
+		{workflows.ScheduleCompact, "Compact", partLake, "The compaction"},
+		{workflows.ScheduleMaintain, "Maintain", partLake, "The maintenance"},
+		{workflows.ScheduleCount, "Reconcile", partLake, "The reconciliation"},
+		{workflows.ScheduleIngest, "Ingest", partLake, "The ingestion"},
+		{workflows.ScheduleCanary, "Canary", partCanary, "Paging is broken: the canary's page"},
 	} {
 		if err := l.schedule(ctx, s.id, s.workflow, s.part, s.what); err != nil {
 			return err
@@ -319,7 +322,7 @@ func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) str
 	if err == nil {
 		return w.GetStatus().String()
 	}
-	return strings.TrimRight(fanwatch.Legible(plain(err).Error(), 400), ". ")
+	return strings.TrimRight(fanwatch.Legible(userMessage(err).Error(), 400), ". ")
 }
 
 // endedOtherwise are the states of a workflow that a person or the server has ended.
@@ -343,12 +346,14 @@ func (l *look) fans(ctx context.Context, _ string) error {
 		if err != nil {
 			return err
 		}
-		s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan)
-		if ok || id == FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.PhaseRetired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		s, known, _ := memo[fanwatch.FanStatus](r.info, workflows.MemoFan)
+		if ok || id == workflows.FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.PhaseRetired ||
+			r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 			continue
 		}
-		fan := strings.TrimPrefix(id, FanID(""))
-		l.say(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it again, or retire it.", fan, strings.ToLower(r.info.GetStatus().String()))
+		fan := strings.TrimPrefix(id, workflows.FanID(""))
+		l.say(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it "+
+			"again, or retire it.", fan, strings.ToLower(r.info.GetStatus().String()))
 	}
 	return nil
 }
@@ -363,7 +368,7 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 	failed := map[string]string{}
 	described := 0
 	for _, w := range open {
-		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
+		a, ok, _ := memo[fanwatch.Alert](w, workflows.MemoAlert)
 		for _, f := range a.Failed {
 			if ok {
 				failed[f.To] = f.Why
@@ -378,14 +383,15 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 		}
 	}
 	for _, to := range slices.Sorted(maps.Keys(failed)) {
-		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to, strings.TrimRight(fanwatch.Legible(failed[to], 400), ". "))
+		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to,
+			strings.TrimRight(fanwatch.Legible(failed[to], 400), ". "))
 	}
 	ended, err := l.executions(ctx, `WorkflowType = "Alert" AND `+endedOtherwise, endedAtMost)
 	if err != nil {
 		return err
 	}
 	for _, w := range ended {
-		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
+		a, ok, _ := memo[fanwatch.Alert](w, workflows.MemoAlert)
 		if !ok || a.Kind == fanwatch.KindPipeline || a.Kind == fanwatch.KindDifference {
 			continue // Watch and Reconcile look after their own
 		}
@@ -425,35 +431,15 @@ func (l *look) notices(ctx context.Context, id string) error {
 
 // forget tells a fan that its alert is over where it still takes it for open.
 func (l *look) forget(ctx context.Context, a fanwatch.Alert) error {
-	r, ok, err := l.running(ctx, FanID(a.Fan))
+	r, ok, err := l.running(ctx, workflows.FanID(a.Fan))
 	if err != nil || !ok {
 		return err
 	}
-	if s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan); !known || s.Alert != a.ID {
+	if s, known, _ := memo[fanwatch.FanStatus](r.info, workflows.MemoFan); !known || s.Alert != a.ID {
 		return nil
 	}
 	if running, err := l.Running(ctx, a.ID); err != nil || running {
 		return err
 	}
-	return l.Temporal.SignalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a)
-}
-
-// executions gives those that the query finds, newest first; at most so many, 0 = all.
-func (o Operator) executions(ctx context.Context, query string, most int) ([]*workflowpb.WorkflowExecutionInfo, error) {
-	var out []*workflowpb.WorkflowExecutionInfo
-	var page []byte
-	for {
-		size := int32(1000)
-		if most > 0 {
-			size = int32(most)
-		}
-		resp, err := o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: o.Namespace, Query: query, PageSize: size, NextPageToken: page})
-		if err != nil {
-			return nil, fmt.Errorf("list workflows: %w", err)
-		}
-		out = append(out, resp.Executions...)
-		if page = resp.NextPageToken; len(page) == 0 || most > 0 {
-			return out, nil
-		}
-	}
+	return l.Temporal.SignalWorkflow(ctx, workflows.FanID(a.Fan), "", workflows.SignalAlertOver, a)
 }

@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/workflows"
 )
 
 const highestHash = "340282366920938463463374607431768211455"
@@ -77,7 +78,7 @@ func scoring(t *testing.T, sh activities.Shard, heard time.Time, p any) *workflo
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.WorkflowExecutionInfo.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{MemoShard: memo}}
+		d.WorkflowExecutionInfo.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{workflows.MemoShard: memo}}
 	}
 	return d
 }
@@ -140,7 +141,7 @@ func TestAFanIsJudgedOrIsNotJudgedSince(t *testing.T) {
 		"more fans than the list holds": {map[string]*workflowservice.DescribeWorkflowExecutionResponse{"shard/s/shard-0": scoring(t, whole, ago(time.Second), progress(time.Second, full...))},
 			Judgement{Judging: JudgingUnknown, Shard: "shard-0", At: ago(time.Hour), Why: "more than 1000 fans of shard-0 are not judged"}},
 	} {
-		j, err := Operator{Temporal: shards{of: c.shards}}.Judged(t.Context(), now)
+		j, err := Client{Temporal: shards{of: c.shards}}.Judged(t.Context(), now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +160,7 @@ func TestAScorerThatDoesNotKnowAFanDoesNotJudgeIt(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.UTC)
 	d := scoring(t, activities.Shard{ID: "s", StartHash: "0", EndHash: highestHash}, now,
 		activities.Progress{V: 1, Now: now, Through: now, Fans: 2, Unjudged: []activities.Unjudged{{Fan: "a", Since: now.Add(-time.Minute)}}})
-	j, err := Operator{Temporal: shards{of: map[string]*workflowservice.DescribeWorkflowExecutionResponse{"shard/st/s": d}}}.Judged(t.Context(), now)
+	j, err := Client{Temporal: shards{of: map[string]*workflowservice.DescribeWorkflowExecutionResponse{"shard/st/s": d}}}.Judged(t.Context(), now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,8 @@
-package workflows
+package operator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -9,10 +10,11 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"fanwatch"
+	"fanwatch/workflows"
 )
 
 // Alert gives one alert, open or over. It asks no worker.
-func (o Operator) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
+func (o Client) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
 	w, err := o.describe(ctx, id)
 	if err != nil {
 		return fanwatch.Alert{}, err
@@ -26,7 +28,7 @@ const endedAlerts = 200
 
 // Alerts lists the open alerts, newest first, and with ended the newest of those that are over, by whichever way they
 // ended; the canary's are not among them. It asks no worker.
-func (o Operator) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
+func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
 	alerts, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {
 		return nil, err
@@ -36,21 +38,21 @@ func (o Operator) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, err
 		if err != nil {
 			return nil, err
 		}
-		slices.SortFunc(over, newest)
+		slices.SortFunc(over, newestFirst)
 		alerts = append(alerts, over[:min(len(over), endedAlerts)]...)
 	}
-	slices.SortFunc(alerts, newest)
+	slices.SortFunc(alerts, newestFirst)
 	return alerts, nil
 }
 
-func newest(a, b fanwatch.Alert) int {
+func newestFirst(a, b fanwatch.Alert) int {
 	if c := b.Opened.Compare(a.Opened); c != 0 {
 		return c
 	}
 	return strings.Compare(a.ID, b.ID)
 }
 
-func (o Operator) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert, error) {
+func (o Client) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert, error) {
 	found, err := o.executions(ctx, `WorkflowType = "Alert" AND `+status, 0)
 	if err != nil {
 		return nil, err
@@ -65,19 +67,21 @@ func (o Operator) listAlerts(ctx context.Context, status string) ([]fanwatch.Ale
 }
 
 // alertOf gives the alert as its workflow showed it last. One whose workflow was ended from outside, or by the
-// server, is AlertTerminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false when
-// it has only just started.
+// server, is AlertTerminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false
+// when it has only just started.
 func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
-	a, shown, err := memo[fanwatch.Alert](w, MemoAlert)
+	a, shown, err := memo[fanwatch.Alert](w, workflows.MemoAlert)
 	if !shown || err != nil {
-		a = fanwatch.Alert{V: fanwatch.AlertVersion, ID: w.GetExecution().GetWorkflowId(), State: fanwatch.AlertOpen, Opened: w.GetStartTime().AsTime()}
+		a = fanwatch.Alert{V: fanwatch.AlertVersion, ID: w.GetExecution().GetWorkflowId(), State: fanwatch.AlertOpen,
+			Opened: w.GetStartTime().AsTime()}
 		if part := strings.Split(a.ID, "/"); len(part) == 4 {
 			a.Fan, a.Kind = part[1], fanwatch.Kind(part[2])
 		}
 		a.Why = "What was wrong cannot be read."
 	}
 	switch w.GetStatus() {
-	case enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED, enums.WORKFLOW_EXECUTION_STATUS_FAILED,
+	case enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED,
+		enums.WORKFLOW_EXECUTION_STATUS_FAILED,
 		enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:
 		if a.State != fanwatch.AlertResolved { // as it is while the alert waits for the lake
 			a.State, a.EndedAt = fanwatch.AlertTerminated, w.GetCloseTime().AsTime()
@@ -87,17 +91,16 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	return a, shown || err != nil
 }
 
-// renewAlerts has every open alert of the first code go on under today's. One that does not take the signal goes on
-// as it was, until the next start asks again.
-func (o Operator) renewAlerts(ctx context.Context) error {
-	open, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
-	if err != nil {
-		return err
+// Acknowledge stops an alert's escalation and answers the alert.
+func (o Client) Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
+	var a fanwatch.Alert
+	if !strings.HasPrefix(alertID, "alert/") {
+		return a, fmt.Errorf("alert %.120q: %w: an alert's ID begins with alert/ (see fanwatch alerts)", alertID, ErrUnknown)
 	}
-	for _, a := range open {
-		if a.V < fanwatch.AlertVersion {
-			_ = o.Temporal.SignalWorkflow(ctx, a.ID, "", SignalRenew, nil) // it may have ended meanwhile
-		}
+	k = k.Trim()
+	if err := k.Check(); err != nil {
+		return a, fmt.Errorf("acknowledge %.120q: %w", alertID, err)
 	}
-	return ctx.Err()
+	err := o.update(ctx, alertID, workflows.UpdateAcknowledge, &a, k)
+	return a, err
 }

@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/workflows"
 )
 
 // fanServer is a Temporal server of which only fans are asked: the newest run of each, and the signals that came.
@@ -29,7 +30,7 @@ type fanServer struct {
 	running map[string]bool
 	refuse  error // of signals to what runs
 	signals []string
-	started []FanInput
+	started []workflows.FanInput
 }
 
 func (s *fanServer) SignalWorkflow(_ context.Context, id, _, signal string, _ any) error {
@@ -51,7 +52,7 @@ func (s *fanServer) execution(id string) *workflowpb.WorkflowExecutionInfo {
 		status = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 	}
 	p, _ := converter.GetDefaultDataConverter().ToPayload(s.runs[id]) // it always encodes
-	return &workflowpb.WorkflowExecutionInfo{Status: status, Memo: &commonpb.Memo{Fields: map[string]*commonpb.Payload{MemoFan: p}}}
+	return &workflowpb.WorkflowExecutionInfo{Status: status, Memo: &commonpb.Memo{Fields: map[string]*commonpb.Payload{workflows.MemoFan: p}}}
 }
 
 func (s *fanServer) DescribeWorkflowExecution(_ context.Context, id, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
@@ -70,7 +71,7 @@ func (s *fanServer) ListWorkflow(context.Context, *workflowservice.ListWorkflowE
 }
 
 func (s *fanServer) SignalWithStartWorkflow(_ context.Context, id, signal string, _ any, o client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
-	s.signals, s.started = append(s.signals, signal+" "+id+" "+o.TaskQueue), append(s.started, args[0].(FanInput))
+	s.signals, s.started = append(s.signals, signal+" "+id+" "+o.TaskQueue), append(s.started, args[0].(workflows.FanInput))
 	return nil, nil
 }
 
@@ -102,14 +103,14 @@ func TestAFanWithoutWorkflowGetsAnother(t *testing.T) {
 		if c.newest != nil {
 			s.runs["fan/fan-07"] = *c.newest
 		}
-		err := Operator{Temporal: s}.Observe(t.Context(), c.device, observation(1, fanwatch.KindStall))
+		err := Client{Temporal: s}.Observe(t.Context(), c.device, observation(1, fanwatch.KindStall))
 		if !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, want %v", what, err, c.err)
 		}
 		switch {
 		case c.err != nil && len(s.started) > 0:
 			t.Errorf("%s: started %+v", what, s.started)
-		case c.err == nil && (len(s.started) != 1 || fmt.Sprint(s.started[0].Status) != fmt.Sprint(c.want) || s.signals[0] != "observe fan/fan-07 "+QueueControl):
+		case c.err == nil && (len(s.started) != 1 || fmt.Sprint(s.started[0].Status) != fmt.Sprint(c.want) || s.signals[0] != "observe fan/fan-07 "+workflows.QueueControl):
 			t.Errorf("%s: %q started %+v, want %+v", what, s.signals, s.started, c.want)
 		}
 	}
@@ -128,7 +129,7 @@ func TestARefusalIsNoOutage(t *testing.T) {
 		{context.DeadlineExceeded, false},
 	} {
 		s := &fanServer{running: map[string]bool{"fan/fan-07": true}, refuse: c.err}
-		err := Operator{Temporal: s}.Observe(t.Context(), fanwatch.Device{}, observation(1, fanwatch.KindStall))
+		err := Client{Temporal: s}.Observe(t.Context(), fanwatch.Device{}, observation(1, fanwatch.KindStall))
 		if err == nil || errors.Is(err, activities.ErrRefused) != c.refused || errors.Is(err, activities.ErrNoFan) || !errors.Is(err, c.err) {
 			t.Errorf("%v: %v", c.err, err)
 		}
@@ -139,11 +140,11 @@ func TestARefusalIsNoOutage(t *testing.T) {
 func TestOnlyRunsOfAnEarlierProgramAreAskedToRenew(t *testing.T) {
 	s := &fanServer{runs: map[string]fanwatch.FanStatus{}, running: map[string]bool{}}
 	for i := range 40 {
-		id := FanID(fmt.Sprintf("fan-%02d", i))
+		id := workflows.FanID(fmt.Sprintf("fan-%02d", i))
 		s.runs[id] = fanwatch.FanStatus{V: 1 + i%2, Device: fanwatch.Device{Fan: fmt.Sprintf("fan-%02d", i)}}
 		s.running[id] = true
 	}
-	o := Operator{Temporal: s}
+	o := Client{Temporal: s}
 	if err := o.renew(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -160,7 +161,7 @@ func TestOnlyRunsOfAnEarlierProgramAreAskedToRenew(t *testing.T) {
 // TestAClientIDThatIsAnotherFansNameIsRefused guards against a certificate that speaks for two fans.
 func TestAClientIDThatIsAnotherFansNameIsRefused(t *testing.T) {
 	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Phase: fanwatch.PhaseActive}, "fan/old": {Phase: fanwatch.PhaseRetired}}, running: map[string]bool{"fan/fan-02": true}}
-	o := Operator{Temporal: s}
+	o := Client{Temporal: s}
 	for client, want := range map[string]string{"fan-02": "is the name of another fan", "old": "", "new_Client": "", "fan-07": "", "a/b": ""} {
 		err := o.checkClients(t.Context(), "fan-07", []string{client})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -176,7 +177,7 @@ func TestAClientIDThatIsAnotherFansNameIsRefused(t *testing.T) {
 func TestACertificateIsFoundByItsFan(t *testing.T) {
 	id := strings.Repeat("0a", 32)
 	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Certificate: id, Device: fanwatch.Device{Fan: "fan-02"}}}, running: map[string]bool{"fan/fan-02": true}}
-	o := Operator{Temporal: s}
+	o := Client{Temporal: s}
 	if fan, err := o.holder(t.Context(), id); fan != "fan-02" || err != nil {
 		t.Errorf("%q, %v", fan, err)
 	}

@@ -1,4 +1,4 @@
-package workflows
+package operator
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"fanwatch"
+	"fanwatch/workflows"
 )
 
 // closedWorkflows is a Temporal server on which no workflow runs: what is in the map has ended, with that memo.
@@ -46,10 +47,10 @@ func (c closedWorkflows) DescribeWorkflowExecution(_ context.Context, id, _ stri
 
 // TestWhatHasEndedIsNotUnknown guards against an alert that is over and a fan that is retired being called unknown.
 func TestWhatHasEndedIsNotUnknown(t *testing.T) {
-	o := Operator{Temporal: closedWorkflows{memos: map[string]map[string]any{
-		"alert/fan-07/stall/x": {MemoAlert: fanwatch.Alert{State: fanwatch.AlertResolved}},
-		"fan/old":              {MemoFan: fanwatch.FanStatus{Phase: fanwatch.PhaseRetired}},
-		"fan/refused":          {MemoFan: fanwatch.FanStatus{Phase: fanwatch.PhaseProvisioning}},
+	o := Client{Temporal: closedWorkflows{memos: map[string]map[string]any{
+		"alert/fan-07/stall/x": {workflows.MemoAlert: fanwatch.Alert{State: fanwatch.AlertResolved}},
+		"fan/old":              {workflows.MemoFan: fanwatch.FanStatus{Phase: fanwatch.PhaseRetired}},
+		"fan/refused":          {workflows.MemoFan: fanwatch.FanStatus{Phase: fanwatch.PhaseProvisioning}},
 	}}}
 	ack := func(id string) error {
 		_, err := o.Acknowledge(t.Context(), id, fanwatch.Acknowledgement{By: "ada"})
@@ -77,7 +78,7 @@ func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 }
 
 func TestAnAlertIsReadFromItsMemo(t *testing.T) {
-	o := Operator{Temporal: closedWorkflows{memos: map[string]map[string]any{"alert/x": {MemoAlert: fanwatch.Alert{AckedBy: "ada"}}}}}
+	o := Client{Temporal: closedWorkflows{memos: map[string]map[string]any{"alert/x": {workflows.MemoAlert: fanwatch.Alert{AckedBy: "ada"}}}}}
 	if a, err := o.Alert(t.Context(), "alert/x"); err != nil || a.AckedBy != "ada" {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -88,7 +89,7 @@ func TestAnAlertIsReadFromItsMemo(t *testing.T) {
 
 // TestAnUpdateWithoutAnswerMayStillTakeEffect guards against a failure that is none and is applied later.
 func TestAnUpdateWithoutAnswerMayStillTakeEffect(t *testing.T) {
-	err := plain(client.NewWorkflowUpdateServiceTimeoutOrCanceledError(errors.New("stream terminated by RST_STREAM")))
+	err := userMessage(client.NewWorkflowUpdateServiceTimeoutOrCanceledError(errors.New("stream terminated by RST_STREAM")))
 	if !strings.Contains(err.Error(), "may still take effect") || strings.Contains(err.Error(), "RST_STREAM") {
 		t.Error(err)
 	}

@@ -11,7 +11,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"fanwatch/workflows"
+	"fanwatch"
+	"fanwatch/operator"
 )
 
 // overAlerts is a Temporal server on which every alert but alert/none has ended.
@@ -30,11 +31,12 @@ func (overAlerts) DescribeWorkflowExecution(_ context.Context, id, _ string) (*w
 
 // TestAnAlertThatIsOverIsToldFromNone guards against a 404 for an alert that the page has just shown.
 func TestAnAlertThatIsOverIsToldFromNone(t *testing.T) {
-	w := Workflows{workflows.Operator{Temporal: overAlerts{}}}
-	if err := w.Acknowledge(t.Context(), "alert/x", "Ada", ""); !errors.Is(err, ErrEnded) || err.Error() != "alert/x: the alert is over already" {
+	c := Client{operator.Client{Temporal: overAlerts{}}}
+	ada := fanwatch.Acknowledgement{By: "Ada"}
+	if _, err := c.Acknowledge(t.Context(), "alert/x", ada); !errors.Is(err, operator.ErrEnded) || err.Error() != "alert/x: the alert is over already" {
 		t.Errorf("over: %v", err)
 	}
-	if err := w.Acknowledge(t.Context(), "alert/none", "Ada", ""); !errors.Is(err, ErrNoAlert) {
+	if _, err := c.Acknowledge(t.Context(), "alert/none", ada); !errors.Is(err, operator.ErrUnknown) {
 		t.Errorf("none: %v", err)
 	}
 }
