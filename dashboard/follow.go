@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -52,7 +52,7 @@ func (s *Server) Follow(ctx context.Context, store objstore.Store, stream string
 	f.mu.Unlock()
 	for ctx.Err() == nil {
 		listing, cancel := context.WithTimeout(ctx, askFor)
-		logs, err := lake.Logs(listing, store, stream)
+		logs, err := landing.Logs(listing, store, stream)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("the landing logs cannot be listed; will try again", "stream", stream, "err", err)
@@ -69,7 +69,7 @@ func (s *Server) Follow(ctx context.Context, store objstore.Store, stream string
 }
 
 // found notes how listing the logs went and gives those that are new.
-func (f *follower) found(logs []lake.Log, err error) (fresh []lake.Log) {
+func (f *follower) found(logs []landing.Log, err error) (fresh []landing.Log) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failed = ""; err != nil {
@@ -86,13 +86,13 @@ func (f *follower) found(logs []lake.Log, err error) (fresh []lake.Log) {
 	return fresh
 }
 
-func (f *follower) follow(ctx context.Context, l lake.Log, every time.Duration) {
+func (f *follower) follow(ctx context.Context, l landing.Log, every time.Duration) {
 	var at fanwatch.SequenceNumber
 	for ended := false; !ended; {
 		walk, cancel := context.WithTimeout(ctx, time.Minute) // and goes on where it was
 		err := f.begin(walk, l, &at)
 		if err == nil {
-			err = l.Walk(walk, at, func(s lake.Segment) error {
+			err = l.Walk(walk, at, func(s landing.Segment) error {
 				f.publish(s.Rows)
 				at, ended = s.Last, s.End
 				return nil
@@ -112,7 +112,7 @@ func (f *follower) follow(ctx context.Context, l lake.Log, every time.Duration) 
 }
 
 // begin finds where to begin, unless that is known.
-func (f *follower) begin(ctx context.Context, l lake.Log, at *fanwatch.SequenceNumber) error {
+func (f *follower) begin(ctx context.Context, l landing.Log, at *fanwatch.SequenceNumber) error {
 	if *at != "" {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/health"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/operator"
 )
@@ -100,16 +100,16 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := lake.Log{Store: store, Stream: "fans", Shard: "s"}
+	l := landing.Log{Store: store, Stream: "fans", Shard: "s"}
 	now := time.Now().Truncate(time.Second)
 	segment := func(n int, r fanwatch.Row) {
 		t.Helper()
 		r.Position.Sequence, r.Arrived = fanwatch.SequenceNumber(fmt.Sprint(n+1)), now
-		h := lake.Header{After: fanwatch.SequenceNumber(fmt.Sprint(n)), Last: r.Position.Sequence, Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "a"}}
+		h := landing.Header{After: fanwatch.SequenceNumber(fmt.Sprint(n)), Last: r.Position.Sequence, Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "a"}}
 		if n == 0 {
 			h.After = "0"
 		}
-		if err := l.Append(t.Context(), lake.Segment{Header: h, Rows: []fanwatch.Row{r}}); err != nil {
+		if err := l.Append(t.Context(), landing.Segment{Header: h, Rows: []fanwatch.Row{r}}); err != nil {
 			t.Fatal(err)
 		}
 	}

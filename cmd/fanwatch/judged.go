@@ -10,6 +10,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/operator"
 )
 
@@ -79,12 +80,12 @@ func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Ro
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	l := lake.Log{Store: wc.Open(wc.Bucket), Stream: wc.Stream, Shard: shard}
+	l := landing.Log{Store: wc.Open(wc.Bucket), Stream: wc.Stream, Shard: shard}
 	at, _, err := l.Recent(ctx, time.Now().Add(-2*time.Minute))
 	if err != nil {
 		return r, false
 	}
-	err = l.Walk(ctx, at, func(seg lake.Segment) error {
+	err = l.Walk(ctx, at, func(seg landing.Segment) error {
 		for _, x := range seg.Rows {
 			if x.Fan == fan && x.Kind == fanwatch.RowScored {
 				r, ok = x, true

@@ -1,4 +1,4 @@
-package lake
+package landing
 
 import (
 	"context"

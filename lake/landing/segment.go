@@ -1,4 +1,4 @@
-package lake
+package landing
 
 import (
 	"cmp"
@@ -46,6 +46,14 @@ type Header struct {
 	Tombstone bool
 }
 
+// Source says how much of a foreign object a segment brings the log to.
+type Source struct {
+	Key     string `json:"key"`
+	Upto    int    `json:"upto"`              // parts of the object that are landed
+	Done    bool   `json:"done"`              // they are all, or the rest was given up
+	Damaged string `json:"damaged,omitempty"` // why there is no more to be read behind them; a row has it too
+}
+
 // Counts says how many rows of each kind a segment has (or had, in a tombstone).
 type Counts struct {
 	Scored      int `json:"scored"`
@@ -81,8 +89,8 @@ type FanRun struct {
 // strangersNamed is how many fans of which a segment has nothing but refusals stand in its footer by name.
 const strangersNamed = 64
 
-// refused gives the readings that were refused.
-func (f *FanRun) refused() int { return max(f.Quarantined, f.Refused) }
+// RefusedReadings gives the readings that were refused.
+func (f *FanRun) RefusedReadings() int { return max(f.Quarantined, f.Refused) }
 
 // Token tells one attempt of a shard's scorer from every other and says which is newer.
 type Token struct {

@@ -1,6 +1,7 @@
-package lake
+package landing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func firstShard(ctx context.Context, store objstore.Store, folder, after string)
 
 // Foreign tells whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not
 // of models.
-func (l Log) Foreign() bool { return strings.HasPrefix(l.Shard, ingestShard) }
+func (l Log) Foreign() bool { return strings.HasPrefix(l.Shard, ForeignPrefix) }
 
 // Append writes the segment behind s.After. It fills in Stream, Shard, Counts (all but Duplicates) and
 // Fans. When the place is taken by the same attempt's same segment (a PUT whose answer was lost) that is
@@ -92,7 +93,7 @@ func (l Log) Append(ctx context.Context, s Segment) error {
 		return err
 	}
 	s.Stream, s.Shard, s.Tombstone = l.Stream, l.Shard, false
-	s.After, s.Last = orZero(s.After), orZero(s.Last)
+	s.After, s.Last = cmp.Or(s.After, "0"), cmp.Or(s.Last, "0")
 	data, err := EncodeSegment(&s)
 	if err != nil {
 		return fmt.Errorf("landing log of shard %s: %w", l.Shard, err)
@@ -223,8 +224,8 @@ func (l Log) Tombstone(ctx context.Context, h Header) error {
 	return wrap(err, "tombstone of shard %s after %s", l.Shard, h.After)
 }
 
-// ingestShard begins the names of logs that are Foreign.
-const ingestShard = "ingest-"
+// ForeignPrefix begins the names of logs that are Foreign.
+const ForeignPrefix = "ingest-"
 
 // name bounds what stands in keys: Kinesis allows these characters in streams and shards.
 var name = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
@@ -258,13 +259,6 @@ func (l Log) belongs(h Header, after fanwatch.SequenceNumber) error {
 		return fmt.Errorf("the segment ends at %s, which is not behind its start", h.Last)
 	}
 	return nil
-}
-
-func orZero(s fanwatch.SequenceNumber) fanwatch.SequenceNumber {
-	if s == "" {
-		return "0"
-	}
-	return s
 }
 
 // wrap adds context to an error and leaves nil alone.

@@ -1,4 +1,4 @@
-package lake_test
+package landing_test
 
 import (
 	"context"
@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
 var (
 	midnight = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	older    = lake.Token{Scheduled: 100, Attempt: 1, Run: "a"}
-	newer    = lake.Token{Scheduled: 200, Attempt: 1, Run: "a"}
+	older    = landing.Token{Scheduled: 100, Attempt: 1, Run: "a"}
+	newer    = landing.Token{Scheduled: 200, Attempt: 1, Run: "a"}
 )
 
 func openDir(t testing.TB) *objstore.Dir {
@@ -33,14 +33,14 @@ func openDir(t testing.TB) *objstore.Dir {
 	return d
 }
 
-func openLog(t testing.TB) lake.Log {
-	return lake.Log{Store: openDir(t), Stream: "readings", Shard: "shardId-000000000000"}
+func openLog(t testing.TB) landing.Log {
+	return landing.Log{Store: openDir(t), Stream: "readings", Shard: "shardId-000000000000"}
 }
 
 // window makes a segment of n readings of the run, seq from first on, one a second, spread over the
 // sequence numbers (after, after+n].
-func window(after int, fan string, run uint64, first, n int) lake.Segment {
-	s := lake.Segment{Header: lake.Header{After: number(after), Last: number(after + n), Writer: older}}
+func window(after int, fan string, run uint64, first, n int) landing.Segment {
+	s := landing.Segment{Header: landing.Header{After: number(after), Last: number(after + n), Writer: older}}
 	for i := range n {
 		seq := uint64(first + i)
 		s.Rows = append(s.Rows, fanwatch.Row{
@@ -63,20 +63,20 @@ func TestChain(t *testing.T) {
 	}
 	first, second := window(0, "fan-1", 7, 1, 10), window(10, "fan-1", 7, 11, 10)
 	second.End, second.Counts.Duplicates = true, 3
-	for _, s := range []lake.Segment{first, second, first, second} { // the repeats are lost answers
+	for _, s := range []landing.Segment{first, second, first, second} { // the repeats are lost answers
 		if err := log.Append(ctx, s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var got []lake.Segment
-	if err := log.Walk(ctx, "0", func(s lake.Segment) error { got = append(got, s); return nil }); err != nil {
+	var got []landing.Segment
+	if err := log.Walk(ctx, "0", func(s landing.Segment) error { got = append(got, s); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 2 || len(got[0].Rows) != 10 || got[1].Rows[9].Seq != 20 || !got[1].End || got[1].After != "10" {
 		t.Fatalf("walked %+v", got)
 	}
-	want := lake.FanRun{Fan: "fan-1", Run: fanwatch.FormatRun(7), Landed: 10, First: 11, Last: 20, Acked: 19}
-	if h := got[1].Header; h.Counts != (lake.Counts{Scored: 10, Duplicates: 3}) || len(h.Fans) != 1 || h.Fans[0] != want {
+	want := landing.FanRun{Fan: "fan-1", Run: fanwatch.FormatRun(7), Landed: 10, First: 11, Last: 20, Acked: 19}
+	if h := got[1].Header; h.Counts != (landing.Counts{Scored: 10, Duplicates: 3}) || len(h.Fans) != 1 || h.Fans[0] != want {
 		t.Fatalf("header %+v", h)
 	}
 	h, err := log.NextHeader(ctx, "10")
@@ -87,16 +87,16 @@ func TestChain(t *testing.T) {
 
 func TestAWindowOfNothingMovesTheChain(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
-	empty := lake.Segment{Header: lake.Header{Last: "5", Writer: older, Counts: lake.Counts{Duplicates: 12}}}
+	empty := landing.Segment{Header: landing.Header{Last: "5", Writer: older, Counts: landing.Counts{Duplicates: 12}}}
 	if err := log.Append(ctx, empty); err != nil {
 		t.Fatal(err)
 	}
-	closed := lake.Segment{Header: lake.Header{After: "5", Last: "5", Writer: older, End: true}} // the shard closed right behind it
+	closed := landing.Segment{Header: landing.Header{After: "5", Last: "5", Writer: older, End: true}} // the shard closed right behind it
 	if err := log.Append(ctx, closed); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	if err := log.Walk(ctx, "", func(s lake.Segment) error { n++; return nil }); err != nil || n != 2 {
+	if err := log.Walk(ctx, "", func(s landing.Segment) error { n++; return nil }); err != nil || n != 2 {
 		t.Fatalf("%d segments, %v", n, err)
 	}
 }
@@ -109,12 +109,12 @@ func TestZombie(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := window(0, "fan-1", 7, 1, 4) // an older attempt wakes up with a shorter window
-	var c *lake.Conflict
+	var c *landing.Conflict
 	if err := log.Append(ctx, late); !errors.As(err, &c) || !c.Newer() || c.Existing.Last != "10" {
 		t.Fatalf("zombie: %v", err)
 	}
 	newest := late
-	newest.Writer = lake.Token{Scheduled: 200, Attempt: 2, Run: "a"}
+	newest.Writer = landing.Token{Scheduled: 200, Attempt: 2, Run: "a"}
 	if err := log.Append(ctx, newest); !errors.As(err, &c) || c.Newer() {
 		t.Fatalf("newer attempt: %v", err)
 	}
@@ -152,7 +152,7 @@ func TestRacingAppends(t *testing.T) {
 			wg.Go(func() {
 				s := window(round*100, "fan-1", 7, 1, 100)
 				s.Rows = s.Rows[:1+i]
-				s.Writer = lake.Token{Scheduled: int64(i), Attempt: 1, Run: "r"}
+				s.Writer = landing.Token{Scheduled: int64(i), Attempt: 1, Run: "r"}
 				results[i] = log.Append(ctx, s)
 			})
 		}
@@ -163,7 +163,7 @@ func TestRacingAppends(t *testing.T) {
 		}
 		for i, err := range results {
 			won := kept.Writer.Scheduled == int64(i)
-			var c *lake.Conflict
+			var c *landing.Conflict
 			if won != (err == nil) || !won && (!errors.As(err, &c) || c.Newer() != (kept.Writer.Scheduled > int64(i))) {
 				t.Fatalf("round %d: writer %d won: %v, got %v", round, i, won, err)
 			}
@@ -172,7 +172,7 @@ func TestRacingAppends(t *testing.T) {
 }
 
 func TestTokenOrder(t *testing.T) {
-	ordered := []lake.Token{{}, {Scheduled: 1}, {Scheduled: 1, Run: "b"}, {Scheduled: 1, Attempt: 1, Run: "a"}, {Scheduled: 2}}
+	ordered := []landing.Token{{}, {Scheduled: 1}, {Scheduled: 1, Run: "b"}, {Scheduled: 1, Attempt: 1, Run: "a"}, {Scheduled: 2}}
 	for i, a := range ordered {
 		for j, b := range ordered {
 			if a.Newer(b) != (i > j) {
@@ -185,7 +185,7 @@ func TestTokenOrder(t *testing.T) {
 func TestRowsComeBackBitByBit(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
 	rng := rand.New(rand.NewPCG(1, 2))
-	s := lake.Segment{Header: lake.Header{Last: "1000", Writer: newer}}
+	s := landing.Segment{Header: landing.Header{Last: "1000", Writer: newer}}
 	for i := range 3000 {
 		s.Rows = append(s.Rows, anyRow(rng, i/3+1, i%3))
 	}
@@ -244,15 +244,15 @@ func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 
 func TestAppendRefuses(t *testing.T) {
 	log := openLog(t)
-	for what, change := range map[string]func(*lake.Segment, *lake.Log){
-		"goes backwards":     func(s *lake.Segment, _ *lake.Log) { s.Last = "0"; s.Rows = nil },
-		"row before":         func(s *lake.Segment, _ *lake.Log) { s.Rows[0].Position.Sequence = "0" },
-		"row behind":         func(s *lake.Segment, _ *lake.Log) { s.Rows[0].Position.Sequence = "11" },
-		"other shard":        func(s *lake.Segment, _ *lake.Log) { s.Rows[3].Position.Shard = "x" },
-		"nanoseconds":        func(s *lake.Segment, _ *lake.Log) { s.Rows[3].Time = midnight.Add(1) },
-		"unknown kind":       func(s *lake.Segment, _ *lake.Log) { s.Rows[3].Kind = "new" },
-		"shard with a slash": func(_ *lake.Segment, l *lake.Log) { l.Shard = "../x" },
-		"no stream":          func(_ *lake.Segment, l *lake.Log) { l.Stream = "" },
+	for what, change := range map[string]func(*landing.Segment, *landing.Log){
+		"goes backwards":     func(s *landing.Segment, _ *landing.Log) { s.Last = "0"; s.Rows = nil },
+		"row before":         func(s *landing.Segment, _ *landing.Log) { s.Rows[0].Position.Sequence = "0" },
+		"row behind":         func(s *landing.Segment, _ *landing.Log) { s.Rows[0].Position.Sequence = "11" },
+		"other shard":        func(s *landing.Segment, _ *landing.Log) { s.Rows[3].Position.Shard = "x" },
+		"nanoseconds":        func(s *landing.Segment, _ *landing.Log) { s.Rows[3].Time = midnight.Add(1) },
+		"unknown kind":       func(s *landing.Segment, _ *landing.Log) { s.Rows[3].Kind = "new" },
+		"shard with a slash": func(_ *landing.Segment, l *landing.Log) { l.Shard = "../x" },
+		"no stream":          func(_ *landing.Segment, l *landing.Log) { l.Stream = "" },
 	} {
 		s, l := window(0, "fan-1", 7, 1, 10), log
 		change(&s, &l)
@@ -286,7 +286,7 @@ func TestSegmentOfVersion1IsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := lake.DecodeSegment(data)
+	got, err := landing.DecodeSegment(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestSegmentOfVersion1IsRead(t *testing.T) {
 	if !reflect.DeepEqual(got.Rows, want.Rows) {
 		t.Errorf("got %+v", got.Rows)
 	}
-	if h, err := lake.DecodeHeader(data); err != nil || !reflect.DeepEqual(h, got.Header) || h.Counts.Scored != 20 {
+	if h, err := landing.DecodeHeader(data); err != nil || !reflect.DeepEqual(h, got.Header) || h.Counts.Scored != 20 {
 		t.Errorf("header %+v: %v", h, err)
 	}
 }
@@ -309,11 +309,11 @@ func FuzzDecodeSegment(f *testing.F) {
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for n := range 3 {
-		s := lake.Segment{Header: lake.Header{Stream: "s", Shard: "h", After: "0", Last: "100"}}
+		s := landing.Segment{Header: landing.Header{Stream: "s", Shard: "h", After: "0", Last: "100"}}
 		for i := range n * 10 {
 			s.Rows = append(s.Rows, anyRow(rng, i+1, 0))
 		}
-		data, err := lake.EncodeSegment(&s)
+		data, err := landing.EncodeSegment(&s)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -326,19 +326,19 @@ func FuzzDecodeSegment(f *testing.F) {
 		f.Add(data[:len(data)/2])
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := lake.DecodeSegment(data)
-		h, herr := lake.DecodeHeader(data)
+		s, err := landing.DecodeSegment(data)
+		h, herr := landing.DecodeHeader(data)
 		if err != nil {
 			return
 		}
 		if herr != nil || !reflect.DeepEqual(h, s.Header) {
 			t.Fatalf("header read alone: %+v, %v; want %+v", h, herr, s.Header)
 		}
-		again, err := lake.EncodeSegment(&s)
+		again, err := landing.EncodeSegment(&s)
 		if err != nil {
 			t.Fatalf("a decoded segment does not encode: %v", err)
 		}
-		if _, err := lake.DecodeSegment(again); err != nil {
+		if _, err := landing.DecodeSegment(again); err != nil {
 			t.Fatalf("nor decode again: %v", err)
 		}
 	})
@@ -362,7 +362,7 @@ func TestSegmentOfVersion2IsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := lake.DecodeSegment(data)
+	got, err := landing.DecodeSegment(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestNamesThatDevicesMakeUpDoNotFillFooters(t *testing.T) {
 	if err != nil || len(got.Fans) > 70 {
 		t.Fatalf("%d names, %v", len(got.Fans), err)
 	}
-	refused, names := 0, map[string]lake.FanRun{}
+	refused, names := 0, map[string]landing.FanRun{}
 	for _, f := range got.Fans {
 		refused += f.Refused
 		names[f.Fan] = f

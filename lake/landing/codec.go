@@ -1,4 +1,4 @@
-package lake
+package landing
 
 import (
 	"bytes"
@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
 
 	"fanwatch"
+	"fanwatch/lake/internal/parquetguard"
 )
 
 // The header stands in the Parquet footer as key-value entries, not in S3 object metadata: so a segment
@@ -31,22 +33,27 @@ const (
 	metaSources   = "fanwatch.sources" // only where there are some
 )
 
-// landed is a row as its columns lie in the file.
-type landed struct {
-	landedV1
+// segmentRow is a row as its columns lie in the file.
+type segmentRow struct {
+	segmentRowV1
 	PWM     *float64 `parquet:"pwm,optional"`     // commanded duty cycle, 0..1; null when unknown
 	Refused *uint32  `parquet:"refused,optional"` // readings that a quarantined row stands for; null: one
 }
 
-// landedV2 has the columns of segment version 2.
-type landedV2 struct {
-	landedV1
+// segmentSchema is segmentRow's under the name that stands in every segment.
+var segmentSchema = sync.OnceValue(func() *parquet.Schema {
+	return parquet.NewSchema("landed", parquet.SchemaOf(segmentRow{}))
+})
+
+// segmentRowV2 has the columns of segment version 2.
+type segmentRowV2 struct {
+	segmentRowV1
 	PWM *float64 `parquet:"pwm,optional"`
 }
 
-// landedV1 has the columns of segment version 1. Floats are plain: their bits come back unchanged, -0
+// segmentRowV1 has the columns of segment version 1. Floats are plain: their bits come back unchanged, -0
 // and NaN too. Times are microseconds, so the zero time.Time survives.
-type landedV1 struct {
+type segmentRowV1 struct {
 	Kind     string  `parquet:"kind,dict"`
 	Fan      string  `parquet:"fan,dict"`
 	Run      uint64  `parquet:"run,dict"`
@@ -92,13 +99,14 @@ func EncodeSegment(s *Segment) (data []byte, err error) {
 		return nil, errors.New("a tombstone has no rows")
 	}
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[landed](&buf, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("fanwatch", strconv.Itoa(SegmentVersion), "landing"))
+	w := parquet.NewGenericWriter[segmentRow](&buf, segmentSchema(), parquet.Compression(&parquet.Zstd),
+		parquet.CreatedBy("fanwatch", strconv.Itoa(SegmentVersion), "landing"))
 	if err := writeHeader(w, s.Header); err != nil {
 		return nil, err
 	}
-	batch := make([]landed, 0, min(len(s.Rows), 4096))
+	batch := make([]segmentRow, 0, min(len(s.Rows), 4096))
 	for i := range s.Rows {
-		batch = append(batch, toLanded(&s.Rows[i]))
+		batch = append(batch, toSegmentRow(&s.Rows[i]))
 		if len(batch) == cap(batch) {
 			if _, err := w.Write(batch); err != nil {
 				return nil, fmt.Errorf("encode segment: %w", err)
@@ -118,7 +126,7 @@ func EncodeSegment(s *Segment) (data []byte, err error) {
 // DecodeSegment reads a segment's object. The bytes may be anything: damage is an error, never a panic.
 // A Payload of no bytes comes back as nil, times as UTC.
 func DecodeSegment(data []byte) (s Segment, err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	f, err := openSegment(data)
 	if err != nil {
 		return Segment{}, err
@@ -140,7 +148,7 @@ func DecodeSegment(data []byte) (s Segment, err error) {
 
 // DecodeHeader reads the header alone, as hostile bytes too.
 func DecodeHeader(data []byte) (h Header, err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	f, err := openSegment(data)
 	if err != nil {
 		return Header{}, err
@@ -148,31 +156,24 @@ func DecodeHeader(data []byte) (h Header, err error) {
 	return readHeader(f)
 }
 
-// catch turns a panic of the Parquet library, which trusts a file's numbers in places, into an error.
-func catch(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("damaged Parquet file: %v", p)
-	}
-}
-
 func openSegment(data []byte) (*parquet.File, error) {
-	if err := checkFooter(data); err != nil {
+	if err := parquetguard.CheckFooter(data); err != nil {
 		return nil, err
 	}
 	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, fmt.Errorf("damaged Parquet file: %w", err)
 	}
-	if err := checkCodecs(f); err != nil {
+	if err := parquetguard.CheckCodecs(f); err != nil {
 		return nil, err
 	}
-	columns := parquet.SchemaOf(landed{})
+	columns := parquet.SchemaOf(segmentRow{})
 	switch v, _ := f.Lookup(metaVersion); v {
 	case strconv.Itoa(SegmentVersion):
 	case "2":
-		columns = parquet.SchemaOf(landedV2{})
+		columns = parquet.SchemaOf(segmentRowV2{})
 	case "1":
-		columns = parquet.SchemaOf(landedV1{})
+		columns = parquet.SchemaOf(segmentRowV1{})
 	default:
 		return nil, fmt.Errorf("segment version %.20q is unknown, this program knows 1 to %d", v, SegmentVersion)
 	}
@@ -182,7 +183,7 @@ func openSegment(data []byte) (*parquet.File, error) {
 	return f, nil
 }
 
-func writeHeader(w *parquet.GenericWriter[landed], h Header) error {
+func writeHeader(w *parquet.GenericWriter[segmentRow], h Header) error {
 	for _, e := range []struct {
 		key   string
 		value any
@@ -245,11 +246,11 @@ func readRows(f *parquet.File, shard string) ([]fanwatch.Row, error) {
 	if n := f.NumRows(); n < 0 || n > MaxSegmentRows {
 		return nil, fmt.Errorf("segment of %d rows, want 0 to %d", n, MaxSegmentRows)
 	}
-	r := parquet.NewGenericReader[landed](f)
+	r := parquet.NewGenericReader[segmentRow](f)
 	defer r.Close()
 	same := make(intern)
 	var rows []fanwatch.Row
-	batch := make([]landed, 1024)
+	batch := make([]segmentRow, 1024)
 	for {
 		n, err := r.Read(batch)
 		for i := range batch[:n] {
@@ -275,8 +276,8 @@ func readRows(f *parquet.File, shard string) ([]fanwatch.Row, error) {
 	return rows, nil
 }
 
-func toLanded(r *fanwatch.Row) landed {
-	l := landed{landedV1: landedV1{Kind: string(r.Kind), Fan: r.Fan, Run: r.Run, Seq: r.Seq, Time: r.Time.UnixMicro(), RPM: r.RPM, Hz: r.Hz,
+func toSegmentRow(r *fanwatch.Row) segmentRow {
+	l := segmentRow{segmentRowV1: segmentRowV1{Kind: string(r.Kind), Fan: r.Fan, Run: r.Run, Seq: r.Seq, Time: r.Time.UnixMicro(), RPM: r.RPM, Hz: r.Hz,
 		Jitter: r.Jitter, Edges: r.Edges, Glitch: r.Glitch, Lost: r.Lost, State: string(r.State), Unsynch: r.Unsynch,
 		Sequence: string(r.Position.Sequence), Index: int32(r.Position.Index), Arrived: r.Arrived.UnixMicro(), Client: r.Client,
 		Score: r.Score, Anomaly: string(r.Anomaly), Acked: r.Acked, Dropped: r.Dropped, Reason: r.Reason, Payload: r.Payload}}
@@ -289,7 +290,7 @@ func toLanded(r *fanwatch.Row) landed {
 	return l
 }
 
-func toRow(l *landed, shard string, same intern) (fanwatch.Row, error) {
+func toRow(l *segmentRow, shard string, same intern) (fanwatch.Row, error) {
 	sequence, err := fanwatch.ParseSequenceNumber(l.Sequence)
 	if err != nil {
 		return fanwatch.Row{}, err

@@ -1,11 +1,11 @@
-package lake_test
+package landing_test
 
 import (
 	"bytes"
 	"errors"
 	"testing"
 
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -43,7 +43,7 @@ func TestSnapshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	at, data, err = log.LatestSnapshot(ctx)
-	var damaged *lake.Damaged
+	var damaged *landing.DamagedSnapshots
 	if !errors.As(err, &damaged) || errors.Is(err, objstore.ErrNotFound) || at != "11" || !bytes.Equal(data, model(11)) {
 		t.Fatalf("fell back to %s, %d bytes, %v", at, len(data), err)
 	}
@@ -78,4 +78,17 @@ func FuzzSnapshot(f *testing.F) {
 			t.Fatalf("changed bytes gave %q", got)
 		}
 	})
+}
+
+// list gives the keys of a listing.
+func list(t *testing.T, store objstore.Store, prefix, after string) []string {
+	t.Helper()
+	var keys []string
+	for o, err := range store.List(t.Context(), prefix, after) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys
 }

@@ -1,4 +1,4 @@
-package lake
+package landing
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data [
 	if err := l.check(); err != nil {
 		return err
 	}
-	frame, err := frameSnapshot(data)
+	frame, err := EncodeFrame(data)
 	if err != nil {
 		return fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
 	}
@@ -65,11 +65,11 @@ func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data [
 	return nil
 }
 
-// Damaged says that the newest snapshots could not be read, so that an older one was taken.
-type Damaged struct{ Reasons []error }
+// DamagedSnapshots says that the newest snapshots could not be read, so that an older one was taken.
+type DamagedSnapshots struct{ Reasons []error }
 
 // Error names each damaged snapshot.
-func (d *Damaged) Error() string {
+func (d *DamagedSnapshots) Error() string {
 	reasons := make([]string, len(d.Reasons))
 	for i, r := range d.Reasons {
 		reasons[i] = r.Error()
@@ -79,7 +79,7 @@ func (d *Damaged) Error() string {
 
 // LatestSnapshot gives the newest snapshot of the shard's models and where it was taken, or an error
 // that wraps ErrNotFound when there is none: then the whole log is replayed. Where a newer one is
-// damaged it gives the one before and a *Damaged beside it, which tells what to log.
+// damaged it gives the one before and a *DamagedSnapshots beside it, which tells what to log.
 func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byte, error) {
 	var data []byte
 	at, err := l.RestoreSnapshot(ctx, func(d []byte) error {
@@ -90,8 +90,8 @@ func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byt
 }
 
 // RestoreSnapshot gives the shard's snapshots to use, the newest first, until use gives nil, and tells where that one
-// was taken. Those that are damaged, or of which use gives an error, are named by a *Damaged beside it. Where none is
-// usable the error wraps ErrNotFound, and also a *Damaged where there are some.
+// was taken. Those that are damaged, or of which use gives an error, are named by a *DamagedSnapshots beside it. Where none is
+// usable the error wraps ErrNotFound, and also a *DamagedSnapshots where there are some.
 func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
 		return "", err
@@ -100,7 +100,7 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 	if err != nil {
 		return "", err
 	}
-	var damaged Damaged
+	var damaged DamagedSnapshots
 	for _, key := range keys {
 		at, data, err := l.readSnapshot(ctx, key)
 		switch {
@@ -124,6 +124,24 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 		return "", fmt.Errorf("%w: snapshot of shard %s: %w", objstore.ErrNotFound, l.Shard, &damaged)
 	}
 	return "", fmt.Errorf("%w: shard %s has no snapshot", objstore.ErrNotFound, l.Shard)
+}
+
+// OldestSnapshot gives where the oldest snapshot was taken that is kept to fall back on, having read it; "0": there is
+// no snapshot. Rows behind it are needed, so a segment that ends later must not become a tombstone.
+func (l Log) OldestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, error) {
+	if err := l.check(); err != nil {
+		return "0", err
+	}
+	keys, err := l.snapshots(ctx)
+	if err != nil || len(keys) == 0 {
+		return "0", err
+	}
+	oldest := keys[min(len(keys), snapshotsKept)-1]
+	at, _, err := l.readSnapshot(ctx, oldest)
+	if err != nil {
+		return "0", fmt.Errorf("%s: %w", strings.TrimSuffix(oldest, snapshotSuffix), err)
+	}
+	return at, nil
 }
 
 func (l Log) snapshotPrefix() string {
@@ -160,13 +178,13 @@ func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNum
 	if err != nil {
 		return "", nil, err
 	}
-	data, err := unframeSnapshot(frame)
+	data, err := DecodeFrame(frame)
 	return at, data, err
 }
 
 var errSnapshot = errors.New("damaged snapshot")
 
-func frameSnapshot(data []byte) ([]byte, error) {
+func EncodeFrame(data []byte) ([]byte, error) {
 	if len(data) > MaxSnapshot {
 		return nil, fmt.Errorf("%d bytes, want at most %d: split the stream into more shards", len(data), MaxSnapshot)
 	}
@@ -183,7 +201,7 @@ func frameSnapshot(data []byte) ([]byte, error) {
 	return frame, nil
 }
 
-func unframeSnapshot(frame []byte) ([]byte, error) {
+func DecodeFrame(frame []byte) ([]byte, error) {
 	if len(frame) < snapshotHeader || !bytes.HasPrefix(frame, []byte(snapshotMagic)) {
 		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)
 	}

@@ -1,4 +1,4 @@
-package lake_test
+package landing_test
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -20,7 +20,7 @@ func TestRecentFindsWhereTheLastMinutesBegin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := lake.Log{Store: store, Stream: "readings", Shard: "shardId-000000000000"}
+	log := landing.Log{Store: store, Stream: "readings", Shard: "shardId-000000000000"}
 	now := time.Now().Truncate(time.Second)
 	for i := range 10 {
 		if err := log.Append(t.Context(), window(i*10, "fan-07", 7, i*10, 10)); err != nil {
@@ -47,7 +47,7 @@ func TestRecentFindsWhereTheLastMinutesBegin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := log.Walk(t.Context(), at, func(lake.Segment) error { n++; return nil }); err != nil {
+		if err := log.Walk(t.Context(), at, func(landing.Segment) error { n++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		return n, since
@@ -68,7 +68,7 @@ func TestRecentFindsWhereTheLastMinutesBegin(t *testing.T) {
 	if n, _ := met(); n != 1 {
 		t.Errorf("nothing is new: %d segments", n)
 	}
-	empty := lake.Log{Store: store, Stream: "readings", Shard: "other"}
+	empty := landing.Log{Store: store, Stream: "readings", Shard: "other"}
 	if at, since, err := empty.Recent(t.Context(), now); at != "0" || !since.IsZero() || err != nil {
 		t.Errorf("an empty log: %s, %v, %v", at, since, err)
 	}
