@@ -8,7 +8,7 @@ import (
 )
 
 // AlertVersion and PolicyVersion are the versions that this program writes. An Alert of version 1 has none of the
-// fields Notices, Failed, Round, Returns and WellFrom, and is read as one in which they are empty.
+// fields Notices, Failed, Round, Returns and NormalFrom, and is read as one in which they are empty.
 const (
 	AlertVersion  = 2
 	PolicyVersion = 1
@@ -20,35 +20,35 @@ type AlertState string
 
 // The states of an alert.
 const (
-	Open         AlertState = "open"
-	Acknowledged AlertState = "acknowledged"
-	Resolved     AlertState = "resolved"
-	Terminated   AlertState = "terminated" // its workflow was ended from outside: as lists show it, no workflow writes it
+	AlertOpen         AlertState = "open"
+	AlertAcknowledged AlertState = "acknowledged"
+	AlertResolved     AlertState = "resolved"
+	AlertTerminated   AlertState = "terminated" // its workflow was ended from outside: as lists show it, no workflow writes it
 )
 
 // Alert is one trouble of one fan from its opening to its end, as its workflow shows it.
 type Alert struct {
-	V        int        `json:"v"`
-	ID       string     `json:"id"` // alert/<fan>/<kind>/<opened>
-	Fan      string     `json:"fan"`
-	Site     string     `json:"site,omitempty"`
-	Kind     Kind       `json:"kind"`
-	Opened   time.Time  `json:"opened"`
-	Why      string     `json:"why"`
-	Position Position   `json:"position"` // of the reading that opened it
-	State    AlertState `json:"state"`
-	Step     int        `json:"step"`               // escalation steps reached so far, from 1; 0 before the first
-	Steps    int        `json:"steps"`              // how many the policy has
-	Told     []Notice   `json:"told,omitempty"`     // the newest MaxNotices
-	Notices  int        `json:"notices,omitempty"`  // how many were told in all
-	Failed   []Failure  `json:"failed,omitempty"`   // the notifications that could not be sent, the newest per topic
-	Round    int        `json:"round,omitempty"`    // how often the escalation began anew: graver trouble, an acknowledgement that ran out
-	Returns  int        `json:"returns,omitempty"`  // how often the trouble came back while the alert waited to resolve
-	WellFrom time.Time  `json:"well_from,omitzero"` // the trouble is over since then, and the alert resolves when that has held; zero: it goes on
-	AckedBy  string     `json:"acked_by,omitempty"`
-	AckedAt  time.Time  `json:"acked_at,omitzero"`
-	Note     string     `json:"note,omitempty"`
-	EndedAt  time.Time  `json:"ended_at,omitzero"`
+	V          int        `json:"v"`
+	ID         string     `json:"id"` // alert/<fan>/<kind>/<opened>
+	Fan        string     `json:"fan"`
+	Site       string     `json:"site,omitempty"`
+	Kind       Kind       `json:"kind"`
+	Opened     time.Time  `json:"opened"`
+	Why        string     `json:"why"`
+	Position   Position   `json:"position"` // of the reading that opened it
+	State      AlertState `json:"state"`
+	Step       int        `json:"step"`               // escalation steps reached so far, from 1; 0 before the first
+	Steps      int        `json:"steps"`              // how many the policy has
+	Told       []Notice   `json:"told,omitempty"`     // the newest MaxNotices
+	Notices    int        `json:"notices,omitempty"`  // how many were told in all
+	Failed     []Failure  `json:"failed,omitempty"`   // the notifications that could not be sent, the newest per topic
+	Round      int        `json:"round,omitempty"`    // how often the escalation began anew: graver trouble, an acknowledgement that ran out
+	Returns    int        `json:"returns,omitempty"`  // how often the trouble came back while the alert waited to resolve
+	NormalFrom time.Time  `json:"well_from,omitzero"` // the trouble is over since then, and the alert resolves when that has held; zero: it goes on
+	AckedBy    string     `json:"acked_by,omitempty"`
+	AckedAt    time.Time  `json:"acked_at,omitzero"`
+	Note       string     `json:"note,omitempty"`
+	EndedAt    time.Time  `json:"ended_at,omitzero"`
 }
 
 // Notice records that somebody was told. Key is the notification's idempotency key.

@@ -183,9 +183,9 @@ type Phase string
 
 // The phases of a fan.
 const (
-	Provisioning Phase = "provisioning" // no certificate yet
-	Active       Phase = "active"
-	Retired      Phase = "retired"
+	PhaseProvisioning Phase = "provisioning" // no certificate yet
+	PhaseActive       Phase = "active"
+	PhaseRetired      Phase = "retired"
 )
 
 // CanaryFan is the name of the simulated fan that shows, each hour, that a failure reaches people; CanaryPolicy is

@@ -47,21 +47,21 @@ func TestParseSequenceNumberRefuses(t *testing.T) {
 
 func TestSilenceIsLaterThanTheReadingItFollows(t *testing.T) {
 	p := Position{"shard-0", "100", 3}
-	well := Observation{Position: p}
-	silent := Observation{Position: p, Anomaly: Anomaly{Kind: Silent}}
+	normal := Observation{Position: p}
+	silent := Observation{Position: p, Anomaly: Anomaly{Kind: KindSilent}}
 	next := Observation{Position: Position{"shard-1", "99999999999", 0}}
 	for _, c := range []struct {
 		name string
 		o, p Observation
 		want bool
 	}{
-		{"silence after its reading", silent, well, true},
-		{"the reading again after silence", well, silent, false},
+		{"silence after its reading", silent, normal, true},
+		{"the reading again after silence", normal, silent, false},
 		{"silence twice", silent, silent, false},
-		{"the same twice", well, well, false},
+		{"the same twice", normal, normal, false},
 		{"a later reading on a child shard", next, silent, true},
-		{"an older reading", well, next, false},
-		{"the first ever", well, Observation{}, true},
+		{"an older reading", normal, next, false},
+		{"the first ever", normal, Observation{}, true},
 	} {
 		if got := c.o.After(c.p); got != c.want {
 			t.Errorf("%s: %v", c.name, got)

@@ -41,18 +41,18 @@ func ParseRun(s string) (uint64, error) {
 // State is what the edge says of the rotor in a reading.
 type State string
 
-// The states of a rotor. NoSignal means that no edge was ever seen since the publisher started;
-// Stalled that edges came and have ceased; Starting that fewer than two edges came so far.
+// The states of a rotor. StateNoSignal means that no edge was ever seen since the publisher started;
+// StateStalled that edges came and have ceased; StateStarting that fewer than two edges came so far.
 const (
-	Running  State = "running"
-	Starting State = "starting"
-	Stalled  State = "stalled"
-	NoSignal State = "no-signal"
+	StateRunning  State = "running"
+	StateStarting State = "starting"
+	StateStalled  State = "stalled"
+	StateNoSignal State = "no-signal"
 )
 
 // Valid tells whether s is one of the four states.
 func (s State) Valid() bool {
-	return s == Running || s == Starting || s == Stalled || s == NoSignal
+	return s == StateRunning || s == StateStarting || s == StateStalled || s == StateNoSignal
 }
 
 // Reading is one measurement of one fan, usually over one second.

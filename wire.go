@@ -415,9 +415,9 @@ func legacy(rec Record, k keys) (Record, error) {
 	if t == "" {
 		return rec, errors.New("TIME is missing")
 	}
-	r := RecordReading{Legacy: t, Reading: Reading{ReadingID: ReadingID{Fan: fan}, RPM: rpm, Hz: hz, State: Running}}
+	r := RecordReading{Legacy: t, Reading: Reading{ReadingID: ReadingID{Fan: fan}, RPM: rpm, Hz: hz, State: StateRunning}}
 	if rpm == 0 {
-		r.State = Stalled
+		r.State = StateStalled
 	}
 	rec.Readings = []RecordReading{r}
 	return rec, nil

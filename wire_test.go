@@ -29,9 +29,9 @@ func throughRule(t testing.TB, payload []byte, client string) []byte {
 func TestBatchComesBackAsItWasSent(t *testing.T) {
 	at := time.Date(2026, 5, 28, 20, 26, 40, 123456000, time.UTC)
 	sent := []Reading{
-		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 41}, Time: at, RPM: 1800.0000000000002, Hz: 60, Jitter: 0.001, Edges: 60, Glitch: 1, Lost: 2, PWM: NewDuty(0.4235), State: Running},
-		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 42}, Time: at.Add(time.Second), PWM: NewDuty(0), State: Stalled, Unsynch: true},
-		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 43}, Time: at.Add(2 * time.Second), State: Running},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 41}, Time: at, RPM: 1800.0000000000002, Hz: 60, Jitter: 0.001, Edges: 60, Glitch: 1, Lost: 2, PWM: NewDuty(0.4235), State: StateRunning},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 42}, Time: at.Add(time.Second), PWM: NewDuty(0), State: StateStalled, Unsynch: true},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 43}, Time: at.Add(2 * time.Second), State: StateRunning},
 	}
 	data, err := json.Marshal(NewBatch(sent, 40, 3, at.Add(5*time.Second)))
 	if err != nil {
@@ -216,12 +216,12 @@ func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
 		for _, fan := range []string{"A", `A\r\n`, " A"} {
 			record := `{"client":"c","arrived":1796044925100,"TIME":"2026-11-30T13:22:05Z","FANID":"` + fan + `",` + keys + `}`
 			rec, err := DecodeRecord([]byte("\xef\xbb\xbf" + record))
-			if err != nil || rec.Fan != "A" || rec.Client != "c" || rec.Readings[0].RPM != 1800 || rec.Readings[0].Hz != 60 || rec.Readings[0].State != Running || rec.Acked != 0 {
+			if err != nil || rec.Fan != "A" || rec.Client != "c" || rec.Readings[0].RPM != 1800 || rec.Readings[0].Hz != 60 || rec.Readings[0].State != StateRunning || rec.Acked != 0 {
 				t.Errorf("%s: %+v, %v", record, rec, err)
 			}
 		}
 	}
-	if rec, err := DecodeRecord([]byte(`{"client":"c","TIME":1,"FANID":"A","FREQ":"","RPM":"0"}`)); err != nil || rec.Readings[0].Hz != 0 || rec.Readings[0].State != Stalled {
+	if rec, err := DecodeRecord([]byte(`{"client":"c","TIME":1,"FANID":"A","FREQ":"","RPM":"0"}`)); err != nil || rec.Readings[0].Hz != 0 || rec.Readings[0].State != StateStalled {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	rec, err := DecodeRecord([]byte(`{"client":"c","v":1.0,"fan":"A","run":"00000000000000ff","acked":3.0,"readings":[{"seq":4.0,"t":1.796044925e15,"n":60.0,"rpm":1800,"hz":60,"st":"running"}]}`))
@@ -274,11 +274,11 @@ func TestCountsOfAPublisherAreBounded(t *testing.T) {
 }
 
 func TestReadingCheck(t *testing.T) {
-	good := Reading{RPM: 1800, Hz: 60, State: Running}
+	good := Reading{RPM: 1800, Hz: 60, State: StateRunning}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range []Reading{{RPM: math.NaN(), State: Running}, {RPM: -1, State: Running}, {RPM: math.Inf(1), State: Running}, {RPM: 2e6, State: Running}, {RPM: 1, State: "odd"}, {Hz: -1, State: Running}} {
+	for _, bad := range []Reading{{RPM: math.NaN(), State: StateRunning}, {RPM: -1, State: StateRunning}, {RPM: math.Inf(1), State: StateRunning}, {RPM: 2e6, State: StateRunning}, {RPM: 1, State: "odd"}, {Hz: -1, State: StateRunning}} {
 		if bad.Check() == nil {
 			t.Errorf("%+v passes", bad)
 		}
@@ -327,11 +327,11 @@ func TestDuty(t *testing.T) {
 		t.Error("the zero Duty is known")
 	}
 	for _, bad := range []float64{-0.001, 1.001, math.NaN(), math.Inf(1)} {
-		if err := (Reading{State: Running, PWM: NewDuty(bad)}).Check(); err == nil {
+		if err := (Reading{State: StateRunning, PWM: NewDuty(bad)}).Check(); err == nil {
 			t.Errorf("a duty of %g was taken", bad)
 		}
 	}
-	if err := (Reading{State: Running, PWM: NewDuty(1)}).Check(); err != nil {
+	if err := (Reading{State: StateRunning, PWM: NewDuty(1)}).Check(); err != nil {
 		t.Error(err)
 	}
 }
@@ -341,11 +341,11 @@ func TestDecodeDemo(t *testing.T) {
 	if err != nil || rec.Fan != "ABC123456" || len(rec.Readings) != 1 || !rec.Arrived.IsZero() || rec.Client != "" {
 		t.Fatalf("%+v, %v", rec, err)
 	}
-	if r := rec.Readings[0]; r.Legacy != "2019-10-01T00:00:01" || r.RPM != 1815 || r.Hz != 60.5 || r.Run != 0 || r.State != Running {
+	if r := rec.Readings[0]; r.Legacy != "2019-10-01T00:00:01" || r.RPM != 1815 || r.Hz != 60.5 || r.Run != 0 || r.State != StateRunning {
 		t.Errorf("%+v", r)
 	}
 	rec, err = DecodeDemo([]byte(`{"arrived":1569888001500,"client":"new_Client","TIME":1569888001,"FANID":"ABC123456","RPM":0}`))
-	if err != nil || rec.Client != "new_Client" || rec.Arrived.UnixMilli() != 1569888001500 || rec.Readings[0].State != Stalled {
+	if err != nil || rec.Client != "new_Client" || rec.Arrived.UnixMilli() != 1569888001500 || rec.Readings[0].State != StateStalled {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	for _, bad := range []string{``, `[]`, `{}`, `{"FANID":"a/b","TIME":1,"RPM":2}`, `{"FANID":"a","RPM":2}`, `{"FANID":"a","TIME":1}`, `{"v":1,"fan":"a","readings":[]}`, `{"FANID":"a","TIME":1,"RPM":"x"}`} {

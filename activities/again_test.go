@@ -28,7 +28,7 @@ func TestAFanProvisionedAgainInTroubleIsTold(t *testing.T) {
 	r.later(2 * time.Second)
 	r.steps(a, 1)
 	before := r.told.all()
-	if n := len(before); n == 0 || before[n-1].Anomaly.Kind != fanwatch.Underspeed {
+	if n := len(before); n == 0 || before[n-1].Anomaly.Kind != fanwatch.KindUnderspeed {
 		t.Fatalf("told %+v", before)
 	}
 	r.tape.reading(300)
@@ -37,7 +37,7 @@ func TestAFanProvisionedAgainInTroubleIsTold(t *testing.T) {
 		r.steps(a, 1)
 	}
 	then := r.told.all()[len(before):]
-	if len(then) != 1 || then[0].Anomaly.Kind != fanwatch.Underspeed || !then[0].After(before[len(before)-1]) {
+	if len(then) != 1 || then[0].Anomaly.Kind != fanwatch.KindUnderspeed || !then[0].After(before[len(before)-1]) {
 		t.Errorf("then told %+v", then)
 	}
 }

@@ -48,7 +48,7 @@ var canaryDevice = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: 
 	Silence: fanwatch.Duration(-time.Second), Policy: fanwatch.CanaryPolicy, Limits: fanwatch.Limits{MinRPM: 100}}
 
 // Fly has the canary stop and start again. Its error says at which part of the path the page was lost. It may run
-// again at any time: it begins with a canary that is well.
+// again at any time: it begins with a canary that is normal.
 func (c *Canary) Fly(ctx context.Context) (took time.Duration, err error) {
 	defer heartbeats(ctx)()
 	p := &canaryFlight{Canary: c, run: rand.Uint64()>>1 | 1}
@@ -100,10 +100,10 @@ func (p *canaryFlight) publish(ctx context.Context, n int, rpm float64, state fa
 	return nil
 }
 
-// recover has the canary turn until its fan is well and has no open alert.
+// recover has the canary turn until its fan is normal and has no open alert.
 func (p *canaryFlight) recover(ctx context.Context) error {
 	const readings = 10 // more than trouble needs to end
-	if err := p.publish(ctx, readings, 1000, fanwatch.Running); err != nil {
+	if err := p.publish(ctx, readings, 1000, fanwatch.StateRunning); err != nil {
 		return err
 	}
 	return p.until(ctx, func() (bool, string, error) {
@@ -113,7 +113,7 @@ func (p *canaryFlight) recover(ctx context.Context) error {
 			return false, "the canary's reading was not judged: see rule, stream and scorer", nil
 		case err != nil:
 			return false, "", err
-		case s.Last.Anomaly.Kind != fanwatch.Well:
+		case s.Last.Anomaly.Kind != fanwatch.KindNone:
 			return false, "the canary turns, but its workflow was not told: see rule, stream and scorer", nil
 		case s.Alert != "":
 			return false, "the canary's alert " + s.Alert + " does not end", nil
@@ -124,7 +124,7 @@ func (p *canaryFlight) recover(ctx context.Context) error {
 
 // stop has the canary stop, and gives its alert.
 func (p *canaryFlight) stop(ctx context.Context) (alert string, err error) {
-	if err := p.publish(ctx, 1, 0, fanwatch.Stalled); err != nil {
+	if err := p.publish(ctx, 1, 0, fanwatch.StateStalled); err != nil {
 		return "", err
 	}
 	err = p.until(ctx, func() (bool, string, error) {
@@ -133,7 +133,7 @@ func (p *canaryFlight) stop(ctx context.Context) (alert string, err error) {
 		switch {
 		case err != nil:
 			return false, "", err
-		case s.Last.Anomaly.Kind != fanwatch.Stall:
+		case s.Last.Anomaly.Kind != fanwatch.KindStall:
 			return false, "the canary stands still, but its workflow was not told: see rule, stream and scorer", nil
 		case alert == "":
 			return false, "the canary's workflow knows of its stall and opened no alert", nil
@@ -154,7 +154,7 @@ func (p *canaryFlight) paged(ctx context.Context, alert string) error {
 			return false, "the page was not sent: " + a.Failed[0].Why, nil
 		case a.Notices == 0:
 			return false, "the alert " + alert + " has told no topic", nil
-		case p.Comes && a.State == fanwatch.Open:
+		case p.Comes && a.State == fanwatch.AlertOpen:
 			return false, "SNS took the page and it did not come back: see the subscriptions of " + fanwatch.CanaryTopic, nil
 		}
 		return true, "", nil

@@ -13,6 +13,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // Lake brings the landing log into the table, keeps the table's files few, and removes what nobody needs.
@@ -20,8 +21,8 @@ type Lake struct {
 	// Tables gives the tables: to be changed, for the Committer alone, or to be read and planned for. It is asked at
 	// each activity, so a lake that cannot be opened fails where it is needed and nowhere else.
 	Tables func(ctx context.Context, change bool) (Table, error)
-	Store  lake.Store
-	Bucket func(name string) lake.Store // opens another bucket, for Ingest; nil = there is none
+	Store  objstore.Store
+	Bucket func(name string) objstore.Store // opens another bucket, for Ingest; nil = there is none
 	Config LakeConfig
 }
 
@@ -238,7 +239,7 @@ type DeliveryStream struct {
 }
 
 // Ingestion says how the delivery stream is brought into the landing log of stream.
-func (d DeliveryStream) Ingestion(own lake.Store, bucket func(string) lake.Store, stream string) (*lake.Ingestion, error) {
+func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objstore.Store, stream string) (*lake.Ingestion, error) {
 	zone, err := time.LoadLocation(d.Zone)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: zone: %w", err)

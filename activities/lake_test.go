@@ -17,12 +17,13 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // TestIngest lands the same folder of two buckets beside each other, each object once, with times of a zone.
 func TestIngest(t *testing.T) {
 	own, old := openDir(t), openDir(t)
-	object := func(store lake.Store, key, fan string, n int) {
+	object := func(store objstore.Store, key, fan string, n int) {
 		t.Helper()
 		var text strings.Builder
 		for i := range n {
@@ -35,7 +36,7 @@ func TestIngest(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestActivityEnvironment()
-	l := &activities.Lake{Store: own, Bucket: func(name string) lake.Store {
+	l := &activities.Lake{Store: own, Bucket: func(name string) objstore.Store {
 		if name != "old" {
 			t.Errorf("bucket %s was opened", name)
 		}
@@ -71,7 +72,7 @@ func TestIngest(t *testing.T) {
 	for _, shard := range logs {
 		if err := shard.Walk(t.Context(), "0", func(s lake.Segment) error {
 			for _, r := range s.Rows {
-				if r.Kind != fanwatch.Late {
+				if r.Kind != fanwatch.RowLate {
 					t.Errorf("%+v", r)
 				}
 				if times[r.Fan].IsZero() {
@@ -98,9 +99,9 @@ func TestIngest(t *testing.T) {
 	}
 }
 
-func openDir(t *testing.T) *lake.Dir {
+func openDir(t *testing.T) *objstore.Dir {
 	t.Helper()
-	dir, err := lake.OpenDir(t.TempDir())
+	dir, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -330,7 +330,7 @@ func note(s *lake.Segment, cause error) error {
 			continue
 		}
 		row := &s.Rows[i]
-		*row = fanwatch.Row{Kind: fanwatch.Quarantined,
+		*row = fanwatch.Row{Kind: fanwatch.RowQuarantined,
 			Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: row.Fan}},
 			Position: fanwatch.Position{Shard: s.Shard, Sequence: s.Last, Index: i},
 			Arrived:  row.Arrived.Truncate(time.Microsecond), Client: row.Client,

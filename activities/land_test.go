@@ -56,7 +56,7 @@ func TestAStallIsToldWhileTheStoreIsAway(t *testing.T) {
 			}
 			r.later(2 * time.Second)
 			r.steps(a, 4)
-			r.until("the page", func() bool { return r.told.has("a", fanwatch.Underspeed) })
+			r.until("the page", func() bool { return r.told.has("a", fanwatch.KindUnderspeed) })
 			if n := a.lander.waiting(); n < 8 {
 				t.Errorf("%d segments wait, want 8", n)
 			}
@@ -211,7 +211,7 @@ func TestWhatIsLandedWasTold(t *testing.T) {
 	b := r.attempt(2)
 	r.steps(b, 30)
 	r.mustLand(b)
-	if !r.told.has("a", fanwatch.Underspeed) {
+	if !r.told.has("a", fanwatch.KindUnderspeed) {
 		t.Error("the stall was told to nobody")
 	}
 	if n := len(r.landed()); n != 61 {
@@ -235,7 +235,7 @@ func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 		segments++
 		for _, row := range s.Rows {
 			rows++
-			if row.Kind == fanwatch.Quarantined {
+			if row.Kind == fanwatch.RowQuarantined {
 				notes++
 				if row.Fan != "a" || !strings.Contains(row.Reason, "cannot be stored") {
 					t.Errorf("the note is %+v", row)
@@ -250,7 +250,7 @@ func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 
 	x := &landing{segment: &lake.Segment{Header: lake.Header{Stream: "s", Shard: "shard-0", After: "0", Last: "4000000"}}, held: 100}
 	for i := range lake.MaxSegmentRows + 1 {
-		x.segment.Rows = append(x.segment.Rows, fanwatch.Row{Kind: fanwatch.Scored, Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(1 + i/10))}})
+		x.segment.Rows = append(x.segment.Rows, fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(1 + i/10))}})
 	}
 	_, err = lake.EncodeSegment(x.segment)
 	if !errors.Is(err, lake.ErrSegment) {

@@ -32,7 +32,7 @@ type news struct {
 // fanNews is what is to be told of one fan. Times are the scorer's.
 type fanNews struct {
 	kind   fanwatch.Kind  // told last, by this attempt
-	cause  fanwatch.Cause // of Silent
+	cause  fanwatch.Cause // of KindSilent
 	knows  bool           // anything was told
 	early  bool           // that was before caught: the workflow may know better, and has ignored it
 	fresh  bool           // a reading was judged at its arrival since silence was judged last
@@ -57,7 +57,7 @@ func (n *news) fan(name string) *fanNews {
 // add takes what came of one record.
 func (n *news) add(m *detect.Models, out detect.Output, now time.Time) {
 	for _, o := range out.Observations {
-		if !out.Draining || o.Anomaly.Kind != fanwatch.Well { // that it was well says nothing of now
+		if !out.Draining || o.Anomaly.Kind != fanwatch.KindNone { // that it was normal says nothing of now
 			n.push(n.fan(o.Fan), o)
 		}
 	}
@@ -65,9 +65,9 @@ func (n *news) add(m *detect.Models, out detect.Output, now time.Time) {
 		return
 	}
 	row := out.Rows[len(out.Rows)-1]
-	judged := slices.ContainsFunc(out.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.Scored })
+	judged := slices.ContainsFunc(out.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.RowScored })
 	switch {
-	case row.Kind == fanwatch.Configured:
+	case row.Kind == fanwatch.RowConfigured:
 		if h, _ := m.Heard(row.Fan); h.Judged.IsZero() && h.Since.Equal(row.Arrived) { // its life begins
 			f := n.fan(row.Fan)
 			f.fresh, f.knows = true, false
@@ -121,10 +121,10 @@ func (n *news) silence(m *detect.Models, now, through time.Time) {
 		}
 		last, reported := m.Last(d.Fan)
 		cause := f.why(h, reported, max(after, causeHolds), now, through)
-		if f.knows && f.kind == fanwatch.Silent && f.cause == cause {
+		if f.knows && f.kind == fanwatch.KindSilent && f.cause == cause {
 			continue
 		}
-		if cause == fanwatch.CauseOld && last.Anomaly.Kind.Gravity() > fanwatch.Silent.Gravity() {
+		if cause == fanwatch.CauseOld && last.Anomaly.Kind.Gravity() > fanwatch.KindSilent.Gravity() {
 			continue // what the old readings show is graver
 		}
 		if !reported {
@@ -132,7 +132,7 @@ func (n *news) silence(m *detect.Models, now, through time.Time) {
 		}
 		last.V, last.Fan, last.Position, last.At = fanwatch.ObservationVersion, d.Fan, h.Newest, now
 		why := f.sentence(d.Fan, cause, h, base, through)
-		last.Anomaly = fanwatch.Anomaly{Kind: fanwatch.Silent, Cause: cause, Why: why}
+		last.Anomaly = fanwatch.Anomaly{Kind: fanwatch.KindSilent, Cause: cause, Why: why}
 		found = append(found, last)
 	}
 	slices.SortFunc(found, func(a, b fanwatch.Observation) int { return cmp.Compare(a.Fan, b.Fan) })

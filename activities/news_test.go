@@ -107,8 +107,8 @@ func (w *watcher) history() string {
 	var all []string
 	for _, o := range w.told {
 		s := string(o.Anomaly.Kind)
-		if o.Anomaly.Kind == fanwatch.Well {
-			s = "well"
+		if o.Anomaly.Kind == fanwatch.KindNone {
+			s = "normal"
 		}
 		if o.Anomaly.Cause != "" {
 			s += "/" + string(o.Anomaly.Cause)
@@ -133,31 +133,31 @@ func (w *watcher) expect(history, why string) {
 	}
 }
 
-func (w *watcher) well(fan string) func() { return func() { w.reading(fan, w.now, 1800) } }
+func (w *watcher) normal(fan string) func() { return func() { w.reading(fan, w.now, 1800) } }
 
 // TestSilenceTellsItsTrueCause and tells it again when it changes.
 func TestSilenceTellsItsTrueCause(t *testing.T) {
 	t.Run("nothing arrives", func(t *testing.T) {
 		w := newWatcher(t, fanwatch.Device{Fan: "a"})
-		w.seconds(10, w.well("a"))
+		w.seconds(10, w.normal("a"))
 		w.seconds(29, nil)
-		w.expect("well", "")
+		w.expect("normal", "")
 		w.seconds(31, nil)
-		w.expect("well silent/nothing-arrives", "a has sent no reading for 30s: its publisher, its power or its network is down.")
+		w.expect("normal silent/nothing-arrives", "a has sent no reading for 30s: its publisher, its power or its network is down.")
 	})
 	t.Run("refused", func(t *testing.T) {
 		w := newWatcher(t, fanwatch.Device{Fan: "a"})
-		w.seconds(10, w.well("a"))
+		w.seconds(10, w.normal("a"))
 		w.seconds(45, func() { w.reading("a", w.now.Add(time.Hour), 1800) })
-		w.expect("well silent/refused", "a is not judged: its readings arrive and are refused, 30 in 29s, such as: time 2026-05-28T21:00:40Z is 1h0m0s ahead of its arrival")
+		w.expect("normal silent/refused", "a is not judged: its readings arrive and are refused, 30 in 29s, such as: time 2026-05-28T21:00:40Z is 1h0m0s ahead of its arrival")
 		w.seconds(299, nil)
-		w.expect("well silent/refused", "")
+		w.expect("normal silent/refused", "")
 		w.seconds(10, nil)
-		w.expect("well silent/refused silent/nothing-arrives", "a has sent no reading for 5m0s")
+		w.expect("normal silent/refused silent/nothing-arrives", "a has sent no reading for 5m0s")
 		w.seconds(1, func() { w.reading("a", w.now.Add(time.Hour), 1800) })
-		w.expect("well silent/refused silent/nothing-arrives silent/refused", "refused, 46 in 5m")
-		w.seconds(2, w.well("a"))
-		w.expect("well silent/refused silent/nothing-arrives silent/refused well", "")
+		w.expect("normal silent/refused silent/nothing-arrives silent/refused", "refused, 46 in 5m")
+		w.seconds(2, w.normal("a"))
+		w.expect("normal silent/refused silent/nothing-arrives silent/refused normal", "")
 	})
 	t.Run("by a client that does not own it, from the beginning", func(t *testing.T) {
 		w := newWatcher(t, fanwatch.Device{Fan: "a"})
@@ -168,37 +168,37 @@ func TestSilenceTellsItsTrueCause(t *testing.T) {
 	})
 	t.Run("old, behind newer ones", func(t *testing.T) {
 		w := newWatcher(t, fanwatch.Device{Fan: "a"})
-		w.seconds(10, w.well("a"))
+		w.seconds(10, w.normal("a"))
 		back := time.Hour
 		w.seconds(40, func() {
 			back += 2 * time.Second // never in order, so that this is no clock that can be followed
 			w.reading("a", w.now.Add(-back), 0)
 		})
-		w.expect("well silent/old", "a is not judged as it is now: its readings arrive but were measured 1h1m0s before; a spool drains or its clock went back.")
+		w.expect("normal silent/old", "a is not judged as it is now: its readings arrive but were measured 1h1m0s before; a spool drains or its clock went back.")
 	})
 	t.Run("old, of a spool", func(t *testing.T) {
 		w := newWatcher(t, fanwatch.Device{Fan: "a"})
-		w.seconds(5, func() { w.batch("a", uint64(w.seq), 0, fanwatch.WireReading{RPM: 1800, State: fanwatch.Running}) })
+		w.seconds(5, func() { w.batch("a", uint64(w.seq), 0, fanwatch.WireReading{RPM: 1800, State: fanwatch.StateRunning}) })
 		w.seconds(60, nil)
 		backlog := uint64(3600)
 		drain := func(state fanwatch.State) func() {
 			return func() {
 				backlog -= 60
 				r := fanwatch.WireReading{State: state}
-				if state == fanwatch.Running {
+				if state == fanwatch.StateRunning {
 					r.RPM = 1800
 				}
 				w.batch("a", uint64(w.seq), backlog, r)
 			}
 		}
-		w.seconds(20, drain(fanwatch.Running))
-		w.expect("well silent/nothing-arrives silent/old", "were measured 59m0s before")
-		w.seconds(5, drain(fanwatch.Stalled)) // what old readings show is told all the same, if it is graver
-		w.expect("well silent/nothing-arrives silent/old stall", "has stopped")
-		w.seconds(20, drain(fanwatch.Running)) // but that it ended then does not say that all is well now
-		w.expect("well silent/nothing-arrives silent/old stall silent/old", "were measured")
-		w.seconds(2, func() { w.batch("a", uint64(w.seq), 0, fanwatch.WireReading{RPM: 1800, State: fanwatch.Running}) })
-		w.expect("well silent/nothing-arrives silent/old stall silent/old well", "")
+		w.seconds(20, drain(fanwatch.StateRunning))
+		w.expect("normal silent/nothing-arrives silent/old", "were measured 59m0s before")
+		w.seconds(5, drain(fanwatch.StateStalled)) // what old readings show is told all the same, if it is graver
+		w.expect("normal silent/nothing-arrives silent/old stall", "has stopped")
+		w.seconds(20, drain(fanwatch.StateRunning)) // but that it ended then does not say that all is well now
+		w.expect("normal silent/nothing-arrives silent/old stall silent/old", "were measured")
+		w.seconds(2, func() { w.batch("a", uint64(w.seq), 0, fanwatch.WireReading{RPM: 1800, State: fanwatch.StateRunning}) })
+		w.expect("normal silent/nothing-arrives silent/old stall silent/old normal", "")
 	})
 	t.Run("never", func(t *testing.T) {
 		w := newWatcher(t)
@@ -212,40 +212,40 @@ func TestSilenceTellsItsTrueCause(t *testing.T) {
 		if o.Fan != "a" || o.V != fanwatch.ObservationVersion || o.Position.Sequence == "" || o.At.IsZero() || o.Time.IsZero() {
 			t.Errorf("%+v", o)
 		}
-		w.seconds(2, w.well("a"))
-		w.expect("silent/never-reported well", "")
+		w.seconds(2, w.normal("a"))
+		w.expect("silent/never-reported normal", "")
 	})
 }
 
 // TestSilenceEndsWithTheFirstReadingThatIsJudged, and not with a late one, which leaves the workflow where it is.
 func TestSilenceEndsWithTheFirstReadingThatIsJudged(t *testing.T) {
 	w := newWatcher(t, fanwatch.Device{Fan: "a"})
-	w.seconds(10, w.well("a"))
+	w.seconds(10, w.normal("a"))
 	w.seconds(40, nil)
 	w.seconds(1, func() { w.reading("a", begin.Add(time.Second/2), 1800) })
-	w.expect("well silent/nothing-arrives silent/old", "")
-	w.seconds(600, w.well("a"))
-	w.expect("well silent/nothing-arrives silent/old well", "")
+	w.expect("normal silent/nothing-arrives silent/old", "")
+	w.seconds(600, w.normal("a"))
+	w.expect("normal silent/nothing-arrives silent/old normal", "")
 }
 
 // TestWhatAnEarlierAttemptToldIsOvertaken: an attempt that reads again what another had read tells older news, which
 // a workflow ignores; with what is new it tells the state again.
 func TestWhatAnEarlierAttemptToldIsOvertaken(t *testing.T) {
 	w := newWatcher(t, fanwatch.Device{Fan: "a"})
-	w.seconds(10, w.well("a"))
+	w.seconds(10, w.normal("a"))
 	keep := len(w.rows)
 	w.seconds(1, func() { w.reading("a", w.now.Add(time.Hour), 1800) })
 	w.seconds(40, nil)
-	w.expect("well silent/refused", "")
+	w.expect("normal silent/refused", "")
 	silent := w.seq
 	w.restart(keep - 3)
 	w.seq, w.behind = keep-3, 50*time.Second
-	w.seconds(3, w.well("a")) // again, though these carry other times
-	w.expect("well silent/refused", "")
+	w.seconds(3, w.normal("a")) // again, though these carry other times
+	w.expect("normal silent/refused", "")
 	sent := w.sent
 	w.seq, w.behind = silent, 0
-	w.seconds(60, w.well("a"))
-	w.expect("well silent/refused well", "")
+	w.seconds(60, w.normal("a"))
+	w.expect("normal silent/refused normal", "")
 	if w.sent > sent+1 {
 		t.Errorf("%d were told again", w.sent-sent)
 	}
@@ -254,10 +254,10 @@ func TestWhatAnEarlierAttemptToldIsOvertaken(t *testing.T) {
 // TestAScorerThatRestartsEvery20SecondsTellsSilence: the time of the newest reading judged, or of the provisioning,
 // outlives it.
 func TestAScorerThatRestartsEvery20SecondsTellsSilence(t *testing.T) {
-	for name, want := range map[string]string{"a": "well silent/nothing-arrives", "never": "silent/never-reported"} {
+	for name, want := range map[string]string{"a": "normal silent/nothing-arrives", "never": "silent/never-reported"} {
 		w := newWatcher(t, fanwatch.Device{Fan: name})
 		if name == "a" {
-			w.seconds(3, w.well("a"))
+			w.seconds(3, w.normal("a"))
 		}
 		for range 4 {
 			w.restart(len(w.rows))
@@ -271,12 +271,12 @@ func TestAScorerThatRestartsEvery20SecondsTellsSilence(t *testing.T) {
 // that stays behind by some seconds tells silence all the same.
 func TestSilenceIsJudgedByWhatWasRead(t *testing.T) {
 	w := newWatcher(t, fanwatch.Device{Fan: "a"})
-	w.seconds(5, w.well("a"))
+	w.seconds(5, w.normal("a"))
 	w.now = w.now.Add(time.Hour)
 	w.news.silence(w.models, w.now, time.Time{})
 	w.news.silence(w.models, w.now, begin.Add(20*time.Second))
 	w.tell()
-	w.expect("well", "")
+	w.expect("normal", "")
 	w.restart(len(w.rows)) // an hour later; what arrived in it waits
 	for w.behind = time.Hour; w.behind > 0; w.behind -= time.Minute {
 		w.seconds(1, func() { w.reading("a", w.now.Add(-w.behind), 1800) })
@@ -322,7 +322,7 @@ func TestUnjudgedFansAreListed(t *testing.T) {
 	}
 	check()
 	w.restart(len(w.rows))
-	w.seconds(1, w.well("a"))
+	w.seconds(1, w.normal("a"))
 	check()
 }
 

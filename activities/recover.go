@@ -11,6 +11,7 @@ import (
 	"fanwatch"
 	"fanwatch/detect"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // recover builds the models from the newest snapshot and the segments behind it, bit for bit as they were
@@ -70,7 +71,7 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin beginning) (k kno
 	switch {
 	case err == nil || at != "":
 		k.any, k.at, k.snapshot = true, at, at
-	case errors.Is(err, lake.ErrNotFound):
+	case errors.Is(err, objstore.ErrNotFound):
 		if k.models, err = begin(ctx); err != nil {
 			return k, err
 		}
@@ -106,7 +107,7 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin beginning) (k kno
 const storeWithin = 2 * time.Minute
 
 // timed is a store whose reads end, so that one that hangs ends the attempt with the reason.
-type timed struct{ lake.Store }
+type timed struct{ objstore.Store }
 
 func (s timed) Get(ctx context.Context, key string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
@@ -114,8 +115,8 @@ func (s timed) Get(ctx context.Context, key string) ([]byte, error) {
 	return s.Store.Get(ctx, key)
 }
 
-func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake.Object, error] {
-	return func(yield func(lake.Object, error) bool) {
+func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
 		ctx, cancel := context.WithTimeout(ctx, storeWithin)
 		defer cancel()
 		s.Store.List(ctx, prefix, startAfter)(yield)

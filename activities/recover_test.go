@@ -13,6 +13,7 @@ import (
 	"fanwatch"
 	"fanwatch/detect"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // keys lists the store's keys below a folder.
@@ -308,7 +309,7 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 					t.Fatalf("%+v, %v", out, err)
 				}
 				after := r.told.all()[len(before):]
-				if len(after) == 0 || after[len(after)-1].Anomaly.Kind != fanwatch.Well || !after[0].After(before[len(before)-1]) {
+				if len(after) == 0 || after[len(after)-1].Anomaly.Kind != fanwatch.KindNone || !after[0].After(before[len(before)-1]) {
 					t.Errorf("told before %+v, after %+v", before, after)
 				}
 				if x, _ := a.pulse.compose(); !strings.Contains(x.Trouble, "made again") {
@@ -394,7 +395,7 @@ func FuzzMaking(f *testing.F) {
 	for _, seed := range []string{`{"v":1,"created":"2026-05-28T20:00:00Z","suffix":""}`, `{"v":2}`, `{"v":1,"suffix":".17"}`, `[`, ``} {
 		f.Add([]byte(seed))
 	}
-	dir, err := lake.OpenDir(f.TempDir())
+	dir, err := objstore.OpenDir(f.TempDir())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"fanwatch"
 	"fanwatch/detect"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // Stream is the stream of readings.
@@ -113,7 +114,7 @@ func (c ScoreConfig) withDefaults() ScoreConfig {
 // Scorer scores shards.
 type Scorer struct {
 	Stream Stream
-	Store  lake.Store
+	Store  objstore.Store
 	Fans   Observer
 	Config ScoreConfig
 	Now    fanwatch.Clock

@@ -14,6 +14,7 @@ import (
 	"fanwatch"
 	"fanwatch/detect"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // tape is a shard that is a list of records: the boundary to Kinesis, whose own tests stand elsewhere.
@@ -114,7 +115,7 @@ func (t *told) has(fan string, kind fanwatch.Kind) bool {
 
 // faulty is a store that fails while a test says so.
 type faulty struct {
-	lake.Store
+	objstore.Store
 	mu   sync.Mutex
 	fail func(ctx context.Context, key string) error // of Put
 	puts int
@@ -166,7 +167,7 @@ const wholeRange = "340282366920938463463374607431768211455"
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	dir, err := lake.OpenDir(t.TempDir())
+	dir, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +275,7 @@ func (r *rig) landed() []fanwatch.Row {
 	}
 	seen := map[fanwatch.ReadingID]bool{}
 	for _, row := range rows {
-		if row.Kind == fanwatch.Scored && seen[row.ReadingID] {
+		if row.Kind == fanwatch.RowScored && seen[row.ReadingID] {
 			r.t.Errorf("%s was landed twice", row.ReadingID)
 		}
 		seen[row.ReadingID] = true
@@ -347,7 +348,7 @@ func TestEveryRestartGoesOnBitByBit(t *testing.T) {
 	}
 	all := r.told.all()
 	last := all[len(all)-1]
-	if last.Anomaly.Kind != fanwatch.Underspeed {
+	if last.Anomaly.Kind != fanwatch.KindUnderspeed {
 		t.Errorf("the last thing told is %+v", last)
 	}
 }

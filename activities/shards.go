@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // making says which of the streams of a name is read. A stream that is deleted and made again numbers its shards and
@@ -52,7 +53,7 @@ func (s *Scorer) current(ctx context.Context, stream string) (making, error) {
 		return making{}, fmt.Errorf("stream %s: %w", stream, err)
 	}
 	newest, err := s.newestMaking(ctx, stream)
-	if errors.Is(err, lake.ErrNotFound) {
+	if errors.Is(err, objstore.ErrNotFound) {
 		newest, err = s.firstMaking(ctx, stream, created)
 	}
 	if err != nil {
@@ -65,14 +66,14 @@ func (s *Scorer) current(ctx context.Context, stream string) (making, error) {
 	return s.nextMaking(ctx, stream, newest, created)
 }
 
-// newestMaking gives the newest that is stored, or an error that wraps lake.ErrNotFound.
+// newestMaking gives the newest that is stored, or an error that wraps objstore.ErrNotFound.
 func (s *Scorer) newestMaking(ctx context.Context, stream string) (foundMaking, error) {
 	s.makings.mu.Lock()
 	newest := s.makings.found[stream]
 	s.makings.mu.Unlock()
 	for {
 		data, err := s.Store.Get(ctx, makingKey(stream, newest.number+1))
-		if errors.Is(err, lake.ErrNotFound) && newest.number > 0 {
+		if errors.Is(err, objstore.ErrNotFound) && newest.number > 0 {
 			return newest, nil
 		}
 		if err != nil {
@@ -110,7 +111,7 @@ func (s *Scorer) firstMaking(ctx context.Context, stream string, created time.Ti
 	first := making{V: makingVersion, Created: created}
 	for _, sh := range shards {
 		h, err := lake.Log{Store: s.Store, Stream: stream, Shard: sh.ID}.NextHeader(ctx, "0")
-		if errors.Is(err, lake.ErrNotFound) {
+		if errors.Is(err, objstore.ErrNotFound) {
 			continue
 		}
 		if err != nil {
@@ -169,7 +170,7 @@ func (s *Scorer) putMaking(ctx context.Context, stream string, number int, m mak
 		return foundMaking{}, err
 	}
 	err = s.Store.Put(ctx, makingKey(stream, number), data, true)
-	if errors.Is(err, lake.ErrExists) {
+	if errors.Is(err, objstore.ErrExists) {
 		return s.newestMaking(ctx, stream)
 	}
 	if err != nil {
@@ -201,7 +202,7 @@ func (s *Scorer) RunnableShards(ctx context.Context, stream string) ([]Shard, er
 		}
 		listed[sh.ID] = true
 		_, err := s.Store.Get(ctx, endedKey(stream, sh.ID))
-		if err != nil && !errors.Is(err, lake.ErrNotFound) {
+		if err != nil && !errors.Is(err, objstore.ErrNotFound) {
 			return nil, err
 		}
 		ended[sh.ID] = err == nil

@@ -232,8 +232,8 @@ func (t *teller) settle(fan string, c change, err error) bool {
 }
 
 func kindName(k fanwatch.Kind) string {
-	if k == fanwatch.Well {
-		return "well"
+	if k == fanwatch.KindNone {
+		return "normal"
 	}
 	return string(k)
 }

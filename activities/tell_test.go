@@ -34,10 +34,10 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 	})
 	a.teller.start(t.Context())
 	for _, fan := range []string{"hangs", "refuses", "retired"} {
-		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fan, Anomaly: fanwatch.Anomaly{Kind: fanwatch.Stall}})
+		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fan, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
 	}
 	for i := range 50 {
-		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fmt.Sprintf("fan-%02d", i), Anomaly: fanwatch.Anomaly{Kind: fanwatch.Stall}})
+		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fmt.Sprintf("fan-%02d", i), Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
 	}
 	r.until("fifty fans told", func() bool { return len(r.told.all()) == 50 })
 	r.until("the answers noted", func() bool { return strings.Contains(a.teller.trouble(), "nobody can be told") })
@@ -45,7 +45,7 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 		t.Error("the change that hangs counts as told")
 	}
 	r.told.failing(nil)
-	r.until("the last one told", func() bool { return a.teller.toldUpTo(53) && r.told.has("hangs", fanwatch.Stall) })
+	r.until("the last one told", func() bool { return a.teller.toldUpTo(53) && r.told.has("hangs", fanwatch.KindStall) })
 }
 
 // TestAfterAnOutageTheNewestChangeIsTold: a fan that stalled and ran again while it could not be told hears the end of
@@ -63,13 +63,13 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: "a",
 			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))}, Anomaly: fanwatch.Anomaly{Kind: kind}})
 	}
-	change(1, fanwatch.Stall)
+	change(1, fanwatch.KindStall)
 	<-tried
-	change(2, fanwatch.Well)
-	change(3, fanwatch.Overspeed)
+	change(2, fanwatch.KindNone)
+	change(3, fanwatch.KindOverspeed)
 	answers <- errors.New("Temporal is away")
 	<-tried // of the newest, 3; meanwhile:
-	change(4, fanwatch.Underspeed)
+	change(4, fanwatch.KindUnderspeed)
 	answers <- nil
 	<-tried
 	if a.teller.toldUpTo(1) {
@@ -81,7 +81,7 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	for _, o := range r.told.all() {
 		kinds = append(kinds, o.Anomaly.Kind)
 	}
-	if !slices.Equal(kinds, []fanwatch.Kind{fanwatch.Overspeed, fanwatch.Underspeed}) {
+	if !slices.Equal(kinds, []fanwatch.Kind{fanwatch.KindOverspeed, fanwatch.KindUnderspeed}) {
 		t.Errorf("told %v", kinds)
 	}
 }
@@ -185,7 +185,7 @@ func TestProgressSaysHowFarWasJudged(t *testing.T) {
 	if !x.Through.Equal(want) || x.Trouble != "Kinesis does not answer" || len(x.Unjudged) != 1 || x.Unjudged[0].Fan != "a" {
 		t.Errorf("while it cannot be read: %+v", x)
 	}
-	if r.told.has("a", fanwatch.Silent) {
+	if r.told.has("a", fanwatch.KindSilent) {
 		t.Error("a fan was called silent though nothing was read")
 	}
 }

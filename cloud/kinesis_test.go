@@ -18,6 +18,7 @@ import (
 
 	api "github.com/aws/aws-sdk-go-v2/service/kinesis"
 
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/kinesis"
 )
 
@@ -66,9 +67,9 @@ func readShard(t *testing.T, r *Reader, n int) (records []Record, last Batch) {
 	return records, last
 }
 
-func faultKinesis(t *testing.T, s *kinesis.Server, f kinesis.Fault) {
+func faultKinesis(t *testing.T, s *kinesis.Server, f fault.Fault) {
 	t.Helper()
-	if err := s.SetFault(f); err != nil {
+	if err := s.Faults().Inject(f); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -85,10 +86,10 @@ func TestKinesisPutBatchWritesEveryEntryOnceDespiteFailures(t *testing.T) {
 	}
 	entries[7].Data = nil                               // an empty record is a record
 	entries[8].Data = make([]byte, 1<<20-len("fan-08")) // the largest
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Partial, Operation: "PutRecords", Every: 3})
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Throttle, Operation: "PutRecords"})
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Internal, Operation: "PutRecords"})
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Cut, Operation: "PutRecords"})
+	faultKinesis(t, s, fault.Fault{Kind: fault.Partial, Operation: "PutRecords", Every: 3})
+	faultKinesis(t, s, fault.Fault{Kind: fault.Throttle, Operation: "PutRecords"})
+	faultKinesis(t, s, fault.Fault{Kind: fault.Fail, Operation: "PutRecords"})
+	faultKinesis(t, s, fault.Fault{Kind: fault.Cut, Operation: "PutRecords"})
 	if err := k.PutBatch(ctx, "fans", entries); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func TestKinesisGivesUpWithTheContextAndAtOnceWhenItIsNoUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries := []Entry{{"a", []byte("1")}, {"a", []byte("2")}, {"a", []byte("3")}}
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Partial, Operation: "PutRecords", Every: 2, Count: 1000})
+	faultKinesis(t, s, fault.Fault{Kind: fault.Partial, Operation: "PutRecords", Every: 2, Count: 1000})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	err := k.PutBatch(ctx, "fans", entries)
@@ -203,8 +204,8 @@ func TestKinesisReaderGoesOnWhateverHappens(t *testing.T) {
 		sequences = append(sequences, seq)
 	}
 	var all []Record
-	for _, kind := range []kinesis.FaultKind{kinesis.Expired, kinesis.Throttle, kinesis.Cut, kinesis.CutAfter, kinesis.Internal, kinesis.Expired} {
-		faultKinesis(t, s, kinesis.Fault{Kind: kind, Operation: "GetRecords"})
+	for _, kind := range []fault.Kind{fault.Expired, fault.Throttle, fault.Cut, fault.Lose, fault.Fail, fault.Expired} {
+		faultKinesis(t, s, fault.Fault{Kind: kind, Operation: "GetRecords"})
 		b, err := r.Next(ctx)
 		if err != nil {
 			t.Fatalf("%s: %v", kind, err)

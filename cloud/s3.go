@@ -15,10 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
-	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
-// S3 is a bucket as a lake.Store. It is safe for concurrent use.
+// S3 is a bucket as an objstore.Store. It is safe for concurrent use.
 type S3 struct {
 	client *s3.Client
 	bucket string
@@ -49,7 +49,7 @@ func (s *S3) CreateBucket(ctx context.Context) error {
 	return fmt.Errorf("cloud: bucket %s: %w", s.bucket, err)
 }
 
-// Get implements lake.Store.
+// Get implements objstore.Store.
 func (s *S3) Get(ctx context.Context, key string) ([]byte, error) {
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key)})
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *S3) Get(ctx context.Context, key string) ([]byte, error) {
 	return data, nil
 }
 
-// GetRange implements lake.Store by a Range header (RFC 9110, section 14).
+// GetRange implements objstore.Store by a Range header (RFC 9110, section 14).
 func (s *S3) GetRange(ctx context.Context, key string, offset, n int64) ([]byte, error) {
 	if offset < 0 || n < 0 {
 		return nil, fmt.Errorf("cloud: get s3://%s/%s: %d bytes from %d on is no range", s.bucket, key, n, offset)
@@ -83,14 +83,14 @@ func (s *S3) GetRange(ctx context.Context, key string, offset, n int64) ([]byte,
 	return data, nil
 }
 
-// Put implements lake.Store: with onlyIfAbsent by If-None-Match: * (S3 user guide, "Conditional writes").
+// Put implements objstore.Store: with onlyIfAbsent by If-None-Match: * (S3 user guide, "Conditional writes").
 func (s *S3) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
 	return s.PutFrom(ctx, key, bytes.NewReader(data), int64(len(data)), onlyIfAbsent)
 }
 
-// PutFrom implements lake.Store by one PutObject, which takes up to 5 GB.
+// PutFrom implements objstore.Store by one PutObject, which takes up to 5 GB.
 func (s *S3) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error {
-	if err := lake.CheckKey(key); err != nil {
+	if err := objstore.CheckKey(key); err != nil {
 		return err
 	}
 	in := &s3.PutObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Body: data, ContentLength: aws.Int64(size)}
@@ -101,9 +101,9 @@ func (s *S3) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size i
 	return s.failed("put", key, err)
 }
 
-// List implements lake.Store.
-func (s *S3) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake.Object, error] {
-	return func(yield func(lake.Object, error) bool) {
+// List implements objstore.Store.
+func (s *S3) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
 		in := &s3.ListObjectsV2Input{Bucket: aws.String(s.bucket), Prefix: aws.String(prefix)}
 		if startAfter != "" {
 			in.StartAfter = aws.String(startAfter)
@@ -112,11 +112,11 @@ func (s *S3) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(lake.Object{}, s.failed("list", prefix, err))
+				yield(objstore.Object{}, s.failed("list", prefix, err))
 				return
 			}
 			for _, o := range page.Contents {
-				if !yield(lake.Object{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}, nil) {
+				if !yield(objstore.Object{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}, nil) {
 					return
 				}
 			}
@@ -124,7 +124,7 @@ func (s *S3) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake
 	}
 }
 
-// Delete implements lake.Store.
+// Delete implements objstore.Store.
 func (s *S3) Delete(ctx context.Context, key string) error {
 	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key)})
 	return s.failed("delete", key, err)
@@ -138,7 +138,7 @@ func (s *S3) failed(what, key string, err error) error {
 	}
 	var archived *types.InvalidObjectState
 	if errors.As(err, &archived) {
-		return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrArchived)
+		return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, objstore.ErrArchived)
 	}
 	var status *awshttp.ResponseError
 	if errors.As(err, &status) {
@@ -146,11 +146,11 @@ func (s *S3) failed(what, key string, err error) error {
 		case http.StatusNotFound:
 			var api smithy.APIError
 			if errors.As(err, &api) && api.ErrorCode() == "NoSuchBucket" {
-				return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrNoBucket)
+				return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, objstore.ErrNoBucket)
 			}
-			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrNotFound)
+			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, objstore.ErrNotFound)
 		case http.StatusPreconditionFailed:
-			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, lake.ErrExists)
+			return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, objstore.ErrExists)
 		}
 	}
 	return fmt.Errorf("cloud: %s s3://%s/%s: %w", what, s.bucket, key, err)

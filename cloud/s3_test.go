@@ -23,6 +23,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // localS3 starts the local S3 server as the local system does, and gives a configuration for it and its
@@ -109,7 +110,7 @@ func openBucket(t *testing.T, bucket string) (*S3, aws.Config, string) {
 func TestS3IsAStore(t *testing.T) {
 	store, _, _ := openBucket(t, "lake")
 	ctx := t.Context()
-	if _, err := store.Get(ctx, "a/none"); !errors.Is(err, lake.ErrNotFound) {
+	if _, err := store.Get(ctx, "a/none"); !errors.Is(err, objstore.ErrNotFound) {
 		t.Fatalf("get of nothing: %v", err)
 	}
 	keys := []string{"a-b/x", "a/b=2/z", "a/c/d", "a/c/e", "b"}
@@ -124,7 +125,7 @@ func TestS3IsAStore(t *testing.T) {
 	if got := listKeys(t, store, "a/", "a/b=2/z"); !slices.Equal(got, []string{"a/c/d", "a/c/e"}) {
 		t.Fatalf("listed %v behind a/b=2/z", got)
 	}
-	if err := store.Put(ctx, "b", []byte("new"), true); !errors.Is(err, lake.ErrExists) {
+	if err := store.Put(ctx, "b", []byte("new"), true); !errors.Is(err, objstore.ErrExists) {
 		t.Fatalf("put on a taken key: %v", err)
 	}
 	if err := store.Put(ctx, "b", []byte("new"), false); err != nil {
@@ -150,7 +151,7 @@ func ranges(t *testing.T, store *S3) {
 	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, lake.ErrExists) {
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, objstore.ErrExists) {
 		t.Fatalf("put on a taken key: %v", err)
 	}
 	for _, r := range [][2]int64{{0, 10}, {3, 4}, {9, 1}, {10, 0}} {
@@ -163,7 +164,7 @@ func ranges(t *testing.T, store *S3) {
 			t.Errorf("%d bytes from %d on: %q and no error", r[1], r[0], got)
 		}
 	}
-	if _, err := store.GetRange(t.Context(), "none", 0, 1); !errors.Is(err, lake.ErrNotFound) {
+	if _, err := store.GetRange(t.Context(), "none", 0, 1); !errors.Is(err, objstore.ErrNotFound) {
 		t.Errorf("a range of nothing: %v", err)
 	}
 }
@@ -179,7 +180,7 @@ func racePuts(t *testing.T, store *S3) {
 			wg.Go(func() {
 				for {
 					results[i] = store.Put(t.Context(), key, bytes.Repeat([]byte{byte(i)}, 10_000), true)
-					if results[i] == nil || errors.Is(results[i], lake.ErrExists) || t.Context().Err() != nil {
+					if results[i] == nil || errors.Is(results[i], objstore.ErrExists) || t.Context().Err() != nil {
 						return
 					}
 				}
@@ -261,7 +262,7 @@ func oneReading(i int) lake.Segment {
 	number := func(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
 	return lake.Segment{
 		Header: lake.Header{After: number(i), Last: number(i + 1), Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "r"}},
-		Rows: []fanwatch.Row{{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.Running},
+		Rows: []fanwatch.Row{{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(i + 1)}, Arrived: at, Client: "fan-1"}},
 	}
 }
@@ -287,10 +288,10 @@ func TestArchivedObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := NewS3(cfg, server.URL, "b")
-	if _, err := store.GetRange(t.Context(), "2019/x", 0, 10); !errors.Is(err, lake.ErrArchived) || !strings.Contains(err.Error(), "s3://b/2019/x") {
+	if _, err := store.GetRange(t.Context(), "2019/x", 0, 10); !errors.Is(err, objstore.ErrArchived) || !strings.Contains(err.Error(), "s3://b/2019/x") {
 		t.Error(err)
 	}
-	if _, err := store.Get(t.Context(), "2019/x"); !errors.Is(err, lake.ErrArchived) {
+	if _, err := store.Get(t.Context(), "2019/x"); !errors.Is(err, objstore.ErrArchived) {
 		t.Error(err)
 	}
 }

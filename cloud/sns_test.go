@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/sns"
 )
 
@@ -32,7 +33,7 @@ func TestSNSPublishesToTheInbox(t *testing.T) {
 	m := Message{TopicARN: arn, Subject: "fan-07:\n300 \u00b1 5 RPM", Body: "It turns too slowly \u2013 look at it.",
 		Key: "alert/fan-07/1", Attributes: map[string]string{"severity": "high", "site": ""}}
 	// The answer of the first call gets lost, the SDK repeats it, and so does the caller.
-	if err := inbox.SetFault(sns.Fault{Operation: "Publish", Kind: "lose", Count: 1}); err != nil {
+	if err := inbox.Faults().Inject(fault.Fault{Operation: "Publish", Kind: fault.Lose, Count: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -75,7 +76,7 @@ func TestSNSTellsPermanentErrors(t *testing.T) {
 	if err := client.SubscribeEmail(t.Context(), arn, "not an address"); !permanent(err) {
 		t.Errorf("bad address: %v is not permanent", err)
 	}
-	if err := inbox.SetFault(sns.Fault{Kind: "fail", Count: 10}); err != nil {
+	if err := inbox.Faults().Inject(fault.Fault{Kind: fault.Fail, Count: 10}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Publish(t.Context(), Message{TopicARN: arn, Body: "m"}); err == nil || permanent(err) {

@@ -15,7 +15,6 @@ import (
 	"unicode"
 
 	"fanwatch"
-	"fanwatch/workflows"
 )
 
 // routes lists what the server answers. All times in JSON are Unix milliseconds, but for those inside
@@ -203,7 +202,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "id must be the alert's ID, as /api/alerts gives it")
 		return
 	}
-	k := workflows.Acknowledgement{By: in.By, Note: in.Note}.Trim()
+	k := fanwatch.Acknowledgement{By: in.By, Note: in.Note}.Trim()
 	if err := k.Check(); err != nil {
 		fail(w, http.StatusBadRequest, oneLine(err))
 		return

@@ -165,9 +165,9 @@ func (b *board) publish(rows []fanwatch.Row) {
 	b.change(func() (changed bool) {
 		for i := range rows {
 			switch rows[i].Kind {
-			case fanwatch.Scored, fanwatch.Late:
+			case fanwatch.RowScored, fanwatch.RowLate:
 				changed = b.reading(&rows[i]) || changed
-			case fanwatch.Quarantined:
+			case fanwatch.RowQuarantined:
 				b.refuse(&rows[i])
 				changed = true
 			}
@@ -267,7 +267,7 @@ func (b *board) setStray(name string) {
 	}
 }
 
-func (f *fan) retired() bool { return f.status != nil && f.status.Phase == fanwatch.Retired }
+func (f *fan) retired() bool { return f.status != nil && f.status.Phase == fanwatch.PhaseRetired }
 
 func names(list []fanwatch.FanStatus) map[string]bool {
 	known := make(map[string]bool, len(list))

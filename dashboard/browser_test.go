@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -212,7 +213,7 @@ func TestBrowserShowsTheTable(t *testing.T) {
 			pt := lake.Point{From: from.Add(time.Duration(i) * length / time.Duration(points)), Count: 10, RPM: lake.Spread{Min: 3100 + slow, Max: 3900 + slow, Mean: 3500 + slow},
 				Score: lake.Spread{Min: 0.6, Max: 1.4, Mean: 0.9}}
 			if i == points/2 {
-				pt.RPM.Max, pt.Score.Max, pt.Anomaly = 4321, 7.5, fanwatch.Overspeed
+				pt.RPM.Max, pt.Score.Max, pt.Anomaly = 4321, 7.5, fanwatch.KindOverspeed
 			}
 			answer = append(answer, pt)
 		}
@@ -301,7 +302,7 @@ func TestBrowserComesBackAfterTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	p.change(func() { p.fans["fan-99"] = status("fan-99", fanwatch.Well) })
+	p.change(func() { p.fans["fan-99"] = status("fan-99", fanwatch.KindNone) })
 	now.Store(again)
 	do(t, ctx, shows("fan-99"), shows("Live"), holds(`!document.body.innerText.includes("Connection lost")`))
 }
@@ -309,15 +310,15 @@ func TestBrowserComesBackAfterTheServer(t *testing.T) {
 func TestBrowserShowsARetiredFan(t *testing.T) {
 	ctx := browser(t)
 	now := time.Now()
-	p := newPlant(status("fan-18", fanwatch.Well), status("fan-19", fanwatch.Well))
+	p := newPlant(status("fan-18", fanwatch.KindNone), status("fan-19", fanwatch.KindNone))
 	r := row("fan-18", 1, 1800)
 	r.Time = now
 	s, url := open(t, Config{Operator: p, Now: time.Now})
 	s.Publish([]fanwatch.Row{r})
-	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), holds(`document.querySelector(".fan .badge").innerText.includes("Well")`), shows("Lowest RPM allowed"))
+	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), holds(`document.querySelector(".fan .badge").innerText.includes("Normal")`), shows("Lowest RPM allowed"))
 	p.change(func() {
 		st := p.fans["fan-18"]
-		st.Phase, st.Since, st.Device.Retired = fanwatch.Retired, now, true
+		st.Phase, st.Since, st.Device.Retired = fanwatch.PhaseRetired, now, true
 		p.fans["fan-18"] = st
 	})
 	retired := func() chromedp.Action[chromedp.Void] {
@@ -337,13 +338,13 @@ func TestBrowserShowsARetiredFan(t *testing.T) {
 // TestBrowserClaimsNothing looks where the page once said more than it knew.
 func TestBrowserClaimsNothing(t *testing.T) {
 	ctx := browser(t)
-	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Stall))
+	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindStall))
 	p.judged = map[string]workflows.Judgement{"fan-01": {Judging: workflows.JudgingNever}}
 	fresh := p.fans["fan-01"]
 	fresh.Since = time.Now()
 	p.fans["fan-01"] = fresh
 	stalled := row("fan-02", 1, 0)
-	stalled.Score, stalled.State, stalled.Anomaly, stalled.Time = 0, fanwatch.Stalled, fanwatch.Stall, time.Now()
+	stalled.Score, stalled.State, stalled.Anomaly, stalled.Time = 0, fanwatch.StateStalled, fanwatch.KindStall, time.Now()
 	s, err := New(Config{Operator: p, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -363,7 +364,7 @@ func TestBrowserClaimsNothing(t *testing.T) {
 	for fan, want := range map[string]string{"fan-01": "No reading yet", "fan-02": "learning"} {
 		do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 2`), picture("learning"))
 		line := get(t, ctx, chromedp.Evaluate[string](fmt.Sprintf(`[...document.querySelectorAll("tbody tr")].find(l => l.innerText.includes(%q)).innerText`, fan)))
-		if !strings.Contains(line, want) || strings.Contains(line, "Well") {
+		if !strings.Contains(line, want) || strings.Contains(line, "Normal") {
 			t.Errorf("%s is listed as %q, want %q", fan, line, want)
 		}
 		do(t, ctx, chromedp.Navigate(web.URL+"/#/fan/"+fan), shows("Lowest RPM allowed"), shows(want))
@@ -376,7 +377,7 @@ func TestBrowserClaimsNothing(t *testing.T) {
 
 	t.Log("refused messages, while the server is away")
 	do(t, ctx, chromedp.Navigate(web.URL+"/#/refused"), shows("Not known: no landing log is read here"), holds(`!document.body.innerText.includes("No message was refused")`))
-	store, err := lake.OpenDir(t.TempDir())
+	store, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,9 +399,9 @@ func TestBrowserBearsTenThousandFans(t *testing.T) {
 	p := newPlant()
 	var rows []fanwatch.Row
 	for i := range 10_000 {
-		st := status(fmt.Sprintf("fan-%05d", i), fanwatch.Well)
+		st := status(fmt.Sprintf("fan-%05d", i), fanwatch.KindNone)
 		if i == 7777 {
-			st.Last.Anomaly.Kind = fanwatch.Overspeed
+			st.Last.Anomaly.Kind = fanwatch.KindOverspeed
 		}
 		p.fans[st.Device.Fan] = st
 		r := row(st.Device.Fan, 1, 1800)
@@ -428,27 +429,27 @@ func busyPlant(now time.Time) (*plant, []fanwatch.Row) {
 	p, rng := newPlant(), rand.New(rand.NewPCG(7, 7))
 	var rows []fanwatch.Row
 	why := map[fanwatch.Kind]string{
-		fanwatch.Stall: "The rotor has stopped: no pulse for 3 s, though it turned at 1795 RPM before.", fanwatch.Underspeed: "The fan turns at 1010 RPM, below its limit of 1200.",
-		fanwatch.Silent: "No reading has arrived for 45 s.", fanwatch.Unusual: "Within every limit, but the jitter of 0.21 is like nothing seen before.", fanwatch.Well: "",
+		fanwatch.KindStall: "The rotor has stopped: no pulse for 3 s, though it turned at 1795 RPM before.", fanwatch.KindUnderspeed: "The fan turns at 1010 RPM, below its limit of 1200.",
+		fanwatch.KindSilent: "No reading has arrived for 45 s.", fanwatch.KindUnusual: "Within every limit, but the jitter of 0.21 is like nothing seen before.", fanwatch.KindNone: "",
 	}
-	kinds := map[int]fanwatch.Kind{7: fanwatch.Stall, 9: fanwatch.Unusual, 12: fanwatch.Underspeed, 15: fanwatch.Silent}
+	kinds := map[int]fanwatch.Kind{7: fanwatch.KindStall, 9: fanwatch.KindUnusual, 12: fanwatch.KindUnderspeed, 15: fanwatch.KindSilent}
 	for i := range 21 {
 		name, kind := fmt.Sprintf("fan-%02d", i+1), kinds[i+1]
 		st := status(name, kind)
 		st.Since, st.Last.Anomaly.Why = now.Add(-2*time.Minute), why[kind]
-		st.Last.Anomaly.Threshold = map[fanwatch.Kind]float64{fanwatch.Underspeed: 1200, fanwatch.Unusual: 2.5}[kind]
+		st.Last.Anomaly.Threshold = map[fanwatch.Kind]float64{fanwatch.KindUnderspeed: 1200, fanwatch.KindUnusual: 2.5}[kind]
 		st.Device.Site, st.Device.Revision, st.Device.Clients = fmt.Sprintf("Hall %d, row %c", i%4+1, 'A'+i%3), 3, []string{"new_Client"}
-		if kind != fanwatch.Well {
-			a := alert(name, fanwatch.Open, now.Add(-2*time.Minute))
+		if kind != fanwatch.KindNone {
+			a := alert(name, fanwatch.AlertOpen, now.Add(-2*time.Minute))
 			a.Kind, a.Why, a.Site, st.Alert, st.Alerts = kind, why[kind], st.Device.Site, a.ID, 1
 			a.ID = fmt.Sprintf("alert/%s/%s/%d", name, kind, a.Opened.Unix())
 			if i == 14 {
-				a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, "Grace", now.Add(-time.Minute), "the access point is down"
+				a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, "Grace", now.Add(-time.Minute), "the access point is down"
 			}
 			p.alerts[a.ID] = a
 		}
 		if i == 20 {
-			st.Phase, st.Since = fanwatch.Provisioning, time.Time{}
+			st.Phase, st.Since = fanwatch.PhaseProvisioning, time.Time{}
 			p.fans[name] = st
 			continue
 		}
@@ -456,33 +457,33 @@ func busyPlant(now time.Time) (*plant, []fanwatch.Row) {
 		for n := range 600 {
 			r := row(name, n+1, 1800+10*math.Sin(float64(n)/40+float64(i))+4*rng.NormFloat64())
 			r.Time, r.Score = now.Add(time.Duration(n-600)*time.Second), 0.8+0.1*rng.Float64()
-			if bad := n >= 480; bad && kind == fanwatch.Stall {
-				r.RPM, r.Score, r.State, r.Anomaly = 0, 6, fanwatch.Stalled, kind
-			} else if bad && kind == fanwatch.Underspeed {
+			if bad := n >= 480; bad && kind == fanwatch.KindStall {
+				r.RPM, r.Score, r.State, r.Anomaly = 0, 6, fanwatch.StateStalled, kind
+			} else if bad && kind == fanwatch.KindUnderspeed {
 				r.RPM, r.Score, r.Anomaly = 1010+8*rng.NormFloat64(), 4, kind
-			} else if bad && kind == fanwatch.Unusual {
+			} else if bad && kind == fanwatch.KindUnusual {
 				r.RPM, r.Score, r.Anomaly = r.RPM+60*rng.NormFloat64(), 3+rng.Float64(), kind
-			} else if n >= 555 && kind == fanwatch.Silent {
+			} else if n >= 555 && kind == fanwatch.KindSilent {
 				break
 			}
 			rows = append(rows, r)
 		}
 	}
-	done := alert("fan-03", fanwatch.Resolved, now.Add(-5*time.Minute))
+	done := alert("fan-03", fanwatch.AlertResolved, now.Add(-5*time.Minute))
 	done.EndedAt = done.Opened.Add(95 * time.Second)
 	p.alerts[done.ID] = done
-	rows = append(rows, fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-07"}}, Client: "new_Client",
+	rows = append(rows, fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-07"}}, Client: "new_Client",
 		Arrived: now.Add(-time.Minute), Reason: "RPM is missing", Payload: []byte(`{"TIME":"2026-11-24T12:00:00Z","FANID":"fan-07","FREQ":60}`)})
 	return p, rows
 }
 
-// TestBrowserShowsNothingAsWellFromOldNews: a fan that is silent or not judged shows no speed as that of now, and with
+// TestBrowserShowsNothingAsNormalFromOldNews: a fan that is silent or not judged shows no speed as that of now, and with
 // the server hung nothing stays green, no duration goes on, and the page says from when it is.
-func TestBrowserShowsNothingAsWellFromOldNews(t *testing.T) {
+func TestBrowserShowsNothingAsNormalFromOldNews(t *testing.T) {
 	ctx := browser(t)
 	now := time.Now().Truncate(time.Second)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Silent), status("fan-03", fanwatch.Well), status("fan-04", fanwatch.Well), status("fan-05", fanwatch.Well))
+	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindSilent), status("fan-03", fanwatch.KindNone), status("fan-04", fanwatch.KindNone), status("fan-05", fanwatch.KindNone))
 	for name, st := range p.fans {
 		st.Device.Limits.MinRPM, st.Last.V, st.Last.RPM, st.Last.Time, st.Since = 0, 1, 1801, ago(6*time.Minute), ago(6*time.Minute)
 		p.fans[name] = st
@@ -492,8 +493,8 @@ func TestBrowserShowsNothingAsWellFromOldNews(t *testing.T) {
 		"fan-03": {Judging: workflows.JudgingUnread, Since: ago(90 * time.Second), Why: "shard s-1 is not read: access denied"},
 		"fan-04": {Judging: workflows.JudgingStopped, At: ago(5 * time.Minute), Since: ago(5 * time.Minute)},
 	}
-	pipe, gone := alert("shard s-1", fanwatch.Open, ago(time.Minute)), alert("fan-05", fanwatch.Terminated, ago(time.Hour))
-	pipe.Kind, pipe.Why, pipe.WellFrom, pipe.Returns, pipe.Round = fanwatch.Pipeline, "Shard s-1 is not read.", ago(10*time.Second), 3, 1
+	pipe, gone := alert("shard s-1", fanwatch.AlertOpen, ago(time.Minute)), alert("fan-05", fanwatch.AlertTerminated, ago(time.Hour))
+	pipe.Kind, pipe.Why, pipe.NormalFrom, pipe.Returns, pipe.Round = fanwatch.KindPipeline, "Shard s-1 is not read.", ago(10*time.Second), 3, 1
 	pipe.Failed = []fanwatch.Failure{{Step: 1, To: "arn:aws:sns:us-east-1:1:pager", Why: "NotFound", At: ago(30 * time.Second)}}
 	p.alerts[pipe.ID], p.alerts[gone.ID] = pipe, gone
 	s, err := New(Config{Operator: p, Now: time.Now})
@@ -523,7 +524,7 @@ func TestBrowserShowsNothingAsWellFromOldNews(t *testing.T) {
 	}
 	do(t, ctx, chromedp.Navigate(web.URL+"/#/"), holds(`document.querySelectorAll("tbody tr").length === 5`), shows("Live"), picture("judged"))
 	for fan, want := range map[string][]string{
-		"fan-01": {"Well", "1,801", "now"}, "fan-02": {"Silent", "\u2013", "s ago"}, "fan-03": {"Not judged", "\u2013", "not since"}, "fan-04": {"Not judged", "\u2013", "min"}, "fan-05": {"Well", "now"},
+		"fan-01": {"Normal", "1,801", "now"}, "fan-02": {"Silent", "\u2013", "s ago"}, "fan-03": {"Not judged", "\u2013", "not since"}, "fan-04": {"Not judged", "\u2013", "min"}, "fan-05": {"Normal", "now"},
 	} {
 		for _, w := range want {
 			if l := line(fan); !strings.Contains(l, w) || fan != "fan-01" && strings.Contains(l, "1,801") {
@@ -545,7 +546,7 @@ func TestBrowserShowsNothingAsWellFromOldNews(t *testing.T) {
 	if took := time.Since(stop); took > 13*time.Second { // ten, and what a busy machine takes
 		t.Errorf("a hung server is noticed after %v", took)
 	}
-	do(t, ctx, shows("No connection"), holds(`![...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Well"))`), shows("Not known"), picture("hung"))
+	do(t, ctx, shows("No connection"), holds(`![...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Normal"))`), shows("Not known"), picture("hung"))
 	before := line("fan-01")
 	do(t, ctx, chromedp.Sleep(1500*time.Millisecond))
 	if after := line("fan-01"); after != before || strings.Contains(after, "1,801") {
@@ -556,7 +557,7 @@ func TestBrowserShowsNothingAsWellFromOldNews(t *testing.T) {
 		t.Errorf("the page says that it is from %v after the server hung", off)
 	}
 	hung.Store(false)
-	do(t, ctx, shows("Live"), holds(`[...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Well"))`))
+	do(t, ctx, shows("Live"), holds(`[...document.querySelectorAll("tbody tr")].some(l => l.innerText.includes("Normal"))`))
 }
 
 // stopped is a ResponseWriter that takes what is written and sends none of it while hung.

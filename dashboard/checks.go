@@ -70,7 +70,7 @@ func (b *board) setPipeline(open []fanwatch.Alert) {
 	defer b.mu.Unlock()
 	b.pipeline = b.pipeline[:0]
 	for _, a := range open {
-		if a.Kind == fanwatch.Pipeline {
+		if a.Kind == fanwatch.KindPipeline {
 			b.pipeline = append(b.pipeline, fmt.Sprintf("%s (alert %s, since %s)", a.Why, a.ID, a.Opened.UTC().Format(time.RFC3339)))
 		}
 	}

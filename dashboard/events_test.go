@@ -14,7 +14,7 @@ import (
 func brisk(s *Server) { s.pace, s.poller.gap = 20*time.Millisecond, 0 }
 
 func TestStreamTellsEverythingThenWhatChanged(t *testing.T) {
-	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Well))
+	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone))
 	s, url := open(t, Config{Operator: p}, brisk)
 	s.Publish([]fanwatch.Row{row("fan-01", 1, 1800)})
 	w := watch(t, url, "")
@@ -27,9 +27,9 @@ func TestStreamTellsEverythingThenWhatChanged(t *testing.T) {
 	if u.Whole || len(u.Fans) != 0 || u.rpm("fan-01") != 1810 || len(u.Latest.Name) != 1 {
 		t.Fatalf("after one reading: %+v", u)
 	}
-	p.change(func() { p.fans["fan-02"] = status("fan-02", fanwatch.Stall) })
+	p.change(func() { p.fans["fan-02"] = status("fan-02", fanwatch.KindStall) })
 	u = w.until("the stall", func(u update) bool { return u.fan("fan-02") != nil })
-	if f := u.fan("fan-02"); f.Kind != fanwatch.Stall || len(u.Fans) != 1 {
+	if f := u.fan("fan-02"); f.Kind != fanwatch.KindStall || len(u.Fans) != 1 {
 		t.Fatalf("after a stall: %+v", u)
 	}
 	p.change(func() { delete(p.fans, "fan-01") })
@@ -38,7 +38,7 @@ func TestStreamTellsEverythingThenWhatChanged(t *testing.T) {
 		t.Fatalf("gone: %v", u.Gone)
 	}
 	before := u.Alerts
-	p.change(func() { a := alert("fan-02", fanwatch.Open, noon); p.alerts[a.ID] = a })
+	p.change(func() { a := alert("fan-02", fanwatch.AlertOpen, noon); p.alerts[a.ID] = a })
 	w.until("the alert", func(u update) bool { return u.Alerts != before })
 }
 
@@ -67,7 +67,7 @@ func TestStreamCoalesces(t *testing.T) {
 }
 
 func TestStreamGoesOnWhereABrowserLeft(t *testing.T) {
-	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Well))
+	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone))
 	s, url := open(t, Config{Operator: p}, brisk)
 	w := watch(t, url, "")
 	w.next()
@@ -119,7 +119,7 @@ func TestSlowBrowserIsDropped(t *testing.T) {
 }
 
 func TestOperatorIsAskedAtMostOncePerGapAndOnlyWhileWatched(t *testing.T) {
-	p, clock := newPlant(status("fan-01", fanwatch.Well)), &hands{t: noon}
+	p, clock := newPlant(status("fan-01", fanwatch.KindNone)), &hands{t: noon}
 	s, url := open(t, Config{Operator: p, Now: clock.now}, func(s *Server) { s.pace = time.Millisecond })
 	if n, _ := p.times(); n != 0 {
 		t.Fatalf("asked %d times though nobody watches", n)
@@ -150,7 +150,7 @@ func TestOperatorIsAskedAtMostOncePerGapAndOnlyWhileWatched(t *testing.T) {
 
 func TestResolvedAlertsAreAskedForWhenOneVanishes(t *testing.T) {
 	p, clock := newPlant(), &hands{t: noon}
-	a, old := alert("fan-01", fanwatch.Open, noon), alert("fan-02", fanwatch.Resolved, noon.Add(-time.Hour))
+	a, old := alert("fan-01", fanwatch.AlertOpen, noon), alert("fan-02", fanwatch.AlertResolved, noon.Add(-time.Hour))
 	p.alerts[a.ID], p.alerts[old.ID] = a, old
 	_, url := open(t, Config{Operator: p, Now: clock.now})
 	list := func() (states []fanwatch.AlertState) {
@@ -175,17 +175,17 @@ func TestResolvedAlertsAreAskedForWhenOneVanishes(t *testing.T) {
 			}
 		}
 	}
-	want(1, fanwatch.Open, fanwatch.Resolved)
-	want(1, fanwatch.Open, fanwatch.Resolved)
-	p.change(func() { a.State, a.EndedAt = fanwatch.Resolved, noon; p.alerts[a.ID] = a })
-	want(2, fanwatch.Resolved, fanwatch.Resolved)
-	want(2, fanwatch.Resolved, fanwatch.Resolved)
+	want(1, fanwatch.AlertOpen, fanwatch.AlertResolved)
+	want(1, fanwatch.AlertOpen, fanwatch.AlertResolved)
+	p.change(func() { a.State, a.EndedAt = fanwatch.AlertResolved, noon; p.alerts[a.ID] = a })
+	want(2, fanwatch.AlertResolved, fanwatch.AlertResolved)
+	want(2, fanwatch.AlertResolved, fanwatch.AlertResolved)
 	clock.move(endedFor)
-	want(3, fanwatch.Resolved, fanwatch.Resolved)
+	want(3, fanwatch.AlertResolved, fanwatch.AlertResolved)
 }
 
 func TestSilentOperatorLeavesWhatWasKnown(t *testing.T) {
-	p := newPlant(status("fan-01", fanwatch.Well))
+	p := newPlant(status("fan-01", fanwatch.KindNone))
 	s, url := open(t, Config{Operator: p}, brisk)
 	w := watch(t, url, "")
 	w.next()

@@ -10,6 +10,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
@@ -45,7 +46,7 @@ type trail struct {
 // Follow reads the landing logs of all shards of a stream, each from a quarter of an hour ago on and then every new
 // segment, and publishes the rows until ctx ends. It only reads: the dashboard may stop and start at any time. It is to
 // be called once.
-func (s *Server) Follow(ctx context.Context, store lake.Store, stream string, every time.Duration) {
+func (s *Server) Follow(ctx context.Context, store objstore.Store, stream string, every time.Duration) {
 	f := s.log
 	f.mu.Lock()
 	f.stream, f.started, f.listed, f.shards = stream, f.now(), f.now(), map[string]*trail{}
@@ -205,7 +206,7 @@ func (w Workflows) Judged(ctx context.Context, now time.Time, fans []fanwatch.Fa
 
 // Acknowledge implements Operator.
 func (w Workflows) Acknowledge(ctx context.Context, alertID, by, note string) error {
-	_, err := w.Operator.Acknowledge(ctx, alertID, workflows.Acknowledgement{By: by, Note: note})
+	_, err := w.Operator.Acknowledge(ctx, alertID, fanwatch.Acknowledgement{By: by, Note: note})
 	if errors.Is(err, workflows.ErrUnknown) {
 		return fmt.Errorf("%w: %w", ErrNoAlert, err)
 	}

@@ -49,7 +49,7 @@ func (p *plant) Fans(context.Context) ([]fanwatch.FanStatus, error) {
 	p.asked++
 	var list []fanwatch.FanStatus
 	for _, f := range p.fans {
-		if f.Phase != fanwatch.Retired { // its workflow is closed
+		if f.Phase != fanwatch.PhaseRetired { // its workflow is closed
 			list = append(list, f)
 		}
 	}
@@ -101,10 +101,10 @@ func (p *plant) Acknowledge(_ context.Context, id, by, note string) error {
 		return p.broken
 	case !ok:
 		return fmt.Errorf("acknowledge %s: %w", id, ErrNoAlert)
-	case a.State == fanwatch.Resolved:
+	case a.State == fanwatch.AlertResolved:
 		return fmt.Errorf("acknowledge %s: %w", id, ErrEnded)
 	}
-	a.State, a.AckedBy, a.Note, a.AckedAt = fanwatch.Acknowledged, by, note, a.Opened.Add(time.Minute)
+	a.State, a.AckedBy, a.Note, a.AckedAt = fanwatch.AlertAcknowledged, by, note, a.Opened.Add(time.Minute)
 	p.alerts[id] = a
 	p.acked = append(p.acked, fmt.Sprintf("%s by %s: %s", id, by, note))
 	return nil
@@ -126,7 +126,7 @@ func (p *plant) times() (asked, full int) {
 
 func status(name string, kind fanwatch.Kind) fanwatch.FanStatus {
 	return fanwatch.FanStatus{
-		V: fanwatch.FanStatusVersion, Phase: fanwatch.Active, Since: noon.Add(-time.Minute),
+		V: fanwatch.FanStatusVersion, Phase: fanwatch.PhaseActive, Since: noon.Add(-time.Minute),
 		Device: fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: name, Site: "Hall 3", Limits: fanwatch.Limits{MinRPM: 1200, MaxRPM: 2400}},
 		Last:   fanwatch.Observation{Fan: name, Anomaly: fanwatch.Anomaly{Kind: kind}},
 	}
@@ -134,7 +134,7 @@ func status(name string, kind fanwatch.Kind) fanwatch.FanStatus {
 
 func alert(fan string, state fanwatch.AlertState, opened time.Time) fanwatch.Alert {
 	return fanwatch.Alert{
-		V: fanwatch.AlertVersion, ID: fmt.Sprintf("alert/%s/stall/%d", fan, opened.Unix()), Fan: fan, Kind: fanwatch.Stall, Opened: opened,
+		V: fanwatch.AlertVersion, ID: fmt.Sprintf("alert/%s/stall/%d", fan, opened.Unix()), Fan: fan, Kind: fanwatch.KindStall, Opened: opened,
 		Why: "The rotor of " + fan + " has stopped: no pulse for 3 s.", State: state, Step: 1, Steps: 2,
 		Told: []fanwatch.Notice{{Key: "k1", Step: 1, To: "arn:aws:sns:eu-west-1:000000000000:first-line", At: opened}},
 	}
@@ -143,8 +143,8 @@ func alert(fan string, state fanwatch.AlertState, opened time.Time) fanwatch.Ale
 // row is the n-th reading of a fan, a second after the one before.
 func row(fan string, n int, rpm float64) fanwatch.Row {
 	return fanwatch.Row{
-		Kind: fanwatch.Scored, Score: 0.5,
-		Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 1, Seq: uint64(n)}, Time: noon.Add(time.Duration(n) * time.Second), RPM: rpm, State: fanwatch.Running},
+		Kind: fanwatch.RowScored, Score: 0.5,
+		Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 1, Seq: uint64(n)}, Time: noon.Add(time.Duration(n) * time.Second), RPM: rpm, State: fanwatch.StateRunning},
 		Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + n))},
 	}
 }

@@ -143,7 +143,7 @@ func (p *poller) retired(ctx context.Context, list []fanwatch.FanStatus) (found 
 		case err != nil:
 			p.log.Debug("dashboard: a fan that is in no list cannot be asked for", "fan", name, "error", err)
 			return found
-		case st.Phase == fanwatch.Retired:
+		case st.Phase == fanwatch.PhaseRetired:
 			found = append(found, st)
 		}
 	}
@@ -202,7 +202,7 @@ func (p *poller) vanished(list []fanwatch.Alert) bool {
 
 // over tells whether nothing more will come of the alert.
 func over(a fanwatch.Alert) bool {
-	return a.State == fanwatch.Resolved || a.State == fanwatch.Terminated
+	return a.State == fanwatch.AlertResolved || a.State == fanwatch.AlertTerminated
 }
 
 // oneLine gives an error as one line of at most 300 bytes.

@@ -29,9 +29,9 @@ type sample struct {
 }
 
 var (
-	kinds = [...]fanwatch.Kind{fanwatch.Well, fanwatch.Stall, fanwatch.Underspeed, fanwatch.Overspeed, fanwatch.Silent, fanwatch.Unusual,
-		fanwatch.Frozen, fanwatch.Publishers, unknownKind}
-	rotors = [...]fanwatch.State{"", fanwatch.Running, fanwatch.Starting, fanwatch.Stalled, fanwatch.NoSignal}
+	kinds = [...]fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnderspeed, fanwatch.KindOverspeed, fanwatch.KindSilent, fanwatch.KindUnusual,
+		fanwatch.KindFrozen, fanwatch.KindPublishers, unknownKind}
+	rotors = [...]fanwatch.State{"", fanwatch.StateRunning, fanwatch.StateStarting, fanwatch.StateStalled, fanwatch.StateNoSignal}
 )
 
 // sampled reduces a row; it reports false for numbers that JSON cannot carry.
@@ -43,11 +43,11 @@ func sampled(r fanwatch.Row) (sample, bool) {
 	return sample{
 		t: r.Time.UnixMilli(), rpm: float32(r.RPM), score: float32(math.Round(r.Score*1000) / 1000),
 		kind: kindIndex(r.Anomaly), rotor: uint8(max(0, slices.Index(rotors[:], r.State))),
-		late: r.Kind == fanwatch.Late,
+		late: r.Kind == fanwatch.RowLate,
 	}, true
 }
 
-// unknownKind stands for a kind that this program does not know: it must not pass for Well.
+// unknownKind stands for a kind that this program does not know: it must not pass for KindNone.
 const unknownKind fanwatch.Kind = "unknown"
 
 func kindIndex(k fanwatch.Kind) uint8 {

@@ -42,11 +42,11 @@ func TestEmptyListsAreNotNull(t *testing.T) {
 }
 
 func TestFanTellsAllOfIt(t *testing.T) {
-	s, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.Well)), TemporalUI: "http://127.0.0.1:8233/"})
+	s, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.KindNone)), TemporalUI: "http://127.0.0.1:8233/"})
 	s.Publish([]fanwatch.Row{
 		row("fan-01", 1, 1800), row("stray", 1, 900),
-		{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Client: "c", Arrived: noon, Reason: "RPM is missing", Payload: []byte("{\"a\":\x00\"\xff\"}")},
-		{Kind: fanwatch.Quarantined, Arrived: noon, Reason: "the message is not a JSON object", Payload: []byte(strings.Repeat("x", 3000))},
+		{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Client: "c", Arrived: noon, Reason: "RPM is missing", Payload: []byte("{\"a\":\x00\"\xff\"}")},
+		{Kind: fanwatch.RowQuarantined, Arrived: noon, Reason: "the message is not a JSON object", Payload: []byte(strings.Repeat("x", 3000))},
 	})
 	var one struct {
 		Status  *fanwatch.FanStatus
@@ -80,7 +80,7 @@ func TestFanTellsAllOfIt(t *testing.T) {
 // A retired fan is in no list of the Operator's, and readings from before may still be on their way: it must not
 // pass for a fan that was never registered, nor for one that nobody has heard of.
 func TestRetiredFan(t *testing.T) {
-	p := newPlant(status("fan-18", fanwatch.Well))
+	p := newPlant(status("fan-18", fanwatch.KindNone))
 	s, u := open(t, Config{Operator: p}, brisk)
 	line := func(u string) (fanView, int) {
 		t.Helper()
@@ -97,22 +97,22 @@ func TestRetiredFan(t *testing.T) {
 			Fan    fanView
 			Status *fanwatch.FanStatus
 		}
-		if code := getJSON(t, u+"/api/fans/fan-18", &one); code != 200 || one.Status == nil || one.Status.Phase != fanwatch.Retired || one.Fan.Phase != fanwatch.Retired || one.Fan.Since != noon.UnixMilli() {
+		if code := getJSON(t, u+"/api/fans/fan-18", &one); code != 200 || one.Status == nil || one.Status.Phase != fanwatch.PhaseRetired || one.Fan.Phase != fanwatch.PhaseRetired || one.Fan.Since != noon.UnixMilli() {
 			t.Errorf("%d %+v", code, one)
 		}
 	}
 	s.Publish([]fanwatch.Row{row("fan-18", 1, 1800)})
-	if f, _ := line(u); f.Phase != fanwatch.Active {
+	if f, _ := line(u); f.Phase != fanwatch.PhaseActive {
 		t.Fatalf("before: %+v", f)
 	}
 	p.change(func() {
 		st := p.fans["fan-18"]
-		st.Phase, st.Since = fanwatch.Retired, noon
+		st.Phase, st.Since = fanwatch.PhaseRetired, noon
 		p.fans["fan-18"] = st
 	})
 	line(u)
 	s.Publish([]fanwatch.Row{row("fan-18", 2, 1800)})
-	if f, readings := line(u); f.Phase != fanwatch.Retired || readings != 1 {
+	if f, readings := line(u); f.Phase != fanwatch.PhaseRetired || readings != 1 {
 		t.Errorf("after: %+v, %d readings", f, readings)
 	}
 	retired(u)
@@ -127,11 +127,11 @@ func TestRetiredFan(t *testing.T) {
 		t.Errorf("the readings of nobody: %d", code)
 	}
 	s.Publish([]fanwatch.Row{row("fan-18", 1, 1800), row("stray", 1, 900)})
-	if f, readings := line(u); f.Phase != fanwatch.Retired || readings != 2 {
+	if f, readings := line(u); f.Phase != fanwatch.PhaseRetired || readings != 2 {
 		t.Errorf("after a restart: %+v, %d readings", f, readings)
 	}
-	p.change(func() { p.fans["fan-18"] = status("fan-18", fanwatch.Well) })
-	if f, _ := line(u); f.Phase != fanwatch.Active {
+	p.change(func() { p.fans["fan-18"] = status("fan-18", fanwatch.KindNone) })
+	if f, _ := line(u); f.Phase != fanwatch.PhaseActive {
 		t.Errorf("provisioned again: %+v", f)
 	}
 	p.change(func() { p.broken = errors.New("no worker answers") })
@@ -143,16 +143,16 @@ func TestRetiredFan(t *testing.T) {
 func TestReadings(t *testing.T) {
 	s, u := open(t, Config{Operator: newPlant()})
 	rows := []fanwatch.Row{row("fan-01", 1, 1800), row("fan-01", 2, 1810), row("fan-01", 4, 300), row("fan-01", 5, math.NaN())}
-	rows[2].Anomaly = fanwatch.Stall
+	rows[2].Anomaly = fanwatch.KindStall
 	late := row("fan-01", 3, 1790)
-	late.Kind, late.Position.Sequence = fanwatch.Late, "2000"
+	late.Kind, late.Position.Sequence = fanwatch.RowLate, "2000"
 	s.Publish(append(rows, late))
 	s.Publish(rows) // a tailer that starts over
 	var c chart
 	if code := getJSON(t, u+"/api/fans/fan-01/readings", &c); code != 200 || !slices.Equal(c.RPM, []float32{1800, 1810, 1790, 300}) {
 		t.Fatalf("%d %+v", code, c)
 	}
-	if want := []turn{{noon.Add(time.Second).UnixMilli(), ""}, {noon.Add(4 * time.Second).UnixMilli(), fanwatch.Stall}}; !slices.Equal(c.Kinds, want) {
+	if want := []turn{{noon.Add(time.Second).UnixMilli(), ""}, {noon.Add(4 * time.Second).UnixMilli(), fanwatch.KindStall}}; !slices.Equal(c.Kinds, want) {
 		t.Errorf("kinds %v, want %v", c.Kinds, want)
 	}
 	if getJSON(t, u+"/api/fans/fan-01/readings?seconds=2", &c); len(c.T) != 3 {
@@ -201,7 +201,7 @@ func FuzzReadings(f *testing.F) {
 
 func TestAcknowledge(t *testing.T) {
 	p := newPlant()
-	a, over := alert("fan-01", fanwatch.Open, noon), alert("fan-02", fanwatch.Resolved, noon)
+	a, over := alert("fan-01", fanwatch.AlertOpen, noon), alert("fan-02", fanwatch.AlertResolved, noon)
 	p.alerts[a.ID], p.alerts[over.ID] = a, over
 	_, u := open(t, Config{Operator: p})
 	post := func(contentType, body string) (int, string) {
@@ -257,7 +257,7 @@ func TestAcknowledge(t *testing.T) {
 
 func TestForeignPagesAndHostsAreRefused(t *testing.T) {
 	p := newPlant()
-	a := alert("fan-01", fanwatch.Open, noon)
+	a := alert("fan-01", fanwatch.AlertOpen, noon)
 	p.alerts[a.ID] = a
 	_, u := open(t, Config{Operator: p, Hosts: []string{"Watch.example"}})
 	ask := func(method, host string, header ...string) int {
@@ -438,7 +438,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		rows = append(rows, row("fan-01", n, 1))
 	}
 	for n := range 5000 {
-		q := fanwatch.Row{Kind: fanwatch.Quarantined, Client: "noisy", Reason: fmt.Sprint(n)}
+		q := fanwatch.Row{Kind: fanwatch.RowQuarantined, Client: "noisy", Reason: fmt.Sprint(n)}
 		if n%2 == 0 {
 			q.Client = fmt.Sprint("client ", n/10)
 		}

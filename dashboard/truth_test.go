@@ -12,6 +12,7 @@ import (
 	"fanwatch"
 	"fanwatch/health"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
@@ -34,7 +35,7 @@ func probe(t *testing.T, url string) (status int, why map[string]string) {
 
 // TestHealthSaysWhatIsWrong: the answer was a constant.
 func TestHealthSaysWhatIsWrong(t *testing.T) {
-	p, clock := newPlant(status("fan-01", fanwatch.Well)), &hands{t: noon}
+	p, clock := newPlant(status("fan-01", fanwatch.KindNone)), &hands{t: noon}
 	s, u := open(t, Config{Operator: p, Now: clock.now})
 	want := func(what string, healthy, ready bool, check, why string) {
 		t.Helper()
@@ -49,11 +50,11 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	want("all is well", true, true, "", "")
 	p.change(func() { p.unread = []string{"shard s-1 is not read: access denied"} })
 	want("a shard is not read", false, true, "scorers", "shard s-1 is not read: access denied")
-	a := alert("lake", fanwatch.Open, noon)
-	a.Kind, a.Why = fanwatch.Pipeline, "Nothing was committed for an hour."
+	a := alert("lake", fanwatch.AlertOpen, noon)
+	a.Kind, a.Why = fanwatch.KindPipeline, "Nothing was committed for an hour."
 	p.change(func() { p.unread, p.alerts[a.ID] = nil, a })
 	want("an alert of the pipeline", false, true, "pipeline", "Nothing was committed for an hour. (alert "+a.ID+", since 2026-11-24T12:00:00Z)")
-	a.State = fanwatch.Terminated
+	a.State = fanwatch.AlertTerminated
 	p.change(func() { p.alerts[a.ID] = a })
 	want("it is over", true, true, "", "")
 	p.change(func() { p.broken = errors.New("connection refused") })
@@ -61,7 +62,7 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	p.change(func() { p.broken = nil })
 	want("Temporal is back", true, true, "", "")
 
-	store, err := lake.OpenDir(t.TempDir())
+	store, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,15 +80,15 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 
 // shutStore is a store that can be shut.
 type shutStore struct {
-	lake.Store
+	objstore.Store
 	shut  atomic.Bool
 	asked atomic.Int32
 }
 
-func (s *shutStore) List(ctx context.Context, prefix, after string) iter.Seq2[lake.Object, error] {
+func (s *shutStore) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
 	s.asked.Add(1)
 	if s.shut.Load() {
-		return func(yield func(lake.Object, error) bool) { yield(lake.Object{}, errors.New("503 slow down")) }
+		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, errors.New("503 slow down")) }
 	}
 	return s.Store.List(ctx, prefix, after)
 }
@@ -95,7 +96,7 @@ func (s *shutStore) List(ctx context.Context, prefix, after string) iter.Seq2[la
 // TestARestartForgetsNeitherReadingsNorRefusals: the landing log of the last quarter of an hour is read, from before
 // the newest snapshot too, and what is from before that is not denied.
 func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
-	store, err := lake.OpenDir(t.TempDir())
+	store, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,11 +116,11 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 	silent := row("fan-01", 1, 1801)
 	silent.Time = now.Add(-time.Minute)
 	segment(0, silent)
-	segment(1, fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Reason: "RPM is missing", Payload: []byte("{}")})
+	segment(1, fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Reason: "RPM is missing", Payload: []byte("{}")})
 	if err := l.PutSnapshot(t.Context(), "2", []byte("models")); err != nil {
 		t.Fatal(err)
 	}
-	st := status("fan-01", fanwatch.Silent)
+	st := status("fan-01", fanwatch.KindSilent)
 	st.Last.V, st.Last.RPM, st.Last.Time = 1, 1801, now.Add(-time.Minute)
 	s, u := open(t, Config{Operator: newPlant(st), Now: time.Now})
 	var before struct {
@@ -155,14 +156,14 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 // that cannot be asked.
 func TestTheAPITellsWhatIsJudged(t *testing.T) {
 	clock := &hands{t: noon}
-	p := newPlant(status("fan-01", fanwatch.Well), status("fan-02", fanwatch.Well), status("fan-03", fanwatch.Well))
+	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone), status("fan-03", fanwatch.KindNone))
 	p.judged = map[string]workflows.Judgement{
 		"fan-02": {Judging: workflows.JudgingStopped, Shard: "s", At: noon.Add(-44 * time.Second), Since: noon.Add(-44 * time.Second)},
 		"fan-03": {Judging: workflows.JudgingUnread, Shard: "s", Since: noon.Add(-time.Minute), Why: "shard s is not read: access denied"},
 	}
 	_, u := open(t, Config{Operator: p, Now: clock.now})
 	for name, want := range map[string]fanView{
-		"fan-01": {State: "well", Judging: workflows.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
+		"fan-01": {State: "normal", Judging: workflows.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
 		"fan-02": {State: workflows.NotJudged, Judging: workflows.JudgingStopped, Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
 		"fan-03": {State: workflows.NotJudged, Judging: workflows.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(), Blind: "shard s is not read: access denied", Shard: "s"},
 	} {
@@ -179,8 +180,8 @@ func TestTheAPITellsWhatIsJudged(t *testing.T) {
 }
 
 // TestAnUnknownKindIsNotWell: a newer scorer's kind must not pass for none.
-func TestAnUnknownKindIsNotWell(t *testing.T) {
-	for kind, want := range map[fanwatch.Kind]fanwatch.Kind{fanwatch.Frozen: fanwatch.Frozen, fanwatch.Publishers: fanwatch.Publishers, "melted": unknownKind, fanwatch.Well: fanwatch.Well} {
+func TestAnUnknownKindIsNotNormal(t *testing.T) {
+	for kind, want := range map[fanwatch.Kind]fanwatch.Kind{fanwatch.KindFrozen: fanwatch.KindFrozen, fanwatch.KindPublishers: fanwatch.KindPublishers, "melted": unknownKind, fanwatch.KindNone: fanwatch.KindNone} {
 		r := row("fan-01", 1, 1)
 		r.Anomaly = kind
 		if s, _ := sampled(r); kinds[s.kind] != want {
@@ -192,7 +193,7 @@ func TestAnUnknownKindIsNotWell(t *testing.T) {
 // TestWhileNothingChangesTheStreamIsQuiet: that all fans are judged now is no news at each poll.
 func TestWhileNothingChangesTheStreamIsQuiet(t *testing.T) {
 	clock := &hands{t: noon}
-	s, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.Well)), Now: clock.now})
+	s, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.KindNone)), Now: clock.now})
 	getJSON(t, u+"/api/fans", nil)
 	_, version, _ := s.board.since(0)
 	for range 5 {

@@ -24,7 +24,7 @@ type baseline struct {
 
 func (b *baseline) begun() bool { return b.Level > 0 }
 
-// learn takes a reading of a well fan that turns. It tells whether the baseline has just begun.
+// learn takes a reading of a normal fan that turns. It tells whether the baseline has just begun.
 func (b *baseline) learn(rpm float64, at time.Time) bool {
 	us := at.UnixMicro()
 	dt := min(max(us-b.Last, 0), baselineStep)

@@ -201,9 +201,9 @@ func (f *fan) kindOf(id fanwatch.ReadingID) fanwatch.RowKind {
 		late = id.Seq < run.top()
 	}
 	if late {
-		return fanwatch.Late
+		return fanwatch.RowLate
 	}
-	return fanwatch.Scored
+	return fanwatch.RowScored
 }
 
 // hear takes note of a row: which reading it is, who published it, and that it came. A refused reading leaves no
@@ -211,12 +211,12 @@ func (f *fan) kindOf(id fanwatch.ReadingID) fanwatch.RowKind {
 func (f *fan) hear(row *fanwatch.Row) {
 	s := &f.st
 	s.Heard.hear(row)
-	if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late {
+	if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate {
 		return
 	}
-	f.seen.add(row.ReadingID, row.Kind == fanwatch.Scored)
+	f.seen.add(row.ReadingID, row.Kind == fanwatch.RowScored)
 	now := speaker{Run: row.Run, Client: row.Client}
-	if t := int64(row.Seq); row.Run == 0 && row.Kind == fanwatch.Scored {
+	if t := int64(row.Seq); row.Run == 0 && row.Kind == fanwatch.RowScored {
 		s.LastTime, s.Line = t, line{}
 	} else if row.Run == 0 {
 		s.Line.take(t)
@@ -259,14 +259,14 @@ func (f *fan) judge(cfg Config, row *fanwatch.Row) (changed bool) {
 	s.N++
 
 	found := f.hard(row.Reading)
-	if found.Kind == fanwatch.Well && s.Speakers.Twins != nil {
+	if found.Kind == fanwatch.KindNone && s.Speakers.Twins != nil {
 		found = s.Speakers.Twins.found(f.device.Fan)
 	}
-	if found.Kind == fanwatch.Well {
+	if found.Kind == fanwatch.KindNone {
 		found = f.unusual(cfg, row.Reading, point[:], medianOf3(s.Scores[0], s.Scores[1], s.Scores[2]))
 	}
 	found.Score = score
-	f.learn(cfg, row.Reading, point[:], score, found.Kind != fanwatch.Well)
+	f.learn(cfg, row.Reading, point[:], score, found.Kind != fanwatch.KindNone)
 	return f.turn(found)
 }
 
@@ -338,7 +338,7 @@ func (s *state) command(d fanwatch.Duty) {
 	s.Duty, s.Settle = d, settleOver
 }
 
-// turn decides whether the fan's state changes: at once to what is graver, and to what is less grave, or well, after
+// turn decides whether the fan's state changes: at once to what is graver, and to what is less grave, or normal, after
 // leaveInARow readings. While two publishers take turns, the readings of one do not end what the other's show.
 func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 	s := &f.st
@@ -351,7 +351,7 @@ func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 		s.Current = found
 		return true
 	}
-	if s.Lesser.Kind == fanwatch.Publishers && s.Speakers.Twins == nil {
+	if s.Lesser.Kind == fanwatch.KindPublishers && s.Speakers.Twins == nil {
 		s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
 	}
 	s.Fine++
@@ -366,8 +366,8 @@ func (f *fan) turn(found fanwatch.Anomaly) (changed bool) {
 		return false
 	}
 	s.Current = s.Lesser
-	if s.Current.Kind == fanwatch.Well {
-		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is well again.", f.device.Fan)}
+	if s.Current.Kind == fanwatch.KindNone {
+		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is normal again.", f.device.Fan)}
 	}
 	s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
 	return true

@@ -139,7 +139,7 @@ func (f *fan) learn(cfg Config, r fanwatch.Reading, point []float64, score float
 		s.Settle--
 		return
 	}
-	if trouble || s.Current.Kind != fanwatch.Well || s.Under+s.Over+s.Absent+s.Still > 0 || s.odd(cfg, score) {
+	if trouble || s.Current.Kind != fanwatch.KindNone || s.Under+s.Over+s.Absent+s.Still > 0 || s.odd(cfg, score) {
 		return
 	}
 	floors := s.floors()
@@ -186,7 +186,7 @@ func (f *fan) unusual(cfg Config, r fanwatch.Reading, point []float64, score flo
 	switch {
 	case s.Learned < cfg.Warmup:
 		return fanwatch.Anomaly{}
-	case s.Settle > 0 && s.Current.Kind == fanwatch.Unusual:
+	case s.Settle > 0 && s.Current.Kind == fanwatch.KindUnusual:
 		return s.Current // a step neither begins trouble nor ends it
 	case s.Settle > 0:
 		return fanwatch.Anomaly{}
@@ -195,7 +195,7 @@ func (f *fan) unusual(cfg Config, r fanwatch.Reading, point []float64, score flo
 	if score <= bar {
 		return fanwatch.Anomaly{}
 	}
-	return fanwatch.Anomaly{Kind: fanwatch.Unusual, Threshold: bar, Why: f.explain(r, point, score)}
+	return fanwatch.Anomaly{Kind: fanwatch.KindUnusual, Threshold: bar, Why: f.explain(r, point, score)}
 }
 
 // explain names the feature that contributes most to the score.

@@ -40,12 +40,12 @@ func (u *Unjudged) take(n int, arrived time.Time) {
 func (h *Heard) hear(row *fanwatch.Row) {
 	h.Newest = row.Position
 	switch row.Kind {
-	case fanwatch.Scored:
+	case fanwatch.RowScored:
 		h.Judged, h.Refused, h.Old = row.Arrived, Unjudged{}, Unjudged{}
-	case fanwatch.Late:
+	case fanwatch.RowLate:
 		h.Old.take(1, row.Arrived)
 		h.Old.Age = row.Arrived.Sub(row.Time)
-	case fanwatch.Quarantined:
+	case fanwatch.RowQuarantined:
 		h.Refused.take(max(1, int(row.Refused)), row.Arrived)
 		h.Refused.Why = clip(row.Reason, maxWhy)
 	}

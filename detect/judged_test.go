@@ -28,7 +28,7 @@ func (f *feed) now() time.Time { return start.Add(time.Duration(f.seq+1) * time.
 func (f *feed) one(fan string, run, seq uint64, rpm float64) Output {
 	r := fanwatch.WireReading{Seq: seq, RPM: rpm, T: f.now().UnixMicro()}
 	if rpm == 0 {
-		r.State = fanwatch.Stalled
+		r.State = fanwatch.StateStalled
 	}
 	return f.batch(fan, run, r)
 }
@@ -63,7 +63,7 @@ func TestTheRunThatLivesIsJudged(t *testing.T) {
 		other(f)
 		f.obs = nil
 		out := f.one("a", 1, 400, 0)
-		if out.Rows[0].Kind != fanwatch.Scored || f.kinds() != "stall" {
+		if out.Rows[0].Kind != fanwatch.RowScored || f.kinds() != "stall" {
 			t.Errorf("%s: the stall of the run that lives gives %+v, %q", name, out.Rows, f.kinds())
 		}
 	}
@@ -142,7 +142,7 @@ func TestAClockThatIsPutBackIsFollowed(t *testing.T) {
 		for i := range 10 {
 			at := f.now().Add(-back).Add(time.Second / 2)
 			out := f.demo("a", "a", at, time.RFC3339Nano, 1800)
-			if out.Rows[0].Kind != fanwatch.Scored {
+			if out.Rows[0].Kind != fanwatch.RowScored {
 				late++
 			}
 			if again := f.demo("a", "a", at, time.RFC3339Nano, 1800); again.Duplicates != 1 {
@@ -177,11 +177,11 @@ func TestTheHourThatAutumnRepeatsIsJudged(t *testing.T) {
 				rpm = 0
 			}
 			out := f.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":"a","RPM":%v,"client":"a","arrived":%d}`, at.In(loc).Format("2006-01-02T15:04:05"), rpm, at.UnixMilli()+100))
-			if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Scored || !out.Rows[0].Time.Equal(at) {
+			if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored || !out.Rows[0].Time.Equal(at) {
 				t.Fatalf("%s, %s: %+v, %d duplicates", zone, at, out.Rows, out.Duplicates)
 			}
 		}
-		if len(f.obs) != 2 || f.obs[0].Anomaly.Kind != fanwatch.Stall || f.obs[0].Time.Sub(stalled) > 10*time.Second {
+		if len(f.obs) != 2 || f.obs[0].Anomaly.Kind != fanwatch.KindStall || f.obs[0].Time.Sub(stalled) > 10*time.Second {
 			t.Errorf("%s: %+v", zone, f.obs)
 		}
 	}
@@ -206,7 +206,7 @@ func TestRecordsOfPublicReports(t *testing.T) {
 		unjudged := 0
 		for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
 			for _, row := range f.record(lines.Bytes()).Rows {
-				if row.Kind != fanwatch.Scored {
+				if row.Kind != fanwatch.RowScored {
 					unjudged++
 				}
 			}
@@ -221,16 +221,16 @@ func TestRecordsOfPublicReports(t *testing.T) {
 func TestARefusedReadingLeavesNoTrace(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	ahead := f.now().Add(6 * time.Minute)
-	if out := f.demo("a", "a", ahead, time.RFC3339, 1800); out.Rows[0].Kind != fanwatch.Quarantined {
+	if out := f.demo("a", "a", ahead, time.RFC3339, 1800); out.Rows[0].Kind != fanwatch.RowQuarantined {
 		t.Fatalf("%+v", out.Rows)
 	}
 	f.seq += 360
-	if out := f.demo("a", "a", ahead, time.RFC3339, 1800); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Scored {
+	if out := f.demo("a", "a", ahead, time.RFC3339, 1800); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored {
 		t.Errorf("%+v, %d duplicates", out.Rows, out.Duplicates)
 	}
 	f.one("a", 1, 5, -1)
 	for _, seq := range []uint64{3, 5} {
-		if out := f.one("a", 1, seq, 1800); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Scored {
+		if out := f.one("a", 1, seq, 1800); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored {
 			t.Errorf("%d: %+v, %d duplicates", seq, out.Rows, out.Duplicates)
 		}
 	}
@@ -250,7 +250,7 @@ func TestOneRowStandsForARefusedRecord(t *testing.T) {
 	out := f.batch("a", 1, batch...)
 	var bad []fanwatch.Row
 	for _, row := range out.Rows {
-		if row.Kind == fanwatch.Quarantined {
+		if row.Kind == fanwatch.RowQuarantined {
 			bad = append(bad, row)
 		}
 	}
@@ -348,14 +348,14 @@ func TestReplayGoesOnBehindAnotherScore(t *testing.T) {
 	f.one("b", 1, 1, 0)
 	rows := slices.Clone(f.all)
 	rows[2].Score = 7
-	rows = slices.Insert(rows, 4, fanwatch.Row{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "unknown", Run: 1, Seq: 1}}},
-		fanwatch.Row{Kind: fanwatch.Configured, Payload: []byte("damaged")})
+	rows = slices.Insert(rows, 4, fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "unknown", Run: 1, Seq: 1}}},
+		fanwatch.Row{Kind: fanwatch.RowConfigured, Payload: []byte("damaged")})
 	m := New(Config{Seed: 7})
 	err = m.Replay(rows)
 	if err == nil || !strings.Contains(err.Error(), "landed 7") || !strings.Contains(err.Error(), ErrDiverged.Error()) {
 		t.Errorf("%v", err)
 	}
-	if o, ok := m.Last("b"); !ok || o.Anomaly.Kind != fanwatch.Stall {
+	if o, ok := m.Last("b"); !ok || o.Anomaly.Kind != fanwatch.KindStall {
 		t.Errorf("what stood behind is lost: %+v", o)
 	}
 	want, _ := f.Snapshot()
@@ -379,7 +379,7 @@ func TestANewerDeviceUnlocksARetiredFan(t *testing.T) {
 		revision int
 		retired  bool
 		want     fanwatch.RowKind
-	}{{4, false, fanwatch.Quarantined}, {5, false, fanwatch.Quarantined}, {1_796_000_000, false, fanwatch.Scored}, {1_796_000_000, true, fanwatch.Scored}} {
+	}{{4, false, fanwatch.RowQuarantined}, {5, false, fanwatch.RowQuarantined}, {1_796_000_000, false, fanwatch.RowScored}, {1_796_000_000, true, fanwatch.RowScored}} {
 		configure(c.revision, c.retired)
 		if out := f.legacy("a", "a", 1800); out.Rows[0].Kind != c.want {
 			t.Errorf("revision %d: %+v", c.revision, out.Rows)

@@ -74,7 +74,7 @@ type Output struct {
 	Draining     bool                   // others wait behind these at the publisher: they do not say how the fan is now
 }
 
-// Feed takes the next record. It never fails: what cannot be accepted becomes a Quarantined row.
+// Feed takes the next record. It never fails: what cannot be accepted becomes a RowQuarantined row.
 func (m *Models) Feed(in Input) Output {
 	var out Output
 	rec, err := fanwatch.DecodeRecord(in.Data)
@@ -93,7 +93,7 @@ func (m *Models) Feed(in Input) Output {
 		m.take(&row, &out)
 	case rec.Device != nil:
 		data, _ := fanwatch.EncodeDevice(*rec.Device) // a Device that was decoded from JSON encodes
-		row := fanwatch.Row{Kind: fanwatch.Configured, Position: in.Position, Arrived: rec.Arrived, Payload: data}
+		row := fanwatch.Row{Kind: fanwatch.RowConfigured, Position: in.Position, Arrived: rec.Arrived, Payload: data}
 		row.Fan = rec.Fan
 		m.configure(*rec.Device, row)
 		out.Rows = append(out.Rows, row)
@@ -105,7 +105,7 @@ func (m *Models) Feed(in Input) Output {
 
 // take lets a row change its fan's model and appends it.
 func (m *Models) take(row *fanwatch.Row, out *Output) {
-	if row.Kind == fanwatch.Quarantined && !m.quota.keep(row.Client, row.Arrived) {
+	if row.Kind == fanwatch.RowQuarantined && !m.quota.keep(row.Client, row.Arrived) {
 		row.Payload = nil
 		row.Reason += overQuota
 	}
@@ -183,7 +183,7 @@ func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Ro
 // apply is the one place where a row of readings changes a model; Feed and Replay both end here.
 func (m *Models) apply(f *fan, row *fanwatch.Row) *fanwatch.Observation {
 	f.hear(row)
-	if row.Kind != fanwatch.Scored {
+	if row.Kind != fanwatch.RowScored {
 		return nil
 	}
 	return f.score(m.cfg, row)
@@ -208,7 +208,7 @@ const maxReason = 1 << 10
 // quarantine makes the row of a record that is refused, or of its first refused reading.
 func quarantine(rec fanwatch.Record, in Input, reason string, payload []byte) fanwatch.Row {
 	return fanwatch.Row{
-		Kind: fanwatch.Quarantined, Arrived: rec.Arrived, Client: rec.Client,
+		Kind: fanwatch.RowQuarantined, Arrived: rec.Arrived, Client: rec.Client,
 		Position: fanwatch.Position{Shard: in.Position.Shard, Sequence: in.Position.Sequence},
 		Acked:    rec.Acked, Dropped: rec.Dropped, Refused: 1,
 		Reason: clip(reason, maxReason), Payload: slices.Clone(payload[:min(len(payload), maxPayload)]),
@@ -269,7 +269,7 @@ func (m *Models) Replay(rows []fanwatch.Row) error {
 }
 
 func (m *Models) replay(row fanwatch.Row) error {
-	if row.Kind == fanwatch.Configured {
+	if row.Kind == fanwatch.RowConfigured {
 		rec, err := fanwatch.DecodeRecord(row.Payload)
 		if err != nil || rec.Device == nil {
 			err = errors.Join(ErrDiverged, err)
@@ -278,12 +278,12 @@ func (m *Models) replay(row fanwatch.Row) error {
 		m.configure(*rec.Device, row)
 		return nil
 	}
-	if row.Kind == fanwatch.Quarantined {
+	if row.Kind == fanwatch.RowQuarantined {
 		m.quota.keep(row.Client, row.Arrived)
 	}
 	f := m.fans[row.Fan]
 	if f == nil {
-		if row.Kind == fanwatch.Quarantined {
+		if row.Kind == fanwatch.RowQuarantined {
 			return nil
 		}
 		return fmt.Errorf("replay %s: fan %s is unknown: %w", row.Position, row.Fan, ErrDiverged)

@@ -61,7 +61,7 @@ func (f *feed) batch(fan string, run uint64, readings ...fanwatch.WireReading) O
 			readings[i].T = start.Add(time.Duration(f.seq) * time.Second).UnixMicro()
 		}
 		if readings[i].State == "" {
-			readings[i].State = fanwatch.Running
+			readings[i].State = fanwatch.StateRunning
 		}
 	}
 	return f.record(rule(fanwatch.Batch{V: 1, Fan: fan, Run: fanwatch.FormatRun(run), Readings: readings}, fan))
@@ -102,13 +102,13 @@ func TestDropBelowTheLimitIsSaidInASentence(t *testing.T) {
 	for range 2 {
 		f.legacy("ABC123456", "new_Client", 300)
 	}
-	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.Underspeed || f.obs[0].Anomaly.Why != "ABC123456 turns too slowly: 300 RPM, below the limit of 900 RPM." {
+	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnderspeed || f.obs[0].Anomaly.Why != "ABC123456 turns too slowly: 300 RPM, below the limit of 900 RPM." {
 		t.Fatalf("%+v", f.obs)
 	}
 	for range leaveInARow {
 		f.legacy("ABC123456", "new_Client", 1800)
 	}
-	if len(f.obs) != 2 || f.obs[1].Anomaly.Kind != fanwatch.Well {
+	if len(f.obs) != 2 || f.obs[1].Anomaly.Kind != fanwatch.KindNone {
 		t.Fatalf("%+v", f.obs)
 	}
 }
@@ -120,17 +120,17 @@ func TestDropBelowHalfOfTheUsualNeedsNoLimit(t *testing.T) {
 	}
 	f.legacy("a", "a", 300)
 	f.legacy("a", "a", 300)
-	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.Underspeed || !strings.Contains(f.obs[0].Anomaly.Why, "half of its usual speed of 900 RPM") {
+	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnderspeed || !strings.Contains(f.obs[0].Anomaly.Why, "half of its usual speed of 900 RPM") {
 		t.Fatalf("%+v", f.obs)
 	}
 }
 
 func TestStallAndOverspeedFromTheFirstSecond(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a", Limits: fanwatch.Limits{MaxRPM: 2000}}, fanwatch.Device{Fan: "b"})
-	f.batch("b", 9, fanwatch.WireReading{Seq: 1, State: fanwatch.Stalled})
+	f.batch("b", 9, fanwatch.WireReading{Seq: 1, State: fanwatch.StateStalled})
 	f.legacy("a", "a", 2500)
 	f.legacy("a", "a", 2500)
-	if len(f.obs) != 2 || f.obs[0].Anomaly.Kind != fanwatch.Stall || f.obs[1].Anomaly.Kind != fanwatch.Overspeed {
+	if len(f.obs) != 2 || f.obs[0].Anomaly.Kind != fanwatch.KindStall || f.obs[1].Anomaly.Kind != fanwatch.KindOverspeed {
 		t.Fatalf("%+v", f.obs)
 	}
 }
@@ -155,7 +155,7 @@ func TestForestSeesJitterWithinTheLimits(t *testing.T) {
 			t.Errorf("seed %d: 60 readings of jitter raise nothing", seed)
 			continue
 		}
-		if a := f.obs[0].Anomaly; a.Kind != fanwatch.Unusual || a.Score <= 0 || a.Threshold <= 0 {
+		if a := f.obs[0].Anomaly; a.Kind != fanwatch.KindUnusual || a.Score <= 0 || a.Threshold <= 0 {
 			t.Errorf("seed %d: %+v", seed, a)
 		}
 		if testing.Verbose() {
@@ -178,7 +178,7 @@ func TestForestSeesPulseJitter(t *testing.T) {
 	for range 20 {
 		publish(0.05)
 	}
-	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.Unusual || !strings.Contains(f.obs[0].Anomaly.Why, "pulses jitter") {
+	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnusual || !strings.Contains(f.obs[0].Anomaly.Why, "pulses jitter") {
 		t.Fatalf("%+v", f.obs)
 	}
 }
@@ -193,7 +193,7 @@ func TestFewFalseAlarms(t *testing.T) {
 			readings++
 		}
 		for _, o := range f.obs {
-			if o.Anomaly.Kind != fanwatch.Well {
+			if o.Anomaly.Kind != fanwatch.KindNone {
 				alarms++
 				t.Logf("seed %d: %s", seed, o.Anomaly.Why)
 			}
@@ -267,7 +267,7 @@ func TestTroubleDoesNotBecomeUsualBeforeItsTime(t *testing.T) {
 	for range 20 {
 		f.legacy("a", "a", m.next(0.002))
 	}
-	if len(f.obs) != 2 || f.obs[1].Anomaly.Kind != fanwatch.Well {
+	if len(f.obs) != 2 || f.obs[1].Anomaly.Kind != fanwatch.KindNone {
 		t.Fatalf("20 ordinary readings did not end it: %+v", f.obs[1:])
 	}
 }
@@ -289,11 +289,11 @@ func TestWhatIsRefusedAndWhy(t *testing.T) {
 	} {
 		f := newFeed(fanwatch.Device{Fan: "a"})
 		out := f.record([]byte(c.record))
-		if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Quarantined || !strings.Contains(out.Rows[0].Reason, c.why) || len(out.Rows[0].Payload) == 0 {
+		if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowQuarantined || !strings.Contains(out.Rows[0].Reason, c.why) || len(out.Rows[0].Payload) == 0 {
 			t.Errorf("%s: %+v", c.name, out.Rows)
 		}
 		f.seq += 10
-		if out := f.legacy("a", "a", 1800); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Scored {
+		if out := f.legacy("a", "a", 1800); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored {
 			t.Errorf("%s: the next reading gives %+v", c.name, out)
 		}
 	}
@@ -355,7 +355,7 @@ func TestUnsynchronisedReadingIsDatedByItsArrival(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	out := f.batch("a", 1, fanwatch.WireReading{Seq: 1, T: 5, Unsynch: true, Age: 1_500_000, RPM: 1800})
 	want := start.Add(2 * time.Second).Add(-1500 * time.Millisecond)
-	if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Scored || !out.Rows[0].Time.Equal(want) || out.Rows[0].Seq != 1 {
+	if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored || !out.Rows[0].Time.Equal(want) || out.Rows[0].Seq != 1 {
 		t.Fatalf("%+v, want time %s", out.Rows, want)
 	}
 }
@@ -381,7 +381,7 @@ func scenario(seed uint64, records int) *feed {
 		case n < 95:
 			f.legacy("a", "mallory", 5)
 		case n < 96:
-			f.batch("b", 1+seq/200, fanwatch.WireReading{Seq: 1 + seq%200, State: fanwatch.Stalled})
+			f.batch("b", 1+seq/200, fanwatch.WireReading{Seq: 1 + seq%200, State: fanwatch.StateStalled})
 		case n < 97:
 			data, _ := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 2 + i, Fan: "b", Limits: fanwatch.Limits{MinRPM: float64(500 + i%50)}})
 			f.record(data)
@@ -492,7 +492,7 @@ func FuzzRestore(f *testing.F) {
 
 func FuzzFeed(f *testing.F) {
 	f.Add([]byte(`{"TIME":"2026-05-28T20:00:00Z","FANID":"a","RPM":1800,"client":"a"}`))
-	f.Add(rule(fanwatch.Batch{V: 1, Fan: "a", Run: fanwatch.FormatRun(3), Readings: []fanwatch.WireReading{{Seq: 1, State: fanwatch.Running, RPM: 5}}}, "a"))
+	f.Add(rule(fanwatch.Batch{V: 1, Fan: "a", Run: fanwatch.FormatRun(3), Readings: []fanwatch.WireReading{{Seq: 1, State: fanwatch.StateRunning, RPM: 5}}}, "a"))
 	f.Add([]byte(`{"v":1,"device":{"v":1,"fan":"a","revision":5}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newFeed(fanwatch.Device{Fan: "a"})

@@ -54,7 +54,7 @@ func TestCommandedStepIsNoFault(t *testing.T) {
 	untold.run(400, false)
 	untold.duty = 0.4
 	untold.run(150, false)
-	if len(untold.obs) == 0 || untold.obs[0].Anomaly.Kind != fanwatch.Unusual {
+	if len(untold.obs) == 0 || untold.obs[0].Anomaly.Kind != fanwatch.KindUnusual {
 		t.Errorf("the same step without a command raised %+v", untold.obs)
 	}
 }
@@ -67,7 +67,7 @@ func TestFaultOfACommandedFan(t *testing.T) {
 	lost.run(400, true)
 	lost.sick = 0.25
 	lost.run(30, true)
-	if len(lost.obs) != 1 || lost.obs[0].Anomaly.Kind != fanwatch.Unusual || !strings.Contains(lost.obs[0].Anomaly.Why, "at 60 % PWM") {
+	if len(lost.obs) != 1 || lost.obs[0].Anomaly.Kind != fanwatch.KindUnusual || !strings.Contains(lost.obs[0].Anomaly.Why, "at 60 % PWM") {
 		t.Errorf("speed lost at one duty cycle: %+v", lost.obs)
 	}
 	back := newCommanded(3, 0.6)
@@ -76,14 +76,14 @@ func TestFaultOfACommandedFan(t *testing.T) {
 	back.run(100, true)
 	back.duty, back.sick = 0.6, 0.25
 	back.run(settleOver+30, true)
-	if len(back.obs) != 1 || back.obs[0].Anomaly.Kind != fanwatch.Unusual {
+	if len(back.obs) != 1 || back.obs[0].Anomaly.Kind != fanwatch.KindUnusual {
 		t.Errorf("speed lost on the way back: %+v", back.obs)
 	}
 	stalled := newCommanded(4, 0.6)
 	stalled.run(400, true)
 	duty := 0.9
-	stalled.batch("a", 5, fanwatch.WireReading{Seq: stalled.seq + 1, State: fanwatch.Stalled, PWM: &duty})
-	if len(stalled.obs) != 1 || stalled.obs[0].Anomaly.Kind != fanwatch.Stall {
+	stalled.batch("a", 5, fanwatch.WireReading{Seq: stalled.seq + 1, State: fanwatch.StateStalled, PWM: &duty})
+	if len(stalled.obs) != 1 || stalled.obs[0].Anomaly.Kind != fanwatch.KindStall {
 		t.Errorf("stall at a step: %+v", stalled.obs)
 	}
 	limited := newCommanded(7, 0.6)
@@ -91,7 +91,7 @@ func TestFaultOfACommandedFan(t *testing.T) {
 	limited.run(400, true)
 	limited.duty = 0.2 // 600 RPM: below the limit, commanded or not
 	limited.run(8, true)
-	if len(limited.obs) != 1 || limited.obs[0].Anomaly.Kind != fanwatch.Underspeed {
+	if len(limited.obs) != 1 || limited.obs[0].Anomaly.Kind != fanwatch.KindUnderspeed {
 		t.Errorf("commanded below the limit: %+v", limited.obs)
 	}
 	// A worn bearing does not hide behind steps: jitter stays what it was usual to be.
@@ -103,7 +103,7 @@ func TestFaultOfACommandedFan(t *testing.T) {
 		rpm := 3000 * d
 		worn.batch("a", 5, fanwatch.WireReading{Seq: worn.seq, RPM: rpm, Hz: rpm / 30, Jitter: 0.15, PWM: &d})
 	}
-	if len(worn.obs) != 1 || worn.obs[0].Anomaly.Kind != fanwatch.Unusual {
+	if len(worn.obs) != 1 || worn.obs[0].Anomaly.Kind != fanwatch.KindUnusual {
 		t.Errorf("a worn bearing after a step: %+v", worn.obs)
 	}
 }

@@ -69,7 +69,7 @@ func TestADeclineOverDaysIsFound(t *testing.T) {
 }
 
 // TestTroubleNeverBecomesUsual by lasting: at 30 to 85 % of its usual speed a fan stays in trouble for a day, and is
-// well again when it is.
+// normal again when it is.
 func TestTroubleNeverBecomesUsual(t *testing.T) {
 	for _, left := range []float64{0.3, 0.4, 0.6, 0.85} {
 		f := newFeed(fanwatch.Device{Fan: "a"})
@@ -84,7 +84,7 @@ func TestTroubleNeverBecomesUsual(t *testing.T) {
 		run(720, 1)
 		run(24*720, left)
 		for _, o := range f.obs {
-			if o.Anomaly.Kind == fanwatch.Well {
+			if o.Anomaly.Kind == fanwatch.KindNone {
 				t.Errorf("at %g: %s: %s", left, o.Time, o.Anomaly.Why)
 			}
 		}
@@ -92,7 +92,7 @@ func TestTroubleNeverBecomesUsual(t *testing.T) {
 			t.Errorf("at %g: %+v", left, f.obs)
 		}
 		run(60, 1)
-		if o := f.obs[len(f.obs)-1]; o.Anomaly.Kind != fanwatch.Well {
+		if o := f.obs[len(f.obs)-1]; o.Anomaly.Kind != fanwatch.KindNone {
 			t.Errorf("at %g, then as before: %+v", left, o)
 		}
 	}
@@ -137,7 +137,7 @@ func TestRelearnTakesWhatIsForUsual(t *testing.T) {
 	f.legacy("a", "a", 0)
 	configure(4, 2)
 	f.legacy("a", "a", 0)
-	if o, _ := f.Last("a"); o.Anomaly.Kind != fanwatch.Stall {
+	if o, _ := f.Last("a"); o.Anomaly.Kind != fanwatch.KindStall {
 		t.Errorf("relearning ended a stall: %+v", o)
 	}
 }
@@ -152,15 +152,15 @@ func TestAFanCommandedToStandStillIsNotJudged(t *testing.T) {
 		for range n {
 			c.seq++
 			out := c.batch("a", 5, fanwatch.WireReading{Seq: c.seq, State: state, PWM: &duty})
-			if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Scored {
+			if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored {
 				t.Fatalf("%+v", out.Rows)
 			}
 		}
 	}
-	for _, state := range []fanwatch.State{fanwatch.Stalled, fanwatch.NoSignal, fanwatch.Starting, fanwatch.Running} {
+	for _, state := range []fanwatch.State{fanwatch.StateStalled, fanwatch.StateNoSignal, fanwatch.StateStarting, fanwatch.StateRunning} {
 		stand(100, state, 0)
 	}
-	stand(9, fanwatch.Stalled, 0.6)
+	stand(9, fanwatch.StateStalled, 0.6)
 	if len(c.obs) != 0 || c.fans["a"].st.Learned != learned {
 		t.Fatalf("commanded to stand still: %+v, learned %d", c.obs, c.fans["a"].st.Learned-learned)
 	}
@@ -169,12 +169,12 @@ func TestAFanCommandedToStandStillIsNotJudged(t *testing.T) {
 	if len(c.obs) != 0 {
 		t.Fatalf("turning again: %+v", c.obs)
 	}
-	stand(20, fanwatch.Stalled, 0)
-	stand(12, fanwatch.Stalled, 0.6)
+	stand(20, fanwatch.StateStalled, 0)
+	stand(12, fanwatch.StateStalled, 0.6)
 	if c.kinds() != "stall" {
 		t.Fatalf("not turning again: %+v", c.obs)
 	}
-	stand(50, fanwatch.Stalled, 0)
+	stand(50, fanwatch.StateStalled, 0)
 	if c.kinds() != "stall" {
 		t.Fatalf("a stall ended by the command to stand still: %+v", c.obs)
 	}
@@ -186,7 +186,7 @@ func TestAFanCommandedToStandStillIsNotJudged(t *testing.T) {
 
 // TestARotorThatStaysAt0IsAStall, whatever its publisher calls it.
 func TestARotorThatStaysAt0IsAStall(t *testing.T) {
-	for state, after := range map[fanwatch.State]int{fanwatch.Starting: startingFor, fanwatch.Running: stillFor, fanwatch.NoSignal: noSignalFor, fanwatch.Stalled: 1} {
+	for state, after := range map[fanwatch.State]int{fanwatch.StateStarting: startingFor, fanwatch.StateRunning: stillFor, fanwatch.StateNoSignal: noSignalFor, fanwatch.StateStalled: 1} {
 		f := newFeed(fanwatch.Device{Fan: "a"})
 		for i := range 3600 {
 			f.batch("a", 1, fanwatch.WireReading{Seq: uint64(1 + i), State: state})
@@ -218,7 +218,7 @@ func TestAValueThatIsRepeatedIsDoubted(t *testing.T) {
 		for i := range 3600 {
 			f.legacy("a", "a", c.next(rng, i))
 		}
-		f.obs = slicesWithout(f.obs, fanwatch.Unusual)
+		f.obs = slicesWithout(f.obs, fanwatch.KindUnusual)
 		if strings.Contains(f.kinds(), "frozen") {
 			t.Errorf("%s: %+v", name, f.obs)
 		}
@@ -293,7 +293,7 @@ func TestAllOfItReplaysBitIdentical(t *testing.T) {
 			whole.one("a", 1+uint64(rng.IntN(2)), seq, m.next(0.002))
 			whole.demo("b", "b", whole.now().Add(-time.Hour+500*time.Millisecond), time.RFC3339Nano, m.next(0.01))
 		case i < 420:
-			whole.batch("a", 1, fanwatch.WireReading{Seq: seq, State: fanwatch.Stalled, PWM: &off}, fanwatch.WireReading{Seq: 0, State: "odd"}, fanwatch.WireReading{Seq: 0})
+			whole.batch("a", 1, fanwatch.WireReading{Seq: seq, State: fanwatch.StateStalled, PWM: &off}, fanwatch.WireReading{Seq: 0, State: "odd"}, fanwatch.WireReading{Seq: 0})
 			whole.demo("b", "b", whole.now().Add(time.Duration(rng.IntN(9)-6)*time.Minute), time.RFC3339Nano, 1800)
 		case i == 600:
 			data, _ := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 9, Fan: "a", Relearn: 1})
@@ -313,7 +313,7 @@ func TestAllOfItReplaysBitIdentical(t *testing.T) {
 	for _, o := range whole.obs {
 		kinds[o.Anomaly.Kind] = true
 	}
-	if !kinds[fanwatch.Publishers] {
+	if !kinds[fanwatch.KindPublishers] {
 		t.Errorf("the stream shows too little: %v", kinds)
 	}
 	for cut := 0; cut <= len(whole.all); cut += 57 {

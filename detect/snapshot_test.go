@@ -37,7 +37,7 @@ func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 	}
 	for version := 1; version <= 2; version++ {
 		f := restore(version)
-		if o, ok := f.Last("b"); !ok || o.Anomaly.Kind != fanwatch.Stall {
+		if o, ok := f.Last("b"); !ok || o.Anomaly.Kind != fanwatch.KindStall {
 			t.Errorf("version %d: fan b is %+v", version, o)
 		}
 		f.legacy("b", "b", 0)
@@ -50,8 +50,8 @@ func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 		if h, _ := f.Heard("b"); h.Newest.Sequence == "" {
 			t.Errorf("version %d: %+v", version, h)
 		}
-		f.batch("c", 1, fanwatch.WireReading{Seq: 1, State: fanwatch.Stalled})
-		if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.Stall {
+		f.batch("c", 1, fanwatch.WireReading{Seq: 1, State: fanwatch.StateStalled})
+		if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindStall {
 			t.Errorf("version %d: %+v", version, f.obs)
 		}
 	}

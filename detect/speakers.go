@@ -86,7 +86,7 @@ func (t *twins) found(fan string) fanwatch.Anomaly {
 	case a.Behind != b.Behind:
 		who = fmt.Sprintf("client %.128q by two clocks", b.Client)
 	}
-	return fanwatch.Anomaly{Kind: fanwatch.Publishers,
+	return fanwatch.Anomaly{Kind: fanwatch.KindPublishers,
 		Why: fmt.Sprintf("Two publishers speak for %s: %s. Stop one, or give it a name of its own.", fan, who)}
 }
 

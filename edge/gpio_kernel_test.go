@@ -165,7 +165,7 @@ func TestKernelEdgesAreExact(t *testing.T) {
 			}
 			low, high := l.rpm(2)
 			r := tach.Window(edges[hz-1].At)
-			if r.State != fanwatch.Running || r.RPM < low-0.001 || r.RPM > high+0.001 || int(r.Edges) != hz || r.Glitch != 0 || r.Lost != 0 {
+			if r.State != fanwatch.StateRunning || r.RPM < low-0.001 || r.RPM > high+0.001 || int(r.Edges) != hz || r.Glitch != 0 || r.Lost != 0 {
 				t.Errorf("reading %+v, want %.3f to %.3f RPM", r, low, high)
 			}
 			t.Logf("%d edges, %.2f RPM within %.2f..%.2f", len(edges), r.RPM, low, high)
@@ -229,15 +229,15 @@ func TestKernelStall(t *testing.T) {
 			}
 		}
 	}
-	next(fanwatch.NoSignal)
+	next(fanwatch.StateNoSignal)
 	l.pulses(50, 10*time.Millisecond)
-	next(fanwatch.Running)
-	r := next(fanwatch.Stalled)
+	next(fanwatch.StateRunning)
+	r := next(fanwatch.StateStalled)
 	if idle := r.Boot - l.last.after; idle < stall || r.RPM != 0 {
 		t.Errorf("stalled %s after the last pulse, at %g RPM", idle, r.RPM)
 	}
 	l.pulses(50, 10*time.Millisecond)
-	if r := next(fanwatch.Running); r.RPM <= 0 {
+	if r := next(fanwatch.StateRunning); r.RPM <= 0 {
 		t.Errorf("runs again at %g RPM", r.RPM)
 	}
 	cancel()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/internal/durable"
 )
 
 // NewKey gives the device's private key (ECDSA P-256) at path and makes it, readable by its owner alone,
@@ -46,7 +47,7 @@ func NewKey(path string) (*ecdsa.PrivateKey, error) {
 		return loadKey(path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = durable.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)

@@ -149,7 +149,7 @@ func TestRunPublishesASimulatedFan(t *testing.T) {
 		defer b.mu.Unlock()
 		for _, batch := range b.batches {
 			for _, r := range batch.Readings {
-				if r.State == fanwatch.Stalled {
+				if r.State == fanwatch.StateStalled {
 					stalled = r
 					return true
 				}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"fanwatch/internal/durable"
 )
 
 // open takes the directory into possession and finds what earlier runs left there.
@@ -53,7 +55,7 @@ func (s *Spool) open() error {
 
 // possess makes the directory and locks it.
 func (s *Spool) possess() error {
-	if err := os.MkdirAll(s.c.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(s.c.Dir, 0o700); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if isAt(s.lock, s.lockPath()) {
@@ -227,13 +229,4 @@ func writeSegment(path string, b []byte) (*os.File, error) {
 		return nil, fmt.Errorf("spool segment: %w", err)
 	}
 	return f, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

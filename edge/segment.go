@@ -62,7 +62,7 @@ func parseHeader(b []byte) (run uint64, boot string, err error) {
 
 // states numbers fanwatch.State on disk; only ever append to it.
 func states() []fanwatch.State {
-	return []fanwatch.State{fanwatch.Running, fanwatch.Starting, fanwatch.Stalled, fanwatch.NoSignal}
+	return []fanwatch.State{fanwatch.StateRunning, fanwatch.StateStarting, fanwatch.StateStalled, fanwatch.StateNoSignal}
 }
 
 func appendFrame(b []byte, r Record) []byte {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"fanwatch/internal/durable"
 )
 
 // shadow keeps a Node's Settings as the desired state of its thing's named shadow says, and reports back
@@ -113,10 +115,7 @@ func (s *shadow) keep() error {
 		return nil
 	}
 	if len(s.holds) == 0 {
-		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return syncDir(filepath.Dir(s.path))
+		return durable.Remove(s.path)
 	}
 	desired, err := json.Marshal(s.holds)
 	if err != nil {
@@ -126,19 +125,7 @@ func (s *shadow) keep() error {
 	if err != nil {
 		return err
 	}
-	tmp := s.path + ".tmp" // one name: what a kill leaves behind is overwritten the next time
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, s.path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(s.path))
+	return durable.WriteFile(s.path, b, 0o600)
 }
 
 // document is a shadow as get/accepted brings it.

@@ -278,7 +278,7 @@ func TestReadingsFollowTheSettings(t *testing.T) {
 		case 4:
 			now = &strict
 		case 6:
-			if r.State == fanwatch.Running {
+			if r.State == fanwatch.StateRunning {
 				t.Errorf("1800 RPM with min_rpm 4000: %+v", r)
 			}
 			return stop

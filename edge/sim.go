@@ -23,7 +23,7 @@ const (
 	FaultAirflow   FaultKind = "airflow"    // blocked inlet: the load falls away, so the speed rises by up to a quarter of itself, and surges
 	FaultBearing   FaultKind = "bearing"    // a worn bearing: periods jitter by up to Severity of themselves, growing over the fault's time; the mean speed stays
 	FaultImbalance FaultKind = "imbalance"  // once per revolution: pulses come early and late by up to a fifth of a period; needs 2 pulses per revolution or more to be seen
-	FaultGlitch    FaultKind = "glitches"   // interference on the tacho wire: that part of the pulses is followed by a false edge; the fan is well
+	FaultGlitch    FaultKind = "glitches"   // interference on the tacho wire: that part of the pulses is followed by a false edge; the fan is normal
 	FaultTacho     FaultKind = "lost-tacho" // the fan turns but no pulse arrives
 	FaultPWM       FaultKind = "pwm"        // no fault: the fan is told to run at a duty cycle of Severity instead of SimConfig.PWM
 )

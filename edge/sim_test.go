@@ -68,7 +68,7 @@ func TestSimulatedFaultsShowInTheReadings(t *testing.T) {
 			t.Errorf("quiet %v: jitter %g", quiet, j)
 		}
 	}
-	if got[25].State != fanwatch.Stalled || got[29].RPM != 0 || got[175].State != fanwatch.Stalled {
+	if got[25].State != fanwatch.StateStalled || got[29].RPM != 0 || got[175].State != fanwatch.StateStalled {
 		t.Errorf("stall %+v, lost tacho %+v", got[25], got[175])
 	}
 	if m := mean(60, 69, rpm); math.Abs(m-1080) > 20 {
@@ -98,22 +98,22 @@ func TestSignatures(t *testing.T) {
 		s.spread = math.Sqrt(s.spread)
 		return s
 	}
-	well := signature{speed: 1, jitter: 0.002, spread: 0.002, edges: 1}
+	normal := signature{speed: 1, jitter: 0.002, spread: 0.002, edges: 1}
 	for _, c := range []struct {
 		kind     FaultKind
 		severity float64
 		want     signature // in the fault's second half
 		state    fanwatch.State
 	}{
-		{FaultStall, 1, signature{}, fanwatch.Stalled},
-		{FaultDrag, 0.4, signature{speed: 0.6, jitter: 0.002, spread: 0.002, edges: 0.6}, fanwatch.Running},
-		{FaultDust, 0.2, signature{speed: 0.85, jitter: 0.002, spread: 0.029, edges: 0.85}, fanwatch.Running}, // 0.1 to 0.2 lost, evenly: spread 0.1/sqrt(12)
-		{FaultAirflow, 0.6, signature{speed: 1.15, jitter: 0.004, spread: 0.012, edges: 1.15}, fanwatch.Running},
-		{FaultBearing, 0.15, signature{speed: 1, jitter: 0.12, spread: 0.012, edges: 1}, fanwatch.Running},
-		{FaultImbalance, 0.5, signature{speed: 1, jitter: 0.17, spread: 0.003, edges: 1}, fanwatch.Running},
-		{FaultGlitch, 0.3, signature{speed: 1, jitter: 0.002, spread: 0.002, glitches: 0.3, edges: 1.3}, fanwatch.Running},
-		{FaultTacho, 1, signature{}, fanwatch.Stalled},
-		{FaultPWM, 0.5, signature{speed: 0.5, jitter: 0.002, spread: 0.002, edges: 0.5}, fanwatch.Running},
+		{FaultStall, 1, signature{}, fanwatch.StateStalled},
+		{FaultDrag, 0.4, signature{speed: 0.6, jitter: 0.002, spread: 0.002, edges: 0.6}, fanwatch.StateRunning},
+		{FaultDust, 0.2, signature{speed: 0.85, jitter: 0.002, spread: 0.029, edges: 0.85}, fanwatch.StateRunning}, // 0.1 to 0.2 lost, evenly: spread 0.1/sqrt(12)
+		{FaultAirflow, 0.6, signature{speed: 1.15, jitter: 0.004, spread: 0.012, edges: 1.15}, fanwatch.StateRunning},
+		{FaultBearing, 0.15, signature{speed: 1, jitter: 0.12, spread: 0.012, edges: 1}, fanwatch.StateRunning},
+		{FaultImbalance, 0.5, signature{speed: 1, jitter: 0.17, spread: 0.003, edges: 1}, fanwatch.StateRunning},
+		{FaultGlitch, 0.3, signature{speed: 1, jitter: 0.002, spread: 0.002, glitches: 0.3, edges: 1.3}, fanwatch.StateRunning},
+		{FaultTacho, 1, signature{}, fanwatch.StateStalled},
+		{FaultPWM, 0.5, signature{speed: 0.5, jitter: 0.002, spread: 0.002, edges: 0.5}, fanwatch.StateRunning},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
 			got := simulate(t, SimConfig{Seed: 3, RPM: rpm, Faults: []Fault{{c.kind, seconds(60), seconds(180), c.severity}}}, 240)
@@ -130,9 +130,9 @@ func TestSignatures(t *testing.T) {
 					}
 				}
 			}
-			check("before", take(got[5:59]), well)
+			check("before", take(got[5:59]), normal)
 			check("during", take(got[120:179]), c.want)
-			check("after", take(got[190:]), well)
+			check("after", take(got[190:]), normal)
 			if r := got[150]; r.State != c.state {
 				t.Errorf("state %s, want %s", r.State, c.state)
 			}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"fanwatch/failpoint"
+	"fanwatch/internal/durable"
 )
 
 // SpoolConfig says where a spool is and how large it may become. Zero values give the defaults.
@@ -302,7 +303,7 @@ func (s *Spool) flush() error {
 		}
 	}
 	if names {
-		errs = append(errs, syncDir(s.c.Dir))
+		errs = append(errs, durable.SyncDir(s.c.Dir))
 	}
 	err := errors.Join(errs...)
 	if err != nil {

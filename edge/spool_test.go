@@ -29,7 +29,7 @@ func record(seq uint64) Record {
 	return Record{Boot: time.Duration(seq) * time.Second, Reading: fanwatch.Reading{
 		ReadingID: fanwatch.ReadingID{Fan: "fan-01", Seq: seq}, Time: time.UnixMicro(1_780_000_000_000_000 + int64(seq)*1e6).UTC(),
 		RPM: 1800 + float64(seq)/8, Hz: 60, Jitter: 0.002, Edges: 60, Glitch: uint32(seq % 3), Lost: uint32(seq % 2),
-		State: fanwatch.Running, Unsynch: seq%5 == 0}}
+		State: fanwatch.StateRunning, Unsynch: seq%5 == 0}}
 }
 
 func open(t testing.TB, c SpoolConfig) *Spool {

@@ -130,14 +130,14 @@ func (t *Tach) Window(now time.Duration) fanwatch.Reading {
 	idle := max(now-t.last.At, 0)
 	switch {
 	case !t.seen:
-		r.State = fanwatch.NoSignal
+		r.State = fanwatch.StateNoSignal
 	case idle > t.stall:
-		r.State, t.turning, t.hz, t.filled = fanwatch.Stalled, false, 0, 0
+		r.State, t.turning, t.hz, t.filled = fanwatch.StateStalled, false, 0, 0
 		t.n, t.prev = 0, t.last.At
 	case !t.turning:
-		r.State = fanwatch.Starting
+		r.State = fanwatch.StateStarting
 	default:
-		r.State = fanwatch.Running
+		r.State = fanwatch.StateRunning
 		// While no pulse comes the fan cannot turn faster than one pulse in the time waited. What counts
 		// as waiting has some room, or uneven poles would pull a slow fan's reading down and a bad
 		// bearing's long period, or an edge that the kernel dropped, any fan's.

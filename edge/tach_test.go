@@ -59,7 +59,7 @@ func TestTachErrorBound(t *testing.T) {
 				bound := 2*spread.Seconds()/(1-1/f) + 0.0005/rpm
 				worst, dumb := 0.0, 0.0
 				for i, r := range windows(tach, edges, 60*time.Second) {
-					if r.State != fanwatch.Running || r.Glitch != 0 || r.Lost != 0 {
+					if r.State != fanwatch.StateRunning || r.Glitch != 0 || r.Lost != 0 {
 						t.Fatalf("%g RPM, %d pulses, window %d: %+v", rpm, pulses, i, r)
 					}
 					if i == 0 {
@@ -114,24 +114,24 @@ func TestTachStates(t *testing.T) {
 		}
 	}
 	ms := time.Millisecond
-	expect(1000*ms, fanwatch.NoSignal, 0)
+	expect(1000*ms, fanwatch.StateNoSignal, 0)
 	tach.Edge(Edge{At: 1900 * ms, Seq: 1})
-	expect(2000*ms, fanwatch.Starting, 0)
+	expect(2000*ms, fanwatch.StateStarting, 0)
 	seq := uint32(1)
 	for at := 2000 * ms; at <= 3000*ms; at += 100 * ms {
 		seq++
 		tach.Edge(Edge{At: at, Seq: seq})
 	}
-	expect(3000*ms, fanwatch.Running, 300)
-	expect(3200*ms, fanwatch.Running, 150) // no pulse for 200 ms: at most 5 Hz
-	expect(3400*ms, fanwatch.Running, 75)
-	expect(3600*ms, fanwatch.Stalled, 0)
-	expect(9000*ms, fanwatch.Stalled, 0)
+	expect(3000*ms, fanwatch.StateRunning, 300)
+	expect(3200*ms, fanwatch.StateRunning, 150) // no pulse for 200 ms: at most 5 Hz
+	expect(3400*ms, fanwatch.StateRunning, 75)
+	expect(3600*ms, fanwatch.StateStalled, 0)
+	expect(9000*ms, fanwatch.StateStalled, 0)
 	tach.Edge(Edge{At: 9900 * ms, Seq: seq + 1})
-	expect(10000*ms, fanwatch.Starting, 0)
+	expect(10000*ms, fanwatch.StateStarting, 0)
 	tach.Edge(Edge{At: 10100 * ms, Seq: seq + 2})
-	expect(10200*ms, fanwatch.Running, 150)
-	expect(11200*ms, fanwatch.Stalled, 0)
+	expect(10200*ms, fanwatch.StateRunning, 150)
+	expect(11200*ms, fanwatch.StateStalled, 0)
 }
 
 func TestGlitchesAreRejectedAndCounted(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/objstore"
 	"fanwatch/testsuite/readings"
 )
 
@@ -27,10 +28,10 @@ func benchFleet(b *testing.B, fans, windows int) *readings.Fleet {
 	return fleet
 }
 
-func benchTable(b *testing.B) (*Table, *Dir) {
+func benchTable(b *testing.B) (*Table, *objstore.Dir) {
 	b.Helper()
 	dir := b.TempDir()
-	store, err := OpenDir(filepath.Join(dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
 	if err != nil {
 		b.Fatal(err)
 	}

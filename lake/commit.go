@@ -14,6 +14,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/objstore"
 )
 
 // commitAttempts bounds how often one Commit or Compact meets somebody else's change before it gives up.
@@ -139,7 +140,7 @@ func (t *Table) newRound() *round {
 			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
 		}
 		for i := range s.Rows {
-			if k := s.Rows[i].Kind; (k == fanwatch.Scored || k == fanwatch.Late) && wanted(&s.Rows[i]) {
+			if k := s.Rows[i].Kind; (k == fanwatch.RowScored || k == fanwatch.RowLate) && wanted(&s.Rows[i]) {
 				rows = append(rows, toStored(&s.Rows[i]))
 			}
 		}
@@ -249,7 +250,7 @@ func (r *round) begin(t *iceTable, tbl *table.Table, l Log) (*reading, error) {
 // step takes the next segment of a log.
 func (r *round) step(ctx context.Context, t *iceTable, rd *reading) error {
 	s, err := r.next(ctx, rd.log, rd.at)
-	if errors.Is(err, ErrNotFound) && !r.old {
+	if errors.Is(err, objstore.ErrNotFound) && !r.old {
 		rd.done = true
 		return nil
 	}

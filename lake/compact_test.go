@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/failpoint"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 func TestCompact(t *testing.T) {
@@ -365,7 +366,7 @@ func TestReconcileFindsFaults(t *testing.T) {
 	s.Rows[0].Dropped = 4
 	w.append(t, 0, s)
 	legacy := window(0, "fan-b", 0, 1, 5)
-	legacy.Rows[4].Kind, legacy.Rows[4].Reading = fanwatch.Quarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-b"}}
+	legacy.Rows[4].Kind, legacy.Rows[4].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-b"}}
 	w.append(t, 1, legacy)
 	logs := []lake.Log{w.log(0), w.log(1)}
 	accounts, err := lake.Reconcile(t.Context(), logs, w.table)
@@ -392,7 +393,7 @@ func TestReconcileFindsFaults(t *testing.T) {
 }
 
 // brokenStore breaks as a fault in this program would.
-type brokenStore struct{ lake.Store }
+type brokenStore struct{ objstore.Store }
 
 func (brokenStore) PutFrom(context.Context, string, io.ReadSeeker, int64, bool) error {
 	panic("slice bounds out of range")

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/objstore"
 )
 
 // CountOptions say how a count is made.
@@ -138,7 +139,7 @@ func (r *recount) affordable(last tally) bool {
 // last reads the tally; why says what is wrong with it.
 func (r *recount) last(ctx context.Context) (last tally, why string) {
 	frame, err := r.t.cfg.Store.Get(ctx, tallyKey(r.logs[0].Stream))
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, objstore.ErrNotFound) {
 		return tally{}, "nothing was counted before"
 	}
 	var data []byte
@@ -429,7 +430,7 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l Log, last tallyLog,
 		}
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late || was.has(s.Last, row) {
+			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate || was.has(s.Last, row) {
 				continue
 			}
 			if !in.has(s.Last, row) {

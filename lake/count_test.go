@@ -178,7 +178,7 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 20, func(s *lake.Segment) {
 		for i := range 10 {
-			s.Rows[i] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
+			s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
 				Reason: "fan fan-a is retired", Refused: 60, Acked: uint64(60 * i)}
 		}
 		for i := 10; i < 20; i++ {
@@ -193,7 +193,7 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 	}
 	check(c.count(t, lake.CountOptions{Keep: true}))
 	c.land(t, 1, func(s *lake.Segment) {
-		s.Rows[0].Kind, s.Rows[0].Reading, s.Rows[0].Refused = fanwatch.Quarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "nobody's"}}, 7
+		s.Rows[0].Kind, s.Rows[0].Reading, s.Rows[0].Refused = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "nobody's"}}, 7
 	})
 	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 || r.Accounts[0].Fan != "" || r.Accounts[0].Quarantined != 7 || !r.Accounts[0].OK {
 		t.Errorf("%+v", r)
@@ -208,7 +208,7 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 2, func(s *lake.Segment) {
-		s.Rows[0] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[0].Position, Arrived: s.Rows[0].Arrived, Refused: 60}
+		s.Rows[0] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[0].Position, Arrived: s.Rows[0].Arrived, Refused: 60}
 		s.Rows = s.Rows[:1]
 	})
 	if r := c.count(t, lake.CountOptions{Keep: true}); len(r.Accounts) != 1 || r.Accounts[0].Fan != "" || r.Accounts[0].Quarantined != 60 {
@@ -313,7 +313,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	for i := range 200 { // a segment's footer names 64
 		s := window(c.seq, "fan-a", 7, 1+c.seq, 65)
 		for j := range 64 {
-			s.Rows[j].Kind, s.Rows[j].Reading = fanwatch.Quarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fmt.Sprint("x", i, "-", j)}}
+			s.Rows[j].Kind, s.Rows[j].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fmt.Sprint("x", i, "-", j)}}
 		}
 		c.seq += 65
 		c.append(t, 0, s)

@@ -17,6 +17,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 var errDead = errors.New("the outside is gone")
@@ -50,7 +51,7 @@ func (f *fuse) change(do func() error) error {
 
 // brittleStore is a Store behind a fuse.
 type brittleStore struct {
-	lake.Store
+	objstore.Store
 	fuse *fuse
 }
 
@@ -89,11 +90,11 @@ func (c brittleCatalog) CommitTable(ctx context.Context, ident table.Identifier,
 }
 
 // ended is an alert that is over.
-var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z", Fan: "fan-0", Kind: fanwatch.Stall, Opened: midnight, State: fanwatch.Resolved, EndedAt: midnight.Add(time.Hour)}
+var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z", Fan: "fan-0", Kind: fanwatch.KindStall, Opened: midnight, State: fanwatch.AlertResolved, EndedAt: midnight.Add(time.Hour)}
 
 // steps is a committer's and its planners' life: commits, a compaction, a retirement, tombstones, the drop of
 // snapshots and of orphans. Each step can be made again by somebody else.
-func steps(ctx context.Context, tb *lake.Tables, store lake.Store, logs []lake.Log) error {
+func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []lake.Log) error {
 	if _, err := tb.Apply(ctx); err != nil { // what a planner before us left
 		return err
 	}
@@ -169,8 +170,8 @@ func stepsFailingAt(t *testing.T, ctx context.Context, f *fuse) bool {
 		for i := range 2 {
 			s := window(i*50, fmt.Sprint("fan-", shard), 7, 1+i*50, 50)
 			s.Rows[0].Time = s.Rows[0].Time.Add(-72 * time.Hour)
-			s.Rows[1].Kind, s.Rows[1].Reading = fanwatch.Quarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Rows[1].Fan}}
-			s.Rows[2].Anomaly = fanwatch.Stall
+			s.Rows[1].Kind, s.Rows[1].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Rows[1].Fan}}
+			s.Rows[2].Anomaly = fanwatch.KindStall
 			s.Rows[3].Time = s.Rows[3].Time.Add(-30 * 24 * time.Hour) // is held back, and then old enough to leave
 			w.append(t, shard, s)
 			if err := w.log(shard).PutSnapshot(t.Context(), number(i*50+50), []byte("model")); err != nil {

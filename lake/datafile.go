@@ -36,14 +36,14 @@ const tableColumns = 17
 
 func toStored(r *fanwatch.Row) stored {
 	return stored{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: plainZero(roundRPM(r.RPM)), Hz: plainZero(r.Hz), Jitter: plainZero(r.Jitter),
-		Score: plainZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.Late,
+		Score: plainZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.RowLate,
 		Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch, Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
 }
 
 func (s *stored) row() fanwatch.Row {
-	r := fanwatch.Row{Kind: fanwatch.Scored, Position: fanwatch.Position{Shard: s.Shard}, Arrived: time.UnixMicro(s.Arrived).UTC(), Score: s.Score, Anomaly: fanwatch.Kind(s.Anomaly)}
+	r := fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Shard: s.Shard}, Arrived: time.UnixMicro(s.Arrived).UTC(), Score: s.Score, Anomaly: fanwatch.Kind(s.Anomaly)}
 	if s.Late {
-		r.Kind = fanwatch.Late
+		r.Kind = fanwatch.RowLate
 	}
 	r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Fan, Run: uint64(s.Run), Seq: uint64(s.Seq)}, Time: time.UnixMicro(s.Time).UTC(),
 		RPM: s.RPM, Hz: s.Hz, Jitter: s.Jitter, Edges: uint32(s.Edges), Glitch: uint32(s.Glitch), Lost: uint32(s.Lost), State: fanwatch.State(s.State), Unsynch: s.Unsynch}

@@ -15,6 +15,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // TestIngestOfWhatDeliveryStreamsWriteBetweenRecords: 300 readings are 300 readings and nothing is refused.
@@ -125,7 +126,7 @@ func TestIngestOfTimesThatCannotBe(t *testing.T) {
 	}
 	for i, want := range []string{"not after 1970", "not after 1970", "not after 1970", "not after 1970", "TIME 9999-12-31T23:59:59Z is later than its arrival", "--zone", "the clock was wrong"} {
 		r := rowsOf(t, f.Log())[i]
-		if !strings.Contains(r.Reason, want) || r.Kind != fanwatch.Quarantined || r.Fan != "fan-a" || r.Arrived.Year() < 2000 {
+		if !strings.Contains(r.Reason, want) || r.Kind != fanwatch.RowQuarantined || r.Fan != "fan-a" || r.Arrived.Year() < 2000 {
 			t.Errorf("%+v, want %q", r, want)
 		}
 		if strings.Contains(r.Reason, "--zone") != (i == 5) {
@@ -158,7 +159,7 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 	}
 	var refused []fanwatch.Row
 	for _, row := range rowsOf(t, f.Log()) {
-		if row.Kind == fanwatch.Quarantined {
+		if row.Kind == fanwatch.RowQuarantined {
 			refused = append(refused, row)
 		} else if !row.Arrived.Equal(arrived) {
 			t.Errorf("%+v", row)
@@ -217,12 +218,12 @@ func TestIngestOfTheHourThatAutumnRepeats(t *testing.T) {
 
 // redated is a Store whose objects were written at other times, by their place in a listing.
 type redated struct {
-	lake.Store
+	objstore.Store
 	at func(i int) time.Time
 }
 
-func (s *redated) List(ctx context.Context, prefix, after string) iter.Seq2[lake.Object, error] {
-	return func(yield func(lake.Object, error) bool) {
+func (s *redated) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
 		i := 0
 		for o, err := range s.Store.List(ctx, prefix, after) {
 			o.Modified = s.at(i)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"fanwatch/objstore"
 )
 
 // failures collects what went wrong with parts of a work whose other parts went on. The zero value is empty. Not
@@ -91,13 +93,13 @@ func (p *passedOver) all() (found []string) {
 
 // stray says why an object of a folder of JSON objects is none of them: "" where it may be one. Consoles make
 // folders by objects of no bytes whose key ends with a slash.
-func stray(o Object) string {
+func stray(o objstore.Object) string {
 	switch {
 	case strings.HasSuffix(o.Key, "/"):
 		return "a folder marker"
 	case !strings.HasSuffix(o.Key, ".json"):
 		return "not an object of fanwatch's"
-	case CheckKey(o.Key) != nil:
+	case objstore.CheckKey(o.Key) != nil:
 		return "its key is not one that fanwatch writes"
 	}
 	return ""
@@ -105,7 +107,7 @@ func stray(o Object) string {
 
 // strayObject words one object that was passed over. Its key may come from anywhere, so it is quoted where it is odd.
 func strayObject(key, why string) string {
-	if CheckKey(strings.TrimSuffix(key, "/")) != nil {
+	if objstore.CheckKey(strings.TrimSuffix(key, "/")) != nil {
 		key = fmt.Sprintf("%.200q", key)
 	}
 	return key + ": " + why + ": passed over; remove it if nothing of yours needs it"

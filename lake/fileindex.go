@@ -9,6 +9,8 @@ import (
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"fanwatch/objstore"
 )
 
 // fileIndex is what the end of a data file says: where its chunks lie, and the page index as it stands there.
@@ -229,7 +231,7 @@ func (x *fileIndex) memory() int {
 }
 
 // fetchFrom makes a fetch function for an object of the Store.
-func fetchFrom(ctx context.Context, store Store, key string) fetchFunc {
+func fetchFrom(ctx context.Context, store objstore.Store, key string) fetchFunc {
 	return func(offset, n int64) ([]byte, error) { return store.GetRange(ctx, key, offset, n) }
 }
 

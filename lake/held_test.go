@@ -14,7 +14,7 @@ func yearOfDays(after, first int) lake.Segment {
 	s := window(after, "fan-a", 7, first, 360)
 	for i := range s.Rows {
 		s.Rows[i].Time = s.Rows[i].Arrived.Add(-time.Duration(i) * 24 * time.Hour).Truncate(time.Microsecond)
-		s.Rows[i].Anomaly = fanwatch.Stall
+		s.Rows[i].Anomaly = fanwatch.KindStall
 	}
 	return s
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/objstore"
 )
 
 // Source says how much of a foreign object a segment brings the log to.
@@ -31,17 +32,17 @@ type Source struct {
 //
 // The log of an ingestion is a shard of its own, and its own checkpoint: every segment says which objects it
 // holds. So an object is landed once, however often and from however many places Run is called, and whatever
-// is killed. Its readings are landed as Late: no forest sees them. What is no reading is quarantined. A reading
+// is killed. Its readings are landed as RowLate: no forest sees them. What is no reading is quarantined. A reading
 // that comes again (delivery is at least once) within a day of its fan's newest is passed over; later copies
 // are landed, and Reconcile tells of them.
 //
 // An object that cannot be read (archived, forbidden, damaged, of another format) stops no other: it is passed
 // over and named in what Run gives, again and again until it is landed, removed or given up.
 type Ingestion struct {
-	From   Store  // where the objects are
-	Bucket string // its name where From is not To, for the same prefix of two buckets is two folders
-	Prefix string // of their keys
-	To     Store
+	From   objstore.Store // where the objects are
+	Bucket string         // its name where From is not To, for the same prefix of two buckets is two folders
+	Prefix string         // of their keys
+	To     objstore.Store
 	Stream string         // whose tables the readings go to
 	Zone   *time.Location // of a TIME without zone; nil = UTC
 	Now    fanwatch.Clock // nil = time.Now
@@ -97,9 +98,6 @@ func (i Ingested) Failure() string {
 	}
 	return text
 }
-
-// ErrArchived says that a Store has an object and does not give it, for it lies in an archive.
-var ErrArchived = errors.New("the object is archived: restore it (aws s3api restore-object)")
 
 // Log gives the landing log of the ingestion.
 func (in *Ingestion) Log() Log {
@@ -209,8 +207,8 @@ func (r *ingestRun) run(ctx context.Context, progress Progress) error {
 const closing = 10 * time.Second
 
 // list gives the objects that are to be read: first those that were never passed over.
-func (r *ingestRun) list(ctx context.Context) (fresh []Object, err error) {
-	var again []Object
+func (r *ingestRun) list(ctx context.Context) (fresh []objstore.Object, err error) {
+	var again []objstore.Object
 	there := make(map[string]bool)
 	for o, err := range r.From.List(ctx, r.Prefix, "") {
 		if err != nil {
@@ -243,7 +241,7 @@ func (r *ingestRun) list(ctx context.Context) (fresh []Object, err error) {
 }
 
 // objects lands the objects. The error is of the landing, or says that the store of the objects does not answer.
-func (r *ingestRun) objects(ctx context.Context, fresh []Object, progress Progress) error {
+func (r *ingestRun) objects(ctx context.Context, fresh []objstore.Object, progress Progress) error {
 	var first error
 	failed := make(map[string]*passed) // by key: what was remembered of it before
 	news := 0                          // how many of them failed for the first time
@@ -260,7 +258,7 @@ func (r *ingestRun) objects(ctx context.Context, fresh []Object, progress Progre
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !errors.Is(err, ErrArchived) {
+		if !errors.Is(err, objstore.ErrArchived) {
 			if err := r.answers(ctx); err != nil {
 				return fmt.Errorf("%w, and its folder cannot be listed: %w", unread, err)
 			}
@@ -309,7 +307,7 @@ const maxHeld = 8 << 20
 
 // intake is one object on its way.
 type intake struct {
-	Object
+	objstore.Object
 	n       int // parts taken
 	sum     hash.Hash
 	refused int          // rows
@@ -318,7 +316,7 @@ type intake struct {
 
 // object takes what is new of one object, and lands full segments on the way. What is wrong with its bytes is
 // noted and no error; an *unreadError says that the store did not give them.
-func (r *ingestRun) object(ctx context.Context, o Object) error {
+func (r *ingestRun) object(ctx context.Context, o objstore.Object) error {
 	was := r.state.Passed[o.Key]
 	taken := r.state.Done[o.Key]
 	if taken > 0 && was != nil && was.Sum != nil && (was.Tries > 0 || was.another(o)) {
@@ -402,12 +400,12 @@ func (r *ingestRun) whole(ctx context.Context, s Source) error {
 }
 
 // read opens an object of the store.
-func (r *ingestRun) read(ctx context.Context, o Object) *objectReader {
+func (r *ingestRun) read(ctx context.Context, o objstore.Object) *objectReader {
 	return &objectReader{ctx: ctx, store: r.From, object: o, timeout: r.ReadTimeout}
 }
 
 // open gives the object's text, or why it has none.
-func (r *ingestRun) open(o Object, in *objectReader) (text *bufio.Reader, why string) {
+func (r *ingestRun) open(o objstore.Object, in *objectReader) (text *bufio.Reader, why string) {
 	text, err := unpack(in)
 	if err != nil {
 		return nil, err.Error()
@@ -417,7 +415,7 @@ func (r *ingestRun) open(o Object, in *objectReader) (text *bufio.Reader, why st
 }
 
 // beginsWith tells whether the first n parts of the object have that hash.
-func (r *ingestRun) beginsWith(ctx context.Context, o Object, n int, sum []byte) (bool, error) {
+func (r *ingestRun) beginsWith(ctx context.Context, o objstore.Object, n int, sum []byte) (bool, error) {
 	in, h := r.read(ctx, o), sha256.New()
 	text, why := r.open(o, in)
 	if why == "" && in.err == nil {
@@ -452,7 +450,7 @@ func (r *ingestRun) damaged(t *intake, taken int, rest textPiece, damage error, 
 }
 
 // giveUp lands a row in place of what is left of an object.
-func (r *ingestRun) giveUp(o Object, p *passed) {
+func (r *ingestRun) giveUp(o objstore.Object, p *passed) {
 	r.begin()
 	t := &intake{Object: o, n: max(r.state.Done[o.Key], 0) + 1}
 	r.refuse(fanwatch.Record{}, t, fmt.Errorf("object %.200q was given up by hand: %s", o.Key, p.Why), nil)
@@ -532,7 +530,7 @@ func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch
 		return rec, nil
 	}
 	r.pending.Readings++
-	r.rows = append(r.rows, fanwatch.Row{Kind: fanwatch.Late, Reading: reading,
+	r.rows = append(r.rows, fanwatch.Row{Kind: fanwatch.RowLate, Reading: reading,
 		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: rec.Arrived, Client: rec.Client})
 	return rec, nil
 }
@@ -602,7 +600,7 @@ func (r *ingestRun) junk(t *intake, data []byte) {
 
 func (r *ingestRun) refuse(rec fanwatch.Record, t *intake, why error, payload []byte) {
 	r.pending.Quarantined++
-	row := fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
+	row := fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
 		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: cmp.Or(rec.Arrived, t.arrived(r.Now())),
 		Client: rec.Client, Reason: why.Error(), Payload: bytes.Clone(payload[:min(len(payload), maxPayload)])}
 	if t.refused++; t.refused <= maxRefused {

@@ -13,13 +13,14 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 func demoObject(fan string, second int) string {
 	return fmt.Sprintf(`{"TIME":"%s","FANID":"%s","FREQ":60,"RPM":%d}`, midnight.Add(time.Duration(second)*time.Second).Format("2006-01-02T15:04:05.000000"), fan, 1800+second%7)
 }
 
-func put(t testing.TB, store lake.Store, key, text string, zipped bool) {
+func put(t testing.TB, store objstore.Store, key, text string, zipped bool) {
 	t.Helper()
 	data := []byte(text)
 	if zipped {
@@ -65,7 +66,7 @@ func TestIngest(t *testing.T) {
 	put(t, w.store, "firehose/2026/03/01/00/fans-0-late", demoObject("fan-a", 100)+demoObject("fan-a", 99), false) // a key in front of others
 	run(lake.Ingested{Objects: 1, Readings: 1, Duplicates: 1})
 	wantCounts(t, w.counts(t), map[string]int{"fan-a": 101, "fan-b": 100})
-	if r := w.rows(t, "fan-a")[5]; r.Kind != fanwatch.Late || r.RPM != 1805 || r.Hz != 60 || !r.Time.Equal(midnight.Add(5*time.Second)) || r.Run != 0 || r.Seq != uint64(r.Time.UnixMicro()) {
+	if r := w.rows(t, "fan-a")[5]; r.Kind != fanwatch.RowLate || r.RPM != 1805 || r.Hz != 60 || !r.Time.Equal(midnight.Add(5*time.Second)) || r.Run != 0 || r.Seq != uint64(r.Time.UnixMicro()) {
 		t.Errorf("%+v", r)
 	}
 	refused, err := tables.Quarantine(t.Context(), time.Time{}, time.Time{})

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"fanwatch"
+	"fanwatch/objstore"
 )
 
 // doneWhole marks an object of which nothing is left.
@@ -45,10 +46,12 @@ type passed struct {
 }
 
 // another tells whether the object was written since.
-func (p *passed) another(o Object) bool { return o.Size != p.Size || !o.Modified.Equal(p.Modified) }
+func (p *passed) another(o objstore.Object) bool {
+	return o.Size != p.Size || !o.Modified.Equal(p.Modified)
+}
 
 // due tells whether the object is to be tried again.
-func (p *passed) due(o Object, now time.Time) bool {
+func (p *passed) due(o objstore.Object, now time.Time) bool {
 	return p.another(o) || !p.Next.IsZero() && !now.Before(p.Next)
 }
 
@@ -69,7 +72,7 @@ const (
 )
 
 // passUnread passes over an object that the store did not give.
-func (r *ingestRun) passUnread(o Object, why error) {
+func (r *ingestRun) passUnread(o objstore.Object, why error) {
 	p := passed{}
 	if was := r.state.Passed[o.Key]; was != nil {
 		p = *was
@@ -82,7 +85,7 @@ func (r *ingestRun) passUnread(o Object, why error) {
 }
 
 // passUseless passes over an object whose bytes are of no use as they are. sum is of what is landed of it.
-func (r *ingestRun) passUseless(o Object, why string, sum []byte) {
+func (r *ingestRun) passUseless(o objstore.Object, why string, sum []byte) {
 	p := &passed{Why: oneLine(why), Since: r.Now().UTC(), Size: o.Size, Modified: o.Modified,
 		Damaged: sum != nil, Sum: sum}
 	if was := r.state.Passed[o.Key]; was != nil && !was.another(o) {
@@ -169,7 +172,7 @@ func (r *ingestRun) load(ctx context.Context) error {
 	at, data, err := r.log.LatestSnapshot(ctx)
 	var damaged *Damaged
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, objstore.ErrNotFound):
 	case err != nil && !errors.As(err, &damaged):
 		return err
 	default:
@@ -183,7 +186,7 @@ func (r *ingestRun) load(ctx context.Context) error {
 			return fmt.Errorf("segment %s after %s was emptied, but no snapshot holds what it said", s.Shard, s.After)
 		}
 		for i := range s.Rows {
-			if s.Rows[i].Kind == fanwatch.Late {
+			if s.Rows[i].Kind == fanwatch.RowLate {
 				r.state.first(s.Rows[i].Fan, int64(s.Rows[i].Seq))
 			}
 		}

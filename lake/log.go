@@ -9,6 +9,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/objstore"
 )
 
 // Log is the landing log of one shard: a chain of segments, each stored under the sequence number at
@@ -18,7 +19,7 @@ import (
 //
 // A Log holds no state and may be copied and used concurrently. Readers follow the chain; they never list.
 type Log struct {
-	Store  Store
+	Store  objstore.Store
 	Stream string
 	Shard  string
 }
@@ -50,7 +51,7 @@ func (c *Conflict) Newer() bool { return c.Existing.Writer.Newer(c.Own) }
 
 // Logs gives the landing logs of a stream: of every shard that ever landed anything, by name. A stream
 // forgets a closed shard once its records expired; its log stays.
-func Logs(ctx context.Context, store Store, stream string) ([]Log, error) {
+func Logs(ctx context.Context, store objstore.Store, stream string) ([]Log, error) {
 	folder := "landing/stream=" + stream + "/shard="
 	if err := (Log{Stream: stream, Shard: "any"}).check(); err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func Logs(ctx context.Context, store Store, stream string) ([]Log, error) {
 }
 
 // firstShard gives the shard of the first object of the folder whose key is above after; "": there is none.
-func firstShard(ctx context.Context, store Store, folder, after string) (string, error) {
+func firstShard(ctx context.Context, store objstore.Store, folder, after string) (string, error) {
 	for o, err := range store.List(ctx, folder, after) {
 		if err != nil {
 			return "", err
@@ -99,7 +100,7 @@ func (l Log) Append(ctx context.Context, s Segment) error {
 	failpoint.Hit(failpoint.LandingPutBefore)
 	err = l.Store.Put(ctx, l.segmentKey(s.After), data, true)
 	failpoint.Hit(failpoint.LandingPutAfter)
-	if !errors.Is(err, ErrExists) {
+	if !errors.Is(err, objstore.ErrExists) {
 		return wrap(err, "landing log of shard %s", l.Shard)
 	}
 	existing, err := l.NextHeader(ctx, s.After)
@@ -149,7 +150,7 @@ func (l Log) NextHeader(ctx context.Context, after fanwatch.SequenceNumber) (Hea
 func (l Log) Walk(ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error) error {
 	for {
 		s, err := l.Next(ctx, from)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, objstore.ErrNotFound) {
 			return nil
 		}
 		if err != nil {

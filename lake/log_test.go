@@ -15,6 +15,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 var (
@@ -23,9 +24,9 @@ var (
 	newer    = lake.Token{Scheduled: 200, Attempt: 1, Run: "a"}
 )
 
-func openDir(t testing.TB) *lake.Dir {
+func openDir(t testing.TB) *objstore.Dir {
 	t.Helper()
-	d, err := lake.OpenDir(t.TempDir())
+	d, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,9 +44,9 @@ func window(after int, fan string, run uint64, first, n int) lake.Segment {
 	for i := range n {
 		seq := uint64(first + i)
 		s.Rows = append(s.Rows, fanwatch.Row{
-			Kind: fanwatch.Scored,
+			Kind: fanwatch.RowScored,
 			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: run, Seq: seq}, Time: midnight.Add(time.Duration(seq) * time.Second),
-				RPM: 1800 + float64(seq%7), Hz: 60, Jitter: 0.01, Edges: 60, State: fanwatch.Running},
+				RPM: 1800 + float64(seq%7), Hz: 60, Jitter: 0.01, Edges: 60, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(after + i + 1)}, Arrived: midnight.Add(time.Duration(seq)*time.Second + 40*time.Millisecond),
 			Client: fan, Score: 0.5 + float64(seq%11)/16, Acked: seq - 1,
 		})
@@ -57,7 +58,7 @@ func number(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.
 
 func TestChain(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
-	if _, err := log.Next(ctx, ""); !errors.Is(err, lake.ErrNotFound) {
+	if _, err := log.Next(ctx, ""); !errors.Is(err, objstore.ErrNotFound) {
 		t.Fatalf("empty log: %v", err)
 	}
 	first, second := window(0, "fan-1", 7, 1, 10), window(10, "fan-1", 7, 11, 10)
@@ -220,17 +221,17 @@ func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 		return math.Float64frombits(rng.Uint64())
 	}
 	r := fanwatch.Row{
-		Kind:     []fanwatch.RowKind{fanwatch.Scored, fanwatch.Late, fanwatch.Quarantined, fanwatch.Configured}[rng.IntN(4)],
+		Kind:     []fanwatch.RowKind{fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured}[rng.IntN(4)],
 		Position: fanwatch.Position{Sequence: number(sequence), Index: index},
 		Arrived:  time.UnixMicro(rng.Int64N(4e15)).UTC(), Client: fmt.Sprint("client ", rng.IntN(5)), Acked: rng.Uint64(), Dropped: rng.Uint64(),
-		Anomaly: []fanwatch.Kind{fanwatch.Well, fanwatch.Stall, fanwatch.Unusual}[rng.IntN(3)], Score: float(),
+		Anomaly: []fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnusual}[rng.IntN(3)], Score: float(),
 	}
 	r.Fan = fmt.Sprint("fan-", rng.IntN(9))
 	switch r.Kind {
-	case fanwatch.Scored, fanwatch.Late:
+	case fanwatch.RowScored, fanwatch.RowLate:
 		r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: r.Fan, Run: rng.Uint64(), Seq: rng.Uint64()}, Time: time.UnixMicro(rng.Int64N(4e15)).UTC(),
 			RPM: float(), Hz: float(), Jitter: float(), Edges: rng.Uint32(), Glitch: rng.Uint32(), Lost: rng.Uint32(),
-			PWM: fanwatch.Duty(rng.UintN(3) * rng.UintN(5_001)), State: []fanwatch.State{fanwatch.Running, fanwatch.NoSignal}[rng.IntN(2)], Unsynch: rng.IntN(2) == 0}
+			PWM: fanwatch.Duty(rng.UintN(3) * rng.UintN(5_001)), State: []fanwatch.State{fanwatch.StateRunning, fanwatch.StateNoSignal}[rng.IntN(2)], Unsynch: rng.IntN(2) == 0}
 	default:
 		r.Reason = strings.Repeat("because \xff\x00", rng.IntN(3))
 		r.Payload = make([]byte, 1+rng.IntN(300))
@@ -375,8 +376,8 @@ func TestSegmentOfVersion2IsRead(t *testing.T) {
 func TestAFooterCountsRefusedReadings(t *testing.T) {
 	log := openLog(t)
 	s := window(0, "fan-1", 7, 1, 10)
-	s.Rows[3] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[3].Position, Arrived: s.Rows[3].Arrived, Reason: "fan fan-1 is retired", Refused: 60}
-	s.Rows[4] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[4].Position, Arrived: s.Rows[4].Arrived, Reason: "RPM is missing"}
+	s.Rows[3] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[3].Position, Arrived: s.Rows[3].Arrived, Reason: "fan fan-1 is retired", Refused: 60}
+	s.Rows[4] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[4].Position, Arrived: s.Rows[4].Arrived, Reason: "RPM is missing"}
 	if err := log.Append(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +393,7 @@ func TestNamesThatDevicesMakeUpDoNotFillFooters(t *testing.T) {
 	log := openLog(t)
 	s := window(0, "fan-1", 7, 1, 5000)
 	refuse := func(i int, fan, reason string) {
-		s.Rows[i] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived, Reason: reason}
+		s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived, Reason: reason}
 	}
 	for i := range 2000 {
 		name := fmt.Sprint("bogus-", i)

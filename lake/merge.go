@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"fanwatch/objstore"
 )
 
 // merger merges data files column by column. First it decodes what gives rows their order and identity, and
@@ -80,7 +82,7 @@ const (
 const fetchPiece = 8 << 20
 
 // add takes a file in: of size bytes and with recorded rows, as the table says.
-func (m *merger) add(ctx context.Context, store Store, key string, size int64, recorded int) (err error) {
+func (m *merger) add(ctx context.Context, store objstore.Store, key string, size int64, recorded int) (err error) {
 	defer catch(&err)
 	in := mergeInput{at: m.in.size}
 	if size <= fetchPiece {
@@ -112,7 +114,7 @@ func (m *merger) add(ctx context.Context, store Store, key string, size int64, r
 }
 
 // fetchLarge brings a file into m.in.
-func (m *merger) fetchLarge(ctx context.Context, store Store, key string, size int64) (*fileIndex, error) {
+func (m *merger) fetchLarge(ctx context.Context, store objstore.Store, key string, size int64) (*fileIndex, error) {
 	start := m.in.size
 	for at := int64(0); at < size; at += fetchPiece {
 		data, err := store.GetRange(ctx, key, at, min(fetchPiece, size-at))
@@ -198,7 +200,7 @@ func (m *merger) decodeRuns(c int) (fits bool, err error) {
 func (m *merger) stats() mergeStats { return mergeStats{m.rows, m.plan.rows, m.plan.dropped} }
 
 // merge writes the merged file, stores it under a new key, reads it back and compares.
-func (m *merger) merge(ctx context.Context, store Store, key string, day int32) (*tableFile, error) {
+func (m *merger) merge(ctx context.Context, store objstore.Store, key string, day int32) (*tableFile, error) {
 	if err := m.prepare(); err != nil {
 		return nil, err
 	}
@@ -421,7 +423,7 @@ func (m *merger) file(day int32) (*tableFile, *pieces, error) {
 
 // verify reads the merged file back from the Store, group by group, and compares its rows' order, number and
 // content with what was read from the old ones.
-func (m *merger) verify(ctx context.Context, store Store, key string, size int64) (err error) {
+func (m *merger) verify(ctx context.Context, store objstore.Store, key string, size int64) (err error) {
 	defer catch(&err)
 	fetch := fetchFrom(ctx, store, key)
 	index, err := openIndex(size, fetch)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/parquet-go/parquet-go"
+
+	"fanwatch/objstore"
 )
 
 // ourFile writes sorted rows as a commit does.
@@ -64,7 +66,7 @@ func columnMerge(t testing.TB, files [][]byte, rows []int) ([]byte, mergeStats) 
 
 func (m *merger) run(t testing.TB, files [][]byte, rows []int) []byte {
 	t.Helper()
-	dir, err := OpenDir(t.TempDir())
+	dir, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +361,7 @@ func TestMergeNoticesOtherContent(t *testing.T) {
 
 // fixedStore holds the same bytes under every key.
 type fixedStore struct {
-	Store
+	objstore.Store
 	data []byte
 }
 

@@ -16,19 +16,20 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // marked is a Store in which people have made folders, as the console of S3 makes them: objects of no bytes, whose
 // keys no program of ours can write.
 type marked struct {
-	lake.Store
+	objstore.Store
 	markers []string
 }
 
-func (s marked) List(ctx context.Context, prefix, startAfter string) iter.Seq2[lake.Object, error] {
-	return func(yield func(lake.Object, error) bool) {
+func (s marked) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
 		for _, m := range s.markers {
-			if strings.HasPrefix(m, prefix) && m > startAfter && !yield(lake.Object{Key: m, Modified: midnight}, nil) {
+			if strings.HasPrefix(m, prefix) && m > startAfter && !yield(objstore.Object{Key: m, Modified: midnight}, nil) {
 				return
 			}
 		}
@@ -312,7 +313,7 @@ func TestAForeignColumnStopsNoOtherFile(t *testing.T) {
 // program renamed is neither added again, nor by the committer.
 func TestReadingNeverChangesATable(t *testing.T) {
 	w := world{dir: t.TempDir()}
-	store, err := lake.OpenDir(filepath.Join(w.dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(w.dir, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,11 +11,12 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // delivery is a Store some of whose objects cannot be read.
 type delivery struct {
-	lake.Store
+	objstore.Store
 	bad  map[string]error // by key; errHangs: it does not answer
 	list error            // of every listing
 	gets map[string]int
@@ -35,9 +36,9 @@ func (d *delivery) GetRange(ctx context.Context, key string, offset, n int64) ([
 	return d.Store.GetRange(ctx, key, offset, n)
 }
 
-func (d *delivery) List(ctx context.Context, prefix, after string) iter.Seq2[lake.Object, error] {
+func (d *delivery) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
 	if err := d.list; err != nil {
-		return func(yield func(lake.Object, error) bool) { yield(lake.Object{}, err) }
+		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, err) }
 	}
 	return d.Store.List(ctx, prefix, after)
 }
@@ -75,7 +76,7 @@ func TestAnObjectThatCannotBeReadStopsNoOther(t *testing.T) {
 	}
 	put(t, w.store, "firehose/05", "PK\x03\x04 and so on", false)
 	put(t, w.store, "firehose/06", "\x1f\x8b rubbish", false)
-	f.bad["firehose/00"] = fmt.Errorf("cloud: get s3://b/firehose/00: %w", lake.ErrArchived)
+	f.bad["firehose/00"] = fmt.Errorf("cloud: get s3://b/firehose/00: %w", objstore.ErrArchived)
 	f.bad["firehose/03"], f.bad["firehose/04"] = errForbidden, errHangs
 	r := f.run(t)
 	if r.Readings != 7 || r.PassedOver != 5 || len(r.Passed) != 5 {
@@ -112,7 +113,7 @@ func TestWhatIsPassedOverIsNotReadAtEveryRound(t *testing.T) {
 	f := newFolder(t, w)
 	put(t, w.store, "firehose/archived", demoObject("fan-a", 0), false)
 	put(t, w.store, "firehose/csv", "TIME,FANID,FREQ,RPM\n2026-03-01T00:00:00,fan-a,60,1800\n", false)
-	f.bad["firehose/archived"] = lake.ErrArchived
+	f.bad["firehose/archived"] = objstore.ErrArchived
 	first := f.now
 	for range 7 * 24 * 60 { // each minute of a week
 		if r := f.run(t); r.PassedOver != 2 || !r.Passed[0].Since.Equal(first) || !r.Passed[1].Since.Equal(first) || r.Quarantined != 0 || r.Objects != 0 {
@@ -188,7 +189,7 @@ type goneAfter struct {
 	after int
 }
 
-func (g *goneAfter) List(ctx context.Context, prefix, after string) iter.Seq2[lake.Object, error] {
+func (g *goneAfter) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
 	if g.after--; g.after < 0 {
 		g.list = errDead
 	}
@@ -265,7 +266,7 @@ func TestIngestIsKilledBesideBadObjects(t *testing.T) {
 			put(t, w.store, fmt.Sprintf("firehose/%d", i), strings.Repeat("[", i)+demoObject("fan-a", i)+","+demoObject("fan-a", i+10), false)
 		}
 		put(t, w.store, "firehose/1", zipped(t, demoObject("fan-a", 1)+demoObject("fan-a", 11))+"rubbish", false)
-		f.bad["firehose/0"], f.bad["firehose/2"] = lake.ErrArchived, errForbidden
+		f.bad["firehose/0"], f.bad["firehose/2"] = objstore.ErrArchived, errForbidden
 		ctx, cancel := context.WithCancel(t.Context())
 		f.To, f.SegmentRows = brittleStore{w.store, &fuse{at: at, die: cancel, lost: at%2 == 0}}, 1
 		_, err := f.Run(ctx, nil)
@@ -281,7 +282,7 @@ func TestIngestIsKilledBesideBadObjects(t *testing.T) {
 		wantCounts(t, w.counts(t), map[string]int{"fan-a": 8})
 		refused := 0
 		for _, row := range rowsOf(t, f.Log()) {
-			if row.Kind == fanwatch.Quarantined {
+			if row.Kind == fanwatch.RowQuarantined {
 				refused++
 			}
 		}
@@ -312,7 +313,7 @@ func TestIngestGoesOnBehindTheVersionBefore(t *testing.T) {
 		segment := lake.Segment{Header: lake.Header{After: "0", Last: "1", Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "ingest"}, Sources: []lake.Source{{Key: "firehose/w", Upto: 1, Done: true}, {Key: "firehose/x", Upto: 6}}}}
 		for i := range 3 {
 			at := midnight.Add(time.Duration(i) * time.Second)
-			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.Late, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at, RPM: 1800, State: fanwatch.Running},
+			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.RowLate, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 				Position: fanwatch.Position{Sequence: "1", Index: 2*i + 1}, Arrived: at})
 		}
 		if err := f.Log().Append(t.Context(), segment); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"fanwatch/failpoint"
+	"fanwatch/objstore"
 )
 
 // planVersion is the version of a plan that this program writes; it refuses to read others.
@@ -125,7 +126,7 @@ func (t *iceTable) plans(ctx context.Context) (found map[string]plan, doubtful b
 		if why == "" {
 			p, err := t.readPlan(ctx, o.Key)
 			switch {
-			case errors.Is(err, ErrNotFound):
+			case errors.Is(err, objstore.ErrNotFound):
 				continue // applied meanwhile
 			case err == nil && p.V == planVersion:
 				found[o.Key] = p

@@ -44,8 +44,8 @@ func TestPyicebergAgrees(t *testing.T) {
 			b.Rows[i].Reading = a.Rows[i].Reading
 		}
 		for i := 100; i < 120; i++ {
-			b.Rows[i].Kind, b.Rows[i].Time = fanwatch.Late, b.Rows[i].Time.Add(-30*time.Hour)
-			b.Rows[i+20].Anomaly, b.Rows[i+20].Score = fanwatch.Stall, math.Pi
+			b.Rows[i].Kind, b.Rows[i].Time = fanwatch.RowLate, b.Rows[i].Time.Add(-30*time.Hour)
+			b.Rows[i+20].Anomaly, b.Rows[i+20].Score = fanwatch.KindStall, math.Pi
 		}
 		w.append(t, 0, a)
 		w.append(t, 1, b)
@@ -119,7 +119,7 @@ func contentHash(t *testing.T, w world) string {
 	sum := uint64(0)
 	err := w.table.Each(t.Context(), time.Time{}, time.Time{}, nil, func(r fanwatch.Row) error {
 		text := fmt.Sprintf("%s|%d|%d|%d|%016x|%016x|%s|%s|%t|%d|%s", r.Fan, r.Run, r.Seq, r.Time.UnixMicro(), math.Float64bits(r.RPM), math.Float64bits(r.Score), r.State,
-			r.Anomaly, r.Kind == fanwatch.Late, r.Arrived.UnixMicro(), r.Position.Shard)
+			r.Anomaly, r.Kind == fanwatch.RowLate, r.Arrived.UnixMicro(), r.Position.Shard)
 		h := sha256.Sum256([]byte(text))
 		sum += binary.BigEndian.Uint64(h[:8])
 		return nil

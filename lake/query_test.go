@@ -100,7 +100,7 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 	}
 	ill := window(30_000, "fan-3", 10, 30_001, 3000)
 	for i := range ill.Rows {
-		ill.Rows[i].Anomaly = []fanwatch.Kind{fanwatch.Well, fanwatch.Stall, fanwatch.Underspeed, fanwatch.Well}[i/250%4]
+		ill.Rows[i].Anomaly = []fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnderspeed, fanwatch.KindNone}[i/250%4]
 	}
 	w.append(t, 3, ill)
 	w.commit(t, w.log(3))
@@ -140,7 +140,7 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if r.Time.UnixMicro() != rows[n].Time || r.Seq != uint64(rows[n].Seq) || r.Score != rows[n].Score || r.Position.Shard != rows[n].Shard || r.State != fanwatch.Running {
+				if r.Time.UnixMicro() != rows[n].Time || r.Seq != uint64(rows[n].Seq) || r.Score != rows[n].Score || r.Position.Shard != rows[n].Shard || r.State != fanwatch.StateRunning {
 					t.Fatalf("row %d is %+v, want %+v", n, r, rows[n])
 				}
 				n++

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // TestRecentFindsWhereTheLastMinutesBegin: a reader that starts anew meets all that was appended since a time and not
 // the whole log, also when an old segment was replaced by a tombstone a moment ago.
 func TestRecentFindsWhereTheLastMinutesBegin(t *testing.T) {
 	dir := t.TempDir()
-	store, err := lake.OpenDir(dir)
+	store, err := objstore.OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,7 +163,7 @@ func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l Log) error {
 		}
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late {
+			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate {
 				continue
 			}
 			if h := b.hour(row.Fan, row.Run, row.Time.UnixMicro()); h != nil {
@@ -266,7 +266,7 @@ func (t *totals) segment(s *Segment) {
 		}
 	}
 	for i := range s.Rows {
-		if s.Rows[i].Kind == fanwatch.Configured {
+		if s.Rows[i].Kind == fanwatch.RowConfigured {
 			t.know(s.Rows[i].Fan)
 		}
 	}
@@ -344,7 +344,7 @@ func (b *books) addLog(ctx context.Context, l Log, in coverage) (segments int, e
 		}
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late {
+			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate {
 				continue
 			}
 			r := b.run(runName{row.Fan, fanwatch.FormatRun(row.Run)})

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/objstore"
 )
 
 // PlanExpiry leaves a plan for Apply: to drop the table's snapshots that are older than olderThan, all but
@@ -40,7 +41,7 @@ func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (
 			if err != nil {
 				return 0, fmt.Errorf("orphans: %w", err)
 			}
-			if o.Modified.Before(before) && CheckKey(o.Key) == nil { // another key is a folder marker, or none of ours
+			if o.Modified.Before(before) && objstore.CheckKey(o.Key) == nil { // another key is a folder marker, or none of ours
 				old = append(old, o.Key)
 			}
 		}
@@ -147,7 +148,7 @@ func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int
 	before := t.cfg.Now().Add(-olderThan)
 	for at.Compare(upto) < 0 {
 		s, err := l.Next(ctx, at)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, objstore.ErrNotFound) {
 			break
 		}
 		if err != nil {

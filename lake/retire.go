@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"fanwatch"
+	"fanwatch/objstore"
 )
 
 // ledgerVersion is the version of a ledger that this program writes; it refuses to read others.
@@ -179,7 +180,7 @@ func (t *Table) eachID(ctx context.Context, df iceberg.DataFile, do func(key run
 	if err == nil {
 		err = eachID(index, fetch, do)
 	}
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, objstore.ErrNotFound) {
 		return fmt.Errorf("%s is in the table, but not in the store", df.FilePath())
 	}
 	return wrap(err, "%s", df.FilePath())

@@ -68,7 +68,7 @@ func (c Counts) Readings() int { return c.Scored + c.Late }
 type FanRun struct {
 	Fan         string `json:"fan"`
 	Run         string `json:"run"`              // fanwatch.FormatRun
-	Landed      int    `json:"landed,omitempty"` // distinct sequence numbers among Scored and Late rows
+	Landed      int    `json:"landed,omitempty"` // distinct sequence numbers among RowScored and RowLate rows
 	First       uint64 `json:"first,omitempty"`  // smallest of them
 	Last        uint64 `json:"last,omitempty"`   // largest of them
 	Acked       uint64 `json:"acked,omitempty"`  // largest Row.Acked
@@ -131,7 +131,7 @@ func (s *Segment) checkRow(r *fanwatch.Row) error {
 		return fmt.Errorf("%s: its times %v and %v are not whole microseconds: truncate them on arrival", r.ReadingID, r.Time, r.Arrived)
 	}
 	switch r.Kind {
-	case fanwatch.Scored, fanwatch.Late, fanwatch.Quarantined, fanwatch.Configured:
+	case fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured:
 		return nil
 	}
 	return fmt.Errorf("kind %.40q is none of scored, late, quarantined, configured", r.Kind)
@@ -160,11 +160,11 @@ func (s *Segment) count() (Counts, []FanRun) {
 		}
 		f.Acked, f.Dropped = max(f.Acked, r.Acked), max(f.Dropped, r.Dropped)
 		switch r.Kind {
-		case fanwatch.Scored:
+		case fanwatch.RowScored:
 			counts.Scored++
-		case fanwatch.Late:
+		case fanwatch.RowLate:
 			counts.Late++
-		case fanwatch.Quarantined:
+		case fanwatch.RowQuarantined:
 			counts.Quarantined++
 			f.Quarantined++
 			f.Refused += max(1, int(r.Refused))
@@ -195,12 +195,12 @@ func (s *Segment) count() (Counts, []FanRun) {
 func (s *Segment) unnamed() map[string]bool {
 	refused := make(map[string]int) // of fans of which nothing was taken
 	for i := range s.Rows {
-		if r := &s.Rows[i]; r.Kind == fanwatch.Quarantined {
+		if r := &s.Rows[i]; r.Kind == fanwatch.RowQuarantined {
 			refused[r.Fan] += max(1, int(r.Refused))
 		}
 	}
 	for i := range s.Rows {
-		if r := &s.Rows[i]; r.Kind != fanwatch.Quarantined {
+		if r := &s.Rows[i]; r.Kind != fanwatch.RowQuarantined {
 			delete(refused, r.Fan)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/objstore"
 )
 
 // SnapshotVersion is the version of a snapshot's frame that this program writes; what is inside has a
@@ -103,7 +104,7 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 	for _, key := range keys {
 		at, data, err := l.readSnapshot(ctx, key)
 		switch {
-		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, objstore.ErrNotFound):
 			continue // removed meanwhile, because newer ones came
 		case err == nil:
 			err = use(data)
@@ -120,9 +121,9 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 		return at, nil
 	}
 	if len(damaged.Reasons) > 0 {
-		return "", fmt.Errorf("%w: snapshot of shard %s: %w", ErrNotFound, l.Shard, &damaged)
+		return "", fmt.Errorf("%w: snapshot of shard %s: %w", objstore.ErrNotFound, l.Shard, &damaged)
 	}
-	return "", fmt.Errorf("%w: shard %s has no snapshot", ErrNotFound, l.Shard)
+	return "", fmt.Errorf("%w: shard %s has no snapshot", objstore.ErrNotFound, l.Shard)
 }
 
 func (l Log) snapshotPrefix() string {

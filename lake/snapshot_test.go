@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 func TestSnapshots(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
-	if _, _, err := log.LatestSnapshot(ctx); !errors.Is(err, lake.ErrNotFound) {
+	if _, _, err := log.LatestSnapshot(ctx); !errors.Is(err, objstore.ErrNotFound) {
 		t.Fatalf("no snapshot: %v", err)
 	}
 	other := log
@@ -43,7 +44,7 @@ func TestSnapshots(t *testing.T) {
 	}
 	at, data, err = log.LatestSnapshot(ctx)
 	var damaged *lake.Damaged
-	if !errors.As(err, &damaged) || errors.Is(err, lake.ErrNotFound) || at != "11" || !bytes.Equal(data, model(11)) {
+	if !errors.As(err, &damaged) || errors.Is(err, objstore.ErrNotFound) || at != "11" || !bytes.Equal(data, model(11)) {
 		t.Fatalf("fell back to %s, %d bytes, %v", at, len(data), err)
 	}
 	for _, key := range keys[:2] {
@@ -51,7 +52,7 @@ func TestSnapshots(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err = log.LatestSnapshot(ctx); !errors.Is(err, lake.ErrNotFound) || !errors.As(err, &damaged) || len(damaged.Reasons) != 3 {
+	if _, _, err = log.LatestSnapshot(ctx); !errors.Is(err, objstore.ErrNotFound) || !errors.As(err, &damaged) || len(damaged.Reasons) != 3 {
 		t.Fatalf("all damaged: %v", err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	icebergsql "github.com/apache/iceberg-go/catalog/sql"
 	"modernc.org/sqlite" // the driver "sqlite", in pure Go
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"fanwatch/internal/durable"
 )
 
 // CatalogName is the name of the catalog. A SQL catalog stores it in each of its rows, so a reader of the SQLite file
@@ -27,7 +29,7 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
-	if err := makeDir(filepath.Dir(abs)); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
 		return nil, nil, fmt.Errorf("catalog: %w", err)
 	}
 	// synchronous=full: what was committed survives a power cut, as the landing log does.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go/table"
+
+	"fanwatch/objstore"
 )
 
 // File is a data file of the table's current snapshot.
@@ -132,7 +134,7 @@ func (t *iceTable) Lag(ctx context.Context, l Log) (Lag, error) {
 	}
 	for {
 		s, err := l.Next(ctx, at)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, objstore.ErrNotFound) {
 			return lag, nil
 		}
 		if err != nil {

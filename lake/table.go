@@ -17,12 +17,13 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/objstore"
 )
 
 // TableConfig says where the table lives.
 type TableConfig struct {
 	Catalog catalog.Catalog
-	Store   Store
+	Store   objstore.Store
 	// Location is the URI at which Iceberg finds the Store's root: s3://bucket, or file:///dir for a Dir.
 	// The catalog's own file access must reach it too.
 	Location string
@@ -134,7 +135,7 @@ func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	}
 	t := iceTable{cfg: cfg, layout: l, ident: table.Identifier{cfg.Namespace, l.name}, root: "tables/" + cfg.Namespace + "/" + l.name,
 		readOnly: readOnly, opened: new(atomic.Bool), passed: new(passedOver)}
-	if err := CheckKey(t.root); err != nil || strings.ContainsAny(cfg.Namespace, "./") {
+	if err := objstore.CheckKey(t.root); err != nil || strings.ContainsAny(cfg.Namespace, "./") {
 		return iceTable{}, fmt.Errorf("table: namespace %.80q: use letters, digits and '_'", cfg.Namespace)
 	}
 	return t, nil

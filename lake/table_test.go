@@ -19,18 +19,19 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // world is a store, a catalog and the table in them, as another process would open them.
 type world struct {
 	dir   string
-	store *lake.Dir
+	store *objstore.Dir
 	table *lake.Table
 }
 
 func openWorld(t testing.TB, dir string, change func(*lake.TableConfig)) world {
 	t.Helper()
-	store, err := lake.OpenDir(filepath.Join(dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +90,8 @@ func TestCommit(t *testing.T) {
 		t.Fatalf("nothing landed, committed %+v", r)
 	}
 	a := window(0, "fan-a", 7, 1, 100)
-	a.Rows[3].Kind, a.Rows[3].Anomaly, a.Rows[3].Score = fanwatch.Late, fanwatch.Unusual, 3.14159
-	a.Rows[4].Kind, a.Rows[4].Reading = fanwatch.Quarantined, fanwatch.Reading{}
+	a.Rows[3].Kind, a.Rows[3].Anomaly, a.Rows[3].Score = fanwatch.RowLate, fanwatch.KindUnusual, 3.14159
+	a.Rows[4].Kind, a.Rows[4].Reading = fanwatch.RowQuarantined, fanwatch.Reading{}
 	a.Rows[5].Time = midnight.Add(-time.Microsecond) // the day before
 	w.append(t, 0, a)
 	w.append(t, 1, window(0, "fan-b", 8, 1, 50))
@@ -239,7 +240,7 @@ func TestReadByParquetAlone(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	s := window(0, "fan-b", 7, 1, 100)
 	s.Rows = append(window(0, "fan-a", 7, 1, 100).Rows, s.Rows...)
-	s.Rows[0].Anomaly = fanwatch.Stall
+	s.Rows[0].Anomaly = fanwatch.KindStall
 	w.append(t, 0, s)
 	w.commit(t, w.log(0))
 	type row struct {
@@ -307,4 +308,17 @@ func wantCounts(t testing.TB, got, want map[string]int) {
 	if !maps.Equal(got, want) {
 		t.Fatalf("counts %v, want %v", got, want)
 	}
+}
+
+// list gives the keys of a listing.
+func list(t *testing.T, store objstore.Store, prefix, after string) []string {
+	t.Helper()
+	var keys []string
+	for o, err := range store.List(t.Context(), prefix, after) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys
 }

@@ -16,6 +16,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/objstore"
 )
 
 // Tables are all tables of the lake: the readings, and beside them anomalies and quarantine, which are fed
@@ -87,12 +88,12 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 
 func toAnomaly(r *fanwatch.Row) (Anomaly, bool) {
 	return Anomaly{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), Kind: string(r.Anomaly), Score: r.Score, RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter,
-		State: string(r.State), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}, r.Kind == fanwatch.Scored && r.Anomaly != fanwatch.Well
+		State: string(r.State), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}, r.Kind == fanwatch.RowScored && r.Anomaly != fanwatch.KindNone
 }
 
 func toRefusal(r *fanwatch.Row) (Refusal, bool) {
 	return Refusal{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason, Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
-		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)}, r.Kind == fanwatch.Quarantined
+		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)}, r.Kind == fanwatch.RowQuarantined
 }
 
 // segments remembers, of segments that were read, what side tables want of them.
@@ -105,7 +106,7 @@ func (m segments) key(l Log, after fanwatch.SequenceNumber) string {
 func (m segments) remember(l Log, after fanwatch.SequenceNumber, s Segment) {
 	s.Rows = slices.Clone(slices.DeleteFunc(slices.Clone(s.Rows), func(r fanwatch.Row) bool {
 		_, anomalous := toAnomaly(&r)
-		return !anomalous && r.Kind != fanwatch.Quarantined
+		return !anomalous && r.Kind != fanwatch.RowQuarantined
 	}))
 	m[m.key(l, after)] = s
 }
@@ -338,7 +339,7 @@ const alertsWaiting = "alerts/waiting/"
 
 // PutAlert leaves an alert that is over for the next Commit. Left more than once, even long after, it is one
 // row: the table is asked for the alert's ID.
-func PutAlert(ctx context.Context, store Store, a fanwatch.Alert) error {
+func PutAlert(ctx context.Context, store objstore.Store, a fanwatch.Alert) error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("alert %s: %w", a.ID, err)
@@ -422,7 +423,7 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 			continue
 		}
 		data, err := t.cfg.Store.Get(ctx, o.Key)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, objstore.ErrNotFound) {
 			continue // another committer was faster
 		}
 		if err != nil {

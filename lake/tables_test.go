@@ -9,6 +9,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 func openTables(t testing.TB, w world, change func(*lake.TableConfig)) *lake.Tables {
@@ -32,12 +33,12 @@ func eventful(after, first int) lake.Segment {
 	for i := range s.Rows {
 		switch {
 		case i%20 == 0:
-			s.Rows[i] = fanwatch.Row{Kind: fanwatch.Quarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
+			s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
 				Client: "old", Reason: "RPM is missing", Payload: fmt.Appendf(nil, `{"n":%d}`, i)}
 		case i%10 == 5:
-			s.Rows[i].Anomaly, s.Rows[i].Score = fanwatch.Stall, 4.25
+			s.Rows[i].Anomaly, s.Rows[i].Score = fanwatch.KindStall, 4.25
 		case i%10 == 6:
-			s.Rows[i].Kind, s.Rows[i].Anomaly = fanwatch.Late, fanwatch.Stall // was not scored
+			s.Rows[i].Kind, s.Rows[i].Anomaly = fanwatch.RowLate, fanwatch.KindStall // was not scored
 		}
 	}
 	return s
@@ -131,8 +132,8 @@ func TestAlertsComeOnce(t *testing.T) {
 	tables := openTables(t, w, nil)
 	alert := func(n int) fanwatch.Alert {
 		opened := midnight.Add(time.Duration(n) * 9 * time.Hour)
-		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")), Fan: fmt.Sprint("fan-", n), Kind: fanwatch.Stall, Opened: opened, Why: "It stopped.",
-			State: fanwatch.Resolved, Step: 2, Told: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
+		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")), Fan: fmt.Sprint("fan-", n), Kind: fanwatch.KindStall, Opened: opened, Why: "It stopped.",
+			State: fanwatch.AlertResolved, Step: 2, Told: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
 	}
 	for round := range 4 { // every round leaves what the one before left once more
 		for n := range round + 2 {
@@ -193,7 +194,7 @@ func TestTheNewestRefusals(t *testing.T) {
 
 // counting counts what is read of a Store.
 type counting struct {
-	lake.Store
+	objstore.Store
 	gets int
 }
 

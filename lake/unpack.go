@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"fanwatch/objstore"
 )
 
 // maxForeign bounds the text of one foreign object, in bytes, also where it is packed; maxPacked how many times
@@ -135,8 +137,8 @@ const readSize = 8 << 20
 // objectReader reads an object of a store in chunks. Its error, which stays, is the store's.
 type objectReader struct {
 	ctx     context.Context
-	store   Store
-	object  Object
+	store   objstore.Store
+	object  objstore.Object
 	timeout time.Duration // of one chunk
 	at      int64
 	data    []byte
@@ -163,7 +165,7 @@ func (o *objectReader) Read(p []byte) (int, error) {
 
 // failed gives the store's error, nil where the object was removed since it was listed.
 func (o *objectReader) failed() error {
-	if errors.Is(o.err, ErrNotFound) {
+	if errors.Is(o.err, objstore.ErrNotFound) {
 		return nil
 	}
 	return &unreadError{o.err}

@@ -183,7 +183,7 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l Log, goneBefo
 		v.Segments++
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.Scored && row.Kind != fanwatch.Late || row.Time.UnixMicro() < goneBefore || !in.has(s.Last, row) {
+			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate || row.Time.UnixMicro() < goneBefore || !in.has(s.Last, row) {
 				continue
 			}
 			key := runKey{row.Fan, row.Run}

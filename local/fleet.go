@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/edge"
+	"fanwatch/internal/durable"
 	"fanwatch/workflows"
 )
 
@@ -94,7 +94,7 @@ func (f *fleet) provision(ctx context.Context, fan FleetFan, op workflows.Operat
 	if _, err := os.Stat(cert); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(f.path(fan.Name), 0o700); err != nil {
+	if err := durable.MkdirAll(f.path(fan.Name), 0o700); err != nil {
 		return fmt.Errorf("provision %s: %w", fan.Name, err)
 	}
 	csr, err := f.csr(fan.Name)
@@ -105,7 +105,7 @@ func (f *fleet) provision(ctx context.Context, fan FleetFan, op workflows.Operat
 	if err != nil {
 		return err
 	}
-	return writeFile(cert, []byte(answer.Certificate))
+	return durable.WriteFile(cert, []byte(answer.Certificate), 0o600)
 }
 
 // csr gives the fan's CSR, the same after every crash: the workflow answers the same CSR with the same
@@ -125,7 +125,7 @@ func (f *fleet) csr(fan string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return string(csr), writeFile(file, csr)
+	return string(csr), durable.WriteFile(file, csr, 0o600)
 }
 
 func (f *fleet) run(ctx context.Context, i int, fan FleetFan) error {
@@ -173,19 +173,4 @@ func firstFault(fans []FleetFan) (name string, kind edge.FaultKind, in time.Dura
 		}
 	}
 	return name, kind, in
-}
-
-// writeFile replaces a file in one step, so that a crash leaves the old or the new one.
-func writeFile(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+strings.TrimPrefix(filepath.Base(path), ".")+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -39,8 +39,8 @@ func TestAPageOfAnotherSiteDoesNotReachTheLocalAWS(t *testing.T) {
 	for _, q := range []struct{ name, method, path, body, service, kind, target string }{
 		{"Kinesis", "POST", "/", `{}`, "kinesis", "application/x-amz-json-1.1", "Kinesis_20131202.ListStreams"},
 		{"IoT", "GET", "/things", "", "iot", "", ""},
-		{"faults of IoT", "POST", "/_faults", `{}`, "iot", "application/json", ""},
-		{"faults of SNS", "POST", "/_faults", `{}`, "", "application/json", ""},
+		{"faults of IoT", "POST", "/_faults", `{"kind":"delay"}`, "iot", "application/json", ""},
+		{"faults of SNS", "POST", "/_faults", `{"kind":"delay"}`, "", "application/json", ""},
 		{"inbox", "GET", "/inbox", "", "", "", ""},
 		{"inbox as JSON", "GET", "/inbox.json", "", "", "", ""},
 	} {

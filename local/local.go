@@ -32,6 +32,7 @@ import (
 	"fanwatch/cloud"
 	"fanwatch/dashboard"
 	"fanwatch/detect"
+	"fanwatch/internal/durable"
 	"fanwatch/lake"
 	"fanwatch/local/aws/iotcore"
 	"fanwatch/local/aws/kinesis"
@@ -174,7 +175,7 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 
 // claim makes the state directory and takes it for this process alone.
 func (s *System) claim() error {
-	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("state directory %s: %w: choose another with --dir", s.cfg.Dir, err)
 	}
 	f, err := os.OpenFile(filepath.Join(s.cfg.Dir, LockFile), os.O_CREATE|os.O_RDWR, 0o600)
@@ -213,7 +214,7 @@ func localKeys(file string) (keys, error) {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		b = fmt.Appendf(nil, "LOCAL%s\n%s\n", rand.Text()[:15], rand.Text())
-		err = writeFile(file, b)
+		err = durable.WriteFile(file, b, 0o600)
 	}
 	if err != nil {
 		return keys{}, fmt.Errorf("keys of the local AWS: %w", err)
@@ -239,7 +240,7 @@ func (s *System) startChildren(ctx context.Context) error {
 			return fmt.Errorf("%s is not built: run go tool task build", s.program(p))
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(s.cfg.Dir, "s3"), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Join(s.cfg.Dir, "s3"), 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
 	port := func(p int) string { return fmt.Sprint(p) }
@@ -355,7 +356,7 @@ func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
 func (s *System) loadPolicies(p *awsParts) error {
 	file := filepath.Join(s.cfg.Dir, "policy.yaml")
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		if err := writeFile(file, defaultPolicy); err != nil {
+		if err := durable.WriteFile(file, defaultPolicy, 0o600); err != nil {
 			return err
 		}
 	}
@@ -465,7 +466,7 @@ func (s *System) announce() error {
 	}
 	file := filepath.Join(s.cfg.Dir, EndpointsFile)
 	s.closing(func() { _ = os.Remove(file) }) // a stale one names a dead process
-	return writeFile(file, append(b, '\n'))
+	return durable.WriteFile(file, append(b, '\n'), 0o600)
 }
 
 func (s *System) closing(f func()) { s.closers = append(s.closers, f) }

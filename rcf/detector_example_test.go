@@ -60,8 +60,8 @@ func ExampleDetectorConfig_tolerance() {
 }
 
 // RANDOM_CUT_FOREST(CURSOR(SELECT STREAM rpm FROM fans), 100, 256, 100000, 1)
-func ExampleKinesis() {
-	function, err := rcf.NewKinesis(rcf.KinesisConfig{NumberOfTrees: 100, SubSampleSize: 256, TimeDecay: 100_000, ShingleSize: 1})
+func ExampleKDA() {
+	function, err := rcf.NewKDA(rcf.KDAConfig{NumberOfTrees: 100, SubSampleSize: 256, TimeDecay: 100_000, ShingleSize: 1})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -85,8 +85,8 @@ func ExampleKinesis() {
 }
 
 // RANDOM_CUT_FOREST_WITH_EXPLANATION(CURSOR(SELECT STREAM rpm, temperature FROM fans), 100, 256, 100000, 1, true)
-func ExampleKinesis_Explain() {
-	function, err := rcf.NewKinesis(rcf.KinesisConfig{Dimensions: 2})
+func ExampleKDA_Explain() {
+	function, err := rcf.NewKDA(rcf.KDAConfig{Dimensions: 2})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -20,7 +20,7 @@
 // stream that has gaps.
 //
 // A Detector turns a stream into decisions: it runs forests over several views of it, calibrates their scores and
-// alerts once. Kinesis scores as the RANDOM_CUT_FOREST of Amazon's Kinesis Data Analytics did.
+// alerts once. KDA scores as the RANDOM_CUT_FOREST of Amazon's Kinesis Data Analytics did.
 //
 // Values go in as float64 and are stored as float32: about seven digits count, and a magnitude beyond
 // 3.4e38 is an error. Scores are always finite. After the forest has reached its full size, scoring and

@@ -5,10 +5,10 @@ import (
 	"math"
 )
 
-// KinesisConfig holds the parameters of RANDOM_CUT_FOREST in the SQL of Amazon Kinesis Data Analytics, with its
+// KDAConfig holds the parameters of RANDOM_CUT_FOREST in the SQL of Amazon Kinesis Data Analytics, with its
 // defaults and ranges ("Amazon Kinesis Data Analytics SQL Reference", RANDOM_CUT_FOREST). Zero values stand for the
 // defaults.
-type KinesisConfig struct {
+type KDAConfig struct {
 	// Dimensions is the number of numeric columns of the cursor. 0 means 1.
 	Dimensions int
 
@@ -30,14 +30,14 @@ type KinesisConfig struct {
 	Seed uint64
 }
 
-// Kinesis scores points as RANDOM_CUT_FOREST and RANDOM_CUT_FOREST_WITH_EXPLANATION of Amazon Kinesis Data Analytics
+// KDA scores points as RANDOM_CUT_FOREST and RANDOM_CUT_FOREST_WITH_EXPLANATION of Amazon Kinesis Data Analytics
 // for SQL did, which AWS switched off in January 2026: 0 for the first SubSampleSize points, then up to
-// log2(SubSampleSize), which is 8 by default. NewKinesis makes one. The zero Kinesis is good only for UnmarshalBinary.
-// A Kinesis must not be copied and is not safe for concurrent use.
+// log2(SubSampleSize), which is 8 by default. NewKDA makes one. The zero KDA is good only for UnmarshalBinary.
+// A KDA must not be copied and is not safe for concurrent use.
 //
 // The function was random, so no two runs of it agreed exactly; the scores here agree with it better than two of
 // its own runs would, since there are treesEach trees for each one asked for.
-type Kinesis struct {
+type KDA struct {
 	forest Forest
 	scale  float64
 }
@@ -52,7 +52,7 @@ type Explanation struct {
 	High        bool    // the column's direction: true for HIGH, false for LOW
 }
 
-func (c KinesisConfig) withDefaults() KinesisConfig {
+func (c KDAConfig) withDefaults() KDAConfig {
 	for _, field := range [...]struct {
 		value *int
 		zero  int
@@ -65,7 +65,7 @@ func (c KinesisConfig) withDefaults() KinesisConfig {
 }
 
 // Validate says what is wrong with c, defaults applied, or nil. The error wraps ErrConfig.
-func (c KinesisConfig) Validate() error {
+func (c KDAConfig) Validate() error {
 	c = c.withDefaults()
 	for _, field := range [...]struct {
 		name           string
@@ -84,8 +84,8 @@ func (c KinesisConfig) Validate() error {
 	return nil
 }
 
-// NewKinesis returns a function that has seen nothing. An error wraps ErrConfig.
-func NewKinesis(config KinesisConfig) (*Kinesis, error) {
+// NewKDA returns a function that has seen nothing. An error wraps ErrConfig.
+func NewKDA(config KDAConfig) (*KDA, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -98,13 +98,13 @@ func NewKinesis(config KinesisConfig) (*Kinesis, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kinesis{}
+	k := &KDA{}
 	k.adopt(forest)
 	return k, nil
 }
 
 // adopt makes forest, a new or a restored one, k's own.
-func (k *Kinesis) adopt(forest *Forest) {
+func (k *KDA) adopt(forest *Forest) {
 	k.forest = *forest
 	k.forest.deepen(0) // its parts know each other by address
 	k.forest.kinesis = true
@@ -113,14 +113,14 @@ func (k *Kinesis) adopt(forest *Forest) {
 }
 
 // Process scores a point and then learns it. Errors are those of Forest.Score.
-func (k *Kinesis) Process(point []float64) (float64, error) {
+func (k *KDA) Process(point []float64) (float64, error) {
 	score, err := k.forest.Process(point)
 	return float64(score * k.scale), err
 }
 
 // Explain is Process with an explanation for each column: the row that RANDOM_CUT_FOREST_WITH_EXPLANATION, with its
 // parameter withDirectionality true, would put out.
-func (k *Kinesis) Explain(point []float64) (float64, []Explanation, error) {
+func (k *KDA) Explain(point []float64) (float64, []Explanation, error) {
 	parts, err := k.forest.Attribute(point)
 	if err != nil {
 		return 0, nil, err
@@ -135,39 +135,39 @@ func (k *Kinesis) Explain(point []float64) (float64, []Explanation, error) {
 	return score, columns, err
 }
 
-// seenByKinesis is seenValue as the recordings of Kinesis Data Analytics show it: a leaf of several equal points
+// seenByKDA is seenValue as the recordings of Kinesis Data Analytics show it: a leaf of several equal points
 // counts as a balanced tree of them, and a tree that is nothing else as 1/(1 + its size), which makes a constant
 // stream score log2(256)/257.
-func (f *Forest) seenByKinesis(depth, mass int) float64 {
+func (f *Forest) seenByKDA(depth, mass int) float64 {
 	if depth == 0 {
 		return 1 / float64(1+mass)
 	}
 	return 1 / (float64(depth) + f.log2(mass))
 }
 
-// kinesisMagic begins a snapshot of a Kinesis; the snapshot of its forest follows.
-const kinesisMagic = "RCFk"
+// kdaMagic begins a snapshot of a KDA; the snapshot of its forest follows.
+const kdaMagic = "RCFk"
 
 // MarshalBinary returns a snapshot: versioned, checksummed and portable as that of a Forest. Its error is always nil.
-func (k *Kinesis) MarshalBinary() ([]byte, error) { return k.forest.AppendBinary([]byte(kinesisMagic)) }
+func (k *KDA) MarshalBinary() ([]byte, error) { return k.forest.AppendBinary([]byte(kdaMagic)) }
 
 // UnmarshalBinary replaces k by the one in a snapshot, which from then on behaves as the original in every bit. On an
 // error, which wraps ErrSnapshot, k is as it was.
-func (k *Kinesis) UnmarshalBinary(data []byte) error {
-	if len(data) < len(kinesisMagic) || string(data[:len(kinesisMagic)]) != kinesisMagic {
-		return fmt.Errorf("%w: it is not of a Kinesis", ErrSnapshot)
+func (k *KDA) UnmarshalBinary(data []byte) error {
+	if len(data) < len(kdaMagic) || string(data[:len(kdaMagic)]) != kdaMagic {
+		return fmt.Errorf("%w: it is not of a KDA", ErrSnapshot)
 	}
 	var forest Forest
-	if err := forest.UnmarshalBinary(data[len(kinesisMagic):]); err != nil {
+	if err := forest.UnmarshalBinary(data[len(kdaMagic):]); err != nil {
 		return err
 	}
 	c := forest.config
-	size := KinesisConfig{Dimensions: c.Dimensions, NumberOfTrees: c.Trees / treesEach, SubSampleSize: c.SampleSize, ShingleSize: c.Shingle}
+	size := KDAConfig{Dimensions: c.Dimensions, NumberOfTrees: c.Trees / treesEach, SubSampleSize: c.SampleSize, ShingleSize: c.Shingle}
 	if err := size.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	if c.OutputAfter != c.SampleSize || c.Trees < treesEach {
-		return fmt.Errorf("%w: its forest is not one of a Kinesis", ErrSnapshot)
+		return fmt.Errorf("%w: its forest is not one of a KDA", ErrSnapshot)
 	}
 	k.adopt(&forest)
 	return nil

@@ -67,13 +67,13 @@ func readRecording(t *testing.T, file string) recording {
 	return r
 }
 
-// TestParityWithKinesis compares the scores of the preset with the recorded ones, by rank and linear correlation.
-func TestParityWithKinesis(t *testing.T) {
+// TestParityWithKDA compares the scores of the preset with the recorded ones, by rank and linear correlation.
+func TestParityWithKDA(t *testing.T) {
 	all := recordings(t)
 	for seed := range uint64(3) {
 		var rank, linear []float64
 		for _, r := range all {
-			k := newKinesis(t, KinesisConfig{Seed: seed})
+			k := newKDA(t, KDAConfig{Seed: seed})
 			scores := make([]float64, len(r.values))
 			for i, v := range r.values {
 				scores[i] = kinesisScore(t, k, v)
@@ -101,16 +101,16 @@ func TestParityWithKinesis(t *testing.T) {
 	}
 }
 
-func newKinesis(t testing.TB, c KinesisConfig) *Kinesis {
+func newKDA(t testing.TB, c KDAConfig) *KDA {
 	t.Helper()
-	k, err := NewKinesis(c)
+	k, err := NewKDA(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
-func kinesisScore(t testing.TB, k *Kinesis, point ...float64) float64 {
+func kinesisScore(t testing.TB, k *KDA, point ...float64) float64 {
 	t.Helper()
 	score, err := k.Process(point)
 	if err != nil {
@@ -121,8 +121,8 @@ func kinesisScore(t testing.TB, k *Kinesis, point ...float64) float64 {
 
 // What the recordings show exactly: a constant stream, and one of two values in which the first 256 rows, all of
 // them in every tree, hold 250 of the one and 6 of the other.
-func TestKinesisOfDuplicates(t *testing.T) {
-	constant, two := newKinesis(t, KinesisConfig{}), newKinesis(t, KinesisConfig{})
+func TestKDAOfDuplicates(t *testing.T) {
+	constant, two := newKDA(t, KDAConfig{}), newKDA(t, KDAConfig{})
 	for i := range 257 {
 		want := 0.0
 		if i == 256 {
@@ -136,7 +136,7 @@ func TestKinesisOfDuplicates(t *testing.T) {
 		}
 	}
 	for value, count := range map[float64]float64{0: 250, 20: 6} {
-		var same Kinesis
+		var same KDA
 		if err := same.UnmarshalBinary(kinesisBytes(t, two)); err != nil {
 			t.Fatal(err)
 		}
@@ -149,9 +149,9 @@ func TestKinesisOfDuplicates(t *testing.T) {
 	}
 }
 
-func TestKinesisRanges(t *testing.T) {
+func TestKDARanges(t *testing.T) {
 	most := int64(math.MaxInt32)
-	for want, c := range map[string]KinesisConfig{
+	for want, c := range map[string]KDAConfig{
 		"":                            {},
 		"NumberOfTrees is 1001, give": {NumberOfTrees: 1001},
 		"NumberOfTrees is -1, give":   {NumberOfTrees: -1},
@@ -163,13 +163,13 @@ func TestKinesisRanges(t *testing.T) {
 		// Beyond what an int has where that is 32 bits, it comes out negative and is refused all the same.
 		"TimeDecay is ": {TimeDecay: int(most + 1)},
 	} {
-		_, err := NewKinesis(c)
+		_, err := NewKDA(c)
 		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%+v: %v, want %q", c, err, want)
 		}
 	}
-	for _, c := range []KinesisConfig{{NumberOfTrees: 1, SubSampleSize: 10, TimeDecay: 1, ShingleSize: 30}, {NumberOfTrees: 1000, SubSampleSize: 1000, TimeDecay: math.MaxInt32}} {
-		k := newKinesis(t, c)
+	for _, c := range []KDAConfig{{NumberOfTrees: 1, SubSampleSize: 10, TimeDecay: 1, ShingleSize: 30}, {NumberOfTrees: 1000, SubSampleSize: 1000, TimeDecay: math.MaxInt32}} {
+		k := newKDA(t, c)
 		for i := range 40 {
 			kinesisScore(t, k, float64(i%9))
 		}
@@ -177,9 +177,9 @@ func TestKinesisRanges(t *testing.T) {
 }
 
 // The columns' parts add up to the score that Process gives, and point the right way.
-func TestKinesisExplains(t *testing.T) {
+func TestKDAExplains(t *testing.T) {
 	for _, shingle := range []int{1, 3} {
-		explained, plain := newKinesis(t, KinesisConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle}), newKinesis(t, KinesisConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle})
+		explained, plain := newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle}), newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle})
 		random := splitMix(4)
 		for i := range 600 {
 			point := []float64{random.exponential(), float64(i % 5)}
@@ -209,7 +209,7 @@ func TestKinesisExplains(t *testing.T) {
 	}
 }
 
-func kinesisBytes(t testing.TB, k *Kinesis) []byte {
+func kinesisBytes(t testing.TB, k *KDA) []byte {
 	t.Helper()
 	data, err := k.MarshalBinary()
 	if err != nil {
@@ -218,10 +218,10 @@ func kinesisBytes(t testing.TB, k *Kinesis) []byte {
 	return data
 }
 
-func TestKinesisResumes(t *testing.T) {
-	original := newKinesis(t, KinesisConfig{NumberOfTrees: 3, SubSampleSize: 20, ShingleSize: 2})
+func TestKDAResumes(t *testing.T) {
+	original := newKDA(t, KDAConfig{NumberOfTrees: 3, SubSampleSize: 20, ShingleSize: 2})
 	for i := range 100 {
-		var restored Kinesis
+		var restored KDA
 		if err := restored.UnmarshalBinary(kinesisBytes(t, original)); err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestKinesisResumes(t *testing.T) {
 	}
 	forest := snapshotOf(t, newForest(t, Config{}))
 	before := kinesisBytes(t, original)
-	for name, data := range map[string][]byte{"nothing": nil, "a forest": forest, "another forest": append([]byte(kinesisMagic), forest...), "half": before[:len(before)/2]} {
+	for name, data := range map[string][]byte{"nothing": nil, "a forest": forest, "another forest": append([]byte(kdaMagic), forest...), "half": before[:len(before)/2]} {
 		if err := original.UnmarshalBinary(data); !errors.Is(err, ErrSnapshot) {
 			t.Errorf("%s: %v", name, err)
 		}

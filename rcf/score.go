@@ -34,7 +34,7 @@ func (f *Forest) scaled(value float64, t *tree) float64 {
 // smaller; a point that makes up the whole tree has half the value of a new one.
 func (f *Forest) seenValue(depth, mass, size int) float64 {
 	if f.kinesis {
-		return f.seenByKinesis(depth, mass)
+		return f.seenByKDA(depth, mass)
 	}
 	damp := 1 - float64(mass)/float64(2*size)
 	return damp / (float64(depth) + f.log2(mass+1))

@@ -204,9 +204,9 @@ func (p *rigPublisher) work() {
 }
 
 func (p *rigPublisher) message(s setting, seq uint64) (topic string, payload []byte) {
-	rpm, state := 1800+float64(seq*7919%13), fanwatch.Running
+	rpm, state := 1800+float64(seq*7919%13), fanwatch.StateRunning
 	if s.stalled {
-		rpm, state = 0, fanwatch.Stalled
+		rpm, state = 0, fanwatch.StateStalled
 	}
 	at := time.Now().Add(s.ahead).UTC().Truncate(time.Microsecond)
 	if s.legacy {

@@ -92,7 +92,7 @@ type blindResult struct {
 const blindWithin = 2 * time.Minute
 
 // TestBlind is the table of docs/failures.md: whatever part fails, and however, while a fan stands still, people are
-// told, no list says that the fan is well, and it ends. A few cells run always, all with FANWATCH_LONG=1;
+// told, no list says that the fan is normal, and it ends. A few cells run always, all with FANWATCH_LONG=1;
 // FANWATCH_FAILURES names the file that the table goes to.
 func TestBlind(t *testing.T) {
 	var mu sync.Mutex
@@ -134,7 +134,7 @@ func (r *blindRig) cell(t *testing.T, c blindCell, n uint64, legacy bool) blindR
 	run := &blindRun{blindRig: r, fan: r.publisher(n)}
 	defer run.fan.end()
 	run.fan.change(func(s *setting) { s.legacy = legacy })
-	r.allWell(t, "before the fault")
+	r.allNormal(t, "before the fault")
 	before, err := r.messages()
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func (r *blindRig) cell(t *testing.T, c blindCell, n uint64, legacy bool) blindR
 	res.stall = time.Since(began).Round(time.Second).String()
 	run.fan.change(func(s *setting) { s.stalled = false })
 	mended := time.Now()
-	r.allWell(t, "after the mend")
+	r.allNormal(t, "after the mend")
 	res.ended = time.Since(mended).Round(time.Second).String()
 	return res
 }
@@ -185,14 +185,14 @@ type listedFan struct {
 	Judging string `json:"judging"`
 }
 
-// allWell waits until the fan is well and judged, no alert is open and the heartbeat comes.
-func (r *blindRig) allWell(t *testing.T, when string) {
+// allNormal waits until the fan is normal and judged, no alert is open and the heartbeat comes.
+func (r *blindRig) allNormal(t *testing.T, when string) {
 	t.Helper()
 	r.until(3*time.Minute, "all is well "+when, func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](r.system, "alerts")
 		fans := ask[[]listedFan](r.system, "fans")
 		for _, f := range fans {
-			if f.Device.Fan == "blind" && f.Last.Position.Sequence != "" && f.State == "well" && f.Judging == "now" && len(alerts) == 0 && r.beats.missing() < heartbeatMissed/2 {
+			if f.Device.Fan == "blind" && f.Last.Position.Sequence != "" && f.State == "normal" && f.Judging == "now" && len(alerts) == 0 && r.beats.missing() < heartbeatMissed/2 {
 				return true, ""
 			}
 		}
@@ -203,11 +203,11 @@ func (r *blindRig) allWell(t *testing.T, when string) {
 // listWithin is how much later than people the lists may know of it: Temporal's lists lag behind its workflows.
 const listWithin = 5 * time.Second
 
-// lists gives what fanwatch fans says of the fan; it must not be well.
+// lists gives what fanwatch fans says of the fan; it must not be normal.
 func (r *blindRig) lists(t *testing.T) string {
 	for end := time.Now().Add(listWithin); ; time.Sleep(200 * time.Millisecond) {
 		said := r.listed()
-		if !strings.HasPrefix(said, "well ") {
+		if !strings.HasPrefix(said, "normal ") {
 			return said
 		}
 		if time.Now().After(end) {

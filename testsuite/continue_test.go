@@ -12,7 +12,7 @@ import (
 )
 
 // TestFanContinuesAsNewUnderAnOpenAlert sends a fan's workflow so many signals that it begins a new run while its
-// alert is open. The alert goes on, and the new run ends it when the fan is well again.
+// alert is open. The alert goes on, and the new run ends it when the fan is normal again.
 func TestFanContinuesAsNewUnderAnOpenAlert(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
@@ -48,7 +48,7 @@ func TestFanContinuesAsNewUnderAnOpenAlert(t *testing.T) {
 		t.Errorf("another alert is open: %s, was %s", a.ID, alert.ID)
 	}
 	f := ask[fanwatch.FanStatus](s, "show", p.fan)
-	if f.Alert != alert.ID || f.Alerts != 1 || f.Last.Anomaly.Kind != fanwatch.Underspeed {
+	if f.Alert != alert.ID || f.Alerts != 1 || f.Last.Anomaly.Kind != fanwatch.KindUnderspeed {
 		t.Errorf("the new run knows %+v", f)
 	}
 	p.rpm = 1800

@@ -38,8 +38,8 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	open := func(fan string) string {
 		t.Helper()
 		at := time.Now().UTC()
-		a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID(fan, fanwatch.Unusual, at), Fan: fan, Kind: fanwatch.Unusual, Opened: at,
-			Why: fan + " behaves unusually.", Position: fanwatch.Position{Sequence: "100"}, State: fanwatch.Open}
+		a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID(fan, fanwatch.KindUnusual, at), Fan: fan, Kind: fanwatch.KindUnusual, Opened: at,
+			Why: fan + " behaves unusually.", Position: fanwatch.Position{Sequence: "100"}, State: fanwatch.AlertOpen}
 		if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl}, workflows.Alert, workflows.AlertInput{Alert: a}); err != nil {
 			t.Fatal(err)
 		}
@@ -76,19 +76,19 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	if _, err := s.cli("ack", id, "--by", "ada"); err != nil {
 		t.Fatal(err)
 	}
-	signal(workflows.SignalObserve, fanwatch.Stall, "fan-e has stopped.", "200")
+	signal(workflows.SignalObserve, fanwatch.KindStall, "fan-e has stopped.", "200")
 	told("on-call [fanwatch] fan-e: stall (step 1 of 2)")
 	told("team-lead [fanwatch] fan-e: stall (step 2 of 2)")
 
-	signal(workflows.SignalObserve, fanwatch.Well, "fan-e is well again.", "300")
+	signal(workflows.SignalObserve, fanwatch.KindNone, "fan-e is normal again.", "300")
 	stop := func(sig syscall.Signal) {
 		if err := s.cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
 		}
 	}
 	stop(syscall.SIGSTOP) // the workers; Temporal is a process of its own
-	signal(workflows.SignalObserve, fanwatch.Stall, "fan-e has stopped.", "400")
-	signal(workflows.SignalResolve, fanwatch.Well, "fan-e is retired.", "500")
+	signal(workflows.SignalObserve, fanwatch.KindStall, "fan-e has stopped.", "400")
+	signal(workflows.SignalResolve, fanwatch.KindNone, "fan-e is retired.", "500")
 	stop(syscall.SIGCONT)
 	s.until(20*time.Second, "the end of the alert", func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](s, "alerts")
@@ -108,7 +108,7 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	}
 	s.until(10*time.Second, "the terminated alert in the list", func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](s, "alerts", "--all")
-		return slices.ContainsFunc(alerts, func(a fanwatch.Alert) bool { return a.ID == ended && a.State == fanwatch.Terminated }), fmt.Sprintf("%+v", alerts)
+		return slices.ContainsFunc(alerts, func(a fanwatch.Alert) bool { return a.ID == ended && a.State == fanwatch.AlertTerminated }), fmt.Sprintf("%+v", alerts)
 	})
 }
 
@@ -128,8 +128,8 @@ func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 	}
 	s := start(t, dir, nil, "--fans", "0")
 	c := s.temporal()
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID("fan-e", fanwatch.Stall, time.Now()), Fan: "fan-e", Kind: fanwatch.Stall,
-		Opened: time.Now().UTC(), Why: "fan-e has stopped.", State: fanwatch.Open}
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID("fan-e", fanwatch.KindStall, time.Now()), Fan: "fan-e", Kind: fanwatch.KindStall,
+		Opened: time.Now().UTC(), Why: "fan-e has stopped.", State: fanwatch.AlertOpen}
 	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl}, workflows.Alert, workflows.AlertInput{Alert: a})
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 	}
 	s.until(20*time.Second, "the end of the alert", func() (bool, string) {
 		over := ask[[]fanwatch.Alert](s, "alerts", "--all")
-		return len(over) == 1 && over[0].State == fanwatch.Resolved && len(over[0].Told) == fanwatch.MaxNotices, fmt.Sprintf("%+v", over)
+		return len(over) == 1 && over[0].State == fanwatch.AlertResolved && len(over[0].Told) == fanwatch.MaxNotices, fmt.Sprintf("%+v", over)
 	})
 	d, err := c.DescribeWorkflowExecution(t.Context(), a.ID, "")
 	if err != nil {

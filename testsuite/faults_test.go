@@ -48,7 +48,7 @@ func verdicts(t *testing.T, c edge.SimConfig, n int, told bool) (at []int, kinds
 			return err
 		}
 		out := feed(data)
-		if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.Scored {
+		if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored {
 			return fmt.Errorf("rows %+v", out.Rows)
 		}
 		for _, o := range out.Observations {
@@ -66,27 +66,27 @@ func verdicts(t *testing.T, c edge.SimConfig, n int, told bool) (at []int, kinds
 }
 
 // TestSimulatedFaultsAreFound: from pulses to verdict, every kind of fault raises an alert while it lasts, and
-// what is none raises nothing: neither a well fan, nor false edges, nor a speed that was commanded. The
+// what is none raises nothing: neither a normal fan, nor false edges, nor a speed that was commanded. The
 // same change of speed without the command is found.
 func TestSimulatedFaultsAreFound(t *testing.T) {
 	const from, to, end = 600, 720, 800
 	for _, c := range []struct {
 		kind     edge.FaultKind
 		severity float64
-		want     fanwatch.Kind // Well: nothing at all
+		want     fanwatch.Kind // KindNone: nothing at all
 		told     bool
 	}{
-		{edge.FaultStall, 1, fanwatch.Stall, false},
-		{edge.FaultDrag, 0.2, fanwatch.Unusual, false},
-		{edge.FaultDrag, 0.6, fanwatch.Underspeed, false},
-		{edge.FaultDust, 0.2, fanwatch.Unusual, false},
-		{edge.FaultAirflow, 0.6, fanwatch.Unusual, false},
-		{edge.FaultBearing, 0.15, fanwatch.Unusual, false},
-		{edge.FaultImbalance, 0.5, fanwatch.Unusual, false},
-		{edge.FaultGlitch, 0.2, fanwatch.Well, false},
-		{edge.FaultTacho, 1, fanwatch.Stall, false},
-		{edge.FaultPWM, 0.7, fanwatch.Well, true},
-		{edge.FaultPWM, 0.7, fanwatch.Unusual, false},
+		{edge.FaultStall, 1, fanwatch.KindStall, false},
+		{edge.FaultDrag, 0.2, fanwatch.KindUnusual, false},
+		{edge.FaultDrag, 0.6, fanwatch.KindUnderspeed, false},
+		{edge.FaultDust, 0.2, fanwatch.KindUnusual, false},
+		{edge.FaultAirflow, 0.6, fanwatch.KindUnusual, false},
+		{edge.FaultBearing, 0.15, fanwatch.KindUnusual, false},
+		{edge.FaultImbalance, 0.5, fanwatch.KindUnusual, false},
+		{edge.FaultGlitch, 0.2, fanwatch.KindNone, false},
+		{edge.FaultTacho, 1, fanwatch.KindStall, false},
+		{edge.FaultPWM, 0.7, fanwatch.KindNone, true},
+		{edge.FaultPWM, 0.7, fanwatch.KindUnusual, false},
 	} {
 		t.Run(fmt.Sprintf("%s %g %t", c.kind, c.severity, c.told), func(t *testing.T) {
 			t.Parallel()
@@ -95,12 +95,12 @@ func TestSimulatedFaultsAreFound(t *testing.T) {
 			found := false
 			for i, kind := range kinds {
 				t.Logf("second %d: %q %s", at[i], kind, why[i])
-				if kind != fanwatch.Well && (at[i] < from || c.want == fanwatch.Well) {
+				if kind != fanwatch.KindNone && (at[i] < from || c.want == fanwatch.KindNone) {
 					t.Errorf("a false alarm in second %d: %s", at[i], why[i])
 				}
 				found = found || kind == c.want && at[i] >= from && at[i] <= to+5
 			}
-			if c.want != fanwatch.Well && !found {
+			if c.want != fanwatch.KindNone && !found {
 				t.Errorf("%s was not found, of kind %q: %v %v", c.kind, c.want, at, kinds)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"fanwatch/detect"
 	"fanwatch/failpoint"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
@@ -54,7 +55,7 @@ func (p *publisher) batch(c mqtt.Client) bool {
 	var readings []fanwatch.Reading
 	for seq := p.acked + 1; seq <= p.acked+5; seq++ {
 		readings = append(readings, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: p.fan, Run: p.run, Seq: seq}, Time: time.Now().UTC(),
-			RPM: p.rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.Running})
+			RPM: p.rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.StateRunning})
 	}
 	body, err := json.Marshal(fanwatch.NewBatch(readings, p.acked, 0, time.Now()))
 	if err != nil {
@@ -73,11 +74,11 @@ func (p *publisher) batch(c mqtt.Client) bool {
 }
 
 // store gives the bucket of the S3 server, whose directory holds objects as plain files.
-func (s *system) store() lake.Store { return storeIn(s.t, s.Dir) }
+func (s *system) store() objstore.Store { return storeIn(s.t, s.Dir) }
 
-func storeIn(t testing.TB, dir string) lake.Store {
+func storeIn(t testing.TB, dir string) objstore.Store {
 	t.Helper()
-	store, err := lake.OpenDir(filepath.Join(dir, "s3", "fanwatch-lake"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "s3", "fanwatch-lake"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func (p *publisher) count(rows map[string][]fanwatch.Row) map[uint64]int {
 	n := map[uint64]int{}
 	for _, shard := range rows {
 		for _, r := range shard {
-			if r.Fan == p.fan && r.Run == p.run && r.Kind != fanwatch.Configured {
+			if r.Fan == p.fan && r.Run == p.run && r.Kind != fanwatch.RowConfigured {
 				n[r.Seq]++
 			}
 		}

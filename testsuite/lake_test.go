@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
@@ -128,7 +129,7 @@ func (s *system) inPoints(p *publisher, begin time.Time) {
 }
 
 // s3 gives the bucket through the S3 server.
-func (s *system) s3() lake.Store {
+func (s *system) s3() objstore.Store {
 	s.t.Helper()
 	text, err := os.ReadFile(s.Keys)
 	if err != nil {
@@ -159,7 +160,7 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 	at := -1
 	for _, l := range logs {
 		if err := l.Walk(t.Context(), "0", func(seg lake.Segment) error {
-			if i := slices.IndexFunc(seg.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.Scored }); i >= 0 {
+			if i := slices.IndexFunc(seg.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.RowScored }); i >= 0 {
 				sound, at = seg, i
 			}
 			return nil
@@ -185,7 +186,7 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 	spoilt.Rows[at].Seq += 1_000_000
 	put(spoilt)
 	a := s.openAlert(p.fan, 60*time.Second)
-	if a.Kind != fanwatch.Difference || !strings.Contains(a.Why, "1 in the landing log and due, but not in the table") {
+	if a.Kind != fanwatch.KindDifference || !strings.Contains(a.Why, "1 in the landing log and due, but not in the table") {
 		t.Errorf("%+v", a)
 	}
 	out, err := s.cli("reconcile", "--by-hour", "--json")

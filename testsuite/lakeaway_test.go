@@ -39,7 +39,7 @@ func TestALakeThatIsAwayKeepsNothingFromStarting(t *testing.T) {
 	s = start(t, dir, nil, "--fans", "0")
 	p.rpm = 300
 	p.publish(s, 100)
-	if a := s.openAlert(p.fan, 30*time.Second); a.Kind != fanwatch.Underspeed {
+	if a := s.openAlert(p.fan, 30*time.Second); a.Kind != fanwatch.KindUnderspeed {
 		t.Errorf("%+v", a)
 	}
 	var state workflows.CommitterState

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 const lakeDoc = "../docs/lake.md"
@@ -117,7 +118,7 @@ func TestLakeDocSnippetsReadARunningSystem(t *testing.T) {
 // TestLakeDocNamesEveryColumn holds the column tables of docs/lake.md against the tables that the code makes.
 func TestLakeDocNamesEveryColumn(t *testing.T) {
 	dir := t.TempDir()
-	store, err := lake.OpenDir(filepath.Join(dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	if err := tc.TerminateWorkflow(t.Context(), id, "", "by hand"); err != nil {
 		t.Fatal(err)
 	}
-	input := workflows.FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.Active, Device: fanwatch.Device{V: 1, Fan: "fan-l", Site: "Hall A", Silence: -1, Limits: fanwatch.Limits{MinRPM: 900}}}}
+	input := workflows.FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Fan: "fan-l", Site: "Hall A", Silence: -1, Limits: fanwatch.Limits{MinRPM: 900}}}}
 	if _, err := tc.SignalWithStartWorkflow(t.Context(), id, workflows.SignalObserve, last, client.StartWorkflowOptions{ID: id, TaskQueue: workflows.QueueControl}, workflows.Fan, input); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	terminated := run()
 	publish(c, 1800, 20)
 	s.until(30*time.Second, "the run after the terminated one", func() (bool, string) { return run() != terminated, "" })
-	if f := status(); f.Device.Site != "Hall A" || f.Phase != fanwatch.Active || f.Alert != a.ID || f.Device.Limits.MinRPM != 900 {
+	if f := status(); f.Device.Site != "Hall A" || f.Phase != fanwatch.PhaseActive || f.Alert != a.ID || f.Device.Limits.MinRPM != 900 {
 		t.Errorf("started again as %+v", f)
 	}
 
@@ -102,7 +102,7 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	publish(c, 300, 3)
 	s.until(20*time.Second, "trouble", func() (bool, string) {
 		f := status()
-		return f.Last.Anomaly.Kind != fanwatch.Well && f.Alert != "", fmt.Sprintf("%+v", f)
+		return f.Last.Anomaly.Kind != fanwatch.KindNone && f.Alert != "", fmt.Sprintf("%+v", f)
 	})
 
 	// Retired, neither alert nor certificate is left; provisioned again, it is judged at once.

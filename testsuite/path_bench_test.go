@@ -52,7 +52,7 @@ func (p *benchPublisher) publish(n int, rpm float64) error {
 	for i := range readings {
 		p.seq++
 		readings[i] = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: p.fan, Run: 1, Seq: p.seq}, Time: now.Add(time.Duration(i-n) * time.Millisecond),
-			RPM: rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.Running}
+			RPM: rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.StateRunning}
 	}
 	body, err := json.Marshal(fanwatch.NewBatch(readings, p.seq-uint64(n), 0, now))
 	if err != nil {
@@ -177,7 +177,7 @@ func benchmarkSignal(b *testing.B) {
 				return latency > 0, ""
 			})
 			latencies = append(latencies, latency)
-			if err := p.publish(30, 1800); err != nil { // well again before the next round
+			if err := p.publish(30, 1800); err != nil { // normal again before the next round
 				b.Fatal(err)
 			}
 		}

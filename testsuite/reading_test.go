@@ -45,7 +45,7 @@ func TestDemoPublisherIsScoredAlertedAndAcknowledged(t *testing.T) {
 			s.until(10*time.Second, "the acknowledgement by "+way, func() (bool, string) {
 				for _, b := range ask[[]fanwatch.Alert](s, "alerts") {
 					if b.ID == a.ID {
-						return b.State == fanwatch.Acknowledged && b.AckedBy == "ada", fmt.Sprintf("%+v", b)
+						return b.State == fanwatch.AlertAcknowledged && b.AckedBy == "ada", fmt.Sprintf("%+v", b)
 					}
 				}
 				return false, "no such alert"
@@ -85,7 +85,7 @@ func (s *system) demoAlert(fan string) fanwatch.Alert {
 	publish(10, 1800)
 	publish(3, 300)
 	a := s.openAlert(fan, 20*time.Second)
-	if want := fan + " turns too slowly: 300 RPM, below the limit of 900 RPM."; a.Why != want || a.Kind != fanwatch.Underspeed {
+	if want := fan + " turns too slowly: 300 RPM, below the limit of 900 RPM."; a.Why != want || a.Kind != fanwatch.KindUnderspeed {
 		s.t.Errorf("the alert says %q, want %q", a.Why, want)
 	}
 	return a
@@ -168,7 +168,7 @@ func TestForestAloneRaisesAnAlert(t *testing.T) {
 		demo(t, c, "fan-x", at, 1800+noise*max(-3, min(3, rng.NormFloat64())))
 	}
 	a := s.openAlert("fan-x", 20*time.Second)
-	if a.Kind != fanwatch.Unusual {
+	if a.Kind != fanwatch.KindUnusual {
 		t.Errorf("%+v", a)
 	}
 }

@@ -75,8 +75,8 @@ func TestRecordFan2(t *testing.T) {
 	}
 	cert, key = s.provision("fan-r")
 	publish(mustConnect(s, "fan-r", cert, key), 1800, 20)
-	s.until(20*time.Second, "that it is well", func() (bool, string) {
-		return ask[fanwatch.FanStatus](s, "show", "fan-r").Last.Anomaly.Kind == fanwatch.Well, a.ID
+	s.until(20*time.Second, "that it is normal", func() (bool, string) {
+		return ask[fanwatch.FanStatus](s, "show", "fan-r").Last.Anomaly.Kind == fanwatch.KindNone, a.ID
 	})
 	if err := s.temporal().SignalWorkflow(t.Context(), workflows.StreamID("fanwatch"), "", workflows.SignalShards, nil); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workers"
 )
 
@@ -123,7 +124,7 @@ func TestS3IsKilled(t *testing.T) {
 
 // lakeUnderFire lands twelve windows on each of two shards and makes all steps of the lake's life between them,
 // each again until it is done.
-func lakeUnderFire(t *testing.T, tables *lake.Tables, store lake.Store) []lake.Log {
+func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []lake.Log {
 	again := func(what string, do func(context.Context) error) {
 		t.Helper()
 		var err error
@@ -150,7 +151,7 @@ func lakeUnderFire(t *testing.T, tables *lake.Tables, store lake.Store) []lake.L
 			return errors.Join(err, tables.PlanExpiry(ctx, 0, 1))
 		})
 		again("alert", func(ctx context.Context) error {
-			return lake.PutAlert(ctx, store, fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/x", Fan: "fan-0", Kind: fanwatch.Stall, Opened: time.Unix(1e9, 0), EndedAt: time.Unix(1e9+60, 0)})
+			return lake.PutAlert(ctx, store, fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/x", Fan: "fan-0", Kind: fanwatch.KindStall, Opened: time.Unix(1e9, 0), EndedAt: time.Unix(1e9+60, 0)})
 		})
 		again("apply", func(ctx context.Context) error { _, err := tables.Apply(ctx); return err })
 		for _, log := range logs {
@@ -170,9 +171,9 @@ func segmentOf(fan string, step int) lake.Segment {
 	for i := range 50 {
 		seq := step*50 + i + 1
 		at := time.Unix(1e9+int64(seq), 0).UTC()
-		s.Rows = append(s.Rows, fanwatch.Row{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 7, Seq: uint64(seq)}, Time: at, RPM: 1800, State: fanwatch.Running},
+		s.Rows = append(s.Rows, fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 7, Seq: uint64(seq)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(seq)}, Arrived: at})
 	}
-	s.Rows[10].Anomaly = fanwatch.Stall
+	s.Rows[10].Anomaly = fanwatch.KindStall
 	return s
 }

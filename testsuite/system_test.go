@@ -251,7 +251,7 @@ func (s *system) openAlert(fan string, deadline time.Duration) fanwatch.Alert {
 	s.until(deadline, "an open alert of "+fan, func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](s, "alerts")
 		for _, a := range alerts {
-			if a.Fan == fan && a.State == fanwatch.Open {
+			if a.Fan == fan && a.State == fanwatch.AlertOpen {
 				found = a
 				return true, ""
 			}

@@ -14,7 +14,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
-	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // stream is Kinesis as the activities see it.
@@ -191,7 +191,7 @@ type Config struct {
 }
 
 // Open gives a bucket of the account, or of the local S3.
-func (c Config) Open(bucket string) lake.Store { return cloud.NewS3(c.AWS, c.Endpoints.S3, bucket) }
+func (c Config) Open(bucket string) objstore.Store { return cloud.NewS3(c.AWS, c.Endpoints.S3, bucket) }
 
 // Endpoints are base URLs of local servers; an empty one means AWS.
 type Endpoints struct {

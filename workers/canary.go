@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/workflows"
 )
 
 // CanaryPages takes the canary's pages where SNS delivers them, as the HTTP endpoint of a subscription, and
@@ -17,7 +16,7 @@ import (
 // needs no secret: what is forged acknowledges an alert of the canary at most. Safe for concurrent use.
 // https://docs.aws.amazon.com/sns/latest/dg/http-notification-json.html
 type CanaryPages struct {
-	Acknowledge func(ctx context.Context, alertID string, k workflows.Acknowledgement) (fanwatch.Alert, error)
+	Acknowledge func(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error)
 	Confirm     func(ctx context.Context, topicARN, token string) error
 }
 
@@ -51,8 +50,8 @@ func (p CanaryPages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case m.Type == "SubscriptionConfirmation":
 		err = p.Confirm(ctx, m.TopicArn, m.Token)
 	case m.Type == "Notification" && strings.HasPrefix(alert, "alert/"+fanwatch.CanaryFan+"/") &&
-		m.MessageAttributes["state"].Value == string(fanwatch.Open):
-		_, err = p.Acknowledge(ctx, alert, workflows.Acknowledgement{By: fanwatch.CanaryFan})
+		m.MessageAttributes["state"].Value == string(fanwatch.AlertOpen):
+		_, err = p.Acknowledge(ctx, alert, fanwatch.Acknowledgement{By: fanwatch.CanaryFan})
 	}
 	if err != nil {
 		http.Error(w, "it cannot be taken now", http.StatusServiceUnavailable) // SNS delivers it again

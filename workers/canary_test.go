@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"fanwatch"
-	"fanwatch/workflows"
 )
 
 // TestOnlyTheCanarysPagesAreTaken: what SNS delivers of its topic confirms or acknowledges; anything else does nothing.
@@ -18,7 +17,7 @@ func TestOnlyTheCanarysPagesAreTaken(t *testing.T) {
 	var did []string
 	var fail error
 	p := CanaryPages{
-		Acknowledge: func(_ context.Context, id string, k workflows.Acknowledgement) (fanwatch.Alert, error) {
+		Acknowledge: func(_ context.Context, id string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 			did = append(did, "ack "+id+" "+k.By)
 			return fanwatch.Alert{}, fail
 		},

@@ -17,6 +17,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/sns"
 )
 
@@ -173,7 +174,7 @@ func TestTopicsThatReachNobodyAreFound(t *testing.T) {
 	if l := found[1]; l.Topic != "lonely" || !strings.Contains(l.Why, "no subscription") || l.Unknown {
 		t.Errorf("%+v", l)
 	}
-	if err := server.SetFault(sns.Fault{Operation: "GetTopicAttributes", Kind: "fail", Count: 100}); err != nil {
+	if err := server.Faults().Inject(fault.Fault{Operation: "GetTopicAttributes", Kind: fault.Fail, Count: 100}); err != nil {
 		t.Fatal(err)
 	}
 	if found, err = CheckTopics(t.Context(), c); err != nil || len(found) != 4 || !found[0].Unknown {
@@ -186,13 +187,13 @@ func TestWhatSNSRefusesIsNotTriedAgain(t *testing.T) {
 	server, c := localSNS(t)
 	n := activities.Notifier{SNS: newTopics(c), Now: time.Now}
 	m := activities.Notification{Key: "alert/x#0.1.0", To: "gone", Step: 1, Subject: "s", Body: "b",
-		Alert: fanwatch.Alert{ID: "alert/x", Fan: "fan-07", Kind: fanwatch.Stall, State: fanwatch.Open}}
+		Alert: fanwatch.Alert{ID: "alert/x", Fan: "fan-07", Kind: fanwatch.KindStall, State: fanwatch.AlertOpen}}
 	_, err := n.Notify(t.Context(), m)
 	if app, ok := err.(*temporal.ApplicationError); !ok || !app.NonRetryable() || !strings.Contains(app.Message(), "NotFound") { // Temporal looks at the outermost error alone
 		t.Errorf("a topic that does not exist: %T %v", err, err)
 	}
 	m.To = "on-call"
-	if err := server.SetFault(sns.Fault{Operation: "Publish", Kind: "fail", Count: 1}); err != nil {
+	if err := server.Faults().Inject(fault.Fault{Operation: "Publish", Kind: fault.Fail, Count: 1}); err != nil {
 		t.Fatal(err)
 	}
 	var app *temporal.ApplicationError

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // TestTablesAreOpenedWhenTheyAreNeeded: a catalog that is away fails each call with the reason, and no call before
 // or after; when it is back they are opened once and closed once. A reader makes no table.
 func TestTablesAreOpenedWhenTheyAreNeeded(t *testing.T) {
 	dir := t.TempDir()
-	store, err := lake.OpenDir(filepath.Join(dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,23 +27,23 @@ const escalationVersion = 1
 
 // Escalation is what one run of an Alert hands to the next beside the alert itself.
 type Escalation struct {
-	Version int                   `json:"version"`
-	Turns   []Turn                `json:"turns,omitempty"`   // what is due to be told, in no order
-	Begun   int                   `json:"begun,omitempty"`   // steps that have a turn in this round, or had one
-	From    int                   `json:"from,omitempty"`    // the step at which this round began, from 0
-	Heard   []string              `json:"heard,omitempty"`   // topics that were told in this round
-	Reached []string              `json:"reached,omitempty"` // topics that were told in any round
-	Broken  []string              `json:"broken,omitempty"`  // topics of which a notification was given up in this round
-	Retry   time.Time             `json:"retry,omitzero"`    // when the broken are tried again; zero: turns are left
-	Retries int                   `json:"retries,omitempty"`
-	Parked  []Parked              `json:"parked,omitempty"` // not sent yet when the fan got well or the run ended
-	Last    fanwatch.Observation  `json:"last"`             // the newest by its position
-	Current string                `json:"current"`          // what is wrong now
-	Worst   string                `json:"worst"`            // what was wrong at the gravest, which is Alert.Kind
-	WellWhy string                `json:"well_why,omitempty"`
-	Before  Acknowledged          `json:"before,omitzero"` // ran out, or was overtaken by graver trouble
-	End     *fanwatch.Observation `json:"end,omitempty"`   // the alert is to end without hold
-	Known   *fanwatch.Policy      `json:"known,omitempty"` // the policy as it was read last; nil before the first time
+	Version   int                   `json:"version"`
+	Turns     []Turn                `json:"turns,omitempty"`   // what is due to be told, in no order
+	Begun     int                   `json:"begun,omitempty"`   // steps that have a turn in this round, or had one
+	From      int                   `json:"from,omitempty"`    // the step at which this round began, from 0
+	Heard     []string              `json:"heard,omitempty"`   // topics that were told in this round
+	Reached   []string              `json:"reached,omitempty"` // topics that were told in any round
+	Broken    []string              `json:"broken,omitempty"`  // topics of which a notification was given up in this round
+	Retry     time.Time             `json:"retry,omitzero"`    // when the broken are tried again; zero: turns are left
+	Retries   int                   `json:"retries,omitempty"`
+	Parked    []Parked              `json:"parked,omitempty"` // not sent yet when the fan became normal or the run ended
+	Last      fanwatch.Observation  `json:"last"`             // the newest by its position
+	Current   string                `json:"current"`          // what is wrong now
+	Worst     string                `json:"worst"`            // what was wrong at the gravest, which is Alert.Kind
+	NormalWhy string                `json:"well_why,omitempty"`
+	Before    Acknowledged          `json:"before,omitzero"` // ran out, or was overtaken by graver trouble
+	End       *fanwatch.Observation `json:"end,omitempty"`   // the alert is to end without hold
+	Known     *fanwatch.Policy      `json:"known,omitempty"` // the policy as it was read last; nil before the first time
 }
 
 // Turn is one telling of one step of the policy. Step and Repeat count from 0.
@@ -88,7 +88,7 @@ func Alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 		return a.Alert, err
 	}
 	err := a.run(ctx)
-	if temporal.IsCanceledError(err) && a.State != fanwatch.Resolved {
+	if temporal.IsCanceledError(err) && a.State != fanwatch.AlertResolved {
 		_ = tellFan(ctx, a.Alert) // the fan opens another while its trouble goes on; err is the cancellation already
 	}
 	return a.Alert, err
@@ -131,13 +131,13 @@ func (a *alert) listen(ctx workflow.Context) error {
 		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
+	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
-		Validator: func(_ workflow.Context, k Acknowledgement) error {
-			if a.State == fanwatch.Resolved { // and has not ended yet, such as while the lake is out of reach
-				return temporal.NewApplicationError("the alert is over already", typeEnded)
+		Validator: func(_ workflow.Context, k fanwatch.Acknowledgement) error {
+			if a.State == fanwatch.AlertResolved { // and has not ended yet, such as while the lake is out of reach
+				return temporal.NewApplicationError("the alert is over already", TypeEnded)
 			}
 			return k.Trim().Check()
 		}})
@@ -145,7 +145,7 @@ func (a *alert) listen(ctx workflow.Context) error {
 
 // run is the loop. It returns when the alert has ended, when ctx is cancelled, or to continue as new.
 func (a *alert) run(ctx workflow.Context) error {
-	if a.State == fanwatch.Open && a.WellFrom.IsZero() {
+	if a.State == fanwatch.AlertOpen && a.NormalFrom.IsZero() {
 		a.unpark(ctx)
 	}
 	for {
@@ -203,7 +203,7 @@ func (a *alert) full(ctx workflow.Context) bool {
 // than what is observed must not keep that from people.
 func (a *alert) receive(ctx workflow.Context) {
 	for {
-		var k Acknowledgement
+		var k fanwatch.Acknowledgement
 		if !a.acks.ReceiveAsync(&k) {
 			break
 		}
@@ -225,19 +225,19 @@ func (a *alert) receive(ctx workflow.Context) {
 	}
 }
 
-func (a *alert) acknowledge(ctx workflow.Context, k Acknowledgement) {
-	if a.State != fanwatch.Open {
+func (a *alert) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
+	if a.State != fanwatch.AlertOpen {
 		return // the first to answer has it
 	}
 	k = fit(k)
-	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
+	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
 	a.silence()
 	a.woken, a.dirty = true, true
 }
 
 // fit makes an acknowledgement fit to be shown. A signal is not checked, and to refuse one would keep waking people.
-func fit(k Acknowledgement) Acknowledgement {
-	k = Acknowledgement{By: fanwatch.Legible(k.By, maxBy), Note: fanwatch.Legible(k.Note, maxNote)}.Trim()
+func fit(k fanwatch.Acknowledgement) fanwatch.Acknowledgement {
+	k = k.Legible()
 	k.By = cmp.Or(k.By, "somebody")
 	return k
 }
@@ -251,7 +251,7 @@ func (a *alert) silence() {
 }
 
 // observe takes one change of the trouble. One that bears a position is ignored unless it is later than the newest;
-// one without (of kinds Difference and Pipeline, or of a fan that never reported) counts as it arrives.
+// one without (of KindDifference and KindPipeline, or of a fan that never reported) counts as it arrives.
 func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	if o.Position.Sequence != "" {
 		if a.Last.Position.Sequence != "" && !o.After(a.Last) {
@@ -260,17 +260,17 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 		a.Last = o
 	}
 	a.dirty = true
-	if o.Anomaly.Kind == fanwatch.Well {
-		if a.WellFrom.IsZero() {
-			a.WellFrom = workflow.Now(ctx).UTC()
+	if o.Anomaly.Kind == fanwatch.KindNone {
+		if a.NormalFrom.IsZero() {
+			a.NormalFrom = workflow.Now(ctx).UTC()
 			a.park() // nothing is told while it holds
 		}
-		a.WellWhy = o.Anomaly.Why
+		a.NormalWhy = o.Anomaly.Why
 		return
 	}
-	returned := !a.WellFrom.IsZero()
+	returned := !a.NormalFrom.IsZero()
 	if returned {
-		a.WellFrom = time.Time{}
+		a.NormalFrom = time.Time{}
 		a.Returns++
 	}
 	graver := o.Anomaly.Kind.Gravity() > a.Kind.Gravity()
@@ -280,12 +280,12 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	a.Current = o.Anomaly.Why
 	a.Why = a.why(a.Current)
 	switch {
-	case graver && (a.Step > 0 || a.State == fanwatch.Acknowledged):
+	case graver && (a.Step > 0 || a.State == fanwatch.AlertAcknowledged):
 		a.newRound(ctx)
-	case returned && a.State == fanwatch.Open:
+	case returned && a.State == fanwatch.AlertOpen:
 		a.unpark(ctx)
 	}
-	if returned && a.Returns == flapping && a.State == fanwatch.Open {
+	if returned && a.Returns == flapping && a.State == fanwatch.AlertOpen {
 		a.tellFlapping(ctx)
 	}
 }
@@ -301,8 +301,8 @@ func (a *alert) resolve(o fanwatch.Observation) {
 
 // over tells whether the alert ends now.
 func (a *alert) over(ctx workflow.Context) bool {
-	return a.State == fanwatch.Resolved || a.End != nil ||
-		!a.WellFrom.IsZero() && !workflow.Now(ctx).Before(a.WellFrom.Add(a.hold()))
+	return a.State == fanwatch.AlertResolved || a.End != nil ||
+		!a.NormalFrom.IsZero() && !workflow.Now(ctx).Before(a.NormalFrom.Add(a.hold()))
 }
 
 func (a *alert) hold() time.Duration {
@@ -315,11 +315,11 @@ func (a *alert) hold() time.Duration {
 // due gives when there is something to do by the clock, if there is.
 func (a *alert) due() (at time.Time, ok bool) {
 	switch {
-	case !a.WellFrom.IsZero():
-		return a.WellFrom.Add(a.hold()), true
+	case !a.NormalFrom.IsZero():
+		return a.NormalFrom.Add(a.hold()), true
 	case a.Known == nil:
 		return a.policyDue, true
-	case a.State == fanwatch.Acknowledged:
+	case a.State == fanwatch.AlertAcknowledged:
 		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), a.Known.AckTimeout > 0
 	case len(a.Turns) > 0:
 		return slices.MinFunc(a.Turns, func(x, y Turn) int { return x.Due.Compare(y.Due) }).Due, true
@@ -334,11 +334,11 @@ func (a *alert) act(ctx workflow.Context) error {
 	}
 	a.receive(ctx) // reading took time
 	now := workflow.Now(ctx)
-	if due, timed := a.due(); a.over(ctx) || !a.WellFrom.IsZero() || a.Known == nil || !timed || due.After(now) {
+	if due, timed := a.due(); a.over(ctx) || !a.NormalFrom.IsZero() || a.Known == nil || !timed || due.After(now) {
 		return nil
 	}
 	switch {
-	case a.State == fanwatch.Acknowledged:
+	case a.State == fanwatch.AlertAcknowledged:
 		a.lapse(ctx)
 	case len(a.Turns) == 0:
 		a.tellMissed(ctx)
@@ -376,7 +376,7 @@ func (a *alert) readPolicy(ctx workflow.Context) error {
 		a.Steps, a.Step, a.dirty = len(p.Steps), min(a.Step, len(p.Steps)), true
 	}
 	a.Known = &p
-	if a.State == fanwatch.Open && a.Begun == 0 && len(a.Turns) == 0 {
+	if a.State == fanwatch.AlertOpen && a.Begun == 0 && len(a.Turns) == 0 {
 		due := now
 		if a.Round == 0 {
 			due = now.Add(time.Duration(p.Steps[0].After))
@@ -438,15 +438,15 @@ func (a *alert) reopen(from int) {
 	}
 	a.AckedBy, a.AckedAt, a.Note = "", time.Time{}, ""
 	a.Round++
-	a.State, a.From, a.Begun, a.Heard, a.Broken, a.dirty = fanwatch.Open, from, from, nil, nil, true
+	a.State, a.From, a.Begun, a.Heard, a.Broken, a.dirty = fanwatch.AlertOpen, from, from, nil, nil, true
 }
 
 // close ends the alert. The fan hears of it first and then opens the next one if it is in trouble again; so nothing
 // that comes after is for this alert. Then those who were told hear of it, and last the lake; neither keeps the alert
 // open.
 func (a *alert) close(ctx workflow.Context) error {
-	if a.State != fanwatch.Resolved { // as it is after the first code's close was renewed
-		a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
+	if a.State != fanwatch.AlertResolved { // as it is after the first code's close was renewed
+		a.State, a.EndedAt = fanwatch.AlertResolved, workflow.Now(ctx).UTC()
 	}
 	a.Why = a.why(a.Worst) // what people were woken for, in the lists and in the lake
 	a.silence()

@@ -18,14 +18,14 @@ const warned = "fan-07 behaves unusually."
 
 // TestGraverTroubleBeginsAnew is the ordinary course of a bearing: warned in the evening, seized at night.
 func TestGraverTroubleBeginsAnew(t *testing.T) {
-	stops := func(r *alertRun) { r.observe(fanwatch.Stall, "fan-07 has stopped.", 200) }
+	stops := func(r *alertRun) { r.observe(fanwatch.KindStall, "fan-07 has stopped.", 200) }
 	t.Run("after an acknowledgement", func(t *testing.T) {
 		r := newAlertRun(t)
 		r.policy.AckTimeout = 0
 		r.at(30*time.Second, r.ack)
 		r.at(4*time.Hour, func() { stops(r) })
-		r.at(12*time.Hour, r.well)
-		a, err := r.runOf(t, fanwatch.Unusual, warned)
+		r.at(12*time.Hour, r.normal)
+		a, err := r.runOf(t, fanwatch.KindUnusual, warned)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,10 +35,10 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 			"4h1m0s first : stall (step 1 of 2)",
 			"4h6m0s second : stall (step 2 of 2)",
 			"4h6m0s boss : stall (step 2 of 2)",
-			"12h1m0s first  is well again",
-			"12h1m0s second  is well again",
-			"12h1m0s boss  is well again")
-		if a.Round != 1 || a.AckedBy != "" || a.Kind != fanwatch.Stall || a.Why != "fan-07 has stopped." {
+			"12h1m0s first  is normal again",
+			"12h1m0s second  is normal again",
+			"12h1m0s boss  is normal again")
+		if a.Round != 1 || a.AckedBy != "" || a.Kind != fanwatch.KindStall || a.Why != "fan-07 has stopped." {
 			t.Errorf("%+v", a)
 		}
 		if text := r.textOf("boss"); !strings.Contains(text, "ada acknowledged before at 2026-05-28T20:27:10Z.") {
@@ -49,8 +49,8 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		r := newAlertRun(t)
 		r.at(4*time.Hour, func() { stops(r) })
 		r.at(4*time.Hour+time.Minute, r.ack)
-		r.at(4*time.Hour+10*time.Minute, r.well)
-		if _, err := r.runOf(t, fanwatch.Unusual, warned); err != nil {
+		r.at(4*time.Hour+10*time.Minute, r.normal)
+		if _, err := r.runOf(t, fanwatch.KindUnusual, warned); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Contains(r.mail.sent, "first [fanwatch] fan-07: stall (step 1 of 2)") {
@@ -60,16 +60,16 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 	t.Run("and less grave trouble does not", func(t *testing.T) {
 		r := newAlertRun(t)
 		r.at(30*time.Second, r.ack)
-		r.at(10*time.Minute, func() { r.observe(fanwatch.Underspeed, "fan-07 turns too slowly.", 200) })
+		r.at(10*time.Minute, func() { r.observe(fanwatch.KindUnderspeed, "fan-07 turns too slowly.", 200) })
 		var seen fanwatch.Alert
 		r.at(11*time.Minute, func() { seen = r.status(t) })
-		r.at(12*time.Minute, r.well)
+		r.at(12*time.Minute, r.normal)
 		a := r.run(t)
-		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first  is well again")
-		if seen.Kind != fanwatch.Stall || seen.Why != "fan-07 turns too slowly. Before: fan-07 has stopped." || seen.AckedBy != "ada" {
+		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first  is normal again")
+		if seen.Kind != fanwatch.KindStall || seen.Why != "fan-07 turns too slowly. Before: fan-07 has stopped." || seen.AckedBy != "ada" {
 			t.Errorf("shown as %+v", seen)
 		}
-		if a.Kind != fanwatch.Stall || a.Why != "fan-07 has stopped." {
+		if a.Kind != fanwatch.KindStall || a.Why != "fan-07 has stopped." {
 			t.Errorf("ended as %+v", a)
 		}
 	})
@@ -102,17 +102,17 @@ func TestADeadTopicKeepsNothingFromTheOthers(t *testing.T) {
 	r.at(time.Minute, func() { open = r.status(t) })
 	r.at(2*time.Minute, r.ack)
 	r.at(3*time.Minute, func() { acked = r.status(t) })
-	r.at(10*time.Minute, r.well)
+	r.at(10*time.Minute, r.normal)
 	a := r.run(t)
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)", // its turn was in 5 minutes: the failure hastens it
-		"11m0s boss  is well again",
-		"11m0s lead  is well again")
+		"11m0s boss  is normal again",
+		"11m0s lead  is normal again")
 	if len(open.Failed) != 1 || open.Failed[0].To != "on-call" || !strings.Contains(open.Failed[0].Why, "Topic does not exist") {
 		t.Errorf("the alert shows the failures %+v", open.Failed)
 	}
-	if acked.State != fanwatch.Acknowledged || a.State != fanwatch.Resolved || a.Notices != 2 {
+	if acked.State != fanwatch.AlertAcknowledged || a.State != fanwatch.AlertResolved || a.Notices != 2 {
 		t.Errorf("acknowledged as %+v, ended as %+v", acked, a)
 	}
 	if text := r.textOf("boss"); !strings.Contains(text, "Could not be told: on-call: sns: NotFound: Topic does not exist") || !strings.Contains(text, "Acknowledged by ada") {
@@ -126,13 +126,13 @@ func TestATopicThatDoesNotAnswerHoldsUpNoStep(t *testing.T) {
 	deadTopic(r)
 	r.policy.Steps[1].After = fanwatch.Duration(time.Minute)
 	r.mail.down["on-call"] = errAway
-	r.at(2*time.Hour, r.well)
+	r.at(2*time.Hour, r.normal)
 	a := r.run(t)
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"1m0s lead : stall (step 2 of 2)",
-		"2h1m0s boss  is well again",
-		"2h1m0s lead  is well again")
+		"2h1m0s boss  is normal again",
+		"2h1m0s lead  is normal again")
 	if len(a.Failed) != 1 || a.Failed[0].To != "on-call" {
 		t.Errorf("%+v", a)
 	}
@@ -142,15 +142,15 @@ func TestATopicThatComesBackHearsWhileTheAlertIsOpen(t *testing.T) {
 	r := newAlertRun(t)
 	deadTopic(r)
 	r.at(25*time.Minute, func() { r.mail.set("on-call", nil) })
-	r.at(2*time.Hour, r.well)
+	r.at(2*time.Hour, r.normal)
 	a := r.run(t)
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)",
 		"30m0s on-call : stall (step 1 of 2)",
-		"2h1m0s on-call  is well again",
-		"2h1m0s boss  is well again",
-		"2h1m0s lead  is well again")
+		"2h1m0s on-call  is normal again",
+		"2h1m0s boss  is normal again",
+		"2h1m0s lead  is normal again")
 	if len(a.Failed) != 0 {
 		t.Errorf("failures that are mended: %+v", a.Failed)
 	}
@@ -159,7 +159,7 @@ func TestATopicThatComesBackHearsWhileTheAlertIsOpen(t *testing.T) {
 func TestWhoAcknowledgedIsNotPagedAfterwards(t *testing.T) {
 	for name, end := range map[string]func(*alertRun){
 		"acknowledged": (*alertRun).ack,
-		"well again":   (*alertRun).well,
+		"normal again": (*alertRun).normal,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
@@ -167,7 +167,7 @@ func TestWhoAcknowledgedIsNotPagedAfterwards(t *testing.T) {
 			r.mail.down["on-call"] = errAway
 			r.at(40*time.Second, func() { end(r) })
 			r.at(50*time.Second, func() { r.mail.set("on-call", nil) })
-			r.at(30*time.Minute, r.well)
+			r.at(30*time.Minute, r.normal)
 			r.run(t)
 			for _, s := range r.mail.sent {
 				if strings.HasPrefix(s, "on-call") {
@@ -184,12 +184,12 @@ func TestAnAlertEndsWhateverATopicDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
 			r.at(7*time.Minute, func() { r.mail.set("first", why) })
-			r.at(10*time.Minute, r.well)
+			r.at(10*time.Minute, r.normal)
 			a := r.run(t)
 			if len(r.over) != 1 || r.overAt.Sub(opened) != 11*time.Minute {
 				t.Errorf("the fan heard of the end %s after the opening", r.overAt.Sub(opened))
 			}
-			if len(a.Failed) != 1 || a.Failed[0].To != "first" || !slices.Contains(r.mail.sent, "boss [fanwatch] fan-07 is well again") {
+			if len(a.Failed) != 1 || a.Failed[0].To != "first" || !slices.Contains(r.mail.sent, "boss [fanwatch] fan-07 is normal again") {
 				t.Errorf("%+v; sent %q", a, r.mail.sent)
 			}
 		})
@@ -199,9 +199,9 @@ func TestAnAlertEndsWhateverATopicDoes(t *testing.T) {
 func TestAnAlertEndsThoughTheLakeIsGone(t *testing.T) {
 	r := newAlertRun(t)
 	r.OnActivity("LandAlert", anything, anything).Return(errors.New("AccessDenied"))
-	r.at(time.Minute, r.well)
+	r.at(time.Minute, r.normal)
 	a := r.run(t)
-	if a.State != fanwatch.Resolved || len(a.Failed) != 1 || a.Failed[0].To != "the lake" || !strings.Contains(a.Failed[0].Why, "AccessDenied") {
+	if a.State != fanwatch.AlertResolved || len(a.Failed) != 1 || a.Failed[0].To != "the lake" || !strings.Contains(a.Failed[0].Why, "AccessDenied") {
 		t.Errorf("%+v", a)
 	}
 }
@@ -210,18 +210,18 @@ func TestAnAlertEndsThoughTheLakeIsGone(t *testing.T) {
 func TestTroubleWhileAnAlertClosesIsTheFans(t *testing.T) {
 	r := newAlertRun(t)
 	r.at(7*time.Minute, func() { r.mail.set("first", errAway) }) // so that the close takes a while
-	r.at(10*time.Minute, r.well)
+	r.at(10*time.Minute, r.normal)
 	r.at(11*time.Minute+5*time.Second, func() {
 		if len(r.over) != 1 {
 			t.Errorf("the fan does not know yet that the alert is over")
 		}
-		r.observe(fanwatch.Stall, "fan-07 has stopped.", 2000000)
+		r.observe(fanwatch.KindStall, "fan-07 has stopped.", 2000000)
 	})
 	a := r.run(t)
-	if a.State != fanwatch.Resolved || len(r.over) != 1 {
+	if a.State != fanwatch.AlertResolved || len(r.over) != 1 {
 		t.Errorf("%+v, the fan heard %d times", a, len(r.over))
 	}
-	if last := r.mail.sent[len(r.mail.sent)-1]; !strings.Contains(last, "is well again") {
+	if last := r.mail.sent[len(r.mail.sent)-1]; !strings.Contains(last, "is normal again") {
 		t.Errorf("the last message is %q", last)
 	}
 }
@@ -233,14 +233,14 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			r.policy.Steps = slices.Clone(r.policy.Steps)
 			r.policy.Steps[1].Notify = []string{"night-shift"}
 		})
-		r.at(time.Hour, r.well)
+		r.at(time.Hour, r.normal)
 		r.run(t)
 		r.told(t,
 			"0s first : stall (step 1 of 2)",
 			"1m0s first : stall (step 1 of 2)",
 			"6m0s night-shift : stall (step 2 of 2)",
-			"1h1m0s first  is well again",
-			"1h1m0s night-shift  is well again")
+			"1h1m0s first  is normal again",
+			"1h1m0s night-shift  is normal again")
 	})
 	t.Run("in the place of a topic that failed", func(t *testing.T) {
 		r := newAlertRun(t)
@@ -249,15 +249,15 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			r.policy.Steps = slices.Clone(r.policy.Steps)
 			r.policy.Steps[0].Notify = []string{"oncall", "boss"}
 		})
-		r.at(time.Hour, r.well)
+		r.at(time.Hour, r.normal)
 		a := r.run(t)
 		r.told(t,
 			"0s boss : stall (step 1 of 2)",
 			"0s lead : stall (step 2 of 2)",
 			"10m0s oncall : stall (step 1 of 2)",
-			"1h1m0s oncall  is well again",
-			"1h1m0s boss  is well again",
-			"1h1m0s lead  is well again")
+			"1h1m0s oncall  is normal again",
+			"1h1m0s boss  is normal again",
+			"1h1m0s lead  is normal again")
 		if len(a.Failed) != 0 {
 			t.Errorf("%+v", a.Failed)
 		}
@@ -266,14 +266,14 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 		r := newAlertRun(t)
 		r.at(2*time.Minute, func() { r.policy.Steps = r.policy.Steps[:1] })
 		r.at(8*time.Minute, r.ack)
-		r.at(3*time.Hour, r.well)
+		r.at(3*time.Hour, r.normal)
 		a := r.run(t)
 		r.told(t,
 			"0s first : stall (step 1 of 2)",
 			"1m0s first : stall (step 1 of 2)",
 			"1h8m0s first : stall (step 1 of 1)", // the acknowledgement ran out
 			"1h9m0s first : stall (step 1 of 1)",
-			"3h1m0s first  is well again")
+			"3h1m0s first  is normal again")
 		if a.Steps != 1 || a.Step != 1 {
 			t.Errorf("%+v", a)
 		}
@@ -282,7 +282,7 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 		r := newAlertRun(t)
 		r.OnActivity("Policy", anything, anything).Return(fanwatch.Policy{}, temporal.NewNonRetryableApplicationError("no policy", "NoPolicy", nil)).Times(3)
 		r.OnActivity("Policy", anything, anything).Return(twoSteps, nil)
-		r.at(time.Hour, r.well)
+		r.at(time.Hour, r.normal)
 		r.run(t)
 		if len(r.mail.at) == 0 || r.mail.at[0].Sub(opened) != 3*time.Minute {
 			r.told(t, "the first after 3 minutes")
@@ -293,27 +293,27 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 // TestOneOrder: signals that waited together, as after a restart of the workers, count by their positions.
 func TestOneOrder(t *testing.T) {
 	resolve := func(r *alertRun, n int) {
-		r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Why: "fan-07 is well again."}})
+		r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Why: "fan-07 is normal again."}})
 	}
 	for name, c := range map[string]struct {
 		signals func(*alertRun)
 		ends    bool
 	}{
-		"trouble, then the end":             {func(r *alertRun) { r.observe(fanwatch.Stall, "stall", 200); resolve(r, 300) }, true},
-		"the end, then trouble":             {func(r *alertRun) { resolve(r, 200); r.observe(fanwatch.Stall, "stall", 300) }, false},
-		"trouble, then well":                {func(r *alertRun) { r.observe(fanwatch.Stall, "stall", 200); r.observe("", "well", 300) }, true},
-		"well, then old trouble":            {func(r *alertRun) { r.observe("", "well", 300); r.observe(fanwatch.Stall, "stall", 200) }, true},
-		"old well":                          {func(r *alertRun) { r.observe("", "well", 50) }, false},
+		"trouble, then the end":             {func(r *alertRun) { r.observe(fanwatch.KindStall, "stall", 200); resolve(r, 300) }, true},
+		"the end, then trouble":             {func(r *alertRun) { resolve(r, 200); r.observe(fanwatch.KindStall, "stall", 300) }, false},
+		"trouble, then normal":              {func(r *alertRun) { r.observe(fanwatch.KindStall, "stall", 200); r.observe("", "well", 300) }, true},
+		"normal, then old trouble":          {func(r *alertRun) { r.observe("", "well", 300); r.observe(fanwatch.KindStall, "stall", 200) }, true},
+		"old normal":                        {func(r *alertRun) { r.observe("", "well", 50) }, false},
 		"the end of a fan that was retired": {func(r *alertRun) { r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1}) }, true},
-		"well without positions": {func(r *alertRun) {
-			r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Why: "well"}})
+		"normal without positions": {func(r *alertRun) {
+			r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Why: "normal"}})
 		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
 			r.OnActivity("Policy", anything, anything).After(10*time.Second).Return(twoSteps, nil) // while it is asked for, signals wait
 			r.at(5*time.Second, func() { c.signals(r) })
-			r.at(30*time.Minute, r.well)
+			r.at(30*time.Minute, r.normal)
 			a := r.run(t)
 			if early := a.EndedAt.Before(opened.Add(10 * time.Minute)); early != c.ends {
 				t.Errorf("ended at %s", a.EndedAt.Sub(opened))
@@ -324,25 +324,25 @@ func TestOneOrder(t *testing.T) {
 
 func TestTroubleThatReturnsWithinTheHoldGoesOnAtTheStepReached(t *testing.T) {
 	r := newAlertRun(t)
-	r.at(50*time.Second, func() { r.observe("", "fan-07 is well again.", 200) })
+	r.at(50*time.Second, func() { r.observe("", "fan-07 is normal again.", 200) })
 	var held, back fanwatch.Alert
 	r.at(70*time.Second, func() { held = r.status(t) }) // the repeat was due at 60 s
-	r.at(80*time.Second, func() { r.observe(fanwatch.Stall, "fan-07 has stopped.", 300) })
+	r.at(80*time.Second, func() { r.observe(fanwatch.KindStall, "fan-07 has stopped.", 300) })
 	r.at(81*time.Second, func() { back = r.status(t) })
-	r.at(20*time.Minute, r.well)
+	r.at(20*time.Minute, r.normal)
 	a := r.run(t)
 	r.told(t,
 		"0s first : stall (step 1 of 2)",
 		"1m20s first : stall (step 1 of 2)",
 		"6m20s second : stall (step 2 of 2)",
 		"6m20s boss : stall (step 2 of 2)",
-		"21m0s first  is well again",
-		"21m0s second  is well again",
-		"21m0s boss  is well again")
-	if !held.WellFrom.Equal(opened.Add(50*time.Second)) || held.State != fanwatch.Open {
+		"21m0s first  is normal again",
+		"21m0s second  is normal again",
+		"21m0s boss  is normal again")
+	if !held.NormalFrom.Equal(opened.Add(50*time.Second)) || held.State != fanwatch.AlertOpen {
 		t.Errorf("held as %+v", held)
 	}
-	if !back.WellFrom.IsZero() || back.Returns != 1 || a.Returns != 1 || len(r.over) != 1 {
+	if !back.NormalFrom.IsZero() || back.Returns != 1 || a.Returns != 1 || len(r.over) != 1 {
 		t.Errorf("back as %+v, ended as %+v", back, a)
 	}
 	if want := "Since: 2026-05-28T20:26:40Z\nUntil: 2026-05-28T20:46:40Z, 20m0s in all\n"; !strings.Contains(r.textOf("boss"), want) {
@@ -358,10 +358,10 @@ func TestFlappingIsOneAlertAndAHandfulOfMessages(t *testing.T) {
 	for d := 10 * time.Second; d < 8*time.Hour; d += 40 * time.Second {
 		n += 2
 		first, second := n, n+1
-		r.at(d, func() { r.observe("", "fan-07 is well again.", first) })
-		r.at(d+30*time.Second, func() { r.observe(fanwatch.Stall, "fan-07 has stopped.", second) })
+		r.at(d, func() { r.observe("", "fan-07 is normal again.", first) })
+		r.at(d+30*time.Second, func() { r.observe(fanwatch.KindStall, "fan-07 has stopped.", second) })
 	}
-	r.at(8*time.Hour+time.Minute, r.well)
+	r.at(8*time.Hour+time.Minute, r.normal)
 	a := r.run(t)
 	if len(r.over) != 1 || a.Returns != 720 {
 		t.Errorf("%d ends, %+v", len(r.over), a)
@@ -384,7 +384,7 @@ func TestFlappingIsOneAlertAndAHandfulOfMessages(t *testing.T) {
 	t.Logf("%d messages in 8 hours", len(r.mail.sent))
 }
 
-// TestResolveEndsWithoutHold: it comes from a fan that is retired, which is not well for that.
+// TestResolveEndsWithoutHold: it comes from a fan that is retired, which is not normal for that.
 func TestResolveEndsWithoutHold(t *testing.T) {
 	r := newAlertRun(t)
 	r.at(30*time.Second, func() {
@@ -405,9 +405,9 @@ func TestAnAlertOfTwoThousandNotificationsEndsWhole(t *testing.T) {
 		step.Notify = append(step.Notify, fmt.Sprintf("topic-%02d", i))
 	}
 	r.policy = fanwatch.Policy{V: 1, Name: "default", Steps: []fanwatch.Step{step}}
-	r.at(3*time.Hour, r.well)
+	r.at(3*time.Hour, r.normal)
 	a := r.run(t)
-	if len(r.mail.sent) != 2040 || a.Notices != 2020 || len(a.Told) != fanwatch.MaxNotices || a.State != fanwatch.Resolved {
+	if len(r.mail.sent) != 2040 || a.Notices != 2020 || len(a.Told) != fanwatch.MaxNotices || a.State != fanwatch.AlertResolved {
 		t.Errorf("%d messages, %d notices, %d kept, %s", len(r.mail.sent), a.Notices, len(a.Told), a.State)
 	}
 	if r.runs < 4 {
@@ -424,7 +424,7 @@ func TestLongLapsesContinueAsNew(t *testing.T) {
 	for i := range 700 {
 		r.at(time.Duration(i)*time.Hour+10*time.Minute, r.ack)
 	}
-	r.at(699*time.Hour+20*time.Minute, r.well)
+	r.at(699*time.Hour+20*time.Minute, r.normal)
 	a := r.run(t)
 	if a.Round < 300 || r.runs < 2 || len(a.Told) != fanwatch.MaxNotices {
 		t.Errorf("%d runs, %d rounds, %d notices kept", r.runs, a.Round, len(a.Told))
@@ -436,9 +436,12 @@ func TestANewRunGoesOnWhereTheLastOneStood(t *testing.T) {
 	r := newAlertRun(t)
 	deadTopic(r)
 	r.policy.Steps = append(r.policy.Steps, fanwatch.Step{After: fanwatch.Duration(20 * time.Minute), Notify: []string{"chief"}})
-	r.at(2*time.Minute, func() { r.SetContinueAsNewSuggested(true); r.observe(fanwatch.Stall, "fan-07 has stopped again.", 200) })
+	r.at(2*time.Minute, func() {
+		r.SetContinueAsNewSuggested(true)
+		r.observe(fanwatch.KindStall, "fan-07 has stopped again.", 200)
+	})
 	r.at(40*time.Minute, r.ack)
-	r.at(50*time.Minute, r.well)
+	r.at(50*time.Minute, r.normal)
 	a := r.run(t)
 	if r.runs != 2 {
 		t.Errorf("%d runs", r.runs)
@@ -447,9 +450,9 @@ func TestANewRunGoesOnWhereTheLastOneStood(t *testing.T) {
 		"0s boss : stall (step 1 of 3)",
 		"0s lead : stall (step 2 of 3)",
 		"20m0s chief : stall (step 3 of 3)",
-		"51m0s boss  is well again",
-		"51m0s lead  is well again",
-		"51m0s chief  is well again")
+		"51m0s boss  is normal again",
+		"51m0s lead  is normal again",
+		"51m0s chief  is normal again")
 	if a.AckedBy != "ada" || a.Notices != 3 || len(a.Failed) != 1 {
 		t.Errorf("%+v", a)
 	}
@@ -461,7 +464,7 @@ func TestACancelledAlertTellsItsFan(t *testing.T) {
 			r := newAlertRun(t)
 			r.at(8*time.Minute, r.ack)
 			r.at(d, func() { r.CancelWorkflow() })
-			_, err := r.runOf(t, fanwatch.Stall, "fan-07 has stopped.")
+			_, err := r.runOf(t, fanwatch.KindStall, "fan-07 has stopped.")
 			var cancelled *temporal.CanceledError
 			if !errors.As(err, &cancelled) || len(r.over) != 1 || r.over[0].ID == "" {
 				t.Errorf("%v; the fan was told %+v", err, r.over)
@@ -478,9 +481,9 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 	}{
 		"between two steps": {func(*alertRun) {}, []string{
 			"0s first : stall (step 1 of 2)", "1m0s first : stall (step 1 of 2)", "6m0s second : stall (step 2 of 2)", "6m0s boss : stall (step 2 of 2)",
-			"31m0s first  is well again", "31m0s second  is well again", "31m0s boss  is well again"}},
+			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
 		"acknowledged": {func(r *alertRun) { r.at(30*time.Second, r.ack) }, []string{
-			"0s first : stall (step 1 of 2)", "31m0s first  is well again"}},
+			"0s first : stall (step 1 of 2)", "31m0s first  is normal again"}},
 		"stuck in a topic that is gone": {func(r *alertRun) {
 			r.policy.Steps = slices.Clone(r.policy.Steps)
 			r.policy.Steps[0].Notify = []string{"second", "gone", "first"}
@@ -488,7 +491,7 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 		}, []string{
 			"0s second : stall (step 1 of 2)", "2m0s first : stall (step 1 of 2)", "3m0s first : stall (step 1 of 2)", "3m0s second : stall (step 1 of 2)",
 			"4m31s second : stall (step 2 of 2)", "4m31s boss : stall (step 2 of 2)", // the environment gives up after ten tries
-			"31m0s first  is well again", "31m0s second  is well again", "31m0s boss  is well again"}},
+			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
@@ -496,9 +499,9 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 			r.OnGetVersion(changeLandAlert, workflow.DefaultVersion, workflow.Version(1)).Return(workflow.Version(1)).Maybe()
 			c.before(r)
 			r.at(2*time.Minute, func() { r.SignalWorkflow(SignalRenew, nil) })
-			r.at(30*time.Minute, r.well)
+			r.at(30*time.Minute, r.normal)
 			a := r.run(t)
-			if a.V != fanwatch.AlertVersion || a.State != fanwatch.Resolved {
+			if a.V != fanwatch.AlertVersion || a.State != fanwatch.AlertResolved {
 				t.Errorf("%+v", a)
 			}
 			if r.runs != 2 {
@@ -512,10 +515,10 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 // TestTheFirstCodesOrderIsMendedByTheRenewal: that code reads the end first and the trouble before it second.
 func TestTheFirstCodesOrderIsMendedByTheRenewal(t *testing.T) {
 	at := func(n int) fanwatch.Observation { return fanwatch.Observation{V: 1, Position: position(n)} }
-	if e := (&alertOfV1{well: at(300), trouble: at(200)}).carry(); e.End == nil {
+	if e := (&alertOfV1{normal: at(300), trouble: at(200)}).carry(); e.End == nil {
 		t.Error("the end at 300 was lost to the trouble at 200")
 	}
-	if e := (&alertOfV1{well: at(200), trouble: at(300)}).carry(); e.End != nil {
+	if e := (&alertOfV1{normal: at(200), trouble: at(300)}).carry(); e.End != nil {
 		t.Error("the trouble at 300 was lost to the end at 200")
 	}
 }
@@ -526,15 +529,15 @@ func TestAFailureHastensTheNextStepAndTakesNothingFromTheOthers(t *testing.T) {
 	deadTopic(r)
 	r.policy.Steps[0].Repeat, r.policy.Steps[0].Every = 2, fanwatch.Duration(4*time.Minute)
 	r.at(9*time.Minute, r.ack)
-	r.at(10*time.Minute, r.well)
+	r.at(10*time.Minute, r.normal)
 	r.run(t)
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)",
 		"4m0s boss : stall (step 1 of 2)",
 		"8m0s boss : stall (step 1 of 2)",
-		"11m0s boss  is well again",
-		"11m0s lead  is well again")
+		"11m0s boss  is normal again",
+		"11m0s lead  is normal again")
 }
 
 // TestWhatWasNotSentYetIsSentWhenTheTroubleReturns, and in the next run: on-call does not answer at first.
@@ -544,9 +547,9 @@ func TestWhatWasNotSentYetIsSentWhenTheTroubleReturns(t *testing.T) {
 		want   string
 	}{
 		"after the hold": {func(r *alertRun) {
-			r.at(40*time.Second, func() { r.observe("", "fan-07 is well again.", 200) })
+			r.at(40*time.Second, func() { r.observe("", "fan-07 is normal again.", 200) })
 			r.at(50*time.Second, func() { r.mail.set("on-call", nil) })
-			r.at(70*time.Second, func() { r.observe(fanwatch.Stall, "fan-07 has stopped.", 300) })
+			r.at(70*time.Second, func() { r.observe(fanwatch.KindStall, "fan-07 has stopped.", 300) })
 		}, "1m10s on-call : stall (step 1 of 2)"},
 		"in the next run": {func(r *alertRun) {
 			r.policy.Steps[0] = fanwatch.Step{Notify: []string{"on-call"}}
@@ -563,7 +566,7 @@ func TestWhatWasNotSentYetIsSentWhenTheTroubleReturns(t *testing.T) {
 			deadTopic(r)
 			r.mail.down["on-call"] = errAway
 			c.events(r)
-			r.at(time.Hour, r.well)
+			r.at(time.Hour, r.normal)
 			a := r.run(t)
 			var got []string
 			for i, s := range r.mail.sent {

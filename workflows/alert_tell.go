@@ -91,7 +91,7 @@ func (a *alert) arrived(f *flight, at time.Time) {
 func (a *alert) givenUp(ctx workflow.Context, f *flight, err error) {
 	a.fail(ctx, fanwatch.Failure{Step: f.Step, To: f.To, Why: reason(err)})
 	a.sent++
-	if f.round != a.Round || a.State != fanwatch.Open {
+	if f.round != a.Round || a.State != fanwatch.AlertOpen {
 		return
 	}
 	if !slices.Contains(a.Broken, f.To) {
@@ -125,7 +125,7 @@ func (a *alert) hasten(ctx workflow.Context, step int) {
 
 // planRetry has the topics that failed tried again, when no turn is left that does.
 func (a *alert) planRetry(ctx workflow.Context) {
-	if a.State == fanwatch.Open && len(a.Broken) > 0 && len(a.Turns) == 0 && a.Retry.IsZero() {
+	if a.State == fanwatch.AlertOpen && len(a.Broken) > 0 && len(a.Turns) == 0 && a.Retry.IsZero() {
 		a.Retry = workflow.Now(ctx).Add(retryEvery)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
-	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // mailbox is the boundary: it keeps what people were sent.
@@ -67,7 +67,7 @@ var twoSteps = fanwatch.Policy{V: 1, Name: "default", AckTimeout: fanwatch.Durat
 type alertRun struct {
 	*testsuite.TestWorkflowEnvironment
 	mail   *mailbox
-	lake   *lake.Dir
+	lake   *objstore.Dir
 	over   []fanwatch.Alert // what the fan's workflow was told
 	overAt time.Time
 	policy fanwatch.Policy
@@ -85,7 +85,7 @@ func newAlertRun(t *testing.T) *alertRun {
 	t.Helper()
 	r := &alertRun{policy: twoSteps, mail: &mailbox{keys: map[string]bool{}, down: map[string]error{}}}
 	var err error
-	if r.lake, err = lake.OpenDir(t.TempDir()); err != nil {
+	if r.lake, err = objstore.OpenDir(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 	r.environment()
@@ -116,7 +116,7 @@ var opened = time.Date(2026, 5, 28, 20, 26, 40, 0, time.UTC)
 
 func (r *alertRun) run(t *testing.T) fanwatch.Alert {
 	t.Helper()
-	a, err := r.runOf(t, fanwatch.Stall, "fan-07 has stopped.")
+	a, err := r.runOf(t, fanwatch.KindStall, "fan-07 has stopped.")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func (r *alertRun) run(t *testing.T) fanwatch.Alert {
 func (r *alertRun) runOf(t *testing.T, kind fanwatch.Kind, why string) (a fanwatch.Alert, err error) {
 	t.Helper()
 	return r.runIn(t, AlertInput{Alert: fanwatch.Alert{V: 1, ID: AlertID("fan-07", kind, opened), Fan: "fan-07", Kind: kind,
-		Opened: opened, Why: why, Position: fanwatch.Position{Shard: "s", Sequence: "100"}, State: fanwatch.Open}}, opened)
+		Opened: opened, Why: why, Position: fanwatch.Position{Shard: "s", Sequence: "100"}, State: fanwatch.AlertOpen}}, opened)
 }
 
 func (r *alertRun) runIn(t *testing.T, in AlertInput, now time.Time) (a fanwatch.Alert, err error) {
@@ -179,7 +179,7 @@ func (r *alertRun) observe(kind fanwatch.Kind, why string, n int) {
 	r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Kind: kind, Why: why}})
 }
 
-func (r *alertRun) well() { r.observe(fanwatch.Well, "fan-07 is well again.", 1000000) }
+func (r *alertRun) normal() { r.observe(fanwatch.KindNone, "fan-07 is normal again.", 1000000) }
 
 func (r *alertRun) ack() { r.SignalWorkflow(SignalAcknowledge, "ada") }
 
@@ -208,19 +208,19 @@ func (r *alertRun) textOf(topic string) string {
 	return text
 }
 
-func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T) {
+func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsNormal(t *testing.T) {
 	r := newAlertRun(t)
-	r.at(time.Hour, r.well)
+	r.at(time.Hour, r.normal)
 	a := r.run(t)
 	r.told(t,
 		"0s first : stall (step 1 of 2)",
 		"1m0s first : stall (step 1 of 2)",
 		"6m0s second : stall (step 2 of 2)",
 		"6m0s boss : stall (step 2 of 2)",
-		"1h1m0s first  is well again",
-		"1h1m0s second  is well again",
-		"1h1m0s boss  is well again")
-	if a.State != fanwatch.Resolved || a.AckedBy != "" || len(r.over) != 1 || r.over[0].ID != a.ID {
+		"1h1m0s first  is normal again",
+		"1h1m0s second  is normal again",
+		"1h1m0s boss  is normal again")
+	if a.State != fanwatch.AlertResolved || a.AckedBy != "" || len(r.over) != 1 || r.over[0].ID != a.ID {
 		t.Errorf("%+v; the fan was told %+v", a, r.over)
 	}
 	var landed fanwatch.Alert
@@ -230,7 +230,7 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 			t.Fatalf("%s: %v", data, err)
 		}
 	}
-	if landed.ID != a.ID || landed.State != fanwatch.Resolved || len(landed.Told) != 4 {
+	if landed.ID != a.ID || landed.State != fanwatch.AlertResolved || len(landed.Told) != 4 {
 		t.Errorf("landed %+v", landed)
 	}
 }
@@ -239,12 +239,12 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsWell(t *testing.T
 // lake for ever.
 func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
 	r := newAlertRun(t)
-	r.at(time.Minute+time.Second, r.well)
+	r.at(time.Minute+time.Second, r.normal)
 	a := r.run(t)
-	if a.Why != "fan-07 has stopped." || r.over[0].Why != a.Why || a.State != fanwatch.Resolved {
+	if a.Why != "fan-07 has stopped." || r.over[0].Why != a.Why || a.State != fanwatch.AlertResolved {
 		t.Errorf("the alert says %q, the fan was told %q", a.Why, r.over[0].Why)
 	}
-	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is well again.\n\nIt was: fan-07 has stopped.\n") {
+	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is normal again.\n\nIt was: fan-07 has stopped.\n") {
 		t.Errorf("people were told %q", last)
 	}
 	for o := range r.lake.List(t.Context(), "alerts/", "") {
@@ -256,7 +256,7 @@ func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
 
 func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 	var refused []string
-	refuse := func(k Acknowledgement) func(*alertRun) {
+	refuse := func(k fanwatch.Acknowledgement) func(*alertRun) {
 		return func(r *alertRun) {
 			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = append(refused, err.Error()) }, OnComplete: func(any, error) {}}, k)
 			r.SignalWorkflow(SignalAcknowledge, "ada")
@@ -267,36 +267,38 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 		ack  func(*alertRun)
 		by   string
 	}{
-		{"update that names nobody", refuse(Acknowledgement{By: " "}), "ada"},
-		{"update that forges a row", refuse(Acknowledgement{By: "bob\nfan-08"}), "ada"},
+		{"update that names nobody", refuse(fanwatch.Acknowledgement{By: " "}), "ada"},
+		{"update that forges a row", refuse(fanwatch.Acknowledgement{By: "bob\nfan-08"}), "ada"},
 		{"signal that forges a row", func(r *alertRun) {
-			r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n", 5000)})
+			r.SignalWorkflow(SignalAcknowledge, fanwatch.Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n", 5000)})
 		}, "ada fan-08 [2J"},
 		{"signal of a name that is cut inside a letter", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, strings.Repeat("a", 99)+"\u00e9") }, strings.Repeat("a", 99)},
 		{"signal that is nonsense", func(r *alertRun) {
 			r.SignalWorkflow(SignalAcknowledge, 7)
 			r.SignalWorkflow(SignalAcknowledge, " ")
 		}, "somebody"},
-		{"signal", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, Acknowledgement{By: "ada", Note: "on my way"}) }, "ada"},
+		{"signal", func(r *alertRun) {
+			r.SignalWorkflow(SignalAcknowledge, fanwatch.Acknowledgement{By: "ada", Note: "on my way"})
+		}, "ada"},
 		{"signal with a name alone", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, "ada") }, "ada"},
 		{"signal without input", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, nil) }, "somebody"},
 		{"update", func(r *alertRun) {
-			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { panic(err) }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
+			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { panic(err) }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
 		}, "ada"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newAlertRun(t)
 			r.at(2*time.Minute, func() { c.ack(r) })
-			r.at(30*time.Minute, r.well)
+			r.at(30*time.Minute, r.normal)
 			a := r.run(t)
 			r.told(t,
 				"0s first : stall (step 1 of 2)",
 				"1m0s first : stall (step 1 of 2)",
-				"31m0s first  is well again")
+				"31m0s first  is normal again")
 			if a.AckedBy != c.by || !a.AckedAt.Equal(opened.Add(2*time.Minute)) {
 				t.Errorf("acknowledged by %q at %s", a.AckedBy, a.AckedAt)
 			}
-			if len(a.Note) > maxNote {
+			if len(a.Note) > 1000 {
 				t.Errorf("a note of %d bytes", len(a.Note))
 			}
 		})
@@ -310,14 +312,14 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
 	r := newAlertRun(t)
 	r.OnActivity("LandAlert", anything, anything).Return(errors.New("out of reach")).Times(5)
-	r.at(time.Minute+time.Second, r.well)
+	r.at(time.Minute+time.Second, r.normal)
 	var refused error
 	r.at(2*time.Minute+10*time.Second, func() {
-		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, Acknowledgement{By: "ada"})
+		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
 	})
 	r.OnActivity("LandAlert", anything, anything).Return(nil)
 	var said *temporal.ApplicationError
-	if a := r.run(t); !errors.As(refused, &said) || said.Type() != typeEnded || a.AckedBy != "" {
+	if a := r.run(t); !errors.As(refused, &said) || said.Type() != TypeEnded || a.AckedBy != "" {
 		t.Errorf("answered %v; %+v", refused, a)
 	}
 }
@@ -325,13 +327,13 @@ func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
 func TestAcknowledgementLapses(t *testing.T) {
 	r := newAlertRun(t)
 	r.at(10*time.Second, func() { r.SignalWorkflow(SignalAcknowledge, "ada") })
-	r.at(2*time.Hour, r.well)
+	r.at(2*time.Hour, r.normal)
 	r.run(t)
 	r.told(t,
 		"0s first : stall (step 1 of 2)",
 		"1h0m10s second : stall (step 2 of 2)",
 		"1h0m10s boss : stall (step 2 of 2)",
-		"2h1m0s first  is well again",
-		"2h1m0s second  is well again",
-		"2h1m0s boss  is well again")
+		"2h1m0s first  is normal again",
+		"2h1m0s second  is normal again",
+		"2h1m0s boss  is normal again")
 }

@@ -25,12 +25,12 @@ func (a *alert) why(now string) string {
 // subject is that of a message of the given step, and after the end that of the last one.
 func (a *alert) subject(step int) string {
 	switch {
-	case a.State != fanwatch.Resolved:
+	case a.State != fanwatch.AlertResolved:
 		return fmt.Sprintf("[fanwatch] %s: %s (step %d of %d)", a.Fan, a.Kind, step, a.Steps)
 	case a.End != nil:
 		return fmt.Sprintf("[fanwatch] %s: the alert is over", a.Fan)
 	}
-	return fmt.Sprintf("[fanwatch] %s is well again", a.Fan)
+	return fmt.Sprintf("[fanwatch] %s is normal again", a.Fan)
 }
 
 func (a *alert) body(step int) string {
@@ -38,11 +38,11 @@ func (a *alert) body(step int) string {
 }
 
 func (a *alert) endBody() string {
-	end, why := cmp.Or(a.WellFrom, a.EndedAt), a.WellWhy
+	end, why := cmp.Or(a.NormalFrom, a.EndedAt), a.NormalWhy
 	if a.End != nil {
 		end, why = a.EndedAt, a.End.Anomaly.Why
 	}
-	text := cmp.Or(why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n" + a.facts()
+	text := cmp.Or(why, a.Fan+" is normal again.") + "\n\nIt was: " + a.Why + "\n" + a.facts()
 	return text + fmt.Sprintf("Until: %s, %s in all\n", end.UTC().Format(time.RFC3339), max(0, end.Sub(a.Opened)).Round(time.Second))
 }
 
@@ -83,18 +83,18 @@ func (a *alert) next() string {
 	due, timed := a.due()
 	at := due.UTC().Format(time.DateTime)
 	switch {
-	case a.State == fanwatch.Resolved:
+	case a.State == fanwatch.AlertResolved:
 		return "the end"
-	case !a.WellFrom.IsZero():
-		return "well since " + a.WellFrom.UTC().Format(time.DateTime) + ", over at " + at + " if that holds"
+	case !a.NormalFrom.IsZero():
+		return "normal since " + a.NormalFrom.UTC().Format(time.DateTime) + ", over at " + at + " if that holds"
 	case a.Known == nil:
 		return "an escalation policy"
-	case !timed && a.State == fanwatch.Acknowledged:
-		return "the fan to be well"
+	case !timed && a.State == fanwatch.AlertAcknowledged:
+		return "the fan to be normal"
 	case !timed:
-		return "an acknowledgement, or the fan to be well: every step was told, nobody is told again"
-	case a.State == fanwatch.Acknowledged:
-		return "the last step to be told at " + at + " unless the fan is well"
+		return "an acknowledgement, or the fan to be normal: every step was told, nobody is told again"
+	case a.State == fanwatch.AlertAcknowledged:
+		return "the last step to be told at " + at + " unless the fan is normal"
 	case len(a.Turns) == 0:
 		return "the topics that failed to be tried again at " + at
 	}
@@ -110,7 +110,7 @@ func (a *alert) show(ctx workflow.Context) {
 	for _, line := range a.history() {
 		details += "\n\n" + line
 	}
-	if a.State == fanwatch.Open {
+	if a.State == fanwatch.AlertOpen {
 		details += "\n\nTo acknowledge, send the signal `acknowledge` with your name as JSON text."
 	}
 	workflow.SetCurrentDetails(ctx, details)

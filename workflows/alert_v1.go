@@ -45,12 +45,12 @@ func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 type alertOfV1 struct {
 	fanwatch.Alert
 	round int                  // how often an acknowledgement lapsed
-	ended fanwatch.Observation // the fan is well again
+	ended fanwatch.Observation // the fan is normal again
 	next  *Turn                // what is told next; nil after the last step
 
 	waiting []workflow.ReceiveChannel // its signals
 	trouble fanwatch.Observation      // the newest that came by observe
-	well    fanwatch.Observation      // the newest that came by resolve; unlike ended it outlives an observe
+	normal  fanwatch.Observation      // the newest that came by resolve; unlike ended it outlives an observe
 }
 
 // idle tells whether every signal that has arrived was taken: one left over would be lost with the run.
@@ -73,13 +73,13 @@ func (a *alertOfV1) carry() *Escalation {
 		}
 	}
 	a.V, a.Notices, a.Round = fanwatch.AlertVersion, len(a.Told), a.round
-	if a.next != nil && a.State == fanwatch.Open {
+	if a.next != nil && a.State == fanwatch.AlertOpen {
 		e.Turns, e.Begun, e.From = []Turn{*a.next}, a.next.Step+1, a.next.Step
 	}
 	// This code reads its two channels in the order in which it made them and may have taken an older trouble for the
 	// later.
-	if a.over() || a.well.V != 0 && a.well.Position.Compare(a.trouble.Position) > 0 {
-		e.End = &a.well
+	if a.over() || a.normal.V != 0 && a.normal.Position.Compare(a.trouble.Position) > 0 {
+		e.End = &a.normal
 	}
 	return e
 }
@@ -116,7 +116,7 @@ func (a *alertOfV1) run(ctx workflow.Context, in AlertInput) error {
 	return a.close(ctx)
 }
 
-func (a *alertOfV1) answered() bool { return a.State != fanwatch.Open || a.over() }
+func (a *alertOfV1) answered() bool { return a.State != fanwatch.AlertOpen || a.over() }
 func (a *alertOfV1) over() bool     { return a.ended.V != 0 }
 
 // listen takes what people and the fan say, in coroutines of its own, until the workflow ends.
@@ -125,13 +125,13 @@ func (a *alertOfV1) listen(ctx workflow.Context) error {
 		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
 	}
-	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k Acknowledgement) (fanwatch.Alert, error) {
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
-		Validator: func(_ workflow.Context, k Acknowledgement) error {
-			if a.State == fanwatch.Resolved { // and has not ended yet, such as while the lake is out of reach
-				return temporal.NewApplicationError("the alert is over already", typeEnded)
+		Validator: func(_ workflow.Context, k fanwatch.Acknowledgement) error {
+			if a.State == fanwatch.AlertResolved { // and has not ended yet, such as while the lake is out of reach
+				return temporal.NewApplicationError("the alert is over already", TypeEnded)
 			}
 			return k.Trim().Check()
 		}}); err != nil {
@@ -144,12 +144,12 @@ func (a *alertOfV1) listen(ctx workflow.Context) error {
 	each(ctx, acks, a.acknowledge)
 	each(ctx, resolve, func(_ workflow.Context, o fanwatch.Observation) {
 		o.V = max(o.V, 1)
-		a.ended, a.well = o, o
+		a.ended, a.normal = o, o
 	})
 	each(ctx, observe, func(ctx workflow.Context, o fanwatch.Observation) {
-		if o.Anomaly.Kind == fanwatch.Well { // of a Fan of today, which tells recovery so; no history of before has it
+		if o.Anomaly.Kind == fanwatch.KindNone { // of a Fan of today, which tells recovery so; no history of before has it
 			o.V = max(o.V, 1)
-			a.ended, a.well = o, o
+			a.ended, a.normal = o, o
 			return
 		}
 		a.ended, a.trouble = fanwatch.Observation{}, o // it was not over after all
@@ -171,12 +171,12 @@ func each[T any](ctx workflow.Context, c workflow.ReceiveChannel, do func(workfl
 	})
 }
 
-func (a *alertOfV1) acknowledge(ctx workflow.Context, k Acknowledgement) {
-	if a.State != fanwatch.Open {
+func (a *alertOfV1) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
+	if a.State != fanwatch.AlertOpen {
 		return // the first to answer has it
 	}
 	k = fit(k)
-	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.Acknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
+	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
 	a.show(ctx)
 }
 
@@ -243,22 +243,22 @@ func notifyV1(ctx workflow.Context, n activities.Notification) (at time.Time, er
 }
 
 func (a *alertOfV1) subject() string {
-	if a.State == fanwatch.Resolved {
-		return fmt.Sprintf("[fanwatch] %s is well again", a.Fan)
+	if a.State == fanwatch.AlertResolved {
+		return fmt.Sprintf("[fanwatch] %s is normal again", a.Fan)
 	}
 	return fmt.Sprintf("[fanwatch] %s: %s (step %d of %d)", a.Fan, a.Kind, a.Step, a.Steps)
 }
 
 func (a *alertOfV1) body() string {
 	text := a.Why + "\n\n"
-	if a.State == fanwatch.Resolved {
-		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is well again.") + "\n\nIt was: " + a.Why + "\n"
+	if a.State == fanwatch.AlertResolved {
+		text = cmp.Or(a.ended.Anomaly.Why, a.Fan+" is normal again.") + "\n\nIt was: " + a.Why + "\n"
 	}
 	if a.Site != "" {
 		text += "Where: " + a.Site + "\n"
 	}
 	text += "Since: " + a.Opened.UTC().Format(time.RFC3339) + "\n"
-	if a.State != fanwatch.Resolved {
+	if a.State != fanwatch.AlertResolved {
 		text += fmt.Sprintf("Step:  %d of %d\n\nAcknowledge:\n  fanwatch ack %s\n", a.Step, a.Steps, a.ID)
 	}
 	return text
@@ -267,7 +267,7 @@ func (a *alertOfV1) body() string {
 // awaitAnswer waits, after the last step, for a person or the fan.
 func (a *alertOfV1) awaitAnswer(ctx workflow.Context) error { return workflow.Await(ctx, a.answered) }
 
-// awaitEnd waits until the fan is well; lapsed means that an acknowledgement ran out before.
+// awaitEnd waits until the fan is normal; lapsed means that an acknowledgement ran out before.
 func (a *alertOfV1) awaitEnd(ctx workflow.Context, timeout time.Duration) (lapsed bool, err error) {
 	if timeout <= 0 {
 		return false, workflow.Await(ctx, a.over)
@@ -278,7 +278,7 @@ func (a *alertOfV1) awaitEnd(ctx workflow.Context, timeout time.Duration) (lapse
 
 func (a *alertOfV1) lapse(ctx workflow.Context) {
 	a.round++
-	a.State = fanwatch.Open
+	a.State = fanwatch.AlertOpen
 	a.show(ctx)
 }
 
@@ -287,7 +287,7 @@ const changeLandAlert = "land-alert"
 
 // close tells those who were woken that it is over, lets the fan open the next alert, and lands this one in the lake.
 func (a *alertOfV1) close(ctx workflow.Context) error {
-	a.State, a.EndedAt = fanwatch.Resolved, workflow.Now(ctx).UTC()
+	a.State, a.EndedAt = fanwatch.AlertResolved, workflow.Now(ctx).UTC()
 	told := map[string]bool{}
 	for _, n := range a.Told {
 		if told[n.To] {

@@ -65,12 +65,12 @@ func (o Operator) listAlerts(ctx context.Context, status string) ([]fanwatch.Ale
 }
 
 // alertOf gives the alert as its workflow showed it last. One whose workflow was ended from outside, or by the
-// server, is Terminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false when
+// server, is AlertTerminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false when
 // it has only just started.
 func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	a, shown, err := memo[fanwatch.Alert](w, MemoAlert)
 	if !shown || err != nil {
-		a = fanwatch.Alert{V: fanwatch.AlertVersion, ID: w.GetExecution().GetWorkflowId(), State: fanwatch.Open, Opened: w.GetStartTime().AsTime()}
+		a = fanwatch.Alert{V: fanwatch.AlertVersion, ID: w.GetExecution().GetWorkflowId(), State: fanwatch.AlertOpen, Opened: w.GetStartTime().AsTime()}
 		if part := strings.Split(a.ID, "/"); len(part) == 4 {
 			a.Fan, a.Kind = part[1], fanwatch.Kind(part[2])
 		}
@@ -79,8 +79,8 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	switch w.GetStatus() {
 	case enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED, enums.WORKFLOW_EXECUTION_STATUS_FAILED,
 		enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:
-		if a.State != fanwatch.Resolved { // as it is while the alert waits for the lake
-			a.State, a.EndedAt = fanwatch.Terminated, w.GetCloseTime().AsTime()
+		if a.State != fanwatch.AlertResolved { // as it is while the alert waits for the lake
+			a.State, a.EndedAt = fanwatch.AlertTerminated, w.GetCloseTime().AsTime()
 		}
 		return a, true
 	}

@@ -56,7 +56,7 @@ func listed(t *testing.T, id string, status enums.WorkflowExecutionStatus, memo 
 }
 
 func TestAlertsThatWereEndedFromOutsideAreListed(t *testing.T) {
-	open := fanwatch.Alert{ID: "alert/fan-07/stall/a", State: fanwatch.Open, Why: "fan-07 has stopped."}
+	open := fanwatch.Alert{ID: "alert/fan-07/stall/a", State: fanwatch.AlertOpen, Why: "fan-07 has stopped."}
 	o := Operator{Temporal: listedWorkflows{
 		running: []*workflowpb.WorkflowExecutionInfo{
 			listed(t, "alert/fan-08/stall/just-started", enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil),
@@ -67,8 +67,8 @@ func TestAlertsThatWereEndedFromOutsideAreListed(t *testing.T) {
 			listed(t, "failed", enums.WORKFLOW_EXECUTION_STATUS_FAILED, open),
 			listed(t, "timed out", enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT, open),
 			listed(t, "alert/fan-07/stall/shown-nothing", enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, nil),
-			listed(t, "waited for the lake", enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, fanwatch.Alert{State: fanwatch.Resolved}),
-			listed(t, "over", enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, fanwatch.Alert{State: fanwatch.Resolved})}}}
+			listed(t, "waited for the lake", enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, fanwatch.Alert{State: fanwatch.AlertResolved}),
+			listed(t, "over", enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, fanwatch.Alert{State: fanwatch.AlertResolved})}}}
 	alerts, err := o.Alerts(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
@@ -76,14 +76,14 @@ func TestAlertsThatWereEndedFromOutsideAreListed(t *testing.T) {
 	states := map[fanwatch.AlertState]int{}
 	for _, a := range alerts {
 		states[a.State]++
-		if a.State == fanwatch.Terminated && !a.EndedAt.Equal(opened.Add(time.Hour)) {
+		if a.State == fanwatch.AlertTerminated && !a.EndedAt.Equal(opened.Add(time.Hour)) {
 			t.Errorf("%+v", a)
 		}
-		if a.ID == "alert/fan-07/stall/shown-nothing" && (a.Fan != "fan-07" || a.Kind != fanwatch.Stall) {
+		if a.ID == "alert/fan-07/stall/shown-nothing" && (a.Fan != "fan-07" || a.Kind != fanwatch.KindStall) {
 			t.Errorf("%+v", a)
 		}
 	}
-	if states[fanwatch.Terminated] != 5 || states[fanwatch.Resolved] != 2 || states[fanwatch.Open] != 1 || len(alerts) != 8 {
+	if states[fanwatch.AlertTerminated] != 5 || states[fanwatch.AlertResolved] != 2 || states[fanwatch.AlertOpen] != 1 || len(alerts) != 8 {
 		t.Errorf("%v: %+v", states, alerts)
 	}
 	if alerts, err = o.Alerts(t.Context(), false); err != nil || len(alerts) != 1 || alerts[0].Fan != "fan-09" {

@@ -4,10 +4,7 @@
 package workflows
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -30,11 +27,11 @@ const (
 	SignalRenew       = "renew"       // to Fan and Alert: continue as new, so that a run of an earlier program goes on as this one's
 	SignalShards      = "shards"      // to Stream: start every shard that can be scored and does not run
 	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing
-	SignalAcknowledge = "acknowledge" // people to Alert: Acknowledgement, a JSON text with a name, or nothing
+	SignalAcknowledge = "acknowledge" // people to Alert: fanwatch.Acknowledgement, a JSON text with a name, or nothing
 	UpdateAcknowledge = "acknowledge" // the same, answering the fanwatch.Alert
 	UpdateProvision   = "provision"   // to Fan: ProvisionRequest, answering ProvisionAnswer
 	UpdateConfigure   = "configure"   // to Fan: fanwatch.Device, answering the Device as it took effect
-	UpdateChange      = "change"      // to Fan: Change, answering the Device as it took effect
+	UpdateChange      = "change"      // to Fan: fanwatch.DeviceChange, answering the Device as it took effect
 	UpdateRevoke      = "revoke"      // to Fan: RevokeRequest, answering RevokeAnswer
 	UpdateRetire      = "retire"      // to Fan, answering RetireAnswer
 	QueryStatus       = "status"      // Fan: fanwatch.FanStatus; Alert: fanwatch.Alert
@@ -50,8 +47,8 @@ const (
 	MemoCommitter = "committer" // CommitterState
 )
 
-// typeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.
-const typeEnded = "Ended"
+// TypeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.
+const TypeEnded = "Ended"
 
 // Search attributes (Keyword). A namespace needs them before the first workflow starts; the local system
 // registers them, and ARCHITECTURE.md has the command for other clusters.
@@ -59,6 +56,9 @@ var (
 	SearchFan   = temporal.NewSearchAttributeKeyKeyword("FanwatchFan")
 	SearchState = temporal.NewSearchAttributeKeyKeyword("FanwatchState")
 )
+
+// searchNormal is SearchState of a fan without trouble. Replay compares it with what histories recorded, so it stays.
+const searchNormal = "well"
 
 // FanID is the workflow ID of a fan.
 func FanID(fan string) string { return "fan/" + fan }
@@ -93,9 +93,9 @@ const scheduleCommit = "lake-commit"
 // ProvisionRequest asks a fan's workflow for a certificate. With Change, a fan that exists keeps what it does not
 // name, and of Device only the fan's name counts; without it the fan gets Device as a whole.
 type ProvisionRequest struct {
-	Device fanwatch.Device `json:"device"`
-	CSR    string          `json:"csr"` // PEM; the key stays on the device
-	Change *Change         `json:"change,omitempty"`
+	Device fanwatch.Device        `json:"device"`
+	CSR    string                 `json:"csr"` // PEM; the key stays on the device
+	Change *fanwatch.DeviceChange `json:"change,omitempty"`
 }
 
 // RevokeRequest names a certificate by its ARN or ID; empty means all of the fan.
@@ -118,49 +118,4 @@ type RetireAnswer struct {
 // ProvisionAnswer holds the signed certificate.
 type ProvisionAnswer struct {
 	Certificate string `json:"certificate"` // PEM
-}
-
-// Acknowledgement says who takes care of an alert.
-type Acknowledgement struct {
-	By   string `json:"by"`
-	Note string `json:"note,omitempty"`
-}
-
-// What an Acknowledgement may hold, in bytes: it stands in everybody's lists.
-const (
-	maxBy   = 100
-	maxNote = 1000
-)
-
-// Trim gives it without white space around the name and the note.
-func (a Acknowledgement) Trim() Acknowledgement {
-	return Acknowledgement{By: strings.TrimSpace(a.By), Note: strings.TrimSpace(a.Note)}
-}
-
-// Check says what keeps a trimmed acknowledgement out of a list, or nil. Every way in asks it but the signal, which
-// cannot answer and is made legible instead.
-func (a Acknowledgement) Check() error {
-	switch {
-	case a.By == "":
-		return errors.New("the acknowledgement names nobody: say who takes care, as by")
-	case len(a.By) > maxBy:
-		return fmt.Errorf("by has %d bytes: at most %d are taken", len(a.By), maxBy)
-	case len(a.Note) > maxNote:
-		return fmt.Errorf("note has %d bytes: at most %d are taken", len(a.Note), maxNote)
-	case a.By != fanwatch.Legible(a.By, maxBy):
-		return fmt.Errorf("by %q holds control characters: leave them out", a.By)
-	case a.Note != fanwatch.Legible(a.Note, maxNote):
-		return fmt.Errorf("note %.200q holds control characters, such as a line break: leave them out", a.Note)
-	}
-	return nil
-}
-
-// UnmarshalJSON reads an object, or a JSON text as the name alone: what a person types into the
-// Temporal Web UI's signal box.
-func (a *Acknowledgement) UnmarshalJSON(b []byte) error {
-	if strings.HasPrefix(strings.TrimSpace(string(b)), `"`) {
-		return json.Unmarshal(b, &a.By)
-	}
-	type plain Acknowledgement
-	return json.Unmarshal(b, (*plain)(a))
 }

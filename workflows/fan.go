@@ -47,7 +47,7 @@ func Fan(ctx workflow.Context, in FanInput) error {
 	}
 	f.old = workflow.GetVersion(ctx, changeFan2, workflow.DefaultVersion, 1) == workflow.DefaultVersion
 	if f.Status.Phase == "" {
-		f.Status.V, f.Status.Phase, f.Status.Since = 1, fanwatch.Provisioning, workflow.Now(ctx)
+		f.Status.V, f.Status.Phase, f.Status.Since = 1, fanwatch.PhaseProvisioning, workflow.Now(ctx)
 	}
 	if !f.old {
 		f.Status.V = fanwatch.FanStatusVersion
@@ -94,9 +94,9 @@ type fan struct {
 // provisioned with was refused.
 func (f *fan) ended() bool {
 	if f.old {
-		return f.Status.Phase == fanwatch.Retired || f.Status.Phase == ""
+		return f.Status.Phase == fanwatch.PhaseRetired || f.Status.Phase == ""
 	}
-	return f.Status.Phase == "" || f.Status.Phase == fanwatch.Retired && f.Status.Alert == "" && !f.Deactivate
+	return f.Status.Phase == "" || f.Status.Phase == fanwatch.PhaseRetired && f.Status.Alert == "" && !f.Deactivate
 }
 
 // listen installs what people and programs may ask at any time.
@@ -122,7 +122,7 @@ func (f *fan) listen(ctx workflow.Context) error {
 			Validator:   func(_ workflow.Context, d fanwatch.Device) error { return f.check(d) }}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateChange, f.change, workflow.UpdateHandlerOptions{
 			Description: "Change what is named of the fan's limits, clients, zone, silence, policy and site.",
-			Validator:   func(_ workflow.Context, c Change) error { return f.check(c.Apply(f.Status.Device)) }}),
+			Validator:   func(_ workflow.Context, c fanwatch.DeviceChange) error { return f.check(c.Apply(f.Status.Device)) }}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevoke, f.revoke, workflow.UpdateHandlerOptions{
 			Description: "Make certificates of the fan inactive; the fan stays."}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRetire, f.retire, workflow.UpdateHandlerOptions{
@@ -202,7 +202,7 @@ func (f *fan) hear() {
 // note takes one observation for the fan's state, if it is news: the scorer tells again after a crash, and a late
 // zombie may tell old news.
 func (f *fan) note(o fanwatch.Observation) bool {
-	if o.V != fanwatch.ObservationVersion || !o.After(f.Status.Last) || f.Status.Phase == fanwatch.Retired {
+	if o.V != fanwatch.ObservationVersion || !o.After(f.Status.Last) || f.Status.Phase == fanwatch.PhaseRetired {
 		return false
 	}
 	before := f.Status.Last.Anomaly.Kind
@@ -222,7 +222,7 @@ func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 		retry = 30 * time.Second
 	}
 	// While the lock is held, an update is at it, and pokes when it leaves something.
-	if f.Status.Phase == fanwatch.Retired && f.Deactivate && f.lock.TryLock(ctx) {
+	if f.Status.Phase == fanwatch.PhaseRetired && f.Deactivate && f.lock.TryLock(ctx) {
 		if _, err := f.deactivate(ctx, ""); err != nil {
 			log.Error("certificates of a retired fan are active still, tried again in 1 min", "fan", f.Status.Device.Fan, "err", err)
 			retry = time.Minute
@@ -241,7 +241,7 @@ func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 // alarm opens an alert for trouble that has none, tells the open one what it has not heard, and ends that of a retired
 // fan.
 func (f *fan) alarm(ctx workflow.Context) error {
-	retired, trouble := f.Status.Phase == fanwatch.Retired, f.Status.Last.Anomaly.Kind != fanwatch.Well
+	retired, trouble := f.Status.Phase == fanwatch.PhaseRetired, f.Status.Last.Anomaly.Kind != fanwatch.KindNone
 	switch {
 	case f.Status.Alert != "" && retired:
 		end := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan, Position: f.Status.Last.Position,
@@ -273,7 +273,7 @@ func (f *fan) alarm(ctx workflow.Context) error {
 // that ID that runs, because the run of Fan that opened it was ended from outside, is taken over.
 func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 	at := o.Time
-	if o.Anomaly.Kind == fanwatch.Silent || f.again {
+	if o.Anomaly.Kind == fanwatch.KindSilent || f.again {
 		at = workflow.Now(ctx).UTC()
 	}
 	id, started, err := f.start(ctx, o, at)
@@ -300,13 +300,13 @@ func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 // outlives this run: its parent's end, also by continuing as new, leaves it alone.
 func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) (id string, started bool, err error) {
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan, Site: f.Status.Device.Site,
-		Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.Open}
+		Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(o.Fan), SearchState.ValueSet(string(fanwatch.Open))),
+		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(o.Fan), SearchState.ValueSet(string(fanwatch.AlertOpen))),
 		StaticSummary:         o.Anomaly.Why,
 	}), Alert, AlertInput{Alert: a, Policy: f.Status.Device.Policy})
 	err = child.GetChildWorkflowExecution().Get(ctx, nil)
@@ -353,7 +353,7 @@ func (f *fan) provision(ctx workflow.Context, r ProvisionRequest) (answer Provis
 			// No version guards this: no activity refused for good before, so no history has it otherwise.
 			if refused(err) {
 				f.Certificate, f.CSRHash = certificate, hash
-				if f.Status.Phase == fanwatch.Provisioning && f.CSRHash == "" {
+				if f.Status.Phase == fanwatch.PhaseProvisioning && f.CSRHash == "" {
 					f.Status.Phase = "" // watch ends, unless the next who provisions is better off
 				}
 			}
@@ -370,7 +370,7 @@ func (f *fan) wanted(r ProvisionRequest) fanwatch.Device {
 	if r.Change == nil {
 		return r.Device
 	}
-	if f.Status.Phase == fanwatch.Active {
+	if f.Status.Phase == fanwatch.PhaseActive {
 		return r.Change.Apply(f.Status.Device)
 	}
 	return r.Change.Apply(fanwatch.Device{Fan: r.Device.Fan})
@@ -397,8 +397,8 @@ func (f *fan) certify(ctx workflow.Context, r ProvisionRequest) error {
 		return err
 	}
 	f.Status.Device, f.Status.Certificate, f.Deactivate = d, f.Certificate.ID, false
-	if f.Status.Phase != fanwatch.Active {
-		f.Status.Phase, f.Status.Since = fanwatch.Active, workflow.Now(ctx)
+	if f.Status.Phase != fanwatch.PhaseActive {
+		f.Status.Phase, f.Status.Since = fanwatch.PhaseActive, workflow.Now(ctx)
 	}
 	f.show(ctx)
 	return nil
@@ -430,7 +430,7 @@ func (f *fan) configure(ctx workflow.Context, d fanwatch.Device) (fanwatch.Devic
 }
 
 // change is configure for what an operator names.
-func (f *fan) change(ctx workflow.Context, c Change) (d fanwatch.Device, err error) {
+func (f *fan) change(ctx workflow.Context, c fanwatch.DeviceChange) (d fanwatch.Device, err error) {
 	err = f.locked(ctx, func(ctx workflow.Context) (err error) {
 		d, err = f.set(ctx, c.Apply(f.Status.Device))
 		return err
@@ -439,7 +439,7 @@ func (f *fan) change(ctx workflow.Context, c Change) (d fanwatch.Device, err err
 }
 
 func (f *fan) set(ctx workflow.Context, d fanwatch.Device) (fanwatch.Device, error) {
-	if f.Status.Phase != fanwatch.Active {
+	if f.Status.Phase != fanwatch.PhaseActive {
 		return d, fmt.Errorf("fan %s is %s: provision it first", d.Fan, f.Status.Phase)
 	}
 	if d.Fan != f.Status.Device.Fan {
@@ -497,7 +497,7 @@ func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 			return err
 		}
 		answer.Alert = f.Status.Alert
-		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.Retired, workflow.Now(ctx)
+		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.PhaseRetired, workflow.Now(ctx)
 		f.Status.Last.Anomaly = fanwatch.Anomaly{} // provisioned again, it is not in the trouble of before
 		f.Deactivate, f.poke, f.changed = true, true, true
 		if _, err := workflow.AwaitWithTimeout(ctx, 5*time.Second, func() bool { return f.Status.Alert == "" }); err != nil {
@@ -532,16 +532,16 @@ func said(err error) string {
 // show makes the fan readable in lists, without a worker, and in the Temporal Web UI.
 func (f *fan) show(ctx workflow.Context) {
 	s := f.Status
-	state := string(s.Last.Anomaly.Kind)
+	state, found := string(s.Last.Anomaly.Kind), string(s.Last.Anomaly.Kind)
 	if state == "" {
-		state = "well"
+		state, found = "normal", searchNormal
 	}
-	if s.Phase != fanwatch.Active {
-		state = string(s.Phase)
+	if s.Phase != fanwatch.PhaseActive {
+		state, found = string(s.Phase), string(s.Phase)
 	}
 	fan := s.Device.Fan
 	if fan != "" {
-		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(state)) // they were registered at start
+		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(found)) // they were registered at start
 	}
 	_ = workflow.UpsertMemo(ctx, map[string]any{MemoFan: s}) // s always encodes
 	details := fmt.Sprintf("**%s** is **%s** since %s.", fan, state, s.Since.UTC().Format(time.DateTime))

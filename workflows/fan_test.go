@@ -145,7 +145,7 @@ func (r *fanRun) alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, err
 				var o fanwatch.Observation
 				c.Receive(ctx, &o)
 				r.told = append(r.told, fmt.Sprintf("%s %s %s", name, o.Anomaly.Kind, o.Anomaly.Why))
-				over = o.Anomaly.Kind == fanwatch.Well || name == SignalResolve
+				over = o.Anomaly.Kind == fanwatch.KindNone || name == SignalResolve
 			}
 		}
 		late := false
@@ -156,7 +156,7 @@ func (r *fanRun) alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, err
 			return a, nil
 		}
 	}
-	a.State = fanwatch.Resolved
+	a.State = fanwatch.AlertResolved
 	_ = workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalAlertOver, a).Get(ctx, nil) // the fan may be retired
 	return a, nil
 }
@@ -286,7 +286,7 @@ func TestARefusedCSRLeavesTheFanAsItWas(t *testing.T) {
 			if look(); s.Phase != "" || r.Now().Sub(opened) > 2*time.Minute {
 				t.Errorf("a fan that never was: %+v", s)
 			}
-		} else if s.Phase != fanwatch.Active || s.Device.Site != "Hall A" || s.Device.Revision != int(opened.Unix())+1 {
+		} else if s.Phase != fanwatch.PhaseActive || s.Device.Site != "Hall A" || s.Device.Revision != int(opened.Unix())+1 {
 			t.Errorf("a fan that was: %+v", s)
 		}
 	}
@@ -324,24 +324,24 @@ func TestAPolicyThatDoesNotExistIsRefused(t *testing.T) {
 
 func TestTroubleOpensOneAlertAndOldNewsNone(t *testing.T) {
 	r := newFanRun(t)
-	r.at(1*time.Second, func() { r.observe(1, fanwatch.Stall) })
-	r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })     // told twice
-	r.at(3*time.Second, func() { r.observe(2, fanwatch.Unusual) })   // same alert
-	r.at(4*time.Second, func() { r.observe(3, fanwatch.Well) })      // ends it
-	r.at(5*time.Second, func() { r.observe(1, fanwatch.Stall) })     // a zombie's old news
-	r.at(6*time.Second, func() { r.observe(9, fanwatch.Overspeed) }) // the next trouble
-	r.at(7*time.Second, func() { r.observe(10, fanwatch.Well) })
+	r.at(1*time.Second, func() { r.observe(1, fanwatch.KindStall) })
+	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })     // told twice
+	r.at(3*time.Second, func() { r.observe(2, fanwatch.KindUnusual) })   // same alert
+	r.at(4*time.Second, func() { r.observe(3, fanwatch.KindNone) })      // ends it
+	r.at(5*time.Second, func() { r.observe(1, fanwatch.KindStall) })     // a zombie's old news
+	r.at(6*time.Second, func() { r.observe(9, fanwatch.KindOverspeed) }) // the next trouble
+	r.at(7*time.Second, func() { r.observe(10, fanwatch.KindNone) })
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{})
 	if err := r.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.alerts) != 2 || r.alerts[0].Kind != fanwatch.Stall || r.alerts[1].Kind != fanwatch.Overspeed {
+	if len(r.alerts) != 2 || r.alerts[0].Kind != fanwatch.KindStall || r.alerts[1].Kind != fanwatch.KindOverspeed {
 		t.Errorf("alerts %+v", r.alerts)
 	}
 	v, err := r.QueryWorkflow(QueryStatus)
 	var s fanwatch.FanStatus
-	if err != nil || v.Get(&s) != nil || s.Alert != "" || s.Alerts != 2 || s.Phase != fanwatch.Retired {
+	if err != nil || v.Get(&s) != nil || s.Alert != "" || s.Alerts != 2 || s.Phase != fanwatch.PhaseRetired {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
@@ -350,9 +350,9 @@ func TestFanContinuesAsNewUnderAnOpenAlertWithoutLosingSignals(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() {
 		for n := 1; n <= 7; n++ {
-			kind := fanwatch.Unusual
+			kind := fanwatch.KindUnusual
 			if n%2 == 0 {
-				kind = fanwatch.Stall
+				kind = fanwatch.KindStall
 			}
 			r.observe(n, kind)
 		}

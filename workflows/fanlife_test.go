@@ -18,11 +18,11 @@ import (
 func point[T any](v T) *T { return &v }
 
 // provisioned has the fan provisioned after a second, as Enroll does it.
-func (r *fanRun) provisioned(t *testing.T, c Change) {
+func (r *fanRun) provisioned(t *testing.T, c fanwatch.DeviceChange) {
 	r.at(time.Second, func() { r.enroll(t, "one", c) })
 }
 
-func (r *fanRun) enroll(t *testing.T, csr string, c Change) {
+func (r *fanRun) enroll(t *testing.T, csr string, c fanwatch.DeviceChange) {
 	r.update(t, UpdateProvision, func(_ any, err error) {
 		if err != nil {
 			t.Error(err)
@@ -59,11 +59,11 @@ func (r *fanRun) continued(t *testing.T) (in FanInput) {
 func TestAfterAnOutagePeopleAreToldWhatIsNotWhatWas(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() {
-		for n, kind := range []fanwatch.Kind{fanwatch.Stall, fanwatch.Well, fanwatch.Stall, fanwatch.Well, fanwatch.Overspeed, fanwatch.Well, fanwatch.Unusual} {
+		for n, kind := range []fanwatch.Kind{fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindOverspeed, fanwatch.KindNone, fanwatch.KindUnusual} {
 			r.observe(n+1, kind)
 		}
 	})
-	r.at(time.Minute, func() { r.observe(20, fanwatch.Well) })
+	r.at(time.Minute, func() { r.observe(20, fanwatch.KindNone) })
 	r.retireAt(t, 2*time.Minute)
 	r.execute(t, FanInput{})
 	if err := r.GetWorkflowError(); err != nil {
@@ -78,14 +78,14 @@ func TestAfterAnOutagePeopleAreToldWhatIsNotWhatWas(t *testing.T) {
 func TestACancelledFanGoesOn(t *testing.T) {
 	r := newFanRun(t)
 	r.reg.fail = fmt.Errorf("IoT Core does not answer")
-	r.at(time.Second, func() { r.observe(1, fanwatch.Stall) })
-	r.at(2*time.Second, func() { r.enroll(t, "one", Change{}) }) // and what is being done is not cancelled
+	r.at(time.Second, func() { r.observe(1, fanwatch.KindStall) })
+	r.at(2*time.Second, func() { r.enroll(t, "one", fanwatch.DeviceChange{}) }) // and what is being done is not cancelled
 	r.at(3*time.Second, r.CancelWorkflow)
-	r.at(5*time.Second, func() { r.observe(2, fanwatch.Overspeed) })
+	r.at(5*time.Second, func() { r.observe(2, fanwatch.KindOverspeed) })
 	r.at(20*time.Second, func() { r.reg.fail = nil })
 	r.execute(t, FanInput{})
 	in := r.continued(t)
-	if in.Certificate.ID != "one" || in.Status.Phase != fanwatch.Active || in.Status.Alert == "" || in.Status.Last.Anomaly.Kind != fanwatch.Overspeed {
+	if in.Certificate.ID != "one" || in.Status.Phase != fanwatch.PhaseActive || in.Status.Alert == "" || in.Status.Last.Anomaly.Kind != fanwatch.KindOverspeed {
 		t.Errorf("carried over: %+v", in)
 	}
 }
@@ -94,8 +94,8 @@ func TestACancelledFanGoesOn(t *testing.T) {
 // still speaks.
 func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
-	r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.provisioned(t, fanwatch.DeviceChange{})
+	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	var answer RetireAnswer
 	r.at(time.Minute, func() {
 		r.update(t, UpdateRetire, func(v any, err error) {
@@ -117,7 +117,7 @@ func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	if answer.Alert != r.alerts[0].ID || !slices.Equal(answer.Certificates, []string{"arn:cert/one"}) || answer.Pending != "" {
 		t.Errorf("answer %+v", answer)
 	}
-	if s := r.status(t); s.Phase != fanwatch.Retired || s.Alert != "" || s.Certificate != "" {
+	if s := r.status(t); s.Phase != fanwatch.PhaseRetired || s.Alert != "" || s.Certificate != "" {
 		t.Errorf("shown as %+v", s)
 	}
 }
@@ -127,8 +127,8 @@ func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		r := newFanRun(t)
-		r.provisioned(t, Change{})
-		r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })
+		r.provisioned(t, fanwatch.DeviceChange{})
+		r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 		var answer RetireAnswer
 		var took time.Duration
 		r.at(time.Minute, func() {
@@ -141,14 +141,14 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 			})
 		})
 		r.at(2*time.Minute, func() {
-			if s := r.status(t); s.Phase != fanwatch.Retired || s.Alert != "" || len(r.told) != 1 || len(r.reg.inactive) != 0 {
+			if s := r.status(t); s.Phase != fanwatch.PhaseRetired || s.Alert != "" || len(r.told) != 1 || len(r.reg.inactive) != 0 {
 				t.Errorf("while it is away: %+v, the alert heard %q", s, r.told)
 			}
 		})
 		r.at(20*time.Minute, func() {
 			r.reg.away = false
 			if again {
-				r.enroll(t, "two", Change{})
+				r.enroll(t, "two", fanwatch.DeviceChange{})
 			}
 		})
 		if again {
@@ -165,7 +165,7 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 			if err := r.GetWorkflowError(); err != nil {
 				t.Error(err)
 			}
-		} else if in := r.continued(t); in.Status.Phase != fanwatch.Active || in.Deactivate || in.Certificate.ID != "two" || in.Status.Alert != "" {
+		} else if in := r.continued(t); in.Status.Phase != fanwatch.PhaseActive || in.Deactivate || in.Certificate.ID != "two" || in.Status.Alert != "" {
 			t.Errorf("provisioned again: %+v", in)
 		}
 	}
@@ -175,7 +175,7 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 // provisioned, and against a refusal that forgets what was heard meanwhile.
 func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
+	r.provisioned(t, fanwatch.DeviceChange{})
 	r.at(time.Minute, func() {
 		r.reg.fail = fmt.Errorf("IoT Core does not answer")
 		r.update(t, UpdateProvision, func(_ any, err error) {
@@ -184,7 +184,7 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 			}
 		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "Hall B"}, CSR: "two"})
 	})
-	r.at(70*time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(70*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(75*time.Second, func() {
 		if len(r.alerts) != 1 {
 			t.Errorf("%d alerts after 5 s", len(r.alerts))
@@ -192,7 +192,7 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	})
 	r.at(90*time.Second, func() { r.reg.fail = temporal.NewNonRetryableApplicationError("no", "Refused", nil) })
 	r.at(10*time.Minute, func() {
-		if s := r.status(t); s.Alert == "" || s.Last.Anomaly.Kind != fanwatch.Stall || s.Certificate != "one" || s.Device.Site != "" {
+		if s := r.status(t); s.Alert == "" || s.Last.Anomaly.Kind != fanwatch.KindStall || s.Certificate != "one" || s.Device.Site != "" {
 			t.Errorf("after the refusal: %+v", s)
 		}
 	})
@@ -207,14 +207,14 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 // that its device has.
 func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
+	r.provisioned(t, fanwatch.DeviceChange{})
 	r.at(time.Minute, func() {
 		r.reg.forbid = temporal.NewNonRetryableApplicationError("malformed", "Refused", nil)
 		r.update(t, UpdateProvision, func(_ any, err error) {
 			if err == nil {
 				t.Error("was provisioned")
 			}
-		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07"}, CSR: "two", Change: &Change{}})
+		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07"}, CSR: "two", Change: &fanwatch.DeviceChange{}})
 	})
 	r.at(2*time.Minute, func() {
 		r.reg.forbid = nil
@@ -225,7 +225,7 @@ func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 			if s := r.status(t); s.Certificate != "one" || len(r.reg.inactive) > 0 {
 				t.Errorf("%+v, inactive %q", s, r.reg.inactive)
 			}
-		}, Change{Site: point("Hall A")})
+		}, fanwatch.DeviceChange{Site: point("Hall A")})
 	})
 	r.retireAt(t, 11*time.Minute)
 	r.execute(t, FanInput{})
@@ -238,15 +238,15 @@ func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 // policy.
 func TestWhatIsNotNamedStays(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{Site: point("Hall A"), MinRPM: point(500.0), MaxRPM: point(3000.0), Silence: point(fanwatch.Duration(5 * time.Minute)),
+	r.provisioned(t, fanwatch.DeviceChange{Site: point("Hall A"), MinRPM: point(500.0), MaxRPM: point(3000.0), Silence: point(fanwatch.Duration(5 * time.Minute)),
 		Zone: point("Europe/Berlin"), Clients: point([]string{"new_Client"}), Policy: point("night")})
-	r.at(2*time.Second, func() { r.enroll(t, "two", Change{}) })
+	r.at(2*time.Second, func() { r.enroll(t, "two", fanwatch.DeviceChange{}) })
 	r.at(3*time.Second, func() {
 		r.update(t, UpdateChange, func(v any, err error) {
 			if d, _ := v.(fanwatch.Device); err != nil || d.Limits.MaxRPM != 2000 || d.Relearn != 1 || d.Site != "Hall A" {
 				t.Errorf("took effect: %+v, %v", d, err)
 			}
-		}, Change{MaxRPM: point(2000.0), Relearn: true})
+		}, fanwatch.DeviceChange{MaxRPM: point(2000.0), Relearn: true})
 	})
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{})
@@ -269,7 +269,7 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 func TestARevisionExceedsWhatScorersKnow(t *testing.T) {
 	for before, want := range map[int]int{0: int(opened.Unix()) + 1, 52: int(opened.Unix()) + 1, 1 << 40: 1<<40 + 1} {
 		r := newFanRun(t)
-		r.provisioned(t, Change{})
+		r.provisioned(t, fanwatch.DeviceChange{})
 		r.retireAt(t, time.Minute)
 		r.execute(t, FanInput{Status: fanwatch.FanStatus{Device: fanwatch.Device{V: 1, Fan: "fan-07", Revision: before}}})
 		if got := r.reg.announced[0]; got.Revision != want || got.Retired {
@@ -291,13 +291,13 @@ func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 			}
 		}
 	}
-	before := fanwatch.FanStatus{Phase: fanwatch.Active, Device: fanwatch.Device{V: 1, Revision: 1, Fan: "fan-07", Site: "Hall \x1b[2J", Silence: fanwatch.Duration(time.Second)}}
+	before := fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Revision: 1, Fan: "fan-07", Site: "Hall \x1b[2J", Silence: fanwatch.Duration(time.Second)}}
 	r.at(time.Second, func() {
 		r.update(t, UpdateConfigure, answer, fanwatch.Device{Fan: "fan-07", Clients: []string{"*"}})
-		r.update(t, UpdateChange, answer, Change{Silence: point(fanwatch.Duration(14 * time.Second))})
+		r.update(t, UpdateChange, answer, fanwatch.DeviceChange{Silence: point(fanwatch.Duration(14 * time.Second))})
 		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "a\nb"}, CSR: "one"})
 		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-08"}, CSR: "one"})
-		r.update(t, UpdateChange, answer, Change{MinRPM: point(300.0)})
+		r.update(t, UpdateChange, answer, fanwatch.DeviceChange{MinRPM: point(300.0)})
 	})
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{Status: before})
@@ -316,7 +316,7 @@ func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 // fan stands.
 func TestTroubleThatGoesOnAfterItsAlertOpensTheNext(t *testing.T) {
 	r := newFanRun(t)
-	r.at(time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(time.Minute, func() { r.SignalWorkflow(SignalAlertOver, r.alerts[0]) })
 	r.at(2*time.Minute, func() {
 		if s := r.status(t); len(r.alerts) != 2 || r.alerts[1].ID == r.alerts[0].ID || s.Alert != r.alerts[1].ID || s.Alerts != 2 {
@@ -334,7 +334,7 @@ func TestTroubleThatGoesOnAfterItsAlertOpensTheNext(t *testing.T) {
 		}
 	})
 	r.retireAt(t, 10*time.Minute)
-	r.execute(t, FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.Active, Alert: "alert/that/is/gone", Last: observation(1, fanwatch.Stall)}})
+	r.execute(t, FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Alert: "alert/that/is/gone", Last: observation(1, fanwatch.KindStall)}})
 }
 
 // TestARunOfAnEarlierProgramRenewsItself carries a fan over: its certificate, device and open alert.
@@ -350,7 +350,7 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 			}
 		}, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "Hall A"}, CSR: "one"})
 	})
-	r.at(2*time.Second, func() { r.observe(1, fanwatch.Stall) })
+	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(3*time.Second, func() { r.SignalWorkflow(SignalRenew, nil) })
 	r.at(4*time.Second, func() {
 		if s := r.status(t); s.V != 1 || s.Device.Revision != 1 {
@@ -360,7 +360,7 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 	r.at(time.Minute, func() { r.SignalWorkflow(SignalRenew, nil) })
 	r.execute(t, FanInput{})
 	in := r.continued(t)
-	if in.Certificate.ID != "one" || in.CSRHash == "" || in.Status.Device.Site != "Hall A" || in.Status.Alert != r.alerts[0].ID || in.Status.Phase != fanwatch.Active {
+	if in.Certificate.ID != "one" || in.CSRHash == "" || in.Status.Device.Site != "Hall A" || in.Status.Alert != r.alerts[0].ID || in.Status.Phase != fanwatch.PhaseActive {
 		t.Fatalf("carried over: %+v", in)
 	}
 	next := newFanRun(t)
@@ -379,7 +379,7 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 // and against a revoked one that is answered again.
 func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, Change{})
+	r.provisioned(t, fanwatch.DeviceChange{})
 	r.at(2*time.Second, func() {
 		r.update(t, UpdateRevoke, func(_ any, err error) {
 			if err == nil || !strings.Contains(plain(err).Error(), `fan fan-07 has no certificate "other"`) {
@@ -393,15 +393,15 @@ func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 		}, RevokeRequest{Certificate: "arn:cert/one"})
 	})
 	r.at(10*time.Second, func() {
-		if s := r.status(t); s.Phase != fanwatch.Active || s.Certificate != "" {
+		if s := r.status(t); s.Phase != fanwatch.PhaseActive || s.Certificate != "" {
 			t.Errorf("%+v", s)
 		}
 		r.update(t, UpdateChange, func(_ any, err error) { // nothing makes it active again
 			if err != nil {
 				t.Error(err)
 			}
-		}, Change{Site: point("Hall A")})
-		r.enroll(t, "one", Change{})
+		}, fanwatch.DeviceChange{Site: point("Hall A")})
+		r.enroll(t, "one", fanwatch.DeviceChange{})
 	})
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{})

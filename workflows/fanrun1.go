@@ -64,9 +64,9 @@ func (f *fan) observeRun1(ctx workflow.Context, o fanwatch.Observation) error {
 	}
 	var err error
 	switch {
-	case o.Anomaly.Kind != fanwatch.Well && f.Status.Alert == "":
+	case o.Anomaly.Kind != fanwatch.KindNone && f.Status.Alert == "":
 		err = f.openRun1(ctx, o)
-	case o.Anomaly.Kind != fanwatch.Well:
+	case o.Anomaly.Kind != fanwatch.KindNone:
 		err = f.tellRun1(ctx, SignalObserve, o)
 	case f.Status.Alert != "":
 		err = f.tellRun1(ctx, SignalResolve, o)
@@ -77,7 +77,7 @@ func (f *fan) observeRun1(ctx workflow.Context, o fanwatch.Observation) error {
 
 func (f *fan) openRun1(ctx workflow.Context, o fanwatch.Observation) error {
 	at := o.Time
-	if o.Anomaly.Kind == fanwatch.Silent {
+	if o.Anomaly.Kind == fanwatch.KindSilent {
 		at = workflow.Now(ctx).UTC()
 	}
 	id, started, err := f.start(ctx, o, at)
@@ -94,7 +94,7 @@ func (f *fan) overRun1(ctx workflow.Context, a fanwatch.Alert) error {
 	}
 	f.Status.Alert = ""
 	var err error
-	if f.Status.Last.Anomaly.Kind != fanwatch.Well {
+	if f.Status.Last.Anomaly.Kind != fanwatch.KindNone {
 		err = f.openRun1(ctx, f.Status.Last)
 	}
 	f.show(ctx)
@@ -120,7 +120,7 @@ func (f *fan) retireRun1(ctx workflow.Context) error {
 		if err := announce(ctx, d); err != nil {
 			return err
 		}
-		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.Retired, workflow.Now(ctx)
+		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.PhaseRetired, workflow.Now(ctx)
 		f.show(ctx)
 		return nil
 	})

@@ -34,7 +34,7 @@ const (
 	endedAtMost  = 50               // workflows that were ended by other means, looked at in one look
 )
 
-// The parts of fanwatch that alerts of kind Pipeline name.
+// The parts of fanwatch that alerts of KindPipeline name.
 const (
 	partScorer = "scorer"
 	partStream = "stream"
@@ -344,7 +344,7 @@ func (l *look) fans(ctx context.Context, _ string) error {
 			return err
 		}
 		s, known, _ := memo[fanwatch.FanStatus](r.info, MemoFan)
-		if ok || id == FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.Retired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		if ok || id == FanID(fanwatch.CanaryFan) || known && s.Phase == fanwatch.PhaseRetired || r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 			continue
 		}
 		fan := strings.TrimPrefix(id, FanID(""))
@@ -369,7 +369,7 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 				failed[f.To] = f.Why
 			}
 		}
-		if a.State == fanwatch.Acknowledged || described >= endedAtMost {
+		if a.State == fanwatch.AlertAcknowledged || described >= endedAtMost {
 			continue
 		}
 		described++ // the channel is one: what it does to the newest alerts it does to all
@@ -386,7 +386,7 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 	}
 	for _, w := range ended {
 		a, ok, _ := memo[fanwatch.Alert](w, MemoAlert)
-		if !ok || a.Kind == fanwatch.Pipeline || a.Kind == fanwatch.Difference {
+		if !ok || a.Kind == fanwatch.KindPipeline || a.Kind == fanwatch.KindDifference {
 			continue // Watch and Reconcile look after their own
 		}
 		if err := l.forget(ctx, a); err != nil {

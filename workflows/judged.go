@@ -47,10 +47,10 @@ type Judgement struct {
 	Why     string    `json:"unjudged_why,omitempty"`  // of JudgingUnread and JudgingUnknown: what is the matter, in one line
 }
 
-// Blind tells whether a fan must not be shown as well, though its workflow has heard of no trouble: its shard is not
+// Blind tells whether a fan must not be shown as normal, though its workflow has heard of no trouble: its shard is not
 // read, or nothing of it was judged for longer than its silence. now is by the scorer's clock.
 func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
-	if f.Phase != fanwatch.Active || f.Last.Anomaly.Kind != fanwatch.Well {
+	if f.Phase != fanwatch.PhaseActive || f.Last.Anomaly.Kind != fanwatch.KindNone {
 		return false
 	}
 	silence, since := f.Device.SilenceAfter(), j.Since
@@ -70,7 +70,7 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	return silence > 0 && now.Sub(since) > silence
 }
 
-// NotJudged is the state of a fan that looks well to its workflow alone; see Judgement.Blind. NotKnown is that of
+// NotJudged is the state of a fan that looks normal to its workflow alone; see Judgement.Blind. NotKnown is that of
 // one whose scorer does not say whether it is judged, though it should.
 const (
 	NotJudged = "not judged"
@@ -78,12 +78,12 @@ const (
 )
 
 // State gives a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no reading
-// yet", NotKnown, or "well".
+// yet", NotKnown, or "normal".
 func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	switch {
-	case f.Phase != fanwatch.Active:
+	case f.Phase != fanwatch.PhaseActive:
 		return string(f.Phase)
-	case f.Last.Anomaly.Kind != fanwatch.Well:
+	case f.Last.Anomaly.Kind != fanwatch.KindNone:
 		return string(f.Last.Anomaly.Kind)
 	case j.Blind(f, now):
 		return NotJudged
@@ -92,7 +92,7 @@ func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	case j.Judging == JudgingUnknown && f.Device.SilenceAfter() > 0:
 		return NotKnown
 	}
-	return "well"
+	return "normal"
 }
 
 // ShardStatus is a shard as the newest heartbeat of its scorer shows it.
@@ -280,7 +280,7 @@ func (j Judged) Expect(fans []fanwatch.FanStatus) {
 		s := &j.Shards[i]
 		s.expected = 0
 		for _, f := range fans {
-			if s.holds != nil && f.Phase == fanwatch.Active && j.Now.Sub(f.Since) > expectAfter && s.holds(f.Device.Fan) {
+			if s.holds != nil && f.Phase == fanwatch.PhaseActive && j.Now.Sub(f.Since) > expectAfter && s.holds(f.Device.Fan) {
 				s.expected++
 			}
 		}

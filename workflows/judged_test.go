@@ -164,7 +164,7 @@ func TestAScorerThatDoesNotKnowAFanDoesNotJudgeIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	fan := func(name string, since time.Duration) fanwatch.FanStatus {
-		return fanwatch.FanStatus{Device: fanwatch.Device{Fan: name}, Phase: fanwatch.Active, Since: now.Add(-since)}
+		return fanwatch.FanStatus{Device: fanwatch.Device{Fan: name}, Phase: fanwatch.PhaseActive, Since: now.Add(-since)}
 	}
 	j.Expect([]fanwatch.FanStatus{fan("a", time.Hour), fan("b", time.Hour), fan("new", time.Second)})
 	if got := j.Of(fanwatch.Device{Fan: "b"}); got.Judging != JudgingNow {
@@ -182,23 +182,23 @@ func TestAScorerThatDoesNotKnowAFanDoesNotJudgeIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotJudgedIsNotWell(t *testing.T) {
+func TestWhatIsNotJudgedIsNotNormal(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.UTC)
-	well := fanwatch.FanStatus{Phase: fanwatch.Active, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1}}
-	stalled, patient := well, well
-	stalled.Last.Anomaly.Kind = fanwatch.Stall
+	normal := fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1}}
+	stalled, patient := normal, normal
+	stalled.Last.Anomaly.Kind = fanwatch.KindStall
 	patient.Device.Silence = fanwatch.Duration(-1)
 	late := Judgement{Judging: JudgingStopped, Since: now.Add(-31 * time.Second)}
 	var blind []string
 	for name, b := range map[string]bool{
-		"unread":               Judgement{Judging: JudgingUnread}.Blind(well, now),
-		"past its silence":     late.Blind(well, now),
-		"never":                Judgement{Judging: JudgingNever}.Blind(well, now),
-		"BUT judged":           Judgement{Judging: JudgingNow}.Blind(well, now),
-		"BUT within silence":   Judgement{Judging: JudgingStopped, Since: now.Add(-29 * time.Second)}.Blind(well, now),
+		"unread":               Judgement{Judging: JudgingUnread}.Blind(normal, now),
+		"past its silence":     late.Blind(normal, now),
+		"never":                Judgement{Judging: JudgingNever}.Blind(normal, now),
+		"BUT judged":           Judgement{Judging: JudgingNow}.Blind(normal, now),
+		"BUT within silence":   Judgement{Judging: JudgingStopped, Since: now.Add(-29 * time.Second)}.Blind(normal, now),
 		"BUT may be silent":    late.Blind(patient, now),
 		"BUT in known trouble": Judgement{Judging: JudgingUnread}.Blind(stalled, now),
-		"BUT not known":        Judgement{Judging: JudgingUnknown}.Blind(well, now),
+		"BUT not known":        Judgement{Judging: JudgingUnknown}.Blind(normal, now),
 	} {
 		if b {
 			blind = append(blind, name)

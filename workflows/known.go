@@ -17,5 +17,5 @@ func (o Operator) Known(ctx context.Context, fan string) (bool, error) {
 		return false, err
 	}
 	s, ok, err := memo[fanwatch.FanStatus](w, MemoFan)
-	return ok && s.Phase != "" && s.Phase != fanwatch.Provisioning, err
+	return ok && s.Phase != "" && s.Phase != fanwatch.PhaseProvisioning, err
 }

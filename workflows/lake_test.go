@@ -86,7 +86,7 @@ func TestCommitterMakesARoundAMinute(t *testing.T) {
 }
 
 // TestTheCommitterSaysHowItDoes: its memo says at once that rounds fail, or parts of them, since when and why, and
-// that they are well again; and while nothing changes it is a few minutes old.
+// that they are normal again; and while nothing changes it is a few minutes old.
 func TestTheCommitterSaysHowItDoes(t *testing.T) {
 	r := newCommitterRun(t)
 	r.failing, r.partly = 2, 2

@@ -43,7 +43,7 @@ func (o Operator) Provision(ctx context.Context, d fanwatch.Device, csrPEM strin
 }
 
 // Enroll is Provision for what c names: a fan that exists keeps the rest, a new one has the defaults.
-func (o Operator) Enroll(ctx context.Context, fan string, c Change, csrPEM string) (ProvisionAnswer, error) {
+func (o Operator) Enroll(ctx context.Context, fan string, c fanwatch.DeviceChange, csrPEM string) (ProvisionAnswer, error) {
 	return o.provision(ctx, ProvisionRequest{Device: c.Apply(fanwatch.Device{Fan: fan}), CSR: csrPEM, Change: &c})
 }
 
@@ -63,10 +63,10 @@ func (o Operator) provision(ctx context.Context, r ProvisionRequest) (answer Pro
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		return answer, fmt.Errorf("provision %s: %w", fan, err)
 	}
-	if s.Phase != fanwatch.Active { // nothing of a fan that is retired, or never was one, but its revision, which the scorers know
+	if s.Phase != fanwatch.PhaseActive { // nothing of a fan that is retired, or never was one, but its revision, which the scorers know
 		s = fanwatch.FanStatus{Device: fanwatch.Device{V: fanwatch.DeviceVersion, Fan: fan, Revision: s.Device.Revision}}
 	}
-	start := o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, fanwatch.Provisioning), Fan, FanInput{Status: s})
+	start := o.Temporal.NewWithStartWorkflowOperation(fanOptions(fan, fanwatch.PhaseProvisioning), Fan, FanInput{Status: s})
 	handle, err := o.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
 		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: UpdateProvision, WaitForStage: client.WorkflowUpdateStageCompleted,
@@ -154,7 +154,7 @@ func (o Operator) Configure(ctx context.Context, d fanwatch.Device) (fanwatch.De
 }
 
 // Change changes what c names of a fan and answers what took effect.
-func (o Operator) Change(ctx context.Context, fan string, c Change) (fanwatch.Device, error) {
+func (o Operator) Change(ctx context.Context, fan string, c fanwatch.DeviceChange) (fanwatch.Device, error) {
 	var out fanwatch.Device
 	if c.Clients != nil {
 		if err := o.checkClients(ctx, fan, *c.Clients); err != nil {
@@ -183,7 +183,7 @@ func (o Operator) Revoke(ctx context.Context, what string) (fan string, out Revo
 		}
 	}
 	s, running, err := o.newest(ctx, fan)
-	if err == nil && !running && s.Phase == fanwatch.Retired {
+	if err == nil && !running && s.Phase == fanwatch.PhaseRetired {
 		out, err = o.revokeRetired(ctx, s, r)
 		return fan, out, err
 	}
@@ -231,7 +231,7 @@ func (o Operator) holder(ctx context.Context, id string) (string, error) {
 }
 
 // Acknowledge stops an alert's escalation and answers the alert.
-func (o Operator) Acknowledge(ctx context.Context, alertID string, k Acknowledgement) (fanwatch.Alert, error) {
+func (o Operator) Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 	var a fanwatch.Alert
 	if !strings.HasPrefix(alertID, "alert/") {
 		return a, fmt.Errorf("alert %.120q: %w: an alert's ID begins with alert/ (see fanwatch alerts)", alertID, ErrUnknown)
@@ -255,7 +255,7 @@ func (o Operator) update(ctx context.Context, id, name string, out any, args ...
 	switch {
 	case errors.As(err, &none):
 		return o.closed(ctx, id)
-	case errors.As(err, &said) && said.Type() == typeEnded:
+	case errors.As(err, &said) && said.Type() == TypeEnded:
 		return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
 	case err != nil:
 		return fmt.Errorf("%s %s: %w", name, id, plain(err))
@@ -271,7 +271,7 @@ func (o Operator) closed(ctx context.Context, id string) error {
 		return err
 	}
 	if fan, ok := strings.CutPrefix(id, FanID("")); ok {
-		if s, _, err := memo[fanwatch.FanStatus](w, MemoFan); err == nil && s.Phase == fanwatch.Retired {
+		if s, _, err := memo[fanwatch.FanStatus](w, MemoFan); err == nil && s.Phase == fanwatch.PhaseRetired {
 			return fmt.Errorf("fan %s is retired already", fan)
 		}
 		return fmt.Errorf("fan %s: %w: no fan of that name is provisioned (see fanwatch fans)", fan, ErrUnknown)
@@ -321,11 +321,11 @@ func (o Operator) revive(ctx context.Context, d fanwatch.Device, obs fanwatch.Ob
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		return err
 	}
-	if !running && s.Phase == fanwatch.Retired || d.Retired {
+	if !running && s.Phase == fanwatch.PhaseRetired || d.Retired {
 		return fmt.Errorf("fan %s: %w", obs.Fan, activities.ErrNoFan)
 	}
-	if s.Phase != fanwatch.Active { // the scorer knows a fan, so it was one: of another database, or of a run that showed nothing
-		s = fanwatch.FanStatus{Phase: fanwatch.Active}
+	if s.Phase != fanwatch.PhaseActive { // the scorer knows a fan, so it was one: of another database, or of a run that showed nothing
+		s = fanwatch.FanStatus{Phase: fanwatch.PhaseActive}
 	}
 	if d.Revision >= s.Device.Revision && d.Fan == obs.Fan {
 		s.Device = d

@@ -47,12 +47,12 @@ func (c closedWorkflows) DescribeWorkflowExecution(_ context.Context, id, _ stri
 // TestWhatHasEndedIsNotUnknown guards against an alert that is over and a fan that is retired being called unknown.
 func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 	o := Operator{Temporal: closedWorkflows{memos: map[string]map[string]any{
-		"alert/fan-07/stall/x": {MemoAlert: fanwatch.Alert{State: fanwatch.Resolved}},
-		"fan/old":              {MemoFan: fanwatch.FanStatus{Phase: fanwatch.Retired}},
-		"fan/refused":          {MemoFan: fanwatch.FanStatus{Phase: fanwatch.Provisioning}},
+		"alert/fan-07/stall/x": {MemoAlert: fanwatch.Alert{State: fanwatch.AlertResolved}},
+		"fan/old":              {MemoFan: fanwatch.FanStatus{Phase: fanwatch.PhaseRetired}},
+		"fan/refused":          {MemoFan: fanwatch.FanStatus{Phase: fanwatch.PhaseProvisioning}},
 	}}}
 	ack := func(id string) error {
-		_, err := o.Acknowledge(t.Context(), id, Acknowledgement{By: "ada"})
+		_, err := o.Acknowledge(t.Context(), id, fanwatch.Acknowledgement{By: "ada"})
 		return err
 	}
 	retire := func(fan string) error {

@@ -44,7 +44,7 @@ func (s *fanServer) SignalWorkflow(_ context.Context, id, _, signal string, _ an
 
 func (s *fanServer) execution(id string) *workflowpb.WorkflowExecutionInfo {
 	status := enums.WORKFLOW_EXECUTION_STATUS_TERMINATED
-	if s.runs[id].Phase == fanwatch.Retired {
+	if s.runs[id].Phase == fanwatch.PhaseRetired {
 		status = enums.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	}
 	if s.running[id] {
@@ -90,11 +90,11 @@ func TestAFanWithoutWorkflowGetsAnother(t *testing.T) {
 		want   fanwatch.FanStatus
 		err    error
 	}{
-		"terminated":                          {point(status(fanwatch.Active, device(5, "memo"))), device(5, "scorer"), status(fanwatch.Active, device(5, "scorer")), nil},
-		"terminated, and newer than a scorer": {point(status(fanwatch.Active, device(7, "memo"))), device(5, "scorer"), status(fanwatch.Active, device(7, "memo")), nil},
-		"in no database":                      {nil, device(5, "scorer"), fanwatch.FanStatus{Phase: fanwatch.Active, Device: device(5, "scorer")}, nil},
-		"terminated before it showed itself":  {point(fanwatch.FanStatus{}), device(5, "scorer"), fanwatch.FanStatus{Phase: fanwatch.Active, Device: device(5, "scorer")}, nil},
-		"retired":                             {point(status(fanwatch.Retired, device(5, ""))), device(4, "scorer"), fanwatch.FanStatus{}, activities.ErrNoFan},
+		"terminated":                          {point(status(fanwatch.PhaseActive, device(5, "memo"))), device(5, "scorer"), status(fanwatch.PhaseActive, device(5, "scorer")), nil},
+		"terminated, and newer than a scorer": {point(status(fanwatch.PhaseActive, device(7, "memo"))), device(5, "scorer"), status(fanwatch.PhaseActive, device(7, "memo")), nil},
+		"in no database":                      {nil, device(5, "scorer"), fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: device(5, "scorer")}, nil},
+		"terminated before it showed itself":  {point(fanwatch.FanStatus{}), device(5, "scorer"), fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: device(5, "scorer")}, nil},
+		"retired":                             {point(status(fanwatch.PhaseRetired, device(5, ""))), device(4, "scorer"), fanwatch.FanStatus{}, activities.ErrNoFan},
 		"retired long ago":                    {nil, retired, fanwatch.FanStatus{}, activities.ErrNoFan},
 		"of which nothing is known":           {nil, fanwatch.Device{}, fanwatch.FanStatus{}, activities.ErrNoFan},
 	} {
@@ -102,7 +102,7 @@ func TestAFanWithoutWorkflowGetsAnother(t *testing.T) {
 		if c.newest != nil {
 			s.runs["fan/fan-07"] = *c.newest
 		}
-		err := Operator{Temporal: s}.Observe(t.Context(), c.device, observation(1, fanwatch.Stall))
+		err := Operator{Temporal: s}.Observe(t.Context(), c.device, observation(1, fanwatch.KindStall))
 		if !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, want %v", what, err, c.err)
 		}
@@ -128,7 +128,7 @@ func TestARefusalIsNoOutage(t *testing.T) {
 		{context.DeadlineExceeded, false},
 	} {
 		s := &fanServer{running: map[string]bool{"fan/fan-07": true}, refuse: c.err}
-		err := Operator{Temporal: s}.Observe(t.Context(), fanwatch.Device{}, observation(1, fanwatch.Stall))
+		err := Operator{Temporal: s}.Observe(t.Context(), fanwatch.Device{}, observation(1, fanwatch.KindStall))
 		if err == nil || errors.Is(err, activities.ErrRefused) != c.refused || errors.Is(err, activities.ErrNoFan) || !errors.Is(err, c.err) {
 			t.Errorf("%v: %v", c.err, err)
 		}
@@ -159,7 +159,7 @@ func TestOnlyRunsOfAnEarlierProgramAreAskedToRenew(t *testing.T) {
 
 // TestAClientIDThatIsAnotherFansNameIsRefused guards against a certificate that speaks for two fans.
 func TestAClientIDThatIsAnotherFansNameIsRefused(t *testing.T) {
-	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Phase: fanwatch.Active}, "fan/old": {Phase: fanwatch.Retired}}, running: map[string]bool{"fan/fan-02": true}}
+	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Phase: fanwatch.PhaseActive}, "fan/old": {Phase: fanwatch.PhaseRetired}}, running: map[string]bool{"fan/fan-02": true}}
 	o := Operator{Temporal: s}
 	for client, want := range map[string]string{"fan-02": "is the name of another fan", "old": "", "new_Client": "", "fan-07": "", "a/b": ""} {
 		err := o.checkClients(t.Context(), "fan-07", []string{client})
@@ -167,7 +167,7 @@ func TestAClientIDThatIsAnotherFansNameIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", client, err)
 		}
 	}
-	if _, err := o.Change(t.Context(), "fan-07", Change{Clients: point([]string{"fan-02"})}); err == nil || !strings.Contains(err.Error(), "another fan") {
+	if _, err := o.Change(t.Context(), "fan-07", fanwatch.DeviceChange{Clients: point([]string{"fan-02"})}); err == nil || !strings.Contains(err.Error(), "another fan") {
 		t.Error(err)
 	}
 }

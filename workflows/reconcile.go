@@ -21,7 +21,7 @@ type Reconciled struct {
 }
 
 // Reconcile holds acknowledgements, landing log and table against each other. A fan of which the lake lacks
-// readings, or has some twice, gets an alert of kind Difference, which ends when its counts agree again. A
+// readings, or has some twice, gets an alert of KindDifference, which ends when its counts agree again. A
 // schedule runs it; each run knows from the one before which alerts are open, also from one that failed: then the
 // error holds it. It fails where counting does, and at its end where readings wait for the table for too long.
 func Reconcile(ctx workflow.Context, stream string) (Reconciled, error) {
@@ -100,7 +100,7 @@ func holdAgainst(ctx workflow.Context, stream string, before Reconciled) (Reconc
 // opens no second one.
 func openDifference(ctx workflow.Context, d activities.Difference) (string, error) {
 	at := workflow.GetInfo(ctx).WorkflowStartTime.UTC()
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(d.Fan, fanwatch.Difference, at), Fan: d.Fan, Kind: fanwatch.Difference, Opened: at, State: fanwatch.Open,
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(d.Fan, fanwatch.KindDifference, at), Fan: d.Fan, Kind: fanwatch.KindDifference, Opened: at, State: fanwatch.AlertOpen,
 		Why: "Readings of " + d.Fan + ": " + d.Why}
 	return a.ID, openAlert(ctx, AlertInput{Alert: a})
 }
@@ -108,6 +108,6 @@ func openDifference(ctx workflow.Context, d activities.Difference) (string, erro
 // tellAlert signals an alert that was opened before, and tells whether it is open still: a person may have
 // terminated it.
 func tellAlert(ctx workflow.Context, id, signal string, d activities.Difference) (open bool, err error) {
-	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Kind: fanwatch.Difference, Why: d.Why}}
+	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindDifference, Why: d.Why}}
 	return signalAlert(ctx, id, signal, o)
 }

@@ -77,7 +77,7 @@ func TestADifferenceIsAnAlertUntilItIsOver(t *testing.T) {
 	lost := activities.Reconciliation{Fans: 2, Readings: 50, Differences: []activities.Difference{{Fan: "fan-1", Why: "3 lost"}}}
 	first := r.run(t, nil, lost)
 	id := "alert/fan-1/difference/20260528T202640.000000Z"
-	if len(r.started) != 1 || r.started[0].ID != id || r.started[0].Kind != fanwatch.Difference || !strings.Contains(r.started[0].Why, "3 lost") || !maps.Equal(first.Open, map[string]string{"fan-1": id}) {
+	if len(r.started) != 1 || r.started[0].ID != id || r.started[0].Kind != fanwatch.KindDifference || !strings.Contains(r.started[0].Why, "3 lost") || !maps.Equal(first.Open, map[string]string{"fan-1": id}) {
 		t.Fatalf("started %+v, left %+v", r.started, first)
 	}
 	second := r.run(t, &first, lost)

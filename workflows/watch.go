@@ -13,7 +13,7 @@ import (
 	"fanwatch/activities"
 )
 
-// PolicyOperations is the policy by which alerts of kind Pipeline go, where there is one of that name; else the
+// PolicyOperations is the policy by which alerts of KindPipeline go, where there is one of that name; else the
 // default one.
 const PolicyOperations = "operations"
 
@@ -27,7 +27,7 @@ type WatchInput struct {
 // changesPerRun is how many answers of its activity a Watch takes before it continues as new.
 const changesPerRun = 200
 
-// Watch watches the watcher: a part of fanwatch that does not do its work has an alert of kind Pipeline, by the policy
+// Watch watches the watcher: a part of fanwatch that does not do its work has an alert of KindPipeline, by the policy
 // operations, until it works again. Its workflow ID is one per namespace. It needs Temporal, a control worker and the
 // channel; that these work is what the outside service at the heartbeat URL notices.
 func Watch(ctx workflow.Context, in WatchInput) error {
@@ -60,7 +60,7 @@ func Watch(ctx workflow.Context, in WatchInput) error {
 // failed goes on in the alert that was open last, where it has not resolved yet, or opens one.
 func (in *WatchInput) failed(ctx workflow.Context, f activities.Finding) error {
 	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Part, Time: workflow.Now(ctx).UTC(),
-		Anomaly: fanwatch.Anomaly{Kind: fanwatch.Pipeline, Why: f.Why}}
+		Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindPipeline, Why: f.Why}}
 	if id := in.Alerts[f.Part]; id != "" {
 		running, err := signalAlert(ctx, id, SignalObserve, o)
 		if err != nil {
@@ -90,15 +90,15 @@ func (in *WatchInput) over(ctx workflow.Context, part string) error {
 func (in *WatchInput) show(ctx workflow.Context) {
 	details := "Every part of fanwatch does its work."
 	if len(in.Open) > 0 {
-		details = "Not well: " + strings.Join(workflow.DeterministicKeys(in.Open), ", ") + "."
+		details = "In trouble: " + strings.Join(workflow.DeterministicKeys(in.Open), ", ") + "."
 	}
 	workflow.SetCurrentDetails(ctx, details)
 }
 
 // openPipeline starts the alert of a part; its Fan is the part.
 func openPipeline(ctx workflow.Context, o fanwatch.Observation) (string, error) {
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, fanwatch.Pipeline, o.Time), Fan: o.Fan, Kind: fanwatch.Pipeline, Opened: o.Time,
-		State: fanwatch.Open, Why: o.Anomaly.Why}
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, fanwatch.KindPipeline, o.Time), Fan: o.Fan, Kind: fanwatch.KindPipeline, Opened: o.Time,
+		State: fanwatch.AlertOpen, Why: o.Anomaly.Why}
 	return a.ID, openAlert(ctx, AlertInput{Alert: a, Policy: PolicyOperations})
 }
 
@@ -109,7 +109,7 @@ func openAlert(ctx workflow.Context, in AlertInput) error {
 		TaskQueue:             QueueControl,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(in.Alert.Fan), SearchState.ValueSet(string(fanwatch.Open))),
+		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(in.Alert.Fan), SearchState.ValueSet(string(fanwatch.AlertOpen))),
 		StaticSummary:         in.Alert.Why,
 	}), Alert, in)
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)

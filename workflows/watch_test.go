@@ -20,7 +20,7 @@ type watchRun struct {
 	*testsuite.TestWorkflowEnvironment
 	inputs []activities.WatchInput
 	alerts []AlertInput
-	told   []string // kinds that alerts were told; "" is well
+	told   []string // kinds that alerts were told; "" is normal
 }
 
 func newWatchRun(t *testing.T, answers ...activities.WatchResult) *watchRun {
@@ -60,7 +60,7 @@ func TestAPartThatFailsIsAnAlertByTheOperationsPolicyUntilItWorksAgain(t *testin
 	if len(r.inputs) != 4 || r.inputs[1].Open["lake"] == "" || len(r.inputs[3].Open) != 0 {
 		t.Fatalf("the activity was asked %+v", r.inputs)
 	}
-	if len(r.alerts) != 1 || r.alerts[0].Policy != PolicyOperations || r.alerts[0].Alert.Kind != fanwatch.Pipeline || r.alerts[0].Alert.Why != lake[0].Why ||
+	if len(r.alerts) != 1 || r.alerts[0].Policy != PolicyOperations || r.alerts[0].Alert.Kind != fanwatch.KindPipeline || r.alerts[0].Alert.Why != lake[0].Why ||
 		strings.Join(r.told, " ") != "lake:" {
 		t.Errorf("opened %+v, told %q", r.alerts, r.told)
 	}
@@ -99,12 +99,12 @@ func (w *canaryWorld) Publish(_ context.Context, topic string, payload []byte) e
 		return nil
 	}
 	last := rec.Readings[len(rec.Readings)-1]
-	w.status.Phase, w.status.Last.Anomaly.Kind, w.status.Alert = fanwatch.Active, fanwatch.Well, ""
-	if last.State == fanwatch.Stalled {
-		w.status.Last.Anomaly.Kind, w.status.Alert = fanwatch.Stall, "alert/canary"
-		w.alert = fanwatch.Alert{Notices: 1, State: fanwatch.Acknowledged}
+	w.status.Phase, w.status.Last.Anomaly.Kind, w.status.Alert = fanwatch.PhaseActive, fanwatch.KindNone, ""
+	if last.State == fanwatch.StateStalled {
+		w.status.Last.Anomaly.Kind, w.status.Alert = fanwatch.KindStall, "alert/canary"
+		w.alert = fanwatch.Alert{Notices: 1, State: fanwatch.AlertAcknowledged}
 		if w.broken == "delivery" {
-			w.alert.State = fanwatch.Open
+			w.alert.State = fanwatch.AlertOpen
 		}
 		if w.broken == "topic" {
 			w.alert = fanwatch.Alert{Failed: []fanwatch.Failure{{Why: "topic does not exist"}}}

@@ -36,7 +36,7 @@ kind, a beginning and an end since the start, and a severity of 0..1:
   airflow     blocked inlet: the speed rises, by up to a quarter, and surges
   bearing     worn bearing: pulse periods jitter by up to that part of themselves, growing; the mean speed stays
   imbalance   pulses come early and late once per revolution, by up to a fifth of a period
-  glitches    interference: that part of the pulses is followed by a false edge; the fan is well
+  glitches    interference: that part of the pulses is followed by a false edge; the fan is normal
   lost-tacho  the fan turns but no pulse arrives
   pwm         no fault: the fan is told to run at that duty cycle
 ` + configHelp

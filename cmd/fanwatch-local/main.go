@@ -23,6 +23,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/internal/durable"
 	"fanwatch/lake"
 	"fanwatch/local"
 )
@@ -165,7 +166,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		}
 		cfg.Bin = filepath.Dir(self)
 	}
-	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+	if err := durable.MkdirAll(o.dir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w: choose another with --dir", err)
 	}
 	file, err := os.OpenFile(filepath.Join(o.dir, local.LogFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

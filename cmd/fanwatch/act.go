@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) ack() *cobra.Command {
-	var k workflows.Acknowledgement
+	var k fanwatch.Acknowledgement
 	c := &cobra.Command{
 		Use: "ack ALERT|FAN", Short: "Acknowledge an alert: its escalation stops", Args: cobra.ExactArgs(1),
 		Long:    "Acknowledge an alert: its escalation stops. A fan's name means its open alert, where it has one alone.",
@@ -72,9 +72,9 @@ func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
 	for _, a := range alerts {
 		switch {
 		case a.Fan != fan:
-		case a.State == fanwatch.Open:
+		case a.State == fanwatch.AlertOpen:
 			open = append(open, a.ID)
-		case a.State == fanwatch.Acknowledged:
+		case a.State == fanwatch.AlertAcknowledged:
 			acked = append(acked, a.ID)
 		}
 	}
@@ -91,7 +91,7 @@ func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
 }
 
 // taken says who has the alert after k was sent: the first to acknowledge has it, with that note.
-func taken(a fanwatch.Alert, k workflows.Acknowledgement) string {
+func taken(a fanwatch.Alert, k fanwatch.Acknowledgement) string {
 	switch {
 	case a.AckedBy == k.By && a.Note == k.Note:
 		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, a.AckedBy)
@@ -119,9 +119,9 @@ func (s *settings) flags(f *pflag.FlagSet) {
 }
 
 // change gives what the flags name: one that was not given changes nothing, not even to its default.
-func (s *settings) change(f *pflag.FlagSet) workflows.Change {
+func (s *settings) change(f *pflag.FlagSet) fanwatch.DeviceChange {
 	d := &s.device
-	return workflows.Change{Site: given(f, "site", &d.Site), Clients: given(f, "client", &d.Clients), Zone: given(f, "zone", &d.Zone),
+	return fanwatch.DeviceChange{Site: given(f, "site", &d.Site), Clients: given(f, "client", &d.Clients), Zone: given(f, "zone", &d.Zone),
 		MinRPM: given(f, "min-rpm", &d.Limits.MinRPM), MaxRPM: given(f, "max-rpm", &d.Limits.MaxRPM),
 		Silence: given(f, "silence", &d.Silence), Policy: given(f, "policy", &d.Policy), Relearn: s.relearn}
 }
@@ -189,7 +189,7 @@ stay as they are. To change settings alone use fanwatch configure.`,
 }
 
 // checkChange refuses what no fan can be set to.
-func checkChange(fan string, c workflows.Change) error {
+func checkChange(fan string, c fanwatch.DeviceChange) error {
 	if err := c.Apply(fanwatch.Device{V: fanwatch.DeviceVersion, Fan: fan}).CheckNew(); err != nil {
 		return fmt.Errorf("%w (%w)", err, errUsage)
 	}
@@ -317,7 +317,7 @@ alerts of before stay. fanwatch provision makes a fan of that name anew.`,
 					return err
 				}
 				if a.json {
-					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.Retired, answer})
+					return printJSON(cmd.OutOrStdout(), retired{args[0], fanwatch.PhaseRetired, answer})
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), ended(args[0], answer))
 				return nil

@@ -64,8 +64,8 @@ func TestAckRefusesWhatForgesLists(t *testing.T) {
 
 // TestAckTellsWhoWasFirst guards against a second answer that reads like a success and loses its note.
 func TestAckTellsWhoWasFirst(t *testing.T) {
-	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.Acknowledged, AckedBy: "Ada", Note: "on my way", AckedAt: time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)}
-	for k, want := range map[workflows.Acknowledgement]string{
+	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.AlertAcknowledged, AckedBy: "Ada", Note: "on my way", AckedAt: time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)}
+	for k, want := range map[fanwatch.Acknowledgement]string{
 		{By: "Ada", Note: "on my way"}: "alert/x is acknowledged by Ada",
 		{By: "bob"}:                    "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so",
 		{By: "bob", Note: "mine"}:      "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, and the note of bob was not kept",
@@ -149,9 +149,9 @@ func TestAFansNameMeansItsOpenAlert(t *testing.T) {
 	alert := func(id, fan string, s fanwatch.AlertState) fanwatch.Alert {
 		return fanwatch.Alert{ID: id, Fan: fan, State: s}
 	}
-	alerts := []fanwatch.Alert{alert("alert/1", "one", fanwatch.Open), alert("alert/2", "two", fanwatch.Open), alert("alert/3", "two", fanwatch.Open),
-		alert("alert/4", "acked", fanwatch.Acknowledged), alert("alert/5", "both", fanwatch.Acknowledged), alert("alert/6", "both", fanwatch.Open),
-		alert("alert/7", "gone", fanwatch.Terminated)}
+	alerts := []fanwatch.Alert{alert("alert/1", "one", fanwatch.AlertOpen), alert("alert/2", "two", fanwatch.AlertOpen), alert("alert/3", "two", fanwatch.AlertOpen),
+		alert("alert/4", "acked", fanwatch.AlertAcknowledged), alert("alert/5", "both", fanwatch.AlertAcknowledged), alert("alert/6", "both", fanwatch.AlertOpen),
+		alert("alert/7", "gone", fanwatch.AlertTerminated)}
 	for fan, want := range map[string]string{"one": "alert/1", "acked": "alert/4", "both": "alert/6"} {
 		if id, err := alertAmong(alerts, fan); id != want || err != nil {
 			t.Errorf("%s: %q, %v", fan, id, err)

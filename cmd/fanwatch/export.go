@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // exported is a reading as it is exported. The columns have the table's names.
@@ -44,7 +45,7 @@ type exported struct {
 }
 
 func toExported(r fanwatch.Row) exported {
-	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State), string(r.Anomaly), r.Kind == fanwatch.Late,
+	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State), string(r.Anomaly), r.Kind == fanwatch.RowLate,
 		int64(r.Edges), int64(r.Glitch), int64(r.Lost), r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard}
 }
 
@@ -82,7 +83,7 @@ complete.`,
 					}
 				}
 			}
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, _ []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, _ []lake.Log) error {
 				return toFile(e.out, cmd.OutOrStdout(), func(w io.Writer) error { return e.write(cmd.Context(), tables, from, to, w) })
 			})
 		},

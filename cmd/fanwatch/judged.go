@@ -86,7 +86,7 @@ func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Ro
 	}
 	err = l.Walk(ctx, at, func(seg lake.Segment) error {
 		for _, x := range seg.Rows {
-			if x.Fan == fan && x.Kind == fanwatch.Scored {
+			if x.Fan == fan && x.Kind == fanwatch.RowScored {
 				r, ok = x, true
 			}
 		}
@@ -129,12 +129,12 @@ func inTable(ctx context.Context, t *lake.Table, fan string) func() (bool, error
 // alertState says how an alert stands, in few words.
 func alertState(x fanwatch.Alert, now time.Time) string {
 	st := string(x.State)
-	if x.State == fanwatch.Acknowledged {
+	if x.State == fanwatch.AlertAcknowledged {
 		st += " by " + x.AckedBy
 	}
-	if x.State != fanwatch.Resolved && x.State != fanwatch.Terminated {
-		if !x.WellFrom.IsZero() {
-			st += ", well since " + clock(x.WellFrom, now)
+	if x.State != fanwatch.AlertResolved && x.State != fanwatch.AlertTerminated {
+		if !x.NormalFrom.IsZero() {
+			st += ", normal since " + clock(x.NormalFrom, now)
 		}
 		if x.Returns > 0 {
 			st += ", back " + count(x.Returns, "time")

@@ -17,6 +17,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/workers"
 )
 
@@ -32,7 +33,7 @@ local system's lake (--dir).`}
 }
 
 // withLake runs do with the tables and the landing logs of the lake that the flags name.
-func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store lake.Store, logs []lake.Log) error) error {
+func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store objstore.Store, logs []lake.Log) error) error {
 	wc, err := a.lakeConfig(ctx, o)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.T
 	return inLake(ctx, wc, do)
 }
 
-func inLake(ctx context.Context, wc workers.Config, do func(tables *lake.Tables, store lake.Store, logs []lake.Log) error) (err error) {
+func inLake(ctx context.Context, wc workers.Config, do func(tables *lake.Tables, store objstore.Store, logs []lake.Log) error) (err error) {
 	store := cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket)
 	logs, err := lake.Logs(ctx, store, wc.Stream)
 	if err != nil {
@@ -110,7 +111,7 @@ when a table or a log cannot be read.`,
 			if err != nil {
 				return err
 			}
-			return inLake(cmd.Context(), wc, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+			return inLake(cmd.Context(), wc, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
 				s, failed := readState(cmd.Context(), tables, logs, changes)
 				s.Catalog = placeOf(wc)
 				if a.json {
@@ -232,7 +233,7 @@ the table with the same content, by hash; and all counts must agree, as fanwatch
 everything once and changes nothing. Exit status 1 when there is a fault.`,
 		Example: "  fanwatch lake verify\n  fanwatch lake verify --bucket my-fan-lake --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ lake.Store, logs []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
 				bar := progressBar(os.Stderr, "data files")
 				v, err := tables.Verify(cmd.Context(), logs, bar.show)
 				bar.end()
@@ -340,7 +341,7 @@ where it was the store that did not give it, after pauses of a minute to six hou
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
 			for _, err := range in.From.List(cmd.Context(), d.Prefix, "") {
-				if errors.Is(err, lake.ErrNoBucket) {
+				if errors.Is(err, objstore.ErrNoBucket) {
 					return fmt.Errorf("there is no bucket %q: name the delivery stream's with --from-bucket (%w)", cmp.Or(d.Bucket, wc.Bucket), errUsage)
 				}
 				break

@@ -32,10 +32,10 @@ var start = time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
 func rows(n int, rng *rand.Rand) (all []fanwatch.Row) {
 	at := start
 	for i := range n {
-		r := fanwatch.Row{Kind: fanwatch.Scored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800 + 10*rng.NormFloat64(), State: fanwatch.Running},
+		r := fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800 + 10*rng.NormFloat64(), State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Shard: "s"}, Arrived: at.Add(time.Second), Score: rng.Float64()}
 		if i%7 == 3 {
-			r.Anomaly = fanwatch.Stall
+			r.Anomaly = fanwatch.KindStall
 		}
 		all = append(all, r)
 		at = at.Add(time.Duration(rng.IntN(3000)) * time.Millisecond)

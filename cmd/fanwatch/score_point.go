@@ -12,8 +12,8 @@ import (
 type scorer struct {
 	options  scoreOptions
 	detector *rcf.Detector
-	forest   *rcf.Forest  // gives the score, or
-	kinesis  *rcf.Kinesis // does
+	forest   *rcf.Forest // gives the score, or
+	kinesis  *rcf.KDA    // does
 	point    []float64
 	values   []float64 // of the appended columns
 	text     []byte    // scratch
@@ -30,7 +30,7 @@ func newScorer(o scoreOptions) (*scorer, error) {
 	s := &scorer{options: o, point: make([]float64, len(o.columns)), values: make([]float64, len(o.names())), progress: &progress{}}
 	var err error
 	if o.preset == "kda" {
-		s.kinesis, err = rcf.NewKinesis(rcf.KinesisConfig{
+		s.kinesis, err = rcf.NewKDA(rcf.KDAConfig{
 			Dimensions: len(o.columns), NumberOfTrees: o.trees, SubSampleSize: o.sampleSize,
 			TimeDecay: o.timeDecay, ShingleSize: o.shingle, Seed: o.seed,
 		})

@@ -77,7 +77,7 @@ func TestScoreIsTheLibrary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinesis, err := rcf.NewKinesis(rcf.KinesisConfig{NumberOfTrees: 20, SubSampleSize: 64, TimeDecay: 5000, ShingleSize: 2, Seed: 7})
+	kinesis, err := rcf.NewKDA(rcf.KDAConfig{NumberOfTrees: 20, SubSampleSize: 64, TimeDecay: 5000, ShingleSize: 2, Seed: 7})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func (a *app) fans() *cobra.Command {
 
 JUDGED says when a reading of the fan was last held against its limits and the forest: now (within the last ten
 seconds), a while ago, never, or not since a time because its shard is not read. RPM THEN is the speed at the last
-change of state, at the time in SINCE. A fan that is not judged for longer than its silence is not called well.`,
+change of state, at the time in SINCE. A fan that is not judged for longer than its silence is not called normal.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
 				fans, err := op.Fans(ctx)
@@ -153,7 +153,7 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		add("phase", f.Phase)
 		add("state", f.State+", since "+when(f.FanStatus.Since))
 		if f.State == workflows.NotJudged {
-			add("", "its workflow calls it well, which is old news")
+			add("", "its workflow calls it normal, which is old news")
 		}
 		if f.Last.Anomaly.Why != "" {
 			add("why", f.Last.Anomaly.Why)
@@ -194,20 +194,20 @@ func showAlert(add row, id string, x fanwatch.Alert, now time.Time) {
 	for _, f := range x.Failed {
 		add("not told", fmt.Sprintf("%s at %s: %s", topic(f.To), clock(f.At, now), f.Why))
 	}
-	if !x.WellFrom.IsZero() && x.State != fanwatch.Resolved {
-		add("well since", clock(x.WellFrom, now)+", closes when that has held")
+	if !x.NormalFrom.IsZero() && x.State != fanwatch.AlertResolved {
+		add("normal since", clock(x.NormalFrom, now)+", closes when that has held")
 	}
 	if x.Returns > 0 {
 		add("came back", count(x.Returns, "time"))
 	}
 	switch x.State {
-	case fanwatch.Acknowledged:
+	case fanwatch.AlertAcknowledged:
 		add("acknowledged", "by "+x.AckedBy+" at "+when(x.AckedAt))
 		if x.Note != "" {
 			add("note", x.Note)
 		}
-	case fanwatch.Resolved: // its workflow is about to tell the fan's
-	case fanwatch.Terminated:
+	case fanwatch.AlertResolved: // its workflow is about to tell the fan's
+	case fanwatch.AlertTerminated:
 		add("terminated", "its workflow was ended from outside: nothing more is told of it")
 	default:
 		add("acknowledge", "fanwatch ack "+id)

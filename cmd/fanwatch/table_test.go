@@ -45,9 +45,9 @@ func fill(v reflect.Value) {
 func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 	a, now := &app{}, time.Now()
 	open := filled[fanwatch.Alert]()
-	open.Steps, open.Returns, open.WellFrom = 2, 1, now
+	open.Steps, open.Returns, open.NormalFrom = 2, 1, now
 	fan := fanDetails{fanLine: filled[fanLine](), Reading: new(filled[lastReading]())}
-	fan.Last.V, fan.Phase = 1, fanwatch.Active
+	fan.Last.V, fan.Phase = 1, fanwatch.PhaseActive
 	for name, c := range map[string]struct {
 		lines int
 		print func(io.Writer) error

@@ -61,7 +61,7 @@ func landUnusual(t *testing.T, l *lander, fleet *readings.Fleet) {
 	}
 	for s := range 100 {
 		r := fleet.Row(2, 1200+s)
-		r.Kind, r.Run, r.Score, r.Anomaly = fanwatch.Late, r.Run/2, 0, fanwatch.Unusual
+		r.Kind, r.Run, r.Score, r.Anomaly = fanwatch.RowLate, r.Run/2, 0, fanwatch.KindUnusual
 		late = append(late, r)
 	}
 	l.land(t, "shardId-000000000009", copies)
@@ -80,7 +80,7 @@ func text(r fanwatch.Row) string {
 		anomaly = "null"
 	}
 	return fmt.Sprintf("%s|%d|%d|%d|%.6f|%.6f|%.6f|%.6f|%s|%s|%t|%d|%d|%d|%t|%d|%s", r.Fan, r.Time.UnixMicro(), r.Run, r.Seq, r.RPM, r.Hz, r.Jitter, r.Score,
-		r.State, anomaly, r.Kind == fanwatch.Late, r.Edges, r.Glitch, r.Lost, r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard)
+		r.State, anomaly, r.Kind == fanwatch.RowLate, r.Edges, r.Glitch, r.Lost, r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard)
 }
 
 // compare lets both read the table. Where it may hold copies DuckDB drops them by the table's rule: of several

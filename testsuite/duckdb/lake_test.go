@@ -12,6 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 	"fanwatch/testsuite/readings"
 )
 
@@ -19,14 +20,14 @@ var start = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 
 // world is a lake in a directory.
 type world struct {
-	store   *lake.Dir
+	store   *objstore.Dir
 	catalog catalog.Catalog
 	table   *lake.Table
 	close   func() error
 }
 
 func open(ctx context.Context, dir string) (*world, error) {
-	store, err := lake.OpenDir(filepath.Join(dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func TestProgramsRun(t *testing.T) {
 			readings := json.NewDecoder(strings.NewReader(out))
 			for seq := uint64(1); seq <= 3; seq++ {
 				var r fanwatch.WireReading
-				if err := readings.Decode(&r); err != nil || r.Seq != seq || r.State != fanwatch.Running || math.Abs(r.RPM-1800) > 40 {
+				if err := readings.Decode(&r); err != nil || r.Seq != seq || r.State != fanwatch.StateRunning || math.Abs(r.RPM-1800) > 40 {
 					t.Errorf("of a fan at 1800 RPM: %v\n%s", err, out)
 				}
 			}

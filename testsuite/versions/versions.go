@@ -17,6 +17,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
 // early is a row as the first of two programs before this one would have written it: without arrived and shard.
@@ -46,7 +47,7 @@ type middle struct {
 
 func toEarly(r *fanwatch.Row) early {
 	return early{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter, Score: r.Score, State: string(r.State),
-		Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.Late, Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch}
+		Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.RowLate, Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch}
 }
 
 func toMiddle(r *fanwatch.Row) middle { return middle{toEarly(r), r.Arrived.UnixMicro()} }
@@ -55,7 +56,7 @@ func toMiddle(r *fanwatch.Row) middle { return middle{toEarly(r), r.Arrived.Unix
 // first of the two programs would have left, with one file of the rows of first; brings it to the version of the
 // second, and adds one file of the rows of second. The rows of each must be of one day (UTC), in the table's order.
 func Leave(ctx context.Context, dir string, first, second []fanwatch.Row) (err error) {
-	store, err := lake.OpenDir(filepath.Join(dir, "objects"))
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func create(ctx context.Context, cat catalog.Catalog, location string) (*table.T
 }
 
 // add stores the rows as a file of one day and commits it, as a program of its time.
-func add[T any](ctx context.Context, store *lake.Dir, tbl *table.Table, name string, rows []fanwatch.Row, convert func(*fanwatch.Row) T) (*table.Table, error) {
+func add[T any](ctx context.Context, store *objstore.Dir, tbl *table.Table, name string, rows []fanwatch.Row, convert func(*fanwatch.Row) T) (*table.Table, error) {
 	var stored []T
 	for i := range rows {
 		stored = append(stored, convert(&rows[i]))

@@ -39,7 +39,7 @@ export class AlertsView {
     const texts: [(a: Alert) => boolean, string, string][] = [
       [(a) => a.state === "open", "Open", "No alert is open. When a fan fails, its alert appears here and escalates until somebody acknowledges it."],
       [(a) => a.state === "acknowledged", "Acknowledged", "Nobody is working on an alert."],
-      [over, "Over", "No alert is over yet. An alert resolves by itself when its fan runs well again."],
+      [over, "Over", "No alert is over yet. An alert resolves by itself when its fan runs normally again."],
     ];
     this.lists = texts.map(([holds, name, none]) => {
       const list = new AlertList(store);
@@ -119,7 +119,7 @@ class Card {
       ...fact("Escalation", a.steps ? (a.step ? `Step ${a.step} of ${a.steps}` : `Before step 1 of ${a.steps}`) + (a.round ? `, round ${a.round + 1}` : "") : "none"),
       ...fact("Told", told(a)),
       ...(a.failed?.length ? fact("Not told", failures(a.failed)) : []),
-      ...(a.well_from && !over(a) ? fact("Well since", h("span", {}, time(Date.parse(a.well_from)), ", closes when that has held")) : []),
+      ...(a.well_from && !over(a) ? fact("Normal since", h("span", {}, time(Date.parse(a.well_from)), ", closes when that has held")) : []),
       ...(a.returns ? fact("Came back", a.returns === 1 ? "once" : `${a.returns} times`) : []),
       ...(a.acked_by ? fact("Acknowledged", h("span", {}, `by ${a.acked_by} `, a.acked_at ? time(Date.parse(a.acked_at)) : null, a.note ? `: ${a.note}` : "")) : []),
       ...(a.ended_at ? fact(a.state === "terminated" ? "Ended" : "Resolved", time(Date.parse(a.ended_at))) : []),

@@ -321,7 +321,7 @@ function unread(f: Fan): string {
   return "The server remembers no reading of this fan from the last quarter of an hour. Longer times show older ones.";
 }
 
-/** notJudged says why a fan that is in no known trouble is not called well. */
+/** notJudged says why a fan that is in no known trouble is not called normal. */
 function notJudged(f: Fan): string {
   const why = f.unjudged_why ? ` ${f.unjudged_why[0]!.toUpperCase()}${f.unjudged_why.slice(1)}.` : "";
   return `No reading of this fan is judged now, so nothing would be noticed.${why}`;

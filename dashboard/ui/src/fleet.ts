@@ -8,7 +8,7 @@ import { badge, sayFanScore, sayFor, sayJudged, sayRPM, setBadge, time, wordsFor
 const page = 200;
 
 type Column = "state" | "name" | "site" | "rpm" | "score" | "seen" | "since";
-type Filter = "all" | "trouble" | "well" | "other";
+type Filter = "all" | "trouble" | "normal" | "other";
 
 const columns: { key: Column; name: string; down?: boolean; number?: boolean }[] = [
   { key: "state", name: "State", down: true },
@@ -39,7 +39,7 @@ export class FleetView {
     const search = h("input", { type: "search", placeholder: "Fan or site", "aria-label": "Search by fan or site", value: chosen.search, autocomplete: "off" });
     search.addEventListener("input", () => this.choose({ search: search.value }));
     const bar = h("div", { class: "filters", role: "group", "aria-label": "Show" });
-    for (const f of ["all", "trouble", "well", "other"] as Filter[]) {
+    for (const f of ["all", "trouble", "normal", "other"] as Filter[]) {
       const b = h("button", { type: "button", click: () => this.choose({ filter: f }) });
       this.filters.set(f, b);
       bar.append(b);
@@ -57,7 +57,7 @@ export class FleetView {
   update(): void {
     const fans = [...this.store.fans.values()].filter((f) => f.phase !== "retired"); // the server remembers some of them, for their pages
     const wanted = chosen.search.trim().toLowerCase();
-    const counts: Record<Filter, number> = { all: 0, trouble: 0, well: 0, other: 0 };
+    const counts: Record<Filter, number> = { all: 0, trouble: 0, normal: 0, other: 0 };
     const list: Fan[] = [];
     for (const f of fans) {
       const g = group(this.store.state(f));
@@ -87,7 +87,7 @@ export class FleetView {
   }
 
   private drawBar(counts: Record<Filter, number>): void {
-    const names: Record<Filter, string> = { all: "All", trouble: "In trouble", well: "Well", other: "Other" };
+    const names: Record<Filter, string> = { all: "All", trouble: "In trouble", normal: "Normal", other: "Other" };
     for (const [f, b] of this.filters) {
       setText(b, `${names[f]} ${counts[f]}`);
       setAttr(b, "aria-pressed", String(chosen.filter === f));
@@ -173,7 +173,7 @@ function sayLast(f: Fan, now: number): string {
 
 function group(state: string): Exclude<Filter, "all"> {
   const g = wordsFor(state).gravity;
-  return g >= 4 ? "trouble" : g === 1 ? "well" : "other";
+  return g >= 4 ? "trouble" : g === 1 ? "normal" : "other";
 }
 
 /** seenAt orders fans by when a reading was last judged. */

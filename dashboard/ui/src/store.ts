@@ -145,7 +145,7 @@ export class Store {
     window.addEventListener("online", () => this.link === "lost" && this.connect());
   }
 
-  /** state is the word under which a fan is shown; see words.ts. What is not known to be so now is not shown as well. */
+  /** state is the word under which a fan is shown; see words.ts. What is not known to be so now is not shown as normal. */
   state(f: Fan): string {
     if (f.phase === "retired") return f.phase;
     if (this.link === "lost") return "unknown";

@@ -26,7 +26,7 @@ const states: Record<string, Words> = {
   unknown: { word: "Not known", symbol: "?", tone: "mute", gravity: 3 },
   provisioning: { word: "Being set up", symbol: "\u2026", tone: "mute", gravity: 3 },
   waiting: { word: "No reading yet", symbol: "\u25cb", tone: "mute", gravity: 2 },
-  "": { word: "Well", symbol: "\u2713", tone: "good", gravity: 1 },
+  "": { word: "Normal", symbol: "\u2713", tone: "good", gravity: 1 },
   retired: { word: "Retired", symbol: "\u2013", tone: "mute", gravity: 0 },
 };
 

@@ -21,6 +21,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"fanwatch/internal/durable"
 )
 
 const (
@@ -55,7 +57,7 @@ func openAuthority(dir string, now func() time.Time) (*authority, error) {
 		return nil, fmt.Errorf("iotcore: certificate authority: %w", err)
 	}
 	a.root, a.key = pair.Leaf, pair.PrivateKey.(*ecdsa.PrivateKey)
-	if err := writeFileSynced(a.rootFile(), encodeCertificate(a.root.Raw), 0o644); err != nil {
+	if err := durable.WriteFile(a.rootFile(), encodeCertificate(a.root.Raw), 0o644); err != nil {
 		return nil, fmt.Errorf("iotcore: certificate authority: %w", err)
 	}
 	if pair, err := readPair(a.serverFile()); err == nil {
@@ -225,7 +227,7 @@ func writePair(path string, der []byte, key *ecdsa.PrivateKey) error {
 	if err := pem.Encode(&b, &pem.Block{Type: "PRIVATE KEY", Bytes: raw}); err != nil {
 		return err
 	}
-	return writeFileSynced(path, b.Bytes(), 0o600)
+	return durable.WriteFile(path, b.Bytes(), 0o600)
 }
 
 func readPair(path string) (*tls.Certificate, error) {

@@ -14,6 +14,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
+
+	"fanwatch/local/aws/fault"
 )
 
 // keepaliveMaximum is AWS IoT's longest keep-alive in seconds, also used for 0 (none).
@@ -33,7 +35,7 @@ type broker struct {
 	registry *registry
 	engine   *engine
 	refusals *refusals
-	faults   *faults
+	faults   *fault.Injector
 	log      *slog.Logger
 	now      func() time.Time
 	rate     int // publishes per second and connection, 0 = no limit
@@ -84,7 +86,7 @@ func (b *broker) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if !ok {
 		return packets.ErrNotAuthorized
 	}
-	if b.faults.takeRefusal() {
+	if b.faults.Take(opConnect).Has(fault.Fail) {
 		b.refuse(p, RefusedFault, cl.ID, "", nil, "a test asked for connects to be refused")
 		return b.answerConnect(cl, packets.ErrServerUnavailable)
 	}
@@ -275,11 +277,7 @@ func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 	}
 	m := &message{Topic: rest, Published: topic, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(), Payload: pk.Payload}
 	if err := b.run(m, rules); err != nil {
-		b.end(cl, packets.ErrServerUnavailable, RefusedAction, pk, err.Error()+": not acknowledged, send it again")
-		return pk, packets.ErrRejectPacket
-	}
-	if b.faults.takeDrop() {
-		b.end(cl, packets.ErrUnspecifiedError, RefusedFault, pk, "a test asked for the connection to be cut before the PUBACK")
+		b.endUnacknowledged(cl, pk, err)
 		return pk, packets.ErrRejectPacket
 	}
 	if ingest {
@@ -318,11 +316,34 @@ func (b *broker) route(topic string) (rules []*rule, rest string, ingest bool, e
 	return []*rule{u}, rest, true, err
 }
 
-func (b *broker) run(m *message, rules []*rule) error {
-	if !sleep(b.ctx, b.faults.delay()) {
-		return errors.New("the broker is stopping")
+// endUnacknowledged ends the connection of a publish that failed, so that its sender keeps it.
+func (b *broker) endUnacknowledged(cl *mqtt.Client, pk packets.Packet, err error) {
+	if errors.Is(err, fault.ErrCut) {
+		b.end(cl, packets.ErrUnspecifiedError, RefusedFault, pk, "a test asked for the connection to be cut before the PUBACK")
+		return
 	}
-	return b.engine.run(b.ctx, m, rules)
+	b.end(cl, packets.ErrServerUnavailable, RefusedAction, pk, err.Error()+": not acknowledged, send it again")
+}
+
+func (b *broker) run(m *message, rules []*rule) error {
+	return b.underFaults(func() error { return b.engine.run(b.ctx, m, rules) })
+}
+
+var errStopping = errors.New("the broker is stopping")
+
+// underFaults does one publish under the faults that it meets; see [fault.Met.Run]. It gives errStopping, and does
+// nothing more, once the broker stops.
+func (b *broker) underFaults(do func() error) error {
+	err := b.faults.Take(opPublish).Run(b.ctx, func() error {
+		if b.ctx.Err() != nil {
+			return errStopping
+		}
+		return do()
+	})
+	if errors.Is(err, fault.ErrCut) && b.ctx.Err() != nil {
+		return errStopping
+	}
+	return err
 }
 
 // publish is the REST way in: rules first, then the subscribers.
@@ -331,7 +352,7 @@ func (b *broker) publish(topic string, payload []byte, qos byte) error {
 		return fmt.Errorf("the payload has %d bytes, at most %d are allowed", len(payload), payloadMaximum)
 	}
 	if id, op, ok := shadowTopic(topic); ok {
-		return b.serveShadow(id, op, payload)
+		return b.underFaults(func() error { return b.serveShadow(id, op, payload) })
 	}
 	rules, rest, ingest, err := b.route(topic)
 	if err != nil {
@@ -358,7 +379,7 @@ func (b *broker) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 	rules, rest, _, err := b.route(will.TopicName)
 	if err == nil {
 		m := &message{Topic: rest, Published: will.TopicName, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(), Payload: will.Payload}
-		err = b.run(m, rules)
+		err = b.engine.run(b.ctx, m, rules) // no fault meets a will: it is no call
 	}
 	if err != nil {
 		b.refusals.add(RefusedLost, cl.ID, will.TopicName, "last will: "+err.Error(), b.origin(p, will.Payload))

@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iotdataplane"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"fanwatch"
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/iotcore"
 )
 
@@ -150,12 +152,12 @@ func pubacksOn(r *rig, thing, topic string) func(payload string) bool {
 	}
 }
 
-// TestFaultDropBeforePuback: the record is written, the PUBACK is not sent, as often as asked.
-func TestFaultDropBeforePuback(t *testing.T) {
+// TestFaultLosePuback: the record is written, the PUBACK is not sent, as often as asked.
+func TestFaultLosePuback(t *testing.T) {
 	r := newRig(t)
 	d := r.provision("fan-01", open)
 	r.rule("demo", "SELECT * FROM 'IoT_TOPIC/recieve'", "${FANID}")
-	r.server.SetFault(iotcore.Fault{DropBeforePuback: 2, Delay: time.Millisecond})
+	r.inject(fault.Fault{Kind: fault.Lose, Count: 2}, fault.Fault{Kind: fault.Delay, Delay: fanwatch.Duration(time.Millisecond), Count: 3})
 	acked := pubacks(r, "fan-02")
 	for range 2 {
 		if acked(demo) {
@@ -168,11 +170,24 @@ func TestFaultDropBeforePuback(t *testing.T) {
 	if n := len(r.streams.on("readings")); n != 3 {
 		t.Errorf("%d records, want 3", n)
 	}
-	r.server.SetFault(iotcore.Fault{RefuseConnects: 1})
+	r.inject(fault.Fault{Kind: fault.Fail, Operation: "Connect"})
 	if _, err := r.dial(d, "fan-01"); err == nil {
 		t.Error("a connect was not refused")
 	}
 	r.connect(d, "fan-01")
+}
+
+// TestFaultLoseOfTheRESTAPI: the record is written and the answer is not sent; the SDK sends it again.
+func TestFaultLoseOfTheRESTAPI(t *testing.T) {
+	r := newRig(t)
+	r.rule("demo", "SELECT * FROM 'IoT_TOPIC/recieve'", "${FANID}")
+	r.inject(fault.Fault{Kind: fault.Lose})
+	data := newDataClient(r.server.RESTAddr())
+	_, err := data.Publish(t.Context(), &iotdataplane.PublishInput{Topic: aws.String("IoT_TOPIC/recieve"), Payload: []byte(demo)})
+	r.must(err)
+	if n := len(r.streams.on("readings")); n != 2 {
+		t.Errorf("%d records, want 2", n)
+	}
 }
 
 // TestLostWithoutErrorAction: poison for which there is nowhere to go is dropped with a reason, not sent for ever.
@@ -302,7 +317,7 @@ func TestSubscribe(t *testing.T) {
 	}
 	r.reason(iotcore.RefusedReceive, "topic/a/unheard")
 
-	_, err := iotdataplane.NewFromConfig(awsConfig(), func(o *iotdataplane.Options) { o.BaseEndpoint = aws.String("http://" + r.server.RESTAddr()) }).
+	_, err := newDataClient(r.server.RESTAddr()).
 		Publish(t.Context(), &iotdataplane.PublishInput{Topic: aws.String("a/heard"), Qos: 1, Payload: []byte("from REST")})
 	r.must(err)
 	select {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"fanwatch/local/aws/fault"
 )
 
 // bodyMaximum bounds a request to the control plane, in bytes.
@@ -69,7 +71,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("/", s.serve(func(r *http.Request) (any, error) {
 		return nil, notImplemented(r.Method + " " + clip(r.URL.Path))
 	}))
-	mux.Handle("POST /_faults", s.faults)
+	mux.Handle(fault.Path, s.faults)
 	return mux
 }
 
@@ -88,6 +90,10 @@ func (s *Server) serve(do operation) http.Handler {
 				Message: "the request has no Authorization header: sign it (any credentials will do here)"}
 		} else {
 			answer, err = do(r)
+		}
+		if errors.Is(err, fault.ErrCut) {
+			fault.CloseConnection(w)
+			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Amzn-RequestId", s.newUUID())
@@ -208,7 +214,11 @@ func (s *Server) publish(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, invalid("payload: %v", err)
 	}
-	if err := s.broker.publish(r.PathValue("topic"), payload, byte(qos)); err != nil {
+	err = s.broker.publish(r.PathValue("topic"), payload, byte(qos))
+	if errors.Is(err, fault.ErrCut) {
+		return nil, err
+	}
+	if err != nil {
 		s.refusals.add(RefusedPublish, "n/a", r.PathValue("topic"), err.Error(), origin{payload: payload})
 		return nil, invalid("%v", err)
 	}

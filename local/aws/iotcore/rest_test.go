@@ -207,7 +207,7 @@ func TestUnknownOperations(t *testing.T) {
 	expectNotImplemented(t, err, "ListCertificates")
 	_, err = r.iot.ListStreams(t.Context(), &iot.ListStreamsInput{})
 	expectNotImplemented(t, err, "GET /streams")
-	data := iotdataplane.NewFromConfig(awsConfig(), func(o *iotdataplane.Options) { o.BaseEndpoint = aws.String("http://" + r.server.RESTAddr()) })
+	data := newDataClient(r.server.RESTAddr())
 	_, err = data.ListRetainedMessages(t.Context(), &iotdataplane.ListRetainedMessagesInput{})
 	expectNotImplemented(t, err, "ListRetainedMessages")
 	_, err = r.iot.DescribeEndpoint(t.Context(), &iot.DescribeEndpointInput{EndpointType: aws.String("iot:Jobs")})
@@ -243,10 +243,10 @@ func TestUnsignedAndFaultRequests(t *testing.T) {
 	if got := post("/_faults", "text/plain", "{}"); got != http.StatusUnsupportedMediaType {
 		t.Errorf("a fault as text: %d", got)
 	}
-	if got := post("/_faults", "application/json", `{"delay":"x"}`); got != http.StatusBadRequest {
+	if got := post("/_faults", "application/json", `{"kind":"delay","delay":"x"}`); got != http.StatusBadRequest {
 		t.Errorf("a bad fault: %d", got)
 	}
-	if got := post("/_faults", "application/json", `{"delay":"1ms","refuse_connects":1}`); got != http.StatusNoContent {
+	if got := post("/_faults", "application/json", `{"kind":"fail","operation":"Connect"}`); got != http.StatusNoContent {
 		t.Errorf("a fault: %d", got)
 	}
 	d := r.provision("fan-01", open)

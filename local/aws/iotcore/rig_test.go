@@ -21,8 +21,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
 	"github.com/aws/aws-sdk-go-v2/service/iot/types"
+	"github.com/aws/aws-sdk-go-v2/service/iotdataplane"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/iotcore"
 )
 
@@ -103,8 +105,19 @@ func newRig(t testing.TB, change ...func(*iotcore.Config)) *rig {
 	return r
 }
 
+func (r *rig) inject(faults ...fault.Fault) {
+	r.Helper()
+	for _, f := range faults {
+		r.must(r.server.Faults().Inject(f))
+	}
+}
+
 func newClient(addr string) *iot.Client {
 	return iot.NewFromConfig(awsConfig(), func(o *iot.Options) { o.BaseEndpoint = aws.String("http://" + addr) })
+}
+
+func newDataClient(addr string) *iotdataplane.Client {
+	return iotdataplane.NewFromConfig(awsConfig(), func(o *iotdataplane.Options) { o.BaseEndpoint = aws.String("http://" + addr) })
 }
 
 func awsConfig() aws.Config {

@@ -17,13 +17,15 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"fanwatch/internal/durable"
+	"fanwatch/local/aws/fault"
 )
 
 // Config says how a Server runs. Dir and Kinesis are needed.
@@ -51,7 +53,7 @@ type Server struct {
 	registry  *registry
 	broker    *broker
 	refusals  *refusals
-	faults    *faults
+	faults    *fault.Injector
 	newUUID   func() string
 
 	mqtt   *mqtt.Server
@@ -77,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
+		err = durable.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("iotcore: state directory: %w", err)
@@ -90,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, authority: a, registry: r, faults: &faults{}, refusals: newRefusals(cfg.Now, cfg.Log), newUUID: uuid.NewString}
+	s := &Server{cfg: cfg, authority: a, registry: r, faults: newFaults(), refusals: newRefusals(cfg.Now, cfg.Log), newUUID: uuid.NewString}
 	return s, s.build()
 }
 
@@ -255,8 +257,21 @@ func (s *Server) Refusals() []Refusal { return s.refusals.list() }
 // RefusalCounts gives the number of refusals since the start, by kind.
 func (s *Server) RefusalCounts() map[string]int { return s.refusals.count() }
 
-// SetFault makes things go wrong for a test; Fault{} ends it.
-func (s *Server) SetFault(f Fault) { s.faults.set(f) }
+// The operations that a fault can be set for.
+const (
+	opConnect = "Connect" // an MQTT CONNECT
+	opPublish = "Publish" // an MQTT PUBLISH, or the operation Publish of the REST API
+)
+
+// Faults sets what goes wrong: Fail for Connect, which is answered "server unavailable"; Delay and Lose for Publish,
+// where Lose runs the rules and ends the connection instead of sending the PUBACK.
+func (s *Server) Faults() *fault.Injector { return s.faults }
+
+func newFaults() *fault.Injector {
+	return fault.NewInjector("iotcore", map[fault.Kind][]string{
+		fault.Fail: {opConnect}, fault.Delay: {opPublish}, fault.Lose: {opPublish},
+	})
+}
 
 // requireLoopback keeps the control plane, whose signatures nobody verifies, and the broker, whose
 // certificate names only this machine, off every network.

@@ -26,7 +26,7 @@ type shadows struct {
 }
 
 func newShadows(r *rig, addr string) shadows {
-	return shadows{r, iotdataplane.NewFromConfig(awsConfig(), func(o *iotdataplane.Options) { o.BaseEndpoint = aws.String("http://" + addr) })}
+	return shadows{r, newDataClient(addr)}
 }
 
 func (s shadows) update(payload string) (map[string]any, error) {

@@ -11,6 +11,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"fanwatch/local/aws/fault"
 )
 
 // shadowTopic splits $aws/things/THING/shadow/OP and $aws/things/THING/shadow/name/NAME/OP, where OP is get,
@@ -37,11 +39,12 @@ func (b *broker) publishShadow(cl *mqtt.Client, p *peer, pk packets.Packet, id s
 		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, pk, err.Error())
 		return pk, packets.ErrRejectPacket
 	}
-	if !sleep(b.ctx, b.faults.delay()) {
-		b.end(cl, packets.ErrServerUnavailable, RefusedAction, pk, "the broker is stopping: not acknowledged, send it again")
+	err := b.underFaults(func() error { return b.serveShadow(id, op, pk.Payload) })
+	if errors.Is(err, errStopping) || errors.Is(err, fault.ErrCut) {
+		b.endUnacknowledged(cl, pk, err)
 		return pk, packets.ErrRejectPacket
 	}
-	if err := b.serveShadow(id, op, pk.Payload); err != nil {
+	if err != nil {
 		b.log.Debug("shadow request refused", "client", cl.ID, "topic", topic, "reason", err)
 	}
 	return pk, nil

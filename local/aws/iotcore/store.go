@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"fanwatch/internal/durable"
 )
 
 // recordVersion is the format version in every record on disk. A reader refuses any other.
@@ -38,10 +40,10 @@ func (s store) put(kind, name string, v any) error {
 		return fmt.Errorf("iotcore: encode %s %s: %w", kind, name, err)
 	}
 	folder := filepath.Join(s.dir, kind)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := durable.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("iotcore: keep %s %s: %w", kind, name, err)
 	}
-	if err := writeFileSynced(filepath.Join(folder, fileName(name)), b, 0o600); err != nil {
+	if err := durable.WriteFile(filepath.Join(folder, fileName(name)), b, 0o600); err != nil {
 		return fmt.Errorf("iotcore: keep %s %s: %w", kind, name, err)
 	}
 	return nil
@@ -49,11 +51,10 @@ func (s store) put(kind, name string, v any) error {
 
 // remove deletes the record; one that is not there is no error.
 func (s store) remove(kind, name string) error {
-	folder := filepath.Join(s.dir, kind)
-	if err := os.Remove(filepath.Join(folder, fileName(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Remove(filepath.Join(s.dir, kind, fileName(name))); err != nil {
 		return fmt.Errorf("iotcore: remove %s %s: %w", kind, name, err)
 	}
-	return syncFolder(folder)
+	return nil
 }
 
 // load hands every record of the kind to each and clears away what an interrupted put left.
@@ -108,40 +109,4 @@ func fileName(name string) string {
 	}
 	sum := sha256.Sum256([]byte(name))
 	return string(readable) + "." + hex.EncodeToString(sum[:8]) + ".json"
-}
-
-// writeFileSynced replaces path by b and returns when both the bytes and the name are on the disk.
-func writeFileSynced(path string, b []byte, mode fs.FileMode) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -10,7 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
+
+	"fanwatch/local/aws/fault"
 )
 
 const (
@@ -21,8 +22,8 @@ const (
 
 // ServeHTTP answers one call of the API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/_faults" {
-		s.serveFaults(w, r)
+	if r.URL.Path == fault.Path {
+		s.faults.ServeHTTP(w, r)
 		return
 	}
 	w.Header().Set("x-amzn-RequestId", fmt.Sprintf("fanwatch-%016d", s.requests.Add(1)))
@@ -31,34 +32,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, operation, nil, err)
 		return
 	}
-	met := s.faults.take(operation)
-	if f, ok := met[Delay]; ok {
-		select {
-		case <-time.After(time.Duration(f.Delay)):
-		case <-r.Context().Done():
-			return
-		}
-	}
-	if _, ok := met[Cut]; ok {
-		cut(w)
-		return
-	}
-	out, err := s.call(operation, body, met)
-	if _, ok := met[CutAfter]; ok {
-		cut(w)
-		return
-	}
-	s.answer(w, operation, out, err)
+	var out any
+	met := s.faults.Take(operation)
+	met.Serve(w, r,
+		func() (err error) { out, err = s.call(operation, body, met); return err },
+		func(err error) { s.answer(w, operation, out, err) })
 }
 
 // call runs an operation on its JSON body.
-func (s *Server) call(operation string, body []byte, met map[FaultKind]Fault) (any, error) {
-	if _, ok := met[Throttle]; ok {
-		return nil, fail(throttled, "Rate exceeded (a fault that a test set).")
-	}
-	if _, ok := met[Internal]; ok {
-		return nil, &apiError{http.StatusInternalServerError, "InternalFailureException", "a fault that a test set"}
-	}
+func (s *Server) call(operation string, body []byte, met fault.Met) (any, error) {
 	switch operation {
 	case "CreateStream":
 		return run(body, s.create)
@@ -77,12 +59,12 @@ func (s *Server) call(operation string, body []byte, met map[FaultKind]Fault) (a
 	case "PutRecord":
 		return run(body, s.putRecord)
 	case "PutRecords":
-		every := met[Partial].Every // 0 when the fault is not set
+		every := met[fault.Partial].Every // 0 when the fault is not set
 		return run(body, func(in putRecordsInput) (any, error) { return s.putRecords(in, every) })
 	case "GetShardIterator":
 		return run(body, s.getShardIterator)
 	case "GetRecords":
-		if _, ok := met[Expired]; ok {
+		if met.Has(fault.Expired) {
 			return nil, fail("ExpiredIteratorException", "Iterator expired (a fault that a test set).")
 		}
 		return run(body, s.getRecords)
@@ -144,7 +126,13 @@ func (s *Server) answer(w http.ResponseWriter, operation string, out any, err er
 	status := http.StatusOK
 	if err != nil {
 		var known *apiError
-		if !errors.As(err, &known) {
+		switch {
+		case errors.As(err, &known):
+		case errors.Is(err, fault.ErrThrottle):
+			known = &apiError{http.StatusBadRequest, throttled, "Rate exceeded (" + err.Error() + ")."}
+		case errors.Is(err, fault.ErrFail):
+			known = &apiError{http.StatusInternalServerError, "InternalFailureException", err.Error()}
+		default:
 			s.cfg.Log.Error("kinesis: a call failed", "operation", operation, "error", err)
 			known = &apiError{http.StatusInternalServerError, "InternalFailureException", err.Error()}
 		}
@@ -164,16 +152,6 @@ func (s *Server) answer(w http.ResponseWriter, operation string, out any, err er
 	if _, err := w.Write(b); err != nil {
 		s.cfg.Log.Debug("kinesis: the caller went away", "operation", operation, "error", err)
 	}
-}
-
-// cut closes the connection without an answer.
-func cut(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil { // HTTP/2, or a recorder in a test: an empty 500 is the closest
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	_ = conn.Close()
 }
 
 // apiError is an error of the API: its type and message reach the caller.

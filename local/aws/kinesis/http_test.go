@@ -5,46 +5,28 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/kinesis"
 )
 
-func TestFaultsOverHTTP(t *testing.T) {
+func TestFaultsAreSetOverHTTP(t *testing.T) {
 	s, err := kinesis.New(kinesis.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	send := func(method, from, media, body string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, "/_faults", strings.NewReader(body))
-		r.RemoteAddr = from
-		r.Header.Set("Content-Type", media)
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, r)
-		return w
-	}
-	const here = "127.0.0.1:5"
-	for _, c := range []struct {
-		method, from, media, body string
-		status                    int
-		answer                    string
-	}{
-		{"POST", here, "application/json", `{"kind":"delay","operation":"PutRecord","delay":"5ms","count":3}`, 204, ""},
-		{"GET", here, "", "", 200, `[{"kind":"delay","operation":"PutRecord","count":3,"delay":"5ms","every":2}]`},
-		{"POST", "192.0.2.1:5", "application/json", `{"kind":"delay"}`, 403, "faults can be set from this machine only"},
-		{"POST", here, "text/plain", `{"kind":"delay"}`, 415, "send a fault as application/json"},
-		{"POST", here, "application/json", `{"kind":"delay","delay":"2h"}`, 400, ""},
-		{"POST", here, "application/json", `{"kindd":"delay"}`, 400, ""},
-		{"DELETE", here, "", "", 204, ""},
-		{"GET", here, "", "", 200, `[]`},
-		{"PUT", here, "", "", 405, ""},
-	} {
-		w := send(c.method, c.from, c.media, c.body)
-		if w.Code != c.status || (c.answer != "" && strings.TrimSpace(w.Body.String()) != c.answer) {
-			t.Errorf("%s %s from %s: %d %s", c.method, c.body, c.from, w.Code, w.Body)
-		}
+	r := httptest.NewRequest("POST", fault.Path, strings.NewReader(`{"kind":"partial","operation":"PutRecords"}`))
+	r.RemoteAddr = "127.0.0.1:5"
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	want := []fault.Fault{{Kind: fault.Partial, Operation: "PutRecords", Count: 1, Every: 2}}
+	if got := s.Faults().List(); w.Code != http.StatusNoContent || !slices.Equal(got, want) {
+		t.Errorf("%d %s, set: %v", w.Code, w.Body, got)
 	}
 }
 

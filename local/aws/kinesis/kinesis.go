@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"fanwatch/local/aws/fault"
 )
 
 // Config says where the server keeps its streams and how strict it is.
@@ -55,12 +57,12 @@ type Limits struct {
 // AWSLimits gives the quotas of a provisioned shard on AWS: 1 MiB and 1000 records in, 5 reads.
 func AWSLimits() Limits { return Limits{WriteBytes: 1 << 20, WriteRecords: 1000, ReadCalls: 5} }
 
-// Server is the service. It is an http.Handler for any path but /_faults, which is the switch for faults.
+// Server is the service. It is an http.Handler for any path; [fault.Path] sets faults.
 // All methods may be called concurrently.
 type Server struct {
 	cfg      Config
 	requests atomic.Uint64
-	faults   faults
+	faults   *fault.Injector
 
 	mu      sync.RWMutex // guards streams and lastID
 	streams map[string]*stream
@@ -78,7 +80,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("kinesis: Config.Dir is empty; name a directory for the streams")
 	}
-	s := &Server{cfg: cfg, streams: make(map[string]*stream), stop: make(chan struct{})}
+	s := &Server{cfg: cfg, faults: newFaults(), streams: make(map[string]*stream), stop: make(chan struct{})}
 	if err := s.openStreams(); err != nil {
 		return nil, errors.Join(err, s.closeStreams())
 	}
@@ -96,6 +98,16 @@ func (s *Server) Close() error {
 	close(s.stop)
 	s.stopped.Wait()
 	return s.closeStreams()
+}
+
+// Faults sets what goes wrong with calls: every kind of package fault, Partial for PutRecords and Expired for GetRecords.
+func (s *Server) Faults() *fault.Injector { return s.faults }
+
+func newFaults() *fault.Injector {
+	return fault.NewInjector("kinesis", map[fault.Kind][]string{
+		fault.Delay: nil, fault.Cut: nil, fault.Throttle: nil, fault.Fail: nil, fault.Lose: nil,
+		fault.Partial: {"PutRecords"}, fault.Expired: {"GetRecords"},
+	})
 }
 
 func (c Config) withDefaults() Config {

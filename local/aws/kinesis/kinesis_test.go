@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
 
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/kinesis"
 )
 
@@ -350,27 +351,27 @@ func TestAnExpiredShardIsNotListed(t *testing.T) {
 func TestFaults(t *testing.T) {
 	s, c := start(t, kinesis.Config{Dir: t.TempDir()})
 	create(t, c, "fans", 1)
-	set := func(f kinesis.Fault) {
+	set := func(f fault.Fault) {
 		t.Helper()
-		if err := s.SetFault(f); err != nil {
+		if err := s.Faults().Inject(f); err != nil {
 			t.Fatal(err)
 		}
 	}
 	put := func() error { _, err := putOnce(t.Context(), c, "fans", "k", "d"); return err }
-	set(kinesis.Fault{Kind: kinesis.Throttle, Operation: "PutRecord", Count: 2})
+	set(fault.Fault{Kind: fault.Throttle, Operation: "PutRecord", Count: 2})
 	wantCode(t, "throttle", put(), "ProvisionedThroughputExceededException")
 	wantCode(t, "throttle", put(), "ProvisionedThroughputExceededException")
 	if err := put(); err != nil {
 		t.Errorf("the third call: %v", err)
 	}
-	set(kinesis.Fault{Kind: kinesis.Internal})
+	set(fault.Fault{Kind: fault.Fail})
 	wantCode(t, "internal", put(), "InternalFailureException")
-	set(kinesis.Fault{Kind: kinesis.Expired, Operation: "GetRecords"})
+	set(fault.Fault{Kind: fault.Expired, Operation: "GetRecords"})
 	_, err := c.GetRecords(t.Context(), &api.GetRecordsInput{ShardIterator: iteratorAt(t, c, "fans", shard0)})
 	wantCode(t, "expired", err, "ExpiredIteratorException")
 
-	set(kinesis.Fault{Kind: kinesis.Cut, Operation: "PutRecord"})
-	set(kinesis.Fault{Kind: kinesis.CutAfter, Operation: "PutRecord"})
+	set(fault.Fault{Kind: fault.Cut, Operation: "PutRecord"})
+	set(fault.Fault{Kind: fault.Lose, Operation: "PutRecord"})
 	before := len(drain(t, c, "fans", shard0))
 	var answered smithy.APIError
 	if err := put(); err == nil || errors.As(err, &answered) {
@@ -379,8 +380,8 @@ func TestFaults(t *testing.T) {
 	if got := len(drain(t, c, "fans", shard0)); got != before {
 		t.Errorf("a call cut before it wrote %d records", got-before)
 	}
-	s.ClearFaults()
-	set(kinesis.Fault{Kind: kinesis.CutAfter, Operation: "PutRecord"})
+	s.Faults().Clear()
+	set(fault.Fault{Kind: fault.Lose, Operation: "PutRecord"})
 	if err := put(); err == nil || errors.As(err, &answered) {
 		t.Errorf("a connection cut after gave %v", err)
 	}
@@ -388,7 +389,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("a call cut after wrote %d records, want 1", got-before)
 	}
 
-	set(kinesis.Fault{Kind: kinesis.Partial, Every: 3})
+	set(fault.Fault{Kind: fault.Partial, Every: 3})
 	var entries []types.PutRecordsRequestEntry
 	for range 7 {
 		entries = append(entries, types.PutRecordsRequestEntry{PartitionKey: aws.String("k"), Data: []byte("d")})
@@ -402,7 +403,7 @@ func TestFaults(t *testing.T) {
 			t.Errorf("record %d: %+v", i, r)
 		}
 	}
-	if err := s.SetFault(kinesis.Fault{Kind: "fire"}); err == nil {
+	if err := s.Faults().Inject(fault.Fault{Kind: "fire"}); err == nil {
 		t.Error("a fault of no known kind was set")
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"fanwatch/internal/durable"
 )
 
 // shardLog is the append-only log of one shard: a directory of segments, each named after the lowest counter
@@ -58,7 +60,7 @@ const (
 // openLog opens the log in dir, making it if needed. Bytes behind the last intact frame of the newest segment
 // are a write that the process did not live to finish, so nobody was told that it succeeded: they are cut.
 func openLog(dir string, segmentSize int64, log *slog.Logger) (*shardLog, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("kinesis: making a shard's directory: %w", err)
 	}
 	l := &shardLog{dir: dir, segmentSize: segmentSize}
@@ -269,7 +271,7 @@ func (l *shardLog) roll() error {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = syncDir(l.dir)
+		err = durable.SyncDir(l.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("kinesis: beginning a segment: %w", errors.Join(err, f.Close()))
@@ -418,17 +420,4 @@ func segmentBases(dir string) ([]uint64, error) {
 	}
 	sort.Slice(bases, func(i, j int) bool { return bases[i] < bases[j] })
 	return bases, nil
-}
-
-// syncDir makes a new or renamed name in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("kinesis: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("kinesis: syncing %s: %w", dir, err)
-	}
-	return nil
 }

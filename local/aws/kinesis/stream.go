@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"fanwatch/internal/durable"
 )
 
 // stream is a stream and its shards. Writes and reads hold mu for reading, so that a split, a merge or the
@@ -66,7 +68,7 @@ func (sh *shard) id() string { return shardID(sh.index) }
 
 // openStreams opens what is on the disk.
 func (s *Server) openStreams() error {
-	if err := os.MkdirAll(s.cfg.Dir, 0o755); err != nil {
+	if err := durable.MkdirAll(s.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("kinesis: making the data directory: %w", err)
 	}
 	entries, err := os.ReadDir(s.cfg.Dir)
@@ -173,7 +175,7 @@ func (s *Server) createStream(name string, n int) error {
 	if err := meta.write(making); err != nil {
 		return err
 	}
-	if err := errors.Join(os.Rename(making, dir), syncDir(s.cfg.Dir)); err != nil {
+	if err := durable.Rename(making, dir); err != nil {
 		return fmt.Errorf("kinesis: creating a stream: %w", err)
 	}
 	shards, err := s.openShards(dir, meta, nil)
@@ -194,7 +196,7 @@ func (s *Server) deleteStream(st *stream) error {
 		return s.noStream(st.meta.Name)
 	}
 	going := filepath.Join(s.cfg.Dir, goingPrefix+filepath.Base(st.dir))
-	if err := errors.Join(os.Rename(st.dir, going), syncDir(s.cfg.Dir)); err != nil {
+	if err := durable.Rename(st.dir, going); err != nil {
 		return fmt.Errorf("kinesis: deleting a stream: %w", err)
 	}
 	st.gone = true
@@ -251,23 +253,10 @@ func (m streamMeta) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("kinesis: writing a stream's description: %w", err)
 	}
-	path := filepath.Join(dir, streamFile)
-	f, err := os.Create(path + ".new")
-	if err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, streamFile), append(b, '\n'), 0o644); err != nil {
 		return fmt.Errorf("kinesis: writing a stream's description: %w", err)
 	}
-	_, err = f.Write(append(b, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
-		return fmt.Errorf("kinesis: writing a stream's description: %w", err)
-	}
-	return syncDir(dir)
+	return nil
 }
 
 func (s *Server) changing(m *streamMeta, status string, now time.Time) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"fanwatch/local/aws/fault"
 )
 
 // serveAPI is one call: decode, perhaps fail on purpose, do it, answer.
@@ -29,12 +31,14 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "fanwatch local SNS. The inbox is at /inbox (and /inbox.json).\n")
 		return
 	}
-	fault := s.faults.take(action)
-	if fault.before(w, r, requestID) {
-		return
-	}
-	result, err := s.call(action, p, r)
-	fault.after()
+	var result any
+	s.faults.Take(action).Serve(w, r,
+		func() (err error) { result, err = s.call(action, p, r); return err },
+		func(err error) { s.answer(w, action, result, err, requestID) })
+}
+
+// answer writes a result or an error.
+func (s *Server) answer(w http.ResponseWriter, action string, result any, err error, requestID string) {
 	if err != nil {
 		s.fail(w, action, err, requestID)
 		return
@@ -89,7 +93,13 @@ func (s *Server) call(action string, p params, r *http.Request) (any, error) {
 
 func (s *Server) fail(w http.ResponseWriter, action string, err error, requestID string) {
 	var known *apiError
-	if !errors.As(err, &known) {
+	switch {
+	case errors.As(err, &known):
+	case errors.Is(err, fault.ErrThrottle):
+		known = &apiError{http.StatusBadRequest, "Throttling", "Rate exceeded (" + err.Error() + ")"}
+	case errors.Is(err, fault.ErrFail):
+		known = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
+	default:
 		s.cfg.Log.Error("sns: a call failed", "action", action, "error", err)
 		known = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
 	}

@@ -10,8 +10,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
+
+	"fanwatch/internal/durable"
 )
 
 // journalVersion is written into every record. A record of a later version
@@ -65,7 +66,7 @@ func openJournal(path string, log *slog.Logger) (*journal, []record, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	if err := errors.Join(f.Truncate(int64(good)), f.Sync(), syncDir(filepath.Dir(path))); err != nil {
+	if err := errors.Join(f.Truncate(int64(good)), f.Sync(), durable.SyncDir(filepath.Dir(path))); err != nil {
 		f.Close()
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
@@ -156,7 +157,7 @@ func (j *journal) compact(live func() []record) error {
 		}
 		b.Write(line)
 	}
-	if err := replaceFile(j.path, b.Bytes()); err != nil {
+	if err := durable.WriteFile(j.path, b.Bytes(), 0o600); err != nil {
 		j.compactAt = 2 * j.size // not again at every call
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -177,34 +178,4 @@ func (j *journal) close() error {
 	}
 	j.broken = fmt.Errorf("journal: %w", os.ErrClosed)
 	return errors.Join(j.file.Sync(), j.file.Close())
-}
-
-// replaceFile puts data under path so that a crash leaves the old or the new.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename durable. Windows cannot sync a directory, and needs not.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"fanwatch/internal/durable"
 )
 
 // certificatePath is where receivers fetch the signing certificate.
@@ -58,7 +60,7 @@ func (s *signer) open() error {
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if data, err = newSigningFile(s.now()); err == nil {
-			err = replaceFile(s.path, data)
+			err = durable.WriteFile(s.path, data, 0o600)
 		}
 	}
 	if err != nil {

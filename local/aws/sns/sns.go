@@ -32,12 +32,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+
+	"fanwatch/internal/durable"
+	"fanwatch/local/aws/fault"
 )
 
 // KeyAttribute is the message attribute that carries a notification's
@@ -96,7 +98,7 @@ type Server struct {
 	cfg     Config
 	handler http.Handler
 	signer  *signer
-	faults  faultList
+	faults  *fault.Injector
 
 	mu      sync.Mutex // guards what follows
 	topics  registry
@@ -119,7 +121,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("sns: Config.Dir is empty: name a directory for the state")
 	}
 	cfg = withDefaults(cfg)
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("sns: state directory: %w", err)
 	}
 	topics, err := openRegistry(filepath.Join(cfg.Dir, "topics.json"))
@@ -131,7 +133,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("sns: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, topics: topics, journal: journal,
+		cfg: cfg, topics: topics, journal: journal, faults: newFaults(),
 		signer: &signer{path: filepath.Join(cfg.Dir, "signing.pem"), now: cfg.Now},
 		inbox:  newInbox(cfg.Keep), queue: map[uint64]delivery{}, slots: map[string]chan struct{}{},
 	}
@@ -163,6 +165,15 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.journal.close()
+}
+
+// Faults sets what goes wrong with calls: every kind of package fault but Partial and Expired.
+func (s *Server) Faults() *fault.Injector { return s.faults }
+
+func newFaults() *fault.Injector {
+	return fault.NewInjector("sns", map[fault.Kind][]string{
+		fault.Delay: nil, fault.Cut: nil, fault.Throttle: nil, fault.Fail: nil, fault.Lose: nil,
+	})
 }
 
 func withDefaults(cfg Config) Config {
@@ -219,7 +230,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /inbox", s.serveInboxPage)
 	mux.HandleFunc("GET /inbox.json", s.serveInboxJSON)
 	mux.HandleFunc("GET "+certificatePath, s.serveCertificate)
-	mux.HandleFunc("/_faults", s.serveFaults)
+	mux.Handle(fault.Path, s.faults)
 	// A page that the user happens to visit must not be able to publish or to
 	// set faults by posting a form to loopback.
 	return http.NewCrossOriginProtection().Handler(mux)

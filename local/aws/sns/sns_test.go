@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/smithy-go"
 
+	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/sns"
 )
 
@@ -207,7 +208,7 @@ func TestFaults(t *testing.T) {
 		_, err := client.Publish(t.Context(), &awssns.PublishInput{TopicArn: &topic, Message: &body}, once)
 		return err
 	}
-	if code := post(`{"operation":"Publish","kind":"fail","count":2}`); code != http.StatusOK {
+	if code := post(`{"operation":"Publish","kind":"fail","count":2}`); code != http.StatusNoContent {
 		t.Fatalf("POST /_faults: %d", code)
 	}
 	wantCode(t, send("a"), "InternalError", "")
@@ -216,22 +217,22 @@ func TestFaults(t *testing.T) {
 	if err := send("a"); err != nil {
 		t.Fatal(err)
 	}
-	for kind, arrives := range map[string]bool{"cut": false, "lose": true} {
-		if err := s.SetFault(sns.Fault{Operation: "Publish", Kind: kind, Count: 1}); err != nil {
+	for kind, arrives := range map[fault.Kind]bool{fault.Cut: false, fault.Lose: true} {
+		if err := s.Faults().Inject(fault.Fault{Operation: "Publish", Kind: kind}); err != nil {
 			t.Fatal(err)
 		}
-		if err := send(kind); err == nil {
+		if err := send(string(kind)); err == nil {
 			t.Errorf("%s: the call was answered", kind)
 		}
-		if got := s.Inbox(0, 1)[0].Body == kind; got != arrives {
+		if got := s.Inbox(0, 1)[0].Body == string(kind); got != arrives {
 			t.Errorf("%s: stored %v, want %v", kind, got, arrives)
 		}
 	}
-	if code := post(`{"operation":"Publish","kind":"throttle","count":1}`); code != http.StatusOK {
+	if code := post(`{"operation":"Publish","kind":"throttle","count":1}`); code != http.StatusNoContent {
 		t.Fatal(code)
 	}
 	publish(t, client, topic, "the SDK repeats a throttled call", nil)
-	for _, bad := range []string{`{"kind":"explode","count":1}`, `{"kind":"fail","count":-1}`, `{"surprise":1}`, `[`} {
+	for _, bad := range []string{`{"kind":"expired"}`, `{"kind":"fail","count":-1}`, `{"surprise":1}`, `[`} {
 		if code := post(bad); code != http.StatusBadRequest {
 			t.Errorf("%s: %d", bad, code)
 		}

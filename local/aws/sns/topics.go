@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fanwatch/internal/durable"
 )
 
 // registryVersion is the format of topics.json.
@@ -93,7 +95,7 @@ func (r *registry) update(change func(topics map[string]topic, subscriptions map
 		V: registryVersion, Topics: byARN(topics), Subscriptions: byARN(subscriptions),
 	}, "", "  ")
 	if err == nil {
-		err = replaceFile(r.path, data)
+		err = durable.WriteFile(r.path, data, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("topics: %w", err)

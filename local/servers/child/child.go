@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -92,8 +93,13 @@ func Claim(ctx context.Context, flag string, port int) (int, error) {
 // Addr is the loopback address of a port. Nothing here ever listens on another interface.
 func Addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// SyncDir makes the entries of a directory (files created, renamed or removed in it) survive a power cut.
+// SyncDir returns when the entries of a directory (files created, renamed or removed in it) are on the disk. Windows
+// cannot sync a directory; there it does nothing. It is fanwatch/internal/durable's, which this module cannot import
+// without requiring the whole of fanwatch.
 func SyncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

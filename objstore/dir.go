@@ -1,4 +1,4 @@
-package lake
+package objstore
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fanwatch/internal/durable"
 )
 
 // Dir is a Store in a directory of the local file system: an object is a file whose path is its key. It
@@ -35,7 +37,7 @@ func OpenDir(path string) (*Dir, error) {
 		return nil, fmt.Errorf("lake directory %s: %w", path, err)
 	}
 	d := &Dir{root: root}
-	if err := makeDir(filepath.Join(root, dirTemp)); err != nil {
+	if err := durable.MkdirAll(filepath.Join(root, dirTemp), 0o755); err != nil {
 		return nil, fmt.Errorf("lake directory: %w", err)
 	}
 	left, err := os.ReadDir(filepath.Join(root, dirTemp))
@@ -106,7 +108,7 @@ func (d *Dir) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size 
 	}
 	defer os.Remove(temp)
 	target := d.path(key)
-	if err := makeDir(filepath.Dir(target)); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}
 	if onlyIfAbsent {
@@ -120,7 +122,7 @@ func (d *Dir) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size 
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}
-	return syncDir(filepath.Dir(target))
+	return durable.SyncDir(filepath.Dir(target))
 }
 
 // List walks the directory; it reads all matching names before it gives the first.
@@ -218,30 +220,4 @@ func (d *Dir) find(ctx context.Context, prefix, startAfter string) ([]Object, er
 	// A directory walk orders "a-b/x" behind "a/x", the keys' byte order does not.
 	slices.SortFunc(found, func(a, b Object) int { return cmp.Compare(a.Key, b.Key) })
 	return found, err
-}
-
-// makeDir makes the directory and its missing parents, and syncs each parent that got an entry.
-func makeDir(path string) error {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil
-	}
-	parent := filepath.Dir(path)
-	if err := makeDir(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, 0o755); err != nil {
-		if info, again := os.Stat(path); again == nil && info.IsDir() {
-			return nil // somebody else was faster
-		}
-		return err
-	}
-	return syncDir(parent)
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -1,4 +1,4 @@
-package lake_test
+package objstore_test
 
 import (
 	"bytes"
@@ -9,15 +9,21 @@ import (
 	"sync"
 	"testing"
 
-	"fanwatch/lake"
+	"fanwatch/objstore"
 )
 
-func TestDir(t *testing.T) { testStore(t, openDir(t)) }
+func TestDir(t *testing.T) {
+	store, err := objstore.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	testStore(t, store)
+}
 
 // testStore is what Log and Table lean on; cloud runs the like against a real S3 server.
-func testStore(t *testing.T, store lake.Store) {
+func testStore(t *testing.T, store objstore.Store) {
 	ctx := t.Context()
-	if _, err := store.Get(ctx, "a/none"); !errors.Is(err, lake.ErrNotFound) {
+	if _, err := store.Get(ctx, "a/none"); !errors.Is(err, objstore.ErrNotFound) {
 		t.Fatalf("get of nothing: %v", err)
 	}
 	var want []string
@@ -28,19 +34,19 @@ func testStore(t *testing.T, store lake.Store) {
 		want = append(want, key)
 	}
 	slices.Sort(want)
-	if got := list(t, store, "", ""); !slices.Equal(got, want) {
+	if got := listed(t, store, "", ""); !slices.Equal(got, want) {
 		t.Fatalf("listed %v, want %v", got, want)
 	}
-	if got := list(t, store, "a/", "a/b"); !slices.Equal(got, []string{"a/b=2/z", "a/c/d", "a/c/e"}) {
+	if got := listed(t, store, "a/", "a/b"); !slices.Equal(got, []string{"a/b=2/z", "a/c/d", "a/c/e"}) {
 		t.Fatalf("listed %v behind a/b", got)
 	}
-	if got := list(t, store, "a/c/e", ""); !slices.Equal(got, []string{"a/c/e"}) {
+	if got := listed(t, store, "a/c/e", ""); !slices.Equal(got, []string{"a/c/e"}) {
 		t.Fatalf("listed %v for a whole key", got)
 	}
-	if got := list(t, store, "none/", ""); len(got) != 0 {
+	if got := listed(t, store, "none/", ""); len(got) != 0 {
 		t.Fatalf("listed %v of nothing", got)
 	}
-	if err := store.Put(ctx, "b", []byte("new"), true); !errors.Is(err, lake.ErrExists) {
+	if err := store.Put(ctx, "b", []byte("new"), true); !errors.Is(err, objstore.ErrExists) {
 		t.Fatalf("put on a taken key: %v", err)
 	}
 	if err := store.Put(ctx, "b", []byte("new"), false); err != nil {
@@ -68,12 +74,12 @@ func testStore(t *testing.T, store lake.Store) {
 	racePuts(t, store)
 }
 
-func testRanges(t *testing.T, store lake.Store) {
+func testRanges(t *testing.T, store objstore.Store) {
 	data := []byte("0123456789")
 	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, lake.ErrExists) {
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, objstore.ErrExists) {
 		t.Fatalf("put on a taken key: %v", err)
 	}
 	for _, r := range [][2]int64{{0, 10}, {3, 4}, {9, 1}, {10, 0}, {0, 0}} {
@@ -86,7 +92,7 @@ func testRanges(t *testing.T, store lake.Store) {
 			t.Errorf("%d bytes from %d on: %q and no error", r[1], r[0], got)
 		}
 	}
-	if _, err := store.GetRange(t.Context(), "none", 0, 1); !errors.Is(err, lake.ErrNotFound) {
+	if _, err := store.GetRange(t.Context(), "none", 0, 1); !errors.Is(err, objstore.ErrNotFound) {
 		t.Errorf("a range of nothing: %v", err)
 	}
 	if err := store.Delete(t.Context(), "ranges"); err != nil {
@@ -94,7 +100,7 @@ func testRanges(t *testing.T, store lake.Store) {
 	}
 }
 
-func racePuts(t *testing.T, store lake.Store) {
+func racePuts(t *testing.T, store objstore.Store) {
 	for round := range 10 {
 		key := fmt.Sprintf("race/%d", round)
 		var wg sync.WaitGroup
@@ -108,14 +114,14 @@ func racePuts(t *testing.T, store lake.Store) {
 			t.Fatalf("%d bytes, %v", len(data), err)
 		}
 		for i, err := range results {
-			if won := data[0] == byte(i); won && err != nil || !won && !errors.Is(err, lake.ErrExists) {
+			if won := data[0] == byte(i); won && err != nil || !won && !errors.Is(err, objstore.ErrExists) {
 				t.Fatalf("writer %d won: %v, got %v", i, won, err)
 			}
 		}
 	}
 }
 
-func list(t *testing.T, store lake.Store, prefix, after string) []string {
+func listed(t *testing.T, store objstore.Store, prefix, after string) []string {
 	t.Helper()
 	var keys []string
 	for o, err := range store.List(t.Context(), prefix, after) {

@@ -1,12 +1,14 @@
-// Package lake keeps what the scorers say: the landing log that is every shard's checkpoint (Log), the
-// snapshots of the models beside it (Log.PutSnapshot), the Apache Iceberg table that is fed from the log
-// (Table), whose files it merges (Table.Compact) and of which it answers what a fan did in any period
-// (Table.Query, Table.Rows), and the account that shows that no acknowledged reading was lost or doubled
-// (Reconcile).
+// Package objstore is the object store that fanwatch needs: [Store], and [Dir], which keeps the objects in a directory.
+// Package cloud brings S3.
 //
-// It speaks to an object store through Store and to an Iceberg catalog that the caller opens, and links
-// neither the AWS SDK nor Temporal: package cloud brings S3, Glue and REST.
-package lake
+// A program opens a store with [OpenDir] and hands it on as a [Store]. A [Store.Put] is atomic and, with onlyIfAbsent,
+// conditional: of several processes that write one key exactly one succeeds and all others get an error that wraps
+// [ErrExists]. The landing log (package landing) stands on that promise. Keys are checked by [CheckKey] before anything
+// is written. All methods may be called concurrently, also from several processes.
+//
+// Errors are told apart with errors.Is: [ErrNotFound], [ErrExists], [ErrNoBucket] and [ErrArchived]. Any other error
+// leaves open what became of the call.
+package objstore
 
 import (
 	"context"
@@ -18,11 +20,13 @@ import (
 	"time"
 )
 
-// The two answers of a Store that a caller must tell from failures.
+// The answers of a Store that a caller must tell from failures.
 var (
 	ErrNotFound = errors.New("no such object")
 	ErrNoBucket = errors.New("no such bucket") // whether an object is there is not known then
 	ErrExists   = errors.New("object exists already")
+	// ErrArchived says that a Store has an object and does not give it, for it lies in an archive.
+	ErrArchived = errors.New("the object is archived: restore it (aws s3api restore-object)")
 )
 
 // Store is an object store: S3, or a directory (Dir). A Put is atomic: a reader sees the whole object or
