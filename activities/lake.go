@@ -13,6 +13,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -56,14 +57,14 @@ func (c LakeConfig) Check() error {
 // Table is the lake's tables; *lake.Tables is the one. Where parts fail and others do not, what was done comes with
 // a *lake.Partial.
 type Table interface {
-	Commit(ctx context.Context, logs []lake.Log) (lake.CommitResult, error)
+	Commit(ctx context.Context, logs []landing.Log) (lake.CommitResult, error)
 	Apply(ctx context.Context) (lake.Applied, error)
 	PlanCompaction(ctx context.Context, cfg lake.CompactConfig) (lake.CompactResult, error)
 	PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error
 	PlanRetirement(ctx context.Context, keep lake.Retention) (int, error)
 	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
-	Expire(ctx context.Context, l lake.Log, olderThan time.Duration) (int, error)
-	Count(ctx context.Context, logs []lake.Log, o lake.CountOptions) (lake.Counted, error)
+	Expire(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error)
+	Count(ctx context.Context, logs []landing.Log, o lake.CountOptions) (lake.Counted, error)
 	PassedOver() []string
 }
 
@@ -152,7 +153,7 @@ func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) 
 	if err != nil {
 		return report, err
 	}
-	logs, err := lake.Logs(ctx, l.Store, stream)
+	logs, err := landing.Logs(ctx, l.Store, stream)
 	if err != nil {
 		return report, err
 	}
@@ -218,7 +219,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	report.fail(table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1))
 	report.Orphans, err = table.RemoveOrphans(ctx, max(cmp.Or(l.Config.KeepOrphans, day), MinKeepOrphans))
 	report.fail(err)
-	logs, err := lake.Logs(ctx, l.Store, stream)
+	logs, err := landing.Logs(ctx, l.Store, stream)
 	report.fail(err)
 	for _, log := range logs {
 		n, err := table.Expire(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
@@ -296,7 +297,7 @@ func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, er
 	if err != nil {
 		return Reconciliation{}, err
 	}
-	logs, err := lake.Logs(ctx, l.Store, stream)
+	logs, err := landing.Logs(ctx, l.Store, stream)
 	if err != nil {
 		return Reconciliation{}, err
 	}

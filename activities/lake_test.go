@@ -17,6 +17,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -65,12 +66,12 @@ func TestIngest(t *testing.T) {
 	run(there, lake.Ingested{})
 
 	times := make(map[string]time.Time)
-	logs, err := lake.Logs(t.Context(), own, "readings")
+	logs, err := landing.Logs(t.Context(), own, "readings")
 	if err != nil || len(logs) != 2 {
 		t.Fatalf("%d logs, %v", len(logs), err)
 	}
 	for _, shard := range logs {
-		if err := shard.Walk(t.Context(), "0", func(s lake.Segment) error {
+		if err := shard.Walk(t.Context(), "0", func(s landing.Segment) error {
 			for _, r := range s.Rows {
 				if r.Kind != fanwatch.RowLate {
 					t.Errorf("%+v", r)

@@ -10,7 +10,7 @@ import (
 	"unsafe"
 
 	"fanwatch"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 // for the teller, holds up neither reading nor judging. It tries again until its context ends. Safe for concurrent
 // use.
 type lander struct {
-	log    lake.Log
+	log    landing.Log
 	slog   *slog.Logger
 	teller *teller
 	cancel context.CancelFunc
@@ -33,7 +33,7 @@ type lander struct {
 	moved  chan struct{} // something for wait
 
 	mu      sync.Mutex
-	queue   []*landing
+	queue   []*pendingSegment
 	rows    int
 	held    int
 	at      fanwatch.SequenceNumber // end of the newest segment landed
@@ -42,9 +42,9 @@ type lander struct {
 	since   time.Time               // when failing began
 }
 
-// landing is a segment on its way to the log, a snapshot, or a segment and the snapshot behind it.
-type landing struct {
-	segment  *lake.Segment
+// pendingSegment is a segment on its way to the log, a snapshot, or a segment and the snapshot behind it.
+type pendingSegment struct {
+	segment  *landing.Segment
 	snapshot []byte
 	at       fanwatch.SequenceNumber // where the snapshot was taken
 	held     int                     // bytes of memory, by estimate
@@ -56,7 +56,7 @@ type landing struct {
 func held(r *fanwatch.Row) int { return int(unsafe.Sizeof(*r)) + len(r.Reason) + len(r.Payload) }
 
 // startLander begins at the log's end.
-func startLander(ctx context.Context, log lake.Log, at fanwatch.SequenceNumber, t *teller, sl *slog.Logger) *lander {
+func startLander(ctx context.Context, log landing.Log, at fanwatch.SequenceNumber, t *teller, sl *slog.Logger) *lander {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &lander{log: log, slog: sl, teller: t, at: at, cancel: cancel, done: make(chan struct{}),
 		work: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
@@ -77,7 +77,7 @@ func (l *lander) stop() {
 	}
 }
 
-func (l *lander) push(x *landing) {
+func (l *lander) push(x *pendingSegment) {
 	if x.segment == nil && x.snapshot == nil {
 		return
 	}
@@ -89,14 +89,14 @@ func (l *lander) push(x *landing) {
 }
 
 // count adds or takes away what x holds; l.mu is locked.
-func (l *lander) count(x *landing, sign int) {
+func (l *lander) count(x *pendingSegment, sign int) {
 	if x.segment != nil {
 		l.rows += sign * len(x.segment.Rows)
 		l.held += sign * x.held
 	}
 }
 
-func (l *lander) head() *landing {
+func (l *lander) head() *pendingSegment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) == 0 {
@@ -118,7 +118,7 @@ func (l *lander) pop() {
 }
 
 // replace puts the parts of the segment at the head in its place.
-func (l *lander) replace(parts []*landing) {
+func (l *lander) replace(parts []*pendingSegment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count(l.queue[0], -1)
@@ -165,17 +165,17 @@ func (l *lander) end(err error) {
 
 // land appends the segment. A conflict is an answer, an outage is waited for, and a segment that can never be stored
 // is divided: then it is not done, and the queue has its parts.
-func (l *lander) land(ctx context.Context, x *landing) (done bool, err error) {
+func (l *lander) land(ctx context.Context, x *pendingSegment) (done bool, err error) {
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		err := l.append(ctx, x.segment)
 		l.failed(err)
-		var taken *lake.Conflict
+		var taken *landing.Conflict
 		switch {
 		case err == nil:
 			return true, nil
 		case errors.As(err, &taken), ctx.Err() != nil:
 			return false, err
-		case errors.Is(err, lake.ErrSegment):
+		case errors.Is(err, landing.ErrSegment):
 			parts, why := divide(x, err)
 			if why != nil {
 				return false, why
@@ -194,7 +194,7 @@ func (l *lander) land(ctx context.Context, x *landing) (done bool, err error) {
 	}
 }
 
-func (l *lander) append(ctx context.Context, s *lake.Segment) error {
+func (l *lander) append(ctx context.Context, s *landing.Segment) error {
 	ctx, cancel := context.WithTimeout(ctx, appendWithin)
 	defer cancel()
 	return l.log.Append(ctx, *s)
@@ -209,7 +209,7 @@ func (l *lander) failed(err error) {
 	l.failing = err
 }
 
-func (l *lander) putSnapshot(ctx context.Context, x *landing) {
+func (l *lander) putSnapshot(ctx context.Context, x *pendingSegment) {
 	ctx, cancel := context.WithTimeout(ctx, longWork)
 	defer cancel()
 	if err := l.log.PutSnapshot(ctx, x.at, x.snapshot); err != nil {
@@ -224,7 +224,7 @@ func (l *lander) waiting() int {
 	return len(l.queue)
 }
 
-// failure is what ended the lander: a *lake.Conflict, or what no further attempt can change.
+// failure is what ended the lander: a *landing.Conflict, or what no further attempt can change.
 func (l *lander) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -296,7 +296,7 @@ func signal(c chan struct{}) {
 
 // divide makes two segments of one that can never be stored, at the end of a record. Where there is one record the
 // rows that cannot be stored become notes in the quarantine; without any such row it gives the cause.
-func divide(x *landing, cause error) ([]*landing, error) {
+func divide(x *pendingSegment, cause error) ([]*pendingSegment, error) {
 	s := x.segment
 	cut := 0 // where the second part begins
 	for i := 1; i < len(s.Rows); i++ {
@@ -308,7 +308,7 @@ func divide(x *landing, cause error) ([]*landing, error) {
 		if err := note(s, cause); err != nil {
 			return nil, err
 		}
-		return []*landing{x}, nil
+		return []*pendingSegment{x}, nil
 	}
 	first, second := *x, *x
 	a, b := *s, *s
@@ -317,15 +317,15 @@ func divide(x *landing, cause error) ([]*landing, error) {
 	b.After = a.Last
 	first.segment, first.snapshot, first.held = &a, nil, x.held*cut/len(s.Rows)
 	second.segment, second.held = &b, x.held-first.held
-	return []*landing{&first, &second}, nil
+	return []*pendingSegment{&first, &second}, nil
 }
 
 // note replaces the segment's rows that cannot be stored.
-func note(s *lake.Segment, cause error) error {
+func note(s *landing.Segment, cause error) error {
 	replaced := 0
 	for i := range s.Rows {
-		alone := lake.Segment{Header: s.Header, Rows: s.Rows[i : i+1]}
-		_, err := lake.EncodeSegment(&alone)
+		alone := landing.Segment{Header: s.Header, Rows: s.Rows[i : i+1]}
+		_, err := landing.EncodeSegment(&alone)
 		if err == nil {
 			continue
 		}
@@ -336,7 +336,7 @@ func note(s *lake.Segment, cause error) error {
 			Arrived:  row.Arrived.Truncate(time.Microsecond), Client: row.Client,
 			Reason: fmt.Sprintf("the row of this reading cannot be stored: %v", err)}
 		replaced++
-		if _, err := lake.EncodeSegment(&alone); err != nil {
+		if _, err := landing.EncodeSegment(&alone); err != nil {
 			return fmt.Errorf("a row can be stored neither as it is nor as a note: %w", err)
 		}
 	}

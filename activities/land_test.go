@@ -11,7 +11,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/detect"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 var errAway = errors.New("503 Service Unavailable")
@@ -231,7 +231,7 @@ func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 	a.window.rows[17].Kind = "impossible"
 	r.mustLand(a)
 	var segments, notes, rows int
-	err := r.log.Walk(t.Context(), "0", func(s lake.Segment) error {
+	err := r.log.Walk(t.Context(), "0", func(s landing.Segment) error {
 		segments++
 		for _, row := range s.Rows {
 			rows++
@@ -248,12 +248,12 @@ func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 		t.Errorf("%d segments, %d rows, %d notes, %v; want several, 41, 1", segments, rows, notes, err)
 	}
 
-	x := &landing{segment: &lake.Segment{Header: lake.Header{Stream: "s", Shard: "shard-0", After: "0", Last: "4000000"}}, held: 100}
-	for i := range lake.MaxSegmentRows + 1 {
+	x := &pendingSegment{segment: &landing.Segment{Header: landing.Header{Stream: "s", Shard: "shard-0", After: "0", Last: "4000000"}}, held: 100}
+	for i := range landing.MaxSegmentRows + 1 {
 		x.segment.Rows = append(x.segment.Rows, fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(1 + i/10))}})
 	}
-	_, err = lake.EncodeSegment(x.segment)
-	if !errors.Is(err, lake.ErrSegment) {
+	_, err = landing.EncodeSegment(x.segment)
+	if !errors.Is(err, landing.ErrSegment) {
 		t.Fatalf("too many rows: %v, want ErrSegment", err)
 	}
 	parts, err := divide(x, err)
@@ -282,7 +282,7 @@ func TestWindowsEndByRowsAndByMemory(t *testing.T) {
 			r.steps(a, 20)
 			r.mustLand(a)
 			segments := 0
-			err := r.log.Walk(t.Context(), "0", func(s lake.Segment) error { segments++; return nil })
+			err := r.log.Walk(t.Context(), "0", func(s landing.Segment) error { segments++; return nil })
 			if err != nil || segments < 9 || len(r.landed()) != 100 {
 				t.Errorf("%d segments, %v", segments, err)
 			}
@@ -330,7 +330,7 @@ func TestSnapshotsAreTakenWhereNothingWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := detect.New(detect.Config{Seed: 1})
-	err = r.log.Walk(t.Context(), "0", func(s lake.Segment) error {
+	err = r.log.Walk(t.Context(), "0", func(s landing.Segment) error {
 		if s.Last.Compare(at) > 0 {
 			return nil
 		}

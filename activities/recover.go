@@ -10,7 +10,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/detect"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -55,11 +55,11 @@ func (k *knowledge) note(format string, args ...any) {
 }
 
 // known reads what is known of a shard. begin gives the models that its log begins with where no snapshot is usable.
-func (r *scoring) known(ctx context.Context, l lake.Log, begin beginning) (k knowledge, err error) {
+func (r *scoring) known(ctx context.Context, l landing.Log, begin beginning) (k knowledge, err error) {
 	r.pulse.alive(longWork)
 	defer r.pulse.alive(r.cfg.Stuck)
 	l.Store = timed{l.Store}
-	var damaged *lake.Damaged
+	var damaged *landing.DamagedSnapshots
 	at, err := l.RestoreSnapshot(ctx, func(data []byte) (err error) {
 		k.models, err = detect.Restore(r.cfg.Detect, data)
 		return err
@@ -80,7 +80,7 @@ func (r *scoring) known(ctx context.Context, l lake.Log, begin beginning) (k kno
 		return k, err
 	}
 	emptied, diverged := 0, 0
-	err = l.WalkOver(ctx, k.at, func(seg lake.Segment) error {
+	err = l.WalkOver(ctx, k.at, func(seg landing.Segment) error {
 		r.pulse.alive(longWork)
 		k.any = true
 		if seg.Tombstone {
@@ -160,7 +160,7 @@ func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 	if complete {
 		return models, nil
 	}
-	logs, err := lake.Logs(ctx, timed{r.Store}, r.in.Stream)
+	logs, err := landing.Logs(ctx, timed{r.Store}, r.in.Stream)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 func (r *scoring) adopt(
 	ctx context.Context, models *detect.Models, shard string, inRange func(string) bool,
 ) (read bool, err error) {
-	k, err := r.known(ctx, lake.Log{Store: r.Store, Stream: r.in.Stream, Shard: shard},
+	k, err := r.known(ctx, landing.Log{Store: r.Store, Stream: r.in.Stream, Shard: shard},
 		func(context.Context) (*detect.Models, error) { return detect.New(r.cfg.Detect), nil })
 	if err != nil {
 		return false, fmt.Errorf("what shard %s hands on: %w", shard, err)

@@ -12,7 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/detect"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -163,7 +163,7 @@ func TestADamagedSegmentIsPassedOver(t *testing.T) {
 			spoil(r, keys[2])
 			if name == "all" {
 				c := r.prepare(3, Shard{ID: "shard-0"})
-				if err := c.recover(t.Context()); !errors.Is(err, lake.ErrDamaged) || !strings.Contains(err.Error(), "remove it") {
+				if err := c.recover(t.Context()); !errors.Is(err, landing.ErrDamaged) || !strings.Contains(err.Error(), "remove it") {
 					t.Errorf("of a damaged end: %v", err)
 				}
 			}
@@ -282,7 +282,7 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 				if !known && first <= 1000 {
 					// Logs of before makings were stored do not tell where numbers do not: the stream does.
 					r.tape.other = true
-					if err := s.Store.Delete(t.Context(), endedKey("s", "shard-0")); err != nil {
+					if err := s.Store.Delete(t.Context(), "state/stream=s/shard=shard-0/ended.json"); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -315,13 +315,13 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 				if x, _ := a.pulse.compose(); !strings.Contains(x.Trouble, "made again") {
 					t.Errorf("the heartbeat says %q", x.Trouble)
 				}
-				logs, err := lake.Logs(t.Context(), r.store, "s")
+				logs, err := landing.Logs(t.Context(), r.store, "s")
 				if err != nil || len(logs) != 2 {
 					t.Fatalf("logs %v, %v", logs, err)
 				}
 				scored := 0
 				for _, l := range logs {
-					err := l.Walk(t.Context(), "0", func(s lake.Segment) error { scored += s.Counts.Scored; return nil })
+					err := l.Walk(t.Context(), "0", func(s landing.Segment) error { scored += s.Counts.Scored; return nil })
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -12,7 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/detect"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -182,7 +182,7 @@ const (
 // that finds a segment taken gives way. While segments wait for the store it goes on beyond in.For.
 func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, error) {
 	info := activity.GetInfo(ctx)
-	r := s.attempt(in, lake.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt,
+	r := s.attempt(in, landing.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt,
 		Run: info.WorkflowExecution.RunID})
 	r.stop = activity.GetWorkerStopChannel(ctx)
 	r.pulse.beat = func(p Progress) { activity.RecordHeartbeat(ctx, p) }
@@ -190,10 +190,10 @@ func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, er
 }
 
 // attempt prepares one attempt at one shard.
-func (s *Scorer) attempt(in ScoreInput, token lake.Token) *scoring {
+func (s *Scorer) attempt(in ScoreInput, token landing.Token) *scoring {
 	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token,
 		stopWithin: stopWithin, finishWithin: finishWithin,
-		log: lake.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
+		log: landing.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
 	r.pulse = newPulse(s.Now, r.cfg)
 	r.teller = newTeller(s.Fans, s.Log, r.cfg)
 	return r
@@ -205,8 +205,8 @@ type scoring struct {
 	*Scorer
 	in    ScoreInput
 	cfg   ScoreConfig
-	log   lake.Log
-	token lake.Token
+	log   landing.Log
+	token landing.Token
 	stop  <-chan struct{}
 
 	stopWithin, finishWithin time.Duration
@@ -391,7 +391,7 @@ func (r *scoring) step(ctx, reading context.Context) error {
 		r.seal(b.Closed)
 	}
 	if r.window.last == "" && r.snappedAt != r.at && r.snapshotDue() {
-		r.lander.push(&landing{at: r.at, snapshot: r.snapshot()})
+		r.lander.push(&pendingSegment{at: r.at, snapshot: r.snapshot()})
 	}
 	r.report(false)
 	return nil
@@ -428,8 +428,8 @@ func (r *scoring) seal(end bool) {
 		w.last = r.at
 	}
 	due := r.snapshotDue()
-	l := &landing{at: w.last, held: w.held, opened: w.opened, ticket: r.teller.issuedTicket(),
-		segment: &lake.Segment{Header: lake.Header{After: r.at, Last: w.last, Writer: r.token, End: end}, Rows: w.rows}}
+	l := &pendingSegment{at: w.last, held: w.held, opened: w.opened, ticket: r.teller.issuedTicket(),
+		segment: &landing.Segment{Header: landing.Header{After: r.at, Last: w.last, Writer: r.token, End: end}, Rows: w.rows}}
 	l.segment.Counts.Duplicates = w.duplicates
 	r.at, r.ended, r.window = w.last, end, window{}
 	if due && !end {
@@ -444,7 +444,7 @@ var errMoved = errors.New("another attempt landed this window")
 // landed looks at what the lander came to: errMoved, errSuperseded, or what no further attempt can change.
 func (r *scoring) landed() error {
 	err := r.lander.failure()
-	var taken *lake.Conflict
+	var taken *landing.Conflict
 	switch {
 	case !errors.As(err, &taken):
 		return err
@@ -486,7 +486,7 @@ func (r *scoring) finish(ctx context.Context, within time.Duration) error {
 		return err
 	}
 	if r.snappedAt != r.at {
-		r.lander.push(&landing{at: r.at, snapshot: r.snapshot()})
+		r.lander.push(&pendingSegment{at: r.at, snapshot: r.snapshot()})
 		if err := r.drain(limited); err != nil {
 			r.Log.Warn("no snapshot at the end: recovery replays more of the log", "shard", r.in.Shard.ID, "err", err)
 		}
@@ -542,8 +542,7 @@ func (r *scoring) putEnded(ctx context.Context, data []byte) error {
 			return err
 		}
 	}
-	mark := []byte(`{"v":1,"last":"` + string(r.at) + `"}`)
-	return r.Store.Put(ctx, endedKey(r.in.Stream, r.in.Shard.ID), mark, false)
+	return r.log.MarkEnded(ctx, r.at)
 }
 
 // tell hands changes of state, and silence, to the teller, one a fan and second.

@@ -13,7 +13,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/detect"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -147,7 +147,7 @@ type rig struct {
 	told  *told
 	clock sync.Mutex
 	time  time.Time
-	log   lake.Log
+	log   landing.Log
 	cfg   ScoreConfig
 }
 
@@ -172,7 +172,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	store := &faulty{Store: dir}
-	r := &rig{t: t, tape: &tape{created: begin}, store: store, told: &told{}, time: begin, log: lake.Log{Store: store, Stream: "s", Shard: "shard-0"},
+	r := &rig{t: t, tape: &tape{created: begin}, store: store, told: &told{}, time: begin, log: landing.Log{Store: store, Stream: "s", Shard: "shard-0"},
 		cfg: ScoreConfig{Detect: detect.Config{Seed: 1}}}
 	r.device("a", 900)
 	return r
@@ -194,7 +194,7 @@ func (r *rig) prepare(n int32, sh Shard) *scoring {
 	if sh.EndHash == "" {
 		sh.StartHash, sh.EndHash = "0", wholeRange
 	}
-	a := s.attempt(ScoreInput{Stream: "s", Shard: sh}, lake.Token{Scheduled: 1, Attempt: n, Run: "run"})
+	a := s.attempt(ScoreInput{Stream: "s", Shard: sh}, landing.Token{Scheduled: 1, Attempt: n, Run: "run"})
 	a.stop = make(chan struct{})
 	return a
 }
@@ -240,7 +240,7 @@ func (r *rig) land(a *scoring) error {
 // snapshot stores the models.
 func (r *rig) snapshot(a *scoring) {
 	r.t.Helper()
-	a.lander.push(&landing{at: a.at, snapshot: a.snapshot()})
+	a.lander.push(&pendingSegment{at: a.at, snapshot: a.snapshot()})
 	if err := a.drain(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func (r *rig) until(what string, yes func() bool) {
 func (r *rig) landed() []fanwatch.Row {
 	r.t.Helper()
 	var rows []fanwatch.Row
-	if err := r.log.Walk(context.Background(), "0", func(s lake.Segment) error { rows = append(rows, s.Rows...); return nil }); err != nil {
+	if err := r.log.Walk(context.Background(), "0", func(s landing.Segment) error { rows = append(rows, s.Rows...); return nil }); err != nil {
 		r.t.Fatal(err)
 	}
 	if err := detect.New(detect.Config{Seed: 1}).Replay(rows); err != nil {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -110,7 +110,7 @@ func (s *Scorer) firstMaking(ctx context.Context, stream string, created time.Ti
 	}
 	first := making{V: makingVersion, Created: created}
 	for _, sh := range shards {
-		h, err := lake.Log{Store: s.Store, Stream: stream, Shard: sh.ID}.NextHeader(ctx, "0")
+		h, err := landing.Log{Store: s.Store, Stream: stream, Shard: sh.ID}.NextHeader(ctx, "0")
 		if errors.Is(err, objstore.ErrNotFound) {
 			continue
 		}
@@ -201,11 +201,9 @@ func (s *Scorer) RunnableShards(ctx context.Context, stream string) ([]Shard, er
 			sh.Parents[p] += made.Suffix
 		}
 		listed[sh.ID] = true
-		_, err := s.Store.Get(ctx, endedKey(stream, sh.ID))
-		if err != nil && !errors.Is(err, objstore.ErrNotFound) {
+		if ended[sh.ID], err = (landing.Log{Store: s.Store, Stream: stream, Shard: sh.ID}).Ended(ctx); err != nil {
 			return nil, err
 		}
-		ended[sh.ID] = err == nil
 	}
 	var runnable []Shard
 	for _, sh := range shards {
@@ -218,10 +216,6 @@ func (s *Scorer) RunnableShards(ctx context.Context, stream string) ([]Shard, er
 		}
 	}
 	return runnable, nil
-}
-
-func endedKey(stream, shard string) string {
-	return fmt.Sprintf("state/stream=%s/shard=%s/ended.json", stream, shard)
 }
 
 // hashRange gives the test whether a fan's partition key falls on the shard (Kinesis: the MD5 of the key

@@ -23,6 +23,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -227,7 +228,7 @@ func TestTheTableOnS3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs := []lake.Log{{Store: store, Stream: "readings", Shard: "shardId-000000000000"}}
+	logs := []landing.Log{{Store: store, Stream: "readings", Shard: "shardId-000000000000"}}
 	for i := range 4 {
 		if err := logs[0].Append(t.Context(), oneReading(i)); err != nil {
 			t.Fatal(err)
@@ -257,11 +258,11 @@ func TestTheTableOnS3(t *testing.T) {
 	}
 }
 
-func oneReading(i int) lake.Segment {
+func oneReading(i int) landing.Segment {
 	at := time.Date(2026, 3, 1, 0, 0, i, 0, time.UTC)
 	number := func(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
-	return lake.Segment{
-		Header: lake.Header{After: number(i), Last: number(i + 1), Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "r"}},
+	return landing.Segment{
+		Header: landing.Header{After: number(i), Last: number(i + 1), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}},
 		Rows: []fanwatch.Row{{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(i + 1)}, Arrived: at, Client: "fan-1"}},
 	}

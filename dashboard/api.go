@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"fanwatch"
+	"fanwatch/operator"
 )
 
 // routes lists what the server answers. All times in JSON are Unix milliseconds, but for those inside
@@ -86,7 +87,7 @@ func (s *Server) fan(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	status, view, err := s.find(ctx, name)
 	switch {
-	case errors.Is(err, ErrNoFan):
+	case errors.Is(err, operator.ErrUnknown):
 		unknown(w, name)
 		return
 	case err != nil:
@@ -103,7 +104,7 @@ func (s *Server) fan(w http.ResponseWriter, r *http.Request) {
 	}{views[0], status, s.board.refusals(name), s.refusedSince()})
 }
 
-// find gives what is known of a fan, or an error that wraps ErrNoFan. Where the board knows no workflow it asks for
+// find gives what is known of a fan, or an error that wraps operator.ErrUnknown. Where the board knows no workflow it asks for
 // the one fan: a retired one is in no list.
 func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fanView, error) {
 	status, view, ok := s.board.status(name)
@@ -114,7 +115,7 @@ func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fa
 	switch {
 	case err == nil:
 		return &st, s.board.viewOf(&st), nil
-	case ok && errors.Is(err, ErrNoFan):
+	case ok && errors.Is(err, operator.ErrUnknown):
 		return nil, view, nil
 	}
 	return nil, fanView{}, err
@@ -123,7 +124,7 @@ func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fa
 // nobody tells whether certainly no fan has that name.
 func (s *Server) nobody(ctx context.Context, name string) bool {
 	_, _, err := s.find(ctx, name)
-	return errors.Is(err, ErrNoFan)
+	return errors.Is(err, operator.ErrUnknown)
 }
 
 // readings gives the readings of the last seconds (1 to 86400, by default 900) before the fan's newest,
@@ -209,10 +210,10 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askFor)
 	defer cancel()
-	switch err := s.cfg.Operator.Acknowledge(ctx, in.ID, k.By, k.Note); {
-	case errors.Is(err, ErrNoAlert):
+	switch _, err := s.cfg.Operator.Acknowledge(ctx, in.ID, k); {
+	case errors.Is(err, operator.ErrUnknown):
 		fail(w, http.StatusNotFound, oneLine(err))
-	case errors.Is(err, ErrEnded):
+	case errors.Is(err, operator.ErrEnded):
 		fail(w, http.StatusConflict, oneLine(err))
 	case err != nil:
 		s.cfg.Log.Warn("dashboard: acknowledge failed", "alert", in.ID, "error", err)

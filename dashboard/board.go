@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"fanwatch"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // board is all that the dashboard knows, with a version that counts its changes: a browser that has
@@ -60,7 +60,7 @@ type fanView struct {
 	Name   string         `json:"name"`
 	Site   string         `json:"site,omitempty"`
 	Phase  fanwatch.Phase `json:"phase,omitempty"` // "" when no workflow knows the fan
-	State  string         `json:"state,omitempty"` // workflows.State; "" when no workflow knows the fan
+	State  string         `json:"state,omitempty"` // operator.State; "" when no workflow knows the fan
 	Kind   fanwatch.Kind  `json:"kind,omitempty"`
 	Since  int64          `json:"since,omitempty"` // Unix milliseconds, as every time here
 	Why    string         `json:"why,omitempty"`
@@ -69,14 +69,14 @@ type fanView struct {
 	MinRPM float64        `json:"min_rpm,omitempty"`
 	MaxRPM float64        `json:"max_rpm,omitempty"`
 
-	Silence  int64             `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
-	Known    int64             `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
-	KnownRPM float64           `json:"known_rpm,omitempty"` // and its RPM
-	Judging  workflows.Judging `json:"judging,omitempty"`   // whether its readings are judged; "" = the scorers cannot be asked
-	Judged   int64             `json:"judged_at,omitempty"` // when one was; with "now" only where it is asked for, see dated
-	Unjudged int64             `json:"unjudged_since,omitempty"`
-	Blind    string            `json:"unjudged_why,omitempty"`
-	Shard    string            `json:"shard,omitempty"`
+	Silence  int64            `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
+	Known    int64            `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
+	KnownRPM float64          `json:"known_rpm,omitempty"` // and its RPM
+	Judging  operator.Judging `json:"judging,omitempty"`   // whether its readings are judged; "" = the scorers cannot be asked
+	Judged   int64            `json:"judged_at,omitempty"` // when one was; with "now" only where it is asked for, see dated
+	Unjudged int64            `json:"unjudged_since,omitempty"`
+	Blind    string           `json:"unjudged_why,omitempty"`
+	Shard    string           `json:"shard,omitempty"`
 }
 
 // refusal is a quarantined message.
@@ -321,15 +321,15 @@ func (b *board) view(st *fanwatch.FanStatus) fanView {
 	if st.Last.V != 0 && !math.IsNaN(st.Last.RPM) && !math.IsInf(st.Last.RPM, 0) {
 		v.Known, v.KnownRPM = millis(st.Last.Time), st.Last.RPM
 	}
-	j := workflows.Judgement{Judging: workflows.JudgingUnknown}
+	j := operator.Judgement{Judging: operator.JudgingUnknown}
 	if b.judged.Of != nil {
 		j = b.judged.Of(st.Device)
 		v.Judging, v.Unjudged, v.Blind, v.Shard = j.Judging, millis(j.Since), j.Why, j.Shard
-		if j.Judging != workflows.JudgingNow {
+		if j.Judging != operator.JudgingNow {
 			v.Judged = millis(j.At)
 		}
 	}
-	v.State = workflows.State(*st, j, b.now())
+	v.State = operator.State(*st, j, b.now())
 	return v
 }
 
@@ -346,7 +346,7 @@ func (b *board) dated(views []fanView) {
 	defer b.mu.Unlock()
 	for i := range views {
 		v := &views[i]
-		if f := b.fans[v.Name]; v.Judging == workflows.JudgingNow && b.judged.Of != nil && f != nil && f.status != nil {
+		if f := b.fans[v.Name]; v.Judging == operator.JudgingNow && b.judged.Of != nil && f != nil && f.status != nil {
 			v.Judged = millis(b.judged.Of(f.status.Device).At)
 		}
 	}

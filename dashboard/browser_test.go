@@ -21,7 +21,7 @@ import (
 	"fanwatch"
 	"fanwatch/lake"
 	"fanwatch/objstore"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -339,7 +339,7 @@ func TestBrowserShowsARetiredFan(t *testing.T) {
 func TestBrowserClaimsNothing(t *testing.T) {
 	ctx := browser(t)
 	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindStall))
-	p.judged = map[string]workflows.Judgement{"fan-01": {Judging: workflows.JudgingNever}}
+	p.judged = map[string]operator.Judgement{"fan-01": {Judging: operator.JudgingNever}}
 	fresh := p.fans["fan-01"]
 	fresh.Since = time.Now()
 	p.fans["fan-01"] = fresh
@@ -488,10 +488,10 @@ func TestBrowserShowsNothingAsNormalFromOldNews(t *testing.T) {
 		st.Device.Limits.MinRPM, st.Last.V, st.Last.RPM, st.Last.Time, st.Since = 0, 1, 1801, ago(6*time.Minute), ago(6*time.Minute)
 		p.fans[name] = st
 	}
-	p.judged = map[string]workflows.Judgement{
-		"fan-02": {Judging: workflows.JudgingStopped, At: ago(44 * time.Second), Since: ago(44 * time.Second)},
-		"fan-03": {Judging: workflows.JudgingUnread, Since: ago(90 * time.Second), Why: "shard s-1 is not read: access denied"},
-		"fan-04": {Judging: workflows.JudgingStopped, At: ago(5 * time.Minute), Since: ago(5 * time.Minute)},
+	p.judged = map[string]operator.Judgement{
+		"fan-02": {Judging: operator.JudgingStopped, At: ago(44 * time.Second), Since: ago(44 * time.Second)},
+		"fan-03": {Judging: operator.JudgingUnread, Since: ago(90 * time.Second), Why: "shard s-1 is not read: access denied"},
+		"fan-04": {Judging: operator.JudgingStopped, At: ago(5 * time.Minute), Since: ago(5 * time.Minute)},
 	}
 	pipe, gone := alert("shard s-1", fanwatch.AlertOpen, ago(time.Minute)), alert("fan-05", fanwatch.AlertTerminated, ago(time.Hour))
 	pipe.Kind, pipe.Why, pipe.NormalFrom, pipe.Returns, pipe.Round = fanwatch.KindPipeline, "Shard s-1 is not read.", ago(10*time.Second), 3, 1

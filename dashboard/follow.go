@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
-	"fanwatch/workflows"
 )
 
 const (
@@ -53,7 +52,7 @@ func (s *Server) Follow(ctx context.Context, store objstore.Store, stream string
 	f.mu.Unlock()
 	for ctx.Err() == nil {
 		listing, cancel := context.WithTimeout(ctx, askFor)
-		logs, err := lake.Logs(listing, store, stream)
+		logs, err := landing.Logs(listing, store, stream)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("the landing logs cannot be listed; will try again", "stream", stream, "err", err)
@@ -70,7 +69,7 @@ func (s *Server) Follow(ctx context.Context, store objstore.Store, stream string
 }
 
 // found notes how listing the logs went and gives those that are new.
-func (f *follower) found(logs []lake.Log, err error) (fresh []lake.Log) {
+func (f *follower) found(logs []landing.Log, err error) (fresh []landing.Log) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failed = ""; err != nil {
@@ -87,13 +86,13 @@ func (f *follower) found(logs []lake.Log, err error) (fresh []lake.Log) {
 	return fresh
 }
 
-func (f *follower) follow(ctx context.Context, l lake.Log, every time.Duration) {
+func (f *follower) follow(ctx context.Context, l landing.Log, every time.Duration) {
 	var at fanwatch.SequenceNumber
 	for ended := false; !ended; {
 		walk, cancel := context.WithTimeout(ctx, time.Minute) // and goes on where it was
 		err := f.begin(walk, l, &at)
 		if err == nil {
-			err = l.Walk(walk, at, func(s lake.Segment) error {
+			err = l.Walk(walk, at, func(s landing.Segment) error {
 				f.publish(s.Rows)
 				at, ended = s.Last, s.End
 				return nil
@@ -113,7 +112,7 @@ func (f *follower) follow(ctx context.Context, l lake.Log, every time.Duration) 
 }
 
 // begin finds where to begin, unless that is known.
-func (f *follower) begin(ctx context.Context, l lake.Log, at *fanwatch.SequenceNumber) error {
+func (f *follower) begin(ctx context.Context, l landing.Log, at *fanwatch.SequenceNumber) error {
 	if *at != "" {
 		return nil
 	}
@@ -177,41 +176,4 @@ func (f *follower) complete() (since time.Time, err error) {
 		}
 	}
 	return since, err
-}
-
-// Workflows makes the workflows' operator the dashboard's.
-type Workflows struct{ workflows.Operator }
-
-// Fan implements Operator.
-func (w Workflows) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
-	st, err := w.Operator.Fan(ctx, fan)
-	if errors.Is(err, workflows.ErrUnknown) {
-		return st, fmt.Errorf("%w: %w", ErrNoFan, err)
-	}
-	return st, err
-}
-
-// Judged implements Operator.
-func (w Workflows) Judged(ctx context.Context, now time.Time, fans []fanwatch.FanStatus) (Judged, error) {
-	j, err := w.Operator.Judged(ctx, now)
-	j.Expect(fans)
-	out := Judged{Of: j.Of}
-	for _, s := range j.Shards {
-		if !s.Read {
-			out.Unread = append(out.Unread, fmt.Sprintf("shard %s is not read: %s", s.Shard, s.Why))
-		}
-	}
-	return out, err
-}
-
-// Acknowledge implements Operator.
-func (w Workflows) Acknowledge(ctx context.Context, alertID, by, note string) error {
-	_, err := w.Operator.Acknowledge(ctx, alertID, fanwatch.Acknowledgement{By: by, Note: note})
-	if errors.Is(err, workflows.ErrUnknown) {
-		return fmt.Errorf("%w: %w", ErrNoAlert, err)
-	}
-	if errors.Is(err, workflows.ErrEnded) {
-		return fmt.Errorf("%s: %w", alertID, ErrEnded)
-	}
-	return err
 }

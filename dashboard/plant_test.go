@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -31,7 +31,7 @@ type plant struct {
 	full   int // how often Alerts was called with includeEnded
 	broken error
 	acked  []string
-	judged map[string]workflows.Judgement // of the others a reading was judged just now
+	judged map[string]operator.Judgement // of the others a reading was judged just now
 	unread []string
 }
 
@@ -62,7 +62,7 @@ func (p *plant) Fan(_ context.Context, name string) (fanwatch.FanStatus, error) 
 	if f, ok := p.fans[name]; ok || p.broken != nil {
 		return f, p.broken
 	}
-	return fanwatch.FanStatus{}, fmt.Errorf("fan %s: %w", name, ErrNoFan)
+	return fanwatch.FanStatus{}, fmt.Errorf("fan %s: %w", name, operator.ErrUnknown)
 }
 
 func (p *plant) Alerts(_ context.Context, includeEnded bool) ([]fanwatch.Alert, error) {
@@ -84,30 +84,30 @@ func (p *plant) Judged(_ context.Context, now time.Time, _ []fanwatch.FanStatus)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	of := maps.Clone(p.judged)
-	return Judged{Unread: p.unread, Of: func(d fanwatch.Device) workflows.Judgement {
+	return Judged{Unread: p.unread, Of: func(d fanwatch.Device) operator.Judgement {
 		if j, ok := of[d.Fan]; ok {
 			return j
 		}
-		return workflows.Judgement{Judging: workflows.JudgingNow, At: now.Add(-time.Second), Shard: "s"}
+		return operator.Judgement{Judging: operator.JudgingNow, At: now.Add(-time.Second), Shard: "s"}
 	}}, p.broken
 }
 
-func (p *plant) Acknowledge(_ context.Context, id, by, note string) error {
+func (p *plant) Acknowledge(_ context.Context, id string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a, ok := p.alerts[id]
 	switch {
 	case p.broken != nil:
-		return p.broken
+		return a, p.broken
 	case !ok:
-		return fmt.Errorf("acknowledge %s: %w", id, ErrNoAlert)
+		return a, fmt.Errorf("acknowledge %s: %w", id, operator.ErrUnknown)
 	case a.State == fanwatch.AlertResolved:
-		return fmt.Errorf("acknowledge %s: %w", id, ErrEnded)
+		return a, fmt.Errorf("acknowledge %s: %w", id, operator.ErrEnded)
 	}
-	a.State, a.AckedBy, a.Note, a.AckedAt = fanwatch.AlertAcknowledged, by, note, a.Opened.Add(time.Minute)
+	a.State, a.AckedBy, a.Note, a.AckedAt = fanwatch.AlertAcknowledged, k.By, k.Note, a.Opened.Add(time.Minute)
 	p.alerts[id] = a
-	p.acked = append(p.acked, fmt.Sprintf("%s by %s: %s", id, by, note))
-	return nil
+	p.acked = append(p.acked, fmt.Sprintf("%s by %s: %s", id, k.By, k.Note))
+	return a, nil
 }
 
 // change runs f on the plant.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/operator"
 )
 
 // How long the Operator may take, how old the resolved alerts may get, and how many of them are shown; how many fans
@@ -138,7 +139,7 @@ func (p *poller) retired(ctx context.Context, list []fanwatch.FanStatus) (found 
 	for _, name := range p.board.doubtful(list, maxDoubtful) {
 		st, err := p.op.Fan(ctx, name)
 		switch {
-		case errors.Is(err, ErrNoFan):
+		case errors.Is(err, operator.ErrUnknown):
 			p.board.setStray(name)
 		case err != nil:
 			p.log.Debug("dashboard: a fan that is in no list cannot be asked for", "fan", name, "error", err)

@@ -24,37 +24,6 @@ import (
 
 	"fanwatch"
 	"fanwatch/health"
-	"fanwatch/workflows"
-)
-
-// Operator is what the dashboard asks of the running system. Its methods may be called concurrently;
-// each call ends within 10 s or its context does.
-type Operator interface {
-	// Fans gives every fan that is not retired as its workflow shows it, in any order.
-	Fans(ctx context.Context) ([]fanwatch.FanStatus, error)
-	// Fan gives one fan, also one that is retired. An error that wraps ErrNoFan says that no workflow knows it.
-	Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error)
-	// Alerts gives the alerts that are open or acknowledged, and with includeEnded the resolved ones too.
-	Alerts(ctx context.Context, includeEnded bool) ([]fanwatch.Alert, error)
-	// Judged says when fans were judged last, as the scorers' heartbeats have it. now is the clock of the times in it,
-	// fans what Fans gave last, which may be nothing.
-	Judged(ctx context.Context, now time.Time, fans []fanwatch.FanStatus) (Judged, error)
-	// Acknowledge says that a person has taken an alert on. Errors that wrap ErrNoAlert or ErrEnded are
-	// told to the browser as such; every other one as the system's failure.
-	Acknowledge(ctx context.Context, alertID, by, note string) error
-}
-
-// Judged is what the scorers say of all fans.
-type Judged struct {
-	Of     func(fanwatch.Device) workflows.Judgement
-	Unread []string // a sentence for each shard that is not read
-}
-
-// What an Operator's Fan and Acknowledge may wrap.
-var (
-	ErrNoFan   = errors.New("there is no such fan")
-	ErrNoAlert = errors.New("there is no such alert")
-	ErrEnded   = errors.New("the alert is over already")
 )
 
 // Config says what a Server shows and to whom.

@@ -11,9 +11,9 @@ import (
 
 	"fanwatch"
 	"fanwatch/health"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // probe asks for a probe's answer.
@@ -100,16 +100,16 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := lake.Log{Store: store, Stream: "fans", Shard: "s"}
+	l := landing.Log{Store: store, Stream: "fans", Shard: "s"}
 	now := time.Now().Truncate(time.Second)
 	segment := func(n int, r fanwatch.Row) {
 		t.Helper()
 		r.Position.Sequence, r.Arrived = fanwatch.SequenceNumber(fmt.Sprint(n+1)), now
-		h := lake.Header{After: fanwatch.SequenceNumber(fmt.Sprint(n)), Last: r.Position.Sequence, Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "a"}}
+		h := landing.Header{After: fanwatch.SequenceNumber(fmt.Sprint(n)), Last: r.Position.Sequence, Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "a"}}
 		if n == 0 {
 			h.After = "0"
 		}
-		if err := l.Append(t.Context(), lake.Segment{Header: h, Rows: []fanwatch.Row{r}}); err != nil {
+		if err := l.Append(t.Context(), landing.Segment{Header: h, Rows: []fanwatch.Row{r}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -157,15 +157,15 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 func TestTheAPITellsWhatIsJudged(t *testing.T) {
 	clock := &hands{t: noon}
 	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone), status("fan-03", fanwatch.KindNone))
-	p.judged = map[string]workflows.Judgement{
-		"fan-02": {Judging: workflows.JudgingStopped, Shard: "s", At: noon.Add(-44 * time.Second), Since: noon.Add(-44 * time.Second)},
-		"fan-03": {Judging: workflows.JudgingUnread, Shard: "s", Since: noon.Add(-time.Minute), Why: "shard s is not read: access denied"},
+	p.judged = map[string]operator.Judgement{
+		"fan-02": {Judging: operator.JudgingStopped, Shard: "s", At: noon.Add(-44 * time.Second), Since: noon.Add(-44 * time.Second)},
+		"fan-03": {Judging: operator.JudgingUnread, Shard: "s", Since: noon.Add(-time.Minute), Why: "shard s is not read: access denied"},
 	}
 	_, u := open(t, Config{Operator: p, Now: clock.now})
 	for name, want := range map[string]fanView{
-		"fan-01": {State: "normal", Judging: workflows.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
-		"fan-02": {State: workflows.NotJudged, Judging: workflows.JudgingStopped, Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
-		"fan-03": {State: workflows.NotJudged, Judging: workflows.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(), Blind: "shard s is not read: access denied", Shard: "s"},
+		"fan-01": {State: "normal", Judging: operator.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
+		"fan-02": {State: operator.NotJudged, Judging: operator.JudgingStopped, Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
+		"fan-03": {State: operator.NotJudged, Judging: operator.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(), Blind: "shard s is not read: access denied", Shard: "s"},
 	} {
 		var all update
 		var one struct{ Fan fanView }

@@ -106,7 +106,7 @@ func TestReferenceIsWhenTheProgramWasMade(t *testing.T) {
 			t.Errorf("stamped %s: %s, want %s", stamp, got, want)
 		}
 	}
-	if got := Reference(); got.Before(source) {
+	if got := BuildTime(); got.Before(source) {
 		t.Errorf("this program was made at %s", got)
 	}
 }

@@ -17,7 +17,7 @@ func ExampleTach() {
 	var now time.Duration
 	for seq := uint32(1); now < 2*time.Second; seq++ {
 		now += period
-		tach.Edge(edge.Edge{At: now, Seq: seq})
+		tach.Observe(edge.Edge{At: now, Seq: seq})
 	}
 	r := tach.Window(now)
 	fmt.Printf("%s at %.0f RPM, %.0f pulses per second\n", r.State, r.RPM, r.Hz)
@@ -44,7 +44,7 @@ func ExampleSpool() {
 		if run == 1 {
 			for seq := uint64(1); seq <= 3; seq++ {
 				id := fanwatch.ReadingID{Fan: "fan-01", Run: run, Seq: seq}
-				spool.Append(edge.Record{Reading: fanwatch.Reading{ReadingID: id, RPM: 1800, State: fanwatch.Running}})
+				spool.Append(edge.Record{Reading: fanwatch.Reading{ReadingID: id, RPM: 1800, State: fanwatch.StateRunning}})
 			}
 			spool.Ack(spool.Next(1))
 		} else {

@@ -161,7 +161,7 @@ func TestKernelEdgesAreExact(t *testing.T) {
 				if e.Seq != edges[0].Seq+uint32(i) {
 					t.Errorf("edge %d has number %d after %d", i, e.Seq, edges[0].Seq)
 				}
-				tach.Edge(e)
+				tach.Observe(e)
 			}
 			low, high := l.rpm(2)
 			r := tach.Window(edges[hz-1].At)
@@ -181,7 +181,7 @@ func TestKernelDropsAreSeenByLineSequence(t *testing.T) {
 	tach := NewTach(TachConfig{})
 	l.pulses(20, 2*time.Millisecond)
 	for _, e := range settled(t, g, 20) {
-		tach.Edge(e)
+		tach.Observe(e)
 	}
 	tach.Window(sinceBoot())
 	l.mark()
@@ -190,7 +190,7 @@ func TestKernelDropsAreSeenByLineSequence(t *testing.T) {
 	l.pulses(pulses, 2*time.Millisecond)
 	g.mu.Unlock()
 	until(t, "the last edge", func() bool {
-		if err := g.Edges(sinceBoot(), tach.Edge); err != nil {
+		if err := g.Edges(sinceBoot(), tach.Observe); err != nil {
 			t.Fatal(err)
 		}
 		return tach.last.At >= l.last.after
@@ -269,11 +269,11 @@ func TestKernelGlitch(t *testing.T) {
 	edges := settled(t, g, 10+pulses+extra)
 	tach := NewTach(TachConfig{})
 	for _, e := range edges[:10] {
-		tach.Edge(e)
+		tach.Observe(e)
 	}
 	tach.Window(edges[9].At)
 	for _, e := range edges[10:] {
-		tach.Edge(e)
+		tach.Observe(e)
 	}
 	r := tach.Window(edges[len(edges)-1].At)
 	low, high := l.rpm(2)

@@ -73,7 +73,7 @@ func CSR(key *ecdsa.PrivateKey, thing string) ([]byte, error) {
 
 // TLSConfig reads the files (PEM) with which the device and the broker prove to one another who they
 // are. It cannot be later than now when a certificate is verified, but now may be 1970 on a Pi without
-// a clock: then the time of verification is the latest of now, Reference() and the start of the device's
+// a clock: then the time of verification is the latest of now, BuildTime() and the start of the device's
 // own certificate.
 func TLSConfig(caFile, certFile, keyFile string, now fanwatch.Clock) (*tls.Config, error) {
 	ca, err := os.ReadFile(caFile)
@@ -93,7 +93,7 @@ func TLSConfig(caFile, certFile, keyFile string, now fanwatch.Clock) (*tls.Confi
 			return nil, fmt.Errorf("certificate %s: %w", certFile, err)
 		}
 	}
-	earliest := Reference()
+	earliest := BuildTime()
 	if pair.Leaf.NotBefore.After(earliest) {
 		earliest = pair.Leaf.NotBefore
 	}

@@ -25,7 +25,7 @@ type Config struct {
 
 	Interval     time.Duration // a reading is made every Interval; 0 = 1 s, 100 ms at least
 	Clock        Clock         // zero = System()
-	Synchronised func() bool   // whether the wall clock can be believed; nil = when it is later than Reference()
+	Synchronised func() bool   // whether the wall clock can be believed; nil = when it is later than BuildTime()
 
 	Dir      string      // of the spool; one per fan
 	MaxSpool int64       // bytes; 0 = 64 MiB
@@ -164,7 +164,7 @@ func measure(ctx context.Context, c Config, settings func() *Settings, emit func
 		}
 		wall := c.Clock.Wall()
 		tach.limit(TachConfig{Pulses: c.Pulses, MinRPM: set.MinRPM, MaxRPM: set.MaxRPM})
-		if err := c.Source.Edges(now, tach.Edge); err != nil {
+		if err := c.Source.Edges(now, tach.Observe); err != nil {
 			return fmt.Errorf("source: %w", err)
 		}
 		r := Record{Reading: tach.Window(now), Boot: now}
@@ -240,7 +240,7 @@ func (c *Config) fill() {
 	}
 	if c.Synchronised == nil {
 		wall := c.Clock.Wall
-		c.Synchronised = func() bool { return wall().After(Reference()) }
+		c.Synchronised = func() bool { return wall().After(BuildTime()) }
 	}
 	if c.ClientID == "" {
 		c.ClientID = c.Fan

@@ -332,7 +332,7 @@ func TestAChangeOfStateIsSyncedAtOnce(t *testing.T) {
 // which people are told that the fan is silent.
 func TestALogSaysWhatMakesReadingsDoubtful(t *testing.T) {
 	var logged bytes.Buffer
-	clock, right := Fast(time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)), false
+	clock, right := SimulatedClock(time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)), false
 	sim, err := NewSim(SimConfig{}, clock.Boot())
 	if err != nil {
 		t.Fatal(err)

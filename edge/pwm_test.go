@@ -73,7 +73,7 @@ func TestReadingsCarryTheDutyCycle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clock := Fast(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+	clock := SimulatedClock(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 	sim, _ := NewSim(SimConfig{}, clock.Boot())
 	var got []fanwatch.Duty
 	enough := errors.New("enough")

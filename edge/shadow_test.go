@@ -261,7 +261,7 @@ func TestShadowThatWasKeptMayBeDamaged(t *testing.T) {
 
 // TestReadingsFollowTheSettings: interval and limits are taken up between two windows.
 func TestReadingsFollowTheSettings(t *testing.T) {
-	clock := Fast(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+	clock := SimulatedClock(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 	sim, _ := NewSim(SimConfig{RPM: 1800, Wander: -1}, clock.Boot())
 	c := Config{Fan: "fan-01", Source: sim, Clock: clock}
 	c.fill()
@@ -296,7 +296,7 @@ func TestReadingsFollowTheSettings(t *testing.T) {
 
 // TestLiveModeSetsInWithinASecond: also while a long interval is slept through.
 func TestLiveModeSetsInWithinASecond(t *testing.T) {
-	clock := Fast(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+	clock := SimulatedClock(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 	sim, _ := NewSim(SimConfig{}, clock.Boot())
 	c := Config{Fan: "fan-01", Source: sim, Clock: clock}
 	c.fill()

@@ -80,8 +80,8 @@ type SimConfig struct {
 }
 
 // Sim is a simulated fan. It computes the edges of a window when asked for them, so that it costs
-// microseconds per window and gives the same edges in real time as on a Fast clock. Not safe for
-// concurrent use.
+// microseconds per window and gives the same edges in real time as on a SimulatedClock. Not safe
+// for concurrent use.
 type Sim struct {
 	c     SimConfig
 	rng   *rand.Rand

@@ -18,7 +18,7 @@ import (
 // simulate measures a simulated fan for n seconds, as fast as possible.
 func simulate(t testing.TB, c SimConfig, n int) (out []Record) {
 	t.Helper()
-	clock := Fast(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+	clock := SimulatedClock(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 	sim, err := NewSim(c, clock.Boot())
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestSimRefusesNonsense(t *testing.T) {
 }
 
 func TestClockThatIsBehindIsFlagged(t *testing.T) {
-	clock := Fast(time.Unix(0, 0))
+	clock := SimulatedClock(time.Unix(0, 0))
 	sim, _ := NewSim(SimConfig{}, clock.Boot())
 	stop := errors.New("stop")
 	err := Measure(context.Background(), Config{Fan: "fan-01", Source: sim, Clock: clock}, func(r Record) error {
@@ -233,7 +233,7 @@ func BenchmarkSimulatedSecond(b *testing.B) {
 	now := time.Duration(0)
 	for b.Loop() {
 		now += time.Second
-		sim.Edges(now, tach.Edge)
+		sim.Edges(now, tach.Observe)
 		tach.Window(now)
 	}
 }

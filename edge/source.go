@@ -38,9 +38,9 @@ func System() Clock {
 	}}
 }
 
-// Fast returns a clock that starts at start and never waits: Sleep advances it to its deadline and
-// returns. For simulations as fast as possible. Safe for concurrent use, but all sleepers share one time.
-func Fast(start time.Time) Clock {
+// SimulatedClock returns a clock that starts at start and never waits: Sleep advances it to its deadline and returns. For
+// simulations as fast as possible. Safe for concurrent use, but all sleepers share one time.
+func SimulatedClock(start time.Time) Clock {
 	var boot atomic.Int64
 	boot.Store(int64(time.Minute))
 	origin := start.Add(-time.Minute)
@@ -56,11 +56,11 @@ func Fast(start time.Time) Clock {
 	}
 }
 
-// Reference is the earliest time that it can be now: no clock is believed that says earlier. It is when the program was
-// made: the time of its commit, as the go command records it, and not before that of this source.
-func Reference() time.Time { return reference() }
+// BuildTime is when the program was made: the time of its commit, as the go command records it, and not before that of
+// this source. No clock is believed that says earlier.
+func BuildTime() time.Time { return buildTime() }
 
-var reference = sync.OnceValue(func() time.Time {
+var buildTime = sync.OnceValue(func() time.Time {
 	var settings []debug.BuildSetting
 	if info, ok := debug.ReadBuildInfo(); ok {
 		settings = info.Settings

@@ -87,8 +87,8 @@ func (t *Tach) limit(c TachConfig) {
 	t.pulses, t.stall, t.shortest = float64(c.Pulses), period(c.MinRPM), max(period(c.MaxRPM), 1)
 }
 
-// Edge takes the next edge of the line.
-func (t *Tach) Edge(e Edge) {
+// Observe takes the next edge of the line.
+func (t *Tach) Observe(e Edge) {
 	t.edges++
 	if !t.seen {
 		t.seen = true

@@ -36,7 +36,7 @@ func ideal(rpm float64, pulses int, d, noise time.Duration, asymmetry float64, s
 func windows(t *Tach, edges []Edge, d time.Duration) (out []fanwatch.Reading) {
 	for now := time.Second; now <= d; now += time.Second {
 		for len(edges) > 0 && edges[0].At <= now {
-			t.Edge(edges[0])
+			t.Observe(edges[0])
 			edges = edges[1:]
 		}
 		out = append(out, t.Window(now))
@@ -115,21 +115,21 @@ func TestTachStates(t *testing.T) {
 	}
 	ms := time.Millisecond
 	expect(1000*ms, fanwatch.StateNoSignal, 0)
-	tach.Edge(Edge{At: 1900 * ms, Seq: 1})
+	tach.Observe(Edge{At: 1900 * ms, Seq: 1})
 	expect(2000*ms, fanwatch.StateStarting, 0)
 	seq := uint32(1)
 	for at := 2000 * ms; at <= 3000*ms; at += 100 * ms {
 		seq++
-		tach.Edge(Edge{At: at, Seq: seq})
+		tach.Observe(Edge{At: at, Seq: seq})
 	}
 	expect(3000*ms, fanwatch.StateRunning, 300)
 	expect(3200*ms, fanwatch.StateRunning, 150) // no pulse for 200 ms: at most 5 Hz
 	expect(3400*ms, fanwatch.StateRunning, 75)
 	expect(3600*ms, fanwatch.StateStalled, 0)
 	expect(9000*ms, fanwatch.StateStalled, 0)
-	tach.Edge(Edge{At: 9900 * ms, Seq: seq + 1})
+	tach.Observe(Edge{At: 9900 * ms, Seq: seq + 1})
 	expect(10000*ms, fanwatch.StateStarting, 0)
-	tach.Edge(Edge{At: 10100 * ms, Seq: seq + 2})
+	tach.Observe(Edge{At: 10100 * ms, Seq: seq + 2})
 	expect(10200*ms, fanwatch.StateRunning, 150)
 	expect(11200*ms, fanwatch.StateStalled, 0)
 }
@@ -227,8 +227,8 @@ func TestJitterTellsABadBearing(t *testing.T) {
 func TestTachConfigOutOfRangeGetsDefaults(t *testing.T) {
 	for _, c := range []TachConfig{{-1, math.NaN(), math.NaN()}, {1000, math.Inf(1), math.Inf(-1)}, {0, -5, 1}, {64, 1e6, 0}, {1, 1e-9, 0}} {
 		tach := NewTach(c)
-		tach.Edge(Edge{1, 1})
-		tach.Edge(Edge{2e9, 2})
+		tach.Observe(Edge{1, 1})
+		tach.Observe(Edge{2e9, 2})
 		if err := tach.Window(3e9).Check(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -261,7 +261,7 @@ func FuzzTach(f *testing.F) {
 				seq += uint32(gap)
 			}
 			at += time.Duration(step) * 16
-			tach.Edge(Edge{At: at, Seq: seq})
+			tach.Observe(Edge{At: at, Seq: seq})
 			if gap%3 == 0 {
 				now = max(now, at) + time.Duration(gap)*time.Millisecond
 				if r := tach.Window(now); r.Check() != nil {
@@ -282,7 +282,7 @@ func BenchmarkTachEdge(b *testing.B) {
 	for b.Loop() {
 		e.At += 5 * time.Millisecond
 		e.Seq++
-		tach.Edge(e)
+		tach.Observe(e)
 		if e.Seq%200 == 0 {
 			tach.Window(e.At)
 		}

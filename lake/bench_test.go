@@ -13,6 +13,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/testsuite/readings"
 )
@@ -158,10 +159,10 @@ func BenchmarkCommit(b *testing.B) {
 	for part := range slices.Chunk(many, 100) {
 		t.register(b, part)
 	}
-	logs := []Log{{Store: store, Stream: "readings", Shard: fleet.Shard(0)}, {Store: store, Stream: "readings", Shard: fleet.Shard(1)}}
+	logs := []landing.Log{{Store: store, Stream: "readings", Shard: fleet.Shard(0)}, {Store: store, Stream: "readings", Shard: fleet.Shard(1)}}
 	land := func(m int) {
 		for i, log := range logs {
-			s := Segment{Header: Header{After: fanwatch.SequenceNumber(fmt.Sprint(m)), Last: fanwatch.SequenceNumber(fmt.Sprint(m + 1)), Writer: Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
+			s := landing.Segment{Header: landing.Header{After: fanwatch.SequenceNumber(fmt.Sprint(m)), Last: fanwatch.SequenceNumber(fmt.Sprint(m + 1)), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
 			for _, r := range minute(fleet, m%minutes) {
 				if r.Position.Shard == fleet.Shard(i) {
 					r.Position.Sequence = s.Last

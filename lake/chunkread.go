@@ -9,6 +9,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"
+
+	"fanwatch/lake/internal/parquetguard"
 )
 
 // maxPage bounds what one page may unpack to: others' pages are 64 KiB to 1 MiB, a dictionary of ours at most
@@ -19,8 +21,8 @@ const maxPage = 64 << 20
 type chunkReader struct {
 	table   *textTable
 	header  pageHeader
-	inner   map[int64]*thriftNumbers // header's parts
-	plain   []byte                   // a page, decompressed
+	inner   map[int64]*parquetguard.Numbers // header's parts
+	plain   []byte                          // a page, decompressed
 	spare   []byte
 	levels  []uint32
 	defined vector // levels, in runs
@@ -40,7 +42,7 @@ var pageDecoder = sync.OnceValue(func() *zstd.Decoder {
 
 func newChunkReader(table *textTable) *chunkReader {
 	r := &chunkReader{table: table}
-	r.inner = map[int64]*thriftNumbers{7: &r.header.dictionary, 8: &r.header.data}
+	r.inner = map[int64]*parquetguard.Numbers{7: &r.header.dictionary, 8: &r.header.data}
 	return r
 }
 
@@ -188,7 +190,7 @@ func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, 
 
 // pageHeader is what a page's header says (parquet.thrift: PageHeader, DictionaryPageHeader, DataPageHeaderV2), by
 // the numbers of the fields. The library takes several times as long, and for pages of a few thousand rows it counts.
-type pageHeader struct{ page, dictionary, data thriftNumbers }
+type pageHeader struct{ page, dictionary, data parquetguard.Numbers }
 
 func (h *pageHeader) kind() format.PageType                { return format.PageType(h.page[1]) }
 func (h *pageHeader) size() int                            { return int(h.page[2]) }
@@ -203,17 +205,17 @@ func (h *pageHeader) compressed() bool                     { return h.data[7] ==
 
 // nextPage splits off the page in front. The header is good until the next call.
 func (r *chunkReader) nextPage(data []byte) (head *pageHeader, body, rest []byte, err error) {
-	w := thriftWalk{data: data}
+	w := parquetguard.Thrift{Data: data}
 	r.header = pageHeader{}
 	r.header.data[7] = 1 // unless it says otherwise
-	if !w.numbers(&r.header.page, r.inner) {
+	if !w.Numbers(&r.header.page, r.inner) {
 		return nil, nil, nil, errPage
 	}
 	n := r.header.compressedSize()
-	if n < 0 || n > int64(len(w.data)) || r.header.size() < 0 || r.header.size() > maxPage {
+	if n < 0 || n > int64(len(w.Data)) || r.header.size() < 0 || r.header.size() > maxPage {
 		return nil, nil, nil, errPage
 	}
-	body, rest = w.data[:n], w.data[n:]
+	body, rest = w.Data[:n], w.Data[n:]
 	if crc := r.header.crc(); crc != 0 && crc != crc32.ChecksumIEEE(body) {
 		return nil, nil, nil, fmt.Errorf("damaged Parquet file: a page's checksum does not fit")
 	}

@@ -14,6 +14,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -36,13 +37,13 @@ type CommitResult struct {
 //
 // A log that cannot be read keeps no other from being committed: the error is a *Partial then, beside what was.
 // Readings that are very old at their arrival enter later; see TableConfig.OldAfter.
-func (t *Table) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
+func (t *Table) Commit(ctx context.Context, logs []landing.Log) (CommitResult, error) {
 	return t.commitLogs(ctx, logs, func() *round { return t.newRound() })
 }
 
 // commitLogs makes a round of what is new and, where there is no more of it and old rows have waited long enough,
 // another of those. begin gives an empty round.
-func (t *iceTable) commitLogs(ctx context.Context, logs []Log, begin func() *round) (CommitResult, error) {
+func (t *iceTable) commitLogs(ctx context.Context, logs []landing.Log, begin func() *round) (CommitResult, error) {
 	result, due, err := t.commitOnce(ctx, logs, begin)
 	if !due || result.More {
 		return result, err
@@ -60,7 +61,7 @@ func (t *iceTable) commitLogs(ctx context.Context, logs []Log, begin func() *rou
 
 // commitOnce makes one round: gathers, stores the files, commits. due tells that there are old rows which have
 // waited long enough.
-func (t *iceTable) commitOnce(ctx context.Context, logs []Log, begin func() *round) (result CommitResult, due bool, err error) {
+func (t *iceTable) commitOnce(ctx context.Context, logs []landing.Log, begin func() *round) (result CommitResult, due bool, err error) {
 	var errs []error
 	var r *round
 	for attempt := range commitAttempts {
@@ -121,13 +122,13 @@ type round struct {
 	due     bool     // old rows have waited long enough
 	failed  failures // of logs that were passed over
 
-	next  func(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error)
-	take  func(s *Segment, wanted func(*fanwatch.Row) bool) error // keeps those of a segment's rows that the table has and that are wanted
-	full  func() bool                                             // tells whether that was enough
-	store func(ctx context.Context, tbl *table.Table) error       // makes files of the rows
+	next  func(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error)
+	take  func(s *landing.Segment, wanted func(*fanwatch.Row) bool) error // keeps those of a segment's rows that the table has and that are wanted
+	full  func() bool                                                     // tells whether that was enough
+	store func(ctx context.Context, tbl *table.Table) error               // makes files of the rows
 }
 
-func readNext(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error) {
+func readNext(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
 	return l.Next(ctx, after)
 }
 
@@ -135,7 +136,7 @@ func readNext(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segmen
 func (t *Table) newRound() *round {
 	r := &round{next: readNext}
 	var rows []stored
-	r.take = func(s *Segment, wanted func(*fanwatch.Row) bool) error {
+	r.take = func(s *landing.Segment, wanted func(*fanwatch.Row) bool) error {
 		if s.Tombstone && s.Counts.Readings() > 0 {
 			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
 		}
@@ -177,7 +178,7 @@ func (r *round) committed(tbl *table.Table) bool {
 
 // reading is how far a round has read one log.
 type reading struct {
-	log    Log
+	log    landing.Log
 	at     fanwatch.SequenceNumber // the next segment is the one behind
 	end    fanwatch.SequenceNumber // of a round of old rows: where it ends; "" = where the log does
 	held   held
@@ -187,7 +188,7 @@ type reading struct {
 
 // gather reads segments, one of each shard in turn, until the round is full or the logs end. A log that fails is
 // passed over.
-func (r *round) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs []Log) error {
+func (r *round) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs []landing.Log) error {
 	r.before, r.offsets = make(map[string]string), make(map[string]string)
 	var reads []*reading
 	for _, l := range logs {
@@ -230,7 +231,7 @@ func (r *round) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs 
 }
 
 // begin finds out where the round begins with a log.
-func (r *round) begin(t *iceTable, tbl *table.Table, l Log) (*reading, error) {
+func (r *round) begin(t *iceTable, tbl *table.Table, l landing.Log) (*reading, error) {
 	at, err := offset(tbl, l)
 	if err != nil {
 		return nil, err
@@ -275,7 +276,7 @@ func (r *round) step(ctx context.Context, t *iceTable, rd *reading) error {
 	}
 	holding := rd.isHeld
 	err = r.take(&s, func(row *fanwatch.Row) bool {
-		if !t.layout.holds || !rd.log.mayHold() || !h.holds(row) {
+		if !t.layout.holds || rd.log.Foreign() || !h.holds(row) {
 			return true
 		}
 		holding = true

@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/failpoint"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -171,7 +172,7 @@ func TestCommitDuringCompaction(t *testing.T) {
 	for i := range rounds {
 		w.append(t, 0, window(i*50, fmt.Sprint("fan-", i%4), 7, 1+i*50, 50))
 		for {
-			_, err := w.table.Commit(t.Context(), []lake.Log{w.log(0)})
+			_, err := w.table.Commit(t.Context(), []landing.Log{w.log(0)})
 			if err == nil {
 				break
 			}
@@ -248,7 +249,7 @@ func TestExpireMakesTombstones(t *testing.T) {
 	if s, err := log.Next(t.Context(), "60"); err != nil || s.Tombstone || len(s.Rows) != 10 {
 		t.Fatalf("segment %+v, %v", s.Header, err)
 	}
-	accounts, err := lake.Reconcile(t.Context(), []lake.Log{log}, w.table)
+	accounts, err := lake.Reconcile(t.Context(), []landing.Log{log}, w.table)
 	if err != nil || len(accounts) != 1 || !accounts[0].OK || accounts[0].Landed != 100 || accounts[0].Table != 100 || accounts[0].Acknowledged != 99 {
 		t.Fatalf("accounts %+v, %v", accounts, err)
 	}
@@ -283,7 +284,7 @@ func TestKill(t *testing.T) {
 				}
 				w := openWorld(t, dir, nil)
 				wantCounts(t, w.counts(t), map[string]int{"fan-0": 792, "fan-1": 792})
-				accounts, err := lake.Reconcile(t.Context(), []lake.Log{w.log(0), w.log(1)}, w.table)
+				accounts, err := lake.Reconcile(t.Context(), []landing.Log{w.log(0), w.log(1)}, w.table)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -313,13 +314,13 @@ func child(dir, failpoints string) (string, error) {
 // log's end.
 func work(t *testing.T, dir string) {
 	w := openWorld(t, dir, nil)
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	for step := range 8 {
 		for shard, log := range logs {
 			s := window(step*100, fmt.Sprint("fan-", shard), 7, 1+step*100, 100)
-			s.Writer = lake.Token{Scheduled: time.Now().UnixNano(), Attempt: 1, Run: "r"}
+			s.Writer = landing.Token{Scheduled: time.Now().UnixNano(), Attempt: 1, Run: "r"}
 			s.Rows[0].Time = s.Rows[0].Time.Add(-72 * time.Hour)
-			var taken *lake.Conflict
+			var taken *landing.Conflict
 			if err := log.Append(t.Context(), s); err != nil && !errors.As(err, &taken) {
 				t.Fatal(err)
 			}
@@ -340,7 +341,7 @@ func work(t *testing.T, dir string) {
 }
 
 // maintain leaves every plan that there is, and applies them.
-func maintain(t *testing.T, w world, logs []lake.Log, keep time.Duration) {
+func maintain(t *testing.T, w world, logs []landing.Log, keep time.Duration) {
 	t.Helper()
 	if _, err := w.table.PlanRetirement(t.Context(), keep); err != nil {
 		t.Fatal(err)
@@ -368,7 +369,7 @@ func TestReconcileFindsFaults(t *testing.T) {
 	legacy := window(0, "fan-b", 0, 1, 5)
 	legacy.Rows[4].Kind, legacy.Rows[4].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-b"}}
 	w.append(t, 1, legacy)
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	accounts, err := lake.Reconcile(t.Context(), logs, w.table)
 	if err != nil || len(accounts) != 2 {
 		t.Fatalf("%+v, %v", accounts, err)

@@ -1,6 +1,8 @@
 package lake
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+)
 
 // The content hash of a merge's rows, column by column: a merge compares what it read with what it wrote.
 

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -38,7 +39,7 @@ type Counted struct {
 // log. Only where the new does not fit to the old, or the tally is missing or damaged, does it begin from the start,
 // which tells of every fan; as long as readings differ it does so each time; where that takes more than a minute,
 // for no more than a fiftieth of all time.
-func (t *Tables) Count(ctx context.Context, logs []Log, o CountOptions) (Counted, error) {
+func (t *Tables) Count(ctx context.Context, logs []landing.Log, o CountOptions) (Counted, error) {
 	if len(logs) == 0 {
 		return Counted{}, nil
 	}
@@ -95,7 +96,7 @@ func tallyKey(stream string) string { return "state/stream=" + stream + "/count/
 // recount makes one count.
 type recount struct {
 	t    *Table
-	logs []Log
+	logs []landing.Log
 	keep bool
 }
 
@@ -144,7 +145,7 @@ func (r *recount) last(ctx context.Context) (last tally, why string) {
 	}
 	var data []byte
 	if err == nil {
-		data, err = unframeSnapshot(frame)
+		data, err = landing.DecodeFrame(frame)
 	}
 	if err == nil {
 		last, err = parseTally(data)
@@ -161,7 +162,7 @@ func parseTally(data []byte) (t tally, err error) {
 		err = fmt.Errorf("version %d is unknown, this program knows %d", t.V, tallyVersion)
 	}
 	for shard, l := range t.Logs {
-		if _, wrong := fanwatch.ParseSequenceNumber(string(orZero(l.At))); err == nil && wrong != nil {
+		if _, wrong := fanwatch.ParseSequenceNumber(string(cmp.Or(l.At, "0"))); err == nil && wrong != nil {
 			err = fmt.Errorf("shard %.80q: %w", shard, wrong)
 		}
 		if l.Held == nil || err != nil {
@@ -179,7 +180,7 @@ func (r *recount) store(ctx context.Context, next tally) error {
 	next.V = tallyVersion
 	data, err := json.Marshal(next)
 	if err == nil {
-		data, err = frameSnapshot(data)
+		data, err = landing.EncodeFrame(data)
 	}
 	if err == nil {
 		err = r.t.cfg.Store.Put(ctx, tallyKey(r.logs[0].Stream), data, false)
@@ -307,7 +308,7 @@ func (r *recount) fromStart(ctx context.Context) (Counted, error) {
 }
 
 // ReconcileLogs is Reconcile where there is no table yet: all that landed waits for the first commit.
-func ReconcileLogs(ctx context.Context, logs []Log, now time.Time) ([]Account, error) {
+func ReconcileLogs(ctx context.Context, logs []landing.Log, now time.Time) ([]Account, error) {
 	b := newBooks(now, ledger{})
 	for _, l := range logs {
 		if _, err := b.addLog(ctx, l, coverage{at: "0"}); err != nil {
@@ -413,12 +414,12 @@ func (r *recount) goOn(ctx context.Context, last tally) (c Counted, err error) {
 }
 
 // addLog counts what a log has got since it was counted last.
-func (f *fresh) addLog(ctx context.Context, now time.Time, l Log, last tallyLog, in coverage, before int32, base *totals) (segments int, err error) {
-	was := coverage{orZero(last.At), last.Held}
+func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last tallyLog, in coverage, before int32, base *totals) (segments int, err error) {
+	was := coverage{cmp.Or(last.At, "0"), last.Held}
 	if in.at.Compare(was.at) < 0 {
 		return 0, errAnew{"the table is an older copy of itself"}
 	}
-	err = l.Walk(ctx, was.whole(), func(s Segment) error {
+	err = l.Walk(ctx, was.whole(), func(s landing.Segment) error {
 		segments++
 		switch {
 		case s.Tombstone && s.Counts.Readings() > 0:

@@ -10,13 +10,14 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 // counted is a lake whose clock is set, for counts.
 type counted struct {
 	world
 	tables *lake.Tables
-	logs   []lake.Log
+	logs   []landing.Log
 	now    time.Time
 	seq    int
 	step   time.Duration // between readings; 0 = 1 s
@@ -27,12 +28,12 @@ func newCounted(t *testing.T) *counted {
 	c := &counted{now: midnight}
 	c.world = openWorld(t, t.TempDir(), nil)
 	c.tables = openTables(t, c.world, func(cfg *lake.TableConfig) { cfg.Now = func() time.Time { return c.now } })
-	c.logs = []lake.Log{c.log(0)}
+	c.logs = []landing.Log{c.log(0)}
 	return c
 }
 
 // land appends n readings of fan-a and commits them; the clock goes to the last.
-func (c *counted) land(t *testing.T, n int, change func(*lake.Segment)) {
+func (c *counted) land(t *testing.T, n int, change func(*landing.Segment)) {
 	t.Helper()
 	s := window(c.seq, "fan-a", 7, 1+c.seq, n)
 	c.seq += n
@@ -122,7 +123,7 @@ func TestACountReadsWhatIsNew(t *testing.T) {
 	if a, err := c.tables.Apply(t.Context()); err != nil || a.Retired != 1 {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	c.land(t, 100, func(s *lake.Segment) {
+	c.land(t, 100, func(s *landing.Segment) {
 		s.Rows[5].Time = s.Rows[5].Time.Add(-30 * 24 * time.Hour) // of a day that is gone, and old enough to wait
 		s.Rows[6].Time = s.Rows[6].Time.Add(-24 * time.Hour)
 	})
@@ -176,7 +177,7 @@ func TestACountThatDoesNotFitBeginsFromTheStart(t *testing.T) {
 // publisher says that they were acknowledged, and so they were.
 func TestRefusedBatchesAreNoDifference(t *testing.T) {
 	c := newCounted(t)
-	c.land(t, 20, func(s *lake.Segment) {
+	c.land(t, 20, func(s *landing.Segment) {
 		for i := range 10 {
 			s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
 				Reason: "fan fan-a is retired", Refused: 60, Acked: uint64(60 * i)}
@@ -192,7 +193,7 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 		}
 	}
 	check(c.count(t, lake.CountOptions{Keep: true}))
-	c.land(t, 1, func(s *lake.Segment) {
+	c.land(t, 1, func(s *landing.Segment) {
 		s.Rows[0].Kind, s.Rows[0].Reading, s.Rows[0].Refused = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "nobody's"}}, 7
 	})
 	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 || r.Accounts[0].Fan != "" || r.Accounts[0].Quarantined != 7 || !r.Accounts[0].OK {
@@ -207,14 +208,14 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 // TestReadingsOfAFanThatIsProvisionedLater: what was refused before counts for the fan as soon as it is known.
 func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
 	c := newCounted(t)
-	c.land(t, 2, func(s *lake.Segment) {
+	c.land(t, 2, func(s *landing.Segment) {
 		s.Rows[0] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[0].Position, Arrived: s.Rows[0].Arrived, Refused: 60}
 		s.Rows = s.Rows[:1]
 	})
 	if r := c.count(t, lake.CountOptions{Keep: true}); len(r.Accounts) != 1 || r.Accounts[0].Fan != "" || r.Accounts[0].Quarantined != 60 {
 		t.Errorf("%+v", r)
 	}
-	c.land(t, 5, func(s *lake.Segment) {
+	c.land(t, 5, func(s *landing.Segment) {
 		for i := range s.Rows {
 			s.Rows[i].Acked = 60
 		}
@@ -231,14 +232,14 @@ func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
 // difference.
 func TestReadingsThatComeAgainAreNoDifference(t *testing.T) {
 	c := newCounted(t)
-	legacy := func(s *lake.Segment) {
+	legacy := func(s *landing.Segment) {
 		for i := range s.Rows {
 			s.Rows[i].Run, s.Rows[i].Seq = 0, uint64(s.Rows[i].Time.UnixMicro())
 		}
 	}
 	c.land(t, 100, legacy)
 	c.count(t, lake.CountOptions{Keep: true})
-	again := func(s *lake.Segment) {
+	again := func(s *landing.Segment) {
 		for i := range s.Rows {
 			s.Rows[i].Time = midnight.Add(time.Duration(1+i) * time.Second)
 		}
@@ -294,7 +295,7 @@ func TestReadingsThatWaitTooLongAreNotInTheLake(t *testing.T) {
 func TestWhatNoPublisherCanSayIsNotBelieved(t *testing.T) {
 	for _, n := range []uint64{1<<64 - 1, 9e18, 1 << 53} {
 		c := newCounted(t)
-		c.land(t, 10, func(s *lake.Segment) { s.Rows[9].Acked, s.Rows[9].Dropped = n, n })
+		c.land(t, 10, func(s *landing.Segment) { s.Rows[9].Acked, s.Rows[9].Dropped = n, n })
 		for range 2 {
 			if a := c.count(t, lake.CountOptions{Keep: true}).Accounts[0]; !a.OK || a.Acknowledged != 10 || a.Dropped != 0 || a.Missing != 0 || !strings.Contains(a.Verdict, "was not believed") {
 				t.Errorf("%d: %+v", n, a)

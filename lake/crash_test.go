@@ -17,6 +17,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -94,7 +95,7 @@ var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z"
 
 // steps is a committer's and its planners' life: commits, a compaction, a retirement, tombstones, the drop of
 // snapshots and of orphans. Each step can be made again by somebody else.
-func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []lake.Log) error {
+func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []landing.Log) error {
 	if _, err := tb.Apply(ctx); err != nil { // what a planner before us left
 		return err
 	}
@@ -164,7 +165,7 @@ func stepsFailingAt(t *testing.T, ctx context.Context, f *fuse) bool {
 	t.Helper()
 	w := openWorld(t, t.TempDir(), nil)
 	small := func(c *lake.TableConfig) { c.RoundRows, c.OldEvery = 100, time.Nanosecond } // what is held back comes with the next commit
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	behind := slices.Clone(logs)
 	for shard := range logs {
 		for i := range 2 {

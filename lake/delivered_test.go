@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -105,7 +105,7 @@ func TestIngestOfJunkIsBounded(t *testing.T) {
 		t.Errorf("%d rows, the last %+v", len(rows), last)
 	}
 	w.commit(t, f.Log())
-	v, err := openTables(t, w, nil).Verify(t.Context(), []lake.Log{f.Log()}, nil)
+	v, err := openTables(t, w, nil).Verify(t.Context(), []landing.Log{f.Log()}, nil)
 	if err != nil || !v.OK {
 		t.Errorf("%+v, %v", v.Faults, err)
 	}

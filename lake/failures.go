@@ -112,3 +112,11 @@ func strayObject(key, why string) string {
 	}
 	return key + ": " + why + ": passed over; remove it if nothing of yours needs it"
 }
+
+// wrap adds context to an error and leaves nil alone.
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}

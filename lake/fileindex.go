@@ -10,6 +10,7 @@ import (
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
+	"fanwatch/lake/internal/parquetguard"
 	"fanwatch/objstore"
 )
 
@@ -94,8 +95,8 @@ func parseFooter(footer []byte, size int64) (*fileIndex, error) {
 
 // parseAny has the library read the footer, whoever wrote it.
 func parseAny(footer []byte, size int64) (*fileIndex, error) {
-	if w := (thriftWalk{data: footer}); !w.value(thriftStruct, 0) {
-		return nil, errFooter
+	if !parquetguard.CheckStruct(footer) {
+		return nil, parquetguard.ErrFooter
 	}
 	var meta format.FileMetaData
 	if err := thrift.Unmarshal(new(thrift.CompactProtocol), footer, &meta); err != nil {
@@ -114,7 +115,7 @@ func parseAny(footer []byte, size int64) (*fileIndex, error) {
 	for i := range meta.RowGroups {
 		g := &meta.RowGroups[i]
 		if len(g.Columns) != len(places) || g.NumRows < 0 || g.NumRows > 1<<31 {
-			return nil, errFooter
+			return nil, parquetguard.ErrFooter
 		}
 		group := groupIndex{rows: int(g.NumRows), chunks: make([]chunkIndex, len(tableLayout().columns))}
 		for c := range g.Columns {
@@ -139,7 +140,7 @@ func parseAny(footer []byte, size int64) (*fileIndex, error) {
 		x.add(group)
 	}
 	if int64(x.rows) != meta.NumRows || x.rows > 1<<31 {
-		return nil, errFooter
+		return nil, parquetguard.ErrFooter
 	}
 	return x, nil
 }
@@ -160,7 +161,7 @@ func (x *fileIndex) add(group groupIndex) {
 func columnPlaces(meta *format.FileMetaData) ([]int, error) {
 	l := tableLayout()
 	if len(meta.Schema) == 0 {
-		return nil, errFooter
+		return nil, parquetguard.ErrFooter
 	}
 	places := make([]int, 0, len(meta.Schema))
 	taken := make(map[int]bool)
@@ -191,11 +192,11 @@ func indexChunk(from *format.ColumnChunk, rows, end int64) (chunkIndex, error) {
 	}
 	for _, s := range []span{{ch.start, ch.size}, ch.columnIndex, ch.offsets} {
 		if s.offset < 0 || s.size < 0 || s.size > end || s.offset > end-s.size {
-			return chunkIndex{}, errFooter
+			return chunkIndex{}, parquetguard.ErrFooter
 		}
 	}
 	if ch.start == 0 && rows > 0 || m.NumValues != rows {
-		return chunkIndex{}, errFooter
+		return chunkIndex{}, parquetguard.ErrFooter
 	}
 	return ch, nil
 }
@@ -221,8 +222,7 @@ func (x *fileIndex) decodePart(s span, v any) bool {
 	if !ok {
 		return false
 	}
-	w := thriftWalk{data: data}
-	return w.value(thriftStruct, 0) && thrift.Unmarshal(new(thrift.CompactProtocol), data, v) == nil
+	return parquetguard.CheckStruct(data) && thrift.Unmarshal(new(thrift.CompactProtocol), data, v) == nil
 }
 
 // memory is about how many bytes the index takes.

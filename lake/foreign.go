@@ -12,6 +12,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"fanwatch/lake/internal/parquetguard"
 )
 
 // Anybody may rewrite files of an Iceberg table: Spark, pyiceberg and DuckDB compact it too. Chunks of a file that
@@ -34,7 +36,7 @@ func isOwn(meta *format.FileMetaData) bool {
 func foreignPlaces(meta *format.FileMetaData) ([]int, error) {
 	l := tableLayout()
 	if len(meta.Schema) == 0 {
-		return nil, errFooter
+		return nil, parquetguard.ErrFooter
 	}
 	byName := !slices.ContainsFunc(meta.Schema, func(s format.SchemaElement) bool { return s.FieldID != 0 })
 	places := make([]int, 0, len(meta.Schema))

@@ -3,12 +3,12 @@ package lake
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 )
 
 // Every day of readings is a file of its own, so a message of readings of 360 days would be 360 files with the next
@@ -33,10 +33,10 @@ type held struct {
 	Since time.Time               `json:"since"` // when the first was passed over, by the committer's clock
 }
 
-func oldKey(l Log) string { return propOld + l.Stream + "/" + l.Shard }
+func oldKey(l landing.Log) string { return propOld + l.Stream + "/" + l.Shard }
 
 // heldOf gives what is held back of a log; ok is false where nothing is.
-func heldOf(tbl *table.Table, l Log) (h held, ok bool, err error) {
+func heldOf(tbl *table.Table, l landing.Log) (h held, ok bool, err error) {
 	text := tbl.Properties()[oldKey(l)]
 	if text == "" {
 		return h, false, nil
@@ -65,9 +65,6 @@ func (h held) String() string {
 // holds tells whether a row waits.
 func (h held) holds(r *fanwatch.Row) bool { return r.Arrived.Sub(r.Time) > h.Age }
 
-// mayHold tells whether readings of the log are held back at all.
-func (l Log) mayHold() bool { return !strings.HasPrefix(l.Shard, ingestShard) }
-
 // coverage says which rows of a log are in a table.
 type coverage struct {
 	at   fanwatch.SequenceNumber // of the last segment
@@ -75,7 +72,7 @@ type coverage struct {
 }
 
 // coverageOf reads how far the table has come with a log.
-func coverageOf(tbl *table.Table, l Log) (e coverage, err error) {
+func coverageOf(tbl *table.Table, l landing.Log) (e coverage, err error) {
 	if e.at, err = offset(tbl, l); err != nil {
 		return e, err
 	}

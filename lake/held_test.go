@@ -7,10 +7,11 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 // yearOfDays is one message of 360 readings, each a day before the other.
-func yearOfDays(after, first int) lake.Segment {
+func yearOfDays(after, first int) landing.Segment {
 	s := window(after, "fan-a", 7, first, 360)
 	for i := range s.Rows {
 		s.Rows[i].Time = s.Rows[i].Arrived.Add(-time.Duration(i) * 24 * time.Hour).Truncate(time.Microsecond)
@@ -27,7 +28,7 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 	now := midnight.Add(2 * time.Hour)
 	clock := func(c *lake.TableConfig) { c.Now = func() time.Time { return now } }
 	tables := openTables(t, w, clock)
-	logs := []lake.Log{w.log(0)}
+	logs := []landing.Log{w.log(0)}
 	commit := func() int {
 		t.Helper()
 		files := 0
@@ -93,7 +94,7 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 func TestHeldReadingsComeInRounds(t *testing.T) {
 	now := midnight
 	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.RoundRows, c.Now = 300, func() time.Time { return now } })
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	for shard := range logs {
 		for i := range 4 {
 			s := window(i*100, fmt.Sprint("fan-", shard), 7, 1+i*100, 100)

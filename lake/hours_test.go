@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 func TestReconcileHours(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	for i := range 3 { // of one, two and three hours behind midnight
 		s := window(i*100, "fan-a", 7, 1+i*100, 100)
 		for j := range s.Rows {
@@ -24,7 +25,7 @@ func TestReconcileHours(t *testing.T) {
 	for j := range twice.Rows {
 		twice.Rows[j].Time = twice.Rows[j].Time.Add(time.Hour)
 	}
-	hours := func(logs ...lake.Log) []lake.HourAccount {
+	hours := func(logs ...landing.Log) []lake.HourAccount {
 		t.Helper()
 		h, err := lake.ReconcileHours(t.Context(), logs, w.table)
 		if err != nil || len(h) != 3 || h[0].Hour != midnight.Add(time.Hour) || h[0].Fan != "fan-a" {

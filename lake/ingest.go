@@ -15,16 +15,9 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
-
-// Source says how much of a foreign object a segment brings the log to.
-type Source struct {
-	Key     string `json:"key"`
-	Upto    int    `json:"upto"`              // parts of the object that are landed
-	Done    bool   `json:"done"`              // they are all, or the rest was given up
-	Damaged string `json:"damaged,omitempty"` // why there is no more to be read behind them; a row has it too
-}
 
 // Ingestion brings objects that a delivery stream (Amazon Data Firehose) has written into the landing log, and
 // so into the tables: newline-delimited, joined or comma-separated JSON, plain or gzip, of readings in the 2019
@@ -100,13 +93,13 @@ func (i Ingested) Failure() string {
 }
 
 // Log gives the landing log of the ingestion.
-func (in *Ingestion) Log() Log {
+func (in *Ingestion) Log() landing.Log {
 	folder := in.Prefix
 	if in.Bucket != "" {
 		folder = in.Bucket + "/" + folder // a bucket's name has no slash
 	}
 	sum := sha256.Sum256([]byte(folder))
-	return Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf(ingestShard+"%x", sum[:8])}
+	return landing.Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf(landing.ForeignPrefix+"%x", sum[:8])}
 }
 
 // own are the folders of the lake's bucket that the lake itself fills.
@@ -137,11 +130,11 @@ func (in *Ingestion) Run(ctx context.Context, progress Progress) (Ingested, erro
 		in.Zone = time.UTC
 	}
 	for range commitAttempts {
-		writer := Token{Scheduled: in.Now().UnixNano(), Attempt: 1, Run: "ingest"}
+		writer := landing.Token{Scheduled: in.Now().UnixNano(), Attempt: 1, Run: "ingest"}
 		r := &ingestRun{Ingestion: in, log: in.Log(), writer: writer}
 		err := r.run(ctx, progress)
 		total = total.add(r.Ingested)
-		var taken *Conflict
+		var taken *landing.Conflict
 		if errors.As(err, &taken) {
 			continue // another ingestion of the same folder was faster: go on behind it
 		}
@@ -167,12 +160,12 @@ func clockOr(c fanwatch.Clock) fanwatch.Clock {
 type ingestRun struct {
 	*Ingestion
 	Ingested
-	log     Log
-	writer  Token
+	log     landing.Log
+	writer  landing.Token
 	at      fanwatch.SequenceNumber
 	state   ingestState
 	rows    []fanwatch.Row
-	sources []Source
+	sources []landing.Source
 	held    int      // bytes of refused payloads among rows
 	pending Ingested // of rows and sources
 	next    fanwatch.SequenceNumber
@@ -345,7 +338,7 @@ func (r *ingestRun) object(ctx context.Context, o objstore.Object) error {
 		if in.err != nil {
 			r.flush(t)
 			if t.n > taken && found {
-				r.source(Source{Key: o.Key, Upto: t.n})
+				r.source(landing.Source{Key: o.Key, Upto: t.n})
 			}
 			return in.failed()
 		}
@@ -374,7 +367,7 @@ func (r *ingestRun) object(ctx context.Context, o objstore.Object) error {
 		}
 		if len(r.rows) >= r.SegmentRows || r.held >= maxHeld {
 			r.flush(t)
-			r.source(Source{Key: o.Key, Upto: t.n})
+			r.source(landing.Source{Key: o.Key, Upto: t.n})
 			if err := r.land(ctx); err != nil {
 				return err
 			}
@@ -386,11 +379,11 @@ func (r *ingestRun) object(ctx context.Context, o objstore.Object) error {
 		return nil
 	}
 	r.flush(t)
-	return r.whole(ctx, Source{Key: o.Key, Upto: t.n, Done: true})
+	return r.whole(ctx, landing.Source{Key: o.Key, Upto: t.n, Done: true})
 }
 
 // whole notes that nothing is left of an object.
-func (r *ingestRun) whole(ctx context.Context, s Source) error {
+func (r *ingestRun) whole(ctx context.Context, s landing.Source) error {
 	r.pending.Objects++
 	r.source(s)
 	if len(r.sources) >= 500 {
@@ -444,7 +437,7 @@ func (r *ingestRun) damaged(t *intake, taken int, rest textPiece, damage error, 
 		behind := &intake{Object: t.Object, n: rest.upto + 1}
 		r.refuse(fanwatch.Record{}, behind, fmt.Errorf("object %.200q: %s", t.Key, why), payload)
 		r.pending.Objects++
-		r.source(Source{Key: t.Key, Upto: t.n, Damaged: why})
+		r.source(landing.Source{Key: t.Key, Upto: t.n, Damaged: why})
 	}
 	r.passUseless(t.Object, why, t.sum.Sum(nil))
 }
@@ -454,16 +447,16 @@ func (r *ingestRun) giveUp(o objstore.Object, p *passed) {
 	r.begin()
 	t := &intake{Object: o, n: max(r.state.Done[o.Key], 0) + 1}
 	r.refuse(fanwatch.Record{}, t, fmt.Errorf("object %.200q was given up by hand: %s", o.Key, p.Why), nil)
-	r.source(Source{Key: o.Key, Upto: t.n, Done: true})
+	r.source(landing.Source{Key: o.Key, Upto: t.n, Done: true})
 }
 
 // begin gives the object, or what is left of it, a sequence number.
 func (r *ingestRun) begin() {
-	n, _ := new(big.Int).SetString(string(orZero(cmp.Or(r.next, r.at))), 10) // it was parsed
+	n, _ := new(big.Int).SetString(string(cmp.Or(r.next, r.at, "0")), 10) // it was parsed
 	r.next = fanwatch.SequenceNumber(n.Add(n, big.NewInt(1)).String())
 }
 
-func (r *ingestRun) source(s Source) { r.sources = append(r.sources, s) }
+func (r *ingestRun) source(s landing.Source) { r.sources = append(r.sources, s) }
 
 // take makes a row of one JSON object.
 func (r *ingestRun) take(t *intake, data []byte) {
@@ -635,8 +628,8 @@ func (r *ingestRun) land(ctx context.Context) error {
 	if len(r.sources) == 0 || r.broken != nil {
 		return r.broken
 	}
-	s := Segment{Header: Header{After: r.at, Last: r.next, Writer: r.writer, Sources: r.sources,
-		Counts: Counts{Duplicates: r.pending.Duplicates}}, Rows: r.rows}
+	s := landing.Segment{Header: landing.Header{After: r.at, Last: r.next, Writer: r.writer, Sources: r.sources,
+		Counts: landing.Counts{Duplicates: r.pending.Duplicates}}, Rows: r.rows}
 	if r.broken = r.log.Append(ctx, s); r.broken != nil {
 		return r.broken
 	}

@@ -13,6 +13,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -48,7 +49,7 @@ func TestIngest(t *testing.T) {
 		if got, err := in.Run(t.Context(), nil); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v, want %+v, %v", got, want, err)
 		}
-		if _, err := tables.Commit(t.Context(), []lake.Log{in.Log()}); err != nil {
+		if _, err := tables.Commit(t.Context(), []landing.Log{in.Log()}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,7 +74,7 @@ func TestIngest(t *testing.T) {
 	if err != nil || len(refused) != 2 || refused[0].Fan == "" && string(refused[0].Payload) != "rubbish" || refused[1].Reason != "RPM is missing" {
 		t.Errorf("%+v, %v", refused, err)
 	}
-	v, err := tables.Verify(t.Context(), []lake.Log{in.Log()}, nil)
+	v, err := tables.Verify(t.Context(), []landing.Log{in.Log()}, nil)
 	if err != nil || !v.OK {
 		t.Errorf("%+v, %v", v.Faults, err)
 	}
@@ -176,7 +177,7 @@ func TestIngestIsKilled(t *testing.T) {
 		}
 		w.commit(t, in.Log())
 		wantCounts(t, w.counts(t), map[string]int{"fan-a": 160})
-		accounts, err := lake.Reconcile(t.Context(), []lake.Log{in.Log()}, w.table)
+		accounts, err := lake.Reconcile(t.Context(), []landing.Log{in.Log()}, w.table)
 		if err != nil || !accounts[0].OK || accounts[0].Landed != 160 {
 			t.Fatalf("after change %d failed: %+v, %v", at, accounts, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -149,7 +150,7 @@ func (s *ingestState) first(fan string, micros int64) bool {
 	return true
 }
 
-func (s *ingestState) take(sources []Source) {
+func (s *ingestState) take(sources []landing.Source) {
 	for _, src := range sources {
 		s.Done[src.Key] = src.Upto
 		switch was := s.Passed[src.Key]; {
@@ -170,7 +171,7 @@ func (r *ingestRun) load(ctx context.Context) error {
 	r.state = ingestState{V: ingestStateVersion, Done: make(map[string]int), Passed: make(map[string]*passed),
 		recent: make(map[string]*recent)}
 	at, data, err := r.log.LatestSnapshot(ctx)
-	var damaged *Damaged
+	var damaged *landing.DamagedSnapshots
 	switch {
 	case errors.Is(err, objstore.ErrNotFound):
 	case err != nil && !errors.As(err, &damaged):
@@ -181,7 +182,7 @@ func (r *ingestRun) load(ctx context.Context) error {
 		}
 		r.at = at
 	}
-	return r.log.Walk(ctx, r.at, func(s Segment) error {
+	return r.log.Walk(ctx, r.at, func(s landing.Segment) error {
 		if s.Tombstone {
 			return fmt.Errorf("segment %s after %s was emptied, but no snapshot holds what it said", s.Shard, s.After)
 		}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"fanwatch/lake/internal/parquetguard"
 	"fanwatch/objstore"
 )
 
@@ -83,7 +84,7 @@ const fetchPiece = 8 << 20
 
 // add takes a file in: of size bytes and with recorded rows, as the table says.
 func (m *merger) add(ctx context.Context, store objstore.Store, key string, size int64, recorded int) (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	in := mergeInput{at: m.in.size}
 	if size <= fetchPiece {
 		if in.bytes, err = store.Get(ctx, key); err != nil {
@@ -166,7 +167,7 @@ func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
 
 // decodeAll reads a column of all inputs, and calls with each group's rows of it.
 func (m *merger) decodeAll(to vector, c int, each func(from, to int)) (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	return m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
 		err := m.decode(to.slice(m.layout.columns[c].kind, base, base+g.rows), c, in, g)
 		if err == nil && each != nil {
@@ -178,7 +179,7 @@ func (m *merger) decodeAll(to vector, c int, each func(from, to int)) (err error
 
 // decodeRuns reads a column of all inputs into m.column. False: it is not to be kept in runs.
 func (m *merger) decodeRuns(c int) (fits bool, err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	m.column = m.column.noRuns()
 	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
 		data, err := m.chunk(c, in, g)
@@ -242,7 +243,7 @@ func (m *merger) arrange() {
 
 // prepare decodes the keys and makes the plan.
 func (m *merger) prepare() (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	m.arrange()
 	k, l := &m.keys, &m.layout
 	k.time, k.seq, k.tie = grown(k.time, m.rows), grown(k.seq, m.rows+1), m.tie() // a place more: see identitySums
@@ -424,7 +425,7 @@ func (m *merger) file(day int32) (*tableFile, *pieces, error) {
 // verify reads the merged file back from the Store, group by group, and compares its rows' order, number and
 // content with what was read from the old ones.
 func (m *merger) verify(ctx context.Context, store objstore.Store, key string, size int64) (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	fetch := fetchFrom(ctx, store, key)
 	index, err := openIndex(size, fetch)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/parquet-go/parquet-go"
 
+	"fanwatch/lake/internal/parquetguard"
 	"fanwatch/objstore"
 )
 
@@ -531,6 +532,6 @@ func FuzzDataFile(f *testing.F) {
 }
 
 func openFileIndex(data []byte) (x *fileIndex, err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	return openIndex(int64(len(data)), fetchBytes(data))
 }

@@ -16,6 +16,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -57,7 +58,7 @@ func TestStrayObjectsArePassedOver(t *testing.T) {
 	if err := lake.PutAlert(t.Context(), w.store, ended); err != nil {
 		t.Fatal(err)
 	}
-	logs := []lake.Log{w.log(0)}
+	logs := []landing.Log{w.log(0)}
 	for i := range 4 {
 		w.append(t, 0, eventful(i*100, 1+i*100))
 		if _, err := tables.Commit(t.Context(), logs); err != nil {
@@ -153,7 +154,7 @@ func TestATableThatFailsStopsNoOther(t *testing.T) {
 				if err := lake.PutAlert(t.Context(), w.store, ended); err != nil {
 					t.Fatal(err)
 				}
-				logs := []lake.Log{w.log(0)}
+				logs := []landing.Log{w.log(0)}
 				_, err = tables.Commit(t.Context(), logs)
 				if err == nil || !strings.Contains(err.Error(), "table "+name) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "its metadata is gone") {
 					t.Errorf("%v", err)
@@ -195,11 +196,11 @@ func TestADamagedLogStopsNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.append(t, 1, window(0, "fan-b", 8, 1, 20))
-	r, err := tables.Commit(t.Context(), []lake.Log{w.log(0), w.log(1)})
+	r, err := tables.Commit(t.Context(), []landing.Log{w.log(0), w.log(1)})
 	if err == nil || !strings.Contains(err.Error(), w.log(0).Shard) || r.Rows != 30 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if v, err := tables.Verify(t.Context(), []lake.Log{w.log(0), w.log(1)}, nil); err != nil || v.OK || !strings.Contains(strings.Join(v.Faults, "\n"), "after="+number(10).Pad()) {
+	if v, err := tables.Verify(t.Context(), []landing.Log{w.log(0), w.log(1)}, nil); err != nil || v.OK || !strings.Contains(strings.Join(v.Faults, "\n"), "after="+number(10).Pad()) {
 		t.Errorf("%+v, %v", v, err)
 	}
 }

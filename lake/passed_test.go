@@ -11,6 +11,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -248,9 +249,9 @@ func TestGivingUpAnObject(t *testing.T) {
 }
 
 // rowsOf gives the rows of a landing log.
-func rowsOf(t *testing.T, log lake.Log) (all []fanwatch.Row) {
+func rowsOf(t *testing.T, log landing.Log) (all []fanwatch.Row) {
 	t.Helper()
-	if err := log.Walk(t.Context(), "0", func(s lake.Segment) error { all = append(all, s.Rows...); return nil }); err != nil {
+	if err := log.Walk(t.Context(), "0", func(s landing.Segment) error { all = append(all, s.Rows...); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -310,7 +311,7 @@ func TestIngestGoesOnBehindTheVersionBefore(t *testing.T) {
 		}
 		put(t, w.store, "firehose/x", text.String(), false)
 		put(t, w.store, "firehose/w", demoObject("fan-a", 99), false)
-		segment := lake.Segment{Header: lake.Header{After: "0", Last: "1", Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "ingest"}, Sources: []lake.Source{{Key: "firehose/w", Upto: 1, Done: true}, {Key: "firehose/x", Upto: 6}}}}
+		segment := landing.Segment{Header: landing.Header{After: "0", Last: "1", Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "ingest"}, Sources: []landing.Source{{Key: "firehose/w", Upto: 1, Done: true}, {Key: "firehose/x", Upto: 6}}}}
 		for i := range 3 {
 			at := midnight.Add(time.Duration(i) * time.Second)
 			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.RowLate, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at, RPM: 1800, State: fanwatch.StateRunning},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 // TestLevels lets a day of commits pass, one a quarter of a minute and each compacted at once: files stay few, rows
@@ -148,7 +149,7 @@ func TestRetirement(t *testing.T) {
 		if _, err := w.table.Apply(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		a, err := lake.Reconcile(t.Context(), []lake.Log{log}, w.table)
+		a, err := lake.Reconcile(t.Context(), []landing.Log{log}, w.table)
 		if err != nil || !a[0].OK || a[0].Table != table || a[0].Retired != retired {
 			t.Fatalf("%+v, %v", a, err)
 		}

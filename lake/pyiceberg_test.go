@@ -16,6 +16,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 // pythonRead is what testsuite/pyiceberg/read.py prints.
@@ -37,7 +38,7 @@ func TestPyicebergAgrees(t *testing.T) {
 	dir := t.TempDir()
 	oldTable(t, dir)
 	w := openWorld(t, dir, nil)
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	for part := range 6 {
 		a, b := window(part*600, "fan-a", 7, 21+part*600, 600), window(part*600, "fan-b", 8, 1+part*600, 600)
 		for i := range 100 { // a reshard: both shards landed these

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanwatch"
+	"fanwatch/lake/internal/parquetguard"
 )
 
 // Rows gives the readings of a fan with from <= time < to, in time's order, of each day each once. Zero times
@@ -215,7 +216,7 @@ func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo
 
 // readFile fills d, in the memory of its columns if it has any.
 func (d *fanDay) readFile(index *fileIndex, fetch fetchFunc, fan string, lo, hi int64, columns []int) (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	l := tableLayout()
 	if d.columns == nil {
 		d.columns = make([]vector, len(l.columns))

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 )
 
 // Account says of one fan where its readings are, from the publisher's acknowledgement to the table. All
@@ -50,7 +51,7 @@ const credible = 1 << 53
 // Reconcile holds acknowledgements, landing logs and table against each other, fan by fan. The logs must
 // be all that ever fed the table. It reads the whole of both; tombstones count by their headers. Tables.Count does the
 // same and reads only what is new.
-func Reconcile(ctx context.Context, logs []Log, t *Table) ([]Account, error) {
+func Reconcile(ctx context.Context, logs []landing.Log, t *Table) ([]Account, error) {
 	r := recount{t: t, logs: logs}
 	c, err := r.fromStart(ctx)
 	return c.Accounts, err
@@ -73,7 +74,7 @@ type HourAccount struct {
 
 // ReconcileHours is Reconcile by fan and hour. Of segments that were emptied the hours are not known: their
 // readings count in Table alone. Hours of days past retention are left out.
-func ReconcileHours(ctx context.Context, logs []Log, t *Table) ([]HourAccount, error) {
+func ReconcileHours(ctx context.Context, logs []landing.Log, t *Table) ([]HourAccount, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
 		return nil, err
@@ -149,12 +150,12 @@ func (b *hourBooks) addFile(ctx context.Context, t *Table, df iceberg.DataFile) 
 	return wrap(err, "%s", df.FilePath())
 }
 
-func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l Log) error {
+func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l landing.Log) error {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return err
 	}
-	return l.Walk(ctx, "0", func(s Segment) error {
+	return l.Walk(ctx, "0", func(s landing.Segment) error {
 		if s.Tombstone {
 			for _, f := range s.Fans {
 				run, _ := fanwatch.ParseRun(f.Run) // of zeros: 0
@@ -258,7 +259,7 @@ func (t *totals) run(name runName) *tallyRun {
 
 // segment adds up a segment's footer. The fan of a footer of before, which counts no configurations, is known by an
 // entry without refusals.
-func (t *totals) segment(s *Segment) {
+func (t *totals) segment(s *landing.Segment) {
 	for i := range s.Fans {
 		f := &s.Fans[i]
 		if f.Landed > 0 || f.Configured > 0 || f.Quarantined == 0 {
@@ -272,7 +273,7 @@ func (t *totals) segment(s *Segment) {
 	}
 	for i := range s.Fans {
 		f := &s.Fans[i]
-		if t.refuse(f.Fan, f.refused()); t.known[f.Fan] {
+		if t.refuse(f.Fan, f.RefusedReadings()); t.known[f.Fan] {
 			r := t.run(runName{f.Fan, f.Run})
 			r.Acked, r.Dropped, r.Landed = max(r.Acked, f.Acked), max(r.Dropped, f.Dropped), r.Landed+f.Landed
 		}
@@ -331,8 +332,8 @@ func (b *books) run(name runName) *bookedRun {
 }
 
 // addLog counts a log from its start.
-func (b *books) addLog(ctx context.Context, l Log, in coverage) (segments int, err error) {
-	err = l.Walk(ctx, "0", func(s Segment) error {
+func (b *books) addLog(ctx context.Context, l landing.Log, in coverage) (segments int, err error) {
+	err = l.Walk(ctx, "0", func(s landing.Segment) error {
 		segments++
 		if b.all.segment(&s); s.Last.Compare(in.at) <= 0 {
 			b.base.segment(&s)
@@ -485,4 +486,16 @@ func (a *Account) judge() {
 		}
 	}
 	a.Verdict = strings.Join(append(faults, notes...), "; ")
+}
+
+// intern keeps one copy of each text: a file repeats its few fans in every row.
+type intern map[string]string
+
+func (m intern) text(s string) string {
+	if c, ok := m[s]; ok {
+		return c
+	}
+	s = string([]byte(s)) // the reader's string may share a whole page's memory
+	m[s] = s
+	return s
 }

@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -133,7 +135,7 @@ func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 // Expire replaces the log's segments by tombstones, as far as nobody needs their rows any more: they are
 // in the table and in those that OpenTables opened beside it, lie behind the oldest snapshot of the models that is kept, and arrived longer than
 // olderThan ago. It gives how many it replaced.
-func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int, error) {
+func (t *Table) Expire(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
 		return 0, err
@@ -143,7 +145,7 @@ func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int
 		return 0, err
 	}
 	mark := propExpired + l.Stream + "/" + l.Shard
-	at := orZero(fanwatch.SequenceNumber(tbl.Properties()[mark]))
+	at := cmp.Or(fanwatch.SequenceNumber(tbl.Properties()[mark]), "0")
 	from, replaced := at, 0
 	before := t.cfg.Now().Add(-olderThan)
 	for at.Compare(upto) < 0 {
@@ -178,7 +180,7 @@ func (t *Table) Expire(ctx context.Context, l Log, olderThan time.Duration) (int
 
 // expirable gives the sequence number up to which the log's rows are in the table and behind the oldest
 // kept snapshot, which must be readable: a scorer that finds newer ones damaged falls back on it.
-func (t *Table) expirable(ctx context.Context, tbl *table.Table, l Log) (fanwatch.SequenceNumber, error) {
+func (t *Table) expirable(ctx context.Context, tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return "0", err
@@ -197,17 +199,9 @@ func (t *Table) expirable(ctx context.Context, tbl *table.Table, l Log) (fanwatc
 			committed = at
 		}
 	}
-	if err := l.check(); err != nil {
-		return "0", err
-	}
-	keys, err := l.snapshots(ctx)
-	if err != nil || len(keys) == 0 {
-		return "0", err
-	}
-	oldest := keys[min(len(keys), snapshotsKept)-1]
-	at, _, err := l.readSnapshot(ctx, oldest)
+	at, err := l.OldestSnapshot(ctx)
 	if err != nil {
-		return "0", fmt.Errorf("expire: %s: %w", strings.TrimSuffix(oldest, snapshotSuffix), err)
+		return "0", fmt.Errorf("expire: %w", err)
 	}
 	if at.Compare(committed) < 0 {
 		return at, nil

@@ -18,6 +18,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 // TestATableThatOthersRewrote replaces every data file of three tables as a program that knows nothing of their
@@ -26,7 +27,7 @@ import (
 func TestATableThatOthersRewrote(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	tables := openTables(t, w, nil)
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	for i := range 3 {
 		w.append(t, 0, eventful(i*100, 1+i*100))
 		w.append(t, 1, window(i*100, "fan-b", 9, 1+i*100, 100))

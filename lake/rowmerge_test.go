@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+
+	"fanwatch/lake/internal/parquetguard"
 )
 
 // The dumb way: rows one by one, through the Parquet library. It was the merge until the columnar one came, and
@@ -110,7 +112,7 @@ type cursor struct {
 }
 
 func openCursor(data []byte) (c *cursor, err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	f, err := openDataFile(data)
 	if err != nil {
 		return nil, err
@@ -121,7 +123,7 @@ func openCursor(data []byte) (c *cursor, err error) {
 
 // next gives the row in front, nil at the file's end. It is good until the following next.
 func (c *cursor) next() (s *stored, err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	if c.i == c.n {
 		if c.done {
 			return nil, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"fanwatch"
+	"fanwatch/lake/internal/parquetguard"
 )
 
 // FanCount says what the table holds of one run of one fan.
@@ -102,7 +103,7 @@ func (m runSets) addFile(index *fileIndex, fetch fetchFunc) error { return eachI
 
 // eachID calls do with the identity of every row of a data file.
 func eachID(index *fileIndex, fetch fetchFunc, do func(key runKey, seq uint64)) (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	l, table := tableLayout(), newTextTable()
 	r := newChunkReader(table)
 	columns, v := []int{l.fan, l.run, l.seq}, make([]vector, 3)
@@ -129,7 +130,7 @@ func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *fileInde
 	}
 	fetch = fetchFrom(ctx, t.cfg.Store, key)
 	index, err = t.indexes.get(key, func() (x *fileIndex, err error) {
-		defer catch(&err)
+		defer parquetguard.Catch(&err)
 		return openIndex(df.FileSizeBytes(), fetch)
 	})
 	if err == nil && index.rows != int(df.Count()) {
@@ -140,7 +141,7 @@ func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *fileInde
 
 // eachRow decodes those columns of a data file that T names.
 func eachRow[T any](data []byte, do func(*T)) (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	f, err := openDataFile(data)
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func eachRow[T any](data []byte, do func(*T)) (err error) {
 }
 
 func openDataFile(data []byte) (*parquet.File, error) {
-	if err := checkFooter(data); err != nil {
+	if err := parquetguard.CheckFooter(data); err != nil {
 		return nil, err
 	}
 	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)), parquet.SkipBloomFilters(true))
@@ -178,7 +179,7 @@ func openDataFile(data []byte) (*parquet.File, error) {
 				start = m.DictionaryPageOffset
 			}
 			if start < 0 || size < 0 || size > int64(len(data)) || start > int64(len(data))-size {
-				return nil, errFooter
+				return nil, parquetguard.ErrFooter
 			}
 			if err := checkPages(m.Codec, data[start:start+size]); err != nil {
 				return nil, err

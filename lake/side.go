@@ -18,6 +18,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/lake/landing"
 )
 
 // Anomaly is a row of the table anomalies: a scored reading after which its fan was not well. A reader finds
@@ -92,12 +93,12 @@ func newSide[T any](cfg TableConfig, readOnly bool, name string, docs map[int]st
 
 // commit brings the logs' new rows into the table. seen are segments that were read already, with all rows
 // that a side table may want.
-func (s *side[T]) commit(ctx context.Context, logs []Log, seen segments) (CommitResult, error) {
+func (s *side[T]) commit(ctx context.Context, logs []landing.Log, seen segments) (CommitResult, error) {
 	return s.commitLogs(ctx, logs, func() *round {
 		r := &round{next: seen.next}
 		var rows []T
 		r.full = func() bool { return len(rows) >= sideRows }
-		r.take = func(seg *Segment, wanted func(*fanwatch.Row) bool) error { // a tombstone is older than the table: Expire waits for it
+		r.take = func(seg *landing.Segment, wanted func(*fanwatch.Row) bool) error { // a tombstone is older than the table: Expire waits for it
 			for i := range seg.Rows {
 				if row, ok := s.pick(&seg.Rows[i]); ok && wanted(&seg.Rows[i]) {
 					rows = append(rows, row)

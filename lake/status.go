@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/iceberg-go/table"
 
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -118,7 +119,7 @@ func orNone(count string) string {
 }
 
 // Lag says how much of a landing log is not in the table yet. It reads the segments that are not.
-func (t *iceTable) Lag(ctx context.Context, l Log) (Lag, error) {
+func (t *iceTable) Lag(ctx context.Context, l landing.Log) (Lag, error) {
 	lag := Lag{Shard: l.Shard}
 	tbl, err := t.load(ctx)
 	if err != nil {

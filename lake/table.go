@@ -17,6 +17,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -365,10 +366,10 @@ func (t *iceTable) key(path string) (string, error) {
 	return key, nil
 }
 
-func offsetKey(l Log) string { return propOffset + l.Stream + "/" + l.Shard }
+func offsetKey(l landing.Log) string { return propOffset + l.Stream + "/" + l.Shard }
 
 // offset gives the last sequence number of the shard's last segment that is in the table.
-func offset(tbl *table.Table, l Log) (fanwatch.SequenceNumber, error) {
+func offset(tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
 	text, ok := tbl.Properties()[offsetKey(l)]
 	if !ok {
 		return "0", nil

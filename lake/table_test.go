@@ -19,6 +19,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -51,18 +52,18 @@ func openWorld(t testing.TB, dir string, change func(*lake.TableConfig)) world {
 	return world{dir, store, tbl}
 }
 
-func (w world) log(shard int) lake.Log {
-	return lake.Log{Store: w.store, Stream: "readings", Shard: fmt.Sprintf("shardId-%012d", shard)}
+func (w world) log(shard int) landing.Log {
+	return landing.Log{Store: w.store, Stream: "readings", Shard: fmt.Sprintf("shardId-%012d", shard)}
 }
 
-func (w world) append(t testing.TB, shard int, s lake.Segment) {
+func (w world) append(t testing.TB, shard int, s landing.Segment) {
 	t.Helper()
 	if err := w.log(shard).Append(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (w world) commit(t testing.TB, logs ...lake.Log) lake.CommitResult {
+func (w world) commit(t testing.TB, logs ...landing.Log) lake.CommitResult {
 	t.Helper()
 	r, err := w.table.Commit(t.Context(), logs)
 	if err != nil {
@@ -102,7 +103,7 @@ func TestCommit(t *testing.T) {
 		t.Fatalf("again: committed %+v", r)
 	}
 	w.append(t, 0, window(100, "fan-a", 7, 101, 10))
-	w.append(t, 1, lake.Segment{Header: lake.Header{After: "50", Last: "60", Writer: older}}) // nothing but duplicates
+	w.append(t, 1, landing.Segment{Header: landing.Header{After: "50", Last: "60", Writer: older}}) // nothing but duplicates
 	if r := w.commit(t, w.log(0), w.log(1)); r != (lake.CommitResult{Segments: 2, Rows: 10, Files: 1}) {
 		t.Fatalf("committed %+v", r)
 	}
@@ -199,11 +200,11 @@ func TestDuplicatesInARound(t *testing.T) {
 func TestRacingCommitters(t *testing.T) {
 	dir := t.TempDir()
 	worlds := []world{openWorld(t, dir, nil), openWorld(t, dir, nil), openWorld(t, dir, nil)}
-	logs := []lake.Log{worlds[0].log(0), worlds[0].log(1)}
+	logs := []landing.Log{worlds[0].log(0), worlds[0].log(1)}
 	for i := range 12 {
 		worlds[0].append(t, 0, window(i*10, "fan-a", 7, 1+i*10, 10))
 		if i%3 == 0 {
-			worlds[0].append(t, 1, lake.Segment{Header: lake.Header{After: number(i / 3), Last: number(i/3 + 1), Writer: older}})
+			worlds[0].append(t, 1, landing.Segment{Header: landing.Header{After: number(i / 3), Last: number(i/3 + 1), Writer: older}})
 		}
 		var wg sync.WaitGroup
 		for _, w := range worlds {
@@ -322,3 +323,36 @@ func list(t *testing.T, store objstore.Store, prefix, after string) []string {
 	}
 	return keys
 }
+
+var (
+	midnight = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	older    = landing.Token{Scheduled: 100, Attempt: 1, Run: "a"}
+)
+
+func openDir(t testing.TB) *objstore.Dir {
+	t.Helper()
+	d, err := objstore.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// window makes a segment of n readings of the run, seq from first on, one a second, spread over the
+// sequence numbers (after, after+n].
+func window(after int, fan string, run uint64, first, n int) landing.Segment {
+	s := landing.Segment{Header: landing.Header{After: number(after), Last: number(after + n), Writer: older}}
+	for i := range n {
+		seq := uint64(first + i)
+		s.Rows = append(s.Rows, fanwatch.Row{
+			Kind: fanwatch.RowScored,
+			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: run, Seq: seq}, Time: midnight.Add(time.Duration(seq) * time.Second),
+				RPM: 1800 + float64(seq%7), Hz: 60, Jitter: 0.01, Edges: 60, State: fanwatch.StateRunning},
+			Position: fanwatch.Position{Sequence: number(after + i + 1)}, Arrived: midnight.Add(time.Duration(seq)*time.Second + 40*time.Millisecond),
+			Client: fan, Score: 0.5 + float64(seq%11)/16, Acked: seq - 1,
+		})
+	}
+	return s
+}
+
+func number(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }

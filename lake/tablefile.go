@@ -19,6 +19,9 @@ const (
 	writtenBy = "fanwatch version " // a file's created_by begins so; which version comes behind it
 )
 
+// metaVersion is the footer's entry that has the version of the file's layout.
+const metaVersion = "fanwatch.version"
+
 // fileTail gives the page index and the footer of a file with these groups of chunks, and how many bytes the
 // chunks take.
 func fileTail(groups [][]chunk) ([]byte, error) {

@@ -16,6 +16,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/failpoint"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -97,13 +98,13 @@ func toRefusal(r *fanwatch.Row) (Refusal, bool) {
 }
 
 // segments remembers, of segments that were read, what side tables want of them.
-type segments map[string]Segment
+type segments map[string]landing.Segment
 
-func (m segments) key(l Log, after fanwatch.SequenceNumber) string {
+func (m segments) key(l landing.Log, after fanwatch.SequenceNumber) string {
 	return l.Stream + "/" + l.Shard + "/" + after.Pad()
 }
 
-func (m segments) remember(l Log, after fanwatch.SequenceNumber, s Segment) {
+func (m segments) remember(l landing.Log, after fanwatch.SequenceNumber, s landing.Segment) {
 	s.Rows = slices.Clone(slices.DeleteFunc(slices.Clone(s.Rows), func(r fanwatch.Row) bool {
 		_, anomalous := toAnomaly(&r)
 		return !anomalous && r.Kind != fanwatch.RowQuarantined
@@ -111,7 +112,7 @@ func (m segments) remember(l Log, after fanwatch.SequenceNumber, s Segment) {
 	m[m.key(l, after)] = s
 }
 
-func (m segments) next(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error) {
+func (m segments) next(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
 	if s, ok := m[m.key(l, after)]; ok {
 		return s, nil
 	}
@@ -120,12 +121,12 @@ func (m segments) next(ctx context.Context, l Log, after fanwatch.SequenceNumber
 
 // Commit brings the new segments of the logs into the tables, and the ended alerts; see Table.Commit. The
 // result is that of the readings; beside it the error may be a *Partial.
-func (t *Tables) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
+func (t *Tables) Commit(ctx context.Context, logs []landing.Log) (CommitResult, error) {
 	seen := make(segments)
 	var failed failures
 	result, err := t.commitLogs(ctx, logs, func() *round {
 		r := t.newRound()
-		r.next = func(ctx context.Context, l Log, after fanwatch.SequenceNumber) (Segment, error) {
+		r.next = func(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
 			s, err := l.Next(ctx, after)
 			if err == nil {
 				seen.remember(l, after, s)
@@ -137,7 +138,7 @@ func (t *Tables) Commit(ctx context.Context, logs []Log) (CommitResult, error) {
 	failed.add(wrapParts(err, "readings"))
 	for _, s := range []struct {
 		name   string
-		commit func(context.Context, []Log, segments) (CommitResult, error)
+		commit func(context.Context, []landing.Log, segments) (CommitResult, error)
 	}{{"anomalies", t.anomalies.commit}, {"quarantine", t.quarantine.commit}} {
 		for more := true; more; {
 			r, err := s.commit(ctx, logs, seen)
@@ -249,7 +250,7 @@ func (t *Tables) RemoveOrphans(ctx context.Context, olderThan time.Duration) (in
 }
 
 // Reconcile is the function Reconcile of the readings.
-func (t *Tables) Reconcile(ctx context.Context, logs []Log) ([]Account, error) {
+func (t *Tables) Reconcile(ctx context.Context, logs []landing.Log) ([]Account, error) {
 	return Reconcile(ctx, logs, t.Table)
 }
 
@@ -282,7 +283,7 @@ func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]Refusal,
 // Refused gives the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table
 // quarantine does not have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs
 // are; then, or where a part cannot be read, it gives the others and a *Partial.
-func (t *Tables) Refused(ctx context.Context, logs []Log, fan string, n int) ([]Refusal, error) {
+func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n int) ([]Refusal, error) {
 	var failed failures
 	var tbl *table.Table
 	if t != nil {
@@ -302,7 +303,7 @@ func (t *Tables) Refused(ctx context.Context, logs []Log, fan string, n int) ([]
 				continue
 			}
 		}
-		failed.add(l.Walk(ctx, at, func(s Segment) error {
+		failed.add(l.Walk(ctx, at, func(s landing.Segment) error {
 			for i := range s.Rows {
 				if r, ok := toRefusal(&s.Rows[i]); ok && wanted(&r) {
 					rows = append(rows, r)

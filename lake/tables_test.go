@@ -9,6 +9,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -28,7 +29,7 @@ func openTables(t testing.TB, w world, change func(*lake.TableConfig)) *lake.Tab
 }
 
 // eventful is a window of which every tenth reading is anomalous and every twentieth message was refused.
-func eventful(after, first int) lake.Segment {
+func eventful(after, first int) landing.Segment {
 	s := window(after, "fan-a", 7, first, 100)
 	for i := range s.Rows {
 		switch {
@@ -49,7 +50,7 @@ func TestEventsOfTheLog(t *testing.T) {
 	w.append(t, 0, eventful(0, 1))
 	w.commit(t, w.log(0)) // by a program that knew readings only
 	tables := openTables(t, w, nil)
-	logs := []lake.Log{w.log(0)}
+	logs := []landing.Log{w.log(0)}
 	for i := 1; i < 4; i++ {
 		w.append(t, 0, eventful(i*100, 1+i*100))
 		for range 2 {
@@ -105,7 +106,7 @@ func TestTombstonesWaitForAllTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables := openTables(t, w, nil)
-	logs := []lake.Log{w.log(0)}
+	logs := []landing.Log{w.log(0)}
 	w.commit(t, logs...) // the readings alone
 	if n, err := tables.Expire(t.Context(), w.log(0), 0); err != nil || n != 0 {
 		t.Fatalf("%d tombstones, %v", n, err)
@@ -171,23 +172,23 @@ func TestTheNewestRefusals(t *testing.T) {
 		}
 		w.append(t, 0, s)
 		if day == 3 {
-			if _, err := tables.Commit(t.Context(), []lake.Log{log}); err != nil {
+			if _, err := tables.Commit(t.Context(), []landing.Log{log}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	reads := &counting{Store: w.store}
 	log.Store = reads
-	rows, err := tables.Refused(t.Context(), []lake.Log{log}, "", 8)
+	rows, err := tables.Refused(t.Context(), []landing.Log{log}, "", 8)
 	if err != nil || len(rows) != 8 || reads.gets > 2 || string(rows[7].Payload) != `{"n":80}` || rows[7].Arrived != midnight.Add(4*24*time.Hour+80*time.Second).UnixMicro() ||
 		rows[0].Arrived != midnight.Add(3*24*time.Hour+40*time.Second).UnixMicro() {
 		t.Errorf("%d segments read: %+v, %v", reads.gets, rows, err)
 	}
-	if rows, err := tables.Refused(t.Context(), []lake.Log{log}, "fan-x", 8); err != nil || len(rows) != 0 {
+	if rows, err := tables.Refused(t.Context(), []landing.Log{log}, "fan-x", 8); err != nil || len(rows) != 0 {
 		t.Errorf("%+v, %v", rows, err)
 	}
 	var none *lake.Tables
-	if all, err := none.Refused(t.Context(), []lake.Log{log}, "fan-a", 100); err != nil || len(all) != 25 {
+	if all, err := none.Refused(t.Context(), []landing.Log{log}, "fan-a", 100); err != nil || len(all) != 25 {
 		t.Errorf("%d without a table, %v", len(all), err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 // TestCommitterPlannersAndReaders lets a committer, those who plan, and readers work on the same tables until
@@ -19,7 +20,7 @@ func TestCommitterPlannersAndReaders(t *testing.T) {
 	dir := t.TempDir()
 	w := openWorld(t, dir, nil)
 	committer, planner, reader := openTables(t, w, nil), openTables(t, w, nil), openTables(t, w, nil)
-	logs := []lake.Log{w.log(0), w.log(1)}
+	logs := []landing.Log{w.log(0), w.log(1)}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -19,6 +19,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
+	"fanwatch/lake/internal/parquetguard"
+	"fanwatch/lake/landing"
 )
 
 // Progress is told how far a long reading is: done of total steps. nil is nobody.
@@ -60,7 +62,7 @@ const faultsNamed = 100
 // sorted and of its day; that every reading of the landing log that still has its rows there is in the table
 // with the same content, by hash; and what Reconcile finds. The logs must be all that ever fed the tables.
 // The error says why it could not go on; what is wrong with the lake is in the Verdict.
-func (t *Tables) Verify(ctx context.Context, logs []Log, progress Progress) (Verdict, error) {
+func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progress) (Verdict, error) {
 	v := &verifier{seed: maphash.MakeSeed()}
 	for _, part := range []struct {
 		table *iceTable
@@ -128,7 +130,7 @@ type content struct {
 	rows         int
 }
 
-func (v *verifier) readings(ctx context.Context, t *Table, logs []Log, progress Progress) error {
+func (v *verifier) readings(ctx context.Context, t *Table, logs []landing.Log, progress Progress) error {
 	tbl, files, err := v.metadata(ctx, &t.iceTable)
 	if err != nil {
 		return err
@@ -174,12 +176,12 @@ func (k runKey) compare(o runKey) int {
 }
 
 // landed adds up the rows of a log that the table must hold.
-func (v *verifier) landed(ctx context.Context, tbl *table.Table, l Log, goneBefore int64, runs map[runKey]*content) error {
+func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, goneBefore int64, runs map[runKey]*content) error {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return err
 	}
-	err = l.Walk(ctx, "0", func(s Segment) error {
+	err = l.Walk(ctx, "0", func(s landing.Segment) error {
 		v.Segments++
 		for i := range s.Rows {
 			row := &s.Rows[i]
@@ -250,7 +252,7 @@ func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, 
 
 // eachStored reads the rows of a data file.
 func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*stored) error) (err error) {
-	defer catch(&err)
+	defer parquetguard.Catch(&err)
 	data, err := t.read(ctx, df)
 	if err != nil {
 		return err

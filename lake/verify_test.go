@@ -8,14 +8,15 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 )
 
 // TestVerify wants no fault of a lake that has gone through everything, and a fault of each way to spoil it.
 func TestVerify(t *testing.T) {
-	build := func(t *testing.T) (world, *lake.Tables, []lake.Log) {
+	build := func(t *testing.T) (world, *lake.Tables, []landing.Log) {
 		w := openWorld(t, t.TempDir(), nil)
 		tables := openTables(t, w, nil)
-		logs := []lake.Log{w.log(0), w.log(1)}
+		logs := []landing.Log{w.log(0), w.log(1)}
 		for i := range 3 {
 			w.append(t, 0, eventful(i*100, 1+i*100))
 			w.append(t, 1, window(i*100, "fan-b", 9, 1+i*100, 100))
@@ -71,7 +72,7 @@ func TestVerify(t *testing.T) {
 			s := window(0, "fan-b", 9, 1, 100)
 			s.Stream, s.Shard = "readings", w.log(1).Shard
 			s.Rows[7].RPM++
-			data, err := lake.EncodeSegment(&s)
+			data, err := landing.EncodeSegment(&s)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -86,8 +86,8 @@ func startChild(ctx context.Context, program, logFile string, args ...string) (*
 	}
 }
 
-// supervised is a child that is started again, on the same ports, when it ends although it was not told to: what
-// judges fans and tells people must not end with the object store. Safe for concurrent use.
+// supervised is a child that is started again, on the same ports, when it ends before stop, so that scoring and alerts
+// go on when a server ends. Safe for concurrent use.
 type supervised struct {
 	restart func(context.Context) (*childProcess, error)
 	log     *slog.Logger
@@ -123,7 +123,8 @@ func (s *supervised) run(ctx context.Context, c *childProcess) {
 			}
 			var err error
 			if next, err = s.restart(ctx); err != nil {
-				s.log.Error("a server does not start again; it is tried for as long as this process runs", "server", c.name, "err", err)
+				s.log.Error("a server does not start again; it is tried for as long as this process runs",
+					"server", c.name, "err", err)
 				continue
 			}
 			c = next

@@ -23,7 +23,8 @@ func TestAServerThatIsKilledComesBackOnItsPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &System{cfg: Config{Dir: dir, Bin: filepath.Dir(program)}, log: slog.New(slog.DiscardHandler)}
-	args := []string{"--dir", filepath.Join(dir, "s3"), "--port", "0", "--access-key-file", filepath.Join(dir, "keys"), "--bucket", "bucket"}
+	args := []string{"--dir", filepath.Join(dir, "s3"), "--port", "0", "--access-key-file", filepath.Join(dir, "keys"),
+		"--bucket", "bucket"}
 	c, err := startChild(t.Context(), program, filepath.Join(dir, "fanwatch-s3.log"), args...)
 	if err != nil {
 		t.Fatal(err)

@@ -16,10 +16,10 @@ import (
 	"fanwatch/activities"
 	"fanwatch/edge"
 	"fanwatch/internal/durable"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
-// fleet is the simulated fans: the edge's own code with another source of pulses, each with its own key,
+// fleet runs the simulated fans: the edge's own code with another source of pulses, each with its own key,
 // certificate, spool and connection.
 type fleet struct {
 	dir    string
@@ -33,12 +33,12 @@ type fleet struct {
 	done  sync.WaitGroup
 }
 
-// FleetFan is one simulated fan and what will go wrong with it.
+// FleetFan is one simulated fan.
 type FleetFan struct {
 	Name   string
-	RPM    float64
+	RPM    float64 // its speed while it has no fault
 	Site   string
-	Faults []edge.Fault
+	Faults []edge.Fault // when it fails and how, from its start; none = never
 }
 
 // fleetOf makes the plan: which fan fails when, counted from the start. The first fails within 30 s by a
@@ -55,7 +55,8 @@ func fleetOf(n int, faults bool) []FleetFan {
 	}
 	fans := make([]FleetFan, n)
 	for i := range fans {
-		fans[i] = FleetFan{Name: fmt.Sprintf("fan-%02d", i+1), RPM: 1200 + 150*float64(i%8), Site: fmt.Sprintf("Hall %c, rack %d", 'A'+i/8%26, 1+i%8)}
+		fans[i] = FleetFan{Name: fmt.Sprintf("fan-%02d", i+1), RPM: 1200 + 150*float64(i%8),
+			Site: fmt.Sprintf("Hall %c, rack %d", 'A'+i/8%26, 1+i%8)}
 		if faults {
 			fans[i].Faults = plan[i+1]
 		}
@@ -64,7 +65,7 @@ func fleetOf(n int, faults bool) []FleetFan {
 }
 
 // start provisions the fans that have no certificate yet and sets all of them turning.
-func (f *fleet) start(ctx context.Context, fans []FleetFan, op workflows.Operator) error {
+func (f *fleet) start(ctx context.Context, fans []FleetFan, op operator.Client) error {
 	provisioning, provisioned := errgroup.WithContext(ctx)
 	provisioning.SetLimit(4)
 	for _, fan := range fans {
@@ -89,7 +90,7 @@ func (f *fleet) path(fan string, name ...string) string {
 }
 
 // provision makes the fan's key, has its CSR signed through its workflow, and keeps the certificate.
-func (f *fleet) provision(ctx context.Context, fan FleetFan, op workflows.Operator) error {
+func (f *fleet) provision(ctx context.Context, fan FleetFan, op operator.Client) error {
 	cert := f.path(fan.Name, "cert.pem")
 	if _, err := os.Stat(cert); err == nil {
 		return nil
@@ -101,7 +102,8 @@ func (f *fleet) provision(ctx context.Context, fan FleetFan, op workflows.Operat
 	if err != nil {
 		return fmt.Errorf("provision %s: %w", fan.Name, err)
 	}
-	answer, err := op.Provision(ctx, fanwatch.Device{Fan: fan.Name, Site: fan.Site, Limits: fanwatch.Limits{MinRPM: fan.RPM / 2, MaxRPM: fan.RPM * 1.5}}, csr)
+	answer, err := op.Provision(ctx, fanwatch.Device{Fan: fan.Name, Site: fan.Site,
+		Limits: fanwatch.Limits{MinRPM: fan.RPM / 2, MaxRPM: fan.RPM * 1.5}}, csr)
 	if err != nil {
 		return err
 	}
@@ -141,7 +143,8 @@ func (f *fleet) run(ctx context.Context, i int, fan FleetFan) error {
 	if err != nil {
 		return err
 	}
-	node, err := edge.New(edge.Config{Fan: fan.Name, Source: sim, Clock: clock, Dir: f.path(fan.Name, "spool"), Broker: f.broker, TLS: tls,
+	node, err := edge.New(edge.Config{Fan: fan.Name, Source: sim, Clock: clock, Dir: f.path(fan.Name, "spool"),
+		Broker: f.broker, TLS: tls,
 		Shadow: activities.Shadow, FlushEvery: time.Second, BackoffMax: 5 * time.Second, Log: f.log})
 	if err != nil {
 		return err

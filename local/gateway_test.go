@@ -34,7 +34,8 @@ func TestAPageOfAnotherSiteDoesNotReachTheLocalAWS(t *testing.T) {
 	defer server.Close()
 
 	signed := func(service string) string {
-		return "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/" + service + "/aws4_request, SignedHeaders=host, Signature=0"
+		return "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/" + service +
+			"/aws4_request, SignedHeaders=host, Signature=0"
 	}
 	for _, q := range []struct{ name, method, path, body, service, kind, target string }{
 		{"Kinesis", "POST", "/", `{}`, "kinesis", "application/x-amz-json-1.1", "Kinesis_20131202.ListStreams"},

@@ -1,9 +1,14 @@
-// Package local runs the whole of fanwatch on one machine: Temporal and S3 as child processes, IoT Core,
-// Kinesis and SNS in this process, the workers, the dashboard and a fleet of simulated fans. Everything
-// listens on loopback, and every client is given an endpoint there: the code is that of production, only
-// the endpoints differ.
+// Package local runs the whole of fanwatch on one machine: Temporal and S3 as child processes, IoT Core, Kinesis and
+// SNS in this process, the workers, the dashboard and a fleet of simulated fans. [Up] starts it and [System.Close]
+// stops it.
 //
-// All state lies in one directory and survives kill -9 of everything.
+// It promises: everything listens on loopback; the code is that of production, and only the endpoints that its clients
+// are given differ; all state lies in one directory (Config.Dir) and survives kill -9 of every process; a child process
+// that ends is started again on its ports.
+//
+// It leaves out what AWS is for: several machines, and keys that are verified. The services have package docs of their
+// own (iotcore, kinesis, sns, and the module local/servers), which say how they differ from AWS. Faults are set at
+// /_faults of each service; package fault has the vocabulary.
 package local
 
 import (
@@ -26,7 +31,6 @@ import (
 
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/worker"
 
 	"fanwatch/activities"
 	"fanwatch/cloud"
@@ -37,6 +41,7 @@ import (
 	"fanwatch/local/aws/iotcore"
 	"fanwatch/local/aws/kinesis"
 	"fanwatch/local/aws/sns"
+	"fanwatch/operator"
 	"fanwatch/workers"
 	"fanwatch/workflows"
 )
@@ -44,10 +49,10 @@ import (
 //go:embed policy.yaml
 var defaultPolicy []byte
 
-// Config says how the local system runs. Zero values give the defaults.
+// Config says how the local system runs. Dir and Bin are required; zero values of the others give the defaults.
 type Config struct {
 	Dir      string // state; required
-	Reset    bool   // whether all that lies there goes first, but the log: the caller knows it for such state
+	Reset    bool   // whether everything in Dir but the log is removed first: the caller has made sure that it is state
 	Bin      string // where fanwatch-temporal and fanwatch-s3 lie; required
 	Ports    Ports
 	Temporal string // address of a Temporal server to use instead of the child process; "" = the child
@@ -61,8 +66,8 @@ type Config struct {
 	KeepReadings  time.Duration // how long a day stays in the tables after its end; 0 = for ever
 	NoWorkers     bool          // whether workflows, scoring and the lake are left to fanwatch worker processes
 	CanaryEvery   time.Duration // how often a simulated fan stops and its page must be sent; 0 = 1 h, negative = never
-	HeartbeatURL  string        // called each minute while all is well; "" = none
-	Log           *slog.Logger
+	HeartbeatURL  string        // called each minute while nothing is in trouble; "" = none
+	Log           *slog.Logger  // nil = nothing is logged
 }
 
 // Ports are the loopback ports. 0 means a free one.
@@ -70,11 +75,11 @@ type Ports struct {
 	Dashboard, Temporal, TemporalUI, MQTT, AWS, S3 int
 }
 
-// DefaultPorts are those that the documentation names.
+// DefaultPorts are the ports that the documentation names.
 var DefaultPorts = Ports{Dashboard: 8080, Temporal: 7233, TemporalUI: 8233, MQTT: 8883, AWS: 4566, S3: 4569}
 
-// Endpoints tell where everything is. The file endpoints.json in the state directory holds them while the
-// system runs; the CLI reads it.
+// Endpoints say where everything is. [EndpointsFile] in the state directory holds them while the system runs; the CLI
+// reads it.
 type Endpoints struct {
 	V          int    `json:"v"`
 	PID        int    `json:"pid"`
@@ -96,11 +101,14 @@ type Endpoints struct {
 	Dir        string `json:"dir"`
 }
 
-// EndpointsFile is the name of that file. LockFile is what a running system holds, LogFile where fanwatch-local logs to.
+// Files in the state directory.
 const (
+	// EndpointsFile has the [Endpoints] of the system that runs.
 	EndpointsFile = "endpoints.json"
-	LockFile      = "lock"
-	LogFile       = "fanwatch.log"
+	// LockFile is locked by the system that runs.
+	LockFile = "lock"
+	// LogFile is where fanwatch-local logs to.
+	LogFile = "fanwatch.log"
 )
 
 const (
@@ -114,7 +122,7 @@ const (
 // System is a running local system.
 type System struct {
 	Endpoints
-	First string // what will happen next, for people
+	First string // a sentence for people: which simulated fan fails first, and when
 
 	cfg      Config
 	log      *slog.Logger
@@ -123,7 +131,8 @@ type System struct {
 	closers  []func() // in reverse order of starting
 }
 
-// Up starts everything and returns when it serves. Close stops it; so does an error.
+// Up starts everything and returns when it serves; an error has stopped what was started. ctx bounds the start alone:
+// [System.Close] stops the system.
 func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 	if cfg.Fans == 0 {
 		cfg.Fans = 20
@@ -155,19 +164,24 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Endpoints = Endpoints{V: 1, PID: os.Getpid(), Namespace: namespace, Stream: stream, Bucket: bucket, Region: region, Dir: cfg.Dir, Catalog: filepath.Join(cfg.Dir, "catalog.db"),
+	s.Endpoints = Endpoints{V: 1, PID: os.Getpid(), Namespace: namespace, Stream: stream, Bucket: bucket, Region: region,
+		Dir: cfg.Dir, Catalog: filepath.Join(cfg.Dir, "catalog.db"),
 		Keys: filepath.Join(cfg.Dir, "keys"), Certs: filepath.Join(cfg.Dir, "fleet")}
 	if err := s.startChildren(ctx); err != nil {
 		return nil, err
 	}
-	parts, err := s.startAWS(ctx, keys)
+	config, err := s.startAWS(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.startWorkers(ctx, parts); err != nil {
+	reached, err := s.connect(ctx, config)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.startFleet(ctx, parts); err != nil {
+	if err := s.startWorkers(ctx, reached); err != nil {
+		return nil, err
+	}
+	if err := s.startFleet(ctx, reached.operator); err != nil {
 		return nil, err
 	}
 	return s, s.announce()
@@ -184,7 +198,8 @@ func (s *System) claim() error {
 	}
 	if err := lockFile(f); err != nil {
 		_ = f.Close() // nothing was written
-		return fmt.Errorf("state directory %s is in use by another fanwatch-local: stop that one, or choose another with --dir", s.cfg.Dir)
+		return fmt.Errorf("state directory %s is in use by another fanwatch-local: stop that one, or choose another "+
+			"with --dir", s.cfg.Dir)
 	}
 	s.lock = f
 	if s.cfg.Reset {
@@ -221,7 +236,8 @@ func localKeys(file string) (keys, error) {
 	}
 	lines := strings.Fields(string(b))
 	if len(lines) != 2 {
-		return keys{}, fmt.Errorf("keys of the local AWS: %s holds %d lines, want 2: remove it, or start anew with --reset", file, len(lines))
+		return keys{}, fmt.Errorf("keys of the local AWS: %s holds %d lines, want 2: remove it, or start anew with --reset",
+			file, len(lines))
 	}
 	return keys{lines[0], lines[1]}, nil
 }
@@ -260,12 +276,15 @@ func (s *System) startChildren(ctx context.Context) error {
 			starting <- started{c, err, args}
 		}()
 	}
-	start("fanwatch-s3", "--dir", filepath.Join(s.cfg.Dir, "s3"), "--port", port(s.cfg.Ports.S3), "--access-key-file", s.Keys, "--region", region, "--bucket", bucket)
+	start("fanwatch-s3", "--dir", filepath.Join(s.cfg.Dir, "s3"), "--port", port(s.cfg.Ports.S3), "--access-key-file",
+		s.Keys, "--region", region, "--bucket", bucket)
 	s.Temporal = s.cfg.Temporal
 	if s.Temporal == "" {
 		ui := cmp.Or(s.cfg.Ports.TemporalUI, -1) // its 0 means none; a port that was free here may be taken when it starts
-		start("fanwatch-temporal", "--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal), "--ui-port", port(ui), "--namespace", namespace,
-			"--search-attribute", workflows.SearchFan.GetName()+"=Keyword", "--search-attribute", workflows.SearchState.GetName()+"=Keyword")
+		start("fanwatch-temporal", "--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal),
+			"--ui-port", port(ui), "--namespace", namespace,
+			"--search-attribute", workflows.SearchFan.GetName()+"=Keyword", "--search-attribute",
+			workflows.SearchState.GetName()+"=Keyword")
 	}
 	var errs []error
 	for range n {
@@ -293,102 +312,112 @@ func (s *System) supervise(c *childProcess, args []string) *supervised {
 		}
 	}
 	return supervise(c, s.log, func(ctx context.Context) (*childProcess, error) {
-		return startChild(ctx, s.program(strings.TrimSuffix(c.name, ".exe")), filepath.Join(s.cfg.Dir, strings.TrimSuffix(c.name, ".exe")+".log"), args...)
+		name := strings.TrimSuffix(c.name, ".exe")
+		return startChild(ctx, s.program(name), filepath.Join(s.cfg.Dir, name+".log"), args...)
 	})
 }
 
-// awsParts are what the other parts need of the local AWS.
-type awsParts struct {
-	config   workers.Config
-	temporal client.Client
-	operator workflows.Operator
-}
-
-// startAWS starts Kinesis, SNS and IoT Core and makes what fanwatch needs in them, through the SDK.
-func (s *System) startAWS(ctx context.Context, k keys) (*awsParts, error) {
+// startAWS starts Kinesis, SNS and IoT Core, and gives the configuration by which workers reach them.
+func (s *System) startAWS(ctx context.Context, k keys) (*workers.Config, error) {
 	ln, err := listen(s.cfg.Ports.AWS)
 	if err != nil {
 		return nil, err
 	}
 	s.AWS = "http://" + ln.Addr().String()
 	s.Inbox = s.AWS + "/inbox"
-	stream1, err := kinesis.New(kinesis.Config{Dir: filepath.Join(s.cfg.Dir, "kinesis"), Log: s.log, Region: region, Account: account})
+	kinesisServer, err := kinesis.New(kinesis.Config{Dir: filepath.Join(s.cfg.Dir, "kinesis"), Log: s.log,
+		Region: region, Account: account})
 	if err != nil {
 		return nil, err
 	}
-	s.closing(func() { _ = stream1.Close() }) // every answered write is on disk already
-	mail, err := sns.New(sns.Config{Dir: filepath.Join(s.cfg.Dir, "sns"), Log: s.log, URL: s.AWS, Region: region, Account: account})
+	s.closing(func() { _ = kinesisServer.Close() }) // every answered write is on disk already
+	snsServer, err := sns.New(sns.Config{Dir: filepath.Join(s.cfg.Dir, "sns"), Log: s.log, URL: s.AWS,
+		Region: region, Account: account})
 	if err != nil {
 		return nil, err
 	}
-	s.closing(func() { _ = mail.Close() }) // likewise
-	cfg, err := cloud.Config(ctx, cloud.Settings{Region: region, Local: true, AccessKey: k.access, SecretKey: k.secret, Endpoints: []string{s.AWS, s.S3}})
+	s.closing(func() { _ = snsServer.Close() }) // every answered publish is on disk already
+	awsConfig, err := cloud.Config(ctx, cloud.Settings{Region: region, Local: true,
+		AccessKey: k.access, SecretKey: k.secret, Endpoints: []string{s.AWS, s.S3}})
 	if err != nil {
 		return nil, err
 	}
-	put, err := cloud.NewKinesis(cfg, s.AWS)
+	kinesisClient, err := cloud.NewKinesis(awsConfig, s.AWS)
 	if err != nil {
 		return nil, err
 	}
-	broker, err := iotcore.New(iotcore.Config{Dir: filepath.Join(s.cfg.Dir, "iotcore"), MQTTAddr: loopback(s.cfg.Ports.MQTT), Log: s.log,
-		Region: region, Account: account, Refused: stream,
+	iotServer, err := iotcore.New(iotcore.Config{Dir: filepath.Join(s.cfg.Dir, "iotcore"),
+		MQTTAddr: loopback(s.cfg.Ports.MQTT), Log: s.log, Region: region, Account: account, Refused: stream,
 		Kinesis: iotcore.PutFunc(func(ctx context.Context, stream, key string, data []byte) error {
-			_, _, err := put.Put(ctx, stream, key, data)
+			_, _, err := kinesisClient.Put(ctx, stream, key, data)
 			return err
 		})})
 	if err != nil {
 		return nil, err
 	}
-	s.serve(ln, gateway(map[string]http.Handler{"kinesis": stream1, "sns": mail, "iot": broker.Handler(), "iotdata": broker.Handler(), "execute-api": broker.Handler()}, mail))
-	if err := broker.Start(); err != nil {
+	handlers := map[string]http.Handler{"kinesis": kinesisServer, "sns": snsServer,
+		"iot": iotServer.Handler(), "iotdata": iotServer.Handler(), "execute-api": iotServer.Handler()}
+	s.serve(ln, gateway(handlers, snsServer))
+	if err := iotServer.Start(); err != nil {
 		return nil, portTaken(err)
 	}
-	s.closing(func() { _ = broker.Close() }) // what it acknowledged is on the stream
-	s.MQTT, s.CA = broker.MQTTAddr(), broker.CAFile()
-	p := &awsParts{config: workers.Config{AWS: cfg, Account: account, Stream: stream, Bucket: bucket, Poll: 200 * time.Millisecond,
+	s.closing(func() { _ = iotServer.Close() }) // what it acknowledged is on the stream
+	s.MQTT, s.CA = iotServer.MQTTAddr(), iotServer.CAFile()
+	policies, err := s.openPolicies()
+	if err != nil {
+		return nil, err
+	}
+	return &workers.Config{AWS: awsConfig, Account: account, Stream: stream, Bucket: bucket, Poll: 200 * time.Millisecond,
 		Endpoints: workers.Endpoints{Kinesis: s.AWS, IoT: s.AWS, SNS: s.AWS, S3: s.S3},
-		Catalog:   workers.Catalog{SQLite: s.Catalog}, HeartbeatURL: s.cfg.HeartbeatURL,
-		Score: activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second, SnapshotEvery: s.cfg.SnapshotEvery}}}
-	return p, s.loadPolicies(p)
+		Catalog:   workers.Catalog{SQLite: s.Catalog}, Policies: policies.Policies, HeartbeatURL: s.cfg.HeartbeatURL,
+		Score: activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second,
+			SnapshotEvery: s.cfg.SnapshotEvery}}, nil
 }
 
-// loadPolicies reads policy.yaml in the state directory, which the first start writes.
-func (s *System) loadPolicies(p *awsParts) error {
+// openPolicies opens policy.yaml in the state directory, which the first start writes.
+func (s *System) openPolicies() (*workers.PolicyFile, error) {
 	file := filepath.Join(s.cfg.Dir, "policy.yaml")
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		if err := durable.WriteFile(file, defaultPolicy, 0o600); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	policies, err := workers.OpenPolicies(file, s.log)
+	return workers.OpenPolicies(file, s.log)
+}
+
+// services are how workers, dashboard and fleet reach AWS and Temporal.
+type services struct {
+	config   workers.Config
+	temporal client.Client
+	operator operator.Client
+}
+
+// connect connects to Temporal, beside the AWS of config.
+func (s *System) connect(ctx context.Context, config *workers.Config) (*services, error) {
+	temporal, err := operator.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace,
+		Logger: sdklog.NewStructuredLogger(s.log)})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.config.Policies = policies.Policies
-	return nil
+	s.closing(temporal.Close)
+	return &services{config: *config, temporal: temporal,
+		operator: operator.Client{Temporal: temporal, Namespace: namespace}}, nil
 }
 
 // startWorkers makes the stream, rules and topics, and starts workers and dashboard.
-func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
-	var err error
-	p.temporal, err = workflows.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: namespace, Logger: sdklog.NewStructuredLogger(s.log)})
-	if err != nil {
-		return err
-	}
-	s.closing(p.temporal.Close)
-	p.operator = workflows.Operator{Temporal: p.temporal, Namespace: namespace}
+func (s *System) startWorkers(ctx context.Context, p *services) error {
 	pages, err := listen(0) // where SNS delivers the canary's pages
 	if err != nil {
 		return err
 	}
 	p.config.CanaryURL = "http://" + pages.Addr().String() + "/canary"
-	a, err := workers.Assemble(p.config, p.operator, s.log)
+	a, err := workers.NewActivities(p.config, p.operator, s.log)
 	if err != nil {
 		_ = pages.Close() // nothing came there
 		return err
 	}
 	s.serve(pages, workers.CanaryPages{Acknowledge: p.operator.Acknowledge, Confirm: a.SNS.Confirm})
-	if err := a.Prepare(ctx, p.config, workers.Shape{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
+	if err := a.Prepare(ctx, p.config, workers.ResourceOptions{Shards: 2, Email: "%s@fanwatch.local"}); err != nil {
 		return err
 	}
 	go a.LogTopics(context.WithoutCancel(ctx), s.log) // each topic has a time-out of its own
@@ -402,34 +431,38 @@ func (s *System) startWorkers(ctx context.Context, p *awsParts) error {
 	return s.startDashboard(ctx, p, a, tables)
 }
 
-// work runs a worker of each kind in this process.
-func (s *System) work(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
-	for _, w := range []worker.Worker{workers.Control(p.temporal, a), workers.Score(p.temporal, a.Scorer, time.Second),
-		workers.Lake(p.temporal, &activities.Lake{Tables: tables.Open, Store: a.S3, Bucket: p.config.Open, Config: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
-			Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}}})} {
-		if err := w.Start(); err != nil {
-			return fmt.Errorf("start a worker: %w", err)
-		}
-		s.closing(w.Stop)
-	}
-	settings := workflows.Settings{CanaryEvery: s.cfg.CanaryEvery, Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second, MaintainEvery: time.Minute,
-		Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log}
-	if err := p.operator.Start(ctx, settings); err != nil {
+// work runs a worker of each kind in this process and returns when they run.
+func (s *System) work(ctx context.Context, p *services, a *workers.Activities, tables *workers.Tables) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	started, ended := make(chan struct{}), make(chan error, 1)
+	s.closing(func() { stop(); <-ended })
+	go func() {
+		defer close(ended)
+		ended <- workers.Run(running, workers.Process{Operator: p.operator, Config: p.config, Activities: a, Tables: tables, Serve: workers.Kinds,
+			Lake: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
+				Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}},
+			Settings: operator.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second,
+				MaintainEvery: time.Minute, CanaryEvery: s.cfg.CanaryEvery, Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log},
+			Started: func() { close(started) }})
+	}()
+	select {
+	case <-started:
+		return nil
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.closing(stop)
-	go p.operator.Keep(keeping, settings, s.log)
-	return nil
 }
 
-func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Activities, tables *workers.Tables) error {
+func (s *System) startDashboard(ctx context.Context, p *services, a *workers.Activities, tables *workers.Tables) error {
 	ln, err := listen(s.cfg.Ports.Dashboard)
 	if err != nil {
 		return err
 	}
 	s.Dashboard = "http://" + ln.Addr().String()
-	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Workflows{Operator: p.operator}, History: tables, InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
+	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Client{Client: p.operator}, History: tables,
+		InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -441,7 +474,7 @@ func (s *System) startDashboard(ctx context.Context, p *awsParts, a *workers.Act
 	return nil
 }
 
-func (s *System) startFleet(ctx context.Context, p *awsParts) error {
+func (s *System) startFleet(ctx context.Context, op operator.Client) error {
 	if s.cfg.Fans < 0 {
 		s.First = "nothing by itself: there are no simulated fans"
 		return nil
@@ -449,7 +482,7 @@ func (s *System) startFleet(ctx context.Context, p *awsParts) error {
 	fans := fleetOf(s.cfg.Fans, s.cfg.Faults)
 	f := &fleet{dir: s.Certs, broker: s.MQTT, caFile: s.CA, seed: s.cfg.Seed, log: s.log}
 	s.closing(f.close)
-	if err := f.start(ctx, fans, p.operator); err != nil {
+	if err := f.start(ctx, fans, op); err != nil {
 		return err
 	}
 	s.First = fmt.Sprintf("%d fans turn and none will fail", len(fans))
@@ -471,7 +504,7 @@ func (s *System) announce() error {
 
 func (s *System) closing(f func()) { s.closers = append(s.closers, f) }
 
-// Close stops everything in order: what feeds first, what stores last.
+// Close stops everything in reverse order of its start: what feeds first, what stores last.
 func (s *System) Close() {
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		s.closers[i]()
@@ -493,7 +526,7 @@ func (s *System) serve(ln net.Listener, h http.Handler) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
-			_ = srv.Close() // somebody would not let go
+			_ = srv.Close() // a request did not end
 		}
 	})
 	go func() {

@@ -8,7 +8,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"fanwatch"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // TestTheCanaryComesBack: its reading goes through IoT Core, rule, stream, scorer, Fan and Alert, SNS delivers its page to
@@ -41,7 +41,7 @@ func TestTheCanaryComesBack(t *testing.T) {
 		}
 		landed = 0
 		for _, w := range resp.Executions {
-			a, err := workflows.Operator{Temporal: c, Namespace: s.Namespace}.Alert(t.Context(), w.GetExecution().GetWorkflowId())
+			a, err := operator.Client{Temporal: c, Namespace: s.Namespace}.Alert(t.Context(), w.GetExecution().GetWorkflowId())
 			if err == nil && a.Fan == fanwatch.CanaryFan && a.AckedBy == fanwatch.CanaryFan {
 				landed++
 			}

@@ -17,7 +17,7 @@ import (
 // readings carry the duty cycle.
 func verdicts(t *testing.T, c edge.SimConfig, n int, told bool) (at []int, kinds []fanwatch.Kind, why []string) {
 	t.Helper()
-	clock := edge.Fast(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+	clock := edge.SimulatedClock(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 	sim, err := edge.NewSim(c, clock.Boot())
 	if err != nil {
 		t.Fatal(err)

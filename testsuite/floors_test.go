@@ -15,9 +15,12 @@ import (
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
 	{"fanwatch/objstore"},
-	{"fanwatch/edge", "fanwatch/detect", "fanwatch/lake", "fanwatch/health", "fanwatch/cloud"},
+	{"fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/lake/internal/parquetguard"},
+	{"fanwatch/lake/landing"},
+	{"fanwatch/lake"},
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
+	{"fanwatch/operator"},
 	{"fanwatch/workers", "fanwatch/dashboard"},
 	{"fanwatch/local/aws/fault"},
 	{"fanwatch/local/aws/kinesis", "fanwatch/local/aws/sns", "fanwatch/local/aws/iotcore"},
@@ -81,14 +84,16 @@ func TestAFloorImportsOnlyFloorsBelow(t *testing.T) {
 func ours(path string) bool { return path == "fanwatch" || strings.HasPrefix(path, "fanwatch/") }
 
 func TestWhatAProgramMayLink(t *testing.T) {
-	const awsSDK, temporalSDK = "github.com/aws/", "go.temporal.io/"
+	const awsSDK, temporalSDK, iceberg = "github.com/aws/", "go.temporal.io/", "github.com/apache/iceberg-go"
 	for _, c := range []struct {
 		pkg    string
 		forbid []string
 		why    string
 	}{
 		{"fanwatch/workflows", []string{awsSDK}, "workflows and activities see AWS through interfaces"},
+		{"fanwatch/operator", []string{awsSDK}, "the operator speaks to Temporal alone"},
 		{"fanwatch/lake", []string{awsSDK, temporalSDK}, "the lake speaks to a Store and a Catalog"},
+		{"fanwatch/lake/landing", []string{awsSDK, temporalSDK, iceberg}, "a scorer lands without knowing the tables"},
 		{"fanwatch/cloud", []string{"fanwatch/lake", temporalSDK}, "S3 needs the Store, not the lake"},
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},
 		{"fanwatch/cmd/fanwatch-edge", []string{awsSDK, temporalSDK}, "so does its program"},

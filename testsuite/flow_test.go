@@ -45,7 +45,7 @@ var stops = []stop{
 	{"lake/compact.go", "Table.PlanCompaction", "small files become large ones"},
 	{"dashboard/follow.go", "Server.Follow", "the page reads the log's end"},
 	{"activities/tell.go", "teller.run", "one signal at a time and fan"},
-	{"workflows/operator.go", "Operator.Observe", "signals the fan's workflow"},
+	{"operator/observe.go", "Operator.Observe", "signals the fan's workflow"},
 	{"workflows/fan.go", "Fan", "owns the fan; opens its alert"},
 	{"workflows/alert.go", "Alert", "escalates until acknowledged and over"},
 	{"workflows/alert_tell.go", "alert.send", "one coroutine per notification"},

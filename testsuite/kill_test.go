@@ -18,7 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/detect"
 	"fanwatch/failpoint"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
@@ -89,13 +89,13 @@ func storeIn(t testing.TB, dir string) objstore.Store {
 func landed(t testing.TB, dir string) map[string][]fanwatch.Row {
 	t.Helper()
 	store := storeIn(t, dir)
-	logs, err := lake.Logs(t.Context(), store, "fanwatch")
+	logs, err := landing.Logs(t.Context(), store, "fanwatch")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := map[string][]fanwatch.Row{}
 	for _, l := range logs {
-		err := l.Walk(t.Context(), "0", func(seg lake.Segment) error {
+		err := l.Walk(t.Context(), "0", func(seg landing.Segment) error {
 			rows[l.Shard] = append(rows[l.Shard], seg.Rows...)
 			return nil
 		})

@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
@@ -152,14 +153,14 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 	p.publish(s, 200)
 	s.reconciled(p.fan, 200)
 	store := s.s3()
-	logs, err := lake.Logs(t.Context(), store, "fanwatch")
+	logs, err := landing.Logs(t.Context(), store, "fanwatch")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sound lake.Segment
+	var sound landing.Segment
 	at := -1
 	for _, l := range logs {
-		if err := l.Walk(t.Context(), "0", func(seg lake.Segment) error {
+		if err := l.Walk(t.Context(), "0", func(seg landing.Segment) error {
 			if i := slices.IndexFunc(seg.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.RowScored }); i >= 0 {
 				sound, at = seg, i
 			}
@@ -168,9 +169,9 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put := func(seg lake.Segment) {
+	put := func(seg landing.Segment) {
 		t.Helper()
-		data, err := lake.EncodeSegment(&seg)
+		data, err := landing.EncodeSegment(&seg)
 		if err == nil {
 			err = store.Put(t.Context(), fmt.Sprintf("landing/stream=fanwatch/shard=%s/after=%s.parquet", seg.Shard, seg.After.Pad()), data, false)
 		}

@@ -13,7 +13,7 @@ import (
 	enums "go.temporal.io/api/enums/v1"
 
 	"fanwatch"
-	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/workflows"
 )
 
@@ -67,7 +67,7 @@ func (p *benchPublisher) publish(n int, rpm float64) error {
 
 // landedRows counts scored rows as they appear in the landing log.
 type landedRows struct {
-	logs []lake.Log
+	logs []landing.Log
 	at   []fanwatch.SequenceNumber
 	n    int
 
@@ -76,7 +76,7 @@ type landedRows struct {
 
 func newLandedRows(b *testing.B, s *system) *landedRows {
 	store := s.store()
-	logs, err := lake.Logs(b.Context(), store, s.Stream)
+	logs, err := landing.Logs(b.Context(), store, s.Stream)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func newLandedRows(b *testing.B, s *system) *landedRows {
 
 func (l *landedRows) read(b *testing.B) {
 	for i := range l.logs {
-		err := l.logs[i].Walk(b.Context(), l.at[i], func(seg lake.Segment) error {
+		err := l.logs[i].Walk(b.Context(), l.at[i], func(seg landing.Segment) error {
 			l.n += seg.Counts.Scored
 			l.at[i] = seg.Last
 			return nil
@@ -109,7 +109,7 @@ func benchmarkThroughput(b *testing.B) {
 		}
 	}
 	s.until(30*time.Second, "both shards landing", func() (bool, string) {
-		logs, err := lake.Logs(b.Context(), s.store(), s.Stream)
+		logs, err := landing.Logs(b.Context(), s.store(), s.Stream)
 		return len(logs) == 2, fmt.Sprint(len(logs), err)
 	})
 	const rows = benchFans * batch * batches

@@ -18,6 +18,7 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/workers"
 )
@@ -124,7 +125,7 @@ func TestS3IsKilled(t *testing.T) {
 
 // lakeUnderFire lands twelve windows on each of two shards and makes all steps of the lake's life between them,
 // each again until it is done.
-func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []lake.Log {
+func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []landing.Log {
 	again := func(what string, do func(context.Context) error) {
 		t.Helper()
 		var err error
@@ -138,7 +139,7 @@ func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []la
 		}
 		t.Fatalf("%s: %v", what, err)
 	}
-	logs := []lake.Log{{Store: store, Stream: "s", Shard: "0"}, {Store: store, Stream: "s", Shard: "1"}}
+	logs := []landing.Log{{Store: store, Stream: "s", Shard: "0"}, {Store: store, Stream: "s", Shard: "1"}}
 	for step := range 12 {
 		for i, log := range logs {
 			s := segmentOf(fmt.Sprint("fan-", i), step)
@@ -165,9 +166,9 @@ func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []la
 }
 
 // segmentOf makes the window of fifty readings with which a shard's log goes on.
-func segmentOf(fan string, step int) lake.Segment {
+func segmentOf(fan string, step int) landing.Segment {
 	number := func(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
-	s := lake.Segment{Header: lake.Header{After: number(step * 50), Last: number(step*50 + 50), Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
+	s := landing.Segment{Header: landing.Header{After: number(step * 50), Last: number(step*50 + 50), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
 	for i := range 50 {
 		seq := step*50 + i + 1
 		at := time.Unix(1e9+int64(seq), 0).UTC()

@@ -113,20 +113,20 @@ type registry struct{ *cloud.IoT }
 
 func (r registry) CertificateFromCSR(ctx context.Context, csrPEM string) (activities.Certificate, error) {
 	c, err := r.IoT.CertificateFromCSR(ctx, "", []byte(csrPEM))
-	return activities.Certificate{ID: c.ID, ARN: c.ARN, PEM: c.PEM}, final("the certificate signing request", err)
+	return activities.Certificate{ID: c.ID, ARN: c.ARN, PEM: c.PEM}, nonRetryable("the certificate signing request", err)
 }
 
 func (r registry) CreateThing(ctx context.Context, name string, attributes map[string]string) error {
-	return final("thing "+name, r.IoT.CreateThing(ctx, name, attributes))
+	return nonRetryable("thing "+name, r.IoT.CreateThing(ctx, name, attributes))
 }
 
 func (r registry) PutPolicy(ctx context.Context, name, document string) error {
-	return final("policy "+name, r.IoT.PutPolicy(ctx, name, document))
+	return nonRetryable("policy "+name, r.IoT.PutPolicy(ctx, name, document))
 }
 
-// final keeps Temporal from trying again what AWS IoT Core refuses for what it is: a person waits for the answer,
-// and while it is tried nobody else may change the fan.
-func final(what string, err error) error {
+// nonRetryable keeps Temporal from trying again what AWS IoT Core refuses for what it is: an operator waits for the
+// answer, and while it is tried the fan takes no other change.
+func nonRetryable(what string, err error) error {
 	var refusal smithy.APIError
 	if !errors.As(err, &refusal) {
 		return err

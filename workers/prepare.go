@@ -12,8 +12,8 @@ import (
 	"fanwatch/cloud"
 )
 
-// Shape says what Prepare makes where it does not exist.
-type Shape struct {
+// ResourceOptions says what Prepare makes where it does not exist.
+type ResourceOptions struct {
 	Shards int    // of the stream
 	Role   string // ARN of the role by which IoT rules write to the stream; locally anything
 	Email  string // each topic's subscriber, %s for its name; "" = no subscription
@@ -21,8 +21,8 @@ type Shape struct {
 
 // Prepare makes the bucket, the stream, the topic rules and the topics of the policies, unless they exist.
 // The local system and small installations use it; in production the CDK stack makes these.
-func (a *Activities) Prepare(ctx context.Context, c Config, s Shape) error {
-	role := s.Role
+func (a *Activities) Prepare(ctx context.Context, c Config, o ResourceOptions) error {
+	role := o.Role
 	if role == "" {
 		role = fmt.Sprintf("arn:aws:iam::%s:role/fanwatch-rules", c.Account)
 	}
@@ -33,7 +33,7 @@ func (a *Activities) Prepare(ctx context.Context, c Config, s Shape) error {
 	}
 	err := errors.Join(
 		a.S3.CreateBucket(ctx),
-		a.Kinesis.CreateStream(ctx, c.Stream, s.Shards))
+		a.Kinesis.CreateStream(ctx, c.Stream, o.Shards))
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func (a *Activities) Prepare(ctx context.Context, c Config, s Shape) error {
 			continue
 		}
 		arn, err := a.SNS.CreateTopic(ctx, name)
-		if err == nil && s.Email != "" {
-			err = a.SNS.SubscribeEmail(ctx, arn, fmt.Sprintf(s.Email, name))
+		if err == nil && o.Email != "" {
+			err = a.SNS.SubscribeEmail(ctx, arn, fmt.Sprintf(o.Email, name))
 		}
 		if err != nil {
 			return err

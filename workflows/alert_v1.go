@@ -13,7 +13,7 @@ import (
 )
 
 // changeAlert2 marks in a history that the alert runs the code of alert.go. An execution without the mark began under
-// the code of this file, which replays its history to the letter. Operator.renewAlerts signals SignalRenew to each of
+// the code of this file, which replays its history to the letter. operator.Client signals SignalRenew to each of
 // those, on which it continues as new into the code of alert.go. This file goes when no such alert is open any more.
 const changeAlert2 = "alert-2"
 

@@ -87,9 +87,6 @@ const (
 	ScheduleCanary   = "canary"        // the page of a simulated fan must come back
 )
 
-// scheduleCommit committed before there was a Committer. Start removes it.
-const scheduleCommit = "lake-commit"
-
 // ProvisionRequest asks a fan's workflow for a certificate. With Change, a fan that exists keeps what it does not
 // name, and of Device only the fan's name counts; without it the fan gets Device as a whole.
 type ProvisionRequest struct {

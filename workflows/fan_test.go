@@ -279,7 +279,7 @@ func TestARefusedCSRLeavesTheFanAsItWas(t *testing.T) {
 		if err := r.GetWorkflowError(); err != nil {
 			t.Fatal(err) // continued as new: it would wait for ever
 		}
-		if answer == nil || plain(answer).Error() != "an RSA key of 1024 bits" || took > time.Second {
+		if messageOf(answer) != "an RSA key of 1024 bits" || took > time.Second {
 			t.Errorf("answered %v after %s", answer, took)
 		}
 		if !provisioned {
@@ -297,10 +297,7 @@ func TestAPolicyThatDoesNotExistIsRefused(t *testing.T) {
 	r := newFanRun(t)
 	var said []string
 	answer := func(_ any, err error) {
-		if err != nil {
-			err = plain(err)
-		}
-		said = append(said, fmt.Sprint(err))
+		said = append(said, messageOf(err))
 	}
 	device := func(policy string) fanwatch.Device { return fanwatch.Device{Fan: "fan-07", Policy: policy} }
 	r.at(1*time.Second, func() {

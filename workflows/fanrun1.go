@@ -8,8 +8,8 @@ import (
 	"fanwatch"
 )
 
-// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed: Operator.Start
-// asks them to.
+// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed:
+// operator.Client.Start asks them to, at every start of a worker.
 
 // watchRun1 takes signals one after the other until the run ends or is to renew itself.
 func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
@@ -37,7 +37,8 @@ func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
 			return nil
 		default:
 			if err := workflow.Await(ctx, func() bool {
-				return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 || cancelled() || (full() && workflow.AllHandlersFinished(ctx))
+				return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 || cancelled() ||
+					(full() && workflow.AllHandlersFinished(ctx))
 			}); err != nil {
 				return err
 			}
@@ -51,7 +52,8 @@ func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
 func (f *fan) renewing(ctx workflow.Context) bool {
 	for f.renew.ReceiveAsync(nil) {
 		f.asked++
-		if workflow.GetVersion(ctx, fmt.Sprintf("fan-renew-%d", f.asked), workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+		if workflow.GetVersion(ctx, fmt.Sprintf("fan-renew-%d", f.asked), workflow.DefaultVersion,
+			1) != workflow.DefaultVersion {
 			return true
 		}
 	}

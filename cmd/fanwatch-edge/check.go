@@ -111,7 +111,7 @@ func checkClock(_ context.Context, c config) finding {
 	f := finding{what: "clock: " + time.Now().UTC().Format(time.RFC3339),
 		mend: "Set it, or switch NTP on: timedatectl set-ntp true. Readings are marked until then."}
 	switch {
-	case time.Now().Before(edge.Reference()):
+	case time.Now().Before(edge.BuildTime()):
 		f.err = errors.New("is behind the making of this program")
 	case c.Source.GPIO != nil && !edge.Synchronised():
 		f.err = errors.New("the kernel says that nobody has synchronised it")
@@ -153,7 +153,7 @@ func checkCertificate(_ context.Context, c config) finding {
 	switch {
 	case now.After(cert.NotAfter):
 		f.err = fmt.Errorf("has expired on %s", cert.NotAfter.UTC().Format(time.DateOnly))
-	case now.Before(cert.NotBefore) && now.After(edge.Reference()):
+	case now.Before(cert.NotBefore) && now.After(edge.BuildTime()):
 		f.err, f.mend = fmt.Errorf("begins on %s only", cert.NotBefore.UTC().Format(time.RFC3339)), "See whether the clock is right."
 	}
 	return f

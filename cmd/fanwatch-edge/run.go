@@ -137,7 +137,7 @@ func (o opening) one(c config) (conf edge.Config, stop func(), err error) {
 	conf = c.edge()
 	conf.Log, conf.Clock = o.log, edge.System()
 	if o.fast {
-		conf.Clock = edge.Fast(o.started)
+		conf.Clock = edge.SimulatedClock(o.started)
 	}
 	if o.publish {
 		if conf.TLS, err = edge.TLSConfig(c.CA, c.Cert, c.Key, conf.Clock.Wall); err != nil {

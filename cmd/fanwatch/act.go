@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fanwatch"
+	"fanwatch/operator"
 	"fanwatch/workflows"
 )
 
@@ -32,7 +33,7 @@ func (a *app) ack() *cobra.Command {
 			if err := k.Check(); err != nil {
 				return fmt.Errorf("--by, --note: %w (%w)", err, errUsage)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				id, err := alertOf(ctx, op, args[0])
 				if err != nil {
 					return err
@@ -56,7 +57,7 @@ func (a *app) ack() *cobra.Command {
 
 // alertOf gives the alert that what names: by its ID, or by a fan that has one open alert. Alerts that no person has
 // acknowledged come before the others.
-func alertOf(ctx context.Context, op workflows.Operator, what string) (string, error) {
+func alertOf(ctx context.Context, op operator.Client, what string) (string, error) {
 	if strings.HasPrefix(what, "alert/") || fanwatch.CheckFan(what) != nil {
 		return what, nil
 	}
@@ -83,7 +84,7 @@ func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
 	}
 	switch len(open) {
 	case 0:
-		return "", fmt.Errorf("fan %s: %w: it has no open alert (see fanwatch alerts)", fan, workflows.ErrUnknown)
+		return "", fmt.Errorf("fan %s: %w: it has no open alert (see fanwatch alerts)", fan, operator.ErrUnknown)
 	case 1:
 		return open[0], nil
 	}
@@ -155,10 +156,10 @@ stay as they are. To change settings alone use fanwatch configure.`,
 			if err != nil {
 				return fmt.Errorf("--csr: %w: make one with fanwatch-edge enroll --fan %s", err, fan)
 			}
-			if err := workflows.CheckCSR(string(pem), fan, s.device.Clients...); err != nil {
+			if err := operator.CheckCSR(string(pem), fan, s.device.Clients...); err != nil {
 				return fmt.Errorf("--csr %s: %w: make one with fanwatch-edge enroll --fan %s (%w)", csr, err, fan, errUsage)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				answer, err := op.Enroll(ctx, fan, change, string(pem))
 				if err != nil {
 					return err
@@ -216,7 +217,7 @@ readings came, the limits alone judge it.`,
 			if change.Empty() {
 				return fmt.Errorf("nothing is named that is to change, give at least one of the flags (%w)", errUsage)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				d, err := op.Change(ctx, args[0], change)
 				if err != nil {
 					return err
@@ -270,10 +271,10 @@ that was retired before it did so are ended here.`,
 				if err := fanwatch.CheckFan(args[0]); err != nil {
 					return fmt.Errorf("%w (%w)", err, errUsage)
 				}
-			} else if !workflows.IsCertificate(args[0]) {
+			} else if !operator.IsCertificate(args[0]) {
 				return fmt.Errorf("certificate %.160q: its ID is 64 hexadecimal digits (%w)", args[0], errUsage)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				fan, answer, err := op.Revoke(ctx, args[0])
 				if err != nil {
 					return err
@@ -311,7 +312,7 @@ alerts of before stay. fanwatch provision makes a fan of that name anew.`,
 			if err := fanwatch.CheckFan(args[0]); err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				answer, err := op.Retire(ctx, args[0])
 				if err != nil {
 					return err

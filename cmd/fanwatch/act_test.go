@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fanwatch"
+	"fanwatch/operator"
 	"fanwatch/workflows"
 )
 
@@ -161,7 +162,7 @@ func TestAFansNameMeansItsOpenAlert(t *testing.T) {
 		t.Error(err)
 	}
 	for _, fan := range []string{"none", "gone"} {
-		if _, err := alertAmong(alerts, fan); !errors.Is(err, workflows.ErrUnknown) {
+		if _, err := alertAmong(alerts, fan); !errors.Is(err, operator.ErrUnknown) {
 			t.Errorf("%s: %v", fan, err)
 		}
 	}

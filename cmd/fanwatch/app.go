@@ -17,7 +17,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	sdklog "go.temporal.io/sdk/log"
 
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // app is what all commands share.
@@ -81,7 +81,7 @@ func (a *app) system() (s system, err error) {
 }
 
 // operator connects to Temporal. The name says which system that is.
-func (a *app) operator(ctx context.Context) (op workflows.Operator, name string, done func(), err error) {
+func (a *app) operator(ctx context.Context) (op operator.Client, name string, done func(), err error) {
 	s, err := a.system()
 	if err != nil {
 		return op, "", nil, err
@@ -92,11 +92,11 @@ func (a *app) operator(ctx context.Context) (op workflows.Operator, name string,
 	s.options.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := workflows.Dial(ctx, s.options)
+	c, err := operator.Dial(ctx, s.options)
 	if err != nil {
 		return op, "", nil, fmt.Errorf("%w: is it running? (asked %s)", err, s.name)
 	}
-	return workflows.Operator{Temporal: c, Namespace: cmp.Or(s.options.Namespace, "default")}, s.name, c.Close, nil
+	return operator.Client{Temporal: c, Namespace: cmp.Or(s.options.Namespace, "default")}, s.name, c.Close, nil
 }
 
 // gone says that nothing listens at an address of endpoints.json: a local system that was killed could not remove
@@ -131,7 +131,7 @@ func (a *app) local() (e endpoints, err error) {
 }
 
 // with runs do with a connected operator and half a minute of time. Its errors say which system was asked.
-func (a *app) with(ctx context.Context, do func(context.Context, workflows.Operator) error) error {
+func (a *app) with(ctx context.Context, do func(context.Context, operator.Client) error) error {
 	op, name, done, err := a.operator(ctx)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -83,7 +84,7 @@ complete.`,
 					}
 				}
 			}
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, _ []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, _ []landing.Log) error {
 				return toFile(e.out, cmd.OutOrStdout(), func(w io.Writer) error { return e.write(cmd.Context(), tables, from, to, w) })
 			})
 		},

@@ -20,7 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // door is a listener that counts who comes, and calls first at the first.
@@ -189,7 +189,7 @@ func TestErrorsSayWhichSystemWasAsked(t *testing.T) {
 	if _, err := runs(ctx, "fans", "--dir", dir); err == nil || !strings.HasPrefix(err.Error(), "nothing runs in "+dir) {
 		t.Errorf("%v", err)
 	}
-	if !errors.Is(fmt.Errorf("x: %w (asked y)", workflows.ErrUnknown), workflows.ErrUnknown) {
+	if !errors.Is(fmt.Errorf("x: %w (asked y)", operator.ErrUnknown), operator.ErrUnknown) {
 		t.Error("the exit status is lost")
 	}
 }

@@ -10,46 +10,47 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/lake"
-	"fanwatch/workflows"
+	"fanwatch/lake/landing"
+	"fanwatch/operator"
 )
 
 // fanLine is a fan as fans and show print it: as its workflow shows it, and when it was last judged.
 type fanLine struct {
 	fanwatch.FanStatus
 	State string `json:"state"`
-	workflows.Judgement
+	operator.Judgement
 }
 
 // lines puts to each of fans when it was last judged; all are the fans that are not retired. Where Temporal cannot say,
 // nothing is known of any.
-func lines(ctx context.Context, op workflows.Operator, fans, all []fanwatch.FanStatus) []fanLine {
+func lines(ctx context.Context, op operator.Client, fans, all []fanwatch.FanStatus) []fanLine {
 	now := time.Now()
 	judged, err := op.Judged(ctx, now)
 	judged.Expect(all)
 	var out []fanLine
 	for _, f := range fans {
-		j := workflows.Judgement{Judging: workflows.JudgingUnknown, Why: "Temporal does not say"}
+		j := operator.Judgement{Judging: operator.JudgingUnknown, Why: "Temporal does not say"}
 		if err == nil {
 			j = judged.Of(f.Device)
 		}
-		out = append(out, fanLine{f, workflows.State(f, j, now), j})
+		out = append(out, fanLine{f, operator.State(f, j, now), j})
 	}
 	return out
 }
 
 // judged says in few words when the newest reading was judged.
-func judged(j workflows.Judgement, now time.Time) string {
+func judged(j operator.Judgement, now time.Time) string {
 	switch j.Judging {
-	case workflows.JudgingNow: // by the newest heartbeat, which may be old itself
+	case operator.JudgingNow: // by the newest heartbeat, which may be old itself
 		if age := now.Sub(j.At.Add(activities.UnjudgedAfter)); !j.At.IsZero() && age > activities.UnjudgedAfter {
 			return age.Round(time.Second).String() + " ago"
 		}
 		return "now"
-	case workflows.JudgingStopped:
+	case operator.JudgingStopped:
 		return now.Sub(j.At).Round(time.Second).String() + " ago"
-	case workflows.JudgingNever:
+	case operator.JudgingNever:
 		return "never"
-	case workflows.JudgingUnread:
+	case operator.JudgingUnread:
 		return "not since " + clock(j.Since, now) + ": " + j.Why
 	}
 	return "not known"
@@ -79,12 +80,12 @@ func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Ro
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	l := lake.Log{Store: wc.Open(wc.Bucket), Stream: wc.Stream, Shard: shard}
+	l := landing.Log{Store: wc.Open(wc.Bucket), Stream: wc.Stream, Shard: shard}
 	at, _, err := l.Recent(ctx, time.Now().Add(-2*time.Minute))
 	if err != nil {
 		return r, false
 	}
-	err = l.Walk(ctx, at, func(seg lake.Segment) error {
+	err = l.Walk(ctx, at, func(seg landing.Segment) error {
 		for _, x := range seg.Rows {
 			if x.Fan == fan && x.Kind == fanwatch.RowScored {
 				r, ok = x, true
@@ -96,10 +97,10 @@ func (a *app) lastReading(ctx context.Context, fan, shard string) (r fanwatch.Ro
 }
 
 // exists returns nil when there is a fan of that name, or the lake has readings of it. Else its error wraps
-// workflows.ErrUnknown, but where Temporal cannot be asked.
+// operator.ErrUnknown, but where Temporal cannot be asked.
 func (a *app) exists(ctx context.Context, fan string, inLake func() (bool, error)) error {
 	var known bool
-	err := a.with(ctx, func(ctx context.Context, op workflows.Operator) (err error) {
+	err := a.with(ctx, func(ctx context.Context, op operator.Client) (err error) {
 		known, err = op.Known(ctx, fan)
 		return err
 	})
@@ -113,7 +114,7 @@ func (a *app) exists(ctx context.Context, fan string, inLake func() (bool, error
 		return fmt.Errorf("the lake has nothing of a fan %.120q, and whether there is one is not known: %w", fan, err)
 	}
 	s, _ := a.system() // asked just now
-	return fmt.Errorf("fan %.120q: %w: none of that name is provisioned, and the lake has nothing of it (asked %s): see fanwatch fans", fan, workflows.ErrUnknown, s.name)
+	return fmt.Errorf("fan %.120q: %w: none of that name is provisioned, and the lake has nothing of it (asked %s): see fanwatch fans", fan, operator.ErrUnknown, s.name)
 }
 
 // inTable tells whether the table has a reading of the fan.

@@ -17,6 +17,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/workers"
 )
@@ -33,7 +34,7 @@ local system's lake (--dir).`}
 }
 
 // withLake runs do with the tables and the landing logs of the lake that the flags name.
-func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store objstore.Store, logs []lake.Log) error) error {
+func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store objstore.Store, logs []landing.Log) error) error {
 	wc, err := a.lakeConfig(ctx, o)
 	if err != nil {
 		return err
@@ -41,9 +42,9 @@ func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.T
 	return inLake(ctx, wc, do)
 }
 
-func inLake(ctx context.Context, wc workers.Config, do func(tables *lake.Tables, store objstore.Store, logs []lake.Log) error) (err error) {
+func inLake(ctx context.Context, wc workers.Config, do func(tables *lake.Tables, store objstore.Store, logs []landing.Log) error) (err error) {
 	store := cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket)
-	logs, err := lake.Logs(ctx, store, wc.Stream)
+	logs, err := landing.Logs(ctx, store, wc.Stream)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ when a table or a log cannot be read.`,
 			if err != nil {
 				return err
 			}
-			return inLake(cmd.Context(), wc, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
+			return inLake(cmd.Context(), wc, func(tables *lake.Tables, _ objstore.Store, logs []landing.Log) error {
 				s, failed := readState(cmd.Context(), tables, logs, changes)
 				s.Catalog = placeOf(wc)
 				if a.json {
@@ -127,7 +128,7 @@ when a table or a log cannot be read.`,
 }
 
 // readState gives what can be read; the error says what cannot.
-func readState(ctx context.Context, tables *lake.Tables, logs []lake.Log, changes int) (lakeState, error) {
+func readState(ctx context.Context, tables *lake.Tables, logs []landing.Log, changes int) (lakeState, error) {
 	s := lakeState{Lags: []lake.Lag{}}
 	var failed, err error
 	s.Tables, failed = tables.Statuses(ctx, changes)
@@ -233,7 +234,7 @@ the table with the same content, by hash; and all counts must agree, as fanwatch
 everything once and changes nothing. Exit status 1 when there is a fault.`,
 		Example: "  fanwatch lake verify\n  fanwatch lake verify --bucket my-fan-lake --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, logs []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, logs []landing.Log) error {
 				bar := progressBar(os.Stderr, "data files")
 				v, err := tables.Verify(cmd.Context(), logs, bar.show)
 				bar.end()

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanwatch"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 // Exit statuses: 0 done; 1 it failed; 2 what was asked for does not exist or was not understood.
@@ -27,7 +27,7 @@ func main() {
 		return
 	}
 	say(os.Stderr, "fanwatch: %v", err)
-	if errors.Is(err, workflows.ErrUnknown) || errors.Is(err, errUsage) {
+	if errors.Is(err, operator.ErrUnknown) || errors.Is(err, errUsage) {
 		os.Exit(2)
 	}
 	os.Exit(1)

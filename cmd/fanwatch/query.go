@@ -12,6 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
@@ -56,7 +57,7 @@ every reading as a point of its own.`,
 			if err := fanwatch.CheckFan(args[0]); err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
-			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, _ []lake.Log) error {
+			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, _ []landing.Log) error {
 				buckets, err := inPoints(cmd.Context(), tables.Table, args[0], from, to, points)
 				if err == nil && len(buckets) == 0 {
 					err = a.exists(cmd.Context(), args[0], inTable(cmd.Context(), tables.Table, args[0]))

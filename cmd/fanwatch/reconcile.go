@@ -11,6 +11,7 @@ import (
 
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/workers"
 )
 
@@ -41,7 +42,7 @@ Without --bucket it is the local system's lake (--dir).`,
 				return err
 			}
 			if byHour {
-				hours, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.HourAccount, error) {
+				hours, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []landing.Log, t *lake.Tables) ([]lake.HourAccount, error) {
 					if t == nil {
 						return nil, lake.ErrNoTable
 					}
@@ -52,7 +53,7 @@ Without --bucket it is the local system's lake (--dir).`,
 				}
 				return a.printHours(cmd.OutOrStdout(), hours)
 			}
-			accounts, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []lake.Log, t *lake.Tables) ([]lake.Account, error) {
+			accounts, err := reconcile(cmd.Context(), wc, func(ctx context.Context, logs []landing.Log, t *lake.Tables) ([]lake.Account, error) {
 				if t == nil {
 					return lake.ReconcileLogs(ctx, logs, time.Now())
 				}
@@ -73,8 +74,8 @@ Without --bucket it is the local system's lake (--dir).`,
 }
 
 // reconcile has the lake counted; count is given nil where there are no tables yet.
-func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []lake.Log, *lake.Tables) ([]T, error)) ([]T, error) {
-	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
+func reconcile[T any](ctx context.Context, wc workers.Config, count func(context.Context, []landing.Log, *lake.Tables) ([]T, error)) ([]T, error) {
+	logs, err := landing.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	if err != nil || len(logs) == 0 {
 		return nil, err
 	}

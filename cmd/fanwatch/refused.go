@@ -12,6 +12,7 @@ import (
 
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/workers"
 )
 
@@ -86,7 +87,7 @@ func printRefusals(out io.Writer, all []refusal) error {
 // whether the lake has readings of the fan.
 func refusals(ctx context.Context, wc workers.Config, fan string, limit int) (all []refusal, landed func() (bool, error), err error) {
 	landed = func() (bool, error) { return false, nil }
-	logs, err := lake.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
+	logs, err := landing.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	if err != nil || len(logs) == 0 {
 		return nil, landed, err
 	}

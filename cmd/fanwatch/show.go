@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fanwatch"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 func (a *app) fans() *cobra.Command {
@@ -24,7 +24,7 @@ JUDGED says when a reading of the fan was last held against its limits and the f
 seconds), a while ago, never, or not since a time because its shard is not read. RPM THEN is the speed at the last
 change of state, at the time in SINCE. A fan that is not judged for longer than its silence is not called normal.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				fans, err := op.Fans(ctx)
 				if err != nil {
 					return err
@@ -51,7 +51,7 @@ func printFans(out io.Writer, all []fanLine, now time.Time) error {
 				rpm = fmt.Sprintf("%.0f", f.Last.RPM)
 			}
 			since := f.FanStatus.Since
-			if f.State == workflows.NotJudged {
+			if f.State == operator.NotJudged {
 				since = f.Judgement.Since
 			}
 			add(f.Device.Fan, f.State, when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
@@ -66,7 +66,7 @@ func (a *app) alerts() *cobra.Command {
 		Long: `List open alerts, newest first. TOLD is how many notices were sent, and NOT in it which topics could not be told.
 Of the alerts that are over, --all lists the newest 200.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				alerts, err := op.Alerts(ctx, all)
 				if err != nil {
 					return err
@@ -115,7 +115,7 @@ func (a *app) show() *cobra.Command {
 			if err := fanwatch.CheckFan(args[0]); err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, op workflows.Operator) error {
+			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				f, err := op.Fan(ctx, args[0])
 				if err != nil {
 					return err
@@ -134,7 +134,7 @@ func (a *app) show() *cobra.Command {
 				var alert fanwatch.Alert
 				if f.Alert != "" {
 					alert, err = op.Alert(ctx, f.Alert)
-					if err != nil && !errors.Is(err, workflows.ErrUnknown) { // a person may have removed it
+					if err != nil && !errors.Is(err, operator.ErrUnknown) { // a person may have removed it
 						return err
 					}
 				}
@@ -152,7 +152,7 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		add("site", d.Site)
 		add("phase", f.Phase)
 		add("state", f.State+", since "+when(f.FanStatus.Since))
-		if f.State == workflows.NotJudged {
+		if f.State == operator.NotJudged {
 			add("", "its workflow calls it normal, which is old news")
 		}
 		if f.Last.Anomaly.Why != "" {
@@ -177,9 +177,9 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 	})
 }
 
-func judgedAtLength(j workflows.Judgement, now time.Time) string {
+func judgedAtLength(j operator.Judgement, now time.Time) string {
 	s := judged(j, now)
-	if j.Judging == workflows.JudgingUnknown && j.Why != "" {
+	if j.Judging == operator.JudgingUnknown && j.Why != "" {
 		s += ": " + j.Why
 	}
 	return s

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/workflows"
+	"fanwatch/operator"
 )
 
 func TestShowTellsWhoHasTheAlert(t *testing.T) {
@@ -40,11 +40,11 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 // TestAFanWithoutAReadingIsNotCalledWell: nothing is known yet of how it is.
 func TestAFanWithoutAReadingIsNotCalledNormal(t *testing.T) {
 	f := fanwatch.FanStatus{Phase: fanwatch.PhaseActive}
-	if got := workflows.State(f, workflows.Judgement{Judging: workflows.JudgingUnknown}, time.Now()); got != "no reading yet" {
+	if got := operator.State(f, operator.Judgement{Judging: operator.JudgingUnknown}, time.Now()); got != "no reading yet" {
 		t.Errorf("before the first reading: %q", got)
 	}
 	f.Last.V = 1
-	if got := workflows.State(f, workflows.Judgement{Judging: workflows.JudgingNow}, time.Now()); got != "normal" {
+	if got := operator.State(f, operator.Judgement{Judging: operator.JudgingNow}, time.Now()); got != "normal" {
 		t.Errorf("after it: %q", got)
 	}
 }
@@ -53,18 +53,18 @@ func TestAFanWithoutAReadingIsNotCalledNormal(t *testing.T) {
 func TestAFanThatIsNotJudgedIsNotCalledNormal(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
 	normal := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
-	for want, j := range map[string]workflows.Judgement{
-		"fan-07 normal 2026-11-30 12:42:00 now 1800":         {Judging: workflows.JudgingNow, At: now.Add(-11 * time.Second)},
-		"fan-07 not judged - 35s ago 1800":                   {Judging: workflows.JudgingNow, At: now.Add(-45 * time.Second)}, // an old heartbeat says so
-		"fan-07 normal 2026-11-30 12:42:00 12s ago 1800":     {Judging: workflows.JudgingStopped, At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
-		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: workflows.JudgingStopped, At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
+	for want, j := range map[string]operator.Judgement{
+		"fan-07 normal 2026-11-30 12:42:00 now 1800":         {Judging: operator.JudgingNow, At: now.Add(-11 * time.Second)},
+		"fan-07 not judged - 35s ago 1800":                   {Judging: operator.JudgingNow, At: now.Add(-45 * time.Second)}, // an old heartbeat says so
+		"fan-07 normal 2026-11-30 12:42:00 12s ago 1800":     {Judging: operator.JudgingStopped, At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
+		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: operator.JudgingStopped, At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
 		"fan-07 not judged 2026-11-30 13:41:07 not since 13:41:07: shard s-1 is not read: access denied 1800": {
-			Judging: workflows.JudgingUnread, Since: now.Add(-53 * time.Second), Why: "shard s-1 is not read: access denied"},
-		"fan-07 not judged - never 1800":                      {Judging: workflows.JudgingNever},
-		"fan-07 not known 2026-11-30 12:42:00 not known 1800": {Judging: workflows.JudgingUnknown},
+			Judging: operator.JudgingUnread, Since: now.Add(-53 * time.Second), Why: "shard s-1 is not read: access denied"},
+		"fan-07 not judged - never 1800":                      {Judging: operator.JudgingNever},
+		"fan-07 not known 2026-11-30 12:42:00 not known 1800": {Judging: operator.JudgingUnknown},
 	} {
 		var out strings.Builder
-		if err := printFans(&out, []fanLine{{normal, workflows.State(normal, j, now), j}}, now); err != nil {
+		if err := printFans(&out, []fanLine{{normal, operator.State(normal, j, now), j}}, now); err != nil {
 			t.Fatal(err)
 		}
 		_, line, _ := strings.Cut(regexp.MustCompile(` +`).ReplaceAllString(out.String(), " "), "\n")

@@ -9,18 +9,18 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/worker"
 
 	"fanwatch/activities"
 	"fanwatch/detect"
 	"fanwatch/failpoint"
 	"fanwatch/health"
+	"fanwatch/operator"
 	"fanwatch/workers"
-	"fanwatch/workflows"
 )
 
 // workerOptions are the flags of fanwatch worker.
@@ -75,7 +75,7 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	f.StringVar(&o.ingest.Bucket, "ingest-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	f.StringVar(&o.ingest.Zone, "ingest-zone", "UTC", "IANA zone in which a TIME without zone is read")
 	f.DurationVar(&o.ingestEvery, "ingest-every", 5*time.Minute, "how often")
-	f.StringSliceVar(&o.serve, "serve", []string{"control", "score", "lake"}, "what this process does: control (workflows, notifications, provisioning, the watch), score, lake")
+	f.StringSliceVar(&o.serve, "serve", workers.Kinds, "what this process does: control (workflows, notifications, provisioning, the watch), score, lake")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8081", "address of /healthz (this process) and /readyz (every part of fanwatch), which say what is wrong, and of /canary; empty: none")
 	f.DurationVar(&o.window, "window", time.Minute, "arrivals per segment of the landing log; shorter: fresher tables, more objects")
 	f.DurationVar(&o.snapshots, "snapshot-every", 5*time.Minute, "how often the forests are saved; shorter: faster recovery, more bytes written")
@@ -105,7 +105,7 @@ func (o *workerOptions) check() error {
 		}
 	}
 	for _, kind := range o.serve {
-		if kind != "control" && kind != "score" && kind != "lake" {
+		if !slices.Contains(workers.Kinds, kind) {
 			return fmt.Errorf("--serve has %.40q, give control, score, lake or several of them (%w)", kind, errUsage)
 		}
 	}
@@ -138,12 +138,12 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch, wc.CanaryURL = o.watch, o.canaryURL
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots, Heartbeat: 2 * time.Second}
-	parts, err := workers.Assemble(wc, op, log)
+	parts, err := workers.NewActivities(wc, op, log)
 	if err != nil {
 		return err
 	}
 	if o.prepare {
-		if err := parts.Prepare(ctx, wc, workers.Shape{Shards: o.shards, Role: o.role}); err != nil {
+		if err := parts.Prepare(ctx, wc, workers.ResourceOptions{Shards: o.shards, Role: o.role}); err != nil {
 			return err
 		}
 	}
@@ -158,46 +158,19 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	}
 	tables := workers.LazyTables(wc)
 	defer func() { _ = tables.Close() }() // every commit is durable already
-	for _, w := range o.workers(op, wc, parts, tables) {
-		if err := w.Start(); err != nil {
-			return fmt.Errorf("start a worker: %w", err)
-		}
-		defer w.Stop()
-	}
-	settings := workflows.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, CanaryEvery: o.canaryEvery, Log: log}
-	if err := op.Start(ctx, settings); err != nil {
-		return err
-	}
-	go op.Keep(ctx, settings, log)
-	closeProbes, err := o.probes(ctx, op, wc.Stream, workers.CanaryPages{Acknowledge: op.Acknowledge, Confirm: parts.SNS.Confirm}, log)
+	stopProbes, err := o.probes(ctx, op, wc.Stream, workers.CanaryPages{Acknowledge: op.Acknowledge, Confirm: parts.SNS.Confirm}, log)
 	if err != nil {
 		return err
 	}
-	defer closeProbes()
-	log.Info("serving", "what", o.serve, "stream", wc.Stream, "bucket", wc.Bucket)
-	<-ctx.Done()
-	return nil
-}
-
-// workers makes those that this process is to serve.
-func (o *workerOptions) workers(op workflows.Operator, wc workers.Config, parts *workers.Activities, tables *workers.Tables) []worker.Worker {
-	var out []worker.Worker
-	for _, kind := range o.serve {
-		switch kind {
-		case "control":
-			out = append(out, workers.Control(op.Temporal, parts))
-		case "score":
-			out = append(out, workers.Score(op.Temporal, parts.Scorer, 2*time.Second))
-		case "lake":
-			out = append(out, workers.Lake(op.Temporal, &activities.Lake{Tables: tables.Open, Store: parts.S3, Bucket: wc.Open, Config: o.lake}))
-		}
-	}
-	return out
+	defer stopProbes()
+	return workers.Run(ctx, workers.Process{Operator: op, Config: wc, Activities: parts, Tables: tables, Serve: o.serve, Lake: o.lake,
+		Settings: operator.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery, CanaryEvery: o.canaryEvery, Log: log},
+		Started:  func() { log.Info("serving", "what", o.serve, "stream", wc.Stream, "bucket", wc.Bucket) }})
 }
 
 // probes serves /healthz and /readyz, and takes the canary's pages at /canary. A default address that is taken, as by another worker of this machine, is no
 // reason not to work; one that was asked for is.
-func (o *workerOptions) probes(ctx context.Context, op workflows.Operator, stream string, pages http.Handler, log *slog.Logger) (stop func(), err error) {
+func (o *workerOptions) probes(ctx context.Context, op operator.Client, stream string, pages http.Handler, log *slog.Logger) (stop func(), err error) {
 	if o.listen == "" {
 		return func() {}, nil
 	}

@@ -87,7 +87,8 @@ func TestS3KeepsWhatItAcknowledged(t *testing.T) {
 		return true
 	})
 	listed := 0
-	pages := s3.NewListObjectsV2Paginator(c, &s3.ListObjectsV2Input{Bucket: aws.String("lake"), StartAfter: aws.String("w0/"), Prefix: aws.String("w")})
+	pages := s3.NewListObjectsV2Paginator(c, &s3.ListObjectsV2Input{Bucket: aws.String("lake"),
+		StartAfter: aws.String("w0/"), Prefix: aws.String("w")})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.Context())
 		if err != nil {
@@ -114,7 +115,8 @@ func TestS3CopyAndOverwrite(t *testing.T) {
 	if err := put(t.Context(), c, "source", "copy me", ""); err != nil {
 		t.Fatal(err)
 	}
-	_, err := c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("lake"), Key: aws.String("deep/copy"), CopySource: aws.String("lake/source")})
+	_, err := c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("lake"), Key: aws.String("deep/copy"),
+		CopySource: aws.String("lake/source")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,8 @@ func TestS3CopyAndOverwrite(t *testing.T) {
 }
 
 func s3Args(t *testing.T) []string {
-	return []string{"--dir", filepath.Join(t.TempDir(), "s3"), "--port", "0", "--access-key-file", keyFile(t), "--bucket", "lake", "--bucket", "state"}
+	return []string{"--dir", filepath.Join(t.TempDir(), "s3"), "--port", "0", "--access-key-file", keyFile(t), "--bucket",
+		"lake", "--bucket", "state"}
 }
 
 func s3Client(p *process) *s3.Client {

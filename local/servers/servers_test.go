@@ -115,7 +115,8 @@ func TestRefusesWhatCannotWork(t *testing.T) {
 		{"s3", []string{"--dir", "x"}, "--access-key-file is missing"},
 		{"s3", []string{"--dir", "x", "--access-key-file", one}, "has 1 lines, not 2"},
 		{"s3", []string{"--dir", "/dev/null/x", "--access-key-file", keyFile(t)}, "--dir: "},
-		{"s3", []string{"--dir", t.TempDir(), "--access-key-file", keyFile(t), "--port", "0", "--bucket", "UP"}, "bucket UP: not a bucket name"},
+		{"s3", []string{"--dir", t.TempDir(), "--access-key-file", keyFile(t), "--port", "0", "--bucket", "UP"},
+			"bucket UP: not a bucket name"},
 	} {
 		said := refused(t, c.name, c.args...)
 		if !strings.Contains(said, c.want) {

@@ -39,12 +39,14 @@ func greet(ctx workflow.Context) (string, error) {
 func TestTemporalGoesOnAfterKill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	args := []string{"--db", filepath.Join(t.TempDir(), "temporal.db"), "--port", "0", "--search-attribute", "TestFan=Keyword"}
+	args := []string{"--db", filepath.Join(t.TempDir(), "temporal.db"), "--port", "0", "--search-attribute",
+		"TestFan=Keyword"}
 	fan := temporal.NewSearchAttributeKeyKeyword("TestFan")
 
 	p := start(t, "temporal", args...)
 	c, stop := connect(t, p)
-	started := client.StartWorkflowOptions{ID: "a", TaskQueue: "q", TypedSearchAttributes: temporal.NewSearchAttributes(fan.ValueSet("fan-01"))}
+	started := client.StartWorkflowOptions{ID: "a", TaskQueue: "q",
+		TypedSearchAttributes: temporal.NewSearchAttributes(fan.ValueSet("fan-01"))}
 	waiting, err := c.ExecuteWorkflow(ctx, started, greet)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +106,8 @@ func TestTemporalOneServerPerFile(t *testing.T) {
 }
 
 func TestTemporalWebUI(t *testing.T) {
-	p := start(t, "temporal", "--db", filepath.Join(t.TempDir(), "temporal.db"), "--port", "0", "--ui-port", "-1") // a free one
+	// a free one
+	p := start(t, "temporal", "--db", filepath.Join(t.TempDir(), "temporal.db"), "--port", "0", "--ui-port", "-1")
 	for path, want := range map[string]string{"/": "<!doctype html>", "/api/v1/namespaces/fanwatch": `"name":"fanwatch"`} {
 		resp, err := http.Get("http://" + p.ready["ui"] + path)
 		if err != nil {
@@ -112,7 +115,8 @@ func TestTemporalWebUI(t *testing.T) {
 		}
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(strings.ToLower(strings.ReplaceAll(string(body), `": "`, `":"`)), want) {
+		if err != nil || resp.StatusCode != http.StatusOK ||
+			!strings.Contains(strings.ToLower(strings.ReplaceAll(string(body), `": "`, `":"`)), want) {
 			t.Errorf("%s: status %d, %v, %.300s", path, resp.StatusCode, err, body)
 		}
 	}
@@ -143,7 +147,8 @@ func finish(ctx context.Context, t *testing.T, c client.Client, id, name string)
 		StartWorkflowOperation: c.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 			ID: id, TaskQueue: "q", WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		}, greet),
-		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: "name", Args: []any{name}, WaitForStage: client.WorkflowUpdateStageCompleted},
+		UpdateOptions: client.UpdateWorkflowOptions{UpdateName: "name", Args: []any{name},
+			WaitForStage: client.WorkflowUpdateStageCompleted},
 	})
 	if err != nil {
 		t.Fatal(err)

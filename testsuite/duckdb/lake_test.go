@@ -12,6 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/testsuite/readings"
 )
@@ -84,19 +85,19 @@ func (l *lander) land(tb testing.TB, shard string, rows []fanwatch.Row) {
 		rows[i].Position = fanwatch.Position{Shard: shard, Sequence: number(after + i + 1)}
 	}
 	l.at[shard] = after + len(rows)
-	s := lake.Segment{Header: lake.Header{After: number(after), Last: number(after + len(rows)), Writer: lake.Token{Scheduled: 1, Attempt: 1, Run: "r"}}, Rows: rows}
+	s := landing.Segment{Header: landing.Header{After: number(after), Last: number(after + len(rows)), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}, Rows: rows}
 	if err := l.log(shard).Append(tb.Context(), s); err != nil {
 		tb.Fatal(err)
 	}
 }
 
-func (l *lander) log(shard string) lake.Log {
-	return lake.Log{Store: l.w.store, Stream: "readings", Shard: shard}
+func (l *lander) log(shard string) landing.Log {
+	return landing.Log{Store: l.w.store, Stream: "readings", Shard: shard}
 }
 
 func (l *lander) commit(tb testing.TB) {
 	tb.Helper()
-	var logs []lake.Log
+	var logs []landing.Log
 	for shard := range l.at {
 		logs = append(logs, l.log(shard))
 	}

@@ -66,7 +66,7 @@ func simulate(kind, windows int, seed uint64) ([]measured, error) {
 	series := make([]measured, windows)
 	for i := range series {
 		now := time.Duration(i+1) * time.Second
-		if err := fan.Edges(now, tach.Edge); err != nil {
+		if err := fan.Edges(now, tach.Observe); err != nil {
 			return nil, err
 		}
 		series[i].Reading = tach.Window(now)

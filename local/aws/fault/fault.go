@@ -3,7 +3,8 @@
 // Each service has one [Injector]. A test in the same process calls [Injector.Inject]; another process on this machine
 // uses the service's path /_faults, where POST adds a [Fault], GET lists those that are left and DELETE removes all:
 //
-//	curl -H 'Content-Type: application/json' -d '{"kind":"throttle","operation":"PutRecord","count":2}' http://127.0.0.1:PORT/_faults
+//	curl -H 'Content-Type: application/json' http://127.0.0.1:PORT/_faults \
+//	  -d '{"kind":"throttle","operation":"PutRecord","count":2}'
 //
 // A service tells its Injector which kinds it knows; any other is refused with the list of those. Faults live in
 // memory: a restart of the service forgets them.
@@ -73,7 +74,7 @@ type Injector struct {
 }
 
 // NewInjector makes the Injector of a service, whose name begins its errors. known has the kinds that the service
-// knows, each with the operations that know it; none: all.
+// knows, each with the operations that know it; nil = all.
 func NewInjector(service string, known map[Kind][]string) *Injector {
 	return &Injector{service: service, known: known}
 }
@@ -182,9 +183,9 @@ var (
 	ErrFail = errors.New("a fault that a test set: fail")
 )
 
-// Run does one call under the faults that it meets: Delay, then Cut, Throttle or Fail instead of do, then Lose. Partial
-// and Expired are do's to see to. Its error is do's, [ErrThrottle], [ErrFail], or [ErrCut], the last as well when ctx
-// ends the wait of a Delay.
+// Run does one call under the faults that it meets: Delay, then Cut, Throttle or Fail instead of do, then Lose. do itself
+// obeys Partial and Expired. The error is do's, [ErrThrottle], [ErrFail] or [ErrCut]; it is ErrCut, too, when ctx ends
+// the wait of a Delay.
 func (m Met) Run(ctx context.Context, do func() error) error {
 	if f, ok := m[Delay]; ok {
 		wait := time.NewTimer(time.Duration(f.Delay))

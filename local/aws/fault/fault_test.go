@@ -30,7 +30,8 @@ func inject(t *testing.T, i *fault.Injector, faults ...fault.Fault) {
 }
 
 func TestWhatAServiceDoesNotKnowIsRefusedWithWhatItKnows(t *testing.T) {
-	i := fault.NewInjector("store", map[fault.Kind][]string{fault.Delay: nil, fault.Cut: nil, fault.Partial: {"PutMany", "Put"}})
+	i := fault.NewInjector("store",
+		map[fault.Kind][]string{fault.Delay: nil, fault.Cut: nil, fault.Partial: {"PutMany", "Put"}})
 	for _, c := range []struct {
 		fault fault.Fault
 		says  string
@@ -38,13 +39,15 @@ func TestWhatAServiceDoesNotKnowIsRefusedWithWhatItKnows(t *testing.T) {
 		{fault.Fault{Kind: "fire"}, `store: fault: kind "fire" is none of cut, delay, partial`},
 		{fault.Fault{}, `store: fault: kind "" is none of cut, delay, partial`},
 		{fault.Fault{Kind: fault.Throttle}, `store: fault: kind "throttle" is none of cut, delay, partial`},
-		{fault.Fault{Kind: fault.Partial, Operation: "Get"}, `store: fault: kind partial is known to PutMany, Put, not to "Get"`},
+		{fault.Fault{Kind: fault.Partial, Operation: "Get"},
+			`store: fault: kind partial is known to PutMany, Put, not to "Get"`},
 		{fault.Fault{Kind: fault.Cut, Count: -1}, "count -1 is negative"},
 		{fault.Fault{Kind: fault.Cut, Delay: 1}, "goes with the kind delay only"},
 		{fault.Fault{Kind: fault.Cut, Every: 3}, "goes with the kind partial only"},
 		{fault.Fault{Kind: fault.Partial, Every: -3}, "every -3 is negative"},
 		{fault.Fault{Kind: fault.Delay, Delay: -1}, "out of range"},
-		{fault.Fault{Kind: fault.Delay, Delay: fanwatch.Duration(time.Hour)}, "delay 1h0m0s is out of range: give 0s to 1m0s"},
+		{fault.Fault{Kind: fault.Delay, Delay: fanwatch.Duration(time.Hour)},
+			"delay 1h0m0s is out of range: give 0s to 1m0s"},
 	} {
 		if err := i.Inject(c.fault); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v, want %s", c.fault, err, c.says)
@@ -150,11 +153,13 @@ func TestFaultsAreSetOverHTTPFromThisMachineOnly(t *testing.T) {
 	}{
 		{"POST", here, json, `{"kind":"delay","operation":"Put","delay":"5ms","count":3}`, 204, ""},
 		{"POST", "[::1]:5", json + "; charset=utf-8", `{"kind":"partial"}`, 204, ""},
-		{"GET", here, "", "", 200, `[{"kind":"delay","operation":"Put","count":3,"delay":"5ms"},{"kind":"partial","count":1,"every":2}]`},
+		{"GET", here, "", "", 200,
+			`[{"kind":"delay","operation":"Put","count":3,"delay":"5ms"},{"kind":"partial","count":1,"every":2}]`},
 		{"POST", "192.0.2.1:5", json, `{"kind":"delay"}`, 403, "faults can be set from this machine only"},
 		{"POST", "nonsense", json, `{"kind":"delay"}`, 403, "faults can be set from this machine only"},
 		{"POST", here, "text/plain", `{"kind":"delay"}`, 415, "send a fault as application/json"},
-		{"POST", here, json, `{"kind":"explode"}`, 400, `store: fault: kind "explode" is none of cut, delay, expired, fail, lose, partial, throttle`},
+		{"POST", here, json, `{"kind":"explode"}`, 400,
+			`store: fault: kind "explode" is none of cut, delay, expired, fail, lose, partial, throttle`},
 		{"POST", here, json, `{"kindd":"delay"}`, 400, `store: fault: json: unknown field "kindd"`},
 		{"POST", here, json, `[`, 400, "store: fault: unexpected EOF"},
 		{"PUT", here, "", "", 405, "use GET, POST or DELETE"},

@@ -82,7 +82,8 @@ func (a *authority) pool() *x509.CertPool {
 func (a *authority) serverCertificate() (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.server != nil && a.server.Leaf.CheckSignatureFrom(a.root) == nil && a.now().Add(serverReissue).Before(a.server.Leaf.NotAfter) {
+	if a.server != nil && a.server.Leaf.CheckSignatureFrom(a.root) == nil &&
+		a.now().Add(serverReissue).Before(a.server.Leaf.NotAfter) {
 		return a.server, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -153,7 +154,8 @@ func (a *authority) issue(csrPEM string) (issued, error) {
 	if err != nil {
 		return issued{}, fmt.Errorf("sign certificate: %w", err)
 	}
-	return issued{ID: certificateID(der), PEM: string(encodeCertificate(der)), NotBefore: from, NotAfter: certificatesEnd()}, nil
+	return issued{ID: certificateID(der), PEM: string(encodeCertificate(der)), NotBefore: from,
+		NotAfter: certificatesEnd()}, nil
 }
 
 func checkKey(key any) error {

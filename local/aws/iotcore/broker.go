@@ -69,11 +69,12 @@ type peer struct {
 // ID names the hook.
 func (b *broker) ID() string { return "iotcore" }
 
-// Provides lists what of the hook is used.
+// Provides says which events of the hook are used.
 func (b *broker) Provides(event byte) bool {
 	switch event {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnDisconnect,
-		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnWill:
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnSubscribed,
+		mqtt.OnWill:
 		return true
 	}
 	return false
@@ -91,7 +92,8 @@ func (b *broker) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		return b.answerConnect(cl, packets.ErrServerUnavailable)
 	}
 	if len(cl.ID) > clientIDMaximum {
-		b.refuse(p, RefusedConnect, cl.ID, "", nil, fmt.Sprintf("the client ID has %d bytes, at most %d are allowed", len(cl.ID), clientIDMaximum))
+		b.refuse(p, RefusedConnect, cl.ID, "", nil, fmt.Sprintf("the client ID has %d bytes, at most %d are allowed",
+			len(cl.ID), clientIDMaximum))
 		return b.answerConnect(cl, packets.ErrClientIdentifierNotValid)
 	}
 	err := b.registry.authorize(p.certificate, cl.ID, "iot:Connect", "client/"+cl.ID)
@@ -120,7 +122,7 @@ func (b *broker) answerConnect(cl *mqtt.Client, code packets.Code) error {
 	return code
 }
 
-// OnConnectAuthenticate has nothing left to ask: the certificate was the authentication.
+// OnConnectAuthenticate accepts every client: the TLS handshake has authenticated it by its certificate.
 func (b *broker) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
 
 // takeoverPatience is how long a new connection waits for the end of the one whose client ID it has.
@@ -128,7 +130,7 @@ const takeoverPatience = time.Second
 
 // OnSessionEstablish ends the connection that has the client ID so far. The MQTT server would do so next, but without
 // a word, with a DISCONNECT that MQTT 3.1.1 does not know from a server, and, where the old connection's goroutine is
-// late, with the new one missing from its books.
+// late, with the new one missing from its list of clients.
 func (b *broker) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok {
@@ -214,7 +216,8 @@ func olderCode(version, code byte) byte {
 func whyNoConnect(version byte, pk packets.Packet) string {
 	switch {
 	case version&bridgeBit != 0:
-		return fmt.Sprintf("CONNECT with protocol version %#x, the bridge bit: bridges go on without it, or set try_private false",
+		return fmt.Sprintf("CONNECT with protocol version %#x, the bridge bit: bridges go on without it, or set "+
+			"try_private false",
 			version)
 	case version != 4 && version != 5:
 		return fmt.Sprintf("CONNECT with protocol version %d: use MQTT 3.1.1 or 5", version)
@@ -236,11 +239,14 @@ func (b *broker) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packe
 	}
 	switch {
 	case len(pk.Payload) > payloadMaximum:
-		b.end(cl, packets.ErrPacketTooLarge, RefusedSize, pk, fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(pk.Payload), payloadMaximum))
+		b.end(cl, packets.ErrPacketTooLarge, RefusedSize, pk, fmt.Sprintf("the payload has %d bytes, at most %d are allowed",
+			len(pk.Payload), payloadMaximum))
 	case pk.FixedHeader.Qos > 1:
-		b.end(cl, packets.ErrQosNotSupported, RefusedProtocol, pk, "QoS 2 is not supported, as on AWS IoT: publish with QoS 0 or 1")
+		b.end(cl, packets.ErrQosNotSupported, RefusedProtocol, pk, "QoS 2 is not supported, as on AWS IoT: publish "+
+			"with QoS 0 or 1")
 	case pk.FixedHeader.Retain:
-		b.end(cl, packets.ErrRetainNotSupported, RefusedProtocol, pk, "the local IoT Core keeps no retained messages: publish without retain")
+		b.end(cl, packets.ErrRetainNotSupported, RefusedProtocol, pk,
+			"the local IoT Core keeps no retained messages: publish without retain")
 	case strings.HasPrefix(strings.ToUpper(pk.TopicName), mqtt.SysPrefix):
 		b.end(cl, packets.ErrTopicNameInvalid, RefusedTopic, pk, "topics in $SYS are reserved")
 	default:
@@ -260,7 +266,8 @@ func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 	}
 	topic := pk.TopicName
 	if p.limiter != nil && !p.limiter.AllowN(b.now(), 1) {
-		b.refusals.add(RefusedRate, cl.ID, topic, fmt.Sprintf("more than %d publishes a second: discarded without PUBACK, as AWS IoT does", b.rate), b.origin(p, pk.Payload))
+		b.refusals.add(RefusedRate, cl.ID, topic, fmt.Sprintf("more than %d publishes a second: discarded without "+
+			"PUBACK, as AWS IoT does", b.rate), b.origin(p, pk.Payload))
 		return pk, packets.ErrRejectPacket
 	}
 	if id, op, ok := shadowTopic(topic); ok {
@@ -275,13 +282,14 @@ func (b *broker) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, pk, err.Error())
 		return pk, packets.ErrRejectPacket
 	}
-	m := &message{Topic: rest, Published: topic, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(), Payload: pk.Payload}
+	m := &message{Topic: rest, Published: topic, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(),
+		Payload: pk.Payload}
 	if err := b.run(m, rules); err != nil {
 		b.endUnacknowledged(cl, pk, err)
 		return pk, packets.ErrRejectPacket
 	}
 	if ingest {
-		return pk, packets.CodeSuccessIgnore // acknowledged, delivered to nobody
+		return pk, packets.CodeSuccessIgnore // acknowledged, and not delivered to subscribers
 	}
 	return pk, nil
 }
@@ -296,10 +304,12 @@ func (b *broker) route(topic string) (rules []*rule, rest string, ingest bool, e
 			return nil, "", false, err
 		}
 		if strings.HasPrefix(topic, "$aws/things/") {
-			return nil, "", false, errors.New("of $aws/things/THING/shadow the topics get, update and delete can be published to")
+			return nil, "", false, errors.New("of $aws/things/THING/shadow the topics get, update and delete can be " +
+				"published to")
 		}
 		if strings.HasPrefix(topic, "$") {
-			return nil, "", false, errors.New("topics that start with $ are reserved; of them $aws/rules/NAME/... can be published to")
+			return nil, "", false, errors.New("topics that start with $ are reserved; of them $aws/rules/NAME/... can be " +
+				"published to")
 		}
 		return b.registry.matching(topic), topic, false, nil
 	}
@@ -319,7 +329,8 @@ func (b *broker) route(topic string) (rules []*rule, rest string, ingest bool, e
 // endUnacknowledged ends the connection of a publish that failed, so that its sender keeps it.
 func (b *broker) endUnacknowledged(cl *mqtt.Client, pk packets.Packet, err error) {
 	if errors.Is(err, fault.ErrCut) {
-		b.end(cl, packets.ErrUnspecifiedError, RefusedFault, pk, "a test asked for the connection to be cut before the PUBACK")
+		b.end(cl, packets.ErrUnspecifiedError, RefusedFault, pk, "a test asked for the connection to be cut before "+
+			"the PUBACK")
 		return
 	}
 	b.end(cl, packets.ErrServerUnavailable, RefusedAction, pk, err.Error()+": not acknowledged, send it again")
@@ -368,9 +379,9 @@ func (b *broker) publish(topic string, payload []byte, qos byte) error {
 	return b.server.Publish(topic, payload, false, qos)
 }
 
-// OnWill runs the rules of a will that is about to be sent. There is nobody to acknowledge to, so one whose
-// rules fail is lost, with a reason. A will is sent when the client or the network breaks the connection; mostly not
-// when the broker ends it, which mochi-mqtt takes for an orderly end.
+// OnWill runs the rules of a will that is about to be sent. A will is not acknowledged, so one whose rules fail is
+// lost, with a reason. It is sent when the client or the network breaks the connection; mostly not when the broker ends
+// it, which mochi-mqtt takes for an orderly end.
 func (b *broker) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok {
@@ -378,7 +389,8 @@ func (b *broker) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 	}
 	rules, rest, _, err := b.route(will.TopicName)
 	if err == nil {
-		m := &message{Topic: rest, Published: will.TopicName, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(), Payload: will.Payload}
+		m := &message{Topic: rest, Published: will.TopicName, ClientID: cl.ID, Principal: p.certificate, Arrived: b.now(),
+			Payload: will.Payload}
 		err = b.engine.run(b.ctx, m, rules) // no fault meets a will: it is no call
 	}
 	if err != nil {
@@ -410,7 +422,7 @@ func (b *broker) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	return pk
 }
 
-// OnSubscribed ends what OnSubscribe began.
+// OnSubscribed forgets the judgement that OnSubscribe left for OnACLCheck.
 func (b *broker) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 	if p, ok := cl.Net.Conn.(*peer); ok {
 		p.mu.Lock()
@@ -450,7 +462,8 @@ func (b *broker) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
 	var code packets.Code
 	switch {
 	case errors.Is(err, packets.ErrPacketTooLarge):
-		b.refuse(p, RefusedSize, cl.ID, "", nil, fmt.Sprintf("a packet is larger than a payload of %d bytes needs", payloadMaximum))
+		b.refuse(p, RefusedSize, cl.ID, "", nil, fmt.Sprintf("a packet is larger than a payload of %d bytes needs",
+			payloadMaximum))
 	case errors.As(err, &code) && code.Code >= packets.ErrUnspecifiedError.Code:
 		b.refuse(p, RefusedProtocol, cl.ID, "", nil, code.Reason)
 	case errors.Is(err, io.EOF):

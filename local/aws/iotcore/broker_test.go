@@ -28,10 +28,12 @@ func TestReadingToStream(t *testing.T) {
 	at := time.Now()
 	r := newRig(t, func(c *iotcore.Config) { c.Now = func() time.Time { return at } })
 	d := r.provision("fan-01", open)
-	r.rule("demo", "SELECT *, timestamp() AS arrived, clientid() AS client, principal() AS cert FROM 'IoT_TOPIC/recieve'", "${FANID}")
+	r.rule("demo", "SELECT *, timestamp() AS arrived, clientid() AS client, principal() AS cert FROM 'IoT_TOPIC/recieve'",
+		"${FANID}")
 	r.acknowledged(r.connect(d, "fan-01"), "IoT_TOPIC/recieve", demo)
-	want := put{"readings", "ABC123456", `{"TIME":"2019-11-05 10:13:07","FANID":"ABC123456","FREQ":60,"RPM":1800,"arrived":` +
-		strconv.FormatInt(at.UnixMilli(), 10) + `,"client":"fan-01","cert":"` + d.certificateID + `"}`}
+	want := put{"readings", "ABC123456",
+		`{"TIME":"2019-11-05 10:13:07","FANID":"ABC123456","FREQ":60,"RPM":1800,"arrived":` +
+			strconv.FormatInt(at.UnixMilli(), 10) + `,"client":"fan-01","cert":"` + d.certificateID + `"}`}
 	if got := r.streams.on("readings"); len(got) != 1 || got[0] != want {
 		t.Errorf("the stream has %+v\nwant %+v", got, want)
 	}
@@ -49,7 +51,8 @@ func TestBasicIngest(t *testing.T) {
 	c := r.connect(d, "fan-01")
 	got := make(chan string, 10)
 	// The second filter because # leaves out topics that start with $.
-	token := c.SubscribeMultiple(map[string]byte{"#": 1, "$aws/rules/#": 1}, func(_ mqtt.Client, m mqtt.Message) { got <- m.Topic() })
+	token := c.SubscribeMultiple(map[string]byte{"#": 1, "$aws/rules/#": 1},
+		func(_ mqtt.Client, m mqtt.Message) { got <- m.Topic() })
 	token.Wait()
 	r.must(token.Error())
 	r.acknowledged(c, "$aws/rules/one/batch/fan-01", `{"v":18446744073709551615}`)
@@ -92,15 +95,18 @@ func TestErrorAction(t *testing.T) {
 		}
 		var doc struct {
 			RuleName, Topic, CloudwatchTraceID, ClientID, Base64OriginalPayload string
-			Failures                                                            []struct{ FailedAction, FailedResource, ErrorMessage string }
+
+			Failures []struct{ FailedAction, FailedResource, ErrorMessage string }
 		}
 		r.must(json.Unmarshal([]byte(p[i].data), &doc))
 		payload, err := base64.StdEncoding.DecodeString(doc.Base64OriginalPayload)
 		r.must(err)
-		if doc.RuleName != "demo" || doc.Topic != "IoT_TOPIC/recieve" || doc.ClientID != "fan-01" || doc.CloudwatchTraceID == "" || string(payload) != x.payload {
+		if doc.RuleName != "demo" || doc.Topic != "IoT_TOPIC/recieve" || doc.ClientID != "fan-01" ||
+			doc.CloudwatchTraceID == "" || string(payload) != x.payload {
 			t.Errorf("error document %s", p[i].data)
 		}
-		if f := doc.Failures; len(f) != 1 || f[0].FailedAction != "KinesisAction" || f[0].FailedResource != "readings" || !strings.Contains(f[0].ErrorMessage, x.message) {
+		if f := doc.Failures; len(f) != 1 || f[0].FailedAction != "KinesisAction" || f[0].FailedResource != "readings" ||
+			!strings.Contains(f[0].ErrorMessage, x.message) {
 			t.Errorf("failures %+v, want one saying %q", f, x.message)
 		}
 	}
@@ -114,7 +120,8 @@ func TestErrorAction(t *testing.T) {
 	}
 }
 
-// TestNoAcknowledgementWithoutKinesis: with both streams down there is no PUBACK, QoS 0 or 1, and sent again it arrives.
+// TestNoAcknowledgementWithoutKinesis: with both streams down there is no PUBACK, QoS 0 or 1, and sent again it
+// arrives.
 func TestNoAcknowledgementWithoutKinesis(t *testing.T) {
 	r := newRig(t)
 	d := r.provision("fan-01", open)
@@ -157,7 +164,8 @@ func TestFaultLosePuback(t *testing.T) {
 	r := newRig(t)
 	d := r.provision("fan-01", open)
 	r.rule("demo", "SELECT * FROM 'IoT_TOPIC/recieve'", "${FANID}")
-	r.inject(fault.Fault{Kind: fault.Lose, Count: 2}, fault.Fault{Kind: fault.Delay, Delay: fanwatch.Duration(time.Millisecond), Count: 3})
+	r.inject(fault.Fault{Kind: fault.Lose, Count: 2},
+		fault.Fault{Kind: fault.Delay, Delay: fanwatch.Duration(time.Millisecond), Count: 3})
 	acked := pubacks(r, "fan-02")
 	for range 2 {
 		if acked(demo) {
@@ -183,7 +191,8 @@ func TestFaultLoseOfTheRESTAPI(t *testing.T) {
 	r.rule("demo", "SELECT * FROM 'IoT_TOPIC/recieve'", "${FANID}")
 	r.inject(fault.Fault{Kind: fault.Lose})
 	data := newDataClient(r.server.RESTAddr())
-	_, err := data.Publish(t.Context(), &iotdataplane.PublishInput{Topic: aws.String("IoT_TOPIC/recieve"), Payload: []byte(demo)})
+	_, err := data.Publish(t.Context(), &iotdataplane.PublishInput{Topic: aws.String("IoT_TOPIC/recieve"),
+		Payload: []byte(demo)})
 	r.must(err)
 	if n := len(r.streams.on("readings")); n != 2 {
 		t.Errorf("%d records, want 2", n)
@@ -196,7 +205,8 @@ func TestLostWithoutErrorAction(t *testing.T) {
 	d := r.provision("fan-01", open)
 	p := rulePayload("SELECT * FROM 'a'", "${fan}")
 	p.ErrorAction = nil
-	_, err := r.iot.CreateTopicRule(t.Context(), &iot.CreateTopicRuleInput{RuleName: aws.String("bare"), TopicRulePayload: p})
+	_, err := r.iot.CreateTopicRule(t.Context(), &iot.CreateTopicRuleInput{RuleName: aws.String("bare"),
+		TopicRulePayload: p})
 	r.must(err)
 	c := r.connect(d, "fan-01")
 	r.acknowledged(c, "a", "no json")
@@ -236,7 +246,8 @@ func TestDeactivatedCertificate(t *testing.T) {
 	d, other := r.provision("fan-01", open), r.provision("fan-02", open)
 	c, bystander := r.connect(d, "fan-01"), r.connect(other, "fan-02")
 	set := func(status types.CertificateStatus) {
-		_, err := r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID, NewStatus: status})
+		_, err := r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID,
+			NewStatus: status})
 		r.must(err)
 	}
 	set(types.CertificateStatusInactive)
@@ -292,7 +303,8 @@ func TestSubscribe(t *testing.T) {
 	r := newRig(t)
 	policy := strings.Replace(open, `"iot:Publish","iot:Receive"`, `"iot:Publish"`, 1)
 	policy = strings.Replace(policy, "topicfilter/*", "topicfilter/a/*", 1)
-	policy = strings.Replace(policy, `]}`, `,{"Effect":"Allow","Action":"iot:Receive","Resource":"`+arnPrefix+`topic/a/heard"}]}`, 1)
+	policy = strings.Replace(policy, `]}`,
+		`,{"Effect":"Allow","Action":"iot:Receive","Resource":"`+arnPrefix+`topic/a/heard"}]}`, 1)
 	c := r.connect(r.provision("fan-01", policy), "fan-01")
 	got := make(chan string, 10)
 	listen := func(_ mqtt.Client, m mqtt.Message) { got <- m.Topic() }
@@ -421,7 +433,8 @@ func TestMosquitto(t *testing.T) {
 	cert, key := d.files(t)
 	host, port, _ := strings.Cut(r.server.MQTTAddr(), ":")
 	send := func(extra ...string) error {
-		args := append([]string{"-h", host, "-p", port, "--cafile", r.server.CAFile(), "--cert", cert, "--key", key, "-q", "1"}, extra...)
+		args := append([]string{"-h", host, "-p", port, "--cafile", r.server.CAFile(), "--cert", cert, "--key", key,
+			"-q", "1"}, extra...)
 		out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)

@@ -94,7 +94,8 @@ func (r *registry) addCertificate(i issued, active bool) (*certificate, error) {
 	r.change.Lock()
 	defer r.change.Unlock()
 	now := r.now().UTC()
-	c := &certificate{ID: i.ID, PEM: i.PEM, Status: statusInactive, Created: now, Modified: now, NotBefore: i.NotBefore, NotAfter: i.NotAfter}
+	c := &certificate{ID: i.ID, PEM: i.PEM, Status: statusInactive, Created: now, Modified: now, NotBefore: i.NotBefore,
+		NotAfter: i.NotAfter}
 	if active {
 		c.Status = statusActive
 	}
@@ -166,45 +167,35 @@ func (r *registry) deletePolicy(name string) error {
 	return remove(r, kindPolicy, name, r.policies)
 }
 
-// attachPolicy attaches the policy to the certificate; again is no error.
-func (r *registry) attachPolicy(name, target string) error {
-	id, err := r.certificateOf(target)
-	if err != nil {
-		return err
-	}
-	return r.changeCertificate(id, func(c *certificate) error {
+// attachPolicy attaches the policy to the certificate of the ARN; again is no error.
+func (r *registry) attachPolicy(name, certificateARN string) error {
+	return r.changeAttachments(certificateARN, func(c *certificate) error {
 		if _, err := r.policy(name); err != nil {
 			return err
 		}
 		if !slices.Contains(c.Policies, name) && len(c.Policies) >= policiesMaximum {
-			return &apiError{Status: http.StatusGone, Code: "LimitExceededException",
-				Message: fmt.Sprintf("Certificate %.12s has %d policies already, the most there may be", id, policiesMaximum)}
+			return &apiError{Status: http.StatusGone, Code: "LimitExceededException", Message: fmt.Sprintf(
+				"Certificate %.12s has %d policies already, the most there may be", c.ID, policiesMaximum)}
 		}
 		c.Policies = with(c.Policies, name)
 		return nil
 	})
 }
 
-func (r *registry) detachPolicy(name, target string) error {
-	id, err := r.certificateOf(target)
-	if err != nil {
-		return err
-	}
-	if _, err := r.policy(name); err != nil {
-		return err
-	}
-	return r.changeCertificate(id, func(c *certificate) error {
+// detachPolicy detaches it; again is no error.
+func (r *registry) detachPolicy(name, certificateARN string) error {
+	return r.changeAttachments(certificateARN, func(c *certificate) error {
+		if _, err := r.policy(name); err != nil {
+			return err
+		}
 		c.Policies = without(c.Policies, name)
 		return nil
 	})
 }
 
-func (r *registry) attachThing(name, principal string) error {
-	id, err := r.certificateOf(principal)
-	if err != nil {
-		return err
-	}
-	return r.changeCertificate(id, func(c *certificate) error {
+// attachThing attaches the thing to the certificate of the ARN; again is no error.
+func (r *registry) attachThing(name, certificateARN string) error {
+	return r.changeAttachments(certificateARN, func(c *certificate) error {
 		if _, err := r.thing(name); err != nil {
 			return err
 		}
@@ -213,18 +204,24 @@ func (r *registry) attachThing(name, principal string) error {
 	})
 }
 
-func (r *registry) detachThing(name, principal string) error {
-	id, err := r.certificateOf(principal)
-	if err != nil {
-		return err
-	}
-	return r.changeCertificate(id, func(c *certificate) error {
+// detachThing detaches it; again is no error.
+func (r *registry) detachThing(name, certificateARN string) error {
+	return r.changeAttachments(certificateARN, func(c *certificate) error {
 		if _, err := r.thing(name); err != nil {
 			return err
 		}
 		c.Things = without(c.Things, name)
 		return nil
 	})
+}
+
+// changeAttachments is changeCertificate for the certificate of an ARN.
+func (r *registry) changeAttachments(certificateARN string, change func(*certificate) error) error {
+	id, err := r.certificateOf(certificateARN)
+	if err != nil {
+		return err
+	}
+	return r.changeCertificate(id, change)
 }
 
 // putRule creates the rule, or with replace changes the one that is there.

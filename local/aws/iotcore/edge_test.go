@@ -40,8 +40,10 @@ func (*recorded) Certificates(context.Context, string) (arns []string, _ error) 
 func provisioned(t testing.TB) string {
 	t.Helper()
 	r := &recorded{}
-	p := &activities.Provisioner{Registry: r, Topics: activities.PolicyTopics{ARN: arnPrefix[:len(arnPrefix)-1], Rule: "fanwatch_readings", Legacy: "IoT_TOPIC/recieve"}}
-	if err := p.Authorise(t.Context(), fanwatch.Device{V: 1, Fan: "fan-01"}, activities.Certificate{ARN: "arn"}); err != nil {
+	p := &activities.Provisioner{Registry: r, Topics: activities.PolicyTopics{ARN: arnPrefix[:len(arnPrefix)-1],
+		Rule: "fanwatch_readings", Legacy: "IoT_TOPIC/recieve"}}
+	if err := p.Authorise(t.Context(), fanwatch.Device{V: 1, Fan: "fan-01"},
+		activities.Certificate{ARN: "arn"}); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.documents) != 1 {
@@ -60,8 +62,10 @@ func (r *rig) run(d device, dir string, change ...func(*edge.Config)) (node *edg
 	clock := edge.System()
 	sim, err := edge.NewSim(edge.SimConfig{}, clock.Boot())
 	r.must(err)
-	c := edge.Config{Fan: "fan-01", Source: sim, Clock: clock, Dir: dir, Broker: r.server.MQTTAddr(), Shadow: activities.Shadow,
-		TLS: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{d.pair}}, Interval: 100 * time.Millisecond, FlushEvery: time.Hour, Batch: 500}
+	c := edge.Config{Fan: "fan-01", Source: sim, Clock: clock, Dir: dir, Broker: r.server.MQTTAddr(),
+		Shadow: activities.Shadow,
+		TLS:    &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{d.pair}}, Interval: 100 * time.Millisecond,
+		FlushEvery: time.Hour, Batch: 500}
 	for _, f := range change {
 		f(&c)
 	}
@@ -97,7 +101,9 @@ func TestPublisherFollowsItsShadow(t *testing.T) {
 
 	_, err := s.update(`{"state":{"desired":{"jump":0.5,"live":true}}}`)
 	r.must(err)
-	r.eventually("the report of what was accepted", func() bool { return state("reported")["live"] == true && state("delta") == nil })
+	r.eventually("the report of what was accepted", func() bool {
+		return state("reported")["live"] == true && state("delta") == nil
+	})
 	before := len(r.streams.on("readings"))
 	r.eventually("readings that are published at once", func() bool { return len(r.streams.on("readings")) > before+5 })
 
@@ -125,7 +131,8 @@ func TestPublisherFollowsItsShadow(t *testing.T) {
 	r.must(err)
 	_, stop = r.run(d, dir)
 	r.eventually("what was changed meanwhile", func() bool {
-		return state("reported")["batch"] == 7.0 && state("reported")["live"] == false && state("reported")["error"] == nil && state("delta") == nil
+		return state("reported")["batch"] == 7.0 && state("reported")["live"] == false && state("reported")["error"] == nil &&
+			state("delta") == nil
 	})
 	stop()
 	var seqs []uint64
@@ -194,14 +201,15 @@ func TestWhatIsTakenOutOfTheShadowIsGoneAtOnce(t *testing.T) {
 	}
 }
 
-// TestPublisherWithoutShadowTopics: a fan with the policy of before has its readings published all the same,
+// TestPublisherWithoutShadowTopics: a fan whose policy allows no shadow topics has its readings published all the same,
 // on one connection.
 func TestPublisherWithoutShadowTopics(t *testing.T) {
 	r := newRig(t)
 	r.rule("fanwatch_readings", "SELECT * FROM 'unused'", "${fan}")
 	const before = `{"Version":"2012-10-17","Statement":[
  {"Effect":"Allow","Action":"iot:Connect","Resource":"` + arnPrefix + `client/${iot:Connection.Thing.ThingName}"},
- {"Effect":"Allow","Action":"iot:Publish","Resource":"` + arnPrefix + `topic/$aws/rules/fanwatch_readings/${iot:Connection.Thing.ThingName}"}]}`
+ {"Effect":"Allow","Action":"iot:Publish",
+  "Resource":"` + arnPrefix + `topic/$aws/rules/fanwatch_readings/${iot:Connection.Thing.ThingName}"}]}`
 	node, stop := r.run(r.provision("fan-01", before), t.TempDir())
 	r.reason(iotcore.RefusedSubscribe, "iot:Subscribe")
 	r.eventually("readings", func() bool { return node.Status().Acked > 0 })
@@ -220,7 +228,8 @@ func TestTwoPublishersOfOneFan(t *testing.T) {
 	var logs [2]logged
 	quick := func(i int) func(*edge.Config) {
 		return func(c *edge.Config) { // a tenth of a second is a minute
-			c.FlushEvery, c.BackoffMin, c.BackoffMax, c.Settled = 20*time.Millisecond, 5*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+			c.FlushEvery, c.Settled = 20*time.Millisecond, 100*time.Millisecond
+			c.BackoffMin, c.BackoffMax = 5*time.Millisecond, 100*time.Millisecond
 			c.Log = slog.New(slog.NewTextHandler(&logs[i], nil))
 		}
 	}
@@ -229,7 +238,8 @@ func TestTwoPublishersOfOneFan(t *testing.T) {
 	second, stopSecond := r.run(d, dirs[1], quick(1))
 	for i := range logs {
 		r.eventually("the publisher that says there is another", func() bool {
-			return strings.Contains(logs[i].String(), "fan=fan-01") && strings.Contains(logs[i].String(), "another publisher is connected as fan-01, it seems")
+			return strings.Contains(logs[i].String(), "fan=fan-01") &&
+				strings.Contains(logs[i].String(), "another publisher is connected as fan-01, it seems")
 		})
 	}
 	before, began := r.server.RefusalCounts()[iotcore.RefusedTakeover], time.Now()
@@ -293,11 +303,13 @@ func TestAPublisherSaysWhyTheBrokerDoesNotTakeIt(t *testing.T) {
 		r.eventually(text, func() bool { return strings.Contains(node.Status().LastError, text) })
 	}
 	r.eventually("readings", func() bool { return node.Status().Acked > 0 })
-	_, err := r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID, NewStatus: types.CertificateStatusInactive})
+	_, err := r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID,
+		NewStatus: types.CertificateStatusInactive})
 	r.must(err)
 	says(node, "as fan-01: the broker refuses this client")
 	says(node, "see that the certificate is ACTIVE and that its policy allows this client ID")
-	if rec := r.listed("is INACTIVE now: connection closed: make it ACTIVE again"); rec.Client != "fan-01" || rec.Fan != "fan-01" {
+	if rec := r.listed("is INACTIVE now: connection closed: make it ACTIVE again"); rec.Client != "fan-01" ||
+		rec.Fan != "fan-01" {
 		t.Errorf("%+v", rec)
 	}
 	before := node.Status().Acked
@@ -305,7 +317,8 @@ func TestAPublisherSaysWhyTheBrokerDoesNotTakeIt(t *testing.T) {
 	if st := node.Status(); st.Acked != before || st.Connected {
 		t.Errorf("%+v", st)
 	}
-	_, err = r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID, NewStatus: types.CertificateStatusActive})
+	_, err = r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID,
+		NewStatus: types.CertificateStatusActive})
 	r.must(err)
 	r.eventually("what has waited", func() bool { return node.Status().Acked > before && node.Status().Spooled < 5 })
 	stop()

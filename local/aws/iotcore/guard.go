@@ -19,7 +19,8 @@ func Guard(next http.Handler) http.Handler {
 	next = cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !loopbackName(r.Host) {
-			http.Error(w, "the local AWS is not known by this host name: use 127.0.0.1 or localhost", http.StatusMisdirectedRequest)
+			http.Error(w, "the local AWS is not known by this host name: use 127.0.0.1 or localhost",
+				http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -3,7 +3,8 @@ package iotcore
 import "testing"
 
 func FuzzLoopbackName(f *testing.F) {
-	for _, s := range []string{"localhost", "localhost.", "LOCALHOST:80", "127.0.0.1:4566", "[::1]:80", "::1", "evil.example", "127.0.0.1.evil.example",
+	for _, s := range []string{"localhost", "localhost.", "LOCALHOST:80", "127.0.0.1:4566", "[::1]:80", "::1",
+		"evil.example", "127.0.0.1.evil.example",
 		"localhost.evil.example", "169.254.169.254", "", ":80", "[::ffff:127.0.0.1]"} {
 		f.Add(s)
 	}
@@ -15,8 +16,10 @@ func FuzzLoopbackName(f *testing.F) {
 }
 
 func TestLoopbackName(t *testing.T) {
-	for host, want := range map[string]bool{"localhost": true, "LOCALHOST.:80": true, "127.0.0.1:4566": true, "[::1]:80": true, "s3.localhost": true,
-		"evil.example": false, "127.0.0.1.evil.example:4566": false, "localhost.evil.example": false, "10.0.0.1": false, "": false} {
+	for host, want := range map[string]bool{"localhost": true, "LOCALHOST.:80": true, "127.0.0.1:4566": true,
+		"[::1]:80": true, "s3.localhost": true,
+		"evil.example": false, "127.0.0.1.evil.example:4566": false, "localhost.evil.example": false, "10.0.0.1": false,
+		"": false} {
 		if got := loopbackName(host); got != want {
 			t.Errorf("%q: %t", host, got)
 		}

@@ -201,7 +201,8 @@ func parsePattern(s string, variables bool) (pattern, error) {
 			case "iot:ClientId":
 				p = append(p, patternPart{kind: partClient})
 			default:
-				return nil, fmt.Errorf("policy variable ${%s} is not supported by the local IoT Core; ${iot:Connection.Thing.ThingName} and ${iot:ClientId} are", name)
+				return nil, fmt.Errorf("policy variable ${%s} is not supported by the local IoT Core; "+
+					"${iot:Connection.Thing.ThingName} and ${iot:ClientId} are", name)
 			}
 		}
 	}

@@ -6,8 +6,11 @@ import (
 )
 
 const testPolicy = `{"Version":"2012-10-17","Statement":[
- {"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:000000000000:client/${iot:Connection.Thing.ThingName}"},
- {"Effect":"Allow","Action":["iot:Publish","iot:Receive"],"Resource":["arn:aws:iot:us-east-1:000000000000:topic/fan/${iot:ClientId}/*","arn:aws:iot:us-east-1:000000000000:topic/v?"]},
+ {"Effect":"Allow","Action":"iot:Connect",
+  "Resource":"arn:aws:iot:us-east-1:000000000000:client/${iot:Connection.Thing.ThingName}"},
+ {"Effect":"Allow","Action":["iot:Publish","iot:Receive"],
+  "Resource":["arn:aws:iot:us-east-1:000000000000:topic/fan/${iot:ClientId}/*",
+   "arn:aws:iot:us-east-1:000000000000:topic/v?"]},
  {"Effect":"Deny","Action":"iot:Pub*","Resource":"arn:aws:iot:us-east-1:000000000000:topic/fan/*/secret"}]}`
 
 func TestPolicyJudge(t *testing.T) {
@@ -48,14 +51,15 @@ func TestPolicyRefuses(t *testing.T) {
 		`[]`: "not the JSON",
 		`{"Version":"2008-10-17","Statement":[]}`: "2012-10-17",
 		statement(`[]`): "non-empty",
-		statement(`{"Effect":"Maybe","Action":"iot:Publish","Resource":"*"}`):                                     "Allow or Deny",
-		statement(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}`):                                    "s3:GetObject",
-		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"topic/a"}`):                               "no ARN",
-		statement(`{"Effect":"Allow","Action":"iot:Publish"}`):                                                    "Resource",
-		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{}}`):                      "Condition",
-		statement(`{"Effect":"Allow","NotAction":"iot:Publish","Resource":"*"}`):                                  "NotAction",
-		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:::topic/${aws:X}"}`):          "${aws:X}",
-		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:::topic/${iot:X"}`):           "not closed",
+		statement(`{"Effect":"Maybe","Action":"iot:Publish","Resource":"*"}`):                            "Allow or Deny",
+		statement(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}`):                           "s3:GetObject",
+		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"topic/a"}`):                      "no ARN",
+		statement(`{"Effect":"Allow","Action":"iot:Publish"}`):                                           "Resource",
+		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{}}`):             "Condition",
+		statement(`{"Effect":"Allow","NotAction":"iot:Publish","Resource":"*"}`):                         "NotAction",
+		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:::topic/${aws:X}"}`): "${aws:X}",
+		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:::topic/${iot:X"}`):  "not closed",
+
 		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:` + strings.Repeat("a", 2048) + `"}`): "2048",
 		statement(`{"Effect":"Allow","Action":"iot:Publish","Resource":"*"}`) + "{}":                              "follows",
 	} {
@@ -80,7 +84,8 @@ func TestGlobIsQuick(t *testing.T) {
 func FuzzPolicy(f *testing.F) {
 	f.Add(testPolicy, "fan-01", "iot:Publish", "topic/fan/fan-01/x")
 	f.Add(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}`, "", "", "")
-	f.Add(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"arn:${*}$${?}${$}*"}}`, "*", "iot:Connect", "arn:*")
+	f.Add(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"arn:${*}$${?}${$}*"}}`, "*",
+		"iot:Connect", "arn:*")
 	f.Fuzz(func(t *testing.T, document, client, action, resource string) {
 		d, err := parsePolicy(document)
 		if err != nil {

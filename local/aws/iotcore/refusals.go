@@ -19,22 +19,36 @@ type Refusal struct {
 	Reason   string // a sentence for people
 }
 
-// Kinds of refusal.
+// The kinds of refusal.
 const (
-	RefusedTLS         = "tls"         // no, foreign, unregistered or inactive certificate
-	RefusedConnect     = "connect"     // not allowed to connect under this client ID
-	RefusedPublish     = "publish"     // not allowed to publish to the topic
-	RefusedSubscribe   = "subscribe"   // not allowed to subscribe to the filter
-	RefusedReceive     = "receive"     // subscribed, but not allowed to receive from the topic
-	RefusedTopic       = "topic"       // malformed, too long or reserved topic, or a rule that does not exist
-	RefusedSize        = "size"        // payload or packet too large
-	RefusedRate        = "rate"        // more publishes in a second than allowed: discarded, not acknowledged
-	RefusedProtocol    = "protocol"    // not MQTT as AWS IoT speaks it: QoS 2, retain, broken packets
-	RefusedCertificate = "certificate" // connection closed because its certificate is not ACTIVE any more
-	RefusedTakeover    = "takeover"    // connection closed because another one came with its client ID
-	RefusedAction      = "action"      // a rule could not be carried out: connection closed, not acknowledged
-	RefusedLost        = "lost"        // a rule failed for good and nothing could take the message: dropped
-	RefusedFault       = "fault"       // a fault that a test asked for
+	// RefusedTLS: no certificate, or one that is foreign, not registered or not ACTIVE.
+	RefusedTLS = "tls"
+	// RefusedConnect: not allowed to connect under this client ID.
+	RefusedConnect = "connect"
+	// RefusedPublish: not allowed to publish to the topic.
+	RefusedPublish = "publish"
+	// RefusedSubscribe: not allowed to subscribe to the filter.
+	RefusedSubscribe = "subscribe"
+	// RefusedReceive: subscribed, but not allowed to receive from the topic.
+	RefusedReceive = "receive"
+	// RefusedTopic: a malformed, too long or reserved topic, or a rule that does not exist.
+	RefusedTopic = "topic"
+	// RefusedSize: payload or packet too large.
+	RefusedSize = "size"
+	// RefusedRate: more publishes in a second than allowed; discarded, not acknowledged.
+	RefusedRate = "rate"
+	// RefusedProtocol: not MQTT as AWS IoT speaks it (QoS 2, retain, broken packets).
+	RefusedProtocol = "protocol"
+	// RefusedCertificate: connection closed because its certificate is not ACTIVE any more.
+	RefusedCertificate = "certificate"
+	// RefusedTakeover: connection closed because another one came with its client ID.
+	RefusedTakeover = "takeover"
+	// RefusedAction: a rule could not be carried out; connection closed, not acknowledged.
+	RefusedAction = "action"
+	// RefusedLost: a rule failed for good and nothing could take the message; dropped.
+	RefusedLost = "lost"
+	// RefusedFault: a fault that a test asked for, see [Server.Faults].
+	RefusedFault = "fault"
 )
 
 // mends says what to do about a kind of refusal whose reasons do not say it themselves.

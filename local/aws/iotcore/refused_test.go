@@ -78,13 +78,15 @@ func TestWhatTheBrokerRefusesIsListed(t *testing.T) {
 	if _, err := r.dial(d, "fan-02"); err == nil {
 		t.Error("a wrong client ID was let in")
 	}
-	if rec := r.listed("iot:Connect on client/fan-02: connect under the fan's name"); rec.Client != "fan-02" || rec.Fan != "fan-01" || rec.Arrived.IsZero() {
+	if rec := r.listed("iot:Connect on client/fan-02: connect under the fan's name"); rec.Client != "fan-02" ||
+		rec.Fan != "fan-01" || rec.Arrived.IsZero() {
 		t.Errorf("wrong client ID: %+v", rec)
 	}
 	if _, err := r.dial(device{}, "fan-01"); err == nil {
 		t.Error("a client without certificate was let in")
 	}
-	if rec := r.listed("didn't provide a certificate: use a certificate that fanwatch provision signed"); rec.Client != "" || rec.Fan != "" {
+	rec := r.listed("didn't provide a certificate: use a certificate that fanwatch provision signed")
+	if rec.Client != "" || rec.Fan != "" {
 		t.Errorf("no certificate: %+v", rec)
 	}
 	if _, err := r.dial(newRig(t).provision("fan-01", open), "fan-01"); err == nil {
@@ -93,11 +95,13 @@ func TestWhatTheBrokerRefusesIsListed(t *testing.T) {
 	r.listed("unknown authority")
 
 	r.refused(r.connect(d, "fan-01"), "theirs/x", `{"a":1}`)
-	if rec := r.listed("iot:Publish on topic/theirs/x: publish to a topic"); rec.Client != "fan-01" || rec.Fan != "fan-01" || string(rec.Payload) != `{"a":1}` {
+	if rec := r.listed("iot:Publish on topic/theirs/x: publish to a topic"); rec.Client != "fan-01" ||
+		rec.Fan != "fan-01" || string(rec.Payload) != `{"a":1}` {
 		t.Errorf("topic: %+v", rec)
 	}
 	r.refused(r.connect(d, "fan-01"), "mine/big", strings.Repeat("x", 128<<10+1))
-	if rec := r.listed("on mine/big: the payload has 131073 bytes, at most 131072 are allowed: send fewer"); len(rec.Payload) != 4<<10 {
+	rec = r.listed("on mine/big: the payload has 131073 bytes, at most 131072 are allowed: send fewer")
+	if len(rec.Payload) != 4<<10 {
 		t.Errorf("size: %d bytes are kept", len(rec.Payload))
 	}
 	c := r.connect(d, "fan-01")
@@ -111,7 +115,8 @@ func TestWhatTheBrokerRefusesIsListed(t *testing.T) {
 		t.Errorf("QoS 2: %+v", rec)
 	}
 
-	_, err := r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID, NewStatus: types.CertificateStatusInactive})
+	_, err := r.iot.UpdateCertificate(t.Context(), &iot.UpdateCertificateInput{CertificateId: &d.certificateID,
+		NewStatus: types.CertificateStatusInactive})
 	r.must(err)
 	if _, err := r.dial(d, "fan-01"); err == nil {
 		t.Error("an INACTIVE certificate was let in")
@@ -150,7 +155,8 @@ func TestATakeoverIsNamed(t *testing.T) {
 	if rest, err := io.ReadAll(older); err != nil || len(rest) != 0 {
 		t.Errorf("the connection of MQTT 3.1.1 ended with % x, %v", rest, err)
 	}
-	rec := r.listed("client twin was taken over by another connection; the earlier one was closed: two devices use one client ID")
+	rec := r.listed("client twin was taken over by another connection; the earlier one was closed: two devices use " +
+		"one client ID")
 	if rec.Client != "twin" || rec.Fan != "twin" {
 		t.Errorf("%+v", rec)
 	}
@@ -316,7 +322,8 @@ func TestAHangingStreamHoldsUpNoConnection(t *testing.T) {
 	c := r.connect(d, "fan-01")
 	// 30 certificates with 20 different reasons each are more than the queue holds.
 	for i := range 30 {
-		other := r.connect(r.provision(fmt.Sprintf("other-%02d", i), strings.Replace(open, "topicfilter/*", "topicfilter/mine/*", 1)), fmt.Sprintf("other-%02d", i))
+		name, policy := fmt.Sprintf("other-%02d", i), strings.Replace(open, "topicfilter/*", "topicfilter/mine/*", 1)
+		other := r.connect(r.provision(name, policy), name)
 		for j := range 20 {
 			other.Subscribe(fmt.Sprintf("theirs/%d", j), 1, nil).Wait()
 		}
@@ -377,9 +384,11 @@ func TestMosquittoBridge(t *testing.T) {
 	free.Close()
 	conf := filepath.Join(t.TempDir(), "bridge.conf")
 	r.must(os.WriteFile(conf, []byte(strings.Join([]string{
-		"listener " + port + " 127.0.0.1", "user " + self.Username, "allow_anonymous true", "connection awsiot", "address " + r.server.MQTTAddr(), "clientid new_Client",
-		"topic IoT_TOPIC/recieve out 1", "bridge_protocol_version mqttv311", "bridge_insecure false", "bridge_cafile " + r.server.CAFile(),
-		"bridge_certfile " + cert, "bridge_keyfile " + key, "cleansession true", "start_type automatic", "restart_timeout 1", "notifications false", "",
+		"listener " + port + " 127.0.0.1", "user " + self.Username, "allow_anonymous true",
+		"connection awsiot", "address " + r.server.MQTTAddr(), "clientid new_Client",
+		"topic IoT_TOPIC/recieve out 1", "bridge_protocol_version mqttv311", "bridge_insecure false",
+		"bridge_cafile " + r.server.CAFile(), "bridge_certfile " + cert, "bridge_keyfile " + key,
+		"cleansession true", "start_type automatic", "restart_timeout 1", "notifications false", "",
 	}, "\n")), 0o600))
 	ctx, stop := context.WithCancel(t.Context())
 	broker := exec.CommandContext(ctx, program, "-c", conf)
@@ -390,7 +399,8 @@ func TestMosquittoBridge(t *testing.T) {
 	}()
 	r.listed("the bridge bit")
 	r.eventually("the bridge's publish on the stream", func() bool {
-		_ = exec.CommandContext(ctx, pub, "-h", "127.0.0.1", "-p", port, "-q", "1", "-t", "IoT_TOPIC/recieve", "-m", demo).Run() // until the bridge is there
+		send := exec.CommandContext(ctx, pub, "-h", "127.0.0.1", "-p", port, "-q", "1", "-t", "IoT_TOPIC/recieve", "-m", demo)
+		_ = send.Run() // it fails until the bridge is there
 		return len(r.streams.on("readings")) > 0
 	})
 	var doc struct{ Client string }
@@ -411,7 +421,8 @@ func TestARefusalIsAnErrorDocumentOfNoRule(t *testing.T) {
 	r.must(json.Unmarshal([]byte(p.data), &doc))
 	payload, err := base64.StdEncoding.DecodeString(fmt.Sprint(doc["base64OriginalPayload"]))
 	r.must(err)
-	if p.key != "fan-01" || doc["ruleName"] != "" || doc["topic"] != "theirs" || doc["clientId"] != "fan-01" || doc["fan"] != "fan-01" || string(payload) != "x" || doc["client"] != nil {
+	if p.key != "fan-01" || doc["ruleName"] != "" || doc["topic"] != "theirs" || doc["clientId"] != "fan-01" ||
+		doc["fan"] != "fan-01" || string(payload) != "x" || doc["client"] != nil {
 		t.Errorf("key %s: %s", p.key, p.data)
 	}
 }

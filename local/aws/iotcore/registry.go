@@ -115,7 +115,8 @@ func invalid(format string, args ...any) error {
 }
 
 func notFound(kind, name string) error {
-	return &apiError{Status: http.StatusNotFound, Code: "ResourceNotFoundException", Message: fmt.Sprintf("%s %s does not exist", kind, name)}
+	return &apiError{Status: http.StatusNotFound, Code: "ResourceNotFoundException",
+		Message: fmt.Sprintf("%s %s does not exist", kind, name)}
 }
 
 func alreadyExists(kind, name, arn string) error {

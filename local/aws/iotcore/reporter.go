@@ -145,7 +145,8 @@ func document(f report) refusalDocument {
 	}
 	payload := f.payload[:min(len(f.payload), reportPayload)]
 	return refusalDocument{
-		errorDocument: errorDocument{Topic: f.Topic, ClientID: f.ClientID, Payload: base64.StdEncoding.EncodeToString(payload),
+		errorDocument: errorDocument{Topic: f.Topic, ClientID: f.ClientID,
+			Payload:  base64.StdEncoding.EncodeToString(payload),
 			Failures: []failure{{Action: "Broker", Resource: f.Topic, Message: reason}}},
 		Fan: f.fan, Arrived: f.Time.UnixMilli(),
 	}

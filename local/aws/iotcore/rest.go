@@ -14,9 +14,9 @@ import (
 // bodyMaximum bounds a request to the control plane, in bytes.
 const bodyMaximum = 1 << 20
 
-// Handler is the REST control plane (and of the data plane Publish and the device shadows), with the paths and JSON of AWS IoT.
-// A request without an Authorization header is refused (403); the signature in it is not verified. Anything
-// else answers 501 with its name. https://docs.aws.amazon.com/iot/latest/apireference/
+// Handler is the REST control plane (and of the data plane Publish and the device shadows), with the paths and JSON
+// of AWS IoT. A request without an Authorization header is refused (403); the signature in it is not verified.
+// Anything else answers 501 with its name. https://docs.aws.amazon.com/iot/latest/apireference/
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, do := range map[string]operation{
@@ -101,17 +101,17 @@ func (s *Server) serve(do operation) http.Handler {
 			s.writeError(w, r, err)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(answer) // the caller hung up: nobody to tell
+		_ = json.NewEncoder(w).Encode(answer) // an error is the caller hanging up
 	})
 }
 
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var e *apiError
 	if !errors.As(err, &e) {
-		s.cfg.Log.Error("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "error", err)
+		s.cfg.Log.Error("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "err", err)
 		e = &apiError{Status: http.StatusInternalServerError, Code: "InternalFailureException", Message: err.Error()}
 	}
-	s.cfg.Log.Debug("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "error", e.Error())
+	s.cfg.Log.Debug("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "err", e.Error())
 	body := map[string]string{"message": e.Message}
 	for k, v := range e.Extra {
 		body[k] = v
@@ -280,7 +280,8 @@ func readRule(r *http.Request) (*rule, error) {
 	if v := in.SQLVersion; v != "" && v != "2015-10-08" && v != "2016-03-23" {
 		return nil, invalid("awsIotSqlVersion %q is not supported by the local IoT Core, 2016-03-23 is", clip(v))
 	}
-	u := &rule{Name: r.PathValue("name"), SQL: in.SQL, SQLVersion: in.SQLVersion, Description: in.Description, Disabled: in.Disabled}
+	u := &rule{Name: r.PathValue("name"), SQL: in.SQL, SQLVersion: in.SQLVersion, Description: in.Description,
+		Disabled: in.Disabled}
 	for _, action := range in.Actions {
 		u.Actions = append(u.Actions, action["kinesis"])
 	}

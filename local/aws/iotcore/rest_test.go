@@ -56,22 +56,26 @@ func TestThings(t *testing.T) {
 	}
 	update := attributes("site", "", "room", "7")
 	update.Merge = true
-	_, err := r.iot.UpdateThing(ctx, &iot.UpdateThingInput{ThingName: aws.String("fan-01"), AttributePayload: update, ExpectedVersion: aws.Int64(1)})
+	_, err := r.iot.UpdateThing(ctx, &iot.UpdateThingInput{ThingName: aws.String("fan-01"), AttributePayload: update,
+		ExpectedVersion: aws.Int64(1)})
 	r.must(err)
-	_, err = r.iot.UpdateThing(ctx, &iot.UpdateThingInput{ThingName: aws.String("fan-01"), AttributePayload: update, ExpectedVersion: aws.Int64(1)})
+	_, err = r.iot.UpdateThing(ctx, &iot.UpdateThingInput{ThingName: aws.String("fan-01"), AttributePayload: update,
+		ExpectedVersion: aws.Int64(1)})
 	if code(err) != "VersionConflictException" {
 		t.Errorf("update of an old version: %v", err)
 	}
 	got, err := r.iot.DescribeThing(ctx, &iot.DescribeThingInput{ThingName: aws.String("fan-01")})
 	r.must(err)
-	if got.Version != 2 || len(got.Attributes) != 1 || got.Attributes["room"] != "7" || *got.ThingArn != arnPrefix+"thing/fan-01" {
+	if got.Version != 2 || len(got.Attributes) != 1 || got.Attributes["room"] != "7" ||
+		*got.ThingArn != arnPrefix+"thing/fan-01" {
 		t.Errorf("described as %+v", got)
 	}
 	for i := range 7 {
 		r.must(create(fmt.Sprintf("many:%d", i), attributes("kind", "m")))
 	}
 	var names []string
-	pages := iot.NewListThingsPaginator(r.iot, &iot.ListThingsInput{MaxResults: aws.Int32(3), AttributeName: aws.String("kind"), AttributeValue: aws.String("m")})
+	pages := iot.NewListThingsPaginator(r.iot, &iot.ListThingsInput{MaxResults: aws.Int32(3),
+		AttributeName: aws.String("kind"), AttributeValue: aws.String("m")})
 	for pages.HasMorePages() {
 		p, err := pages.NextPage(ctx)
 		r.must(err)
@@ -86,7 +90,8 @@ func TestThings(t *testing.T) {
 		_, err = r.iot.DeleteThing(ctx, &iot.DeleteThingInput{ThingName: aws.String("fan-01")})
 		r.must(err)
 	}
-	if _, err = r.iot.DescribeThing(ctx, &iot.DescribeThingInput{ThingName: aws.String("fan-01")}); code(err) != "ResourceNotFoundException" {
+	_, err = r.iot.DescribeThing(ctx, &iot.DescribeThingInput{ThingName: aws.String("fan-01")})
+	if code(err) != "ResourceNotFoundException" {
 		t.Errorf("describe a deleted thing: %v", err)
 	}
 }
@@ -104,20 +109,23 @@ func TestCertificatesAndPolicies(t *testing.T) {
 	seen, err := r.iot.DescribeCertificate(ctx, &iot.DescribeCertificateInput{CertificateId: &d.certificateID})
 	r.must(err)
 	c := seen.CertificateDescription
-	if c.Status != types.CertificateStatusActive || *c.CertificatePem != string(d.certPEM) || *c.CertificateArn != d.certificateARN || c.CreationDate.IsZero() || c.Validity.NotAfter.Year() != 2049 {
+	if c.Status != types.CertificateStatusActive || *c.CertificatePem != string(d.certPEM) ||
+		*c.CertificateArn != d.certificateARN || c.CreationDate.IsZero() || c.Validity.NotAfter.Year() != 2049 {
 		t.Errorf("described as %+v", c)
 	}
 	principals, err := r.iot.ListThingPrincipals(ctx, &iot.ListThingPrincipalsInput{ThingName: aws.String("fan-01")})
 	r.must(err)
 	policies, err := r.iot.ListAttachedPolicies(ctx, &iot.ListAttachedPoliciesInput{Target: &d.certificateARN})
 	r.must(err)
-	if len(principals.Principals) != 1 || principals.Principals[0] != d.certificateARN || len(policies.Policies) != 1 || *policies.Policies[0].PolicyName != "policy-fan-01" {
+	if len(principals.Principals) != 1 || principals.Principals[0] != d.certificateARN || len(policies.Policies) != 1 ||
+		*policies.Policies[0].PolicyName != "policy-fan-01" {
 		t.Errorf("attached: %v, %+v", principals.Principals, policies.Policies)
 	}
 	name := aws.String("policy-fan-01")
 	_, err = r.iot.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: name, PolicyDocument: aws.String(open)})
 	expect("the same policy again", "ResourceAlreadyExistsException", err)
-	_, err = r.iot.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: aws.String("p2"), PolicyDocument: aws.String("{}")})
+	_, err = r.iot.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: aws.String("p2"),
+		PolicyDocument: aws.String("{}")})
 	expect("an empty policy", "MalformedPolicyException", err)
 	_, err = r.iot.GetPolicy(ctx, &iot.GetPolicyInput{PolicyName: aws.String("p2")})
 	expect("get no policy", "ResourceNotFoundException", err)
@@ -125,7 +133,8 @@ func TestCertificatesAndPolicies(t *testing.T) {
 	if r.must(err); *got.PolicyDocument != open {
 		t.Errorf("policy %s", *got.PolicyDocument)
 	}
-	_, err = r.iot.CreateCertificateFromCsr(ctx, &iot.CreateCertificateFromCsrInput{CertificateSigningRequest: aws.String("no CSR")})
+	_, err = r.iot.CreateCertificateFromCsr(ctx,
+		&iot.CreateCertificateFromCsrInput{CertificateSigningRequest: aws.String("no CSR")})
 	expect("no CSR", "InvalidRequestException", err)
 
 	remove := func() error {
@@ -137,10 +146,12 @@ func TestCertificatesAndPolicies(t *testing.T) {
 	expect("delete an attached policy", "DeleteConflictException", err)
 	_, err = r.iot.DeleteThing(ctx, &iot.DeleteThingInput{ThingName: aws.String("fan-01")})
 	expect("delete an attached thing", "InvalidRequestException", err)
-	_, err = r.iot.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &d.certificateID, NewStatus: types.CertificateStatusInactive})
+	_, err = r.iot.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &d.certificateID,
+		NewStatus: types.CertificateStatusInactive})
 	r.must(err)
 	expect("delete an attached certificate", "DeleteConflictException", remove())
-	_, err = r.iot.DetachThingPrincipal(ctx, &iot.DetachThingPrincipalInput{ThingName: aws.String("fan-01"), Principal: &d.certificateARN})
+	_, err = r.iot.DetachThingPrincipal(ctx, &iot.DetachThingPrincipalInput{ThingName: aws.String("fan-01"),
+		Principal: &d.certificateARN})
 	r.must(err)
 	expect("delete a certificate with policies", "DeleteConflictException", remove())
 	_, err = r.iot.DetachPolicy(ctx, &iot.DetachPolicyInput{PolicyName: name, Target: &d.certificateARN})
@@ -160,7 +171,8 @@ func TestRules(t *testing.T) {
 		return err
 	}
 	lambda := rulePayload("SELECT * FROM 'a'", "x")
-	lambda.Actions = append(lambda.Actions, types.Action{Lambda: &types.LambdaAction{FunctionArn: aws.String("arn:aws:lambda:::f")}})
+	lambda.Actions = append(lambda.Actions,
+		types.Action{Lambda: &types.LambdaAction{FunctionArn: aws.String("arn:aws:lambda:::f")}})
 	none := rulePayload("SELECT * FROM 'a'", "x")
 	none.Actions = []types.Action{}
 	for _, x := range []struct {
@@ -178,19 +190,23 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: %v, want %s saying %q", x.name, err, x.want, x.says)
 		}
 	}
-	_, err := r.iot.ReplaceTopicRule(ctx, &iot.ReplaceTopicRuleInput{RuleName: aws.String("demo"), TopicRulePayload: rulePayload("SELECT x FROM 'c'", "${k}")})
+	_, err := r.iot.ReplaceTopicRule(ctx, &iot.ReplaceTopicRuleInput{RuleName: aws.String("demo"),
+		TopicRulePayload: rulePayload("SELECT x FROM 'c'", "${k}")})
 	r.must(err)
 	got, err := r.iot.GetTopicRule(ctx, &iot.GetTopicRuleInput{RuleName: aws.String("demo")})
 	r.must(err)
-	if k := got.Rule.Actions[0].Kinesis; *got.Rule.Sql != "SELECT x FROM 'c'" || *k.PartitionKey != "${k}" || *k.StreamName != "readings" || *got.Rule.ErrorAction.Kinesis.StreamName != "errors" || *got.RuleArn != arnPrefix+"rule/demo" {
+	if k := got.Rule.Actions[0].Kinesis; *got.Rule.Sql != "SELECT x FROM 'c'" || *k.PartitionKey != "${k}" ||
+		*k.StreamName != "readings" || *got.Rule.ErrorAction.Kinesis.StreamName != "errors" ||
+		*got.RuleArn != arnPrefix+"rule/demo" {
 		t.Errorf("rule %+v", got.Rule)
 	}
 	_, err = r.iot.DeleteTopicRule(ctx, &iot.DeleteTopicRuleInput{RuleName: aws.String("demo")})
 	r.must(err)
 	for what, err := range map[string]error{
-		"get":     second(r.iot.GetTopicRule(ctx, &iot.GetTopicRuleInput{RuleName: aws.String("demo")})),
-		"replace": second(r.iot.ReplaceTopicRule(ctx, &iot.ReplaceTopicRuleInput{RuleName: aws.String("demo"), TopicRulePayload: rulePayload("SELECT x", "k")})),
-		"delete":  second(r.iot.DeleteTopicRule(ctx, &iot.DeleteTopicRuleInput{RuleName: aws.String("demo")})),
+		"get": second(r.iot.GetTopicRule(ctx, &iot.GetTopicRuleInput{RuleName: aws.String("demo")})),
+		"replace": second(r.iot.ReplaceTopicRule(ctx, &iot.ReplaceTopicRuleInput{RuleName: aws.String("demo"),
+			TopicRulePayload: rulePayload("SELECT x", "k")})),
+		"delete": second(r.iot.DeleteTopicRule(ctx, &iot.DeleteTopicRuleInput{RuleName: aws.String("demo")})),
 	} {
 		if code(err) != "UnauthorizedException" { // what AWS says of a rule that is not there
 			t.Errorf("%s: %v", what, err)
@@ -214,7 +230,8 @@ func TestUnknownOperations(t *testing.T) {
 	if code(err) != "InvalidRequestException" {
 		t.Error(err)
 	}
-	_, err = r.iot.CreateThing(t.Context(), &iot.CreateThingInput{ThingName: aws.String("x"), ThingTypeName: aws.String("fan")})
+	_, err = r.iot.CreateThing(t.Context(), &iot.CreateThingInput{ThingName: aws.String("x"),
+		ThingTypeName: aws.String("fan")})
 	if code(err) != "InvalidRequestException" || !strings.Contains(err.Error(), "thingTypeName") {
 		t.Errorf("an unsupported member: %v", err)
 	}

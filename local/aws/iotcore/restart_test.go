@@ -41,7 +41,7 @@ func serve(dir string) {
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent kills this process, or ends
 }
 
-// TestKill: what the control plane has acknowledged is there after kill -9, and a device of before connects.
+// TestKill: what the control plane has acknowledged is there after kill -9, and a device that was provisioned then connects.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	var d device
@@ -56,7 +56,8 @@ func TestKill(t *testing.T) {
 		done := time.AfterFunc(time.Duration(30*(round+1))*time.Millisecond, func() { _ = child.Process.Kill() })
 		for i := 0; ; i++ {
 			name := fmt.Sprintf("fan-%d-%d", round, i)
-			_, err := r.iot.CreateThing(t.Context(), &iot.CreateThingInput{ThingName: &name}, func(o *iot.Options) { o.RetryMaxAttempts = 1 })
+			_, err := r.iot.CreateThing(t.Context(), &iot.CreateThingInput{ThingName: &name},
+				func(o *iot.Options) { o.RetryMaxAttempts = 1 })
 			if err != nil {
 				break
 			}
@@ -130,7 +131,9 @@ func TestCertificateRenewal(t *testing.T) {
 	// 370 days on, in the eyes of the server alone; the client's clock says now, when the new one is not valid yet.
 	later := now.Add(370 * 24 * time.Hour)
 	r2 := newRig(t, func(c *iotcore.Config) { c.Dir, c.Now = dir, func() time.Time { return later } })
-	conn, err := tls.Dial("tcp", r2.server.MQTTAddr(), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{d.pair}}) // only its serial is looked at
+	// only its serial is looked at
+	conn, err := tls.Dial("tcp", r2.server.MQTTAddr(), &tls.Config{InsecureSkipVerify: true,
+		Certificates: []tls.Certificate{d.pair}})
 	r2.must(err)
 	defer conn.Close()
 	leaf := conn.ConnectionState().PeerCertificates[0]
@@ -145,7 +148,8 @@ func TestCertificateRenewal(t *testing.T) {
 
 // TestDamagedState: a record that cannot be read is named, not skipped.
 func TestDamagedState(t *testing.T) {
-	for content, want := range map[string]string{`{"v":1,`: "mend or delete", `{"v":9,"name":"x","data":{}}`: "format version 9"} {
+	for content, want := range map[string]string{`{"v":1,`: "mend or delete",
+		`{"v":9,"name":"x","data":{}}`: "format version 9"} {
 		dir := t.TempDir()
 		if err := os.MkdirAll(filepath.Join(dir, "policies"), 0o700); err != nil {
 			t.Fatal(err)

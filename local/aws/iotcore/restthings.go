@@ -133,7 +133,8 @@ func (s *Server) createCertificateFromCSR(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"certificateArn": s.registry.certificateARN(c.ID), "certificateId": c.ID, "certificatePem": c.PEM}, nil
+	return map[string]string{"certificateArn": s.registry.certificateARN(c.ID), "certificateId": c.ID,
+		"certificatePem": c.PEM}, nil
 }
 
 func (s *Server) describeCertificate(r *http.Request) (any, error) {
@@ -177,7 +178,8 @@ func (s *Server) createPolicy(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]string{
-		"policyName": p.Name, "policyArn": s.registry.arn("policy/" + p.Name), "policyDocument": p.Document, "policyVersionId": "1",
+		"policyName": p.Name, "policyArn": s.registry.arn("policy/" + p.Name), "policyDocument": p.Document,
+		"policyVersionId": "1",
 	}, nil
 }
 
@@ -187,8 +189,9 @@ func (s *Server) getPolicy(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]any{
-		"policyName": p.Name, "policyArn": s.registry.arn("policy/" + p.Name), "policyDocument": p.Document, "defaultVersionId": "1",
-		"creationDate": epoch(p.Created), "lastModifiedDate": epoch(p.Created),
+		"policyName": p.Name, "policyArn": s.registry.arn("policy/" + p.Name), "policyDocument": p.Document,
+		"defaultVersionId": "1",
+		"creationDate":     epoch(p.Created), "lastModifiedDate": epoch(p.Created),
 	}, nil
 }
 

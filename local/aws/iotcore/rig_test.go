@@ -117,7 +117,9 @@ func newClient(addr string) *iot.Client {
 }
 
 func newDataClient(addr string) *iotdataplane.Client {
-	return iotdataplane.NewFromConfig(awsConfig(), func(o *iotdataplane.Options) { o.BaseEndpoint = aws.String("http://" + addr) })
+	return iotdataplane.NewFromConfig(awsConfig(), func(o *iotdataplane.Options) {
+		o.BaseEndpoint = aws.String("http://" + addr)
+	})
 }
 
 func awsConfig() aws.Config {
@@ -142,7 +144,8 @@ func (r *rig) provision(thing, policy string) device {
 	r.Helper()
 	ctx := r.Context()
 	keyPEM, csr := newCSR(r.TB, thing)
-	cert, err := r.iot.CreateCertificateFromCsr(ctx, &iot.CreateCertificateFromCsrInput{CertificateSigningRequest: aws.String(csr), SetAsActive: true})
+	cert, err := r.iot.CreateCertificateFromCsr(ctx,
+		&iot.CreateCertificateFromCsrInput{CertificateSigningRequest: aws.String(csr), SetAsActive: true})
 	r.must(err)
 	_, err = r.iot.CreateThing(ctx, &iot.CreateThingInput{ThingName: &thing})
 	r.must(err)
@@ -151,9 +154,11 @@ func (r *rig) provision(thing, policy string) device {
 	r.must(err)
 	_, err = r.iot.AttachPolicy(ctx, &iot.AttachPolicyInput{PolicyName: &name, Target: cert.CertificateArn})
 	r.must(err)
-	_, err = r.iot.AttachThingPrincipal(ctx, &iot.AttachThingPrincipalInput{ThingName: &thing, Principal: cert.CertificateArn})
+	_, err = r.iot.AttachThingPrincipal(ctx, &iot.AttachThingPrincipalInput{ThingName: &thing,
+		Principal: cert.CertificateArn})
 	r.must(err)
-	d := device{certificateID: *cert.CertificateId, certificateARN: *cert.CertificateArn, certPEM: []byte(*cert.CertificatePem), keyPEM: keyPEM}
+	d := device{certificateID: *cert.CertificateId, certificateARN: *cert.CertificateArn,
+		certPEM: []byte(*cert.CertificatePem), keyPEM: keyPEM}
 	d.pair, err = tls.X509KeyPair(d.certPEM, keyPEM)
 	r.must(err)
 	return d
@@ -169,7 +174,8 @@ func newCSR(t testing.TB, name string) (keyPEM []byte, csrPEM string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}},
+		key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +186,8 @@ func newCSR(t testing.TB, name string) (keyPEM []byte, csrPEM string) {
 // rule makes a topic rule onto the stream "readings" with the error stream "errors".
 func (r *rig) rule(name, sql, key string) {
 	r.Helper()
-	_, err := r.iot.CreateTopicRule(r.Context(), &iot.CreateTopicRuleInput{RuleName: &name, TopicRulePayload: rulePayload(sql, key)})
+	_, err := r.iot.CreateTopicRule(r.Context(), &iot.CreateTopicRuleInput{RuleName: &name,
+		TopicRulePayload: rulePayload(sql, key)})
 	r.must(err)
 }
 
@@ -188,8 +195,10 @@ func rulePayload(sql, key string) *types.TopicRulePayload {
 	return &types.TopicRulePayload{
 		Sql:              &sql,
 		AwsIotSqlVersion: aws.String("2016-03-23"),
-		Actions:          []types.Action{{Kinesis: &types.KinesisAction{StreamName: aws.String("readings"), PartitionKey: &key, RoleArn: aws.String(role)}}},
-		ErrorAction:      &types.Action{Kinesis: &types.KinesisAction{StreamName: aws.String("errors"), PartitionKey: aws.String("${newuuid()}"), RoleArn: aws.String(role)}},
+		Actions: []types.Action{{Kinesis: &types.KinesisAction{StreamName: aws.String("readings"),
+			PartitionKey: &key, RoleArn: aws.String(role)}}},
+		ErrorAction: &types.Action{Kinesis: &types.KinesisAction{StreamName: aws.String("errors"),
+			PartitionKey: aws.String("${newuuid()}"), RoleArn: aws.String(role)}},
 	}
 }
 
@@ -214,7 +223,8 @@ type client struct {
 
 func (r *rig) dial(d device, clientID string) (*client, error) {
 	c := &client{lost: make(chan error, 1)}
-	c.Client = mqtt.NewClient(r.options(d, clientID).SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.lost <- err }))
+	lost := func(_ mqtt.Client, err error) { c.lost <- err }
+	c.Client = mqtt.NewClient(r.options(d, clientID).SetConnectionLostHandler(lost))
 	token := c.Connect()
 	token.Wait()
 	if token.Error() == nil {

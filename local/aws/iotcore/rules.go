@@ -134,7 +134,8 @@ func (e *engine) apply(ctx context.Context, u *rule, m *message) error {
 			transient = err
 		}
 		failures = append(failures, failure{Action: "KinesisAction", Resource: u.Actions[i].Stream,
-			Message: fmt.Sprintf("%v. Message arrived on: %s, Action: kinesis, Stream: %s", err, m.Published, u.Actions[i].Stream)})
+			Message: fmt.Sprintf("%v. Message arrived on: %s, Action: kinesis, Stream: %s", err, m.Published,
+				u.Actions[i].Stream)})
 	}
 	if len(failures) == 0 {
 		return nil
@@ -144,7 +145,8 @@ func (e *engine) apply(ctx context.Context, u *rule, m *message) error {
 
 // fail hands failures to the error action. transient is one of them that may pass, if there is one.
 func (e *engine) fail(ctx context.Context, u *rule, m *message, failures []failure, transient error) error {
-	e.log.Warn("rule action failed", "rule", u.Name, "client", m.ClientID, "topic", m.Published, "reason", failures[0].Message)
+	e.log.Warn("rule action failed", "rule", u.Name, "client", m.ClientID, "topic", m.Published, "reason",
+		failures[0].Message)
 	err := transient
 	if u.Error != nil {
 		doc, merr := json.Marshal(errorDocument{
@@ -209,7 +211,8 @@ func (e *engine) write(ctx context.Context, a *kinesisAction, m *message, data [
 		return err
 	}
 	if n := utf8.RuneCountInString(key); n == 0 || n > 256 {
-		return fmt.Errorf("partition key %q of template %q has %d characters, 1 to 256 are allowed", clip(key), a.key.source, n)
+		return fmt.Errorf("partition key %q of template %q has %d characters, 1 to 256 are allowed", clip(key), a.key.source,
+			n)
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()

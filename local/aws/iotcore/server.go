@@ -1,12 +1,21 @@
-// Package iotcore is a small, honest AWS IoT Core for one machine: an MQTT broker with mutual TLS and policy
-// authorisation, topic rules that write to Kinesis, and the REST control plane (things, certificates from a CSR,
-// policies, rules) with the data plane's Publish and device shadows that aws-sdk-go-v2 speaks. It does what fanwatch uses; what it does not do, it refuses by name.
+// Package iotcore is a small AWS IoT Core for one machine: an MQTT broker with mutual TLS and policy authorisation,
+// topic rules that write to Kinesis, and the REST control plane (things, certificates from a CSR, policies, rules) with
+// the data plane's Publish and device shadows. aws-sdk-go-v2 and any MQTT 3.1.1 or 5 client speak to it unchanged.
+// [New] opens the state, [Server.Start] listens, [Server.Handler] is the REST API for another address.
 //
-// What differs from AWS, on purpose: a QoS 1 publish is acknowledged only after its rules have written (AWS
-// acknowledges first); refusals can be told to a stream (AWS logs them); Basic Ingest to a rule that does not exist is
-// refused (AWS acknowledges and drops); request signatures must be there but are not verified, so pages of other sites
-// are kept out (Guard); a policy has one version. What is thin: sessions that are not clean live in memory, for an
-// hour, and end with the process; there are no retained messages; topic rules do not see what happens to shadows.
+// It promises: what the control plane answered, and what a shadow accepted, is on the disk and survives kill -9 and a
+// power cut; a QoS 1 publish is acknowledged only after its rules have written; what is refused is told with a reason
+// ([Server.Refusals], Config.Refused).
+//
+// It differs from AWS on purpose: AWS acknowledges a publish before its rules run, and logs refusals; Basic Ingest to a
+// rule that does not exist is refused here, where AWS acknowledges and drops; request signatures must be there but are
+// not verified, so pages of other sites are kept out ([Guard]).
+//
+// It leaves out: retained messages, QoS 2, versions of policies, rule actions but Kinesis, SQL beyond what fanwatch's
+// rules use. Each is refused by its name (REST: 501). Sessions that are not clean live in memory, for an hour, and end
+// with the process; topic rules do not see what happens to shadows.
+//
+// A test makes it fail by [Server.Faults], or by POST to /_faults on the REST address; see package fault.
 package iotcore
 
 import (
@@ -28,22 +37,35 @@ import (
 	"fanwatch/local/aws/fault"
 )
 
-// Config says how a Server runs. Dir and Kinesis are needed.
+// Config says how a [Server] runs. Dir and Kinesis are required; the zero values of the others give the defaults.
 type Config struct {
-	Dir      string           // state: certificate authority, things, certificates, policies, rules; of one process at a time
-	MQTTAddr string           // loopback address of the broker; "" = 127.0.0.1:8883, port 0 = a free one
-	RESTAddr string           // loopback address of the control plane; "" = 127.0.0.1:0
-	Kinesis  Kinesis          // where rule actions write
-	Refused  string           // stream that is told what was refused, as an error action is; "" = none
-	Log      *slog.Logger     // nil = silence
-	Now      func() time.Time // nil = time.Now
-	Region   string           // in ARNs; "" = us-east-1
-	Account  string           // in ARNs; "" = 000000000000
+	// Dir holds certificate authority, things, certificates, policies, rules and shadows; it is made if missing. One
+	// process at a time may use it: the caller sees to that.
+	Dir string
+	// MQTTAddr is the broker's loopback address; "" = 127.0.0.1:8883, port 0 = a free one.
+	MQTTAddr string
+	// RESTAddr is the control plane's loopback address; "" = 127.0.0.1:0.
+	RESTAddr string
+	// Kinesis is where rule actions write.
+	Kinesis Kinesis
+	// Refused is the stream that gets an error document for what was refused; "" = none.
+	Refused string
+	// Log gets failures and refusals, without payloads; nil = nothing is logged.
+	Log *slog.Logger
+	// Now dates what is made and judges certificates; nil = time.Now.
+	Now func() time.Time
+	// Region and Account appear in ARNs; "" = us-east-1 and 000000000000.
+	Region, Account string
 
-	PublishRate    int           // publishes per second and connection; 0 = 100 as on AWS, negative = no limit
-	ActionAttempts int           // tries of a rule action before its error action is used; 0 = 3
-	ActionPause    time.Duration // before the second try, doubled for each further one; 0 = 100 ms
-	ActionTimeout  time.Duration // of all tries of one action together, a publish waits so long (twice with an error action); 0 = 4 s
+	// PublishRate is how many publishes a connection may send in a second; 0 = 100 as on AWS, negative = no limit.
+	PublishRate int
+	// ActionAttempts is how often a rule action is tried before its error action; 0 = 3.
+	ActionAttempts int
+	// ActionPause is the time before the second try, doubled for each further one; 0 = 100 ms.
+	ActionPause time.Duration
+	// ActionTimeout bounds all tries of one action together, and so how long a publish waits, twice as long with an
+	// error action; 0 = 4 s.
+	ActionTimeout time.Duration
 }
 
 // Server is the local IoT Core. Its methods are safe for concurrent use.
@@ -92,7 +114,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, authority: a, registry: r, faults: newFaults(), refusals: newRefusals(cfg.Now, cfg.Log), newUUID: uuid.NewString}
+	s := &Server{cfg: cfg, authority: a, registry: r, faults: newFaults(), refusals: newRefusals(cfg.Now, cfg.Log),
+		newUUID: uuid.NewString}
 	return s, s.build()
 }
 
@@ -202,7 +225,7 @@ func (s *Server) Start() error {
 	}
 	go func() {
 		if err := s.rest.Serve(rest); !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Log.Error("the IoT control plane stopped", "error", err)
+			s.cfg.Log.Error("the IoT control plane stopped", "err", err)
 		}
 	}()
 	return nil
@@ -263,8 +286,8 @@ const (
 	opPublish = "Publish" // an MQTT PUBLISH, or the operation Publish of the REST API
 )
 
-// Faults sets what goes wrong: Fail for Connect, which is answered "server unavailable"; Delay and Lose for Publish,
-// where Lose runs the rules and ends the connection instead of sending the PUBACK.
+// Faults sets what goes wrong: [fault.Fail] for Connect, which is answered "server unavailable"; [fault.Delay] and
+// [fault.Lose] for Publish, where Lose runs the rules and ends the connection instead of sending the PUBACK.
 func (s *Server) Faults() *fault.Injector { return s.faults }
 
 func newFaults() *fault.Injector {
@@ -273,7 +296,7 @@ func newFaults() *fault.Injector {
 	})
 }
 
-// requireLoopback keeps the control plane, whose signatures nobody verifies, and the broker, whose
+// requireLoopback keeps the control plane, whose signatures are not verified, and the broker, whose
 // certificate names only this machine, off every network.
 func requireLoopback(addr string) error {
 	host, _, err := net.SplitHostPort(addr)

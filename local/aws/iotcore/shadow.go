@@ -115,10 +115,12 @@ func readShadowRequest(payload []byte, update bool) (r shadowRequest, err error)
 		return r, nil
 	}
 	if len(payload) > shadowMaximum {
-		return r, shadowError(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "The payload exceeds the maximum size allowed")
+		return r, shadowError(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException",
+			"The payload exceeds the maximum size allowed")
 	}
 	if !utf8.Valid(payload) {
-		return r, shadowError(http.StatusUnsupportedMediaType, "UnsupportedDocumentEncodingException", "Unsupported documented encoding; supported encoding is UTF-8")
+		return r, shadowError(http.StatusUnsupportedMediaType, "UnsupportedDocumentEncodingException",
+			"Unsupported documented encoding; supported encoding is UTF-8")
 	}
 	o, err := readObject(payload)
 	if err != nil {
@@ -206,7 +208,8 @@ func (s *shadow) update(id shadowID, r shadowRequest, now time.Time) (*shadow, e
 		return nil, err
 	}
 	if len(b) > shadowMaximum {
-		return nil, shadowError(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "The payload exceeds the maximum size allowed")
+		return nil, shadowError(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException",
+			"The payload exceeds the maximum size allowed")
 	}
 	return next, nil
 }

@@ -30,7 +30,8 @@ func newShadows(r *rig, addr string) shadows {
 }
 
 func (s shadows) update(payload string) (map[string]any, error) {
-	out, err := s.data.UpdateThingShadow(s.Context(), &iotdataplane.UpdateThingShadowInput{ThingName: aws.String("fan-01"), ShadowName: aws.String("fanwatch"), Payload: []byte(payload)})
+	out, err := s.data.UpdateThingShadow(s.Context(), &iotdataplane.UpdateThingShadowInput{ThingName: aws.String("fan-01"),
+		ShadowName: aws.String("fanwatch"), Payload: []byte(payload)})
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,8 @@ func (s shadows) update(payload string) (map[string]any, error) {
 }
 
 func (s shadows) get() (map[string]any, error) {
-	out, err := s.data.GetThingShadow(s.Context(), &iotdataplane.GetThingShadowInput{ThingName: aws.String("fan-01"), ShadowName: aws.String("fanwatch")})
+	out, err := s.data.GetThingShadow(s.Context(), &iotdataplane.GetThingShadowInput{ThingName: aws.String("fan-01"),
+		ShadowName: aws.String("fanwatch")})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +48,8 @@ func (s shadows) get() (map[string]any, error) {
 }
 
 func (s shadows) remove() error {
-	_, err := s.data.DeleteThingShadow(s.Context(), &iotdataplane.DeleteThingShadowInput{ThingName: aws.String("fan-01"), ShadowName: aws.String("fanwatch")})
+	_, err := s.data.DeleteThingShadow(s.Context(), &iotdataplane.DeleteThingShadowInput{ThingName: aws.String("fan-01"),
+		ShadowName: aws.String("fanwatch")})
 	return err
 }
 
@@ -89,16 +92,19 @@ func TestShadowBySDK(t *testing.T) {
 	r := newRig(t, func(c *iotcore.Config) { c.Now = func() time.Time { return time.Unix(1_790_000_000, 0) } })
 	s := newShadows(r, r.server.RESTAddr())
 	var missing *types.ResourceNotFoundException
-	if _, err := s.get(); !errors.As(err, &missing) || !strings.Contains(err.Error(), "No shadow exists with name: 'fanwatch'") {
+	if _, err := s.get(); !errors.As(err, &missing) ||
+		!strings.Contains(err.Error(), "No shadow exists with name: 'fanwatch'") {
 		t.Errorf("no shadow: %v", err)
 	}
-	doc, err := s.update(`{"state":{"desired":{"interval":"2s","nested":{"a":1,"b":[1,{"c":2}]},"gone":null}},"clientToken":"t-1"}`)
+	doc, err := s.update(`{"clientToken":"t-1",
+		"state":{"desired":{"interval":"2s","nested":{"a":1,"b":[1,{"c":2}]},"gone":null}}}`)
 	r.must(err)
 	is(t, doc, "version", "1")
 	is(t, doc, "clientToken", `"t-1"`)
 	is(t, doc, "timestamp", "1790000000")
 	is(t, doc, "state.desired.interval", `"2s"`)
-	is(t, doc, "metadata.desired.nested", `{"a":{"timestamp":1790000000},"b":[{"timestamp":1790000000},{"timestamp":1790000000}]}`)
+	is(t, doc, "metadata.desired.nested",
+		`{"a":{"timestamp":1790000000},"b":[{"timestamp":1790000000},{"timestamp":1790000000}]}`)
 	doc, err = s.update(`{"state":{"reported":{"interval":"1s","nested":{"a":1.0,"x":true}}}}`)
 	r.must(err)
 	is(t, doc, "version", "2")
@@ -112,7 +118,8 @@ func TestShadowBySDK(t *testing.T) {
 
 	// Merging, removal by null, and the version as a lock.
 	var conflict *types.ConflictException
-	if _, err := s.update(`{"state":{"desired":{"interval":"9s"}},"version":1}`); !errors.As(err, &conflict) || status(err) != http.StatusConflict {
+	if _, err := s.update(`{"state":{"desired":{"interval":"9s"}},"version":1}`); !errors.As(err, &conflict) ||
+		status(err) != http.StatusConflict {
 		t.Errorf("an old version: %v", err)
 	}
 	_, err = s.update(`{"state":{"desired":{"nested":{"b":null},"interval":"1s"}},"version":2}`)
@@ -129,11 +136,13 @@ func TestShadowBySDK(t *testing.T) {
 	is(t, doc, "state.desired", "null")
 	is(t, doc, "metadata.desired", "null")
 
-	list, err := s.data.ListNamedShadowsForThing(t.Context(), &iotdataplane.ListNamedShadowsForThingInput{ThingName: aws.String("fan-01")})
+	list, err := s.data.ListNamedShadowsForThing(t.Context(),
+		&iotdataplane.ListNamedShadowsForThingInput{ThingName: aws.String("fan-01")})
 	if err != nil || !reflect.DeepEqual(list.Results, []string{"fanwatch"}) {
 		t.Errorf("list: %v %v", list, err)
 	}
-	gone, err := s.data.DeleteThingShadow(t.Context(), &iotdataplane.DeleteThingShadowInput{ThingName: aws.String("fan-01"), ShadowName: aws.String("fanwatch")})
+	gone, err := s.data.DeleteThingShadow(t.Context(),
+		&iotdataplane.DeleteThingShadowInput{ThingName: aws.String("fan-01"), ShadowName: aws.String("fanwatch")})
 	r.must(err)
 	is(t, object(t, gone.Payload), "version", "4")
 	if _, err := s.get(); !errors.As(err, &missing) {
@@ -166,11 +175,13 @@ func TestShadowRefusals(t *testing.T) {
 		"version":        {`{"state":{"desired":{}},"version":"1"}`, 400, "Invalid version"},
 		"version 0":      {`{"state":{"desired":{}},"version":0}`, 400, "Invalid version"},
 		"token":          {`{"state":{"desired":{}},"clientToken":1}`, 400, "Invalid clientToken"},
-		"long token":     {`{"state":{"desired":{}},"clientToken":"` + strings.Repeat("x", 65) + `"}`, 400, "Invalid clientToken"},
-		"nesting":        {deep(7), 400, "too many levels"},
-		"size":           {`{"state":{"desired":{"a":"` + strings.Repeat("x", 8<<10) + `"}}}`, 413, "exceeds the maximum size"},
-		"encoding":       {"{\"state\":{\"desired\":{\"a\":\"\xff\"}}}", 415, "UTF-8"},
-		"conflict":       {`{"state":{"desired":{}},"version":7}`, 409, "Version conflict"},
+		"long token": {`{"state":{"desired":{}},"clientToken":"` + strings.Repeat("x", 65) + `"}`, 400,
+			"Invalid clientToken"},
+		"nesting": {deep(7), 400, "too many levels"},
+		"size": {`{"state":{"desired":{"a":"` + strings.Repeat("x", 8<<10) + `"}}}`, 413,
+			"exceeds the maximum size"},
+		"encoding": {"{\"state\":{\"desired\":{\"a\":\"\xff\"}}}", 415, "UTF-8"},
+		"conflict": {`{"state":{"desired":{}},"version":7}`, 409, "Version conflict"},
 	} {
 		if _, err := s.update(c.payload); status(err) != c.status || !strings.Contains(err.Error(), c.message) {
 			t.Errorf("%s: %v, want %d %s", name, err, c.status, c.message)
@@ -187,7 +198,8 @@ func TestShadowRefusals(t *testing.T) {
 	if _, err := s.update(`{"state":{"desired":{"b":"` + half + `"}}}`); status(err) != 413 {
 		t.Errorf("grown too large: %v", err)
 	}
-	if _, err := s.data.GetThingShadow(t.Context(), &iotdataplane.GetThingShadowInput{ThingName: aws.String("fan-01"), ShadowName: aws.String("bad name")}); status(err) != 400 {
+	if _, err := s.data.GetThingShadow(t.Context(), &iotdataplane.GetThingShadowInput{ThingName: aws.String("fan-01"),
+		ShadowName: aws.String("bad name")}); status(err) != 400 {
 		t.Errorf("a bad name: %v", err)
 	}
 }
@@ -195,9 +207,14 @@ func TestShadowRefusals(t *testing.T) {
 // own lets a thing use its own shadow "fanwatch" and no other.
 const own = `{"Version":"2012-10-17","Statement":[
  {"Effect":"Allow","Action":"iot:Connect","Resource":"` + arnPrefix + `client/${iot:Connection.Thing.ThingName}"},
- {"Effect":"Allow","Action":"iot:Publish","Resource":["` + arnPrefix + `topic/$aws/things/${iot:Connection.Thing.ThingName}/shadow/name/fanwatch/get","` + arnPrefix + `topic/$aws/things/${iot:Connection.Thing.ThingName}/shadow/name/fanwatch/update"]},
- {"Effect":"Allow","Action":"iot:Receive","Resource":"` + arnPrefix + `topic/$aws/things/${iot:Connection.Thing.ThingName}/shadow/name/fanwatch/*"},
- {"Effect":"Allow","Action":"iot:Subscribe","Resource":"` + arnPrefix + `topicfilter/$aws/things/${iot:Connection.Thing.ThingName}/shadow/name/fanwatch/*"}]}`
+ {"Effect":"Allow","Action":"iot:Publish","Resource":["` + ownTopic + `get","` + ownTopic + `update"]},
+ {"Effect":"Allow","Action":"iot:Receive","Resource":"` + ownTopic + `*"},
+ {"Effect":"Allow","Action":"iot:Subscribe","Resource":"` + arnPrefix + `topicfilter/` + ownShadow + `*"}]}`
+
+const (
+	ownShadow = `$aws/things/${iot:Connection.Thing.ThingName}/shadow/name/fanwatch/`
+	ownTopic  = arnPrefix + `topic/` + ownShadow
+)
 
 // heard is a message that a client was told.
 type heard struct {
@@ -242,7 +259,8 @@ func TestShadowByMQTT(t *testing.T) {
 	s := newShadows(r, r.server.RESTAddr())
 	c := r.connect(r.provision("fan-01", own), "fan-01")
 	const prefix = "$aws/things/fan-01/shadow/name/fanwatch/"
-	got := listen(r, c, prefix, "get/accepted", "get/rejected", "update/accepted", "update/rejected", "update/delta", "update/documents")
+	got := listen(r, c, prefix, "get/accepted", "get/rejected", "update/accepted", "update/rejected", "update/delta",
+		"update/documents")
 
 	r.acknowledged(c, prefix+"get", `{"clientToken":"x"}`)
 	docs := expect(t, got, "get/rejected")
@@ -281,7 +299,8 @@ func TestShadowByMQTT(t *testing.T) {
 func TestShadowIsTheThingsOwn(t *testing.T) {
 	r := newRig(t)
 	d := r.provision("fan-01", own)
-	for _, topic := range []string{"$aws/things/fan-02/shadow/name/fanwatch/update", "$aws/things/fan-01/shadow/name/other/update",
+	for _, topic := range []string{"$aws/things/fan-02/shadow/name/fanwatch/update",
+		"$aws/things/fan-01/shadow/name/other/update",
 		"$aws/things/fan-01/shadow/update", "$aws/things/fan-01/shadow/name/fanwatch/delete"} {
 		r.refused(r.connect(d, "fan-01"), topic, `{"state":{"reported":{"a":1}}}`)
 		r.reason(iotcore.RefusedPublish, topic)
@@ -294,7 +313,8 @@ func TestShadowIsTheThingsOwn(t *testing.T) {
 		t.Errorf("another's delta: %v %v", token.Result(), token.Error())
 	}
 	s := newShadows(r, r.server.RESTAddr())
-	if list, err := s.data.ListNamedShadowsForThing(t.Context(), &iotdataplane.ListNamedShadowsForThingInput{ThingName: aws.String("fan-01")}); err != nil || len(list.Results) != 0 {
+	if list, err := s.data.ListNamedShadowsForThing(t.Context(),
+		&iotdataplane.ListNamedShadowsForThingInput{ThingName: aws.String("fan-01")}); err != nil || len(list.Results) != 0 {
 		t.Errorf("%v %v", list, err)
 	}
 }

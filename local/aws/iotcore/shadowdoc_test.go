@@ -11,8 +11,10 @@ import (
 // FuzzShadowUpdate applies two requests after one another. Nothing panics; what is kept comes back from the disk
 // as it was; and a device that reports exactly the delta has nothing left to do.
 func FuzzShadowUpdate(f *testing.F) {
-	for _, s := range []string{`{"state":{"desired":{"a":1,"b":{"c":[1,{"d":null}]}}}}`, `{"state":{"reported":{"a":1.0,"b":{"c":2}}},"version":1}`,
-		`{"state":{"desired":null,"reported":{"b":null}}}`, `{"state":{"desired":{"b":{"c":null}}}}`, `{"state":{"desired":{"b":7}},"clientToken":"x"}`, `{}`, `[`, ``} {
+	for _, s := range []string{`{"state":{"desired":{"a":1,"b":{"c":[1,{"d":null}]}}}}`,
+		`{"state":{"reported":{"a":1.0,"b":{"c":2}}},"version":1}`,
+		`{"state":{"desired":null,"reported":{"b":null}}}`, `{"state":{"desired":{"b":{"c":null}}}}`,
+		`{"state":{"desired":{"b":7}},"clientToken":"x"}`, `{}`, `[`, ``} {
 		f.Add([]byte(s), []byte(`{"state":{"reported":{"b":{"x":1e400}}}}`))
 	}
 	f.Fuzz(func(t *testing.T, first, second []byte) {

@@ -33,7 +33,8 @@ func shadowTopic(topic string) (id shadowID, op string, ok bool) {
 
 // publishShadow answers a request that came by MQTT. The request is acknowledged when its outcome is on disk,
 // be it a refusal: that is told on the topic rejected.
-func (b *broker) publishShadow(cl *mqtt.Client, p *peer, pk packets.Packet, id shadowID, op string) (packets.Packet, error) {
+func (b *broker) publishShadow(cl *mqtt.Client, p *peer, pk packets.Packet, id shadowID,
+	op string) (packets.Packet, error) {
 	topic := pk.TopicName
 	if err := b.registry.authorize(p.certificate, cl.ID, "iot:Publish", "topic/"+topic); err != nil {
 		b.end(cl, packets.ErrNotAuthorized, RefusedPublish, pk, err.Error())
@@ -58,7 +59,7 @@ func (b *broker) serveShadow(id shadowID, op string, payload []byte) error {
 	if err != nil {
 		var e *apiError
 		if !errors.As(err, &e) {
-			b.log.Error("shadow", "shadow", id.String(), "error", err)
+			b.log.Error("shadow", "shadow", id.String(), "err", err)
 			e = &apiError{Status: http.StatusInternalServerError, Message: "Internal service failure"}
 		}
 		b.tell(id, op+"/rejected", map[string]any{"code": e.Status, "message": e.Message, "timestamp": b.now().Unix()}, token)
@@ -97,9 +98,11 @@ func (b *broker) changeShadow(id shadowID, op string, payload []byte) (answer an
 		return nil, r.token, err
 	}
 	if state, metadata := delta(next.State.Desired, next.State.Reported, next.Metadata.Desired); len(state) > 0 {
-		b.tell(id, "update/delta", shadowDocument{State: state, Metadata: metadata, Version: next.Version, Timestamp: now.Unix()}, r.token)
+		b.tell(id, "update/delta", shadowDocument{State: state, Metadata: metadata, Version: next.Version,
+			Timestamp: now.Unix()}, r.token)
 	}
-	change := map[string]any{"current": shadowDocument{State: next.State, Metadata: next.Metadata, Version: next.Version}, "timestamp": now.Unix()}
+	change := map[string]any{"current": shadowDocument{State: next.State, Metadata: next.Metadata, Version: next.Version},
+		"timestamp": now.Unix()}
 	if old != nil && old.Deleted.IsZero() {
 		change["previous"] = shadowDocument{State: old.State, Metadata: old.Metadata, Version: old.Version}
 	}
@@ -115,7 +118,7 @@ func (b *broker) tell(id shadowID, topic string, document any, token string) {
 		err = b.server.Publish(id.prefix()+topic, payload, false, 1)
 	}
 	if err != nil {
-		b.log.Error("shadow", "topic", id.prefix()+topic, "error", err)
+		b.log.Error("shadow", "topic", id.prefix()+topic, "err", err)
 	}
 }
 
@@ -142,7 +145,8 @@ func (r *registry) shadow(id shadowID) (*shadow, error) {
 	if name == "" {
 		name = id.Thing
 	}
-	return nil, shadowError(http.StatusNotFound, "ResourceNotFoundException", fmt.Sprintf("No shadow exists with name: '%s'", name))
+	return nil, shadowError(http.StatusNotFound, "ResourceNotFoundException",
+		fmt.Sprintf("No shadow exists with name: '%s'", name))
 }
 
 // updateShadow makes or changes the shadow and gives what it was (nil: nothing) and is.
@@ -177,7 +181,8 @@ func (s *Server) shadow(op string) operation {
 		id := shadowID{Thing: r.PathValue("name"), Name: r.URL.Query().Get("name")}
 		payload, err := io.ReadAll(r.Body)
 		if err != nil {
-			return nil, shadowError(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "The payload exceeds the maximum size allowed")
+			return nil, shadowError(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException",
+				"The payload exceeds the maximum size allowed")
 		}
 		s.broker.shadows.Lock()
 		defer s.broker.shadows.Unlock()

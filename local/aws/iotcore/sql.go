@@ -124,7 +124,8 @@ func tokenize(s string) ([]token, error) {
 			}
 			out = append(out, token{tokenWord, s[start:i]})
 		case isDigit(c) || c == '-' && i+1 < len(s) && isDigit(s[i+1]):
-			for i++; i < len(s) && (isDigit(s[i]) || strings.IndexByte(".eE", s[i]) >= 0 || strings.IndexByte("+-", s[i]) >= 0 && strings.IndexByte("eE", s[i-1]) >= 0); {
+			for i++; i < len(s) && (isDigit(s[i]) || strings.IndexByte(".eE", s[i]) >= 0 ||
+				strings.IndexByte("+-", s[i]) >= 0 && strings.IndexByte("eE", s[i-1]) >= 0); {
 				i++
 			}
 			if !json.Valid([]byte(s[start:i])) {
@@ -271,7 +272,8 @@ func (p *parser) comparisons() ([]comparison, error) {
 		}
 		op := p.next()
 		if op.kind != tokenSign || strings.Contains("*,.()", op.text) {
-			return nil, fmt.Errorf("WHERE knows comparisons (= <> != < <= > >=) joined by AND; %s is not supported by the local IoT Core", op)
+			return nil, fmt.Errorf("WHERE knows comparisons (= <> != < <= > >=) joined by AND; %s is not supported by "+
+				"the local IoT Core", op)
 		}
 		right, err := p.expression()
 		if err != nil {
@@ -322,7 +324,8 @@ func (p *parser) call(name string) (expression, error) {
 	switch e.call {
 	case "timestamp", "clientid", "topic", "principal", "newuuid":
 	default:
-		return expression{}, fmt.Errorf("the function %s() is not supported by the local IoT Core; timestamp(), clientid(), topic(), topic(n), principal() and newuuid() are", name)
+		return expression{}, fmt.Errorf("the function %s() is not supported by the local IoT Core; timestamp(), "+
+			"clientid(), topic(), topic(n), principal() and newuuid() are", name)
 	}
 	if t := p.peek(); e.call == "topic" && t.kind == tokenNumber {
 		n, err := strconv.Atoi(t.text)

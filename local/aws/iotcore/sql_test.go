@@ -34,7 +34,8 @@ func TestQueryOutput(t *testing.T) {
 			`{"s":"it's","n":15,"f":-1.5e3,"b":true,"z":null}`},
 		{"later name wins", "SELECT *, 2 AS a FROM 'x'", `{"a":1,"b":1}`, `{"a":2,"b":1}`},
 		{"no FROM", "SELECT *", `{"a":1}`, `{"a":1}`},
-		{"text is not escaped twice", "SELECT * FROM 'x'", "{\"a\":\"<&> \u00e9 \\u00e9\"}", "{\"a\":\"<&> \u00e9 \\u00e9\"}"},
+		{"text is not escaped twice", "SELECT * FROM 'x'", "{\"a\":\"<&> \u00e9 \\u00e9\"}",
+			"{\"a\":\"<&> \u00e9 \\u00e9\"}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q, err := parseQuery(c.sql)
@@ -191,7 +192,8 @@ func TestMatchFilter(t *testing.T) {
 // FuzzQuery: whatever parses runs on a message without a panic and gives valid JSON.
 func FuzzQuery(f *testing.F) {
 	for _, s := range []string{
-		"SELECT *, timestamp() AS x, clientid() AS y, topic(), topic(2), principal() AS z, a AS b, c.d, 'e' AS e, -1 AS f FROM 'a/+/#' WHERE a.b >= 'x' AND 1 <> 2",
+		"SELECT *, timestamp() AS x, clientid() AS y, topic(), topic(2), principal() AS z, a AS b, c.d, 'e' AS e, -1 " +
+			"AS f FROM 'a/+/#' WHERE a.b >= 'x' AND 1 <> 2",
 		"SELECT * FROM 'x'", "select 1e5 as a", "SELECT '' AS a FROM '$aws/x'", "SELECT\ta--1", "SELECT 'a''b' AS c",
 	} {
 		f.Add(s, `{"a":{"b":"x"},"c":{"d":[1,2]}}`)
@@ -208,7 +210,8 @@ func FuzzQuery(f *testing.F) {
 		if err == nil && !json.Valid(out) {
 			t.Errorf("%q on %q gave %q", sql, payload, out)
 		}
-		if json.Valid([]byte(payload)) && strings.HasPrefix(strings.TrimSpace(payload), "{") && err != nil && m.problem == nil {
+		if json.Valid([]byte(payload)) && strings.HasPrefix(strings.TrimSpace(payload), "{") && err != nil &&
+			m.problem == nil {
 			t.Errorf("%q refused: %v", payload, err)
 		}
 	})
@@ -216,7 +219,8 @@ func FuzzQuery(f *testing.F) {
 
 // FuzzTemplate: whatever parses expands without a panic, and text without ${ stays as it is.
 func FuzzTemplate(f *testing.F) {
-	for _, s := range []string{"${FANID}", "a${b.c}d${topic(3)}e", "${'}'}", "${newuuid()}", "$${a}}", "${-1}", "${'a''b'}"} {
+	for _, s := range []string{"${FANID}", "a${b.c}d${topic(3)}e", "${'}'}", "${newuuid()}", "$${a}}", "${-1}",
+		"${'a''b'}"} {
 		f.Add(s, `{"FANID":"x","b":{"c":1}}`)
 	}
 	f.Fuzz(func(t *testing.T, source, payload string) {

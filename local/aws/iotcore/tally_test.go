@@ -29,7 +29,8 @@ func TestTheSameRefusalIsToldOnceAMinute(t *testing.T) {
 		said = append(said, fmt.Sprintf("%s %s", f.Time.Format("04:05"), f.reason()))
 		sum += 1 + f.more
 	}
-	want := []string{"00:00 no policy", "01:00 no policy (and 120 more in the last minute)", "02:00 no policy (and 119 more in the last minute)"}
+	want := []string{"00:00 no policy", "01:00 no policy (and 120 more in the last minute)",
+		"02:00 no policy (and 119 more in the last minute)"}
 	if strings.Join(said, "; ") != strings.Join(want, "; ") || sum != 242 {
 		t.Errorf("%d refusals told as %q\nwant %q", sum, said, want)
 	}
@@ -45,14 +46,16 @@ func TestBogusClientIDsAreBounded(t *testing.T) {
 	y := newTally()
 	told := 0
 	for i := range 10_000 {
-		if y.news(Refusal{Time: at, ClientID: fmt.Sprint("bogus-", i), Kind: RefusedConnect, Reason: fmt.Sprint("client/", i)}, origin{certificate: "bad"}) {
+		if y.news(Refusal{Time: at, ClientID: fmt.Sprint("bogus-", i), Kind: RefusedConnect, Reason: fmt.Sprint("client/",
+			i)}, origin{certificate: "bad"}) {
 			told++
 		}
 	}
 	if told != tallyPerSource+1 || len(y.counted) != told {
 		t.Errorf("%d told, %d remembered, want %d", told, len(y.counted), tallyPerSource+1)
 	}
-	if !y.news(Refusal{Time: at, ClientID: "fan-02", Kind: RefusedPublish, Reason: "no policy"}, origin{certificate: "good"}) {
+	if !y.news(Refusal{Time: at, ClientID: "fan-02", Kind: RefusedPublish, Reason: "no policy"},
+		origin{certificate: "good"}) {
 		t.Error("another certificate's first refusal is not told")
 	}
 	sum := told

@@ -79,13 +79,13 @@ func (t *template) expand(m *message) (string, error) {
 		if !ok {
 			return "", fmt.Errorf("template %q: %s is undefined in this message", t.source, part.expr)
 		}
-		b.WriteString(plain(v))
+		b.WriteString(textOf(v))
 	}
 	return b.String(), nil
 }
 
-// plain gives a JSON value as template text: a string without its quotes, anything else as JSON.
-func plain(v json.RawMessage) string {
+// textOf gives a JSON value as template text: a string without its quotes, anything else as JSON.
+func textOf(v json.RawMessage) string {
 	var s string
 	if len(v) > 0 && v[0] == '"' && json.Unmarshal(v, &s) == nil {
 		return s

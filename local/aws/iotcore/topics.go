@@ -15,7 +15,7 @@ const (
 	clientIDMaximum = 128       // bytes
 )
 
-// checkTopic tells why nobody may publish to the topic; nil when one may.
+// checkTopic says why the topic cannot be published to; nil when it can.
 func checkTopic(topic string) error {
 	if topic == "" {
 		return errors.New("the topic is empty")

@@ -76,24 +76,29 @@ func (s *Server) call(operation string, body []byte, met fault.Met) (any, error)
 // readRequest checks the envelope of a call.
 func (s *Server) readRequest(w http.ResponseWriter, r *http.Request) (operation string, body []byte, err error) {
 	if s.closed.Load() {
-		return "", nil, &apiError{http.StatusServiceUnavailable, "ServiceUnavailableException", "the local Kinesis is closing"}
+		return "", nil, &apiError{http.StatusServiceUnavailable, "ServiceUnavailableException",
+			"the local Kinesis is closing"}
 	}
 	if r.Method != http.MethodPost {
-		return "", nil, &apiError{http.StatusMethodNotAllowed, "UnknownOperationException", "this is the local Kinesis; use an AWS SDK (every call is a POST)"}
+		return "", nil, &apiError{http.StatusMethodNotAllowed, "UnknownOperationException",
+			"this is the local Kinesis; use an AWS SDK (every call is a POST)"}
 	}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if strings.Contains(media, "cbor") {
-		return "", nil, fail("SerializationException", "the local Kinesis does not speak CBOR: switch it off in the SDK (Java: AWS_CBOR_DISABLE=1), so that it sends %s", contentType)
+		return "", nil, fail("SerializationException", "the local Kinesis does not speak CBOR: switch it off in the "+
+			"SDK (Java: AWS_CBOR_DISABLE=1), so that it sends %s", contentType)
 	}
 	if media != contentType {
 		return "", nil, fail("SerializationException", "the content type is %.60q; send %s", media, contentType)
 	}
 	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
 	if !ok || operation == "" {
-		return "", nil, fail("UnknownOperationException", "the header X-Amz-Target is %.60q; send %sOPERATION", r.Header.Get("X-Amz-Target"), targetPrefix)
+		return "", nil, fail("UnknownOperationException", "the header X-Amz-Target is %.60q; send %sOPERATION",
+			r.Header.Get("X-Amz-Target"), targetPrefix)
 	}
 	if r.Header.Get("Authorization") == "" {
-		return operation, nil, &apiError{http.StatusForbidden, "MissingAuthenticationTokenException", "Missing Authentication Token"}
+		return operation, nil, &apiError{http.StatusForbidden, "MissingAuthenticationTokenException",
+			"Missing Authentication Token"}
 	}
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -133,7 +138,7 @@ func (s *Server) answer(w http.ResponseWriter, operation string, out any, err er
 		case errors.Is(err, fault.ErrFail):
 			known = &apiError{http.StatusInternalServerError, "InternalFailureException", err.Error()}
 		default:
-			s.cfg.Log.Error("kinesis: a call failed", "operation", operation, "error", err)
+			s.cfg.Log.Error("kinesis: a call failed", "operation", operation, "err", err)
 			known = &apiError{http.StatusInternalServerError, "InternalFailureException", err.Error()}
 		}
 		status = known.status
@@ -143,14 +148,14 @@ func (s *Server) answer(w http.ResponseWriter, operation string, out any, err er
 	var b []byte
 	if out != nil {
 		if b, err = json.Marshal(out); err != nil {
-			s.cfg.Log.Error("kinesis: an answer cannot be written as JSON", "operation", operation, "error", err)
+			s.cfg.Log.Error("kinesis: an answer cannot be written as JSON", "operation", operation, "err", err)
 			status, b = http.StatusInternalServerError, []byte(`{"__type":"InternalFailureException"}`)
 		}
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	if _, err := w.Write(b); err != nil {
-		s.cfg.Log.Debug("kinesis: the caller went away", "operation", operation, "error", err)
+		s.cfg.Log.Debug("kinesis: the caller went away", "operation", operation, "err", err)
 	}
 }
 
@@ -178,7 +183,8 @@ func (f *faulty) add(member string, value any, constraint string) {
 	if value != nil {
 		shown = fmt.Sprintf("'%.128v'", value)
 	}
-	*f = append(*f, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: Member must %s", shown, member, constraint))
+	*f = append(*f, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: Member must %s", shown, member,
+		constraint))
 }
 
 func (f faulty) err() error {
@@ -188,7 +194,8 @@ func (f faulty) err() error {
 	case 1:
 		return fail("ValidationException", "1 validation error detected: %s", f[0])
 	}
-	return fail("ValidationException", "%d validation errors detected: %s", len(f), strings.Join(f[:min(len(f), 10)], "; "))
+	return fail("ValidationException", "%d validation errors detected: %s", len(f), strings.Join(f[:min(len(f), 10)],
+		"; "))
 }
 
 // name checks a stream's or shard's name.

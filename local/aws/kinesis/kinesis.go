@@ -1,16 +1,23 @@
-// Package kinesis is a small, honest Amazon Kinesis Data Streams for one machine. It speaks the JSON 1.1
-// protocol of the service (https://docs.aws.amazon.com/kinesis/latest/APIReference/), so the AWS SDK works
-// against it unchanged, and has the operations that fanwatch uses; any other answers 501 with its name.
+// Package kinesis is a small Amazon Kinesis Data Streams for one machine. It speaks the JSON 1.1 protocol of the service
+// (https://docs.aws.amazon.com/kinesis/latest/APIReference/), so the AWS SDK works against it unchanged. [New] opens the
+// streams of a directory; the [Server] is an http.Handler.
 //
-// An acknowledged record has been written to a file: it survives kill -9 of the process. Whether it also
-// survives a power cut is Config.SyncEvery's to say. Signatures are not verified, but an unsigned request
-// is refused. Two things are simpler than on AWS: a stream is ACTIVE at once unless Config.Settle says
-// otherwise, and retention removes whole segments, so a record may be readable a little past it.
+// It promises: an acknowledged record has been written to a file and survives kill -9 of the process; whether it also
+// survives a power cut is for Config.SyncEvery to say. Streams, splits and merges survive both. Sequence numbers of a
+// shard grow strictly, and those of a child are above its parents'. Errors have the codes and the words of AWS.
+//
+// It differs from AWS: a stream is ACTIVE at once unless Config.Settle says otherwise; there are no quotas unless
+// Config.Limits has them ([AWSLimits]); retention removes whole segments, so a record may be readable a little past it;
+// signatures are not verified, but an unsigned request is refused.
+//
+// It leaves out on-demand streams, enhanced fan-out, tags, encryption, CBOR and every operation that fanwatch does not
+// use: 501 with the operation's name.
+//
+// A test makes calls fail by [Server.Faults], or by POST to /_faults; see package fault.
 package kinesis
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -19,7 +26,7 @@ import (
 	"fanwatch/local/aws/fault"
 )
 
-// Config says where the server keeps its streams and how strict it is.
+// Config says where the server keeps its streams and how strict it is. Dir is required.
 type Config struct {
 	// Dir holds everything; it is made if missing. One process at a time may use it: the caller sees to that.
 	Dir string
@@ -36,7 +43,7 @@ type Config struct {
 	Retention time.Duration
 	// SegmentSize is the size in bytes at which a shard's log goes on in a new file. Zero: 16 MiB.
 	SegmentSize int64
-	// Limits are the quotas of one shard; the zero value has none. AWSLimits gives those of the service.
+	// Limits are the quotas of one shard; the zero value has none. [AWSLimits] gives those of the service.
 	Limits Limits
 	// MaxShards is the account's quota of open shards. Zero: 500.
 	MaxShards int
@@ -100,7 +107,8 @@ func (s *Server) Close() error {
 	return s.closeStreams()
 }
 
-// Faults sets what goes wrong with calls: every kind of package fault, Partial for PutRecords and Expired for GetRecords.
+// Faults sets what goes wrong with calls: every kind of package fault, [fault.Partial] for PutRecords and
+// [fault.Expired] for GetRecords.
 func (s *Server) Faults() *fault.Injector { return s.faults }
 
 func newFaults() *fault.Injector {
@@ -154,7 +162,8 @@ func (s *Server) housekeep() {
 		case <-tick.C:
 			s.eachLog(func(name string, l *shardLog) {
 				if err := l.sync(); err != nil {
-					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name, "dir", l.dir, "error", err)
+					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name,
+						"dir", l.dir, "err", err)
 				}
 			})
 			s.trim()
@@ -167,7 +176,7 @@ func (s *Server) trim() {
 	cutoff := s.cfg.Now().Add(-s.cfg.Retention).UnixMilli()
 	s.eachLog(func(name string, l *shardLog) {
 		if err := l.trim(cutoff); err != nil {
-			s.cfg.Log.Error("kinesis: cannot remove old records", "stream", name, "dir", l.dir, "error", err)
+			s.cfg.Log.Error("kinesis: cannot remove old records", "stream", name, "dir", l.dir, "err", err)
 		}
 	})
 }
@@ -199,7 +208,7 @@ func (s *Server) closeStreams() error {
 		st.gone = true
 		for _, sh := range st.shards {
 			if err := sh.log.seal(); err != nil {
-				errs = append(errs, fmt.Errorf("kinesis: closing %s of %s: %w", sh.id(), st.meta.Name, err))
+				errs = append(errs, err)
 			}
 		}
 		st.mu.Unlock()

@@ -81,7 +81,8 @@ func client(t *testing.T, url string) *api.Client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return api.New(api.Options{Region: "us-east-1", BaseEndpoint: &url, Retryer: aws.NopRetryer{},
-		HTTPClient: &http.Client{Transport: ownBody{transport}}, Credentials: credentials.NewStaticCredentialsProvider("key", "secret", "")})
+		HTTPClient:  &http.Client{Transport: ownBody{transport}},
+		Credentials: credentials.NewStaticCredentialsProvider("key", "secret", "")})
 }
 
 func create(t *testing.T, c *api.Client, stream string, shards int32) {
@@ -99,7 +100,8 @@ func putOnce(ctx context.Context, c *api.Client, stream, key, data string) (*api
 
 func iteratorAt(t *testing.T, c *api.Client, stream, shard string) *string {
 	t.Helper()
-	out, err := c.GetShardIterator(t.Context(), &api.GetShardIteratorInput{StreamName: &stream, ShardId: &shard, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
+	out, err := c.GetShardIterator(t.Context(), &api.GetShardIteratorInput{StreamName: &stream, ShardId: &shard,
+		ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +148,8 @@ func TestRetentionIteratorAgeAndTimestamps(t *testing.T) {
 		now.forward(time.Hour - time.Minute)
 	}
 	old := iteratorAt(t, c, "fans", shard0)
-	at, err := c.GetShardIterator(t.Context(), &api.GetShardIteratorInput{StreamName: aws.String("fans"), ShardId: aws.String(shard0),
+	at, err := c.GetShardIterator(t.Context(), &api.GetShardIteratorInput{StreamName: aws.String("fans"),
+		ShardId:           aws.String(shard0),
 		ShardIteratorType: types.ShardIteratorTypeAtTimestamp, Timestamp: aws.Time(now.now().Add(-2 * time.Hour))})
 	if err != nil {
 		t.Fatal(err)
@@ -159,10 +162,12 @@ func TestRetentionIteratorAgeAndTimestamps(t *testing.T) {
 	if len(out.Records) != 1 || out.Records[0].Data[0] != '2' {
 		t.Fatalf("AT_TIMESTAMP of minute 116 gave %d records: %v", len(out.Records), out.Records)
 	}
-	if got, want := *out.MillisBehindLatest, now.now().Sub(*out.Records[0].ApproximateArrivalTimestamp).Milliseconds(); got != want {
+	if got, want := *out.MillisBehindLatest,
+		now.now().Sub(*out.Records[0].ApproximateArrivalTimestamp).Milliseconds(); got != want {
 		t.Errorf("behind by %d ms, want %d", got, want)
 	}
-	_, err = c.GetShardIterator(t.Context(), &api.GetShardIteratorInput{StreamName: aws.String("fans"), ShardId: aws.String(shard0),
+	_, err = c.GetShardIterator(t.Context(), &api.GetShardIteratorInput{StreamName: aws.String("fans"),
+		ShardId:           aws.String(shard0),
 		ShardIteratorType: types.ShardIteratorTypeAtTimestamp, Timestamp: aws.Time(now.now().Add(time.Hour))})
 	wantCode(t, "a time ahead", err, "InvalidArgumentException")
 
@@ -187,14 +192,16 @@ func TestARestartKeepsStreamsShardsAndIterators(t *testing.T) {
 	for _, name := range []string{"one", "two", "gone"} {
 		create(t, c, name, 2)
 	}
-	_, err := c.SplitShard(t.Context(), &api.SplitShardInput{StreamName: aws.String("two"), ShardToSplit: aws.String(shard0), NewStartingHashKey: aws.String("1000")})
+	_, err := c.SplitShard(t.Context(), &api.SplitShardInput{StreamName: aws.String("two"),
+		ShardToSplit: aws.String(shard0), NewStartingHashKey: aws.String("1000")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.DeleteStream(t.Context(), &api.DeleteStreamInput{StreamName: aws.String("gone")}); err != nil {
 		t.Fatal(err)
 	}
-	first, err := c.PutRecord(t.Context(), &api.PutRecordInput{StreamName: aws.String("two"), PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("5"), Data: []byte("before")})
+	first, err := c.PutRecord(t.Context(), &api.PutRecordInput{StreamName: aws.String("two"),
+		PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("5"), Data: []byte("before")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +218,8 @@ func TestARestartKeepsStreamsShardsAndIterators(t *testing.T) {
 
 	now.forward(-time.Hour) // a clock that was set back must not make numbers go back
 	_, c = start(t, cfg)
-	second, err := c.PutRecord(t.Context(), &api.PutRecordInput{StreamName: aws.String("two"), PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("5"), Data: []byte("after")})
+	second, err := c.PutRecord(t.Context(), &api.PutRecordInput{StreamName: aws.String("two"),
+		PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("5"), Data: []byte("after")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,8 +234,10 @@ func TestARestartKeepsStreamsShardsAndIterators(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fmt.Sprint(len(before.Shards), *before.Shards[3].HashKeyRange.EndingHashKey, *before.Shards[0].SequenceNumberRange.EndingSequenceNumber) !=
-		fmt.Sprint(len(after.Shards), *after.Shards[3].HashKeyRange.EndingHashKey, *after.Shards[0].SequenceNumberRange.EndingSequenceNumber) {
+	if fmt.Sprint(len(before.Shards), *before.Shards[3].HashKeyRange.EndingHashKey,
+		*before.Shards[0].SequenceNumberRange.EndingSequenceNumber) !=
+		fmt.Sprint(len(after.Shards), *after.Shards[3].HashKeyRange.EndingHashKey,
+			*after.Shards[0].SequenceNumberRange.EndingSequenceNumber) {
 		t.Errorf("the shards changed over the restart")
 	}
 	names, err := c.ListStreams(t.Context(), &api.ListStreamsInput{})
@@ -316,7 +326,8 @@ func TestStatusWhileSettling(t *testing.T) {
 	_, err := putOnce(t.Context(), c, "fans", "k", "d")
 	wantCode(t, "a put while CREATING", err, "ResourceNotFoundException")
 	now.forward(time.Second)
-	split := &api.SplitShardInput{StreamName: aws.String("fans"), ShardToSplit: aws.String(shard0), NewStartingHashKey: aws.String("1000")}
+	split := &api.SplitShardInput{StreamName: aws.String("fans"), ShardToSplit: aws.String(shard0),
+		NewStartingHashKey: aws.String("1000")}
 	if _, err := c.SplitShard(t.Context(), split); err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +346,8 @@ func TestAnExpiredShardIsNotListed(t *testing.T) {
 	now := newClock()
 	_, c := start(t, kinesis.Config{Dir: t.TempDir(), Now: now.now})
 	create(t, c, "fans", 1)
-	split := &api.SplitShardInput{StreamName: aws.String("fans"), ShardToSplit: aws.String(shard0), NewStartingHashKey: aws.String("1000")}
+	split := &api.SplitShardInput{StreamName: aws.String("fans"), ShardToSplit: aws.String(shard0),
+		NewStartingHashKey: aws.String("1000")}
 	if _, err := c.SplitShard(t.Context(), split); err != nil {
 		t.Fatal(err)
 	}
@@ -420,7 +432,8 @@ func TestConcurrentWritersWithGroupCommit(t *testing.T) {
 					t.Error(err)
 				}
 				if n%5 == 0 {
-					if _, err := c.GetRecords(t.Context(), &api.GetRecordsInput{ShardIterator: iteratorAt(t, c, "fans", shard0)}); err != nil {
+					in := &api.GetRecordsInput{ShardIterator: iteratorAt(t, c, "fans", shard0)}
+					if _, err := c.GetRecords(t.Context(), in); err != nil {
 						t.Error(err)
 					}
 				}

@@ -31,7 +31,7 @@ type shardLog struct {
 	sealed      bool
 	broken      error // set when a failed write could not be undone: no more appends
 
-	syncing sync.Mutex   // one fsync at a time: those who wait for it share it
+	syncing sync.Mutex   // one fsync at a time: the callers that wait for it share it
 	written atomic.Int64 // bytes appended since the log was opened
 	synced  atomic.Int64 // how many of them are on the disk
 }
@@ -58,7 +58,7 @@ const (
 )
 
 // openLog opens the log in dir, making it if needed. Bytes behind the last intact frame of the newest segment
-// are a write that the process did not live to finish, so nobody was told that it succeeded: they are cut.
+// are a write that the process did not live to finish, which was not acknowledged: they are cut.
 func openLog(dir string, segmentSize int64, log *slog.Logger) (*shardLog, error) {
 	if err := durable.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("kinesis: making a shard's directory: %w", err)
@@ -74,7 +74,8 @@ func openLog(dir string, segmentSize int64, log *slog.Logger) (*shardLog, error)
 			return nil, err
 		}
 		if cut > 0 && i < len(bases)-1 {
-			return nil, fmt.Errorf("kinesis: %s is damaged %d bytes before its end, and newer segments follow; restore it, or move it away and lose its records", g.path, cut)
+			return nil, fmt.Errorf("kinesis: %s is damaged %d bytes before its end, and newer segments follow; restore "+
+				"it, or move it away and lose its records", g.path, cut)
 		}
 		if cut > 0 {
 			log.Warn("kinesis: cut a torn tail", "segment", g.path, "bytes", cut)
@@ -277,7 +278,8 @@ func (l *shardLog) roll() error {
 		return fmt.Errorf("kinesis: beginning a segment: %w", errors.Join(err, f.Close()))
 	}
 	l.file = f
-	l.segments = append(l.segments, &segment{path: path, base: l.last + 1, size: int64(len(segmentHeader)), last: l.last, lastArrived: l.lastArrived})
+	l.segments = append(l.segments, &segment{path: path, base: l.last + 1, size: int64(len(segmentHeader)), last: l.last,
+		lastArrived: l.lastArrived})
 	return nil
 }
 
@@ -310,7 +312,8 @@ func (l *shardLog) closeFile() error {
 // openSegment reads a whole segment, checks it, builds its index and cuts what is behind its last intact frame.
 // last and lastArrived are those of the segment before; cut says how many bytes went.
 func openSegment(dir string, base, last uint64, lastArrived int64) (g *segment, cut int64, err error) {
-	g = &segment{path: filepath.Join(dir, segmentName(base)), base: base, size: int64(len(segmentHeader)), last: max(last, base-1), lastArrived: lastArrived}
+	g = &segment{path: filepath.Join(dir, segmentName(base)), base: base, size: int64(len(segmentHeader)),
+		last: max(last, base-1), lastArrived: lastArrived}
 	f, err := os.OpenFile(g.path, os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, 0, fmt.Errorf("kinesis: opening a segment: %w", err)

@@ -53,7 +53,8 @@ func same(a, b []record) error {
 		return fmt.Errorf("%d records, want %d", len(a), len(b))
 	}
 	for i := range a {
-		if a[i].counter != b[i].counter || a[i].arrived != b[i].arrived || a[i].key != b[i].key || !bytes.Equal(a[i].data, b[i].data) {
+		if a[i].counter != b[i].counter || a[i].arrived != b[i].arrived || a[i].key != b[i].key ||
+			!bytes.Equal(a[i].data, b[i].data) {
 			return fmt.Errorf("record %d is %+v, want %+v", i, a[i], b[i])
 		}
 	}

@@ -139,7 +139,8 @@ func (e putEntry) hash() (hashKey, error) {
 	}
 	h, err := parseHashKey(*e.ExplicitHashKey)
 	if err != nil {
-		return h, fail("InvalidArgumentException", "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", *e.ExplicitHashKey)
+		return h, fail("InvalidArgumentException", "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: "+
+			"[0, 2^128-1]. Specified value was %s", *e.ExplicitHashKey)
 	}
 	return h, nil
 }
@@ -147,16 +148,12 @@ func (e putEntry) hash() (hashKey, error) {
 // put appends the entries, those of one shard together and in their order. What a shard cannot take fails
 // alone, with its error in its result.
 func (s *Server) put(ref streamRef, entries []putEntry, failEvery int) ([]putOutput, error) {
-	st, err := s.lookup(ref)
+	now := s.cfg.Now()
+	st, err := s.lockForUse(ref, now)
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	st.mu.RLock()
 	defer st.mu.RUnlock()
-	if st.gone || st.status(now) == "CREATING" {
-		return nil, s.noStream(st.meta.Name)
-	}
 	owners := make([]*shard, len(entries))
 	for i, e := range entries {
 		h, err := e.hash()
@@ -176,7 +173,8 @@ func (s *Server) put(ref streamRef, entries []putEntry, failEvery int) ([]putOut
 			switch e := entries[j]; {
 			case owners[j] != sh:
 			case (failEvery > 0 && j%failEvery == 0) || !sh.admits(e.size(), now):
-				results[j] = putOutput{ErrorCode: throttled, ErrorMessage: "Rate exceeded for shard " + sh.id() + " in stream " + st.meta.Name + " under account " + s.cfg.Account + "."}
+				results[j] = putOutput{ErrorCode: throttled, ErrorMessage: "Rate exceeded for shard " + sh.id() + " in stream " +
+					st.meta.Name + " under account " + s.cfg.Account + "."}
 			default:
 				batch, places = append(batch, record{key: *e.PartitionKey, data: e.Data}), append(places, j)
 			}
@@ -196,7 +194,8 @@ func (s *Server) putShard(st *stream, sh *shard, batch []record, places []int, r
 		err = sh.log.sync()
 	}
 	if err != nil {
-		s.cfg.Log.Error("kinesis: records were not written", "stream", st.meta.Name, "shard", sh.id(), "records", len(batch), "error", err)
+		s.cfg.Log.Error("kinesis: records were not written", "stream", st.meta.Name, "shard", sh.id(), "records", len(batch),
+			"err", err)
 	}
 	for k, j := range places {
 		if err != nil {
@@ -232,7 +231,8 @@ func (s *Server) getShardIterator(in getShardIteratorInput) (any, error) {
 	switch in.ShardIteratorType {
 	case "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP", "TRIM_HORIZON", "LATEST":
 	default:
-		bad.add("shardIteratorType", in.ShardIteratorType, "satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_TIMESTAMP, AT_SEQUENCE_NUMBER, TRIM_HORIZON]")
+		bad.add("shardIteratorType", in.ShardIteratorType, "satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, "+
+			"AT_TIMESTAMP, AT_SEQUENCE_NUMBER, TRIM_HORIZON]")
 	}
 	if n := in.StartingSequenceNumber; n != nil && !isDecimal(*n, 129) {
 		bad.add("startingSequenceNumber", *n, `satisfy regular expression pattern: 0|([1-9]\d{0,128})`)
@@ -240,16 +240,12 @@ func (s *Server) getShardIterator(in getShardIteratorInput) (any, error) {
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
-	st, err := s.lookup(in.streamRef)
+	now := s.cfg.Now()
+	st, err := s.lockForUse(in.streamRef, now)
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	st.mu.RLock()
 	defer st.mu.RUnlock()
-	if st.gone || st.status(now) == "CREATING" {
-		return nil, s.noStream(st.meta.Name)
-	}
 	i, err := s.shardIndex(st, in.ShardId)
 	if err != nil {
 		return nil, err
@@ -264,8 +260,12 @@ func (s *Server) getShardIterator(in getShardIteratorInput) (any, error) {
 // startAt gives the counter that an iterator starts from.
 func (s *Server) startAt(st *stream, i int, in getShardIteratorInput, now time.Time) (uint64, error) {
 	bySequence := in.ShardIteratorType == "AT_SEQUENCE_NUMBER" || in.ShardIteratorType == "AFTER_SEQUENCE_NUMBER"
-	if bySequence != (in.StartingSequenceNumber != nil) || (in.ShardIteratorType == "AT_TIMESTAMP") != (in.Timestamp != nil) {
-		return 0, fail("InvalidArgumentException", "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber or (3) AT_TIMESTAMP and Timestamp. Request specified %s and not just what goes with it.", in.ShardIteratorType)
+	if bySequence != (in.StartingSequenceNumber != nil) ||
+		(in.ShardIteratorType == "AT_TIMESTAMP") != (in.Timestamp != nil) {
+		return 0, fail("InvalidArgumentException", "Must either specify (1) AT_SEQUENCE_NUMBER or "+
+			"AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no "+
+			"StartingSequenceNumber or (3) AT_TIMESTAMP and Timestamp. Request specified %s and not just what goes with it.",
+			in.ShardIteratorType)
 	}
 	switch in.ShardIteratorType {
 	case "TRIM_HORIZON":
@@ -274,16 +274,20 @@ func (s *Server) startAt(st *stream, i int, in getShardIteratorInput, now time.T
 		return st.shards[i].log.tip() + 1, nil
 	case "AT_TIMESTAMP":
 		if int64(*in.Timestamp) > now.UnixMilli() {
-			return 0, fail("InvalidArgumentException", "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", int64(*in.Timestamp), now.UnixMilli())
+			return 0, fail("InvalidArgumentException", "The timestampInMillis parameter cannot be greater than the "+
+				"currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", int64(*in.Timestamp),
+				now.UnixMilli())
 		}
 		return st.shards[i].log.since(int64(*in.Timestamp))
 	}
 	q, ok := parseSequence(*in.StartingSequenceNumber)
 	if ok && int(q.shard) != i {
-		return 0, fail("InvalidArgumentException", "Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s", shardID(int(q.shard)), shardID(i))
+		return 0, fail("InvalidArgumentException", "Invalid StartingSequenceNumber. It encodes %s, while it was used "+
+			"in a call to a shard with %s", shardID(int(q.shard)), shardID(i))
 	}
 	if !ok || q.epoch != st.meta.Shards[i].Epoch {
-		return 0, fail("InvalidArgumentException", "StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
+		return 0, fail("InvalidArgumentException", "StartingSequenceNumber %s used in GetShardIterator on shard %s in "+
+			"stream %s under account %s is invalid because it did not come from this stream.",
 			*in.StartingSequenceNumber, in.ShardId, st.meta.Name, s.cfg.Account)
 	}
 	if in.ShardIteratorType == "AFTER_SEQUENCE_NUMBER" {
@@ -343,7 +347,8 @@ func (s *Server) getRecords(in getRecordsInput) (any, error) {
 	}
 	now := s.cfg.Now()
 	if now.Sub(time.UnixMilli(it.issued)) > iteratorLife {
-		return nil, fail("ExpiredIteratorException", "Iterator expired. The iterator was created at time %s while right now it is %s which is further in the future than the tolerated delay of %d milliseconds.",
+		return nil, fail("ExpiredIteratorException", "Iterator expired. The iterator was created at time %s while "+
+			"right now it is %s which is further in the future than the tolerated delay of %d milliseconds.",
 			time.UnixMilli(it.issued).UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), iteratorLife.Milliseconds())
 	}
 	st, err := s.byID(it.stream)
@@ -365,11 +370,13 @@ func (s *Server) read(st *stream, it iterator, limit int, now time.Time) (any, e
 	}
 	i := int(it.shard)
 	if i >= len(st.shards) || st.expired(i, now.Add(-s.cfg.Retention)) {
-		return nil, fail("ResourceNotFoundException", "Shard %s in stream %s under account %s does not exist", shardID(i), st.meta.Name, s.cfg.Account)
+		return nil, fail("ResourceNotFoundException", "Shard %s in stream %s under account %s does not exist", shardID(i),
+			st.meta.Name, s.cfg.Account)
 	}
 	sh := st.shards[i]
 	if sh.reads != nil && !sh.reads.AllowN(now, 1) {
-		return nil, fail(throttled, "Rate exceeded for shard %s in stream %s under account %s.", sh.id(), st.meta.Name, s.cfg.Account)
+		return nil, fail(throttled, "Rate exceeded for shard %s in stream %s under account %s.", sh.id(), st.meta.Name,
+			s.cfg.Account)
 	}
 	records, next, more, err := sh.log.read(it.counter, limit, maxGetBytes)
 	if err != nil {
@@ -430,6 +437,7 @@ func parseIterator(s string) (it iterator, ok bool) {
 	if binary.BigEndian.Uint32(b[sum:]) != crc32.Checksum(b[:sum], crc32.MakeTable(crc32.Castagnoli)) {
 		return it, false
 	}
-	it = iterator{binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint32(b[9:]), binary.BigEndian.Uint64(b[13:]), int64(binary.BigEndian.Uint64(b[21:]))}
+	it = iterator{binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint32(b[9:]), binary.BigEndian.Uint64(b[13:]),
+		int64(binary.BigEndian.Uint64(b[21:]))}
 	return it, it.shard <= maxShardIndex
 }

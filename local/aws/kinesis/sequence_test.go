@@ -21,7 +21,8 @@ func TestSequenceNumbersHave56DigitsAndComeBack(t *testing.T) {
 }
 
 func TestSequenceNumbersOrder(t *testing.T) {
-	ascending := []sequence{{1, 0, 9}, {1, 1, 0}, {1, 1 << 44, 0}, {1, 1<<64 - 1, 0}, {2, 0, 0}, {2, 5, 3}, {maxEpoch, 0, 0}}
+	ascending := []sequence{{1, 0, 9}, {1, 1, 0}, {1, 1 << 44, 0}, {1, 1<<64 - 1, 0}, {2, 0, 0}, {2, 5, 3},
+		{maxEpoch, 0, 0}}
 	for i := 1; i < len(ascending); i++ {
 		a, _ := new(big.Int).SetString(ascending[i-1].String(), 10)
 		b, _ := new(big.Int).SetString(ascending[i].String(), 10)
@@ -32,7 +33,8 @@ func TestSequenceNumbersOrder(t *testing.T) {
 }
 
 func FuzzParseSequence(f *testing.F) {
-	for _, s := range []string{"", "0", "5", "-1", "007", sequence{5, 6, 7}.String(), sequence{5, 6, 7}.String() + "0", "49590338271490256608559692538361571095921575989136588898"} {
+	for _, s := range []string{"", "0", "5", "-1", "007", sequence{5, 6, 7}.String(), sequence{5, 6, 7}.String() + "0",
+		"49590338271490256608559692538361571095921575989136588898"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -50,7 +50,7 @@ type shardMeta struct {
 type shard struct {
 	index      int
 	log        *shardLog
-	writeBytes *rate.Limiter // nil: no limit; likewise the others
+	writeBytes *rate.Limiter // this and the others: nil = no limit
 	writes     *rate.Limiter
 	reads      *rate.Limiter
 }
@@ -110,7 +110,8 @@ func (s *Server) openStream(dir string, id uint64) (*stream, error) {
 		return nil, fmt.Errorf("kinesis: %s/%s is damaged: %w", dir, streamFile, err)
 	}
 	if st.meta.V != metaVersion {
-		return nil, fmt.Errorf("kinesis: %s/%s has format version %d, this program knows %d; use the program that wrote it", dir, streamFile, st.meta.V, metaVersion)
+		return nil, fmt.Errorf("kinesis: %s/%s has format version %d, this program knows %d; use the program that wrote it",
+			dir, streamFile, st.meta.V, metaVersion)
 	}
 	st.shards, err = s.openShards(dir, st.meta, nil)
 	return st, err
@@ -131,7 +132,8 @@ func (s *Server) openShards(dir string, meta streamMeta, have []*shard) ([]*shar
 		}
 		lim := s.cfg.Limits
 		all = append(all, &shard{index: i, log: l, reads: limiter(lim.ReadCalls, lim.ReadCalls),
-			writes: limiter(lim.WriteRecords, lim.WriteRecords), writeBytes: limiter(lim.WriteBytes, max(lim.WriteBytes, maxRecord))})
+			writes:     limiter(lim.WriteRecords, lim.WriteRecords),
+			writeBytes: limiter(lim.WriteBytes, max(lim.WriteBytes, maxRecord))})
 	}
 	return all, nil
 }
@@ -156,7 +158,9 @@ func (s *Server) createStream(name string, n int) error {
 		open += st.openCount()
 	}
 	if open+n > s.cfg.MaxShards {
-		return fail("LimitExceededException", "This request would exceed the shard limit for the account %s in %s. Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d.",
+		return fail("LimitExceededException", "This request would exceed the shard limit for the account %s in %s. "+
+			"Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted "+
+			"from this request: %d.",
 			s.cfg.Account, s.cfg.Region, open, s.cfg.MaxShards, n)
 	}
 	meta := streamMeta{V: metaVersion, Name: name, Created: now.UnixMilli()}
@@ -203,7 +207,7 @@ func (s *Server) deleteStream(st *stream) error {
 	delete(s.streams, st.meta.Name)
 	for _, sh := range st.shards {
 		if err := sh.log.seal(); err != nil {
-			s.cfg.Log.Warn("kinesis: closing a deleted shard", "error", err)
+			s.cfg.Log.Warn("kinesis: closing a deleted shard", "err", err)
 		}
 	}
 	if err := os.RemoveAll(going); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -241,7 +245,7 @@ func (s *Server) reshard(st *stream, parents []int, ranges [][2]hashKey) error {
 	st.meta, st.shards = meta, shards
 	for _, p := range parents {
 		if err := st.shards[p].log.seal(); err != nil {
-			s.cfg.Log.Warn("kinesis: closing a shard's log", "shard", shardID(p), "error", err)
+			s.cfg.Log.Warn("kinesis: closing a shard's log", "shard", shardID(p), "err", err)
 		}
 	}
 	return nil

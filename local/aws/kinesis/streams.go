@@ -36,7 +36,8 @@ func (s *Server) create(in createInput) (any, error) {
 		bad.add("shardCount", *in.ShardCount, "have value greater than or equal to 1")
 	}
 	if in.StreamModeDetails != nil && in.StreamModeDetails.StreamMode != "PROVISIONED" {
-		bad.add("streamModeDetails.streamMode", in.StreamModeDetails.StreamMode, "satisfy enum value set: [PROVISIONED] (the local Kinesis has no other)")
+		bad.add("streamModeDetails.streamMode", in.StreamModeDetails.StreamMode,
+			"satisfy enum value set: [PROVISIONED] (the local Kinesis has no other)")
 	}
 	if len(in.Tags) > 0 {
 		bad.add("tags", len(in.Tags), "be empty (the local Kinesis keeps no tags)")
@@ -45,7 +46,8 @@ func (s *Server) create(in createInput) (any, error) {
 		return nil, err
 	}
 	if n := *in.ShardCount; n > s.cfg.MaxShards { // before a list of that length is made
-		return nil, fail("LimitExceededException", "%d shards exceed the shard limit of the account %s: %d.", n, s.cfg.Account, s.cfg.MaxShards)
+		return nil, fail("LimitExceededException", "%d shards exceed the shard limit of the account %s: %d.", n,
+			s.cfg.Account, s.cfg.MaxShards)
 	}
 	return nil, s.createStream(*in.StreamName, *in.ShardCount)
 }
@@ -226,7 +228,8 @@ func (s *Server) shardsFrom(in listShardsInput, now time.Time) (st *stream, afte
 		return st, after, err
 	}
 	if in.StreamName != nil || in.ExclusiveStartShardId != nil {
-		return nil, "", fail("InvalidArgumentException", "NextToken and StreamName or ExclusiveStartShardId cannot be provided together.")
+		return nil, "", fail("InvalidArgumentException", "NextToken and StreamName or ExclusiveStartShardId cannot be "+
+			"provided together.")
 	}
 	var t shardsToken
 	b, err := base64.RawURLEncoding.DecodeString(*in.NextToken)
@@ -279,7 +282,8 @@ func (s *Server) split(in splitInput) (any, error) {
 		return nil, err
 	}
 	if n := s.openShardCount(); n >= s.cfg.MaxShards {
-		return nil, fail("LimitExceededException", "This request would exceed the shard limit of the account %s: %d.", s.cfg.Account, s.cfg.MaxShards)
+		return nil, fail("LimitExceededException", "This request would exceed the shard limit of the account %s: %d.",
+			s.cfg.Account, s.cfg.MaxShards)
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -290,7 +294,9 @@ func (s *Server) split(in splitInput) (any, error) {
 	m := st.meta.Shards[i]
 	at, err := parseHashKey(in.NewStartingHashKey)
 	if err != nil || !m.Start.less(at) || !m.Start.plusOne().less(at) || !at.less(m.End) {
-		return nil, fail("InvalidArgumentException", "NewStartingHashKey %s used in SplitShard() on shard %s in stream %s under account %s is not both greater than one plus the shard's StartingHashKey %s and less than the shard's EndingHashKey %s.",
+		return nil, fail("InvalidArgumentException", "NewStartingHashKey %s used in SplitShard() on shard %s in "+
+			"stream %s under account %s is not both greater than one plus the shard's StartingHashKey %s and less than "+
+			"the shard's EndingHashKey %s.",
 			in.NewStartingHashKey, in.ShardToSplit, st.meta.Name, s.cfg.Account, m.Start, m.End)
 	}
 	return nil, s.reshard(st, []int{i}, [][2]hashKey{{m.Start, at.minusOne()}, {at, m.End}})
@@ -328,7 +334,8 @@ func (s *Server) merge(in mergeInput) (any, error) {
 		low, high = high, low
 	}
 	if i == j || low.End == maxHashKey() || low.End.plusOne() != high.Start {
-		return nil, fail("InvalidArgumentException", "Shards %s and %s in stream %s under account %s are not an adjacent pair of shards eligible for merging",
+		return nil, fail("InvalidArgumentException", "Shards %s and %s in stream %s under account %s are not an "+
+			"adjacent pair of shards eligible for merging",
 			in.ShardToMerge, in.AdjacentShardToMerge, st.meta.Name, s.cfg.Account)
 	}
 	return nil, s.reshard(st, []int{i, j}, [][2]hashKey{{low.Start, high.End}})
@@ -340,14 +347,16 @@ func (s *Server) reshardable(st *stream, id string) (int, error) {
 		return 0, s.noStream(st.meta.Name)
 	}
 	if status := st.status(s.cfg.Now()); status != "ACTIVE" {
-		return 0, fail("ResourceInUseException", "Stream %s under account %s not ACTIVE, instead in state %s", st.meta.Name, s.cfg.Account, status)
+		return 0, fail("ResourceInUseException", "Stream %s under account %s not ACTIVE, instead in state %s", st.meta.Name,
+			s.cfg.Account, status)
 	}
 	i, err := s.shardIndex(st, id)
 	if err != nil {
 		return 0, err
 	}
 	if st.meta.Shards[i].Closed != 0 {
-		return 0, fail("InvalidArgumentException", "Shard %s in stream %s under account %s has already been merged or split, and thus is not eligible for merging or splitting.", id, st.meta.Name, s.cfg.Account)
+		return 0, fail("InvalidArgumentException", "Shard %s in stream %s under account %s has already been merged or "+
+			"split, and thus is not eligible for merging or splitting.", id, st.meta.Name, s.cfg.Account)
 	}
 	return i, nil
 }
@@ -359,7 +368,8 @@ func (s *Server) shardIndex(st *stream, id string) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, fail("ResourceNotFoundException", "Could not find shard %s in stream %s under account %s.", id, st.meta.Name, s.cfg.Account)
+	return 0, fail("ResourceNotFoundException", "Could not find shard %s in stream %s under account %s.", id, st.meta.Name,
+		s.cfg.Account)
 }
 
 // lookup finds the stream that a request names by its name, its ARN or both.
@@ -381,7 +391,8 @@ func (s *Server) lookup(ref streamRef) (*stream, error) {
 	if ref.StreamARN != nil {
 		_, fromARN, ok := strings.Cut(*ref.StreamARN, ":stream/")
 		if !ok || *ref.StreamARN != s.arn(fromARN) || (name != "" && name != fromARN) {
-			return nil, fail("InvalidArgumentException", "StreamARN %.200s is not that of a stream here, or not that of StreamName.", *ref.StreamARN)
+			return nil, fail("InvalidArgumentException", "StreamARN %.200s is not that of a stream here, or not that of "+
+				"StreamName.", *ref.StreamARN)
 		}
 		name = fromARN
 	}
@@ -391,6 +402,21 @@ func (s *Server) lookup(ref streamRef) (*stream, error) {
 		return st, nil
 	}
 	return nil, s.noStream(name)
+}
+
+// lockForUse finds a stream whose records can be written and read and locks its mu for reading, which the caller
+// unlocks. A stream that is CREATING is not there yet.
+func (s *Server) lockForUse(ref streamRef, now time.Time) (*stream, error) {
+	st, err := s.lookup(ref)
+	if err != nil {
+		return nil, err
+	}
+	st.mu.RLock()
+	if st.gone || st.status(now) == "CREATING" {
+		st.mu.RUnlock()
+		return nil, s.noStream(st.meta.Name)
+	}
+	return st, nil
 }
 
 func (s *Server) byID(id uint64) (*stream, error) {

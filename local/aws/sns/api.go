@@ -100,7 +100,7 @@ func (s *Server) fail(w http.ResponseWriter, action string, err error, requestID
 	case errors.Is(err, fault.ErrFail):
 		known = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
 	default:
-		s.cfg.Log.Error("sns: a call failed", "action", action, "error", err)
+		s.cfg.Log.Error("sns: a call failed", "action", action, "err", err)
 		known = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
 	}
 	writeError(w, known, requestID)

@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 }
 
 func serveUntilKilled(dir string) error {
-	s, err := sns.New(sns.Config{Dir: dir, Retry: sns.Retry{First: time.Millisecond, Longest: 20 * time.Millisecond, Attempts: 1 << 20}})
+	s, err := sns.New(sns.Config{Dir: dir, Retry: sns.Retry{First: time.Millisecond, Longest: 20 * time.Millisecond,
+		Attempts: 1 << 20}})
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,8 @@ func TestKill(t *testing.T) {
 			})
 		}
 		want := 30 * (life + 1)
-		eventually(t, "enough acknowledged messages", func() bool { mu.Lock(); defer mu.Unlock(); return len(acknowledged) >= want })
+		eventually(t, "enough acknowledged messages",
+			func() bool { mu.Lock(); defer mu.Unlock(); return len(acknowledged) >= want })
 		kill()
 		writers.Wait()
 	}

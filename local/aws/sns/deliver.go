@@ -32,13 +32,13 @@ type delivery struct {
 }
 
 // slotsPerTarget bounds how many attempts one endpoint sees at a time, so that
-// a slow one holds nobody else up.
+// a slow one delays no other.
 const slotsPerTarget = 4
 
 // errPermanent marks a refusal that no repetition mends.
 var errPermanent = errors.New("refused for good")
 
-// start runs a delivery beside the caller, who holds the mutex (or is New).
+// start runs a delivery beside the caller, which holds the mutex (or is New).
 func (s *Server) start(d delivery) {
 	target := d.URL
 	if d.Mail {
@@ -75,10 +75,12 @@ func (s *Server) deliver(d delivery, slot chan struct{}) {
 			return
 		}
 		if errors.Is(err, errPermanent) || attempt >= s.cfg.Retry.Attempts || s.cfg.Now().Sub(d.Time) > s.cfg.Retry.MaxAge {
-			s.cfg.Log.Warn("sns: a message was given up", "message", d.MessageID, "to", d.target(), "attempts", attempt, "error", err)
+			s.cfg.Log.Warn("sns: a message was given up", "message", d.MessageID, "to", d.target(), "attempts", attempt,
+				"err", err)
 			break
 		}
-		s.cfg.Log.Info("sns: a delivery failed and is repeated", "message", d.MessageID, "to", d.target(), "in", pause, "error", err)
+		s.cfg.Log.Info("sns: a delivery failed and is repeated", "message", d.MessageID, "to", d.target(), "in", pause,
+			"err", err)
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():
@@ -107,7 +109,7 @@ func (s *Server) finish(d delivery) {
 	defer s.mu.Unlock()
 	r := record{Done: []uint64{d.ID}}
 	if err := s.journal.append(r, false); err != nil {
-		s.cfg.Log.Warn("sns: a delivery is over but will be repeated after a restart", "message", d.MessageID, "error", err)
+		s.cfg.Log.Warn("sns: a delivery is over but will be repeated after a restart", "message", d.MessageID, "err", err)
 	}
 	s.apply(r)
 }

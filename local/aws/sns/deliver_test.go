@@ -29,7 +29,8 @@ func TestHTTPSubscription(t *testing.T) {
 	_, client, _ := start(t, sns.Config{})
 	topic := createTopic(t, client, "alerts")
 	hook := newReceiver(t)
-	out, err := client.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("http"), Endpoint: &hook.URL})
+	out, err := client.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("http"),
+		Endpoint: &hook.URL})
 	if err != nil || *out.SubscriptionArn != "pending confirmation" {
 		t.Fatalf("Subscribe: %v %v", out, err)
 	}
@@ -44,19 +45,24 @@ func TestHTTPSubscription(t *testing.T) {
 	follow(t, asked.body["SubscribeURL"].(string))
 	follow(t, asked.body["SubscribeURL"].(string)) // is idempotent
 
-	_, err = client.Publish(t.Context(), &awssns.PublishInput{TopicArn: &topic, Message: aws.String("line\n<two> & \"three\""), Subject: aws.String("stall"),
-		MessageAttributes: map[string]types.MessageAttributeValue{"rpm": {DataType: aws.String("Number"), StringValue: aws.String("300")}}})
+	_, err = client.Publish(t.Context(), &awssns.PublishInput{TopicArn: &topic,
+		Message: aws.String("line\n<two> & \"three\""), Subject: aws.String("stall"),
+		MessageAttributes: map[string]types.MessageAttributeValue{"rpm": {DataType: aws.String("Number"),
+			StringValue: aws.String("300")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the notification", func() bool { return hook.count() == 2 })
 	got := hook.get(1)
 	h := got.header
-	if h.Get("x-amz-sns-message-type") != "Notification" || h.Get("x-amz-sns-topic-arn") != topic || h.Get("Content-Type") != "text/plain; charset=UTF-8" ||
-		h.Get("x-amz-sns-message-id") != got.body["MessageId"] || !strings.HasPrefix(h.Get("x-amz-sns-subscription-arn"), topic+":") {
+	if h.Get("x-amz-sns-message-type") != "Notification" || h.Get("x-amz-sns-topic-arn") != topic ||
+		h.Get("Content-Type") != "text/plain; charset=UTF-8" ||
+		h.Get("x-amz-sns-message-id") != got.body["MessageId"] ||
+		!strings.HasPrefix(h.Get("x-amz-sns-subscription-arn"), topic+":") {
 		t.Errorf("headers %v", h)
 	}
-	if got.body["Message"] != "line\n<two> & \"three\"" || got.body["Subject"] != "stall" || got.body["SignatureVersion"] != "2" {
+	if got.body["Message"] != "line\n<two> & \"three\"" || got.body["Subject"] != "stall" ||
+		got.body["SignatureVersion"] != "2" {
 		t.Errorf("body %v", got.body)
 	}
 	if a := fmt.Sprint(got.body["MessageAttributes"]); a != "map[rpm:map[Type:Number Value:300]]" {
@@ -79,7 +85,8 @@ func TestRawDeliveryAndHTTPS(t *testing.T) {
 	topic := createTopic(t, client, "alerts")
 	arn := subscribe(t, client, topic, "https", secure.URL, map[string]string{"RawMessageDelivery": "true"})
 	eventually(t, "the confirmation message", func() bool { return hook.count() == 1 })
-	confirmed, err := client.ConfirmSubscription(t.Context(), &awssns.ConfirmSubscriptionInput{TopicArn: &topic, Token: aws.String(hook.get(0).body["Token"].(string))})
+	confirmed, err := client.ConfirmSubscription(t.Context(), &awssns.ConfirmSubscriptionInput{TopicArn: &topic,
+		Token: aws.String(hook.get(0).body["Token"].(string))})
 	if err != nil || *confirmed.SubscriptionArn != arn {
 		t.Fatalf("ConfirmSubscription: %v %v", confirmed, err)
 	}
@@ -91,7 +98,8 @@ func TestRawDeliveryAndHTTPS(t *testing.T) {
 }
 
 func TestFailingEndpoints(t *testing.T) {
-	_, client, _ := start(t, sns.Config{Retry: sns.Retry{First: time.Millisecond, Longest: 2 * time.Millisecond, Attempts: 5}})
+	_, client, _ := start(t, sns.Config{Retry: sns.Retry{First: time.Millisecond, Longest: 2 * time.Millisecond,
+		Attempts: 5}})
 	topic := createTopic(t, client, "alerts")
 	hook, final := newReceiver(t), newReceiver(t)
 	confirm(t, client, topic, hook)
@@ -152,18 +160,22 @@ func TestQueueSurvivesRestart(t *testing.T) {
 
 func TestMailRelay(t *testing.T) {
 	relay := newRelay(t)
-	s, client, _ := start(t, sns.Config{SMTP: sns.SMTP{Addr: relay.addr, From: "fanwatch@example.com"}, Retry: sns.Retry{First: time.Millisecond}})
+	s, client, _ := start(t, sns.Config{SMTP: sns.SMTP{Addr: relay.addr, From: "fanwatch@example.com"},
+		Retry: sns.Retry{First: time.Millisecond}})
 	topic := createTopic(t, client, "alerts")
 	subscribe(t, client, topic, "email", "ann@example.com", nil)
 	relay.refuse(451) // greylisting: repeated
-	_, err := client.Publish(t.Context(), &awssns.PublishInput{TopicArn: &topic, Subject: aws.String("L\u00fcfter 7 steht"),
-		Message: aws.String("first\n.dot\nend"), MessageAttributes: map[string]types.MessageAttributeValue{sns.KeyAttribute: str("k")}})
+	_, err := client.Publish(t.Context(), &awssns.PublishInput{TopicArn: &topic,
+		Subject: aws.String("L\u00fcfter 7 steht"),
+		Message: aws.String("first\n.dot\nend"), MessageAttributes: map[string]types.MessageAttributeValue{
+			sns.KeyAttribute: str("k")}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the mail", func() bool { return len(relay.mails()) == 1 })
 	got := relay.mails()[0]
-	for _, want := range []string{"To: <ann@example.com>\r\n", "Subject: =?utf-8?q?L=C3=BCfter_7_steht?=\r\n", "\r\n\r\nfirst\r\n.dot\r\nend"} {
+	for _, want := range []string{"To: <ann@example.com>\r\n", "Subject: =?utf-8?q?L=C3=BCfter_7_steht?=\r\n",
+		"\r\n\r\nfirst\r\n.dot\r\nend"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in the mail:\n%s", want, got)
 		}

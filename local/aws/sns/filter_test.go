@@ -126,8 +126,10 @@ func TestFilterRefusals(t *testing.T) {
 }
 
 func FuzzFilter(f *testing.F) {
-	for _, policy := range []string{`{}`, `{"key":["a",1,null,true,{"exists":false}]}`, `{"key":[{"numeric":[">",0,"<",10]}]}`,
-		`{"key":[{"anything-but":{"prefix":"x"}}]}`, `{"key":[{"anything-but":["a",1]},{"equals-ignore-case":"A"}]}`, `{"k":[[[]]]}`, `{"k":[1e999]}`} {
+	for _, policy := range []string{`{}`, `{"key":["a",1,null,true,{"exists":false}]}`,
+		`{"key":[{"numeric":[">",0,"<",10]}]}`,
+		`{"key":[{"anything-but":{"prefix":"x"}}]}`, `{"key":[{"anything-but":["a",1]},{"equals-ignore-case":"A"}]}`,
+		`{"k":[[[]]]}`, `{"k":[1e999]}`} {
 		f.Add(policy, "String.Array", `["a",[1],{"b":2},1e400]`)
 		f.Add(policy, "Number", "5")
 	}

@@ -158,7 +158,7 @@ func (s *Server) serveInboxPage(w http.ResponseWriter, _ *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	if err := inboxPage().Execute(w, s.Inbox(0, 200)); err != nil {
-		s.cfg.Log.Debug("sns: inbox page", "error", err)
+		s.cfg.Log.Debug("sns: inbox page", "err", err)
 	}
 }
 
@@ -177,7 +177,8 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:0 .8rem}dd{margin:0;ov
 <h1>Inbox</h1>
 <p>What the local SNS delivered by email, newest first (at most 200). Also as <a href="inbox.json">JSON</a>.</p>
 {{range .}}<article id="{{.ID}}"><h2>{{.Subject}}</h2>
-<p class="meta">{{.Time.UTC.Format "2006-01-02 15:04:05"}} UTC, to {{.To}}{{if gt .Copies 1}}, published {{.Copies}} times{{end}}</p>
+<p class="meta">{{.Time.UTC.Format "2006-01-02 15:04:05"}} UTC, to {{.To}}
+{{- if gt .Copies 1}}, published {{.Copies}} times{{end}}</p>
 <pre>{{.Body}}</pre>
 {{with .Attributes}}<dl>{{range $name, $value := .}}<dt>{{$name}}</dt><dd>{{$value}}</dd>{{end}}</dl>{{end}}
 </article>

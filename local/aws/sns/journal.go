@@ -92,7 +92,8 @@ func recoverJournal(data []byte) (records []record, good, damaged int, err error
 			continue
 		}
 		if r.V > journalVersion {
-			return nil, 0, 0, fmt.Errorf("it was written by a newer fanwatch (format %d, this one knows %d): use that one, or remove the file", r.V, journalVersion)
+			return nil, 0, 0, fmt.Errorf("it was written by a newer fanwatch (format %d, this one knows %d): use that "+
+				"one, or remove the file", r.V, journalVersion)
 		}
 		records, good, damaged, bad = append(records, r), at, damaged+bad, 0
 	}

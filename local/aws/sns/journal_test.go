@@ -69,7 +69,8 @@ func TestJournalOfALaterVersionIsRefused(t *testing.T) {
 	if err := os.WriteFile(path, fmt.Appendf(nil, "%08x %s\n", checksum(text), text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openJournal(path, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "newer") {
+	if _, _, err := openJournal(path, slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "newer") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -81,18 +82,20 @@ func TestCompactionKeepsTheState(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	// A confirmed subscription at an address nobody listens at keeps a delivery queued.
+	// A confirmed subscription at an address where nothing listens keeps a delivery queued.
 	if err := s.topics.update(func(_ map[string]topic, subs map[string]subscription) {
 		subs["sub"] = subscription{ARN: "sub", Confirmed: true}
 	}); err != nil {
 		t.Fatal(err)
 	}
-	queued := delivery{ID: 7, Type: "Notification", Subscription: "sub", URL: "http://127.0.0.1:1", Time: s.cfg.Now(), Body: "held"}
+	queued := delivery{ID: 7, Type: "Notification", Subscription: "sub", URL: "http://127.0.0.1:1", Time: s.cfg.Now(),
+		Body: "held"}
 	if err := s.commit(record{Deliveries: []delivery{queued}}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {
-		if err := s.commit(record{Entries: []Entry{{ID: uint64(i + 1), Body: fmt.Sprint(i), Key: fmt.Sprint(i), Copies: 1}}}); err != nil {
+		if err := s.commit(record{Entries: []Entry{{ID: uint64(i + 1), Body: fmt.Sprint(i), Key: fmt.Sprint(i),
+			Copies: 1}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -138,7 +141,8 @@ func mustOpen(t *testing.T, path string, want int) *journal {
 // FuzzJournal: whatever stands behind sound records (a record of any content,
 // then any bytes), they are recovered and their effect is harmless.
 func FuzzJournal(f *testing.F) {
-	sound, err := encodeRecord(record{Entries: []Entry{{ID: 1, Body: "a"}}, Deliveries: []delivery{{ID: 3}}, Done: []uint64{3}})
+	sound, err := encodeRecord(record{Entries: []Entry{{ID: 1, Body: "a"}}, Deliveries: []delivery{{ID: 3}},
+		Done: []uint64{3}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -185,7 +189,8 @@ func FuzzRequest(f *testing.F) {
 		{"Action": {"CreateTopic"}, "Name": {"t"}},
 		{"Action": {"Subscribe"}, "TopicArn": {arn}, "Protocol": {"email"}, "Endpoint": {"a@example.com"},
 			"Attributes.entry.1.key": {"FilterPolicy"}, "Attributes.entry.1.value": {`{"k":["v"]}`}},
-		{"Action": {"Publish"}, "TopicArn": {arn}, "Message": {"m"}, "Subject": {"s"}, "MessageAttributes.entry.1.Name": {"k"},
+		{"Action": {"Publish"}, "TopicArn": {arn}, "Message": {"m"}, "Subject": {"s"},
+			"MessageAttributes.entry.1.Name":           {"k"},
 			"MessageAttributes.entry.1.Value.DataType": {"String"}, "MessageAttributes.entry.1.Value.StringValue": {"v"}},
 		{"Action": {"Publish"}, "TopicArn": {arn}, "Message": {`{"default":"m"}`}, "MessageStructure": {"json"}},
 		{"Action": {"ConfirmSubscription"}, "TopicArn": {arn}, "Token": {strings.Repeat("0", 64)}},

@@ -69,7 +69,8 @@ func (s *Server) readMessage(p params) (message, error) {
 		return m, err
 	}
 	if p.has("MessageDeduplicationId") {
-		return m, invalid("MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid for this topic type")
+		return m, invalid("MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that " +
+			"is not valid for this topic type")
 	}
 	if m.subject = p.get("Subject"); p.has("Subject") && !validSubject(m.subject) {
 		return m, invalid("Subject")
@@ -189,7 +190,7 @@ func (s *Server) commit(r record) error {
 		s.start(d)
 	}
 	if err := s.journal.compact(s.live); err != nil {
-		s.cfg.Log.Warn("sns: the journal was not compacted", "error", err)
+		s.cfg.Log.Warn("sns: the journal was not compacted", "err", err)
 	}
 	return nil
 }
@@ -225,7 +226,8 @@ func (s *Server) live() []record {
 
 func (s *Server) entry(m message, sub subscription) (Entry, error) {
 	e := Entry{
-		MessageID: m.id, Time: m.time, To: sub.Endpoint, Protocol: sub.Protocol, Subject: m.subject, Body: m.body(sub.Protocol),
+		MessageID: m.id, Time: m.time, To: sub.Endpoint, Protocol: sub.Protocol, Subject: m.subject,
+		Body:       m.body(sub.Protocol),
 		Attributes: map[string]string{}, Topic: m.topic, Key: m.attributes[KeyAttribute].Value, Copies: 1,
 	}
 	if e.Subject == "" {
@@ -279,7 +281,8 @@ func (s *Server) notification(m message, sub subscription) (string, error) {
 		UnsubscribeURL    string
 		MessageAttributes map[string]attribute `json:",omitempty"`
 	}{
-		"Notification", m.id, m.topic, m.subject, m.body(sub.Protocol), m.time.Format(snsTime), "2", "", base + certificatePath,
+		"Notification", m.id, m.topic, m.subject, m.body(sub.Protocol), m.time.Format(snsTime), "2", "",
+		base + certificatePath,
 		base + "/?Action=Unsubscribe&SubscriptionArn=" + url.QueryEscape(sub.ARN), attributes,
 	}
 	signed := []string{"Message", n.Message, "MessageId", n.MessageId}
@@ -302,19 +305,25 @@ func (s *Server) confirmation(sub subscription) (delivery, error) {
 		return delivery{}, err
 	}
 	now, base := s.cfg.Now().UTC(), s.base(sub)
-	c := struct{ Type, MessageId, Token, TopicArn, Message, SubscribeURL, Timestamp, SignatureVersion, Signature, SigningCertURL string }{
+	c := struct {
+		Type, MessageId, Token, TopicArn, Message, SubscribeURL, Timestamp, SignatureVersion, Signature,
+		SigningCertURL string
+	}{
 		"SubscriptionConfirmation", id, sub.Token, sub.Topic,
-		"You have chosen to subscribe to the topic " + sub.Topic + ".\nTo confirm the subscription, visit the SubscribeURL included in this message.",
+		"You have chosen to subscribe to the topic " + sub.Topic +
+			".\nTo confirm the subscription, visit the SubscribeURL included in this message.",
 		base + "/?Action=ConfirmSubscription&TopicArn=" + url.QueryEscape(sub.Topic) + "&Token=" + sub.Token,
 		now.Format(snsTime), "2", "", base + certificatePath,
 	}
-	c.Signature, err = s.signer.sign([]string{"Message", c.Message, "MessageId", c.MessageId, "SubscribeURL", c.SubscribeURL,
+	c.Signature, err = s.signer.sign([]string{"Message", c.Message, "MessageId", c.MessageId, "SubscribeURL",
+		c.SubscribeURL,
 		"Timestamp", c.Timestamp, "Token", c.Token, "TopicArn", c.TopicArn, "Type", c.Type})
 	if err != nil {
 		return delivery{}, err
 	}
 	text, err := plainJSON(c)
-	return delivery{Type: c.Type, MessageID: id, Topic: sub.Topic, Time: now, Subscription: sub.ARN, URL: sub.Endpoint, Body: text}, err
+	return delivery{Type: c.Type, MessageID: id, Topic: sub.Topic, Time: now, Subscription: sub.ARN, URL: sub.Endpoint,
+		Body: text}, err
 }
 
 func (s *Server) base(sub subscription) string {

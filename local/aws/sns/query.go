@@ -41,7 +41,8 @@ func notFound(what string) *apiError {
 }
 
 func notImplemented(format string, args ...any) *apiError {
-	return &apiError{http.StatusNotImplemented, "NotImplemented", "the local SNS does not implement " + fmt.Sprintf(format, args...)}
+	return &apiError{http.StatusNotImplemented, "NotImplemented", "the local SNS does not implement " +
+		fmt.Sprintf(format, args...)}
 }
 
 // params is a decoded request.
@@ -55,7 +56,8 @@ func decodeRequest(w http.ResponseWriter, r *http.Request) (params, error) {
 	if r.Method != http.MethodPost {
 		return params{}, &apiError{http.StatusMethodNotAllowed, "MethodNotAllowed", "use POST with a form"}
 	}
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/x-www-form-urlencoded" {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil ||
+		t != "application/x-www-form-urlencoded" {
 		return params{}, &apiError{http.StatusUnsupportedMediaType, "UnsupportedMediaType",
 			"the body must be application/x-www-form-urlencoded (the AWS Query protocol)"}
 	}
@@ -132,13 +134,16 @@ func validAttribute(name string, a Attribute) error {
 	case name == "" || len(name) > 256 || strings.Trim(name, nameRunes+".") != "" ||
 		strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..") ||
 		strings.HasPrefix(lower, "aws.") || strings.HasPrefix(lower, "amazon."):
-		return badAttribute("The message attribute name '%s' is not valid: 1 to 256 letters, digits, '_', '-' and single inner '.', not starting with AWS. or Amazon.", name)
+		return badAttribute("The message attribute name '%s' is not valid: 1 to 256 letters, digits, '_', '-' and "+
+			"single inner '.', not starting with AWS. or Amazon.", name)
 	case a.Type == "":
 		return badAttribute("The message attribute '%s' must contain non-empty message attribute type.", name)
 	case !slices.Contains([]string{"String", "Number", "Binary"}, base):
-		return badAttribute("The message attribute '%s' has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String.", name)
+		return badAttribute("The message attribute '%s' has an invalid message attribute type, the set of supported "+
+			"type prefixes is Binary, Number, and String.", name)
 	case a.Value == "":
-		return badAttribute("The message attribute '%s' must contain non-empty message attribute value for message attribute type '%s'.", name, base)
+		return badAttribute("The message attribute '%s' must contain non-empty message attribute value for message "+
+			"attribute type '%s'.", name, base)
 	}
 	switch base {
 	case "Number":

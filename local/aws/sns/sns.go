@@ -1,27 +1,25 @@
-// Package sns is a small, honest local Amazon SNS with an inbox.
+// Package sns is a small Amazon SNS for one machine, with an inbox. It speaks the AWS Query protocol (form-encoded
+// requests, XML answers, API version 2010-03-31), so aws-sdk-go-v2/service/sns works against it unchanged. [New] opens
+// the state of a directory; the [Server] is an http.Handler.
 //
-// It speaks the AWS Query protocol (form-encoded requests, XML answers,
-// API version 2010-03-31) well enough for aws-sdk-go-v2/service/sns, and it
-// implements only the operations that fanwatch uses. Any other operation,
-// protocol or attribute answers 501 with its name: nothing is pretended.
+// It promises: everything acknowledged survives kill -9 and a power cut, for a Publish answers after its inbox entries
+// and its queued deliveries are on disk. As on AWS are error codes and most messages, topic and subscription semantics,
+// filter policies on message attributes, the confirmation handshake of HTTP(S) endpoints, the documented notification
+// JSON and headers, message signatures (SignatureVersion 2), and delivery at least once and not in order.
 //
-// What is as on AWS: error codes and most messages, topic and subscription
-// semantics, filter policies on message attributes, the confirmation handshake
-// of HTTP(S) endpoints, the documented notification JSON and headers, message
-// signatures (SignatureVersion 2), delivery at least once and not in order.
-//
-// What differs, on purpose:
+// It differs from AWS on purpose:
 //   - Requests are not authenticated: the server belongs on loopback.
-//   - An email subscription is confirmed at once; its messages become entries
-//     of the inbox (GET /inbox, GET /inbox.json) and, if Config.SMTP is set,
-//     mail as well.
-//   - A message attribute named KeyAttribute makes the inbox store one entry
-//     per recipient and key; a repeat only raises the entry's Copies.
-//   - Signatures are made with a key and a self-signed certificate of this
-//     server, so a receiver that trusts amazonaws.com only will refuse them.
+//   - An email subscription is confirmed at once; its messages become entries of the inbox ([Server.Inbox], GET /inbox,
+//     GET /inbox.json) and, if Config.SMTP is set, mail as well.
+//   - A message attribute named [KeyAttribute] makes the inbox store one entry per recipient and key; a repeat only
+//     raises the entry's Copies.
+//   - Signatures are made with a key and a self-signed certificate of this server, so a receiver that trusts
+//     amazonaws.com only will refuse them.
 //
-// Everything acknowledged survives kill -9 and power loss: a Publish answers
-// after its inbox entries and its queued deliveries are on disk.
+// It leaves out every operation, protocol and attribute that fanwatch does not use (FIFO topics, batches, SQS, SMS):
+// 501 with its name.
+//
+// A test makes calls fail by [Server.Faults], or by POST to /_faults; see package fault.
 package sns
 
 import (
@@ -93,7 +91,7 @@ type Retry struct {
 	MaxAge         time.Duration
 }
 
-// Server is a local SNS; use it as an http.Handler. Safe for concurrent use.
+// Server is a local SNS and an http.Handler. All methods may be called concurrently.
 type Server struct {
 	cfg     Config
 	handler http.Handler
@@ -167,7 +165,7 @@ func (s *Server) Close() error {
 	return s.journal.close()
 }
 
-// Faults sets what goes wrong with calls: every kind of package fault but Partial and Expired.
+// Faults sets what goes wrong with calls: every kind of package fault but [fault.Partial] and [fault.Expired].
 func (s *Server) Faults() *fault.Injector { return s.faults }
 
 func newFaults() *fault.Injector {

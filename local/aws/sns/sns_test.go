@@ -66,7 +66,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 	s, client, web := start(t, sns.Config{Dir: dir})
 	topic := createTopic(t, client, "alerts")
 	arn := subscribe(t, client, topic, "email", "ann@example.com", map[string]string{"FilterPolicy": `{"kind":["stall"]}`})
-	publish(t, client, topic, "one", map[string]types.MessageAttributeValue{"kind": str("stall"), sns.KeyAttribute: str("k")})
+	publish(t, client, topic, "one", map[string]types.MessageAttributeValue{"kind": str("stall"),
+		sns.KeyAttribute: str("k")})
 	before := s.Inbox(0, 10)
 	web.Close()
 	if err := s.Close(); err != nil {
@@ -78,7 +79,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 		t.Fatalf("after the restart: %+v", got)
 	}
 	publish(t, client, topic, "dropped by the filter", nil)
-	publish(t, client, topic, "one", map[string]types.MessageAttributeValue{"kind": str("stall"), sns.KeyAttribute: str("k")})
+	publish(t, client, topic, "one", map[string]types.MessageAttributeValue{"kind": str("stall"),
+		sns.KeyAttribute: str("k")})
 	publish(t, client, topic, "two", map[string]types.MessageAttributeValue{"kind": str("stall")})
 	got := s.Inbox(0, 10)
 	if len(got) != 2 || got[0].Body != "two" || got[1].Copies != 2 || got[0].ID <= got[1].ID {
@@ -95,9 +97,11 @@ func TestUnknownOperationsAreNamed(t *testing.T) {
 	_, err := client.PublishBatch(t.Context(), &awssns.PublishBatchInput{TopicArn: &topic,
 		PublishBatchRequestEntries: []types.PublishBatchRequestEntry{{Id: aws.String("a"), Message: aws.String("m")}}})
 	wantCode(t, err, "NotImplemented", "PublishBatch")
-	_, err = client.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:q")})
+	_, err = client.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"),
+		Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:q")})
 	wantCode(t, err, "NotImplemented", "sqs")
-	_, err = client.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"), Endpoint: aws.String("a@example.com"),
+	_, err = client.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"),
+		Endpoint:   aws.String("a@example.com"),
 		Attributes: map[string]string{"FilterPolicyScope": "MessageBody"}})
 	wantCode(t, err, "NotImplemented", "MessageBody")
 	_, err = client.CreateTopic(t.Context(), &awssns.CreateTopicInput{Name: aws.String("a.fifo")})
@@ -108,7 +112,8 @@ func TestUnknownOperationsAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusNotImplemented || !strings.Contains(string(body), "OpenThePodBayDoors") {
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusNotImplemented ||
+		!strings.Contains(string(body), "OpenThePodBayDoors") {
 		t.Errorf("%s: %s", answer.Status, body)
 	}
 }
@@ -131,7 +136,8 @@ func TestMessageStructure(t *testing.T) {
 			}
 		case "email-json":
 			var n struct{ Type, Message, TopicArn, Signature string }
-			if err := json.Unmarshal([]byte(e.Body), &n); err != nil || n.Message != "short" || n.Type != "Notification" || n.TopicArn != topic || n.Signature == "" {
+			if err := json.Unmarshal([]byte(e.Body), &n); err != nil || n.Message != "short" || n.Type != "Notification" ||
+				n.TopicArn != topic || n.Signature == "" {
 				t.Errorf("email-json got %s (%v)", e.Body, err)
 			}
 		}
@@ -143,11 +149,13 @@ func TestInboxOverHTTP(t *testing.T) {
 	topic := createTopic(t, client, "alerts")
 	subscribe(t, client, topic, "email", "ann@example.com", nil)
 	for i := range 5 {
-		publish(t, client, topic, fmt.Sprintf("<script>alert(%d)</script> & more", i), map[string]types.MessageAttributeValue{"html": str("<b>")})
+		publish(t, client, topic, fmt.Sprintf("<script>alert(%d)</script> & more", i),
+			map[string]types.MessageAttributeValue{"html": str("<b>")})
 	}
 	var all inboxAnswer
 	getJSON(t, web.URL+"/inbox.json", &all)
-	if len(all.Entries) != 5 || all.More || all.Newest != all.Entries[0].ID || !strings.Contains(all.Entries[0].Body, "alert(4)") {
+	if len(all.Entries) != 5 || all.More || all.Newest != all.Entries[0].ID ||
+		!strings.Contains(all.Entries[0].Body, "alert(4)") {
 		t.Fatalf("all: %+v", all)
 	}
 	var some inboxAnswer
@@ -170,7 +178,8 @@ func TestInboxOverHTTP(t *testing.T) {
 	}
 	defer answer.Body.Close()
 	page, err := io.ReadAll(answer.Body)
-	if err != nil || strings.Contains(string(page), "<script") || strings.Contains(string(page), "<b>") || !strings.Contains(string(page), "&lt;script&gt;alert(4)") {
+	if err != nil || strings.Contains(string(page), "<script") || strings.Contains(string(page), "<b>") ||
+		!strings.Contains(string(page), "&lt;script&gt;alert(4)") {
 		t.Errorf("page (%v): %s", err, page)
 	}
 }
@@ -328,9 +337,11 @@ func subscribe(t testing.TB, c *awssns.Client, topic, protocol, endpoint string,
 	return *out.SubscriptionArn
 }
 
-func publish(t testing.TB, c *awssns.Client, topic, body string, attributes map[string]types.MessageAttributeValue) string {
+func publish(t testing.TB, c *awssns.Client, topic, body string,
+	attributes map[string]types.MessageAttributeValue) string {
 	t.Helper()
-	out, err := c.Publish(t.Context(), &awssns.PublishInput{TopicArn: &topic, Message: &body, MessageAttributes: attributes})
+	out, err := c.Publish(t.Context(), &awssns.PublishInput{TopicArn: &topic, Message: &body,
+		MessageAttributes: attributes})
 	if err != nil {
 		t.Fatal(err)
 	}

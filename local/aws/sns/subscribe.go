@@ -152,7 +152,8 @@ func (s *Server) unsubscribe(p params, r *http.Request) error {
 		return nil
 	}
 	if sub.Guarded && r.Method == http.MethodGet {
-		return &apiError{http.StatusForbidden, "AuthorizationError", "this subscription was confirmed with AuthenticateOnUnsubscribe: call Unsubscribe through the API"}
+		return &apiError{http.StatusForbidden, "AuthorizationError", "this subscription was confirmed with " +
+			"AuthenticateOnUnsubscribe: call Unsubscribe through the API"}
 	}
 	return s.topics.update(func(topics map[string]topic, subs map[string]subscription) {
 		delete(subs, arn)

@@ -71,7 +71,8 @@ func openRegistry(path string) (registry, error) {
 		return r, fmt.Errorf("topics: %s is damaged (%w): remove it and subscribe again", path, err)
 	}
 	if file.V != registryVersion {
-		return r, fmt.Errorf("topics: %s has format %d, this fanwatch knows %d: use the one that wrote it", path, file.V, registryVersion)
+		return r, fmt.Errorf("topics: %s has format %d, this fanwatch knows %d: use the one that wrote it", path, file.V,
+			registryVersion)
 	}
 	for _, t := range file.Topics {
 		r.topics[t.ARN] = t

@@ -4,7 +4,7 @@
 // A child lives no longer than its parent. The parent holds the write end of the child's standard input and never
 // writes to it; when the parent ends, by kill -9 too, the operating system closes that pipe, the child reads EOF and
 // exits at once. This works the same on every operating system, unlike a parent-death signal or a process group. So a
-// child started with its standard input closed or on /dev/null ends at once, which is right: nobody holds it.
+// child started with its standard input closed or on /dev/null ends at once, which is right: no parent holds it.
 package child
 
 import (
@@ -80,7 +80,8 @@ func Claim(ctx context.Context, flag string, port int) (int, error) {
 			return 0, fmt.Errorf("cannot listen on %s: %w; choose another port with --%s", addr, err, flag)
 		}
 		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("%s is taken: another program listens there; stop it, or choose another with --%s (of fanwatch-local: --ports free)", addr, flag)
+			return 0, fmt.Errorf("%s is taken: another program listens there; stop it, or choose another with --%s (of "+
+				"fanwatch-local: --ports free)", addr, flag)
 		}
 		select {
 		case <-ctx.Done():
@@ -109,6 +110,6 @@ func SyncDir(dir string) error {
 
 // exitWithParent ends the process when stdin does, whatever else it is doing.
 func exitWithParent(stdin io.Reader) {
-	_, _ = io.Copy(io.Discard, stdin) // an error means the same as EOF: nobody holds the other end
+	_, _ = io.Copy(io.Discard, stdin) // an error means the same as EOF: nothing holds the other end
 	os.Exit(0)
 }

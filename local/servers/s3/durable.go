@@ -15,8 +15,9 @@ import (
 	"github.com/versity/versitygw/s3response"
 )
 
-// durable is the posix backend with the one promise it lacks: an object that was acknowledged survives a power cut. The
-// backend itself never syncs. Deletes are left as they are: an object that comes back after a power cut is harmless here.
+// durable is the posix backend with the one promise it lacks: an object that was acknowledged survives a power cut.
+// The backend itself never syncs. Deletes are left as they are: an object that comes back after a power cut is
+// harmless here.
 type durable struct {
 	*posix.Posix
 	dir string // absolute
@@ -45,7 +46,8 @@ func (d *durable) CopyObject(ctx context.Context, in s3response.CopyObjectInput)
 }
 
 // CompleteMultipartUpload syncs the assembled object before the answer.
-func (d *durable) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
+func (d *durable) CompleteMultipartUpload(ctx context.Context,
+	in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
 	out, version, err := d.Posix.CompleteMultipartUpload(ctx, in)
 	if err == nil {
 		err = d.sync(in.Bucket, in.Key)

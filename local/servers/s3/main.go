@@ -74,9 +74,10 @@ func run(ctx context.Context, o options, ready func(any) error) error {
 	done := make(chan error, 1)
 	go func() {
 		done <- embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
-			RootUserAccess:    key.access,
-			RootUserSecret:    key.secret,
-			IAMService:        auth.NewIAMServiceSingle(auth.Account{Access: key.access, Secret: key.secret, Role: auth.RoleAdmin}),
+			RootUserAccess: key.access,
+			RootUserSecret: key.secret,
+			IAMService: auth.NewIAMServiceSingle(auth.Account{Access: key.access, Secret: key.secret,
+				Role: auth.RoleAdmin}),
 			Region:            o.region,
 			Ports:             []string{child.Addr(port)},
 			MaxConnections:    4096,
@@ -105,7 +106,8 @@ func (o *options) resolve() (key accessKey, err error) {
 		return key, errors.New("--dir is missing: name the directory to keep the buckets in")
 	}
 	if o.keyFile == "" {
-		return key, errors.New("--access-key-file is missing: name a file with the access key in its first line and the secret in its second")
+		return key, errors.New("--access-key-file is missing: name a file with the access key in its first line and " +
+			"the secret in its second")
 	}
 	text, err := os.ReadFile(o.keyFile)
 	if err != nil {
@@ -135,7 +137,8 @@ func parseAccessKey(text string) (accessKey, error) {
 	}
 	key := accessKey{access: strings.TrimSpace(lines[0]), secret: strings.TrimSpace(lines[1])}
 	if key.access == "" || key.secret == "" || strings.ContainsAny(key.access, " \t\r/,=") {
-		return accessKey{}, errors.New("first line is not an access key: it takes letters and digits, without blanks, '/', ',' and '='")
+		return accessKey{}, errors.New("first line is not an access key: it takes letters and digits, without blanks, " +
+			"'/', ',' and '='")
 	}
 	return key, nil
 }
@@ -166,7 +169,8 @@ func ensureBucket(ctx context.Context, b *durable, name, owner string) error {
 // openDurable opens the directory, an absolute path, and clears what a killed predecessor left half-written.
 func openDurable(dir string) (*durable, error) {
 	if err := (meta.XattrMeta{}).Test(dir); err != nil {
-		return nil, fmt.Errorf("%w: objects keep their metadata in extended attributes; choose a directory on ext4, XFS, Btrfs, APFS or the like", err)
+		return nil, fmt.Errorf("%w: objects keep their metadata in extended attributes; choose a directory on ext4, "+
+			"XFS, Btrfs, APFS or the like", err)
 	}
 	if err := sweep(dir); err != nil {
 		return nil, err

@@ -58,7 +58,8 @@ func (a attributes) register(ctx context.Context, c client.Client, namespace str
 	if len(a) == 0 {
 		return nil
 	}
-	have, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	have, err := c.OperatorService().ListSearchAttributes(ctx,
+		&operatorservice.ListSearchAttributesRequest{Namespace: namespace})
 	if err != nil {
 		return fmt.Errorf("list search attributes: %w", err)
 	}
@@ -68,7 +69,8 @@ func (a attributes) register(ctx context.Context, c client.Client, namespace str
 		case !ok:
 			missing[name] = want
 		case is != want:
-			return fmt.Errorf("search attribute %s exists as %s and cannot become %s: choose another name or a new database", name, is, want)
+			return fmt.Errorf("search attribute %s exists as %s and cannot become %s: choose another name or a new database",
+				name, is, want)
 		}
 	}
 	if len(missing) == 0 {

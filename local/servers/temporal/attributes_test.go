@@ -6,7 +6,8 @@ import (
 )
 
 func FuzzAttributesSet(f *testing.F) {
-	for _, s := range []string{"FanId=Keyword", "Opened=Datetime", "=Int", "Name", "Name=", "Name=Unspecified", "A=B=Text"} {
+	for _, s := range []string{"FanId=Keyword", "Opened=Datetime", "=Int", "Name", "Name=", "Name=Unspecified",
+		"A=B=Text"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -38,7 +38,8 @@ func main() {
 	flag.IntVar(&o.port, "port", 7233, "gRPC `port` of the frontend, 0 for a free one")
 	flag.IntVar(&o.uiPort, "ui-port", 0, "`port` of the Web UI, 0 for none, -1 for a free one")
 	flag.StringVar(&o.namespace, "namespace", "fanwatch", "namespace, created if missing")
-	flag.DurationVar(&o.retention, "retention", 72*time.Hour, "how long closed workflows are kept; settled when the namespace is created, at least 1h")
+	flag.DurationVar(&o.retention, "retention", 72*time.Hour, "how long closed workflows are kept; settled when "+
+		"the namespace is created, at least 1h")
 	flag.StringVar(&o.logLevel, "log-level", "warn", "debug, info, warn or error, to standard error")
 	flag.Var(o.attributes, "search-attribute", "custom search attribute `Name=Type`, repeatable; types: "+typeNames)
 	flag.Parse()

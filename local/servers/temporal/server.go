@@ -81,7 +81,7 @@ func newServer(db *config.SQL, p portSet, logger log.Logger) (temporal.Server, e
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
 		PublicClient:        config.PublicClient{HostPort: child.Addr(p.frontend)},
-		// Nobody joins anything, but the server allows itself twice this for its start, 15 s otherwise: on a machine
+		// Nothing joins, but the server allows itself twice this for its start, 15 s otherwise: on a machine
 		// that is busy with something else that is not enough, and the whole system would not come up.
 		Global: config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second}},
 		Archival: config.Archival{
@@ -99,7 +99,9 @@ func newServer(db *config.SQL, p portSet, logger log.Logger) (temporal.Server, e
 		temporal.WithStaticHosts(hosts),
 		temporal.WithLogger(logger),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
-		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return authorization.NewNoopClaimMapper() }),
+		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper {
+			return authorization.NewNoopClaimMapper()
+		}),
 		temporal.WithDynamicConfigClient(dynamicconfig.StaticClient{
 			// One process matches all tasks: spreading a task queue over four partitions only adds hops.
 			dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,

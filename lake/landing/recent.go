@@ -1,0 +1,59 @@
+package landing
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"fanwatch"
+)
+
+// recentListed is how many keys Recent looks at before it takes the oldest snapshot instead.
+const recentListed = 50_000
+
+// Recent gives a place in the log from which Walk meets every segment that was appended since t, and the time from
+// which on that is so: t or earlier, or later where the log is too long to be listed; zero: the place is the log's
+// start.
+func (l Log) Recent(ctx context.Context, t time.Time) (at fanwatch.SequenceNumber, since time.Time, err error) {
+	if err := l.check(); err != nil {
+		return "", t, err
+	}
+	folder := strings.TrimSuffix(l.segmentKey("0"), fanwatch.SequenceNumber("0").Pad()+".parquet")
+	key, last, old, n := "", "", false, 0
+	for o, err := range l.Store.List(ctx, folder, "") {
+		if err != nil {
+			return "", t, fmt.Errorf("landing log of shard %s: %w", l.Shard, err)
+		}
+		if n++; n > recentListed {
+			return l.oldestSnapshot(ctx)
+		}
+		last = o.Key
+		switch { // a tombstone is newer than its segment was: what counts is the last run of new keys
+		case o.Modified.Before(t):
+			key, old = "", true
+		case key == "":
+			key = o.Key
+		}
+	}
+	if !old {
+		return "0", time.Time{}, nil
+	}
+	if key == "" { // nothing is new: the log's last segment
+		key = last
+	}
+	at, err = fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(key, folder), ".parquet"))
+	return at, t, err
+}
+
+// oldestSnapshot gives where the oldest snapshot was taken, without reading it.
+func (l Log) oldestSnapshot(ctx context.Context) (at fanwatch.SequenceNumber, since time.Time, err error) {
+	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
+		if err != nil {
+			return "", since, fmt.Errorf("snapshots of shard %s: %w", l.Shard, err)
+		}
+		at, err = fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(o.Key, l.snapshotPrefix()), snapshotSuffix))
+		return at, o.Modified, err
+	}
+	return "0", time.Time{}, nil
+}

@@ -1,0 +1,229 @@
+package landing
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"fanwatch"
+	"fanwatch/failpoint"
+	"fanwatch/objstore"
+)
+
+// SnapshotVersion is the version of a snapshot's frame that this program writes; what is inside has a
+// version of its own.
+const SnapshotVersion = 1
+
+// MaxSnapshot bounds the models of one shard, uncompressed, in bytes. A fan takes some 117 KiB, and a shard, which
+// takes 1,000 records a second, some 9,000 fans: this is for twice as many, and is the largest slice of bytes on a
+// machine of 32 bits.
+const MaxSnapshot = 1<<31 - 1
+
+// snapshotsKept is how many snapshots of a shard stay: the newest, and two to fall back on.
+const snapshotsKept = 3
+
+// The frame: magic, version, CRC-32C of all that follows, length of the data, the data in zstd.
+const (
+	snapshotMagic  = "fanwatch"
+	snapshotHeader = len(snapshotMagic) + 4 + 4 + 8
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// PutSnapshot stores the shard's models as they are behind sequence number at, and removes all but the
+// newest three. It replaces one that was stored at the same place, which replays say is equal.
+func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data []byte) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	frame, err := EncodeFrame(data)
+	if err != nil {
+		return fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+	}
+	failpoint.Hit(failpoint.SnapshotPutBefore)
+	err = l.Store.Put(ctx, l.snapshotKey(at), frame, false)
+	failpoint.Hit(failpoint.SnapshotPutAfter)
+	if err != nil {
+		return fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+	}
+	keys, err := l.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys[min(snapshotsKept, len(keys)):] {
+		if err := l.Store.Delete(ctx, key); err != nil {
+			return fmt.Errorf("old snapshot of shard %s: %w", l.Shard, err)
+		}
+	}
+	return nil
+}
+
+// DamagedSnapshots says that the newest snapshots could not be read, so that an older one was taken.
+type DamagedSnapshots struct{ Reasons []error }
+
+// Error names each damaged snapshot.
+func (d *DamagedSnapshots) Error() string {
+	reasons := make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		reasons[i] = r.Error()
+	}
+	return "damaged snapshots are passed over, more of the log is replayed: " + strings.Join(reasons, "; ")
+}
+
+// LatestSnapshot gives the newest snapshot of the shard's models and where it was taken, or an error
+// that wraps ErrNotFound when there is none: then the whole log is replayed. Where a newer one is
+// damaged it gives the one before and a *DamagedSnapshots beside it, which tells what to log.
+func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byte, error) {
+	var data []byte
+	at, err := l.RestoreSnapshot(ctx, func(d []byte) error {
+		data = d
+		return nil
+	})
+	return at, data, err
+}
+
+// RestoreSnapshot gives the shard's snapshots to use, the newest first, until use gives nil, and tells where that one
+// was taken. Those that are damaged, or of which use gives an error, are named by a *DamagedSnapshots beside it. Where none is
+// usable the error wraps ErrNotFound, and also a *DamagedSnapshots where there are some.
+func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (fanwatch.SequenceNumber, error) {
+	if err := l.check(); err != nil {
+		return "", err
+	}
+	keys, err := l.snapshots(ctx)
+	if err != nil {
+		return "", err
+	}
+	var damaged DamagedSnapshots
+	for _, key := range keys {
+		at, data, err := l.readSnapshot(ctx, key)
+		switch {
+		case errors.Is(err, objstore.ErrNotFound):
+			continue // removed meanwhile, because newer ones came
+		case err == nil:
+			err = use(data)
+		case !errors.Is(err, errSnapshot):
+			return "", fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+		}
+		if err != nil {
+			damaged.Reasons = append(damaged.Reasons, fmt.Errorf("%s: %w", key, err))
+			continue
+		}
+		if len(damaged.Reasons) > 0 {
+			return at, &damaged
+		}
+		return at, nil
+	}
+	if len(damaged.Reasons) > 0 {
+		return "", fmt.Errorf("%w: snapshot of shard %s: %w", objstore.ErrNotFound, l.Shard, &damaged)
+	}
+	return "", fmt.Errorf("%w: shard %s has no snapshot", objstore.ErrNotFound, l.Shard)
+}
+
+// OldestSnapshot gives where the oldest snapshot was taken that is kept to fall back on, having read it; "0": there is
+// no snapshot. Rows behind it are needed, so a segment that ends later must not become a tombstone.
+func (l Log) OldestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, error) {
+	if err := l.check(); err != nil {
+		return "0", err
+	}
+	keys, err := l.snapshots(ctx)
+	if err != nil || len(keys) == 0 {
+		return "0", err
+	}
+	oldest := keys[min(len(keys), snapshotsKept)-1]
+	at, _, err := l.readSnapshot(ctx, oldest)
+	if err != nil {
+		return "0", fmt.Errorf("%s: %w", strings.TrimSuffix(oldest, snapshotSuffix), err)
+	}
+	return at, nil
+}
+
+func (l Log) snapshotPrefix() string {
+	return fmt.Sprintf("state/stream=%s/shard=%s/at=", l.Stream, l.Shard)
+}
+
+const snapshotSuffix = ".snapshot"
+
+func (l Log) snapshotKey(at fanwatch.SequenceNumber) string {
+	return l.snapshotPrefix() + at.Pad() + snapshotSuffix
+}
+
+// snapshots lists the shard's snapshots, the newest first. There are at most a handful.
+func (l Log) snapshots(ctx context.Context) ([]string, error) {
+	var keys []string
+	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
+		if err != nil {
+			return nil, fmt.Errorf("snapshots of shard %s: %v", l.Shard, err) // a bucket that is away is no ErrNotFound
+		}
+		if strings.HasSuffix(o.Key, snapshotSuffix) {
+			keys = append(keys, o.Key)
+		}
+	}
+	slices.Reverse(keys)
+	return keys, nil
+}
+
+func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNumber, []byte, error) {
+	at, err := fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(key, l.snapshotPrefix()), snapshotSuffix))
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	frame, err := l.Store.Get(ctx, key)
+	if err != nil {
+		return "", nil, err
+	}
+	data, err := DecodeFrame(frame)
+	return at, data, err
+}
+
+var errSnapshot = errors.New("damaged snapshot")
+
+func EncodeFrame(data []byte) ([]byte, error) {
+	if len(data) > MaxSnapshot {
+		return nil, fmt.Errorf("%d bytes, want at most %d: split the stream into more shards", len(data), MaxSnapshot)
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	frame := append([]byte(snapshotMagic), make([]byte, 4+4)...)
+	binary.LittleEndian.PutUint32(frame[len(snapshotMagic):], SnapshotVersion)
+	frame = binary.LittleEndian.AppendUint64(frame, uint64(len(data)))
+	frame = enc.EncodeAll(data, frame)
+	sumAt := len(snapshotMagic) + 4
+	binary.LittleEndian.PutUint32(frame[sumAt:], crc32.Checksum(frame[sumAt+4:], castagnoli))
+	return frame, nil
+}
+
+func DecodeFrame(frame []byte) ([]byte, error) {
+	if len(frame) < snapshotHeader || !bytes.HasPrefix(frame, []byte(snapshotMagic)) {
+		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)
+	}
+	rest := frame[len(snapshotMagic):]
+	if v := binary.LittleEndian.Uint32(rest); v != SnapshotVersion {
+		return nil, fmt.Errorf("%w: version %d is unknown, this program knows %d", errSnapshot, v, SnapshotVersion)
+	}
+	if binary.LittleEndian.Uint32(rest[4:]) != crc32.Checksum(rest[8:], castagnoli) {
+		return nil, fmt.Errorf("%w: checksum mismatch", errSnapshot)
+	}
+	size := binary.LittleEndian.Uint64(rest[8:])
+	if size > MaxSnapshot {
+		return nil, fmt.Errorf("%w: %d bytes", errSnapshot, size)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxSnapshot+1))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	data, err := dec.DecodeAll(rest[16:], nil)
+	if err != nil || uint64(len(data)) != size {
+		return nil, fmt.Errorf("%w: %d bytes of %d: %v", errSnapshot, len(data), size, err)
+	}
+	return data, nil
+}

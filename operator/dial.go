@@ -1,0 +1,25 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// Dial connects to Temporal. After an outage it is back within half a second of the server: gRPC's own
+// back-off grows to two minutes, and an alert must not wait for that.
+func Dial(ctx context.Context, o client.Options) (client.Client, error) {
+	quick := backoff.DefaultConfig
+	quick.MaxDelay = 500 * time.Millisecond
+	o.ConnectionOptions.DialOptions = append(o.ConnectionOptions.DialOptions,
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: quick, MinConnectTimeout: 5 * time.Second}))
+	c, err := client.DialContext(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Temporal at %s: %w", o.HostPort, err)
+	}
+	return c, nil
+}

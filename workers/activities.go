@@ -1,0 +1,95 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"fanwatch"
+	"fanwatch/activities"
+	"fanwatch/cloud"
+)
+
+// Activities are all activities of a worker, joined to AWS.
+type Activities struct {
+	Provisioner *activities.Provisioner
+	Notifier    *activities.Notifier
+	Scorer      *activities.Scorer
+	Watcher     *activities.Watcher
+	Canary      *activities.Canary
+
+	Kinesis *cloud.Kinesis
+	IoT     *cloud.IoT
+	SNS     *cloud.SNS
+	S3      *cloud.S3
+}
+
+// ControlPlane is what the activities need of the workflows; operator.Client is the one.
+type ControlPlane interface {
+	activities.Observer
+	activities.Inspector
+	activities.Statuses
+}
+
+// NewActivities joins the activities to AWS, or to the local servers that speak as it does.
+func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if err := activities.CheckHeartbeatURL(c.HeartbeatURL); err != nil {
+		return nil, err
+	}
+	kinesis, err := cloud.NewKinesis(c.AWS, c.Endpoints.Kinesis)
+	if err != nil {
+		return nil, err
+	}
+	a := &Activities{Kinesis: kinesis, IoT: cloud.NewIoT(c.AWS, c.Endpoints.IoT), SNS: cloud.NewSNS(c.AWS, c.Endpoints.SNS),
+		S3: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket)}
+	s := stream{kinesis: kinesis, name: c.Stream, poll: c.Poll}
+	a.Provisioner = &activities.Provisioner{Registry: registry{a.IoT}, Stream: s, Topics: activities.PolicyTopics{
+		ARN: fmt.Sprintf("arn:aws:iot:%s:%s", c.AWS.Region, c.Account), Rule: RuleReadings, Legacy: TopicLegacy},
+		Policies: c.Policies}
+	t := newTopics(c)
+	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Now: c.Now}
+	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
+	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch, Now: c.Now, Log: log}
+	a.Watcher.Topics = func(ctx context.Context) ([]activities.Finding, error) {
+		trouble, err := a.Notifier.Topics(ctx)
+		var found []activities.Finding
+		for _, t := range trouble {
+			found = append(found, activities.Finding{Part: activities.PartPaging, Why: fmt.Sprintf("Topic %s of the policies: %s.", t.Topic, strings.TrimRight(t.Why, "."))})
+		}
+		return found, err
+	}
+	a.Canary = &activities.Canary{IoT: cloud.NewIoTData(c.AWS, c.Endpoints.IoT, a.IoT), Stream: s, System: fans,
+		Rule: RuleReadings, Now: c.Now, Comes: c.CanaryURL != "",
+		Topic: func(ctx context.Context) error { return a.canaryTopic(ctx, c.CanaryURL) }}
+	return a, nil
+}
+
+// confirmWithin is how long SNS may take until the canary's endpoint is confirmed.
+const confirmWithin = 30 * time.Second
+
+// canaryTopic makes the canary's topic, and its endpoint where there is one, unless they are there.
+func (a *Activities) canaryTopic(ctx context.Context, url string) error {
+	arn, err := a.SNS.CreateTopic(ctx, fanwatch.CanaryTopic)
+	if err != nil || url == "" {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
+	defer cancel()
+	for {
+		confirmed, err := a.SNS.SetHTTPEndpoint(ctx, arn, url)
+		if err != nil || confirmed {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("SNS does not deliver to %s: it must lead to /canary of fanwatch worker --listen", url)
+		case <-time.After(3 * time.Second):
+		}
+	}
+}

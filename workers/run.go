@@ -1,0 +1,64 @@
+package workers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"fanwatch/activities"
+	"fanwatch/operator"
+)
+
+// Kinds are the kinds of workers: Control, Score and Lake.
+var Kinds = []string{"control", "score", "lake"}
+
+// Process is what one worker process runs.
+type Process struct {
+	Operator   operator.Client
+	Config     Config // of which Activities and Tables were made
+	Activities *Activities
+	Tables     *Tables  // stay open when Run returns
+	Serve      []string // of Kinds
+	Lake       activities.LakeConfig
+	Settings   operator.Settings // of what must exist: the stream, the committer, the watch, the schedules
+	Started    func()            // called once, when the workers run and what must exist does; not nil
+}
+
+// Run starts the workers of the process, makes sure that what Settings say exists, has that looked after, and waits.
+// It returns nil when ctx has ended and the workers have stopped, which takes up to 10 s each, or at once an error
+// when something cannot be started.
+func Run(ctx context.Context, p Process) error {
+	for _, kind := range p.Serve {
+		w, err := p.worker(kind)
+		if err != nil {
+			return err
+		}
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("start a worker: %w", err)
+		}
+		defer w.Stop()
+	}
+	if err := p.Operator.Start(ctx, p.Settings); err != nil {
+		return err
+	}
+	go p.Operator.Keep(ctx, p.Settings)
+	p.Started()
+	<-ctx.Done()
+	return nil
+}
+
+func (p Process) worker(kind string) (worker.Worker, error) {
+	switch kind {
+	case "control":
+		return Control(p.Operator.Temporal, p.Activities), nil
+	case "score":
+		return Score(p.Operator.Temporal, p.Activities.Scorer, cmp.Or(p.Config.Score.Heartbeat, time.Second)), nil
+	case "lake":
+		return Lake(p.Operator.Temporal, &activities.Lake{Tables: p.Tables.Open, Store: p.Activities.S3,
+			Bucket: p.Config.Open, Config: p.Lake}), nil
+	}
+	return nil, fmt.Errorf("no kind of worker is called %.40q: it is one of %q", kind, Kinds)
+}
