@@ -15,6 +15,7 @@ import (
 	"fanwatch"
 	"fanwatch/failpoint"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -135,14 +136,14 @@ func readNext(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber)
 // newRound makes a round of readings.
 func (t *Table) newRound() *round {
 	r := &round{next: readNext}
-	var rows []stored
+	var rows []rowfile.Row
 	r.take = func(s *landing.Segment, wanted func(*fanwatch.Row) bool) error {
 		if s.Tombstone && s.Counts.Readings() > 0 {
 			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
 		}
 		for i := range s.Rows {
 			if k := s.Rows[i].Kind; (k == fanwatch.Scored || k == fanwatch.Late) && wanted(&s.Rows[i]) {
-				rows = append(rows, toStored(&s.Rows[i]))
+				rows = append(rows, rowfile.RowOf(&s.Rows[i]))
 			}
 		}
 		return nil
@@ -295,23 +296,23 @@ func (r *round) step(ctx context.Context, t *iceTable, rd *reading) error {
 }
 
 // writeRound sorts the rows into one file per day and stores the files. Nothing refers to them yet.
-func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows []stored) error {
+func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows []rowfile.Row) error {
 	rowsIn := len(rows)
-	slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
-	days := make(map[int32]*dataFile)
-	var dedupe deduper
+	slices.SortFunc(rows, func(a, b rowfile.Row) int { return a.Compare(&b) })
+	days := make(map[int32]*rowfile.Writer)
+	var dedupe rowfile.Deduper
 	for i := range rows {
 		row := &rows[i]
-		if !dedupe.first(row) {
+		if !dedupe.First(row) {
 			r.result.Duplicates++
 			continue
 		}
-		f := days[row.day()]
+		f := days[row.Day()]
 		if f == nil {
-			f = newDataFile(row.day())
-			days[row.day()] = f
+			f = rowfile.NewWriter(row.Day())
+			days[row.Day()] = f
 		}
-		if err := f.add(row); err != nil {
+		if err := f.Add(row); err != nil {
 			return err
 		}
 	}
@@ -321,7 +322,7 @@ func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows
 			return fmt.Errorf("commit: %w", err)
 		}
 		r.files = append(r.files, described)
-		r.result.Rows += days[day].rows
+		r.result.Rows += days[day].Rows
 		delete(days, day)
 	}
 	r.result.Files = len(r.files)
@@ -333,16 +334,16 @@ func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows
 }
 
 // storeFile puts a data file under a random name and describes it.
-func (t *Table) storeFile(ctx context.Context, tbl *table.Table, f *dataFile) (iceberg.DataFile, error) {
-	data, err := f.finish()
+func (t *Table) storeFile(ctx context.Context, tbl *table.Table, f *rowfile.Writer) (iceberg.DataFile, error) {
+	data, err := f.Finish()
 	if err != nil {
 		return nil, err
 	}
-	path, err := t.storeData(ctx, f.day, data)
+	path, err := t.storeData(ctx, f.Day, data)
 	if err != nil {
 		return nil, err
 	}
-	return f.describe(tbl.Spec(), tbl.SortOrder().OrderID(), path)
+	return describe(&f.File, tbl.Spec(), tbl.SortOrder().OrderID(), path)
 }
 
 // storeData puts a data file under a random name and gives its path.

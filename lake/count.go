@@ -16,6 +16,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -439,7 +440,7 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last t
 				wait(f.waiting, now, row, s.Last.Compare(in.at) <= 0)
 				continue
 			}
-			day := (&stored{Time: row.Time.UnixMicro()}).day()
+			day := rowfile.DayOf(row.Time.UnixMicro())
 			if day < before {
 				continue
 			}

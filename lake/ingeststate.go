@@ -14,6 +14,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -140,12 +141,12 @@ func (s *ingestState) first(fan string, micros int64) bool {
 		return false
 	}
 	f.newest = max(f.newest, micros)
-	if micros > f.newest-dayMicros {
+	if micros > f.newest-rowfile.DayMicros {
 		f.times[micros] = struct{}{}
 	}
-	if f.newest-f.pruned > dayMicros/4 {
+	if f.newest-f.pruned > rowfile.DayMicros/4 {
 		f.pruned = f.newest
-		maps.DeleteFunc(f.times, func(t int64, _ struct{}) bool { return t <= f.newest-dayMicros })
+		maps.DeleteFunc(f.times, func(t int64, _ struct{}) bool { return t <= f.newest-rowfile.DayMicros })
 	}
 	return true
 }

@@ -15,6 +15,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 )
 
 // Account says of one fan where its readings are, from the publisher's acknowledgement to the table. All
@@ -83,7 +84,7 @@ func ReconcileHours(ctx context.Context, logs []landing.Log, t *Table) ([]HourAc
 	if err != nil {
 		return nil, err
 	}
-	b := hourBooks{hours: make(map[runHour]*bookedRun), emptied: make(map[runKey]bool), from: int64(gone.Before) * dayMicros}
+	b := hourBooks{hours: make(map[runHour]*bookedRun), emptied: make(map[runKey]bool), from: int64(gone.Before) * rowfile.DayMicros}
 	for df, err := range liveFiles(ctx, tbl) {
 		if err == nil {
 			err = b.addFile(ctx, t, df)
@@ -100,7 +101,7 @@ func ReconcileHours(ctx context.Context, logs []landing.Log, t *Table) ([]HourAc
 	return b.accounts(), nil
 }
 
-const hourMicros = dayMicros / 24
+const hourMicros = rowfile.DayMicros / 24
 
 // runHour is an hour of a run, counted from 1970.
 type runHour struct {
@@ -141,7 +142,7 @@ func (b *hourBooks) addFile(ctx context.Context, t *Table, df iceberg.DataFile) 
 	data, err := t.read(ctx, df)
 	if err == nil {
 		same := make(intern)
-		err = eachRow(data, func(row *timed) {
+		err = rowfile.DecodeColumns(data, func(row *timed) {
 			if h := b.hour(same.text(row.Fan), uint64(row.Run), row.Time); h != nil {
 				h.table.add(uint64(row.Seq))
 			}
@@ -313,7 +314,7 @@ type books struct {
 }
 
 func newBooks(now time.Time, gone ledger) *books {
-	b := &books{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*bookedRun), waiting: make(map[string]time.Duration), retired: int64(gone.Before) * dayMicros}
+	b := &books{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*bookedRun), waiting: make(map[string]time.Duration), retired: int64(gone.Before) * rowfile.DayMicros}
 	for _, r := range gone.Runs {
 		b.all.know(r.Fan)
 		b.run(runName{r.Fan, r.Run}).retired = r.Rows

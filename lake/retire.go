@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"fanwatch"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -125,7 +126,7 @@ func (m runSets) count(others runSets) {
 
 // firstKept gives the first day that is to stay.
 func (t *iceTable) firstKept(keep time.Duration) int32 {
-	return (&stored{Time: t.cfg.Now().Add(-keep).UnixMicro()}).day()
+	return rowfile.DayOf(t.cfg.Now().Add(-keep).UnixMicro())
 }
 
 // planDrop is PlanRetirement without a ledger: nobody counts these rows.
@@ -178,7 +179,7 @@ func (t *Table) addRuns(ctx context.Context, runs runSets, df iceberg.DataFile) 
 func (t *Table) eachID(ctx context.Context, df iceberg.DataFile, do func(key runKey, seq uint64)) error {
 	index, fetch, err := t.index(ctx, df)
 	if err == nil {
-		err = eachID(index, fetch, do)
+		err = index.EachIdentity(fetch, func(fan string, run, seq uint64) { do(runKey{fan, run}, seq) })
 	}
 	if errors.Is(err, objstore.ErrNotFound) {
 		return fmt.Errorf("%s is in the table, but not in the store", df.FilePath())

@@ -19,6 +19,7 @@ import (
 	"fanwatch"
 	"fanwatch/failpoint"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 )
 
 // Anomaly is a row of the table anomalies: a scored reading after which its fan was not well. A reader finds
@@ -140,12 +141,12 @@ func (s *side[T]) write(ctx context.Context, tbl *table.Table, rows []T) (files 
 	return files, nil
 }
 
-func (s *side[T]) day(row *T) int32 { return (&stored{Time: s.time(row)}).day() }
+func (s *side[T]) day(row *T) int32 { return rowfile.DayOf(s.time(row)) }
 
 func (s *side[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (iceberg.DataFile, error) {
 	var buf bytes.Buffer
 	w := parquet.NewGenericWriter[T](&buf, parquet.Compression(&parquet.Zstd),
-		parquet.CreatedBy("fanwatch", strconv.Itoa(TableVersion), "table"), parquet.KeyValueMetadata(metaVersion, strconv.Itoa(TableVersion)))
+		parquet.CreatedBy("fanwatch", strconv.Itoa(rowfile.Version), "table"), parquet.KeyValueMetadata(rowfile.MetaVersion, strconv.Itoa(rowfile.Version)))
 	if _, err := w.Write(rows); err != nil {
 		return nil, err
 	}
@@ -185,7 +186,7 @@ func (s *side[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (ice
 // decode reads a file's rows. A column that the file does not have is zero.
 func (s *side[T]) decode(data []byte) ([]T, error) {
 	var rows []T
-	err := eachRow(data, func(row *T) { rows = append(rows, cloneRow(*row)) })
+	err := rowfile.DecodeColumns(data, func(row *T) { rows = append(rows, cloneRow(*row)) })
 	return rows, err
 }
 
@@ -304,7 +305,7 @@ func (s *side[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files
 	if n == 0 || len(stored) != 1 {
 		return out, fmt.Errorf("%d rows of one day became %d in %d files: nothing was changed", in, n, len(stored))
 	}
-	out.file, out.stats = stored[0], mergeStats{in, n, in - n}
+	out.file, out.stats = stored[0], rowfile.MergeStats{RowsIn: in, RowsOut: n, Duplicates: in - n}
 	return out, nil
 }
 

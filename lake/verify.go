@@ -3,14 +3,12 @@ package lake
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,8 +17,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
-	"fanwatch/lake/internal/parquetguard"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 )
 
 // Progress is told how far a long reading is: done of total steps. nil is nobody.
@@ -139,7 +137,7 @@ func (v *verifier) readings(ctx context.Context, t *Table, logs []landing.Log, p
 	if err != nil {
 		v.fault("%v", err)
 	}
-	goneBefore := int64(gone.Before) * dayMicros
+	goneBefore := int64(gone.Before) * rowfile.DayMicros
 	runs := make(map[runKey]*content)
 	for _, l := range logs {
 		if err := v.landed(ctx, tbl, l, goneBefore, runs); err != nil {
@@ -195,8 +193,8 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 				runs[key] = c
 			}
 			if c.seqs.CheckedAdd(row.Seq) {
-				st := toStored(row)
-				c.landed += st.hash(v.seed)
+				st := rowfile.RowOf(row)
+				c.landed += st.Hash(v.seed)
 				c.rows++
 			}
 		}
@@ -205,40 +203,25 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 	return wrap(err, "verify: landing log of shard %s", l.Shard)
 }
 
-// hash of all of the row's content. Sums of it compare two sets of rows in any order.
-func (s *stored) hash(seed maphash.Seed) uint64 {
-	var buf [512]byte
-	b := buf[:0]
-	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM), math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
-		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived)} {
-		b = binary.LittleEndian.AppendUint64(b, n)
-	}
-	b = strconv.AppendBool(strconv.AppendBool(b, s.Late), s.Unsynch)
-	for _, t := range []string{s.Fan, s.State, s.Anomaly, s.Shard} {
-		b = append(binary.AppendUvarint(b, uint64(len(t))), t...)
-	}
-	return maphash.Bytes(seed, b)
-}
-
-// dataFile checks one data file of readings.
+// Writer checks one data file of readings.
 func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, goneBefore int64, runs map[runKey]*content) error {
 	day, err := dayOf(df)
 	if err != nil {
 		return err
 	}
 	rows := int64(0)
-	var last stored
+	var last rowfile.Row
 	order := df.SortOrderID() // another program may have written the file, and says whether it sorted it
 	sorted := order != nil && *order != table.UnsortedSortOrderID
-	err = t.eachStored(ctx, df, func(s *stored) error {
-		if s.day() != day {
+	err = t.eachStored(ctx, df, func(s *rowfile.Row) error {
+		if s.Day() != day {
 			return fmt.Errorf("row %d is of another day than its partition", rows)
 		}
 		if sorted && rows > 0 && cmp.Or(cmp.Compare(last.Fan, s.Fan), cmp.Compare(last.Time, s.Time)) > 0 {
 			return fmt.Errorf("row %d is not in the table's order", rows)
 		}
 		if c := runs[runKey{s.Fan, uint64(s.Run)}]; c != nil && s.Time >= goneBefore && c.seqs.Contains(uint64(s.Seq)) {
-			c.held += s.hash(v.seed)
+			c.held += s.Hash(v.seed)
 		}
 		last = *s
 		rows++
@@ -251,8 +234,7 @@ func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, 
 }
 
 // eachStored reads the rows of a data file.
-func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*stored) error) (err error) {
-	defer parquetguard.Catch(&err)
+func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*rowfile.Row) error) error {
 	data, err := t.read(ctx, df)
 	if err != nil {
 		return err
@@ -260,29 +242,7 @@ func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*sto
 	if int64(len(data)) != df.FileSizeBytes() {
 		return fmt.Errorf("the table says %d bytes, the file has %d", df.FileSizeBytes(), len(data))
 	}
-	index, err := openIndex(int64(len(data)), fetchBytes(data))
-	if err != nil {
-		return err
-	}
-	table := newTextTable()
-	r, columns, v := newChunkReader(table), allColumns(), make([]vector, len(tableLayout().columns))
-	for g := range index.groups {
-		rows := index.groups[g].rows
-		for i, c := range columns {
-			v[i] = v[i].sized(tableLayout().columns[c].kind, rows)
-		}
-		if err := index.readRows(r, fetchBytes(data), g, columns, rowsOfGroup{0, rows}, v); err != nil {
-			return err
-		}
-		for i := range rows {
-			var s stored
-			assemble(&s, v, i, table)
-			if err := f(&s); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return rowfile.EachRow(data, f)
 }
 
 // side checks a table beside the readings.
@@ -415,14 +375,14 @@ func (t *Table) Each(ctx context.Context, from, to time.Time, progress Progress,
 		for _, df := range files {
 			progress.tell(done, len(live))
 			done++
-			if int64(day)*dayMicros >= hi || int64(day+1)*dayMicros <= lo {
+			if int64(day)*rowfile.DayMicros >= hi || int64(day+1)*rowfile.DayMicros <= lo {
 				continue
 			}
-			err := t.eachStored(ctx, df, func(s *stored) error {
+			err := t.eachStored(ctx, df, func(s *rowfile.Row) error {
 				if s.Time < lo || s.Time >= hi {
 					return nil
 				}
-				return f(s.row())
+				return f(s.Reading())
 			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", df.FilePath(), err)

@@ -15,7 +15,7 @@ import (
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/rcf", "fanwatch/objstore"},
 	{"fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/lake/internal/parquetguard"},
-	{"fanwatch/lake/landing"},
+	{"fanwatch/lake/landing", "fanwatch/lake/rowfile"},
 	{"fanwatch/lake"},
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
@@ -90,6 +90,7 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		{"fanwatch/workflows", []string{awsSDK}, "workflows and activities see AWS through interfaces"},
 		{"fanwatch/lake", []string{awsSDK, temporalSDK}, "the lake speaks to a Store and a Catalog"},
 		{"fanwatch/lake/landing", []string{awsSDK, temporalSDK, iceberg}, "a scorer lands without knowing the tables"},
+		{"fanwatch/lake/rowfile", []string{awsSDK, temporalSDK, iceberg}, "the codec knows files, not tables"},
 		{"fanwatch/cloud", []string{"fanwatch/lake", temporalSDK}, "S3 needs the Store, not the lake"},
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},
 		{"fanwatch/cmd/fanwatch-edge", []string{awsSDK, temporalSDK}, "so does its program"},

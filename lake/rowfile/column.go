@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ type kind int
 const (
 	integers kind = iota // vector.numbers, int64
 	floats               // vector.numbers, the bits of a float64
-	texts                // vector.tags, places in a textTable
+	texts                // vector.tags, places in a textDict
 	flags                // vector.tags, 0 or 1
 )
 
@@ -46,7 +46,7 @@ type fileLayout struct {
 // tableLayout has the library write a file of no rows and takes the schema from it.
 var tableLayout = sync.OnceValue(func() fileLayout {
 	var empty bytes.Buffer
-	w := parquet.NewGenericWriter[stored](&empty)
+	w := parquet.NewGenericWriter[Row](&empty)
 	if err := w.Close(); err != nil {
 		panic(err) // the struct's tags are wrong: no program gets as far as a release with this
 	}
@@ -55,7 +55,8 @@ var tableLayout = sync.OnceValue(func() fileLayout {
 		panic(err)
 	}
 	l := fileLayout{schema: f.Metadata().Schema, orders: f.Metadata().ColumnOrders}
-	fields := reflect.TypeFor[stored]()
+	l.schema[0].Name = "stored" // the schema's root has had this name since the first file; parseOwn compares bytes
+	fields := reflect.TypeFor[Row]()
 	for i, s := range l.schema[1:] {
 		tag := strings.Split(fields.Field(i).Tag.Get("parquet"), ",")
 		c := column{id: int(s.FieldID), name: s.Name, optional: s.RepetitionType.V == format.Optional}
@@ -112,26 +113,26 @@ func (v vector) slice(k kind, from, to int) vector {
 	return vector{tags: v.tags[from:to]}
 }
 
-// textTable numbers texts; 0 is the empty one. Not safe for concurrent use.
-type textTable struct {
+// textDict numbers texts; 0 is the empty one. Not safe for concurrent use.
+type textDict struct {
 	places map[string]uint32
 	texts  []string
 	seed   maphash.Seed
 	hashes []uint64 // as far as they were asked for
 }
 
-func newTextTable() *textTable {
-	return &textTable{places: map[string]uint32{"": 0}, texts: []string{""}, seed: maphash.MakeSeed()}
+func newTextDict() *textDict {
+	return &textDict{places: map[string]uint32{"": 0}, texts: []string{""}, seed: maphash.MakeSeed()}
 }
 
-func (t *textTable) place(text []byte) uint32 {
+func (t *textDict) place(text []byte) uint32 {
 	if p, ok := t.places[string(text)]; ok {
 		return p
 	}
 	return t.placeOf(string(text))
 }
 
-func (t *textTable) placeOf(text string) uint32 {
+func (t *textDict) placeOf(text string) uint32 {
 	p, ok := t.places[text]
 	if !ok {
 		p = uint32(len(t.texts))
@@ -141,7 +142,7 @@ func (t *textTable) placeOf(text string) uint32 {
 }
 
 // transpose appends rows to vectors, one per column.
-func transpose(rows []stored, to []vector, table *textTable) {
+func transpose(rows []Row, to []vector, dict *textDict) {
 	for c, column := range tableLayout().columns {
 		v := to[c]
 		for i := range rows {
@@ -152,7 +153,7 @@ func transpose(rows []stored, to []vector, table *textTable) {
 			case floats:
 				v.numbers = append(v.numbers, math.Float64bits(field.Float()))
 			case texts:
-				v.tags = append(v.tags, table.placeOf(field.String()))
+				v.tags = append(v.tags, dict.placeOf(field.String()))
 			case flags:
 				tag := uint32(0)
 				if field.Bool() {
@@ -166,7 +167,7 @@ func transpose(rows []stored, to []vector, table *textTable) {
 }
 
 // assemble makes row i of the vectors.
-func assemble(row *stored, from []vector, i int, table *textTable) {
+func assemble(row *Row, from []vector, i int, dict *textDict) {
 	for c, column := range tableLayout().columns {
 		field := reflect.ValueOf(row).Elem().Field(c)
 		switch column.kind {
@@ -175,7 +176,7 @@ func assemble(row *stored, from []vector, i int, table *textTable) {
 		case floats:
 			field.SetFloat(math.Float64frombits(from[c].numbers[i]))
 		case texts:
-			field.SetString(table.texts[from[c].tags[i]])
+			field.SetString(dict.texts[from[c].tags[i]])
 		case flags:
 			field.SetBool(from[c].tags[i] == 1)
 		}

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
@@ -18,9 +18,9 @@ func TestChunks(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		c := column{name: "c", kind: kind(seed % 4), optional: seed/4%2 == 1, delta: seed%4 == 0 && seed/8%2 == 1}
 		rows, distinct := 1+rng.IntN(3*pageRows), 1+rng.IntN([]int{1, 5, 300, 1 << 20}[rng.IntN(4)])
-		table := newTextTable()
+		dict := newTextDict()
 		for i := range min(distinct, 500) {
-			table.placeOf(fmt.Sprint("text-", i))
+			dict.placeOf(fmt.Sprint("text-", i))
 		}
 		v := vector{}.sized(c.kind, rows)
 		stretch, until, n := 1+rng.IntN([]int{1, 40, 2 * pageRows}[seed/16%3]), 0, 0 // the longest have pages of nothing but nulls between others
@@ -37,18 +37,18 @@ func TestChunks(t *testing.T) {
 			case floats:
 				v.numbers[i] = math.Float64bits(float64(n) / 7)
 			case texts:
-				v.tags[i] = uint32(n % len(table.texts))
+				v.tags[i] = uint32(n % len(dict.texts))
 			case flags:
 				v.tags[i] = uint32(n % 2)
 			}
 		}
-		data, ch, err := newChunkWriter().write(nil, c, v, table)
+		data, ch, err := newChunkWriter().write(nil, c, v, dict)
 		if err != nil {
 			t.Fatal(err)
 		}
 		index := chunkIndex{present: true, codec: format.Zstd, size: int64(len(data)), dictionary: ch.dictionary > 0}
 		got := vector{}.sized(c.kind, rows)
-		if err := newChunkReader(table).read(got, c, &index, data); err != nil {
+		if err := newChunkReader(dict).read(got, c, &index, data); err != nil {
 			t.Fatalf("seed %d, %+v: %v", seed, c, err)
 		}
 		if !slices.Equal(got.numbers, v.numbers) || !slices.Equal(got.tags, v.tags) {
@@ -57,12 +57,12 @@ func TestChunks(t *testing.T) {
 		if ch.size() != len(data) || len(ch.pages) != (rows+pageRows-1)/pageRows {
 			t.Fatalf("seed %d: %d pages of %d bytes, want %d bytes", seed, len(ch.pages), ch.size(), len(data))
 		}
-		checkRuns(t, c, v, &index, data, table)
+		checkRuns(t, c, v, &index, data, dict)
 		from := rng.IntN(rows)
 		to := from + rng.IntN(rows-from) + 1
 		first := from / pageRows
 		part := vector{}.sized(c.kind, to-from)
-		if err := newChunkReader(table).readPart(part, c, &index, data[:ch.dictionary], data[ch.pages[first].offset:], from-ch.pages[first].row); err != nil {
+		if err := newChunkReader(dict).readPart(part, c, &index, data[:ch.dictionary], data[ch.pages[first].offset:], from-ch.pages[first].row); err != nil {
 			t.Fatalf("seed %d: rows %d to %d: %v", seed, from, to, err)
 		}
 		if want := v.slice(c.kind, from, to); !slices.Equal(part.numbers, want.numbers) || !slices.Equal(part.tags, want.tags) {
@@ -72,18 +72,18 @@ func TestChunks(t *testing.T) {
 }
 
 // checkRuns writes and reads a column in runs: the bytes must be the same, and the values.
-func checkRuns(t *testing.T, c column, v vector, index *chunkIndex, data []byte, table *textTable) {
+func checkRuns(t *testing.T, c column, v vector, index *chunkIndex, data []byte, dict *textDict) {
 	t.Helper()
 	runs, back := vector{}.noRuns(), vector{}.noRuns()
 	runs.addValues(c.kind, v, 0, v.len())
-	again, _, err := newChunkWriter().write(nil, c, runs, table)
+	again, _, err := newChunkWriter().write(nil, c, runs, dict)
 	if err != nil || !bytes.Equal(again, data) {
 		t.Fatalf("%+v: %d bytes from runs, want the %d from values: %v", c, len(again), len(data), err)
 	}
-	if fits, err := newChunkReader(table).readRuns(&back, c, index, data, v.len(), v.len()); err != nil || !fits && !c.kind.numeric() {
+	if fits, err := newChunkReader(dict).readRuns(&back, c, index, data, v.len(), v.len()); err != nil || !fits && !c.kind.numeric() {
 		t.Fatalf("%+v: %t, %v", c, fits, err)
 	}
-	if err := newChunkReader(table).inRuns(&back, c, index, data, v.len()); err != nil || !slices.Equal(back.ends, runs.ends) {
+	if err := newChunkReader(dict).inRuns(&back, c, index, data, v.len()); err != nil || !slices.Equal(back.ends, runs.ends) {
 		t.Fatalf("%+v: %d runs, want %d: %v", c, len(back.ends), len(runs.ends), err)
 	}
 	if got := back.expand(c.kind, vector{}); !slices.Equal(got.numbers, v.numbers) || !slices.Equal(got.tags, v.tags) {
@@ -93,8 +93,8 @@ func checkRuns(t *testing.T, c column, v vector, index *chunkIndex, data []byte,
 
 // TestContentSum holds the hash of some rows, in runs and not, against the sum over one row after the other.
 func TestContentSum(t *testing.T) {
-	table := newTextTable()
-	table.placeOf("a text")
+	dict := newTextDict()
+	dict.placeOf("a text")
 	for seed := range uint64(80) {
 		rng := rand.New(rand.NewPCG(seed, 10))
 		k, rows := kind(seed%4), 1+rng.IntN(2000)
@@ -114,11 +114,11 @@ func TestContentSum(t *testing.T) {
 		for i := from; i < to; i++ {
 			hash := scramble(v.value(k, i))
 			if k == texts {
-				hash = table.hash(v.tags[i])
+				hash = dict.hash(v.tags[i])
 			}
 			want += ids[i] * hash
 		}
-		if inRuns, got := contentSum(k, runs, from, to, sums, table), contentSum(k, v, from, to, sums, table); inRuns != want || got != want {
+		if inRuns, got := contentSum(k, runs, from, to, sums, dict), contentSum(k, v, from, to, sums, dict); inRuns != want || got != want {
 			t.Fatalf("seed %d: %x in runs, %x in values, want %x", seed, inRuns, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"math/rand/v2"

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"cmp"
@@ -13,62 +13,62 @@ import (
 	"fanwatch/objstore"
 )
 
-// merger merges data files column by column. First it decodes what gives rows their order and identity, and
+// Merger merges data files column by column. First it decodes what gives rows their order and identity, and
 // plans: which rows, in which order. Then it takes one column after the other, decodes it from all files, lets
 // the plan pick its values, and encodes them: in runs where most rows have what the one before has. So it holds
 // two columns of numbers and at most one of texts at a time, 20 bytes a row, whatever a row has of columns, and up to
 // 128 MB of the files' bytes.
-type merger struct {
+type Merger struct {
 	inputs []mergeInput
 	inRoom int // for bytes of inputs in memory
-	in     spool
+	in     tempFile
 	rows   int
 
 	layout fileLayout
-	table  *textTable
+	dict   *textDict
 	reader *chunkReader
 	writer *chunkWriter
 	buf    []byte
 
-	keys     rowKeys
-	segments []segment
-	group    struct{ fan, run, time, seq vector } // of which the first two are in runs
-	column   vector                               // of all inputs, in runs
-	inRuns   []bool                               // by column
-	scratch  vector
-	sparse   vector // scratch for runs
-	plan     *mergePlan
-	failed   error // of a tie that could not be decided
+	keys      rowKeys
+	ranges    []sortedRange
+	group     struct{ fan, run, time, seq vector } // of which the first two are in runs
+	column    vector                               // of all inputs, in runs
+	runLength []bool                               // by column
+	scratch   vector
+	sparse    vector // scratch for runs
+	plan      *mergePlan
+	failed    error // of a tie that could not be decided
 
 	outRoom int // for encoded chunks in memory
-	out     spool
+	out     tempFile
 	encoded [][]piece // by group and column
 	groups  [][]chunk
 	sums    []uint64 // by column, of the rows that stay
 }
 
 type mergeInput struct {
-	index *fileIndex
+	index *Index
 	bytes []byte // nil: they begin at at in merger.in
 	at    int64
 	base  int // its first row
 }
 
-// mergeStats accounts for a merge: rows in = rows out + duplicates.
-type mergeStats struct{ in, out, duplicates int }
+// MergeStats accounts for a merge: rows in = rows out + duplicates.
+type MergeStats struct{ RowsIn, RowsOut, Duplicates int }
 
-// newMerger makes a merger of some rows; more or fewer may come. Room for the keys of so many, or of 2^23, is made at once: it is
+// NewMerger makes a merger of some rows; more or fewer may come. Room for the keys of so many, or of 2^23, is made at once: it is
 // most of what a merge holds, and on a small heap the collector would run each time that the files coming in doubled it.
-func newMerger(rows int) *merger {
+func NewMerger(rows int) *Merger {
 	rows = min(max(rows, 0), 1<<23)
-	m := &merger{keys: rowKeys{time: make([]uint64, 0, rows), seq: make([]uint64, 0, rows+1)}, layout: tableLayout(), table: newTextTable(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
-	m.reader = newChunkReader(m.table)
-	m.sums, m.inRuns = make([]uint64, len(m.layout.columns)), make([]bool, len(m.layout.columns))
+	m := &Merger{keys: rowKeys{time: make([]uint64, 0, rows), seq: make([]uint64, 0, rows+1)}, layout: tableLayout(), dict: newTextDict(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
+	m.reader = newChunkReader(m.dict)
+	m.sums, m.runLength = make([]uint64, len(m.layout.columns)), make([]bool, len(m.layout.columns))
 	return m
 }
 
-// close removes the temporary files.
-func (m *merger) close() error {
+// Close removes the temporary files.
+func (m *Merger) Close() error {
 	return errors.Join(m.in.close(), m.out.close())
 }
 
@@ -82,15 +82,15 @@ const (
 // fetchPiece is how much of a large file is fetched at once.
 const fetchPiece = 8 << 20
 
-// add takes a file in: of size bytes and with recorded rows, as the table says.
-func (m *merger) add(ctx context.Context, store objstore.Store, key string, size int64, recorded int) (err error) {
+// Add takes a file in: of size bytes and with recorded rows, as the table says.
+func (m *Merger) Add(ctx context.Context, store objstore.Store, key string, size int64, recorded int) (err error) {
 	defer parquetguard.Catch(&err)
 	in := mergeInput{at: m.in.size}
 	if size <= fetchPiece {
 		if in.bytes, err = store.Get(ctx, key); err != nil {
 			return err
 		}
-		in.index, err = openIndex(int64(len(in.bytes)), fetchBytes(in.bytes))
+		in.index, err = OpenIndex(int64(len(in.bytes)), FetchBytes(in.bytes))
 		if m.inRoom -= len(in.bytes); err == nil && m.inRoom < 0 {
 			_, err = m.in.write(in.bytes)
 			in.bytes = nil
@@ -104,8 +104,8 @@ func (m *merger) add(ctx context.Context, store objstore.Store, key string, size
 	if in.index.newer != "" {
 		return fmt.Errorf("it has a column %.80q with values, which this program does not know and would lose: have the program that wrote it compact it, or empty the column", in.index.newer)
 	}
-	if in.index.rows != recorded {
-		return fmt.Errorf("the table counts %d rows, the file %d", recorded, in.index.rows)
+	if in.index.Rows != recorded {
+		return fmt.Errorf("the table counts %d rows, the file %d", recorded, in.index.Rows)
 	}
 	if m.rows += recorded; m.rows > 1<<31 {
 		return errors.New("more than 2^31 rows in one merge")
@@ -115,7 +115,7 @@ func (m *merger) add(ctx context.Context, store objstore.Store, key string, size
 }
 
 // fetchLarge brings a file into m.in.
-func (m *merger) fetchLarge(ctx context.Context, store objstore.Store, key string, size int64) (*fileIndex, error) {
+func (m *Merger) fetchLarge(ctx context.Context, store objstore.Store, key string, size int64) (*Index, error) {
 	start := m.in.size
 	for at := int64(0); at < size; at += fetchPiece {
 		data, err := store.GetRange(ctx, key, at, min(fetchPiece, size-at))
@@ -126,14 +126,14 @@ func (m *merger) fetchLarge(ctx context.Context, store objstore.Store, key strin
 			return nil, err
 		}
 	}
-	return openIndex(size, func(offset, n int64) ([]byte, error) {
+	return OpenIndex(size, func(offset, n int64) ([]byte, error) {
 		var own []byte
 		return m.in.read(start+offset, n, &own)
 	})
 }
 
 // eachGroup calls with every group of every input, and the number of its first row.
-func (m *merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) error) error {
+func (m *Merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) error) error {
 	for i := range m.inputs {
 		base := m.inputs[i].base
 		for g := range m.inputs[i].index.groups {
@@ -148,7 +148,7 @@ func (m *merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) erro
 }
 
 // chunk gives the bytes of a column of a group.
-func (m *merger) chunk(c int, in *mergeInput, g *groupIndex) ([]byte, error) {
+func (m *Merger) chunk(c int, in *mergeInput, g *groupIndex) ([]byte, error) {
 	ch := &g.chunks[c]
 	if in.bytes != nil {
 		return in.bytes[ch.start : ch.start+ch.size], nil
@@ -157,7 +157,7 @@ func (m *merger) chunk(c int, in *mergeInput, g *groupIndex) ([]byte, error) {
 }
 
 // decode reads a column of a group.
-func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
+func (m *Merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
 	data, err := m.chunk(c, in, g)
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (m *merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
 }
 
 // decodeAll reads a column of all inputs, and calls with each group's rows of it.
-func (m *merger) decodeAll(to vector, c int, each func(from, to int)) (err error) {
+func (m *Merger) decodeAll(to vector, c int, each func(from, to int)) (err error) {
 	defer parquetguard.Catch(&err)
 	return m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
 		err := m.decode(to.slice(m.layout.columns[c].kind, base, base+g.rows), c, in, g)
@@ -178,7 +178,7 @@ func (m *merger) decodeAll(to vector, c int, each func(from, to int)) (err error
 }
 
 // decodeRuns reads a column of all inputs into m.column. False: it is not to be kept in runs.
-func (m *merger) decodeRuns(c int) (fits bool, err error) {
+func (m *Merger) decodeRuns(c int) (fits bool, err error) {
 	defer parquetguard.Catch(&err)
 	m.column = m.column.noRuns()
 	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
@@ -197,16 +197,16 @@ func (m *merger) decodeRuns(c int) (fits bool, err error) {
 	return fits, err
 }
 
-// stats accounts for the plan.
-func (m *merger) stats() mergeStats { return mergeStats{m.rows, m.plan.rows, m.plan.dropped} }
+// Stats accounts for the plan.
+func (m *Merger) Stats() MergeStats { return MergeStats{m.rows, m.plan.rows, m.plan.dropped} }
 
-// merge writes the merged file, stores it under a new key, reads it back and compares.
-func (m *merger) merge(ctx context.Context, store objstore.Store, key string, day int32) (*tableFile, error) {
+// Merge writes the merged file, stores it under a new key, reads it back and compares.
+func (m *Merger) Merge(ctx context.Context, store objstore.Store, key string, day int32) (*File, error) {
 	if err := m.prepare(); err != nil {
 		return nil, err
 	}
-	if s := m.stats(); s.out != s.in-s.duplicates {
-		return nil, fmt.Errorf("of %d rows %d are there twice, but %d are left: nothing was changed", s.in, s.duplicates, s.out)
+	if s := m.Stats(); s.RowsOut != s.RowsIn-s.Duplicates {
+		return nil, fmt.Errorf("of %d rows %d are there twice, but %d are left: nothing was changed", s.RowsIn, s.Duplicates, s.RowsOut)
 	}
 	if err := m.write(); err != nil {
 		return nil, err
@@ -215,16 +215,16 @@ func (m *merger) merge(ctx context.Context, store objstore.Store, key string, da
 	if err != nil {
 		return nil, err
 	}
-	if err := store.PutFrom(ctx, key, data, file.size, true); err != nil {
+	if err := store.PutFrom(ctx, key, data, file.Size, true); err != nil {
 		return nil, err
 	}
-	m.inputs, m.segments, m.encoded, m.keys = nil, nil, nil, rowKeys{} // reading back needs room, and none of these
-	return file, m.verify(ctx, store, key, file.size)
+	m.inputs, m.ranges, m.encoded, m.keys = nil, nil, nil, rowKeys{} // reading back needs room, and none of these
+	return file, m.verify(ctx, store, key, file.Size)
 }
 
 // arrange puts the inputs into the order of their first rows, as far as they tell. What comes out is the same in any order,
 // but in this one a fan's rows lie behind each other in memory as they follow each other in time.
-func (m *merger) arrange() {
+func (m *Merger) arrange() {
 	first := func(in mergeInput) int64 {
 		if len(in.index.groups) > 0 {
 			if lo := in.index.groups[0].chunks[m.layout.time].lo; len(lo) == 8 {
@@ -237,12 +237,12 @@ func (m *merger) arrange() {
 	base := 0
 	for i := range m.inputs {
 		m.inputs[i].base = base
-		base += m.inputs[i].index.rows
+		base += m.inputs[i].index.Rows
 	}
 }
 
 // prepare decodes the keys and makes the plan.
-func (m *merger) prepare() (err error) {
+func (m *Merger) prepare() (err error) {
 	defer parquetguard.Catch(&err)
 	m.arrange()
 	k, l := &m.keys, &m.layout
@@ -262,19 +262,19 @@ func (m *merger) prepare() (err error) {
 				return err
 			}
 		}
-		m.segments = k.addSegments(m.segments, m.group.fan, m.group.run, base)
+		m.ranges = k.addSortedRanges(m.ranges, m.group.fan, m.group.run, base)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	m.plan = planMerge(k, slices.Clone(m.segments), m.table)
+	m.plan = planMerge(k, slices.Clone(m.ranges), m.dict)
 	return m.failed
 }
 
 // tie makes the function that orders copies of a reading: by arrival, then by shard. It decodes these columns
 // when it is first asked: copies are rare.
-func (m *merger) tie() func(a, b int) int {
+func (m *Merger) tie() func(a, b int) int {
 	var arrived []uint64
 	var shards []uint32
 	return func(a, b int) int {
@@ -285,12 +285,12 @@ func (m *merger) tie() func(a, b int) int {
 		if m.failed != nil {
 			return 0
 		}
-		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(m.table.texts[shards[a]], m.table.texts[shards[b]]))
+		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(m.dict.texts[shards[a]], m.dict.texts[shards[b]]))
 	}
 }
 
 // write encodes all columns as planned. It gives up the keys for the memory.
-func (m *merger) write() error {
+func (m *Merger) write() error {
 	n := (m.plan.rows + groupRows - 1) / groupRows
 	m.groups, m.encoded = make([][]chunk, n), make([][]piece, n)
 	for g := range n {
@@ -305,8 +305,8 @@ func (m *merger) write() error {
 	// The sum of the column seq is that of the identities themselves: it says that no row is missing.
 	m.sums[m.layout.seq], m.sums[m.layout.time] = sums.own, sums.times
 	for _, d := range m.plan.duplicates {
-		m.sums[m.layout.seq] -= ids.own(int(d.from), int(d.to))
-		m.sums[m.layout.time] -= contentSum(integers, times, int(d.from), int(d.to), ids, m.table)
+		m.sums[m.layout.seq] -= ids.own(int(d.From), int(d.To))
+		m.sums[m.layout.time] -= contentSum(integers, times, int(d.From), int(d.To), ids, m.dict)
 	}
 	free := vector{numbers: m.keys.time}
 	for c := range m.layout.columns {
@@ -325,37 +325,37 @@ func (m *merger) write() error {
 }
 
 // identify turns the sequence numbers into sums of the rows' identities, in place.
-func (m *merger) identify() identified {
+func (m *Merger) identify() identified {
 	sums := identified{of: m.keys.seq}
-	for _, s := range m.segments {
-		sums.add(m.table.hash(s.fan), m.keys.runs[s.run], int(s.to), m.keys.time)
+	for _, s := range m.ranges {
+		sums.add(m.dict.hash(s.fan), m.keys.runIDs[s.run], int(s.To), m.keys.time)
 	}
 	return sums
 }
 
 // readColumn reads a column of all inputs, in runs or into free, and adds up the content of the rows that stay.
-func (m *merger) readColumn(c int, free *vector, ids identitySums) (v vector, err error) {
+func (m *Merger) readColumn(c int, free *vector, ids identitySums) (v vector, err error) {
 	k := m.layout.columns[c].kind
-	if m.inRuns[c], err = m.decodeRuns(c); err != nil {
+	if m.runLength[c], err = m.decodeRuns(c); err != nil {
 		return v, err
 	}
-	if v = m.column; m.inRuns[c] {
-		m.sums[c] = contentSum(k, v, 0, m.rows, ids, m.table)
+	if v = m.column; m.runLength[c] {
+		m.sums[c] = contentSum(k, v, 0, m.rows, ids, m.dict)
 	} else {
 		*free = free.sized(k, m.rows)
 		v = free.slice(k, 0, m.rows)
 		// Added up group by group, while they are at hand.
-		err = m.decodeAll(v, c, func(from, to int) { m.sums[c] += contentSum(k, v, from, to, ids, m.table) })
+		err = m.decodeAll(v, c, func(from, to int) { m.sums[c] += contentSum(k, v, from, to, ids, m.dict) })
 	}
 	for _, d := range m.plan.duplicates {
-		m.sums[c] -= contentSum(k, v, int(d.from), int(d.to), ids, m.table)
+		m.sums[c] -= contentSum(k, v, int(d.From), int(d.To), ids, m.dict)
 	}
 	return v, err
 }
 
 // writeColumn encodes a column's values in the plan's order.
-func (m *merger) writeColumn(c int, v vector) error {
-	k, runs := m.layout.columns[c].kind, m.plan.runs
+func (m *Merger) writeColumn(c int, v vector) error {
+	k, runs := m.layout.columns[c].kind, m.plan.ranges
 	var taken uint32 // of runs[0]
 	run, jump := 0, 0
 	for g := range m.groups {
@@ -363,8 +363,8 @@ func (m *merger) writeColumn(c int, v vector) error {
 		m.scratch, m.sparse = m.scratch.sized(k, rows), m.sparse.noRuns()
 		to := m.scratch.slice(k, 0, rows)
 		for filled := 0; filled < rows; {
-			from := runs[0].from + taken
-			n := min(runs[0].to-from, uint32(rows-filled))
+			from := runs[0].From + taken
+			n := min(runs[0].To-from, uint32(rows-filled))
 			switch {
 			case v.ends != nil:
 				// The same fan's rows of the next file lie as many runs behind as in the file before.
@@ -377,7 +377,7 @@ func (m *merger) writeColumn(c int, v vector) error {
 				copy(to.tags[filled:], v.tags[from:from+n])
 			}
 			filled += int(n)
-			if taken += n; from+n == runs[0].to {
+			if taken += n; from+n == runs[0].To {
 				runs, taken = runs[1:], 0
 			}
 		}
@@ -391,8 +391,8 @@ func (m *merger) writeColumn(c int, v vector) error {
 	return nil
 }
 
-func (m *merger) writeChunk(g, c int, v vector) error {
-	data, ch, err := m.writer.write(m.buf[:0], m.layout.columns[c], v, m.table)
+func (m *Merger) writeChunk(g, c int, v vector) error {
+	data, ch, err := m.writer.write(m.buf[:0], m.layout.columns[c], v, m.dict)
 	if err != nil {
 		return err
 	}
@@ -406,12 +406,12 @@ func (m *merger) writeChunk(g, c int, v vector) error {
 }
 
 // file puts the chunks in order, and the footer behind them.
-func (m *merger) file(day int32) (*tableFile, *pieces, error) {
+func (m *Merger) file(day int32) (*File, *pieces, error) {
 	tail, err := fileTail(m.groups)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &pieces{spool: &m.out}
+	p := &pieces{file: &m.out}
 	p.add(piece{bytes: []byte(fileMagic)})
 	for g := range m.encoded {
 		for _, part := range m.encoded[g] {
@@ -419,15 +419,15 @@ func (m *merger) file(day int32) (*tableFile, *pieces, error) {
 		}
 	}
 	p.add(piece{bytes: tail})
-	return &tableFile{day: day, rows: m.plan.rows, size: p.size, groups: m.groups}, p, nil
+	return &File{Day: day, Rows: m.plan.rows, Size: p.size, groups: m.groups}, p, nil
 }
 
 // verify reads the merged file back from the Store, group by group, and compares its rows' order, number and
 // content with what was read from the old ones.
-func (m *merger) verify(ctx context.Context, store objstore.Store, key string, size int64) (err error) {
+func (m *Merger) verify(ctx context.Context, store objstore.Store, key string, size int64) (err error) {
 	defer parquetguard.Catch(&err)
-	fetch := fetchFrom(ctx, store, key)
-	index, err := openIndex(size, fetch)
+	fetch := FetchFrom(ctx, store, key)
+	index, err := OpenIndex(size, fetch)
 	if err != nil {
 		return err
 	}
@@ -459,7 +459,7 @@ func (m *merger) verify(ctx context.Context, store objstore.Store, key string, s
 }
 
 // verifyGroup sees that a group goes on in order, and adds its content to sums.
-func (m *merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *sortKey, sums []uint64) error {
+func (m *Merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *sortKey, sums []uint64) error {
 	read := func(to *vector, c int, inRuns bool) error {
 		column := m.layout.columns[c]
 		if inRuns {
@@ -473,7 +473,7 @@ func (m *merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *
 		return err
 	}
 	times := keys.time.numbers[:group.rows]
-	if !last.ascending(keys.fan, times, m.table) {
+	if !last.ascending(keys.fan, times, m.dict) {
 		return errors.New("the merged file is not sorted: nothing was changed")
 	}
 	all := m.identifyGroup(group.rows)
@@ -484,24 +484,24 @@ func (m *merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *
 			continue
 		}
 		v := &m.scratch
-		if m.inRuns[c] {
+		if m.runLength[c] {
 			v = &m.sparse
 		}
-		if err := read(v, c, m.inRuns[c]); err != nil {
+		if err := read(v, c, m.runLength[c]); err != nil {
 			return err
 		}
-		sums[c] += contentSum(column.kind, *v, 0, group.rows, all.of, m.table)
+		sums[c] += contentSum(column.kind, *v, 0, group.rows, all.of, m.dict)
 	}
 	return nil
 }
 
 // identifyGroup does for the rows of m.group what identify does.
-func (m *merger) identifyGroup(rows int) identified {
+func (m *Merger) identifyGroup(rows int) identified {
 	keys := &m.group
 	sums := identified{of: keys.seq.numbers[:rows+1]}
 	for f, r := 0, 0; sums.rows < rows; {
 		end := min(keys.fan.ends[f], keys.run.ends[r])
-		sums.add(m.table.hash(keys.fan.tags[f]), keys.run.numbers[r], int(end), keys.time.numbers)
+		sums.add(m.dict.hash(keys.fan.tags[f]), keys.run.numbers[r], int(end), keys.time.numbers)
 		if keys.fan.ends[f] == end {
 			f++
 		}
@@ -520,11 +520,11 @@ type sortKey struct {
 }
 
 // ascending goes on over rows, whose fans are given in runs; false: they are not in the table's order.
-func (k *sortKey) ascending(fans vector, times []uint64, table *textTable) bool {
+func (k *sortKey) ascending(fans vector, times []uint64, dict *textDict) bool {
 	from := uint32(0)
 	for f, end := range fans.ends {
 		if fan := fans.tags[f]; !k.begun || fan != k.fan {
-			if k.begun && table.texts[fan] <= table.texts[k.fan] {
+			if k.begun && dict.texts[fan] <= dict.texts[k.fan] {
 				return false
 			}
 			k.begun, k.fan, k.time = true, fan, math.MinInt64

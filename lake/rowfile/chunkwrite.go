@@ -1,8 +1,9 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"math/bits"
@@ -45,8 +46,8 @@ type chunkPage struct {
 type chunkWriter struct {
 	zstd    *zstd.Encoder
 	numbers numberSet
-	local   []uint32 // by place in the text table: place in the dictionary + 1
-	used    []uint32 // places of the dictionary's texts in the text table
+	local   []uint32 // by place in the textDict: place in the dictionary + 1
+	used    []uint32 // places of the dictionary's texts in the textDict
 	index   []uint32
 	levels  vector
 	present vector      // an optional column without its nulls
@@ -67,14 +68,14 @@ func newChunkWriter() *chunkWriter {
 
 // write appends the column's chunk to dst: all values of a group. Whether they come in runs makes no difference to
 // what is written.
-func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([]byte, chunk, error) {
+func (w *chunkWriter) write(dst []byte, c column, v vector, dict *textDict) ([]byte, chunk, error) {
 	ch := chunk{rows: v.rows(), indexIsValid: true}
 	start := len(dst)
 	present := v
 	if c.optional {
 		present = w.withoutNulls(c.kind, v)
 	}
-	width := w.dictionary(c, present, table, &ch)
+	width := w.dictionary(c, present, dict, &ch)
 	var err error
 	if ch.encoding == format.RLEDictionary {
 		header := format.PageHeader{Type: format.DictionaryPage}
@@ -94,7 +95,7 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, table *textTable) ([
 			levels = w.definitions(c.kind, page, &p)
 		}
 		values, first := present.part(c.kind, done, done+to-from-p.nulls, &w.ends[1])
-		w.bounds(c, values, table, &p)
+		w.bounds(c, values, dict, &p)
 		w.encode(c, &ch, values, first, width)
 		done += to - from - p.nulls
 		header := format.PageHeader{Type: format.DataPageV2}
@@ -139,7 +140,7 @@ func less(k kind, a, b []byte) bool {
 
 // dictionary chooses the encoding, puts the dictionary into w.body and the values' places in it into w.index.
 // It gives the width of these places in bits.
-func (w *chunkWriter) dictionary(c column, v vector, table *textTable, ch *chunk) int {
+func (w *chunkWriter) dictionary(c column, v vector, dict *textDict, ch *chunk) int {
 	w.body = w.body[:0]
 	switch {
 	case c.kind == flags:
@@ -150,7 +151,7 @@ func (w *chunkWriter) dictionary(c column, v vector, table *textTable, ch *chunk
 		return 0
 	case c.kind == texts:
 		ch.encoding = format.RLEDictionary
-		w.textDictionary(v.tags, table)
+		w.textDictionary(v.tags, dict)
 		return max(1, bits.Len(uint(max(len(w.used), 1)-1)))
 	}
 	// A dictionary that holds most of the values only costs: each of them stands in it, and has an index.
@@ -174,8 +175,8 @@ func (w *chunkWriter) entries(c column) int {
 	return len(w.numbers.values)
 }
 
-func (w *chunkWriter) textDictionary(tags []uint32, table *textTable) {
-	if n := len(table.texts); n > len(w.local) {
+func (w *chunkWriter) textDictionary(tags []uint32, dict *textDict) {
+	if n := len(dict.texts); n > len(w.local) {
 		w.local = append(w.local, make([]uint32, n-len(w.local))...)
 	}
 	w.used = w.used[:0]
@@ -184,8 +185,8 @@ func (w *chunkWriter) textDictionary(tags []uint32, table *textTable) {
 		if w.local[p] == 0 {
 			w.used = append(w.used, p)
 			w.local[p] = uint32(len(w.used))
-			w.body = binary.LittleEndian.AppendUint32(w.body, uint32(len(table.texts[p])))
-			w.body = append(w.body, table.texts[p]...)
+			w.body = binary.LittleEndian.AppendUint32(w.body, uint32(len(dict.texts[p])))
+			w.body = append(w.body, dict.texts[p]...)
 		}
 		w.index[i] = w.local[p] - 1
 	}
@@ -293,7 +294,7 @@ func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte,
 	header.CRC = int32(crc32.ChecksumIEEE(w.packed))
 	w.header.Reset()
 	if err := w.encoder.Encode(header); err != nil {
-		return nil, false, wrap(err, "table: page header")
+		return nil, false, fmt.Errorf("table: page header: %w", err)
 	}
 	ch.raw += w.header.Len() + raw
 	dst = append(dst, w.header.Bytes()...)
@@ -301,7 +302,7 @@ func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte,
 }
 
 // bounds finds the least and the greatest value of a page.
-func (w *chunkWriter) bounds(c column, v vector, table *textTable, p *chunkPage) {
+func (w *chunkWriter) bounds(c column, v vector, dict *textDict, p *chunkPage) {
 	var lo, hi uint64
 	switch c.kind {
 	case integers:
@@ -324,7 +325,7 @@ func (w *chunkWriter) bounds(c column, v vector, table *textTable, p *chunkPage)
 		}
 		return
 	case texts:
-		textBounds(v.tags, table, p)
+		textBounds(v.tags, dict, p)
 		return
 	}
 	both := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, lo), hi)
@@ -360,13 +361,13 @@ func floatBounds(numbers []uint64) (lo, hi uint64, ok bool) {
 	return math.Float64bits(l), math.Float64bits(h), l <= h
 }
 
-func textBounds(tags []uint32, table *textTable, p *chunkPage) {
+func textBounds(tags []uint32, dict *textDict, p *chunkPage) {
 	lo, hi, last, any := "", "", uint32(0), false
 	for _, t := range tags {
 		if any && t == last {
 			continue
 		}
-		s := table.texts[t]
+		s := dict.texts[t]
 		if !any || s < lo {
 			lo = s
 		}

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
@@ -64,28 +64,28 @@ func orNull[T comparable](rng *rand.Rand, v T) *T {
 	return &v
 }
 
-func toLoose(rng *rand.Rand, s stored) loose {
+func toLoose(rng *rand.Rand, s Row) loose {
 	return loose{orNull(rng, s.Shard), orNull(rng, s.Arrived), orNull(rng, s.Unsynch), orNull(rng, s.Lost), orNull(rng, s.Glitch), orNull(rng, s.Edges), orNull(rng, s.Late), orNull(rng, s.Anomaly),
 		orNull(rng, s.State), orNull(rng, s.Score), orNull(rng, s.Jitter), orNull(rng, s.Hz), orNull(rng, s.RPM), orNull(rng, s.Seq), orNull(rng, s.Run), orNull(rng, s.Fan), orNull(rng, s.Time)}
 }
 
-func toNamed(rng *rand.Rand, s stored) named {
+func toNamed(rng *rand.Rand, s Row) named {
 	return named{s.Fan, s.Time, s.Run, s.Seq, s.RPM, s.Hz, s.Jitter, s.Score, s.State, orNull(rng, s.Anomaly), s.Late, s.Edges, s.Glitch, s.Lost, s.Unsynch, s.Arrived, s.Shard}
 }
 
 // foreignFile writes rows with options that are drawn, and tells them.
-func foreignFile(t testing.TB, rng *rand.Rand, rows []stored) ([]byte, string) {
+func foreignFile(t testing.TB, rng *rand.Rand, rows []Row) ([]byte, string) {
 	t.Helper()
 	codec := []compress.Codec{&parquet.Snappy, &parquet.Gzip, &parquet.Brotli, &parquet.Zstd, &parquet.Uncompressed}[rng.IntN(5)]
 	version, page, group := 1+rng.IntN(2), 64<<rng.IntN(12), int64(1+len(rows)/8+rng.IntN(2*len(rows)+1))
 	options := []parquet.WriterOption{parquet.Compression(codec), parquet.DataPageVersion(version), parquet.PageBufferSize(page), parquet.MaxRowsPerRowGroup(group)}
 	if rng.IntN(2) == 0 {
-		return write(t, rows, func(s stored) loose { return toLoose(rng, s) }, options), fmt.Sprintf("loose, %v, version %d, pages %d, groups %d", codec, version, page, group)
+		return write(t, rows, func(s Row) loose { return toLoose(rng, s) }, options), fmt.Sprintf("loose, %v, version %d, pages %d, groups %d", codec, version, page, group)
 	}
-	return write(t, rows, func(s stored) named { return toNamed(rng, s) }, options), fmt.Sprintf("named, %v, version %d, pages %d, groups %d", codec, version, page, group)
+	return write(t, rows, func(s Row) named { return toNamed(rng, s) }, options), fmt.Sprintf("named, %v, version %d, pages %d, groups %d", codec, version, page, group)
 }
 
-func write[T any](t testing.TB, rows []stored, convert func(stored) T, options []parquet.WriterOption) []byte {
+func write[T any](t testing.TB, rows []Row, convert func(Row) T, options []parquet.WriterOption) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w := parquet.NewGenericWriter[T](&buf, options...)
@@ -105,7 +105,7 @@ func write[T any](t testing.TB, rows []stored, convert func(stored) T, options [
 func TestForeignFiles(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 11))
-		rows := make([]stored, rng.IntN(600))
+		rows := make([]Row, rng.IntN(600))
 		for i := range rows {
 			rows[i] = anyStored(rng)
 		}
@@ -116,28 +116,28 @@ func TestForeignFiles(t *testing.T) {
 		}
 		for _, fan := range []string{"fan-0", "fan-3"} {
 			lo, hi := int64(-10+rng.IntN(30)), int64(10+rng.IntN(40))
-			var want []stored
+			var want []Row
 			for _, s := range rows {
 				if s.Fan == fan && s.Time >= lo && s.Time < hi {
 					want = append(want, s)
 				}
 			}
-			var d fanDay
-			if err := d.readFile(index, fetchBytes(data), fan, lo, hi, allColumns()); err != nil {
+			var d FanDay
+			if err := d.ReadFile(index, FetchBytes(data), fan, lo, hi, AllColumns()); err != nil {
 				t.Fatalf("seed %d, %s: %v", seed, how, err)
 			}
-			got := make([]stored, d.rows)
+			got := make([]Row, d.rows)
 			for i := range got {
-				assemble(&got[i], d.columns, i, d.table)
+				assemble(&got[i], d.columns, i, d.dict)
 			}
 			wantSame(t, seed, got, want)
 		}
-		ours := make([]stored, 100)
+		ours := make([]Row, 100)
 		for i := range ours {
 			ours[i] = anyStored(rng)
 		}
 		want, _ := dumbMerge(append(slices.Clone(rows), ours...))
-		slices.SortFunc(ours, func(a, b stored) int { return a.compare(&b) })
+		slices.SortFunc(ours, func(a, b Row) int { return a.Compare(&b) })
 		merged, _ := columnMerge(t, [][]byte{data, ourFile(t, ours)}, []int{len(rows), len(ours)})
 		wantSame(t, seed, libraryRows(t, merged), want)
 	}
@@ -170,13 +170,13 @@ func TestForeignFilesThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", column, err)
 		}
 	}
-	rows := make([]stored, 50)
-	lz4 := write(t, rows, func(s stored) stored { return s }, []parquet.WriterOption{parquet.Compression(&parquet.Lz4Raw)})
+	rows := make([]Row, 50)
+	lz4 := write(t, rows, func(s Row) Row { return s }, []parquet.WriterOption{parquet.Compression(&parquet.Lz4Raw)})
 	index, err := openFileIndex(lz4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := make(runSets).addFile(index, fetchBytes(lz4)); err == nil || !strings.Contains(err.Error(), "LZ4") {
+	if err := index.EachIdentity(FetchBytes(lz4), func(string, uint64, uint64) {}); err == nil || !strings.Contains(err.Error(), "LZ4") {
 		t.Errorf("LZ4: %v", err)
 	}
 }
@@ -186,7 +186,7 @@ func TestForeignFilesThatAreRefused(t *testing.T) {
 func TestDamagedForeignFiles(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 13))
 	for range 20 {
-		rows := make([]stored, 1+rng.IntN(60))
+		rows := make([]Row, 1+rng.IntN(60))
 		for i := range rows {
 			rows[i] = anyStored(rng)
 		}
@@ -197,12 +197,12 @@ func TestDamagedForeignFiles(t *testing.T) {
 				bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
 			}
 			index, err := openFileIndex(bad)
-			if err != nil || index.rows > 1<<16 {
+			if err != nil || index.Rows > 1<<16 {
 				continue
 			}
-			_ = make(runSets).addFile(index, fetchBytes(bad))
-			_ = new(fanDay).readFile(index, fetchBytes(bad), "fan-2", -5, 1000, allColumns())
-			_ = eachRow(bad, func(*stored) {})
+			_ = index.EachIdentity(FetchBytes(bad), func(string, uint64, uint64) {})
+			_ = new(FanDay).ReadFile(index, FetchBytes(bad), "fan-2", -5, 1000, AllColumns())
+			_ = DecodeColumns(bad, func(*Row) {})
 		}
 	}
 }

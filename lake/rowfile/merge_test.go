@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
@@ -22,15 +22,15 @@ import (
 )
 
 // ourFile writes sorted rows as a commit does.
-func ourFile(t testing.TB, rows []stored) []byte {
+func ourFile(t testing.TB, rows []Row) []byte {
 	t.Helper()
-	f := newDataFile(0)
+	f := NewWriter(0)
 	for i := range rows {
-		if err := f.add(&rows[i]); err != nil {
+		if err := f.Add(&rows[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	data, err := f.finish()
+	data, err := f.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,14 +38,14 @@ func ourFile(t testing.TB, rows []stored) []byte {
 }
 
 // libraryRows reads a file through the Parquet library.
-func libraryRows(t testing.TB, data []byte) []stored {
+func libraryRows(t testing.TB, data []byte) []Row {
 	t.Helper()
 	c, err := openCursor(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.close()
-	var rows []stored
+	var rows []Row
 	for {
 		s, err := c.next()
 		if err != nil {
@@ -59,20 +59,20 @@ func libraryRows(t testing.TB, data []byte) []stored {
 }
 
 // columnMerge merges files as a compaction does and gives the merged file.
-func columnMerge(t testing.TB, files [][]byte, rows []int) ([]byte, mergeStats) {
+func columnMerge(t testing.TB, files [][]byte, rows []int) ([]byte, MergeStats) {
 	t.Helper()
-	m := newMerger(0)
-	return m.run(t, files, rows), m.stats()
+	m := NewMerger(0)
+	return m.run(t, files, rows), m.Stats()
 }
 
-func (m *merger) run(t testing.TB, files [][]byte, rows []int) []byte {
+func (m *Merger) run(t testing.TB, files [][]byte, rows []int) []byte {
 	t.Helper()
 	dir, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := m.close(); err != nil {
+		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -81,11 +81,11 @@ func (m *merger) run(t testing.TB, files [][]byte, rows []int) []byte {
 		if err := dir.Put(t.Context(), key, data, true); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.add(t.Context(), dir, key, int64(len(data)), rows[i]); err != nil {
+		if err := m.Add(t.Context(), dir, key, int64(len(data)), rows[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := m.merge(t.Context(), dir, "out", 0); err != nil {
+	if _, err := m.Merge(t.Context(), dir, "out", 0); err != nil {
 		t.Fatal(err)
 	}
 	data, err := dir.Get(t.Context(), "out")
@@ -100,17 +100,17 @@ func (m *merger) run(t testing.TB, files [][]byte, rows []int) []byte {
 func TestMergeAgainstRowByRow(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		var everything []stored
+		var everything []Row
 		var cursors []*cursor
 		var files [][]byte
 		var counts []int
 		for range 1 + rng.IntN(12) {
-			rows := make([]stored, rng.IntN(700))
+			rows := make([]Row, rng.IntN(700))
 			for i := range rows {
 				rows[i] = anyStored(rng)
 			}
 			everything = append(everything, rows...)
-			slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
+			slices.SortFunc(rows, func(a, b Row) int { return a.Compare(&b) })
 			data := ourFile(t, rows)
 			if rng.IntN(2) == 0 {
 				data = libraryFile(t, rows)
@@ -123,8 +123,8 @@ func TestMergeAgainstRowByRow(t *testing.T) {
 		}
 		want, duplicates := dumbMerge(everything)
 		hashes := maphash.MakeSeed()
-		var byRow []stored
-		rowStats, err := rowMerge(cursors, func(s *stored) uint64 { return s.hash(hashes) }, func(s *stored) error {
+		var byRow []Row
+		rowStats, err := rowMerge(cursors, func(s *Row) uint64 { return s.Hash(hashes) }, func(s *Row) error {
 			byRow = append(byRow, *s)
 			return nil
 		})
@@ -135,12 +135,12 @@ func TestMergeAgainstRowByRow(t *testing.T) {
 		merged, stats := columnMerge(t, files, counts)
 		got := libraryRows(t, merged)
 		wantSame(t, seed, got, want)
-		if stats != (mergeStats{len(everything), len(want), duplicates}) || rowStats.out != stats.out {
+		if stats != (MergeStats{len(everything), len(want), duplicates}) || rowStats.out != stats.RowsOut {
 			t.Fatalf("seed %d: %+v and %+v, want %d in, %d out", seed, stats, rowStats, len(everything), len(want))
 		}
 		var sum uint64
 		for i := range got {
-			sum += got[i].hash(hashes)
+			sum += got[i].Hash(hashes)
 		}
 		if sum != rowStats.inHash-rowStats.dupHash {
 			t.Fatalf("seed %d: other content", seed)
@@ -148,7 +148,7 @@ func TestMergeAgainstRowByRow(t *testing.T) {
 	}
 }
 
-func wantSame(t *testing.T, seed uint64, got, want []stored) {
+func wantSame(t *testing.T, seed uint64, got, want []Row) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("seed %d: %d rows, want %d", seed, len(got), len(want))
@@ -161,14 +161,14 @@ func wantSame(t *testing.T, seed uint64, got, want []stored) {
 }
 
 // anyStored draws from few enough values that identities and times collide.
-func anyStored(rng *rand.Rand) stored {
-	return stored{Fan: fmt.Sprint("fan-", rng.IntN(5)), Time: rng.Int64N(50) - 10, Run: rng.Int64N(3), Seq: rng.Int64N(400), RPM: float64(rng.IntN(9)), State: "running",
+func anyStored(rng *rand.Rand) Row {
+	return Row{Fan: fmt.Sprint("fan-", rng.IntN(5)), Time: rng.Int64N(50) - 10, Run: rng.Int64N(3), Seq: rng.Int64N(400), RPM: float64(rng.IntN(9)), State: "running",
 		Anomaly: []string{"", "", "", "stall", "unusual"}[rng.IntN(5)], Late: rng.IntN(2) == 0, Arrived: rng.Int64(), Shard: fmt.Sprint(rng.IntN(2)), Score: rng.Float64()}
 }
 
-func dumbMerge(rows []stored) (out []stored, duplicates int) {
+func dumbMerge(rows []Row) (out []Row, duplicates int) {
 	sorted := slices.Clone(rows)
-	slices.SortStableFunc(sorted, func(a, b stored) int { return a.compare(&b) })
+	slices.SortStableFunc(sorted, func(a, b Row) int { return a.Compare(&b) })
 	seen := make(map[string]bool)
 	for _, s := range sorted {
 		id := fmt.Sprint(s.Fan, "/", s.Run, "/", s.Seq)
@@ -186,14 +186,14 @@ func dumbMerge(rows []stored) (out []stored, duplicates int) {
 func TestMergeOfManyGroups(t *testing.T) {
 	var files [][]byte
 	var counts []int
-	var everything []stored
+	var everything []Row
 	rng := rand.New(rand.NewPCG(1, 5))
 	for f := range 3 {
-		var rows []stored
+		var rows []Row
 		for fan := range 5 {
 			for i := range 20_000 {
 				n := int64(f*19_000 + i) // files overlap
-				row := stored{Fan: fmt.Sprint("fan-", fan), Time: n*1_000_000 + n*7919%500, Run: 7, Seq: n, RPM: 1800 + float64(rng.IntN(9000))/1000, Hz: rng.Float64(), State: "running", Arrived: n, Shard: "0"}
+				row := Row{Fan: fmt.Sprint("fan-", fan), Time: n*1_000_000 + n*7919%500, Run: 7, Seq: n, RPM: 1800 + float64(rng.IntN(9000))/1000, Hz: rng.Float64(), State: "running", Arrived: n, Shard: "0"}
 				if fan == 1 && n < 3000 {
 					row.Anomaly = "stall" // one long run, and pages without any behind it
 				}
@@ -207,7 +207,7 @@ func TestMergeOfManyGroups(t *testing.T) {
 		files, counts, everything = append(files, data), append(counts, len(rows)), append(everything, rows...)
 	}
 	want, duplicates := dumbMerge(everything)
-	m := newMerger(0)
+	m := NewMerger(0)
 	m.inRoom, m.outRoom = len(files[0]), 100_000
 	merged := m.run(t, files, counts)
 	if m.in.file == nil || m.out.file == nil {
@@ -218,7 +218,7 @@ func TestMergeOfManyGroups(t *testing.T) {
 			t.Errorf("%s is left: %v", f.Name(), err)
 		}
 	}
-	if stats := m.stats(); stats.duplicates != duplicates || duplicates != 10_000 {
+	if stats := m.Stats(); stats.Duplicates != duplicates || duplicates != 10_000 {
 		t.Fatalf("%+v, want %d duplicates", stats, duplicates)
 	}
 	// Copies differ in RPM here, and tie in all else: which stays is not said.
@@ -248,15 +248,15 @@ func TestMergeOfFleets(t *testing.T) {
 		for i := range fleet {
 			fleet[i].rng, fleet[i].mean = rng, mean
 		}
-		var everything []stored
+		var everything []Row
 		var data [][]byte
 		var counts []int
 		for f := range files {
-			var file []stored
+			var file []Row
 			for fan := range fans {
 				for i := range perFile {
 					n := int64(f*perFile + i)
-					row := stored{Fan: fmt.Sprint("fan-", fan), Time: n * 1_000_000, Run: 1, Seq: n + 1, Arrived: n*1_000_000 + 700, Shard: "0"}
+					row := Row{Fan: fmt.Sprint("fan-", fan), Time: n * 1_000_000, Run: 1, Seq: n + 1, Arrived: n*1_000_000 + 700, Shard: "0"}
 					fleet[fan].fill(&row)
 					file = append(file, row)
 				}
@@ -268,7 +268,7 @@ func TestMergeOfFleets(t *testing.T) {
 					file = append(file, row)
 				}
 			}
-			slices.SortFunc(file, func(a, b stored) int { return a.compare(&b) })
+			slices.SortFunc(file, func(a, b Row) int { return a.Compare(&b) })
 			everything, data, counts = append(everything, file...), append(data, ourFile(t, file)), append(counts, len(file))
 		}
 		rng.Shuffle(files, func(i, j int) {
@@ -277,7 +277,7 @@ func TestMergeOfFleets(t *testing.T) {
 		want, duplicates := dumbMerge(everything)
 		merged, stats := columnMerge(t, data, counts)
 		wantSame(t, seed, libraryRows(t, merged), want)
-		if stats != (mergeStats{len(everything), len(want), duplicates}) {
+		if stats != (MergeStats{len(everything), len(want), duplicates}) {
 			t.Fatalf("seed %d: %+v, want %d in, %d out", seed, stats, len(everything), len(want))
 		}
 	}
@@ -286,12 +286,12 @@ func TestMergeOfFleets(t *testing.T) {
 // stretches draws a fan's values, each of which stays for a number of rows of its own.
 type stretches struct {
 	rng   *rand.Rand
-	value stored
+	value Row
 	mean  [11]int // rows that a column keeps a value
 	left  [11]int
 }
 
-func (s *stretches) fill(row *stored) {
+func (s *stretches) fill(row *Row) {
 	v, rng := &s.value, s.rng
 	for c, draw := range []func(){
 		func() { v.RPM = 1800 + float64(rng.IntN(30))/8 },
@@ -318,7 +318,7 @@ func (s *stretches) fill(row *stored) {
 // TestMergeOfUnsortedFiles: a file that is not in the table's order is merged into it all the same.
 func TestMergeOfUnsortedFiles(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 6))
-	rows := make([]stored, 1000)
+	rows := make([]Row, 1000)
 	for i := range rows {
 		rows[i] = anyStored(rng)
 	}
@@ -330,23 +330,23 @@ func TestMergeOfUnsortedFiles(t *testing.T) {
 // TestMergeNoticesOtherContent changes the merged file behind the merger's back.
 func TestMergeNoticesOtherContent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 7))
-	rows := make([]stored, 500)
+	rows := make([]Row, 500)
 	for i := range rows {
 		rows[i] = anyStored(rng)
 		rows[i].Seq = int64(i)
 	}
-	slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
+	slices.SortFunc(rows, func(a, b Row) int { return a.Compare(&b) })
 	data := ourFile(t, rows)
-	for name, change := range map[string]func([]stored) []stored{
-		"a row is missing":          func(r []stored) []stored { return slices.Delete(r, 100, 101) },
-		"a row is another":          func(r []stored) []stored { r[100].Seq = 1000; return r },
-		"two values changed places": func(r []stored) []stored { r[7].Score, r[8].Score = r[8].Score, r[7].Score; return r },
-		"a flag":                    func(r []stored) []stored { r[9].Late = !r[9].Late; return r },
-		"a text":                    func(r []stored) []stored { r[10].Shard = "9"; return r },
-		"not sorted":                func(r []stored) []stored { slices.Reverse(r); return r },
+	for name, change := range map[string]func([]Row) []Row{
+		"a row is missing":          func(r []Row) []Row { return slices.Delete(r, 100, 101) },
+		"a row is another":          func(r []Row) []Row { r[100].Seq = 1000; return r },
+		"two values changed places": func(r []Row) []Row { r[7].Score, r[8].Score = r[8].Score, r[7].Score; return r },
+		"a flag":                    func(r []Row) []Row { r[9].Late = !r[9].Late; return r },
+		"a text":                    func(r []Row) []Row { r[10].Shard = "9"; return r },
+		"not sorted":                func(r []Row) []Row { slices.Reverse(r); return r },
 	} {
-		m := newMerger(0)
-		if err := errors.Join(m.add(t.Context(), fixedStore{data: data}, "in", int64(len(data)), len(rows)), m.prepare(), m.write()); err != nil {
+		m := NewMerger(0)
+		if err := errors.Join(m.Add(t.Context(), fixedStore{data: data}, "in", int64(len(data)), len(rows)), m.prepare(), m.write()); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.verify(t.Context(), fixedStore{data: data}, "out", int64(len(data))); err != nil {
@@ -356,7 +356,7 @@ func TestMergeNoticesOtherContent(t *testing.T) {
 		if err := m.verify(t.Context(), fixedStore{data: other}, "out", int64(len(other))); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
 			t.Errorf("%s: %v", name, err)
 		}
-		_ = m.close()
+		_ = m.Close()
 	}
 }
 
@@ -369,7 +369,7 @@ type fixedStore struct {
 func (s fixedStore) Get(context.Context, string) ([]byte, error) { return s.data, nil }
 
 func (s fixedStore) GetRange(_ context.Context, _ string, offset, n int64) ([]byte, error) {
-	return fetchBytes(s.data)(offset, n)
+	return FetchBytes(s.data)(offset, n)
 }
 
 // TestMergeOfOtherVersions: a file that an earlier version wrote lacks columns; what a later one added must not be
@@ -383,25 +383,25 @@ func TestMergeOfOtherVersions(t *testing.T) {
 		RPM  float64 `parquet:"rpm,id(5),dict"`
 	}
 	type later struct {
-		stored
+		Row
 		Voltage float64 `parquet:"voltage,id(99),optional"`
 	}
 	old := fileOf(t, []earlier{{1, "fan-1", 7, 1, 900}, {2, "fan-1", 7, 2, 901}}, parquet.CreatedBy("fanwatch", "0", "table"))
-	now := ourFile(t, []stored{{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
+	now := ourFile(t, []Row{{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
 	merged, _ := columnMerge(t, [][]byte{now, old}, []int{1, 2})
-	wantSame(t, 0, libraryRows(t, merged), []stored{{Time: 1, Fan: "fan-1", Run: 7, Seq: 1, RPM: 900}, {Time: 2, Fan: "fan-1", Run: 7, Seq: 2, RPM: 901},
+	wantSame(t, 0, libraryRows(t, merged), []Row{{Time: 1, Fan: "fan-1", Run: 7, Seq: 1, RPM: 900}, {Time: 2, Fan: "fan-1", Run: 7, Seq: 2, RPM: 901},
 		{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
 
-	newer := fileOf(t, []later{{stored{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}}, parquet.CreatedBy("fanwatch", "2", "table"))
-	if err := newMerger(0).add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil || !strings.Contains(err.Error(), "voltage") {
+	newer := fileOf(t, []later{{Row{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}}, parquet.CreatedBy("fanwatch", "2", "table"))
+	if err := NewMerger(0).Add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil || !strings.Contains(err.Error(), "voltage") {
 		t.Errorf("a merge would lose the column: %v", err)
 	}
 	index, err := openFileIndex(newer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d fanDay
-	if err := d.readFile(index, fetchBytes(newer), "fan-1", 0, 10, allColumns()); err != nil || d.rows != 1 {
+	var d FanDay
+	if err := d.ReadFile(index, FetchBytes(newer), "fan-1", 0, 10, AllColumns()); err != nil || d.rows != 1 {
 		t.Errorf("%d rows, %v", d.rows, err)
 	}
 }
@@ -420,8 +420,8 @@ func fileOf[T any](t *testing.T, rows []T, options ...parquet.WriterOption) []by
 }
 
 func TestDayOfARow(t *testing.T) {
-	for micros, want := range map[int64]int32{0: 0, dayMicros - 1: 0, dayMicros: 1, -1: -1, -dayMicros: -1, -dayMicros - 1: -2} {
-		if got := (&stored{Time: micros}).day(); got != want {
+	for micros, want := range map[int64]int32{0: 0, DayMicros - 1: 0, DayMicros: 1, -1: -1, -DayMicros: -1, -DayMicros - 1: -2} {
+		if got := (&Row{Time: micros}).Day(); got != want {
 			t.Errorf("%d us is day %d, want %d", micros, got, want)
 		}
 	}
@@ -431,7 +431,7 @@ func TestDayOfARow(t *testing.T) {
 // content hash.
 func TestEveryColumnIsMerged(t *testing.T) {
 	seed := maphash.MakeSeed()
-	var base stored
+	var base Row
 	v := reflect.ValueOf(&base).Elem()
 	for i := range v.NumField() {
 		other := base
@@ -447,14 +447,14 @@ func TestEveryColumnIsMerged(t *testing.T) {
 		default:
 			t.Fatalf("column %s is of a kind that this test does not know", v.Type().Field(i).Name)
 		}
-		if other.hash(seed) == base.hash(seed) {
+		if other.Hash(seed) == base.Hash(seed) {
 			t.Errorf("column %s does not count", v.Type().Field(i).Name)
 		}
-		merged, _ := columnMerge(t, [][]byte{ourFile(t, []stored{other})}, []int{1})
-		wantSame(t, uint64(i), libraryRows(t, merged), []stored{other})
+		merged, _ := columnMerge(t, [][]byte{ourFile(t, []Row{other})}, []int{1})
+		wantSame(t, uint64(i), libraryRows(t, merged), []Row{other})
 	}
-	if tableColumns != v.NumField() || tableColumns != len(tableSchema().Fields()) || tableColumns != len(tableLayout().columns) {
-		t.Error("tableColumns, stored and tableSchema disagree")
+	if v.NumField() != len(tableLayout().columns) {
+		t.Error("Row and tableLayout disagree")
 	}
 }
 
@@ -490,12 +490,12 @@ func sameFooter(t *testing.T, footer []byte, size int64) {
 	}
 }
 
-func someStored(rng *rand.Rand, n int) []stored {
-	rows := make([]stored, n)
+func someStored(rng *rand.Rand, n int) []Row {
+	rows := make([]Row, n)
 	for i := range rows {
 		rows[i] = anyStored(rng)
 	}
-	slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
+	slices.SortFunc(rows, func(a, b Row) int { return a.Compare(&b) })
 	return rows
 }
 
@@ -509,7 +509,7 @@ func FuzzFooter(f *testing.F) {
 func FuzzDataFile(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	rows := someStored(rng, 50)
-	for _, data := range [][]byte{ourFile(f, rows), libraryFile(f, rows), write(f, rows, func(s stored) loose { return toLoose(rng, s) }, []parquet.WriterOption{parquet.Compression(&parquet.Snappy)})} {
+	for _, data := range [][]byte{ourFile(f, rows), libraryFile(f, rows), write(f, rows, func(s Row) loose { return toLoose(rng, s) }, []parquet.WriterOption{parquet.Compression(&parquet.Snappy)})} {
 		f.Add(data)
 		for range 20 {
 			bad := slices.Clone(data)
@@ -518,20 +518,20 @@ func FuzzDataFile(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if index, err := openFileIndex(data); err == nil && index.rows < 1<<20 {
-			_ = make(runSets).addFile(index, fetchBytes(data))
-			d := fanDay{}
-			_ = d.readFile(index, fetchBytes(data), "fan-2", -5, 1000, allColumns())
+		if index, err := openFileIndex(data); err == nil && index.Rows < 1<<20 {
+			_ = index.EachIdentity(FetchBytes(data), func(string, uint64, uint64) {})
+			d := FanDay{}
+			_ = d.ReadFile(index, FetchBytes(data), "fan-2", -5, 1000, AllColumns())
 		}
-		m := newMerger(0)
-		if index, err := openFileIndex(data); err == nil && index.rows < 1<<20 && m.add(context.Background(), fixedStore{data: data}, "in", int64(len(data)), index.rows) == nil && m.prepare() == nil {
+		m := NewMerger(0)
+		if index, err := openFileIndex(data); err == nil && index.Rows < 1<<20 && m.Add(context.Background(), fixedStore{data: data}, "in", int64(len(data)), index.Rows) == nil && m.prepare() == nil {
 			_ = m.write()
 		}
-		_ = m.close()
+		_ = m.Close()
 	})
 }
 
-func openFileIndex(data []byte) (x *fileIndex, err error) {
+func openFileIndex(data []byte) (x *Index, err error) {
 	defer parquetguard.Catch(&err)
-	return openIndex(int64(len(data)), fetchBytes(data))
+	return OpenIndex(int64(len(data)), FetchBytes(data))
 }

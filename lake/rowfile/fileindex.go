@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"fanwatch/objstore"
 )
 
-// fileIndex is what the end of a data file says: where its chunks lie, and the page index as it stands there.
+// Index is what the end of a data file says: where its chunks lie, and the page index as it stands there.
 // It does not change; several readers may share it.
-type fileIndex struct {
-	rows   int
+type Index struct {
+	Rows   int
 	groups []groupIndex
 	newer  string // a column that the layout lacks and that holds values: of a later version of this program, or of another
 	pages  []byte // the page index, which begins at pagesAt of the file; nil = none
@@ -47,8 +47,8 @@ const fileEnd = 256 << 10
 
 var errForeign = errors.New("not a file that fanwatch wrote")
 
-// openIndex reads the end of a file of size bytes.
-func openIndex(size int64, fetch fetchFunc) (*fileIndex, error) {
+// OpenIndex reads the end of a file of size bytes.
+func OpenIndex(size int64, fetch FetchFunc) (*Index, error) {
 	tail, err := fetch(max(0, size-fileEnd), min(size, fileEnd))
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func openIndex(size int64, fetch fetchFunc) (*fileIndex, error) {
 }
 
 // parseFooter reads a footer that ends 8 bytes before the end of a file of size bytes.
-func parseFooter(footer []byte, size int64) (*fileIndex, error) {
+func parseFooter(footer []byte, size int64) (*Index, error) {
 	if x := parseOwn(footer, size); x != nil {
 		return x, nil
 	}
@@ -94,7 +94,7 @@ func parseFooter(footer []byte, size int64) (*fileIndex, error) {
 }
 
 // parseAny has the library read the footer, whoever wrote it.
-func parseAny(footer []byte, size int64) (*fileIndex, error) {
+func parseAny(footer []byte, size int64) (*Index, error) {
 	if !parquetguard.CheckStruct(footer) {
 		return nil, parquetguard.ErrFooter
 	}
@@ -110,7 +110,7 @@ func parseAny(footer []byte, size int64) (*fileIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &fileIndex{groups: make([]groupIndex, 0, len(meta.RowGroups))}
+	x := &Index{groups: make([]groupIndex, 0, len(meta.RowGroups))}
 	end := size - 8 - int64(len(footer))
 	for i := range meta.RowGroups {
 		g := &meta.RowGroups[i]
@@ -139,13 +139,13 @@ func parseAny(footer []byte, size int64) (*fileIndex, error) {
 		}
 		x.add(group)
 	}
-	if int64(x.rows) != meta.NumRows || x.rows > 1<<31 {
+	if int64(x.Rows) != meta.NumRows || x.Rows > 1<<31 {
 		return nil, parquetguard.ErrFooter
 	}
 	return x, nil
 }
 
-func (x *fileIndex) add(group groupIndex) {
+func (x *Index) add(group groupIndex) {
 	for _, ch := range group.chunks {
 		for _, s := range []span{ch.columnIndex, ch.offsets} {
 			if s.size > 0 && (x.at == 0 || s.offset < x.at) {
@@ -153,7 +153,7 @@ func (x *fileIndex) add(group groupIndex) {
 			}
 		}
 	}
-	x.rows += group.rows
+	x.Rows += group.rows
 	x.groups = append(x.groups, group)
 }
 
@@ -209,7 +209,7 @@ func checkOwnCodec(codec format.CompressionCodec) error {
 }
 
 // piece gives a piece of the page index.
-func (x *fileIndex) piece(s span) ([]byte, bool) {
+func (x *Index) piece(s span) ([]byte, bool) {
 	if s.size == 0 || x.pages == nil || s.offset < x.at || s.offset-x.at > int64(len(x.pages))-s.size {
 		return nil, false
 	}
@@ -217,7 +217,7 @@ func (x *fileIndex) piece(s span) ([]byte, bool) {
 }
 
 // decodePart reads a piece of the page index into v; false when there is none that hangs together.
-func (x *fileIndex) decodePart(s span, v any) bool {
+func (x *Index) decodePart(s span, v any) bool {
 	data, ok := x.piece(s)
 	if !ok {
 		return false
@@ -226,17 +226,17 @@ func (x *fileIndex) decodePart(s span, v any) bool {
 }
 
 // memory is about how many bytes the index takes.
-func (x *fileIndex) memory() int {
+func (x *Index) memory() int {
 	return len(x.pages) + len(x.groups)*len(tableLayout().columns)*200 + 200
 }
 
-// fetchFrom makes a fetch function for an object of the Store.
-func fetchFrom(ctx context.Context, store objstore.Store, key string) fetchFunc {
+// FetchFrom makes a fetch function for an object of the Store.
+func FetchFrom(ctx context.Context, store objstore.Store, key string) FetchFunc {
 	return func(offset, n int64) ([]byte, error) { return store.GetRange(ctx, key, offset, n) }
 }
 
-// fetchBytes makes one for bytes in memory.
-func fetchBytes(data []byte) fetchFunc {
+// FetchBytes makes one for bytes in memory.
+func FetchBytes(data []byte) FetchFunc {
 	return func(offset, n int64) ([]byte, error) {
 		if offset < 0 || n < 0 || offset > int64(len(data))-n {
 			return nil, io.ErrUnexpectedEOF

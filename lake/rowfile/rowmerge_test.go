@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
@@ -18,11 +18,11 @@ import (
 // holds that one to account: another reader and another writer, another order of doing things.
 
 // libraryFile writes sorted rows as the library does.
-func libraryFile(t testing.TB, rows []stored) []byte {
+func libraryFile(t testing.TB, rows []Row) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[stored](&buf, parquet.Compression(&parquet.Zstd), parquet.PageBufferSize(64<<10),
-		parquet.CreatedBy("fanwatch", strconv.Itoa(TableVersion), "table"), parquet.KeyValueMetadata(metaVersion, strconv.Itoa(TableVersion)),
+	w := parquet.NewGenericWriter[Row](&buf, parquet.Compression(&parquet.Zstd), parquet.PageBufferSize(64<<10),
+		parquet.CreatedBy("fanwatch", strconv.Itoa(Version), "table"), parquet.KeyValueMetadata(MetaVersion, strconv.Itoa(Version)),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("fan_id"), parquet.Ascending("time"))))
 	if _, err := w.Write(rows); err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ type rowStats struct {
 
 // merge reads sorted cursors together and gives every (fan, run, seq) once, in the table's order, to emit.
 // hash may be nil. Memory is a batch of rows per cursor and the identities of one fan.
-func rowMerge(cursors []*cursor, hash func(*stored) uint64, emit func(*stored) error) (rowStats, error) {
+func rowMerge(cursors []*cursor, hash func(*Row) uint64, emit func(*Row) error) (rowStats, error) {
 	var stats rowStats
 	h := make(mergeHeap, 0, len(cursors))
 	for _, c := range cursors {
@@ -54,7 +54,7 @@ func rowMerge(cursors []*cursor, hash func(*stored) uint64, emit func(*stored) e
 		}
 	}
 	heap.Init(&h)
-	var dedupe deduper
+	var dedupe Deduper
 	for len(h) > 0 {
 		row := h[0].row
 		var sum uint64
@@ -63,7 +63,7 @@ func rowMerge(cursors []*cursor, hash func(*stored) uint64, emit func(*stored) e
 		}
 		stats.in++
 		stats.inHash += sum
-		if dedupe.first(row) {
+		if dedupe.First(row) {
 			stats.out++
 			if err := emit(row); err != nil {
 				return stats, err
@@ -86,14 +86,14 @@ func rowMerge(cursors []*cursor, hash func(*stored) uint64, emit func(*stored) e
 }
 
 type head struct {
-	row  *stored
+	row  *Row
 	from *cursor
 }
 
 type mergeHeap []head
 
 func (h mergeHeap) Len() int           { return len(h) }
-func (h mergeHeap) Less(i, j int) bool { return h[i].row.compare(h[j].row) < 0 }
+func (h mergeHeap) Less(i, j int) bool { return h[i].row.Compare(h[j].row) < 0 }
 func (h mergeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *mergeHeap) Push(x any)        { *h = append(*h, x.(head)) }
 func (h *mergeHeap) Pop() any {
@@ -104,9 +104,9 @@ func (h *mergeHeap) Pop() any {
 
 // cursor reads one data file's rows in order.
 type cursor struct {
-	r     *parquet.GenericReader[stored]
+	r     *parquet.GenericReader[Row]
 	same  intern
-	batch []stored
+	batch []Row
 	i, n  int
 	done  bool
 }
@@ -117,12 +117,12 @@ func openCursor(data []byte) (c *cursor, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c = &cursor{r: parquet.NewGenericReader[stored](f), same: make(intern), batch: make([]stored, 256)}
+	c = &cursor{r: parquet.NewGenericReader[Row](f), same: make(intern), batch: make([]Row, 256)}
 	return c, nil
 }
 
 // next gives the row in front, nil at the file's end. It is good until the following next.
-func (c *cursor) next() (s *stored, err error) {
+func (c *cursor) next() (s *Row, err error) {
 	defer parquetguard.Catch(&err)
 	if c.i == c.n {
 		if c.done {
@@ -145,3 +145,15 @@ func (c *cursor) next() (s *stored, err error) {
 }
 
 func (c *cursor) close() { _ = c.r.Close() } // it reads from memory; nothing can fail
+
+// intern keeps one copy of each text: a file repeats its few fans in every row.
+type intern map[string]string
+
+func (m intern) text(s string) string {
+	if c, ok := m[s]; ok {
+		return c
+	}
+	s = string([]byte(s)) // the reader's string may share a whole page's memory
+	m[s] = s
+	return s
+}

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"encoding/binary"
@@ -82,7 +82,7 @@ func newForeignChunk(element format.SchemaElement, meta *format.ColumnMetaData, 
 
 // read decodes the chunk, all of whose bytes are data, into to, but for the first skip rows. It shows the library
 // a file of this one chunk.
-func (f *foreignChunk) read(to vector, c column, table *textTable, data []byte, skip int) error {
+func (f *foreignChunk) read(to vector, c column, dict *textDict, data []byte, skip int) error {
 	file, err := f.file(data)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (f *foreignChunk) read(to vector, c column, table *textTable, data []byte, 
 			n, err := from.ReadValues(values)
 			passed := min(skip, n)
 			wanted := values[passed:min(n, passed+rows-filled)]
-			put(to, filled, c.kind, table, wanted)
+			put(to, filled, c.kind, dict, wanted)
 			filled, skip = filled+len(wanted), skip-passed
 			if errors.Is(err, io.EOF) || err == nil && n == 0 {
 				break
@@ -130,7 +130,7 @@ func (f *foreignChunk) file(data []byte) (*parquet.File, error) {
 }
 
 // put stores values from place at on. Null is the zero value.
-func put(to vector, at int, k kind, table *textTable, values []parquet.Value) {
+func put(to vector, at int, k kind, dict *textDict, values []parquet.Value) {
 	for i, v := range values {
 		switch {
 		case k.numeric():
@@ -147,7 +147,7 @@ func put(to vector, at int, k kind, table *textTable, values []parquet.Value) {
 		case floats:
 			to.numbers[at+i] = math.Float64bits(v.Double())
 		case texts:
-			to.tags[at+i] = table.place(v.ByteArray())
+			to.tags[at+i] = dict.place(v.ByteArray())
 		case flags:
 			if v.Boolean() {
 				to.tags[at+i] = 1

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
@@ -9,13 +9,13 @@ import (
 
 // TestPieces reads parts in memory and in a temporary file as one, in every way that a Store may.
 func TestPieces(t *testing.T) {
-	var s spool
+	var s tempFile
 	defer func() {
 		if err := s.close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	p := &pieces{spool: &s}
+	p := &pieces{file: &s}
 	var want []byte
 	for i := range 20 {
 		part := bytes.Repeat([]byte{byte('a' + i)}, i*i*37%5000+1)

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 // parseOwn reads the footer of a file that this program wrote, with this version's columns. It gives nil where it is not that or
 // anything is amiss: parseAny finds out what. The library makes structures of all that stands in a footer, most of it the
 // same in every file: for 1,000 small files that took 3 % of the time of merging them.
-func parseOwn(footer []byte, size int64) *fileIndex {
-	x, w := &fileIndex{}, parquetguard.Thrift{Data: footer}
+func parseOwn(footer []byte, size int64) *Index {
+	x, w := &Index{}, parquetguard.Thrift{Data: footer}
 	var rows int64
 	var schema, writer []byte
 	ok := w.Each(func(field int64, kind byte) bool {
@@ -34,7 +34,7 @@ func parseOwn(footer []byte, size int64) *fileIndex {
 		}
 		return true
 	})
-	if !ok || !bytes.Equal(schema, ownSchema()) || !bytes.HasPrefix(writer, []byte(writtenBy)) || int64(x.rows) != rows || x.rows > 1<<31 {
+	if !ok || !bytes.Equal(schema, ownSchema()) || !bytes.HasPrefix(writer, []byte(writtenBy)) || int64(x.Rows) != rows || x.Rows > 1<<31 {
 		return nil
 	}
 	return x

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"errors"
@@ -9,14 +9,14 @@ import (
 	"sort"
 )
 
-// spool keeps bytes in a temporary file, which it makes when there are any. Not safe for concurrent use.
-type spool struct {
+// tempFile keeps bytes in a temporary file, which it makes when there are any. Not safe for concurrent use.
+type tempFile struct {
 	file *os.File
 	size int64
 }
 
 // write appends, and tells where.
-func (s *spool) write(p []byte) (span, error) {
+func (s *tempFile) write(p []byte) (span, error) {
 	if s.file == nil {
 		f, err := os.CreateTemp("", "fanwatch-merge-")
 		if err != nil {
@@ -34,7 +34,7 @@ func (s *spool) write(p []byte) (span, error) {
 }
 
 // read gives n bytes from offset on, in buf, which it grows.
-func (s *spool) read(offset, n int64, buf *[]byte) ([]byte, error) {
+func (s *tempFile) read(offset, n int64, buf *[]byte) ([]byte, error) {
 	if offset < 0 || n < 0 || offset > s.size-n {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -43,7 +43,7 @@ func (s *spool) read(offset, n int64, buf *[]byte) ([]byte, error) {
 	return *buf, err
 }
 
-func (s *spool) close() error {
+func (s *tempFile) close() error {
 	if s.file == nil {
 		return nil
 	}
@@ -56,7 +56,7 @@ func (s *spool) close() error {
 
 // pieces reads parts, in memory and of a spool, as one.
 type pieces struct {
-	spool *spool
+	file  *tempFile
 	parts []piece
 	at    int64
 	size  int64
@@ -115,7 +115,7 @@ func (p *pieces) next(n int64) ([]byte, error) {
 	if part.bytes != nil {
 		return part.bytes[skip:][:n], nil
 	}
-	return p.spool.read(part.offset+skip, n, &p.buf)
+	return p.file.read(part.offset+skip, n, &p.buf)
 }
 
 // Seek implements io.Seeker.

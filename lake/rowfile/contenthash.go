@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"hash/maphash"
@@ -57,11 +57,11 @@ func (s identitySums) own(from, to int) uint64 {
 // contentSum is the content hash of rows of a column. Sums of identity x hash of the value (multilinear hashing)
 // do not depend on the rows' order, and bind each value to its row. Rows that share a value, one behind the other,
 // are done at once: the sum of their identities x the hash.
-func contentSum(k kind, v vector, from, to int, ids identitySums, table *textTable) uint64 {
+func contentSum(k kind, v vector, from, to int, ids identitySums, dict *textDict) uint64 {
 	var sum uint64
 	hash := func(i int) uint64 {
 		if k == texts {
-			return table.hash(v.tags[i])
+			return dict.hash(v.tags[i])
 		}
 		return scramble(v.value(k, i))
 	}
@@ -96,7 +96,7 @@ func contentSum(k kind, v vector, from, to int, ids identitySums, table *textTab
 }
 
 // hash gives a hash of the text at a place, which is never 0.
-func (t *textTable) hash(place uint32) uint64 {
+func (t *textDict) hash(place uint32) uint64 {
 	for n := len(t.hashes); n < len(t.texts); n++ {
 		t.hashes = append(t.hashes, maphash.String(t.seed, t.texts[n])|1)
 	}

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"cmp"
@@ -14,7 +14,7 @@ import (
 type rowsOfGroup struct{ from, to int }
 
 // mayHoldFan gives the rows of a group among which those of the fan with lo <= time < hi are, by the page index.
-func (x *fileIndex) mayHoldFan(g int, fan string, lo, hi int64) rowsOfGroup {
+func (x *Index) mayHoldFan(g int, fan string, lo, hi int64) rowsOfGroup {
 	group, l := &x.groups[g], tableLayout()
 	whole := rowsOfGroup{0, group.rows}
 	fans, times := &group.chunks[l.fan], &group.chunks[l.time]
@@ -32,7 +32,7 @@ func (ch *chunkIndex) before(lo int64) bool { return len(ch.hi) == 8 && number(c
 func (ch *chunkIndex) atOrAfter(hi int64) bool { return len(ch.lo) == 8 && number(ch.lo) >= hi }
 
 // narrow takes the pages off both ends of r that do not fit.
-func (x *fileIndex) narrow(r rowsOfGroup, ch *chunkIndex, rows int, fits func(min, max []byte) bool) rowsOfGroup {
+func (x *Index) narrow(r rowsOfGroup, ch *chunkIndex, rows int, fits func(min, max []byte) bool) rowsOfGroup {
 	var values format.ColumnIndex
 	places, ok := x.pageRows(ch, rows)
 	if !ok || !x.decodePart(ch.columnIndex, &values) || len(values.MinValues) != len(places)-1 || len(values.MaxValues) != len(places)-1 {
@@ -60,7 +60,7 @@ type pagePlace struct {
 }
 
 // pageRows gives the places of a chunk's pages and, behind them, its end. False: there is no page index.
-func (x *fileIndex) pageRows(ch *chunkIndex, rows int) ([]pagePlace, bool) {
+func (x *Index) pageRows(ch *chunkIndex, rows int) ([]pagePlace, bool) {
 	var index format.OffsetIndex
 	if !x.decodePart(ch.offsets, &index) || len(index.PageLocations) == 0 {
 		return nil, false
@@ -84,7 +84,7 @@ type columnPart struct {
 	first             int
 }
 
-func (x *fileIndex) part(g, column int, r rowsOfGroup) columnPart {
+func (x *Index) part(g, column int, r rowsOfGroup) columnPart {
 	ch := &x.groups[g].chunks[column]
 	part := columnPart{column: column, pages: span{ch.start, ch.size}}
 	places, ok := x.pageRows(ch, x.groups[g].rows)
@@ -102,7 +102,7 @@ func (x *fileIndex) part(g, column int, r rowsOfGroup) columnPart {
 }
 
 // readRows decodes rows of a group's columns into to, by place in columns: vectors of just so many values.
-func (x *fileIndex) readRows(r *chunkReader, fetch fetchFunc, g int, columns []int, rows rowsOfGroup, to []vector) error {
+func (x *Index) readRows(r *chunkReader, fetch FetchFunc, g int, columns []int, rows rowsOfGroup, to []vector) error {
 	parts := make([]columnPart, len(columns))
 	var spans []span
 	for i, c := range columns {
@@ -122,8 +122,8 @@ func (x *fileIndex) readRows(r *chunkReader, fetch fetchFunc, g int, columns []i
 	return nil
 }
 
-// fetchFunc gives n bytes of a file from offset on.
-type fetchFunc func(offset, n int64) ([]byte, error)
+// FetchFunc gives n bytes of a file from offset on.
+type FetchFunc func(offset, n int64) ([]byte, error)
 
 // fetched are pieces of a file, by where they begin.
 type fetched []fetchedPiece
@@ -150,7 +150,7 @@ const (
 )
 
 // fetchSpans fetches spans of a file, in as few requests as make sense.
-func fetchSpans(fetch fetchFunc, spans []span) (fetched, error) {
+func fetchSpans(fetch FetchFunc, spans []span) (fetched, error) {
 	spans = slices.DeleteFunc(slices.Clone(spans), func(s span) bool { return s.size == 0 })
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.offset, b.offset) })
 	var joined []span
@@ -177,9 +177,9 @@ func fetchSpans(fetch fetchFunc, spans []span) (fetched, error) {
 // indexMemory bounds what the ends of data files that were read lately may take of memory.
 const indexMemory = 64 << 20
 
-// indexCache keeps the indexes of data files, which never change, for those who read them next. Safe for
+// IndexCache keeps the indexes of data files, which never change, for those who read them next. Safe for
 // concurrent use.
-type indexCache struct {
+type IndexCache struct {
 	mu     sync.Mutex
 	places map[string]*list.Element
 	order  list.List // of *cachedIndex, the last used in front
@@ -188,10 +188,11 @@ type indexCache struct {
 
 type cachedIndex struct {
 	path  string
-	index *fileIndex
+	index *Index
 }
 
-func (c *indexCache) get(path string, open func() (*fileIndex, error)) (*fileIndex, error) {
+// Get gives the index of the file at path, which it opens with open where it is not at hand.
+func (c *IndexCache) Get(path string, open func() (*Index, error)) (*Index, error) {
 	c.mu.Lock()
 	if e := c.places[path]; e != nil {
 		c.order.MoveToFront(e)

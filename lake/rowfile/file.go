@@ -1,12 +1,10 @@
-package lake
+package rowfile
 
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strconv"
 
-	"github.com/apache/iceberg-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -19,15 +17,21 @@ const (
 	writtenBy = "fanwatch version " // a file's created_by begins so; which version comes behind it
 )
 
-// metaVersion is the footer's entry that has the version of the file's layout.
-const metaVersion = "fanwatch.version"
+// Version is the version of the tables' layout that this program writes. A later version adds columns,
+// numbered on, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
+// files stay as they are, and rows of theirs read as null there (in Go: as zero). A table of a later version
+// is refused. Version 2 added the column refused to the table quarantine.
+const Version = 2
+
+// MetaVersion is the footer's entry that has the version of the file's layout.
+const MetaVersion = "fanwatch.version"
 
 // fileTail gives the page index and the footer of a file with these groups of chunks, and how many bytes the
 // chunks take.
 func fileTail(groups [][]chunk) ([]byte, error) {
 	l := tableLayout()
-	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: writtenBy + strconv.Itoa(TableVersion) + " (build table)",
-		KeyValueMetadata: []format.KeyValue{{Key: metaVersion, Value: strconv.Itoa(TableVersion)}}}
+	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: writtenBy + strconv.Itoa(Version) + " (build table)",
+		KeyValueMetadata: []format.KeyValue{{Key: MetaVersion, Value: strconv.Itoa(Version)}}}
 	at := int64(len(fileMagic))
 	for g, chunks := range groups {
 		group := format.RowGroup{Ordinal: int16(g), FileOffset: at, NumRows: int64(chunks[0].rows), Columns: make([]format.ColumnChunk, len(chunks)),
@@ -129,44 +133,37 @@ func (ch *chunk) columnIndex() *format.ColumnIndex {
 	return index
 }
 
-// tableFile is what Iceberg wants to know of a data file.
-type tableFile struct {
-	day    int32
-	rows   int
-	size   int64
+// File is what a table wants to know of a data file.
+type File struct {
+	Day    int32
+	Rows   int
+	Size   int64
 	groups [][]chunk
 }
 
-// boundedColumns are those, by field ID, whose bounds stand in the table's manifests: by them readers skip whole
-// files. Others would only make the manifests longer.
-var boundedColumns = []int{1, 2, 5, 8}
-
-// describe makes Iceberg's entry for the file.
-func (f *tableFile) describe(spec iceberg.PartitionSpec, sortOrder int, path string) (iceberg.DataFile, error) {
-	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, path, iceberg.ParquetFile, map[int]any{partitionField: iceberg.Date(f.day)},
-		map[int]string{partitionField: "date"}, nil, int64(f.rows), f.size)
-	if err != nil {
-		return nil, fmt.Errorf("table: %s: %w", path, err)
-	}
-	values, nulls := make(map[int]int64), make(map[int]int64)
-	lo, hi := make(map[int][]byte), make(map[int][]byte)
-	for c, column := range tableLayout().columns {
-		values[column.id], nulls[column.id] = int64(f.rows), 0
-		for g := range f.groups {
-			nulls[column.id] += int64(f.groups[g][c].nulls)
-		}
-		if slices.Contains(boundedColumns, column.id) {
-			if l, h, ok := f.bounds(c); ok {
-				lo[column.id], hi[column.id] = l, h
-			}
-		}
-	}
-	return b.ValueCounts(values).NullValueCounts(nulls).LowerBoundValues(lo).UpperBoundValues(hi).SortOrderID(sortOrder).Build(), nil
+// ColumnStats is what a file says of one of its columns.
+type ColumnStats struct {
+	ID     int    // of the field
+	Nulls  int64  // rows without a value
+	Lo, Hi []byte // least and greatest value in Parquet's PLAIN encoding; nil: not known
 }
 
-// bounds gives the least and the greatest value of a column. Parquet's PLAIN encoding of one value is Iceberg's
-// (Iceberg spec, "Binary single-value serialization").
-func (f *tableFile) bounds(c int) (lo, hi []byte, ok bool) {
+// Columns gives the statistics of all columns, in the layout's order.
+func (f *File) Columns() []ColumnStats {
+	stats := make([]ColumnStats, len(tableLayout().columns))
+	for c, column := range tableLayout().columns {
+		s := &stats[c]
+		s.ID = column.id
+		for g := range f.groups {
+			s.Nulls += int64(f.groups[g][c].nulls)
+		}
+		s.Lo, s.Hi, _ = f.bounds(c)
+	}
+	return stats
+}
+
+// bounds gives the least and the greatest value of a column.
+func (f *File) bounds(c int) (lo, hi []byte, ok bool) {
 	k := tableLayout().columns[c].kind
 	for g := range f.groups {
 		ch := &f.groups[g][c]

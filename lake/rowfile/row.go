@@ -1,18 +1,20 @@
-package lake
+package rowfile
 
 import (
 	"cmp"
-	"fmt"
+	"encoding/binary"
+	"hash/maphash"
 	"math"
+	"strconv"
 	"time"
 
 	"fanwatch"
 )
 
-// stored is a row as its columns lie in the table's files; the IDs are those of tableSchema. Encodings by
+// Row is a row as its columns lie in the table's files; the IDs are those of tableSchema. Encodings by
 // measurement: delta for what counts up, dictionaries for the rest (but plain numbers where a dictionary would hold
 // most of them), zstd where it saves a thirtieth or more. No BYTE_STREAM_SPLIT: several readers lag behind.
-type stored struct {
+type Row struct {
 	Time    int64   `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan     string  `parquet:"fan_id,id(2),dict"`
 	Run     int64   `parquet:"run,id(3),dict"`
@@ -32,15 +34,15 @@ type stored struct {
 	Shard   string  `parquet:"shard,id(17),dict"`
 }
 
-const tableColumns = 17
-
-func toStored(r *fanwatch.Row) stored {
-	return stored{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: plainZero(roundRPM(r.RPM)), Hz: plainZero(r.Hz), Jitter: plainZero(r.Jitter),
+// RowOf gives the row as the table keeps it: RPM and score are rounded.
+func RowOf(r *fanwatch.Row) Row {
+	return Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: plainZero(roundRPM(r.RPM)), Hz: plainZero(r.Hz), Jitter: plainZero(r.Jitter),
 		Score: plainZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.Late,
 		Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch, Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
 }
 
-func (s *stored) row() fanwatch.Row {
+// Reading gives the reading; what the table does not keep is zero.
+func (s *Row) Reading() fanwatch.Row {
 	r := fanwatch.Row{Kind: fanwatch.Scored, Position: fanwatch.Position{Shard: s.Shard}, Arrived: time.UnixMicro(s.Arrived).UTC(), Score: s.Score, Anomaly: fanwatch.Kind(s.Anomaly)}
 	if s.Late {
 		r.Kind = fanwatch.Late
@@ -69,32 +71,37 @@ func plainZero(f float64) float64 {
 	return f
 }
 
-// compare orders rows as the table sorts them, and what ties there by all that tells two rows apart, so
+// Compare orders rows as the table sorts them, and what ties there by all that tells two rows apart, so
 // that of several copies the same one always comes first.
-func (s *stored) compare(o *stored) int {
+func (s *Row) Compare(o *Row) int {
 	return cmp.Or(cmp.Compare(s.Fan, o.Fan), cmp.Compare(s.Time, o.Time), cmp.Compare(s.Run, o.Run), cmp.Compare(s.Seq, o.Seq),
 		cmp.Compare(s.Arrived, o.Arrived), cmp.Compare(s.Shard, o.Shard))
 }
 
-const dayMicros = 24 * 3600 * 1_000_000
+// DayMicros is a day in microseconds.
+const DayMicros = 24 * 3600 * 1_000_000
 
-// day gives the partition of the row: whole days since 1970.
-func (s *stored) day() int32 {
-	d := s.Time / dayMicros
-	if s.Time%dayMicros < 0 {
+// DayOf gives the day of a time in Unix microseconds: whole days since 1970, in UTC.
+func DayOf(micros int64) int32 {
+	d := micros / DayMicros
+	if micros%DayMicros < 0 {
 		d--
 	}
 	return int32(d)
 }
 
-// deduper passes the first row of every (fan, run, seq). Rows must come with each fan's together: then it
+// Day gives the partition of the row; see DayOf.
+func (s *Row) Day() int32 { return DayOf(s.Time) }
+
+// Deduper passes the first row of every (fan, run, seq). Rows must come with each fan's together: then it
 // only remembers one fan.
-type deduper struct {
+type Deduper struct {
 	fan  string
 	seen map[[2]int64]struct{}
 }
 
-func (d *deduper) first(s *stored) bool {
+// First tells whether the row is the first of its identity.
+func (d *Deduper) First(s *Row) bool {
 	if d.seen == nil || d.fan != s.Fan {
 		d.fan, d.seen = s.Fan, make(map[[2]int64]struct{}, len(d.seen))
 	}
@@ -106,75 +113,17 @@ func (d *deduper) first(s *stored) bool {
 	return true
 }
 
-// dataFile collects sorted rows of one day into the bytes of one Parquet file.
-type dataFile struct {
-	tableFile
-	table  *textTable
-	group  []vector
-	fill   int // rows of group
-	batch  []stored
-	chunks *chunkWriter
-	buf    []byte
-}
-
-func newDataFile(day int32) *dataFile {
-	return &dataFile{tableFile: tableFile{day: day}, table: newTextTable(), group: make([]vector, len(tableLayout().columns)), batch: make([]stored, 0, 1024),
-		chunks: newChunkWriter(), buf: []byte(fileMagic)}
-}
-
-func (f *dataFile) add(s *stored) error {
-	f.rows++
-	if f.batch = append(f.batch, *s); len(f.batch) < cap(f.batch) && f.fill+len(f.batch) < groupRows {
-		return nil
+// Hash hashes all of the row's content. Sums of it compare two sets of rows in any order.
+func (s *Row) Hash(seed maphash.Seed) uint64 {
+	var buf [512]byte
+	b := buf[:0]
+	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM), math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
+		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived)} {
+		b = binary.LittleEndian.AppendUint64(b, n)
 	}
-	f.transpose()
-	if f.fill < groupRows {
-		return nil
+	b = strconv.AppendBool(strconv.AppendBool(b, s.Late), s.Unsynch)
+	for _, t := range []string{s.Fan, s.State, s.Anomaly, s.Shard} {
+		b = append(binary.AppendUvarint(b, uint64(len(t))), t...)
 	}
-	return f.flush()
-}
-
-func (f *dataFile) transpose() {
-	transpose(f.batch, f.group, f.table)
-	f.fill += len(f.batch)
-	f.batch = f.batch[:0]
-}
-
-// flush ends the group.
-func (f *dataFile) flush() error {
-	if f.fill == 0 {
-		return nil
-	}
-	chunks := make([]chunk, len(f.group))
-	for c, column := range tableLayout().columns {
-		var err error
-		if f.buf, chunks[c], err = f.chunks.write(f.buf, column, f.group[c], f.table); err != nil {
-			return err
-		}
-		f.group[c] = vector{numbers: f.group[c].numbers[:0], tags: f.group[c].tags[:0]}
-	}
-	f.groups, f.fill = append(f.groups, chunks), 0
-	return nil
-}
-
-// finish ends the file, reads its row count back and gives its bytes.
-func (f *dataFile) finish() ([]byte, error) {
-	f.transpose()
-	if err := f.flush(); err != nil {
-		return nil, err
-	}
-	tail, err := fileTail(f.groups)
-	if err != nil {
-		return nil, err
-	}
-	f.buf = append(f.buf, tail...)
-	f.size = int64(len(f.buf))
-	back, err := openIndex(f.size, fetchBytes(f.buf))
-	if err != nil {
-		return nil, fmt.Errorf("table: a file just written cannot be read: %w", err)
-	}
-	if back.rows != f.rows {
-		return nil, fmt.Errorf("table: a file just written has %d rows, not %d", back.rows, f.rows)
-	}
-	return f.buf, nil
+	return maphash.Bytes(seed, b)
 }

@@ -1,4 +1,4 @@
-package lake
+package rowfile
 
 import (
 	"encoding/binary"
@@ -19,7 +19,7 @@ const maxPage = 64 << 20
 
 // chunkReader decodes chunks. Its buffers are used again from chunk to chunk. Not safe for concurrent use.
 type chunkReader struct {
-	table   *textTable
+	dict    *textDict
 	header  pageHeader
 	inner   map[int64]*parquetguard.Numbers // header's parts
 	plain   []byte                          // a page, decompressed
@@ -40,8 +40,8 @@ var pageDecoder = sync.OnceValue(func() *zstd.Decoder {
 	return d
 })
 
-func newChunkReader(table *textTable) *chunkReader {
-	r := &chunkReader{table: table}
+func newChunkReader(dict *textDict) *chunkReader {
+	r := &chunkReader{dict: dict}
 	r.inner = map[int64]*parquetguard.Numbers{7: &r.header.dictionary, 8: &r.header.data}
 	return r
 }
@@ -54,7 +54,7 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 		return nil
 	}
 	if ch.foreign != nil {
-		return ch.foreign.read(to, c, r.table, data, 0)
+		return ch.foreign.read(to, c, r.dict, data, 0)
 	}
 	return r.eachPage(c, ch, data, to.len(), func(n int, head *pageHeader, body []byte) error {
 		page := to.slice(c.kind, 0, n)
@@ -88,7 +88,7 @@ func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte
 
 var errNoRuns = errors.New("the column is not to be kept in runs")
 
-// inRuns makes to a chunk's runs, however many there are.
+// runLength makes to a chunk's runs, however many there are.
 func (r *chunkReader) inRuns(to *vector, c column, ch *chunkIndex, data []byte, rows int) error {
 	*to = to.noRuns()
 	fits, err := r.readRuns(to, c, ch, data, rows, rows/leastRun)
@@ -138,7 +138,7 @@ func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, 
 		return r.read(to, c, ch, nil)
 	}
 	if ch.foreign != nil {
-		return ch.foreign.read(to, c, r.table, pages, skip)
+		return ch.foreign.read(to, c, r.dict, pages, skip)
 	}
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
 	rows := len(to.numbers) + len(to.tags)
@@ -281,7 +281,7 @@ func (r *chunkReader) plainTexts(to []uint32, data []byte) error {
 		if uint64(n) > uint64(len(data)-4) {
 			return errPage
 		}
-		to[i] = r.table.place(data[4 : 4+n])
+		to[i] = r.dict.place(data[4 : 4+n])
 		data = data[4+n:]
 	}
 	return nil
