@@ -33,6 +33,7 @@ import (
 	"fanwatch/dashboard"
 	"fanwatch/detect"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/local/aws/iotcore"
 	"fanwatch/local/aws/kinesis"
 	"fanwatch/local/aws/sns"
@@ -137,7 +138,7 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 		return nil, err
 	}
 	if cfg.Ingest != "" {
-		if err := (&lake.Ingestion{Prefix: cfg.Ingest}).CheckPrefix(); err != nil {
+		if err := (&ingest.Ingestion{Prefix: cfg.Ingest}).CheckPrefix(); err != nil {
 			return nil, err
 		}
 	}

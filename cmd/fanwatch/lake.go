@@ -16,6 +16,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/workers"
@@ -325,7 +326,7 @@ where it was the store that did not give it, after pauses of a minute to six hou
 }
 
 // printIngested shows what was landed, and fails where something was not.
-func (a *app) printIngested(out io.Writer, r lake.Ingested) error {
+func (a *app) printIngested(out io.Writer, r ingest.Result) error {
 	if a.json {
 		if err := printJSON(out, r); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package lake
+package ingest
 
 import (
 	"bufio"
@@ -51,8 +51,8 @@ type Ingestion struct {
 	GiveUp []string
 }
 
-// Ingested says what one Run landed, and what of the folder is not landed.
-type Ingested struct {
+// Result says what one Run landed, and what of the folder is not landed.
+type Result struct {
 	Objects     int `json:"objects"`
 	Readings    int `json:"readings"`
 	Duplicates  int `json:"duplicates"`
@@ -70,11 +70,11 @@ type PassedOver struct {
 	Next  time.Time `json:"next,omitzero"` // when it is tried again; zero: when it is another, or with Again
 }
 
-// MaxPassed is how many of the objects that were passed over Ingested names.
+// MaxPassed is how many of the objects that were passed over Result names.
 const MaxPassed = 20
 
 // Failure gives in one line what was passed over, "" when nothing was.
-func (i Ingested) Failure() string {
+func (i Result) Failure() string {
 	if i.PassedOver == 0 {
 		return ""
 	}
@@ -117,35 +117,44 @@ func (in *Ingestion) CheckPrefix() error {
 	return nil
 }
 
-// Run lands all objects that are not landed yet, in the order of their keys. With an error, Ingested still says
-// what was landed.
-func (in *Ingestion) Run(ctx context.Context, progress Progress) (Ingested, error) {
-	var total Ingested
+// attempts is how often Run begins anew because another ingestion of the folder was faster.
+const attempts = 8
+
+// Run lands all objects that are not landed yet, in the order of their keys. progress is called with the objects done
+// and the total; nil: it is not. With an error, Result still says what was landed.
+func (in *Ingestion) Run(ctx context.Context, progress func(done, total int)) (Result, error) {
+	var total Result
 	if err := in.CheckPrefix(); err != nil {
 		return total, err
 	}
 	in.Now, in.SegmentRows = clockOr(in.Now), cmp.Or(in.SegmentRows, 100_000)
+	if progress == nil {
+		progress = func(int, int) {}
+	}
 	in.ReadTimeout = cmp.Or(in.ReadTimeout, time.Minute)
 	if in.Zone == nil {
 		in.Zone = time.UTC
 	}
-	for range commitAttempts {
+	for range attempts {
 		writer := landing.Token{Scheduled: in.Now().UnixNano(), Attempt: 1, Run: "ingest"}
 		r := &ingestRun{Ingestion: in, log: in.Log(), writer: writer}
 		err := r.run(ctx, progress)
-		total = total.add(r.Ingested)
+		total = total.add(r.Result)
 		var taken *landing.Conflict
 		if errors.As(err, &taken) {
 			continue // another ingestion of the same folder was faster: go on behind it
 		}
 		total.PassedOver, total.Passed = r.state.passedOver()
-		return total, wrap(err, "ingest of %s", in.Prefix)
+		if err != nil {
+			err = fmt.Errorf("ingest of %s: %w", in.Prefix, err)
+		}
+		return total, err
 	}
 	return total, fmt.Errorf("ingest of %s: given up: another ingestion of the same folder runs", in.Prefix)
 }
 
-func (i Ingested) add(o Ingested) Ingested {
-	return Ingested{Objects: i.Objects + o.Objects, Readings: i.Readings + o.Readings,
+func (i Result) add(o Result) Result {
+	return Result{Objects: i.Objects + o.Objects, Readings: i.Readings + o.Readings,
 		Duplicates: i.Duplicates + o.Duplicates, Quarantined: i.Quarantined + o.Quarantined}
 }
 
@@ -159,21 +168,21 @@ func clockOr(c fanwatch.Clock) fanwatch.Clock {
 // ingestRun is one pass over the folder.
 type ingestRun struct {
 	*Ingestion
-	Ingested
+	Result
 	log     landing.Log
 	writer  landing.Token
 	at      fanwatch.SequenceNumber
 	state   ingestState
 	rows    []fanwatch.Row
 	sources []landing.Source
-	held    int      // bytes of refused payloads among rows
-	pending Ingested // of rows and sources
+	held    int    // bytes of refused payloads among rows
+	pending Result // of rows and sources
 	next    fanwatch.SequenceNumber
 	landed  int   // segments
 	broken  error // of landing: nothing is landed behind it
 }
 
-func (r *ingestRun) run(ctx context.Context, progress Progress) error {
+func (r *ingestRun) run(ctx context.Context, progress func(done, total int)) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
@@ -234,12 +243,12 @@ func (r *ingestRun) list(ctx context.Context) (fresh []objstore.Object, err erro
 }
 
 // objects lands the objects. The error is of the landing, or says that the store of the objects does not answer.
-func (r *ingestRun) objects(ctx context.Context, fresh []objstore.Object, progress Progress) error {
+func (r *ingestRun) objects(ctx context.Context, fresh []objstore.Object, progress func(done, total int)) error {
 	var first error
 	failed := make(map[string]*passed) // by key: what was remembered of it before
 	news := 0                          // how many of them failed for the first time
 	for i, o := range fresh {
-		progress.tell(i, len(fresh))
+		progress(i, len(fresh))
 		err := r.object(ctx, o)
 		var unread *unreadError
 		if !errors.As(err, &unread) {
@@ -263,7 +272,7 @@ func (r *ingestRun) objects(ctx context.Context, fresh []objstore.Object, progre
 		}
 		r.passUnread(o, unread)
 	}
-	progress.tell(len(fresh), len(fresh))
+	progress(len(fresh), len(fresh))
 	if len(failed) == len(fresh) && news >= outage {
 		for key, was := range failed {
 			r.state.pass(key, was) // no object's fault: none has to wait when it is over
@@ -634,8 +643,8 @@ func (r *ingestRun) land(ctx context.Context) error {
 		return r.broken
 	}
 	r.state.take(s.Sources)
-	r.Ingested = r.add(r.pending)
-	r.at, r.rows, r.sources, r.held, r.pending = r.next, nil, nil, 0, Ingested{}
+	r.Result = r.add(r.pending)
+	r.at, r.rows, r.sources, r.held, r.pending = r.next, nil, nil, 0, Result{}
 	if r.landed++; r.landed%20 == 0 {
 		return r.save(ctx)
 	}

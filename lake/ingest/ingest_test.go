@@ -1,4 +1,4 @@
-package lake_test
+package ingest_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
@@ -43,8 +44,8 @@ func put(t testing.TB, store objstore.Store, key, text string, zipped bool) {
 func TestIngest(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	tables := openTables(t, w, nil)
-	in := lake.Ingestion{From: w.store, Prefix: "firehose/", To: w.store, Stream: "readings", SegmentRows: 70}
-	run := func(want lake.Ingested) {
+	in := ingest.Ingestion{From: w.store, Prefix: "firehose/", To: w.store, Stream: "readings", SegmentRows: 70}
+	run := func(want ingest.Result) {
 		t.Helper()
 		if got, err := in.Run(t.Context(), nil); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v, want %+v, %v", got, want, err)
@@ -53,7 +54,7 @@ func TestIngest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	run(lake.Ingested{})
+	run(ingest.Result{})
 	var joined, lines strings.Builder
 	for i := range 100 {
 		joined.WriteString(demoObject("fan-a", i))
@@ -62,10 +63,10 @@ func TestIngest(t *testing.T) {
 	put(t, w.store, "firehose/2026/03/01/00/fans-1-a", joined.String(), false)
 	put(t, w.store, "firehose/2026/03/01/00/fans-1-b.gz", lines.String()+demoObject("fan-b", 3)+"\nrubbish\n"+`{"TIME":"2026-03-01T00:10:00","FANID":"fan-b"}`, true)
 	put(t, w.store, "elsewhere/fans-1-c", joined.String(), false)
-	run(lake.Ingested{Objects: 2, Readings: 200, Duplicates: 1, Quarantined: 2})
-	run(lake.Ingested{})
+	run(ingest.Result{Objects: 2, Readings: 200, Duplicates: 1, Quarantined: 2})
+	run(ingest.Result{})
 	put(t, w.store, "firehose/2026/03/01/00/fans-0-late", demoObject("fan-a", 100)+demoObject("fan-a", 99), false) // a key in front of others
-	run(lake.Ingested{Objects: 1, Readings: 1, Duplicates: 1})
+	run(ingest.Result{Objects: 1, Readings: 1, Duplicates: 1})
 	wantCounts(t, w.counts(t), map[string]int{"fan-a": 101, "fan-b": 100})
 	if r := w.rows(t, "fan-a")[5]; r.Kind != fanwatch.Late || r.RPM != 1805 || r.Hz != 60 || !r.Time.Equal(midnight.Add(5*time.Second)) || r.Run != 0 || r.Seq != uint64(r.Time.UnixMicro()) {
 		t.Errorf("%+v", r)
@@ -84,14 +85,14 @@ func TestIngest(t *testing.T) {
 func TestIngestOfTheLakesOwnFolderIsRefused(t *testing.T) {
 	for _, own := range []string{"", "l", "landing", "landing/", "landing/stream=x/", "tab", "tables", "tables/fanwatch", "s", "state", "state/", "a", "alerts", "alerts/waiting/"} {
 		for _, bucket := range []string{"", "other"} {
-			bad := lake.Ingestion{From: nil, Bucket: bucket, Prefix: own, To: nil, Stream: "readings"} // a store would be called
+			bad := ingest.Ingestion{From: nil, Bucket: bucket, Prefix: own, To: nil, Stream: "readings"} // a store would be called
 			if _, err := bad.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "the lake's own") {
 				t.Errorf("prefix %q was taken: %v", own, err)
 			}
 		}
 	}
 	for _, sound := range []string{"firehose/", "landings/", "f", "2019/", "lake/landing/", "alert/"} {
-		if err := (&lake.Ingestion{Prefix: sound}).CheckPrefix(); err != nil {
+		if err := (&ingest.Ingestion{Prefix: sound}).CheckPrefix(); err != nil {
 			t.Errorf("prefix %q: %v", sound, err)
 		}
 	}
@@ -99,7 +100,7 @@ func TestIngestOfTheLakesOwnFolderIsRefused(t *testing.T) {
 
 func TestIngestOfADamagedObject(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
-	in := lake.Ingestion{From: w.store, Prefix: "firehose/", To: w.store, Stream: "readings"}
+	in := ingest.Ingestion{From: w.store, Prefix: "firehose/", To: w.store, Stream: "readings"}
 	var text strings.Builder
 	for i := range 20_000 {
 		text.WriteString(demoObject("fan-a", i*i%86_400))
@@ -159,7 +160,7 @@ func TestIngestIsKilled(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		f := &fuse{at: at, die: cancel, lost: at%2 == 0}
-		in := lake.Ingestion{From: w.store, Prefix: "firehose/", To: brittleStore{w.store, f}, Stream: "readings", SegmentRows: 25}
+		in := ingest.Ingestion{From: w.store, Prefix: "firehose/", To: brittleStore{w.store, f}, Stream: "readings", SegmentRows: 25}
 		_, err := in.Run(ctx, nil)
 		cancel()
 		if err == nil {

@@ -1,4 +1,4 @@
-package lake
+package ingest
 
 import (
 	"cmp"
@@ -14,7 +14,6 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
-	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -123,6 +122,9 @@ func oneLine(text string) string {
 
 const ingestStateVersion = 1
 
+// dayMicros is a day in microseconds.
+const dayMicros = 24 * 3600 * 1_000_000
+
 // recent are the times of the last day of a fan's readings.
 type recent struct {
 	times  map[int64]struct{}
@@ -141,12 +143,12 @@ func (s *ingestState) first(fan string, micros int64) bool {
 		return false
 	}
 	f.newest = max(f.newest, micros)
-	if micros > f.newest-rowfile.DayMicros {
+	if micros > f.newest-dayMicros {
 		f.times[micros] = struct{}{}
 	}
-	if f.newest-f.pruned > rowfile.DayMicros/4 {
+	if f.newest-f.pruned > dayMicros/4 {
 		f.pruned = f.newest
-		maps.DeleteFunc(f.times, func(t int64, _ struct{}) bool { return t <= f.newest-rowfile.DayMicros })
+		maps.DeleteFunc(f.times, func(t int64, _ struct{}) bool { return t <= f.newest-dayMicros })
 	}
 	return true
 }

@@ -1,4 +1,4 @@
-package lake_test
+package ingest_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"fanwatch"
-	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
@@ -46,18 +46,18 @@ func (d *delivery) List(ctx context.Context, prefix, after string) iter.Seq2[obj
 
 // folder is an ingestion of a folder of objects with a clock of its own.
 type folder struct {
-	*lake.Ingestion
+	*ingest.Ingestion
 	*delivery
 	now time.Time
 }
 
 func newFolder(t *testing.T, w world) *folder {
 	f := &folder{delivery: &delivery{Store: w.store, bad: make(map[string]error), gets: make(map[string]int)}, now: time.Now()}
-	f.Ingestion = &lake.Ingestion{From: f.delivery, Prefix: "firehose/", To: w.store, Stream: "readings", Now: func() time.Time { return f.now }, ReadTimeout: 50 * time.Millisecond}
+	f.Ingestion = &ingest.Ingestion{From: f.delivery, Prefix: "firehose/", To: w.store, Stream: "readings", Now: func() time.Time { return f.now }, ReadTimeout: 50 * time.Millisecond}
 	return f
 }
 
-func (f *folder) run(t *testing.T) lake.Ingested {
+func (f *folder) run(t *testing.T) ingest.Result {
 	t.Helper()
 	r, err := f.Run(t.Context(), nil)
 	if err != nil {
