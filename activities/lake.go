@@ -59,13 +59,13 @@ func (c LakeConfig) Check() error {
 // a *lake.Partial.
 type Table interface {
 	Commit(ctx context.Context, logs []landing.Log) (lake.CommitResult, error)
-	Apply(ctx context.Context) (lake.Applied, error)
+	Apply(ctx context.Context) (lake.ApplyResult, error)
 	PlanCompaction(ctx context.Context, cfg lake.CompactConfig) (lake.CompactResult, error)
 	PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error
-	PlanRetirement(ctx context.Context, keep lake.Retention) (int, error)
+	PlanDropPartitions(ctx context.Context, keep lake.Retention) (int, error)
 	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
-	Expire(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error)
-	Count(ctx context.Context, logs []landing.Log, o lake.CountOptions) (lake.Counted, error)
+	TruncateLog(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error)
+	Count(ctx context.Context, logs []landing.Log, o lake.CountOptions) (lake.CountResult, error)
 	PassedOver() []string
 }
 
@@ -215,7 +215,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	if err != nil {
 		return report, err
 	}
-	report.Retired, err = table.PlanRetirement(ctx, l.Config.Keep)
+	report.Retired, err = table.PlanDropPartitions(ctx, l.Config.Keep)
 	report.fail(err)
 	report.fail(table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1))
 	report.Orphans, err = table.RemoveOrphans(ctx, max(cmp.Or(l.Config.KeepOrphans, day), MinKeepOrphans))
@@ -223,7 +223,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	logs, err := landing.Logs(ctx, l.Store, stream)
 	report.fail(err)
 	for _, log := range logs {
-		n, err := table.Expire(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
+		n, err := table.TruncateLog(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
 		report.Tombstones += n
 		if err != nil {
 			report.fail(fmt.Errorf("shard %s: %w", log.Shard, err))

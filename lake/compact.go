@@ -52,7 +52,7 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 		}
 		done, err := t.apply(ctx, &p)
 		if err == nil {
-			err = t.settle(ctx, key)
+			err = t.removePlan(ctx, key)
 		}
 		if err != nil {
 			return CompactResult{}, fmt.Errorf("compact: %w", err)
@@ -125,7 +125,7 @@ func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge 
 		}
 		p.Added = append(p.Added, e)
 	}
-	if key, err = t.leave(ctx, p); err != nil {
+	if key, err = t.enqueue(ctx, p); err != nil {
 		return "", p, r, fmt.Errorf("compact: %w", err)
 	}
 	failpoint.Hit(failpoint.CompactPlanned)

@@ -43,14 +43,14 @@ func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.S
 // errEnough ends a scan whose reader has turned away.
 var errEnough = errors.New("enough")
 
-// Spread is the least, the greatest and the mean of some values.
-type Spread struct {
+// Stats is the least, the greatest and the mean of some values.
+type Stats struct {
 	Min  float64 `json:"min"`
 	Max  float64 `json:"max"`
 	Mean float64 `json:"mean"`
 }
 
-func (s *Spread) add(v float64, n int) {
+func (s *Stats) add(v float64, n int) {
 	if n == 0 {
 		s.Min, s.Max = v, v
 	}
@@ -61,8 +61,8 @@ func (s *Spread) add(v float64, n int) {
 type Point struct {
 	From    time.Time     `json:"from"` // UTC, where the part begins
 	Count   int           `json:"count"`
-	RPM     Spread        `json:"rpm"`
-	Score   Spread        `json:"score"`
+	RPM     Stats         `json:"rpm"`
+	Score   Stats         `json:"score"`
 	Anomaly fanwatch.Kind `json:"anomaly,omitempty"` // of the last reading of the part that had one
 }
 

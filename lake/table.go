@@ -30,9 +30,9 @@ type TableConfig struct {
 	Location string
 	// Namespace of the table "readings"; "" = fanwatch.
 	Namespace string
-	// RoundRows is about how many readings one Commit takes; 0 = 500,000, which need some 200 MB. Fewer:
+	// BatchRows is about how many readings one Commit takes; 0 = 500,000, which need some 200 MB. Fewer:
 	// less memory, more commits when catching up.
-	RoundRows int
+	BatchRows int
 	// OldAfter is by how much a reading's day may lie behind that of its arrival and still enter with the next commit;
 	// 0 = 7 days. Older ones enter every OldEvery (0 = 1 day) together: each of their days is a file, and one message
 	// may hold 360 days.
@@ -121,7 +121,7 @@ func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 		return iceTable{}, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, location is %q", cfg.Location)
 	}
 	cfg.Namespace = cmp.Or(cfg.Namespace, "fanwatch")
-	cfg.RoundRows = cmp.Or(cfg.RoundRows, 500_000)
+	cfg.BatchRows = cmp.Or(cfg.BatchRows, 500_000)
 	cfg.OldAfter = cmp.Or(cfg.OldAfter, 7*24*time.Hour)
 	cfg.OldEvery = cmp.Or(cfg.OldEvery, 24*time.Hour)
 	if cfg.Now == nil {

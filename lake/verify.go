@@ -30,20 +30,20 @@ func (p Progress) tell(done, total int) {
 	}
 }
 
-// Verdict is what Verify found.
-type Verdict struct {
-	Tables   []Checked `json:"tables"`
-	Segments int       `json:"segments"` // of the landing log
-	Compared int       `json:"compared"` // readings whose content was compared with the landing log's
-	Retired  int       `json:"retired"`  // readings that left by age
-	Accounts []Account `json:"accounts"` // see Reconcile
-	Waiting  int       `json:"waiting"`  // changes that wait for the committer
-	Faults   []string  `json:"faults"`   // what is wrong, in sentences
-	OK       bool      `json:"ok"`       // no fault
+// VerifyReport is what Verify found.
+type VerifyReport struct {
+	Tables   []TableReport `json:"tables"`
+	Segments int           `json:"segments"` // of the landing log
+	Compared int           `json:"compared"` // readings whose content was compared with the landing log's
+	Retired  int           `json:"retired"`  // readings that left by age
+	Accounts []Account     `json:"accounts"` // see Reconcile
+	Waiting  int           `json:"waiting"`  // changes that wait for the committer
+	Faults   []string      `json:"faults"`   // what is wrong, in sentences
+	OK       bool          `json:"ok"`       // no fault
 }
 
-// Checked is what Verify read of one table.
-type Checked struct {
+// TableReport is what Verify read of one table.
+type TableReport struct {
 	Table     string `json:"table"`
 	Snapshots int    `json:"snapshots"`
 	Manifests int    `json:"manifests"`
@@ -59,8 +59,8 @@ const faultsNamed = 100
 // every data file of the current snapshot is there, is undamaged, and holds as many rows as the table says,
 // sorted and of its day; that every reading of the landing log that still has its rows there is in the table
 // with the same content, by hash; and what Reconcile finds. The logs must be all that ever fed the tables.
-// The error says why it could not go on; what is wrong with the lake is in the Verdict.
-func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progress) (Verdict, error) {
+// The error says why it could not go on; what is wrong with the lake is in the VerifyReport.
+func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progress) (VerifyReport, error) {
 	v := &verifier{seed: maphash.MakeSeed()}
 	for _, part := range []struct {
 		table *iceTable
@@ -68,24 +68,24 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 	}{
 		{&t.iceTable, func() error { return v.readings(ctx, t.Table, logs, progress) }},
 		{&t.anomalies.iceTable, func() error {
-			return v.side(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error { _, err := t.anomalies.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error { _, err := t.anomalies.readFile(ctx, df); return err })
 		}},
 		{&t.quarantine.iceTable, func() error {
-			return v.side(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error { _, err := t.quarantine.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error { _, err := t.quarantine.readFile(ctx, df); return err })
 		}},
 		{&t.alerts.iceTable, func() error {
-			return v.side(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error { _, err := t.alerts.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error { _, err := t.alerts.readFile(ctx, df); return err })
 		}},
 	} {
 		if err := part.read(); ctx.Err() != nil {
-			return v.Verdict, ctx.Err()
+			return v.VerifyReport, ctx.Err()
 		} else if err != nil { // the other tables may be sound
 			v.fault("table %s cannot be checked: %v", part.table.layout.name, err)
 		}
 	}
 	accounts, err := Reconcile(ctx, logs, t.Table)
 	if ctx.Err() != nil {
-		return v.Verdict, ctx.Err()
+		return v.VerifyReport, ctx.Err()
 	}
 	if err != nil { // a file that cannot be read
 		v.fault("the counts cannot be compared: %v", err)
@@ -97,7 +97,7 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 		v.Retired += a.Retired
 	}
 	v.Accounts, v.OK = accounts, len(v.Faults) == 0
-	return v.Verdict, nil
+	return v.VerifyReport, nil
 }
 
 func fanOrUnknown(fan string) string {
@@ -108,7 +108,7 @@ func fanOrUnknown(fan string) string {
 }
 
 type verifier struct {
-	Verdict
+	VerifyReport
 	seed maphash.Seed
 }
 
@@ -133,7 +133,7 @@ func (v *verifier) readings(ctx context.Context, t *Table, logs []landing.Log, p
 	if err != nil {
 		return err
 	}
-	gone, err := t.ledger(ctx, tbl)
+	gone, err := t.droppedRows(ctx, tbl)
 	if err != nil {
 		v.fault("%v", err)
 	}
@@ -245,8 +245,8 @@ func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*row
 	return rowfile.EachRow(data, f)
 }
 
-// side checks a table beside the readings.
-func (v *verifier) side(ctx context.Context, t *iceTable, read func(iceberg.DataFile) error) error {
+// eventTable checks a table beside the readings.
+func (v *verifier) eventTable(ctx context.Context, t *iceTable, read func(iceberg.DataFile) error) error {
 	_, files, err := v.metadata(ctx, t)
 	if err != nil {
 		return err
@@ -273,7 +273,7 @@ func (v *verifier) metadata(ctx context.Context, t *iceTable) (*table.Table, []i
 	if err != nil {
 		return nil, nil, err
 	}
-	c := Checked{Table: strings.Join(t.ident, "."), Snapshots: len(tbl.Metadata().Snapshots())}
+	c := TableReport{Table: strings.Join(t.ident, "."), Snapshots: len(tbl.Metadata().Snapshots())}
 	if c.Manifests, err = v.manifests(ctx, t, tbl); err != nil {
 		return nil, nil, err
 	}

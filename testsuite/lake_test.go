@@ -25,10 +25,10 @@ import (
 )
 
 // sound waits until nothing is on its way and fails unless fanwatch lake verify finds no fault.
-func (s *system) sound() lake.Verdict {
+func (s *system) sound() lake.VerifyReport {
 	s.t.Helper()
 	out, err := s.cli("lake", "verify", "--json")
-	var v lake.Verdict
+	var v lake.VerifyReport
 	if jsonErr := json.Unmarshal([]byte(out), &v); err != nil || jsonErr != nil || !v.OK {
 		s.t.Fatalf("verify: %v, %v\n%s", err, v.Faults, out)
 	}

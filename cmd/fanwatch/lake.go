@@ -210,7 +210,7 @@ everything once and changes nothing. Exit status 1 when there is a fault.`,
 	return c
 }
 
-func (a *app) printVerdict(out io.Writer, v lake.Verdict) error {
+func (a *app) printVerdict(out io.Writer, v lake.VerifyReport) error {
 	if a.json {
 		v.Tables, v.Accounts, v.Faults = orEmpty(v.Tables), orEmpty(v.Accounts), orEmpty(v.Faults)
 		if err := printJSON(out, v); err != nil {

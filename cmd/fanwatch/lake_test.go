@@ -217,7 +217,7 @@ func TestIngestNamesWhatIsNotLanded(t *testing.T) {
 // Programs that read JSON want a list where there is nothing, and people want one segment, not 1 segments.
 func TestEmptyVerdict(t *testing.T) {
 	var out bytes.Buffer
-	if err := (&app{json: true}).printVerdict(&out, lake.Verdict{OK: true}); err != nil || strings.Contains(out.String(), "null") {
+	if err := (&app{json: true}).printVerdict(&out, lake.VerifyReport{OK: true}); err != nil || strings.Contains(out.String(), "null") {
 		t.Errorf("%v: %s", err, out.String())
 	}
 	out.Reset()

@@ -16,25 +16,25 @@ import (
 	"fanwatch/objstore"
 )
 
-// ledgerVersion is the version of a ledger that this program writes; it refuses to read others.
-const ledgerVersion = 1
+// droppedRowsVersion is the version of a ledger that this program writes; it refuses to read others.
+const droppedRowsVersion = 1
 
-// ledger says which rows left the table by age, so that Reconcile does not miss them. A new one replaces the
+// droppedRows says which rows left the table by age, so that Reconcile does not miss them. A new one replaces the
 // old in the transaction that removes the rows.
-type ledger struct {
+type droppedRows struct {
 	V      int          `json:"v"`
 	Before int32        `json:"before"` // days before this one, counted from 1970, were removed
-	Runs   []retiredRun `json:"runs"`   // by fan and run
+	Runs   []droppedRun `json:"runs"`   // by fan and run
 }
 
-type retiredRun struct {
+type droppedRun struct {
 	Fan  string `json:"fan"`
 	Run  string `json:"run"` // fanwatch.FormatRun
 	Rows int    `json:"rows"`
 }
 
-func (t *Table) ledger(ctx context.Context, tbl *table.Table) (ledger, error) {
-	var l ledger
+func (t *Table) droppedRows(ctx context.Context, tbl *table.Table) (droppedRows, error) {
+	var l droppedRows
 	key := tbl.Properties()[propRetired]
 	if key == "" {
 		return l, nil
@@ -43,17 +43,17 @@ func (t *Table) ledger(ctx context.Context, tbl *table.Table) (ledger, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &l)
 	}
-	if err == nil && l.V != ledgerVersion {
-		err = fmt.Errorf("version %d is unknown, this program knows %d", l.V, ledgerVersion)
+	if err == nil && l.V != droppedRowsVersion {
+		err = fmt.Errorf("version %d is unknown, this program knows %d", l.V, droppedRowsVersion)
 	}
 	return l, wrap(err, "ledger of retired rows %s", key)
 }
 
-// PlanRetirement leaves a plan for Apply: to remove the days that ended longer than keep ago, and to note in
+// PlanDropPartitions leaves a plan for Apply: to remove the days that ended longer than keep ago, and to note in
 // the table how many rows of each fan and run went. It gives the number of files. keep of 0 is for ever.
 // Snapshots of before still have the rows until they are dropped. A file that cannot be read stays; the error is a
 // *Partial then.
-func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, error) {
+func (t *Table) PlanDropPartitions(ctx context.Context, keep time.Duration) (int, error) {
 	if keep <= 0 {
 		return 0, nil
 	}
@@ -61,7 +61,7 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 	if err != nil {
 		return 0, err
 	}
-	l, err := t.ledger(ctx, tbl)
+	l, err := t.droppedRows(ctx, tbl)
 	if err != nil {
 		return 0, err
 	}
@@ -69,7 +69,7 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 	p := plan{Why: "days before " + time.Unix(int64(before)*24*3600, 0).UTC().Format(time.DateOnly)}
 	gone := make(runSets)
 	for _, run := range l.Runs {
-		if err := gone.retired(run); err != nil {
+		if err := gone.addDropped(run); err != nil {
 			return 0, err
 		}
 	}
@@ -93,9 +93,9 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 	if len(p.Removed) == 0 {
 		return 0, failed.err()
 	}
-	next := ledger{V: ledgerVersion, Before: max(before, l.Before)}
+	next := droppedRows{V: droppedRowsVersion, Before: max(before, l.Before)}
 	for _, key := range gone.sorted() {
-		next.Runs = append(next.Runs, retiredRun{key.fan, fanwatch.FormatRun(key.run), gone[key].rows})
+		next.Runs = append(next.Runs, droppedRun{key.fan, fanwatch.FormatRun(key.run), gone[key].rows})
 	}
 	data, err := json.Marshal(next)
 	if err != nil {
@@ -107,7 +107,7 @@ func (t *Table) PlanRetirement(ctx context.Context, keep time.Duration) (int, er
 	}
 	p.Set = map[string]string{propRetired: key}
 	p.Was = map[string]string{propRetired: tbl.Properties()[propRetired]}
-	if _, err := t.leave(ctx, p); err != nil {
+	if _, err := t.enqueue(ctx, p); err != nil {
 		return 0, fmt.Errorf("retire: %w", err)
 	}
 	return len(p.Removed), failed.err()
@@ -129,8 +129,8 @@ func (t *iceTable) firstKept(keep time.Duration) int32 {
 	return rowfile.DayOf(t.cfg.Now().Add(-keep).UnixMicro())
 }
 
-// planDrop is PlanRetirement without a ledger: nobody counts these rows.
-func (t *iceTable) planDrop(ctx context.Context, keep time.Duration) (int, error) {
+// planDropPartitions is PlanDropPartitions without a ledger: nobody counts these rows.
+func (t *iceTable) planDropPartitions(ctx context.Context, keep time.Duration) (int, error) {
 	if keep <= 0 {
 		return 0, nil
 	}
@@ -150,13 +150,13 @@ func (t *iceTable) planDrop(ctx context.Context, keep time.Duration) (int, error
 	if len(p.Removed) == 0 {
 		return 0, failed.err()
 	}
-	if _, err = t.leave(ctx, p); err != nil {
+	if _, err = t.enqueue(ctx, p); err != nil {
 		return 0, fmt.Errorf("retire: %w", err)
 	}
 	return len(p.Removed), failed.err()
 }
 
-func (m runSets) retired(r retiredRun) error {
+func (m runSets) addDropped(r droppedRun) error {
 	run := uint64(0)
 	if r.Run != fanwatch.FormatRun(0) {
 		var err error

@@ -39,8 +39,8 @@ type Anomaly struct {
 	Shard   string  `parquet:"shard,id(12),dict"`
 }
 
-// Refusal is a row of the table quarantine: what was received and could not be accepted.
-type Refusal struct {
+// QuarantineRow is a row of the table quarantine: what was received and could not be accepted.
+type QuarantineRow struct {
 	Arrived  int64  `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan      string `parquet:"fan_id,id(2),dict"`
 	Client   string `parquet:"client,id(3),dict"`
@@ -52,8 +52,8 @@ type Refusal struct {
 	Refused  int64  `parquet:"refused,id(9),optional"`
 }
 
-// Ended is a row of the table alerts: one alert that is over.
-type Ended struct {
+// AlertRow is a row of the table alerts: one alert that is over.
+type AlertRow struct {
 	Opened  int64  `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan     string `parquet:"fan_id,id(2),dict"`
 	ID      string `parquet:"alert_id,id(3)"`
@@ -68,23 +68,24 @@ type Ended struct {
 	Ended   int64  `parquet:"ended,id(12),timestamp(microsecond)"`
 }
 
-// side is one of the small tables beside the readings. Its rows are few: it holds a round's, or one merge's,
+// eventTable is one of the small tables beside the readings. Its rows are few: it holds a batch's, or one merge's,
 // in memory.
-type side[T any] struct {
+type eventTable[T any] struct {
 	iceTable
 	pick    func(*fanwatch.Row) (T, bool) // the row that a row of the landing log becomes, if any
 	time    func(*T) int64                // Unix microseconds
 	compare func(a, b *T) int             // the table's order; 0: the same row, which is kept once
+	root    string                        // name of the root of its files' schema
 }
 
-// sideRows is about how many rows one commit or merge of a side table takes; sideTarget, in bytes, is what a
+// eventRows is about how many rows one commit or merge of an event table takes; eventFileBytes, in bytes, is what a
 // merged file of it is to have at most.
 const (
-	sideRows   = 100_000
-	sideTarget = 8 << 20
+	eventRows      = 100_000
+	eventFileBytes = 8 << 20
 )
 
-func newSide[T any](cfg TableConfig, readOnly bool, name string, docs map[int]string, s side[T]) (*side[T], error) {
+func newEventTable[T any](cfg TableConfig, readOnly bool, name string, docs map[int]string, s eventTable[T]) (*eventTable[T], error) {
 	l, err := layoutOf[T](name, docs)
 	if err == nil {
 		s.iceTable, err = newIce(cfg, l, readOnly)
@@ -93,13 +94,13 @@ func newSide[T any](cfg TableConfig, readOnly bool, name string, docs map[int]st
 }
 
 // commit brings the logs' new rows into the table. seen are segments that were read already, with all rows
-// that a side table may want.
-func (s *side[T]) commit(ctx context.Context, logs []landing.Log, seen segments) (CommitResult, error) {
-	return s.commitLogs(ctx, logs, func() *round {
-		r := &round{next: seen.next}
+// that an event table may want.
+func (s *eventTable[T]) commit(ctx context.Context, logs []landing.Log, seen segments) (CommitResult, error) {
+	return s.commitLogs(ctx, logs, func() *batch {
+		r := &batch{next: seen.next}
 		var rows []T
-		r.full = func() bool { return len(rows) >= sideRows }
-		r.take = func(seg *landing.Segment, wanted func(*fanwatch.Row) bool) error { // a tombstone is older than the table: Expire waits for it
+		r.full = func() bool { return len(rows) >= eventRows }
+		r.take = func(seg *landing.Segment, wanted func(*fanwatch.Row) bool) error { // a tombstone is older than the table: TruncateLog waits for it
 			for i := range seg.Rows {
 				if row, ok := s.pick(&seg.Rows[i]); ok && wanted(&seg.Rows[i]) {
 					rows = append(rows, row)
@@ -122,7 +123,7 @@ func (s *side[T]) commit(ctx context.Context, logs []landing.Log, seen segments)
 }
 
 // write stores the rows, each once, in one file per day.
-func (s *side[T]) write(ctx context.Context, tbl *table.Table, rows []T) (files []iceberg.DataFile, err error) {
+func (s *eventTable[T]) write(ctx context.Context, tbl *table.Table, rows []T) (files []iceberg.DataFile, err error) {
 	slices.SortStableFunc(rows, func(a, b T) int {
 		return cmp.Or(cmp.Compare(s.day(&a), s.day(&b)), s.compare(&a, &b))
 	})
@@ -141,11 +142,11 @@ func (s *side[T]) write(ctx context.Context, tbl *table.Table, rows []T) (files 
 	return files, nil
 }
 
-func (s *side[T]) day(row *T) int32 { return rowfile.DayOf(s.time(row)) }
+func (s *eventTable[T]) day(row *T) int32 { return rowfile.DayOf(s.time(row)) }
 
-func (s *side[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (iceberg.DataFile, error) {
+func (s *eventTable[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (iceberg.DataFile, error) {
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[T](&buf, parquet.Compression(&parquet.Zstd),
+	w := parquet.NewGenericWriter[T](&buf, parquet.NewSchema(s.root, parquet.SchemaOf(new(T))), parquet.Compression(&parquet.Zstd),
 		parquet.CreatedBy("fanwatch", strconv.Itoa(rowfile.Version), "table"), parquet.KeyValueMetadata(rowfile.MetaVersion, strconv.Itoa(rowfile.Version)))
 	if _, err := w.Write(rows); err != nil {
 		return nil, err
@@ -184,7 +185,7 @@ func (s *side[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (ice
 }
 
 // decode reads a file's rows. A column that the file does not have is zero.
-func (s *side[T]) decode(data []byte) ([]T, error) {
+func (s *eventTable[T]) decode(data []byte) ([]T, error) {
 	var rows []T
 	err := rowfile.DecodeColumns(data, func(row *T) { rows = append(rows, cloneRow(*row)) })
 	return rows, err
@@ -205,7 +206,7 @@ func cloneRow[T any](row T) T {
 }
 
 // all reads the rows of the table's current snapshot with from <= time < to; zero times are no bounds.
-func (s *side[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
+func (s *eventTable[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
 	_, live, err := s.loadFiles(ctx)
 	if err != nil {
 		return nil, err
@@ -236,7 +237,7 @@ func (s *side[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
 
 // newest reads at least the n newest rows that keep wants, if there are so many, and the others of their days: day
 // by day, the newest first. A file that cannot be read is passed over and named in a *Partial.
-func (s *side[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows []T, err error) {
+func (s *eventTable[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows []T, err error) {
 	_, live, err := s.loadFiles(ctx)
 	if err != nil {
 		return nil, err
@@ -263,7 +264,7 @@ func (s *side[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows [
 	return rows, failed.err()
 }
 
-func (s *side[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error) {
+func (s *eventTable[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error) {
 	data, err := s.read(ctx, df)
 	if err != nil {
 		return nil, err
@@ -275,8 +276,8 @@ func (s *side[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error
 	return rows, wrap(err, "%s", df.FilePath())
 }
 
-// mergeDay is the mergeFunc of a side table.
-func (s *side[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (out merged, err error) {
+// mergeDay is the mergeFunc of an event table.
+func (s *eventTable[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (out merged, err error) {
 	var rows []T
 	for _, df := range files {
 		part, err := s.readFile(ctx, df)
@@ -309,11 +310,11 @@ func (s *side[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files
 	return out, nil
 }
 
-// layoutOf derives a side table's columns from the row's tags, so that they cannot differ.
+// layoutOf derives an event table's columns from the row's tags, so that they cannot differ.
 func layoutOf[T any](name string, docs map[int]string) (layout, error) {
 	var fields []iceberg.NestedField
 	p := iceberg.PrimitiveTypes
-	for _, c := range sideColumns[T]() {
+	for _, c := range eventColumns[T]() {
 		f := iceberg.NestedField{ID: c.id, Name: c.name, Required: !c.optional, Doc: docs[c.id]}
 		switch {
 		case c.time:
@@ -334,19 +335,19 @@ func layoutOf[T any](name string, docs map[int]string) (layout, error) {
 	return layout{name, iceberg.NewSchema(0, fields...), []int{2, 1}, name == "anomalies"}, nil
 }
 
-type sideColumn struct {
+type eventColumn struct {
 	name           string
 	id             int
 	optional, time bool
 	kind           reflect.Kind
 }
 
-// sideColumns reads the parquet tags of a row.
-func sideColumns[T any]() (cols []sideColumn) {
+// eventColumns reads the parquet tags of a row.
+func eventColumns[T any]() (cols []eventColumn) {
 	t := reflect.TypeFor[T]()
 	for i := range t.NumField() {
 		parts := strings.Split(t.Field(i).Tag.Get("parquet"), ",")
-		c := sideColumn{name: parts[0], kind: t.Field(i).Type.Kind()}
+		c := eventColumn{name: parts[0], kind: t.Field(i).Type.Kind()}
 		for _, p := range parts[1:] {
 			switch {
 			case strings.HasPrefix(p, "id("):
@@ -365,7 +366,7 @@ func sideColumns[T any]() (cols []sideColumn) {
 // nulls counts the zero values of optional columns: Parquet writes them as null.
 func nulls[T any](rows []T) map[int]int64 {
 	counts := make(map[int]int64)
-	for i, c := range sideColumns[T]() {
+	for i, c := range eventColumns[T]() {
 		counts[c.id] = 0
 		if !c.optional {
 			continue
