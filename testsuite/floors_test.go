@@ -4,8 +4,11 @@ package testsuite
 import (
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -109,6 +112,28 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		for _, dep := range list(t, name)[name].Deps {
 			if first, _, _ := strings.Cut(dep, "/"); strings.Contains(first, ".") {
 				t.Errorf("%s links %s: it is to link the standard library alone", name, dep)
+			}
+		}
+	}
+}
+
+// TestTheScorerKnowsNoTables: of what the activities do only the lake's own work needs Iceberg. The scorer lands.
+func TestTheScorerKnowsNoTables(t *testing.T) {
+	files, err := filepath.Glob("../activities/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || filepath.Base(name) == "lake.go" {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			if i.Path.Value == `"fanwatch/lake"` {
+				t.Errorf("%s imports the tables: take what it needs from lake/landing", name)
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // FanDay is what data files of one day hold of one fan, in a period. Its zero value is filled by ReadFile from one file;
-// JoinFiles puts several together. Rows are told by number: ranges gives the numbers in order. Not safe for concurrent
+// JoinFiles puts several together. Rows are told by number: Ranges gives the numbers in order. Not safe for concurrent
 // use.
 type FanDay struct {
 	dict    *textDict
