@@ -16,7 +16,8 @@ var boundedColumns = []int{1, 2, 5, 8}
 // describe makes Iceberg's entry for a file of readings. Parquet's PLAIN encoding of one value is Iceberg's (Iceberg
 // spec, "Binary single-value serialization").
 func describe(f *rowfile.File, spec iceberg.PartitionSpec, sortOrder int, path string) (iceberg.DataFile, error) {
-	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, path, iceberg.ParquetFile, map[int]any{partitionField: iceberg.Date(f.Day)},
+	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, path, iceberg.ParquetFile,
+		map[int]any{partitionField: iceberg.Date(f.Day)},
 		map[int]string{partitionField: "date"}, nil, int64(f.Rows), f.Size)
 	if err != nil {
 		return nil, fmt.Errorf("table: %s: %w", path, err)
@@ -29,5 +30,6 @@ func describe(f *rowfile.File, spec iceberg.PartitionSpec, sortOrder int, path s
 			lo[s.ID], hi[s.ID] = s.Lo, s.Hi
 		}
 	}
-	return b.ValueCounts(values).NullValueCounts(nulls).LowerBoundValues(lo).UpperBoundValues(hi).SortOrderID(sortOrder).Build(), nil
+	b = b.ValueCounts(values).NullValueCounts(nulls).LowerBoundValues(lo).UpperBoundValues(hi)
+	return b.SortOrderID(sortOrder).Build(), nil
 }

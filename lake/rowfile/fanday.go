@@ -8,9 +8,9 @@ import (
 	"fanwatch/lake/internal/parquetguard"
 )
 
-// FanDay is what data files of one day hold of one fan, in a period. Its zero value is filled by ReadFile from one file;
-// JoinFiles puts several together. Rows are told by number: Ranges gives the numbers in order. Not safe for concurrent
-// use.
+// FanDay is what data files of one day hold of one fan, in a period. ReadFile fills its zero value from one file;
+// JoinFiles puts several together. Rows are told by number: Ranges gives the numbers in order. Not safe for
+// concurrent use.
 type FanDay struct {
 	dict    *textDict
 	columns []vector // by place in the layout; those that were not asked for are empty
@@ -45,8 +45,8 @@ func SeriesColumns() []int {
 	return []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly}
 }
 
-// JoinFiles makes one of what was read of several files of a day, each (fan, run, seq) once. It releases all but what it
-// gives. files must not be empty.
+// JoinFiles makes one of what was read of several files of a day, each (fan, run, seq) once. It releases all but what
+// it gives. files must not be empty.
 func JoinFiles(files []FanDay) *FanDay {
 	d := &files[0]
 	bounds := []int{0, d.rows}
