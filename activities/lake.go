@@ -13,6 +13,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
@@ -58,13 +59,13 @@ func (c LakeConfig) Check() error {
 // a *lake.Partial.
 type Table interface {
 	Commit(ctx context.Context, logs []landing.Log) (lake.CommitResult, error)
-	Apply(ctx context.Context) (lake.Applied, error)
+	Apply(ctx context.Context) (lake.ApplyResult, error)
 	PlanCompaction(ctx context.Context, cfg lake.CompactConfig) (lake.CompactResult, error)
 	PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error
-	PlanRetirement(ctx context.Context, keep lake.Retention) (int, error)
+	PlanDropPartitions(ctx context.Context, keep lake.Retention) (int, error)
 	RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error)
-	Expire(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error)
-	Count(ctx context.Context, logs []landing.Log, o lake.CountOptions) (lake.Counted, error)
+	TruncateLog(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error)
+	Count(ctx context.Context, logs []landing.Log, o lake.CountOptions) (lake.CountResult, error)
 	PassedOver() []string
 }
 
@@ -214,7 +215,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	if err != nil {
 		return report, err
 	}
-	report.Retired, err = table.PlanRetirement(ctx, l.Config.Keep)
+	report.Retired, err = table.PlanDropPartitions(ctx, l.Config.Keep)
 	report.fail(err)
 	report.fail(table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1))
 	report.Orphans, err = table.RemoveOrphans(ctx, max(cmp.Or(l.Config.KeepOrphans, day), MinKeepOrphans))
@@ -222,7 +223,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	logs, err := landing.Logs(ctx, l.Store, stream)
 	report.fail(err)
 	for _, log := range logs {
-		n, err := table.Expire(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
+		n, err := table.TruncateLog(ctx, log, cmp.Or(l.Config.KeepSegments, 7*day))
 		report.Tombstones += n
 		if err != nil {
 			report.fail(fmt.Errorf("shard %s: %w", log.Shard, err))
@@ -232,7 +233,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	return report, ctx.Err()
 }
 
-// DeliveryStream is a folder that somebody keeps filling with readings in the demo's format; see lake.Ingestion.
+// DeliveryStream is a folder that somebody keeps filling with readings in the demo's format; see ingest.Ingestion.
 type DeliveryStream struct {
 	Prefix string `json:"prefix"`
 	Bucket string `json:"bucket,omitempty"` // "" = the lake's own
@@ -240,12 +241,12 @@ type DeliveryStream struct {
 }
 
 // Ingestion says how the delivery stream is brought into the landing log of stream.
-func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objstore.Store, stream string) (*lake.Ingestion, error) {
+func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objstore.Store, stream string) (*ingest.Ingestion, error) {
 	zone, err := time.LoadLocation(d.Zone)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: zone: %w", err)
 	}
-	in := &lake.Ingestion{From: own, Bucket: d.Bucket, Prefix: d.Prefix, To: own, Stream: stream, Zone: zone}
+	in := &ingest.Ingestion{From: own, Bucket: d.Bucket, Prefix: d.Prefix, To: own, Stream: stream, Zone: zone}
 	if d.Bucket != "" {
 		in.From = bucket(d.Bucket)
 	}
@@ -254,14 +255,14 @@ func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objsto
 
 // Ingest lands the objects of the delivery stream that are not landed yet. Running it again, or beside another,
 // lands none twice: the landing log says which it holds.
-func (l *Lake) Ingest(ctx context.Context, stream string, from DeliveryStream) (lake.Ingested, error) {
+func (l *Lake) Ingest(ctx context.Context, stream string, from DeliveryStream) (ingest.Result, error) {
 	defer heartbeats(ctx)()
 	if from.Bucket != "" && l.Bucket == nil {
-		return lake.Ingested{}, fmt.Errorf("ingest: this worker reads no bucket but the lake's, not %s", from.Bucket)
+		return ingest.Result{}, fmt.Errorf("ingest: this worker reads no bucket but the lake's, not %s", from.Bucket)
 	}
 	in, err := from.Ingestion(l.Store, l.Bucket, stream)
 	if err != nil {
-		return lake.Ingested{}, err
+		return ingest.Result{}, err
 	}
 	return in.Run(ctx, nil)
 }

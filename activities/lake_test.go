@@ -17,6 +17,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
@@ -44,10 +45,10 @@ func TestIngest(t *testing.T) {
 		return old
 	}}
 	env.RegisterActivity(l)
-	run := func(from activities.DeliveryStream, want lake.Ingested) {
+	run := func(from activities.DeliveryStream, want ingest.Result) {
 		t.Helper()
 		v, err := env.ExecuteActivity(l.Ingest, "readings", from)
-		var got lake.Ingested
+		var got ingest.Result
 		if err == nil {
 			err = v.Get(&got)
 		}
@@ -58,12 +59,12 @@ func TestIngest(t *testing.T) {
 	here, there := activities.DeliveryStream{Prefix: "firehose/"}, activities.DeliveryStream{Prefix: "firehose/", Bucket: "old", Zone: "Asia/Tokyo"}
 	object(own, "firehose/1", "fan-a", 10)
 	object(old, "firehose/1", "fan-b", 20) // another object, though of the same name
-	run(here, lake.Ingested{Objects: 1, Readings: 10})
-	run(there, lake.Ingested{Objects: 1, Readings: 20})
-	run(here, lake.Ingested{})
+	run(here, ingest.Result{Objects: 1, Readings: 10})
+	run(there, ingest.Result{Objects: 1, Readings: 20})
+	run(here, ingest.Result{})
 	object(old, "firehose/2", "fan-b", 30)
-	run(there, lake.Ingested{Objects: 1, Readings: 10, Duplicates: 20})
-	run(there, lake.Ingested{})
+	run(there, ingest.Result{Objects: 1, Readings: 10, Duplicates: 20})
+	run(there, ingest.Result{})
 
 	times := make(map[string]time.Time)
 	logs, err := landing.Logs(t.Context(), own, "readings")

@@ -210,8 +210,8 @@ func TestBrowserShowsTheTable(t *testing.T) {
 				continue // the fan stood still
 			}
 			slow := 60*math.Sin(float64(i)/30) + 4*rng.NormFloat64()
-			pt := lake.Point{From: from.Add(time.Duration(i) * length / time.Duration(points)), Count: 10, RPM: lake.Spread{Min: 3100 + slow, Max: 3900 + slow, Mean: 3500 + slow},
-				Score: lake.Spread{Min: 0.6, Max: 1.4, Mean: 0.9}}
+			pt := lake.Point{From: from.Add(time.Duration(i) * length / time.Duration(points)), Count: 10, RPM: lake.Stats{Min: 3100 + slow, Max: 3900 + slow, Mean: 3500 + slow},
+				Score: lake.Stats{Min: 0.6, Max: 1.4, Mean: 0.9}}
 			if i == points/2 {
 				pt.RPM.Max, pt.Score.Max, pt.Anomaly = 4321, 7.5, fanwatch.KindOverspeed
 			}

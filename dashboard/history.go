@@ -32,7 +32,7 @@ type spread struct {
 	Mean []float64 `json:"mean"`
 }
 
-func (s *spread) add(p lake.Spread) {
+func (s *spread) add(p lake.Stats) {
 	s.Min, s.Max, s.Mean = append(s.Min, p.Min), append(s.Max, p.Max), append(s.Mean, p.Mean)
 }
 

@@ -1,7 +1,6 @@
 package lake
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -14,6 +13,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 	"fanwatch/testsuite/readings"
 )
@@ -67,10 +67,10 @@ func (t *Table) register(b *testing.B, files []iceberg.DataFile) {
 // put stores a data file and describes it.
 func (t *Table) put(b *testing.B, rows []fanwatch.Row) iceberg.DataFile {
 	b.Helper()
-	f := newDataFile(toDay(rows[0].Time))
+	f := rowfile.NewWriter(toDay(rows[0].Time))
 	for i := range rows {
-		s := toStored(&rows[i])
-		if err := f.add(&s); err != nil {
+		s := rowfile.RowOf(&rows[i])
+		if err := f.Add(&s); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -85,7 +85,7 @@ func (t *Table) put(b *testing.B, rows []fanwatch.Row) iceberg.DataFile {
 	return df
 }
 
-func toDay(t time.Time) int32 { return (&stored{Time: t.UnixMicro()}).day() }
+func toDay(t time.Time) int32 { return rowfile.DayOf(t.UnixMicro()) }
 
 // minute gives a minute's readings of a fleet, sorted.
 func minute(fleet *readings.Fleet, m int) []fanwatch.Row {
@@ -96,45 +96,6 @@ func minute(fleet *readings.Fleet, m int) []fanwatch.Row {
 		}
 	}
 	return rows
-}
-
-// BenchmarkBytesPerReading writes a fleet's day, sorted as a compaction leaves it, and weighs time, fan, run, seq,
-// rpm and score. It logs what each column costs.
-func BenchmarkBytesPerReading(b *testing.B) {
-	const fans, windows = 16, 86_400
-	fleet := benchFleet(b, fans, windows)
-	var f *dataFile
-	for b.Loop() {
-		f = newDataFile(0)
-		for fan := range fans {
-			for w := range windows {
-				row := fleet.Row(fan, w)
-				s := toStored(&row)
-				if err := f.add(&s); err != nil {
-					b.Fatal(err)
-				}
-			}
-		}
-		if _, err := f.finish(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	six, table := 0, ""
-	for c, column := range tableLayout().columns {
-		n := 0
-		for g := range f.groups {
-			n += f.groups[g][c].size()
-		}
-		switch column.name {
-		case "time", "fan_id", "run", "seq", "rpm", "score":
-			six += n
-		}
-		table += fmt.Sprintf("\n%-8s %6.3f bytes a reading, %v", column.name, float64(n)/float64(f.rows), f.groups[0][c].encoding)
-	}
-	b.Log(table)
-	b.ReportMetric(float64(six)/float64(f.rows), "B")
-	b.ReportMetric(float64(f.size)/float64(f.rows), "all-B")
-	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkCommit commits a minute of a fleet to a table of 10,000 files.
@@ -201,12 +162,12 @@ func BenchmarkPointQuery(b *testing.B) {
 	fleet := benchFleet(b, fans, windows)
 	var files []iceberg.DataFile
 	for first := 0; first < fans; first += fansPerFile {
-		f := newDataFile(toDay(benchStart))
+		f := rowfile.NewWriter(toDay(benchStart))
 		for fan := first; fan < min(first+fansPerFile, fans); fan++ {
 			for w := range windows {
 				row := fleet.Row(fan, w)
-				s := toStored(&row)
-				if err := f.add(&s); err != nil {
+				s := rowfile.RowOf(&row)
+				if err := f.Add(&s); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -251,40 +212,4 @@ func BenchmarkPointQuery(b *testing.B) {
 	b.ReportMetric((cpuTime()-before).Seconds()*1000/float64(n), "cpu-ms")
 	b.ReportMetric(cold.Seconds()*1000/float64(len(files)), "cold_cpu-ms")
 	b.ReportMetric(0, "ns/op")
-}
-
-// BenchmarkMerge merges 1,000 files of 5,040 rows.
-func BenchmarkMerge(b *testing.B) {
-	const fans, minutes = 84, 1000
-	t, store := benchTable(b)
-	fleet := benchFleet(b, fans, minutes*60)
-	var files []iceberg.DataFile
-	for m := range minutes {
-		files = append(files, t.put(b, minute(fleet, m)))
-	}
-	var took []time.Duration
-	rows := 0
-	for i := 0; b.Loop(); i++ {
-		before := cpuTime()
-		m := newMerger(fans * 60 * minutes)
-		for _, df := range files {
-			key, err := t.key(df.FilePath())
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := m.add(context.Background(), store, key, df.FileSizeBytes(), int(df.Count())); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if _, err := m.merge(context.Background(), store, fmt.Sprint("out", i), 0); err != nil {
-			b.Fatal(err)
-		}
-		if err := m.close(); err != nil {
-			b.Fatal(err)
-		}
-		rows = m.plan.rows
-		took = append(took, cpuTime()-before)
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(rows)/took[len(took)/2].Seconds(), "rows/cpu_s")
 }

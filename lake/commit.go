@@ -15,6 +15,7 @@ import (
 	"fanwatch"
 	"fanwatch/failpoint"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -27,30 +28,30 @@ type CommitResult struct {
 	Rows       int  `json:"rows"`       // readings added
 	Duplicates int  `json:"duplicates"` // readings passed over because the same commit held them already
 	Files      int  `json:"files"`
-	More       bool `json:"more"` // the round was full: commit again
+	More       bool `json:"more"` // the batch was full: commit again
 }
 
 // Commit brings the new segments of the logs into the table, in one transaction: sorted files, one per
 // day of the readings' times, and the offset of every shard. So a repeated or a killed commit adds
-// nothing twice and loses nothing. It takes about TableConfig.RoundRows readings; More says that there
+// nothing twice and loses nothing. It takes about TableConfig.BatchRows readings; More says that there
 // are others. The logs may come and go from call to call.
 //
 // A log that cannot be read keeps no other from being committed: the error is a *Partial then, beside what was.
 // Readings that are very old at their arrival enter later; see TableConfig.OldAfter.
 func (t *Table) Commit(ctx context.Context, logs []landing.Log) (CommitResult, error) {
-	return t.commitLogs(ctx, logs, func() *round { return t.newRound() })
+	return t.commitLogs(ctx, logs, func() *batch { return t.newBatch() })
 }
 
-// commitLogs makes a round of what is new and, where there is no more of it and old rows have waited long enough,
-// another of those. begin gives an empty round.
-func (t *iceTable) commitLogs(ctx context.Context, logs []landing.Log, begin func() *round) (CommitResult, error) {
+// commitLogs makes a batch of what is new and, where there is no more of it and old rows have waited long enough,
+// another of those. begin gives an empty batch.
+func (t *iceTable) commitLogs(ctx context.Context, logs []landing.Log, begin func() *batch) (CommitResult, error) {
 	result, due, err := t.commitOnce(ctx, logs, begin)
 	if !due || result.More {
 		return result, err
 	}
 	var failed failures
 	failed.add(err)
-	old, _, err := t.commitOnce(ctx, logs, func() *round {
+	old, _, err := t.commitOnce(ctx, logs, func() *batch {
 		r := begin()
 		r.old = true
 		return r
@@ -59,11 +60,11 @@ func (t *iceTable) commitLogs(ctx context.Context, logs []landing.Log, begin fun
 	return CommitResult{result.Segments + old.Segments, result.Rows + old.Rows, result.Duplicates + old.Duplicates, result.Files + old.Files, old.More}, failed.err()
 }
 
-// commitOnce makes one round: gathers, stores the files, commits. due tells that there are old rows which have
+// commitOnce makes one batch: gathers, stores the files, commits. due tells that there are old rows which have
 // waited long enough.
-func (t *iceTable) commitOnce(ctx context.Context, logs []landing.Log, begin func() *round) (result CommitResult, due bool, err error) {
+func (t *iceTable) commitOnce(ctx context.Context, logs []landing.Log, begin func() *batch) (result CommitResult, due bool, err error) {
 	var errs []error
-	var r *round
+	var r *batch
 	for attempt := range commitAttempts {
 		if err := pause(ctx, attempt); err != nil {
 			return CommitResult{}, false, errors.Join(append(errs, err)...)
@@ -88,7 +89,7 @@ func (t *iceTable) commitOnce(ctx context.Context, logs []landing.Log, begin fun
 				return CommitResult{}, false, err
 			}
 		}
-		if err := t.commitRound(ctx, tbl, r); err != nil {
+		if err := t.commitBatch(ctx, tbl, r); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -112,8 +113,8 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
-// round is what one transaction takes from the logs.
-type round struct {
+// batch is what one transaction takes from the logs.
+type batch struct {
 	old     bool              // it takes old rows that were held back, and nothing else
 	before  map[string]string // properties as they were: offsets, and what is held back; "" = none
 	offsets map[string]string // and as they shall be
@@ -132,31 +133,31 @@ func readNext(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber)
 	return l.Next(ctx, after)
 }
 
-// newRound makes a round of readings.
-func (t *Table) newRound() *round {
-	r := &round{next: readNext}
-	var rows []stored
+// newBatch makes a batch of readings.
+func (t *Table) newBatch() *batch {
+	r := &batch{next: readNext}
+	var rows []rowfile.Row
 	r.take = func(s *landing.Segment, wanted func(*fanwatch.Row) bool) error {
 		if s.Tombstone && s.Counts.Readings() > 0 {
 			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
 		}
 		for i := range s.Rows {
 			if k := s.Rows[i].Kind; (k == fanwatch.RowScored || k == fanwatch.RowLate) && wanted(&s.Rows[i]) {
-				rows = append(rows, toStored(&s.Rows[i]))
+				rows = append(rows, rowfile.RowOf(&s.Rows[i]))
 			}
 		}
 		return nil
 	}
-	r.full = func() bool { return len(rows) >= t.cfg.RoundRows }
+	r.full = func() bool { return len(rows) >= t.cfg.BatchRows }
 	r.store = func(ctx context.Context, tbl *table.Table) error {
 		defer func() { rows = nil }()
-		return t.writeRound(ctx, tbl, r, rows)
+		return t.writeBatch(ctx, tbl, r, rows)
 	}
 	return r
 }
 
-// fits tells whether the round still begins where the table ends.
-func (r *round) fits(tbl *table.Table) bool {
+// fits tells whether the batch still begins where the table ends.
+func (r *batch) fits(tbl *table.Table) bool {
 	for key, before := range r.before {
 		if tbl.Properties()[key] != before {
 			return false
@@ -165,9 +166,9 @@ func (r *round) fits(tbl *table.Table) bool {
 	return true
 }
 
-// committed tells whether the table has the round. The offsets alone prove it: they and the files enter
-// in one transaction. Had another committer made the same round, our files would be orphans.
-func (r *round) committed(tbl *table.Table) bool {
+// committed tells whether the table has the batch. The offsets alone prove it: they and the files enter
+// in one transaction. Had another committer made the same batch, our files would be orphans.
+func (r *batch) committed(tbl *table.Table) bool {
 	for key, offset := range r.offsets {
 		if tbl.Properties()[key] != offset {
 			return false
@@ -176,19 +177,19 @@ func (r *round) committed(tbl *table.Table) bool {
 	return true
 }
 
-// reading is how far a round has read one log.
+// reading is how far a batch has read one log.
 type reading struct {
 	log    landing.Log
 	at     fanwatch.SequenceNumber // the next segment is the one behind
-	end    fanwatch.SequenceNumber // of a round of old rows: where it ends; "" = where the log does
+	end    fanwatch.SequenceNumber // of a batch of old rows: where it ends; "" = where the log does
 	held   held
 	isHeld bool
 	done   bool
 }
 
-// gather reads segments, one of each shard in turn, until the round is full or the logs end. A log that fails is
+// gather reads segments, one of each shard in turn, until the batch is full or the logs end. A log that fails is
 // passed over.
-func (r *round) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs []landing.Log) error {
+func (r *batch) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs []landing.Log) error {
 	r.before, r.offsets = make(map[string]string), make(map[string]string)
 	var reads []*reading
 	for _, l := range logs {
@@ -230,8 +231,8 @@ func (r *round) gather(ctx context.Context, t *iceTable, tbl *table.Table, logs 
 	return nil
 }
 
-// begin finds out where the round begins with a log.
-func (r *round) begin(t *iceTable, tbl *table.Table, l landing.Log) (*reading, error) {
+// begin finds out where the batch begins with a log.
+func (r *batch) begin(t *iceTable, tbl *table.Table, l landing.Log) (*reading, error) {
 	at, err := offset(tbl, l)
 	if err != nil {
 		return nil, err
@@ -249,7 +250,7 @@ func (r *round) begin(t *iceTable, tbl *table.Table, l landing.Log) (*reading, e
 }
 
 // step takes the next segment of a log.
-func (r *round) step(ctx context.Context, t *iceTable, rd *reading) error {
+func (r *batch) step(ctx context.Context, t *iceTable, rd *reading) error {
 	s, err := r.next(ctx, rd.log, rd.at)
 	if errors.Is(err, objstore.ErrNotFound) && !r.old {
 		rd.done = true
@@ -294,24 +295,24 @@ func (r *round) step(ctx context.Context, t *iceTable, rd *reading) error {
 	return nil
 }
 
-// writeRound sorts the rows into one file per day and stores the files. Nothing refers to them yet.
-func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows []stored) error {
+// writeBatch sorts the rows into one file per day and stores the files. Nothing refers to them yet.
+func (t *Table) writeBatch(ctx context.Context, tbl *table.Table, r *batch, rows []rowfile.Row) error {
 	rowsIn := len(rows)
-	slices.SortFunc(rows, func(a, b stored) int { return a.compare(&b) })
-	days := make(map[int32]*dataFile)
-	var dedupe deduper
+	slices.SortFunc(rows, func(a, b rowfile.Row) int { return a.Compare(&b) })
+	days := make(map[int32]*rowfile.Writer)
+	var dedupe rowfile.Deduper
 	for i := range rows {
 		row := &rows[i]
-		if !dedupe.first(row) {
+		if !dedupe.First(row) {
 			r.result.Duplicates++
 			continue
 		}
-		f := days[row.day()]
+		f := days[row.Day()]
 		if f == nil {
-			f = newDataFile(row.day())
-			days[row.day()] = f
+			f = rowfile.NewWriter(row.Day())
+			days[row.Day()] = f
 		}
-		if err := f.add(row); err != nil {
+		if err := f.Add(row); err != nil {
 			return err
 		}
 	}
@@ -321,7 +322,7 @@ func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows
 			return fmt.Errorf("commit: %w", err)
 		}
 		r.files = append(r.files, described)
-		r.result.Rows += days[day].rows
+		r.result.Rows += days[day].Rows
 		delete(days, day)
 	}
 	r.result.Files = len(r.files)
@@ -333,16 +334,16 @@ func (t *Table) writeRound(ctx context.Context, tbl *table.Table, r *round, rows
 }
 
 // storeFile puts a data file under a random name and describes it.
-func (t *Table) storeFile(ctx context.Context, tbl *table.Table, f *dataFile) (iceberg.DataFile, error) {
-	data, err := f.finish()
+func (t *Table) storeFile(ctx context.Context, tbl *table.Table, f *rowfile.Writer) (iceberg.DataFile, error) {
+	data, err := f.Finish()
 	if err != nil {
 		return nil, err
 	}
-	path, err := t.storeData(ctx, f.day, data)
+	path, err := t.storeData(ctx, f.Day, data)
 	if err != nil {
 		return nil, err
 	}
-	return f.describe(tbl.Spec(), tbl.SortOrder().OrderID(), path)
+	return describe(&f.File, tbl.Spec(), tbl.SortOrder().OrderID(), path)
 }
 
 // storeData puts a data file under a random name and gives its path.
@@ -357,9 +358,9 @@ func (t *iceTable) newFileKey(day int32) string {
 	return fmt.Sprintf("%s/data/time_day=%s/%s.parquet", t.root, date, uuid.NewString())
 }
 
-// commitRound makes the transaction. AssertRefSnapshotID makes it fail when the table has changed since it
+// commitBatch makes the transaction. AssertRefSnapshotID makes it fail when the table has changed since it
 // was loaded: without it two equal rounds that race could both be replayed and both succeed.
-func (t *iceTable) commitRound(ctx context.Context, tbl *table.Table, r *round) error {
+func (t *iceTable) commitBatch(ctx context.Context, tbl *table.Table, r *batch) error {
 	tx := tbl.NewTransaction()
 	if err := tx.AssertRefSnapshotID(table.MainBranch); err != nil {
 		return fmt.Errorf("commit: %w", err)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanwatch/failpoint"
+	"fanwatch/lake/rowfile"
 )
 
 // CompactConfig sets when and how much is compacted. Zero values mean the defaults.
@@ -51,7 +52,7 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 		}
 		done, err := t.apply(ctx, &p)
 		if err == nil {
-			err = t.settle(ctx, key)
+			err = t.removePlan(ctx, key)
 		}
 		if err != nil {
 			return CompactResult{}, fmt.Errorf("compact: %w", err)
@@ -88,7 +89,7 @@ type mergeFunc func(ctx context.Context, tbl *table.Table, day int32, files []ic
 type merged struct {
 	file   iceberg.DataFile // nil: fewer than two files could be merged, and nothing was stored
 	from   []iceberg.DataFile
-	stats  mergeStats
+	stats  rowfile.MergeStats
 	failed failures // of the others
 }
 
@@ -124,7 +125,7 @@ func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge 
 		}
 		p.Added = append(p.Added, e)
 	}
-	if key, err = t.leave(ctx, p); err != nil {
+	if key, err = t.enqueue(ctx, p); err != nil {
 		return "", p, r, fmt.Errorf("compact: %w", err)
 	}
 	failpoint.Hit(failpoint.CompactPlanned)
@@ -305,9 +306,9 @@ func (c *compaction) add(job *dayJob) {
 	c.result.Days++
 	c.result.FilesIn += len(m.from)
 	c.result.FilesOut++
-	c.result.RowsIn += m.stats.in
-	c.result.RowsOut += m.stats.out
-	c.result.Duplicates += m.stats.duplicates
+	c.result.RowsIn += m.stats.RowsIn
+	c.result.RowsOut += m.stats.RowsOut
+	c.result.Duplicates += m.stats.Duplicates
 }
 
 // fitting tells how many of the files hold at most rows together.
@@ -326,12 +327,12 @@ func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files
 	for _, df := range files {
 		rows += int(df.Count())
 	}
-	m := newMerger(rows)
-	defer func() { err = errors.Join(err, m.close()) }()
+	m := rowfile.NewMerger(rows)
+	defer func() { err = errors.Join(err, m.Close()) }()
 	for _, df := range files {
 		key, err := t.key(df.FilePath())
 		if err == nil {
-			err = m.add(ctx, t.cfg.Store, key, df.FileSizeBytes(), int(df.Count()))
+			err = m.Add(ctx, t.cfg.Store, key, df.FileSizeBytes(), int(df.Count()))
 		}
 		if err != nil {
 			out.failed.add(fmt.Errorf("%s: %w", df.FilePath(), err))
@@ -343,11 +344,11 @@ func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files
 		return out, ctx.Err()
 	}
 	key := t.newFileKey(day)
-	file, err := m.merge(ctx, t.cfg.Store, key, day)
+	file, err := m.Merge(ctx, t.cfg.Store, key, day)
 	if err != nil {
 		return out, err
 	}
-	out.stats = m.stats()
-	out.file, err = file.describe(tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
+	out.stats = m.Stats()
+	out.file, err = describe(file, tbl.Spec(), tbl.SortOrder().OrderID(), t.cfg.Location+"/"+key)
 	return out, err
 }

@@ -224,7 +224,7 @@ func TestExpireMakesTombstones(t *testing.T) {
 	}
 	expire := func(olderThan time.Duration, want int) {
 		t.Helper()
-		if n, err := w.table.Expire(t.Context(), log, olderThan); err != nil || n != want {
+		if n, err := w.table.TruncateLog(t.Context(), log, olderThan); err != nil || n != want {
 			t.Fatalf("replaced %d segments, want %d, %v", n, want, err)
 		}
 	}
@@ -343,14 +343,14 @@ func work(t *testing.T, dir string) {
 // maintain leaves every plan that there is, and applies them.
 func maintain(t *testing.T, w world, logs []landing.Log, keep time.Duration) {
 	t.Helper()
-	if _, err := w.table.PlanRetirement(t.Context(), keep); err != nil {
+	if _, err := w.table.PlanDropPartitions(t.Context(), keep); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.table.PlanExpiry(t.Context(), time.Hour, 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, log := range logs {
-		if _, err := w.table.Expire(t.Context(), log, 0); err != nil {
+		if _, err := w.table.TruncateLog(t.Context(), log, 0); err != nil {
 			t.Fatal(err)
 		}
 	}

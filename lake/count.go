@@ -16,6 +16,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -25,8 +26,8 @@ type CountOptions struct {
 	Keep      bool // whether the next one goes on where this one ends
 }
 
-// Counted is what a count found, and what it read for it.
-type Counted struct {
+// CountResult is what a count found, and what it read for it.
+type CountResult struct {
 	Accounts  []Account
 	FromStart bool   // it read the whole log and the whole table
 	Why       string // FromStart: why
@@ -39,9 +40,9 @@ type Counted struct {
 // log. Only where the new does not fit to the old, or the tally is missing or damaged, does it begin from the start,
 // which tells of every fan; as long as readings differ it does so each time; where that takes more than a minute,
 // for no more than a fiftieth of all time.
-func (t *Tables) Count(ctx context.Context, logs []landing.Log, o CountOptions) (Counted, error) {
+func (t *Tables) Count(ctx context.Context, logs []landing.Log, o CountOptions) (CountResult, error) {
 	if len(logs) == 0 {
-		return Counted{}, nil
+		return CountResult{}, nil
 	}
 	return (&recount{t: t.Table, logs: logs, keep: o.Keep}).count(ctx, o.FromStart)
 }
@@ -105,7 +106,7 @@ type errAnew struct{ why string }
 
 func (e errAnew) Error() string { return e.why }
 
-func (r *recount) count(ctx context.Context, anew bool) (Counted, error) {
+func (r *recount) count(ctx context.Context, anew bool) (CountResult, error) {
 	last, why := r.last(ctx)
 	switch {
 	case anew:
@@ -114,7 +115,7 @@ func (r *recount) count(ctx context.Context, anew bool) (Counted, error) {
 	case len(last.Differ) > 0:
 		why = "readings differed at the last count"
 	}
-	var was Counted // what it read in vain
+	var was CountResult // what it read in vain
 	if why == "" {
 		c, err := r.goOn(ctx, last)
 		var e errAnew
@@ -245,23 +246,23 @@ func (r *recount) tableDays(ctx context.Context, days map[int32][]iceberg.DataFi
 func dateOf(day int32) string { return time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly) }
 
 // state reads what the table says of itself.
-func (r *recount) state(ctx context.Context) (*table.Table, ledger, map[int32][]iceberg.DataFile, error) {
+func (r *recount) state(ctx context.Context) (*table.Table, droppedRows, map[int32][]iceberg.DataFile, error) {
 	tbl, live, err := r.t.loadFiles(ctx)
 	if err != nil {
-		return nil, ledger{}, nil, err
+		return nil, droppedRows{}, nil, err
 	}
-	gone, err := r.t.ledger(ctx, tbl)
+	gone, err := r.t.droppedRows(ctx, tbl)
 	if err != nil {
-		return nil, ledger{}, nil, err
+		return nil, droppedRows{}, nil, err
 	}
 	days, err := groupByDay(live)
 	return tbl, gone, days, err
 }
 
 // fromStart counts everything.
-func (r *recount) fromStart(ctx context.Context) (Counted, error) {
+func (r *recount) fromStart(ctx context.Context) (CountResult, error) {
 	began := time.Now()
-	c := Counted{FromStart: true}
+	c := CountResult{FromStart: true}
 	// The table first: whatever is landed meanwhile lies behind its offsets and counts as pending.
 	tbl, gone, days, err := r.state(ctx)
 	if err != nil {
@@ -273,7 +274,7 @@ func (r *recount) fromStart(ctx context.Context) (Counted, error) {
 		return c, err
 	}
 	c.Days = len(days)
-	b := newBooks(r.t.cfg.Now(), gone)
+	b := newLedger(r.t.cfg.Now(), gone)
 	for _, l := range r.logs {
 		in, err := coverageOf(tbl, l)
 		if err != nil {
@@ -309,7 +310,7 @@ func (r *recount) fromStart(ctx context.Context) (Counted, error) {
 
 // ReconcileLogs is Reconcile where there is no table yet: all that landed waits for the first commit.
 func ReconcileLogs(ctx context.Context, logs []landing.Log, now time.Time) ([]Account, error) {
-	b := newBooks(now, ledger{})
+	b := newLedger(now, droppedRows{})
 	for _, l := range logs {
 		if _, err := b.addLog(ctx, l, coverage{at: "0"}); err != nil {
 			return nil, fmt.Errorf("reconcile: %w", err)
@@ -350,7 +351,7 @@ type fresh struct {
 }
 
 // goOn counts what is new. An errAnew says why that is not enough.
-func (r *recount) goOn(ctx context.Context, last tally) (c Counted, err error) {
+func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err error) {
 	tbl, gone, files, err := r.state(ctx)
 	if err != nil {
 		return c, err
@@ -439,7 +440,7 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last t
 				wait(f.waiting, now, row, s.Last.Compare(in.at) <= 0)
 				continue
 			}
-			day := (&stored{Time: row.Time.UnixMicro()}).day()
+			day := rowfile.DayOf(row.Time.UnixMicro())
 			if day < before {
 				continue
 			}
@@ -455,7 +456,7 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last t
 
 // accounts are those of a count in which all that is new fits to the old: so the table holds of each fan what landed
 // and does not wait, and what differed before.
-func (f *fresh) accounts(base totals, gone ledger, differ map[string]tallyFan) []Account {
+func (f *fresh) accounts(base totals, gone droppedRows, differ map[string]tallyFan) []Account {
 	fans, retired := make(fanAccounts), make(map[runName]int)
 	for _, r := range gone.Runs {
 		retired[runName{r.Fan, r.Run}] = r.Rows

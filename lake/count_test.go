@@ -62,7 +62,7 @@ func (c *counted) commitAll(t *testing.T) {
 	}
 }
 
-func (c *counted) count(t *testing.T, o lake.CountOptions) lake.Counted {
+func (c *counted) count(t *testing.T, o lake.CountOptions) lake.CountResult {
 	t.Helper()
 	r, err := c.tables.Count(t.Context(), c.logs, o)
 	if err != nil {
@@ -114,10 +114,10 @@ func TestACountReadsWhatIsNew(t *testing.T) {
 	if err := c.log(0).PutSnapshot(t.Context(), number(c.seq), []byte("model")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.tables.Expire(t.Context(), c.log(0), 5*24*time.Hour); err != nil || n < 15 {
+	if n, err := c.tables.TruncateLog(t.Context(), c.log(0), 5*24*time.Hour); err != nil || n < 15 {
 		t.Fatalf("%d tombstones, %v", n, err)
 	}
-	if _, err := c.tables.PlanRetirement(t.Context(), lake.Retention{Readings: 7 * 24 * time.Hour}); err != nil {
+	if _, err := c.tables.PlanDropPartitions(t.Context(), lake.Retention{Readings: 7 * 24 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if a, err := c.tables.Apply(t.Context()); err != nil || a.Retired != 1 {
@@ -186,7 +186,7 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 			s.Rows[i].Seq, s.Rows[i].Acked = uint64(591+i), 600
 		}
 	})
-	check := func(r lake.Counted) {
+	check := func(r lake.CountResult) {
 		t.Helper()
 		if a := r.Accounts[0]; len(r.Accounts) != 1 || !a.OK || a.Acknowledged != 600 || a.Landed != 10 || a.Quarantined != 600 {
 			t.Errorf("%+v", r)
@@ -262,7 +262,7 @@ func TestReadingsThatComeAgainAreNoDifference(t *testing.T) {
 	if err := c.log(0).PutSnapshot(t.Context(), number(c.seq), []byte("model")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.tables.Expire(t.Context(), c.log(0), 0); err != nil || n != 2 {
+	if n, err := c.tables.TruncateLog(t.Context(), c.log(0), 0); err != nil || n != 2 {
 		t.Fatalf("%d tombstones, %v", n, err)
 	}
 	check(lake.CountOptions{Keep: true})

@@ -107,7 +107,7 @@ func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []la
 			return err
 		}
 	}
-	if _, err := tb.PlanRetirement(ctx, lake.Retention{Readings: time.Since(midnight) + 24*time.Hour}); err != nil {
+	if _, err := tb.PlanDropPartitions(ctx, lake.Retention{Readings: time.Since(midnight) + 24*time.Hour}); err != nil {
 		return err
 	}
 	if _, err := tb.PlanCompaction(ctx, lake.CompactConfig{MinFiles: 1}); err != nil {
@@ -117,7 +117,7 @@ func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []la
 		return err
 	}
 	for _, l := range logs {
-		if _, err := tb.Expire(ctx, l, 0); err != nil {
+		if _, err := tb.TruncateLog(ctx, l, 0); err != nil {
 			return err
 		}
 	}
@@ -164,7 +164,7 @@ func TestOutsideFailsAtEveryStep(t *testing.T) {
 func stepsFailingAt(t *testing.T, ctx context.Context, f *fuse) bool {
 	t.Helper()
 	w := openWorld(t, t.TempDir(), nil)
-	small := func(c *lake.TableConfig) { c.RoundRows, c.OldEvery = 100, time.Nanosecond } // what is held back comes with the next commit
+	small := func(c *lake.TableConfig) { c.BatchRows, c.OldEvery = 100, time.Nanosecond } // what is held back comes with the next commit
 	logs := []landing.Log{w.log(0), w.log(1)}
 	behind := slices.Clone(logs)
 	for shard := range logs {

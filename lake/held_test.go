@@ -51,7 +51,7 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 	if err := w.log(0).PutSnapshot(t.Context(), number(messages*360), []byte("model")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := tables.Expire(t.Context(), w.log(0), 0); err != nil || n != 0 {
+	if n, err := tables.TruncateLog(t.Context(), w.log(0), 0); err != nil || n != 0 {
 		t.Errorf("%d segments were emptied whose readings are not in the table, %v", n, err)
 	}
 	counts := func(landed, pending int) {
@@ -85,7 +85,7 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 	if all, err := tables.Anomalies(t.Context(), time.Time{}, time.Time{}); err != nil || len(all) != messages*360+3*8 {
 		t.Errorf("%d anomalies, %v", len(all), err)
 	}
-	if n, err := tables.Expire(t.Context(), w.log(0), 0); err != nil || n != messages {
+	if n, err := tables.TruncateLog(t.Context(), w.log(0), 0); err != nil || n != messages {
 		t.Errorf("%d segments were emptied, %v", n, err)
 	}
 }
@@ -93,7 +93,7 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 // TestHeldReadingsComeInRounds takes more old readings than a round holds, of two shards.
 func TestHeldReadingsComeInRounds(t *testing.T) {
 	now := midnight
-	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.RoundRows, c.Now = 300, func() time.Time { return now } })
+	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.BatchRows, c.Now = 300, func() time.Time { return now } })
 	logs := []landing.Log{w.log(0), w.log(1)}
 	for shard := range logs {
 		for i := range 4 {

@@ -77,7 +77,7 @@ func TestStrayObjectsArePassedOver(t *testing.T) {
 	if _, err := tables.RemoveOrphans(t.Context(), -time.Minute); err != nil {
 		t.Error(err)
 	}
-	if n, err := tables.PlanRetirement(t.Context(), lake.Retention{Readings: 24 * time.Hour, Events: 24 * time.Hour}); err != nil || n != 4 {
+	if n, err := tables.PlanDropPartitions(t.Context(), lake.Retention{Readings: 24 * time.Hour, Events: 24 * time.Hour}); err != nil || n != 4 {
 		t.Errorf("retire: %d, %v", n, err)
 	}
 	if s, err := tables.Statuses(t.Context(), 1); err != nil || s[0].Rows != 380 || s[0].Plans != 1 || s[3].Rows != 1 {

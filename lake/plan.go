@@ -40,16 +40,16 @@ type expiry struct {
 	Keep      int           `json:"keep"`
 }
 
-// Applied says what one Apply did with the plans that it found.
-type Applied struct {
-	Swaps     int `json:"swaps"`      // compactions
-	Expiries  int `json:"expiries"`   // rounds of dropping snapshots
-	Retired   int `json:"retired"`    // removals of days past retention
-	Marks     int `json:"marks"`      // notes in the table's properties
-	Discarded int `json:"discarded"`  // the table had changed meanwhile: whoever planned will plan anew
-	FilesIn   int `json:"files_in"`   // data files that left the table
-	FilesOut  int `json:"files_out"`  // data files that came in for them
-	PlansLeft int `json:"plans_left"` // 0, or an error says why
+// ApplyResult says what one Apply did with the plans that it found.
+type ApplyResult struct {
+	Swaps        int `json:"swaps"`      // compactions
+	Expiries     int `json:"expiries"`   // rounds of dropping snapshots
+	Retired      int `json:"retired"`    // removals of days past retention
+	Marks        int `json:"marks"`      // notes in the table's properties
+	Discarded    int `json:"discarded"`  // the table had changed meanwhile: whoever planned will plan anew
+	FilesRemoved int `json:"files_in"`   // data files that left the table
+	FilesAdded   int `json:"files_out"`  // data files that came in for them
+	PlansLeft    int `json:"plans_left"` // 0, or an error says why
 }
 
 // fileEntry is Iceberg's entry of a data file, as a plan keeps it.
@@ -99,8 +99,8 @@ func (e *fileEntry) dataFile(spec iceberg.PartitionSpec) (iceberg.DataFile, erro
 
 func (t *iceTable) planFolder() string { return t.root + "/plans/" }
 
-// leave stores a plan for the committer. Plans are applied in the order in which they were left.
-func (t *iceTable) leave(ctx context.Context, p plan) (string, error) {
+// enqueue stores a plan for the committer. Plans are applied in the order in which they were left.
+func (t *iceTable) enqueue(ctx context.Context, p plan) (string, error) {
 	p.V = planVersion
 	data, err := json.Marshal(p)
 	if err != nil {
@@ -158,8 +158,8 @@ func (t *iceTable) readPlan(ctx context.Context, key string) (p plan, err error)
 // Apply makes the changes that were planned: swaps of merged files, snapshots to drop, days to retire. The
 // table's one committer calls it. A plan that the table has moved past is discarded, and its files become
 // orphans. One that fails stays, and does not keep the others from being applied: the error is a *Partial then.
-func (t *iceTable) Apply(ctx context.Context) (Applied, error) {
-	var a Applied
+func (t *iceTable) Apply(ctx context.Context) (ApplyResult, error) {
+	var a ApplyResult
 	found, _, err := t.plans(ctx)
 	if err != nil || len(found) == 0 {
 		return a, err
@@ -173,7 +173,7 @@ func (t *iceTable) Apply(ctx context.Context) (Applied, error) {
 		p := found[key]
 		done, err := t.apply(ctx, &p)
 		if err == nil {
-			err = t.settle(ctx, key)
+			err = t.removePlan(ctx, key)
 		}
 		if err != nil {
 			failed.add(fmt.Errorf("plan %s (%s): %w", strings.TrimPrefix(key, t.planFolder()), p.Why, err))
@@ -188,7 +188,7 @@ func (t *iceTable) Apply(ctx context.Context) (Applied, error) {
 	return a, failed.err()
 }
 
-func (a *Applied) count(p *plan, done bool) {
+func (a *ApplyResult) count(p *plan, done bool) {
 	switch {
 	case !done:
 		a.Discarded++
@@ -202,11 +202,11 @@ func (a *Applied) count(p *plan, done bool) {
 	default:
 		a.Marks++
 	}
-	a.FilesIn, a.FilesOut = a.FilesIn+len(p.Removed), a.FilesOut+len(p.Added)
+	a.FilesRemoved, a.FilesAdded = a.FilesRemoved+len(p.Removed), a.FilesAdded+len(p.Added)
 }
 
-// settle removes a plan that was applied or discarded.
-func (t *iceTable) settle(ctx context.Context, key string) error {
+// removePlan removes a plan that was applied or discarded.
+func (t *iceTable) removePlan(ctx context.Context, key string) error {
 	failpoint.Hit(failpoint.PlanApplied)
 	return t.cfg.Store.Delete(ctx, key)
 }

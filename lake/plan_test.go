@@ -84,13 +84,13 @@ func TestOnePlanWaits(t *testing.T) {
 	}
 	w.append(t, 0, window(40, "fan-0", 7, 41, 10)) // a commit comes in between
 	w.commit(t, w.log(0))
-	if a, err := w.table.Apply(t.Context()); err != nil || a != (lake.Applied{Swaps: 1, FilesIn: 4, FilesOut: 1}) {
+	if a, err := w.table.Apply(t.Context()); err != nil || a != (lake.ApplyResult{Swaps: 1, FilesRemoved: 4, FilesAdded: 1}) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	if n := len(live(t, w)); n != 2 {
 		t.Fatalf("%d files", n)
 	}
-	if a, err := w.table.Apply(t.Context()); err != nil || a != (lake.Applied{}) {
+	if a, err := w.table.Apply(t.Context()); err != nil || a != (lake.ApplyResult{}) {
 		t.Fatalf("again: %+v, %v", a, err)
 	}
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": 50})
@@ -123,7 +123,7 @@ func TestAPlanThatTheTableHasPassed(t *testing.T) {
 	if err := w.store.Put(t.Context(), plans[0], data, true); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := w.table.Apply(t.Context()); err != nil || a != (lake.Applied{Discarded: 1}) {
+	if a, err := w.table.Apply(t.Context()); err != nil || a != (lake.ApplyResult{Discarded: 1}) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": 50})
@@ -143,7 +143,7 @@ func TestRetirement(t *testing.T) {
 	w.commit(t, log)
 	retire := func(keep time.Duration, files, table, retired int) {
 		t.Helper()
-		if n, err := w.table.PlanRetirement(t.Context(), keep); err != nil || n != files {
+		if n, err := w.table.PlanDropPartitions(t.Context(), keep); err != nil || n != files {
 			t.Fatalf("planned %d files, want %d, %v", n, files, err)
 		}
 		if _, err := w.table.Apply(t.Context()); err != nil {
@@ -166,7 +166,7 @@ func TestRetirement(t *testing.T) {
 	if err := log.PutSnapshot(t.Context(), "40", []byte("model")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := w.table.Expire(t.Context(), log, 0); err != nil || n != 4 {
+	if n, err := w.table.TruncateLog(t.Context(), log, 0); err != nil || n != 4 {
 		t.Fatalf("%d tombstones, %v", n, err)
 	}
 	retire(27*day, 3, 10, 35) // the late file and two days

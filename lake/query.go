@@ -1,13 +1,11 @@
 package lake
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fanwatch"
-	"fanwatch/lake/internal/parquetguard"
+	"fanwatch/lake/rowfile"
 )
 
 // Rows gives the readings of a fan with from <= time < to, in time's order, of each day each once. Zero times
@@ -25,12 +23,11 @@ import (
 func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.Seq2[fanwatch.Row, error] {
 	return func(yield func(fanwatch.Row, error) bool) {
 		lo, hi := bounds(from, to)
-		err := t.eachFanDay(ctx, fan, lo, hi, allColumns(), func(d *fanDay) error {
-			for _, r := range d.plan.runs {
-				for i := r.from; i < r.to; i++ {
-					var s stored
-					assemble(&s, d.columns, int(i), d.table)
-					if !yield(s.row(), nil) {
+		err := t.eachFanDay(ctx, fan, lo, hi, rowfile.AllColumns(), func(d *rowfile.FanDay) error {
+			for _, r := range d.Ranges() {
+				for i := r.From; i < r.To; i++ {
+					s := d.Row(int(i))
+					if !yield(s.Reading(), nil) {
 						return errEnough
 					}
 				}
@@ -43,25 +40,17 @@ func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.S
 	}
 }
 
-func allColumns() []int {
-	columns := make([]int, len(tableLayout().columns))
-	for i := range columns {
-		columns[i] = i
-	}
-	return columns
-}
-
 // errEnough ends a scan whose reader has turned away.
 var errEnough = errors.New("enough")
 
-// Spread is the least, the greatest and the mean of some values.
-type Spread struct {
+// Stats is the least, the greatest and the mean of some values.
+type Stats struct {
 	Min  float64 `json:"min"`
 	Max  float64 `json:"max"`
 	Mean float64 `json:"mean"`
 }
 
-func (s *Spread) add(v float64, n int) {
+func (s *Stats) add(v float64, n int) {
 	if n == 0 {
 		s.Min, s.Max = v, v
 	}
@@ -72,8 +61,8 @@ func (s *Spread) add(v float64, n int) {
 type Point struct {
 	From    time.Time     `json:"from"` // UTC, where the part begins
 	Count   int           `json:"count"`
-	RPM     Spread        `json:"rpm"`
-	Score   Spread        `json:"score"`
+	RPM     Stats         `json:"rpm"`
+	Score   Stats         `json:"score"`
 	Anomaly fanwatch.Kind `json:"anomaly,omitempty"` // of the last reading of the part that had one
 }
 
@@ -88,23 +77,21 @@ func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, point
 	if points < 1 || points > MaxPoints || lo >= hi {
 		return nil, fmt.Errorf("query: %d points from %s to %s: want 1 to %d points, and from before to", points, from.Format(time.RFC3339), to.Format(time.RFC3339), MaxPoints)
 	}
-	l := tableLayout()
 	width := max(1, (hi-lo+int64(points)-1)/int64(points))
 	var out []Point
 	last := int64(-1)
-	err := t.eachFanDay(ctx, fan, lo, hi, []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly}, func(d *fanDay) error {
-		anomalies := d.columns[l.anomaly].tags
-		times, rpm, score := d.columns[l.time].numbers, d.columns[l.rpm].numbers, d.columns[l.score].numbers
-		for _, r := range d.plan.runs {
-			for i := r.from; i < r.to; i++ {
-				if part := (int64(times[i]) - lo) / width; part != last {
+	err := t.eachFanDay(ctx, fan, lo, hi, rowfile.SeriesColumns(), func(d *rowfile.FanDay) error {
+		s := d.Series()
+		for _, r := range d.Ranges() {
+			for i := r.From; i < r.To; i++ {
+				if part := (s.Time(i) - lo) / width; part != last {
 					out, last = append(out, Point{From: time.UnixMicro(lo + part*width).UTC()}), part
 				}
 				p := &out[len(out)-1]
-				p.RPM.add(math.Float64frombits(rpm[i]), p.Count)
-				p.Score.add(math.Float64frombits(score[i]), p.Count)
+				p.RPM.add(s.RPM(i), p.Count)
+				p.Score.add(s.Score(i), p.Count)
 				p.Count++
-				if a := d.table.texts[anomalies[i]]; a != "" {
+				if a := s.Anomaly(i); a != "" {
 					p.Anomaly = fanwatch.Kind(a)
 				}
 			}
@@ -117,17 +104,9 @@ func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, point
 	return out, nil
 }
 
-// fanDay is what the table holds of one fan on one day, in a period.
-type fanDay struct {
-	table   *textTable
-	columns []vector // by place in the layout; those that were not asked for are empty
-	rows    int
-	plan    *mergePlan // in which order, and which of several copies
-}
-
 // eachFanDay calls with the rows of a fan with lo <= time < hi, day by day. The columns must include those that
 // give rows their order and identity. What it calls with is good until the call returns.
-func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, columns []int, do func(*fanDay) error) error {
+func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, columns []int, do func(*rowfile.FanDay) error) error {
 	files, err := t.current(ctx)
 	if err != nil {
 		return err
@@ -150,7 +129,7 @@ func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, column
 		if err != nil {
 			return err
 		}
-		t.columns.Put(&d.columns)
+		d.Release()
 	}
 	return nil
 }
@@ -158,8 +137,8 @@ func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, column
 // filesAtOnce is how many files of a day are read at the same time.
 const filesAtOnce = 8
 
-func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan string, lo, hi int64, columns []int) (*fanDay, error) {
-	parts := make([]fanDay, len(files))
+func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan string, lo, hi int64, columns []int) (*rowfile.FanDay, error) {
+	parts := make([]rowfile.FanDay, len(files))
 	reading, reads := errgroup.WithContext(ctx)
 	reading.SetLimit(filesAtOnce)
 	for i, df := range files {
@@ -173,127 +152,16 @@ func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan st
 	if err := reading.Wait(); err != nil {
 		return nil, err
 	}
-	d := &parts[0]
-	bounds := []int{0, d.rows}
-	for i := range parts[1:] {
-		d.join(&parts[i+1])
-		t.columns.Put(&parts[i+1].columns)
-		bounds = append(bounds, d.rows)
-	}
-	k, l := d.keys(), tableLayout()
-	var segments []segment
-	var fans, runs vector
-	for i, base := range bounds[:len(bounds)-1] {
-		fans, runs = fans.noRuns(), runs.noRuns()
-		fans.addValues(texts, d.columns[l.fan], base, bounds[i+1])
-		runs.addValues(integers, d.columns[l.run], base, bounds[i+1])
-		segments = k.addSegments(segments, fans, runs, base)
-	}
-	d.plan = planMerge(k, segments, d.table)
-	return d, nil
-}
-
-// keys gives what orders the rows.
-func (d *fanDay) keys() *rowKeys {
-	l := tableLayout()
-	arrived, shards := d.columns[l.arrived].numbers, d.columns[l.shard].tags
-	return &rowKeys{time: d.columns[l.time].numbers, seq: d.columns[l.seq].numbers, tie: func(a, b int) int {
-		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(d.table.texts[shards[a]], d.table.texts[shards[b]]))
-	}}
+	return rowfile.JoinFiles(parts), nil
 }
 
 // readFan decodes a fan's rows of one file of the table.
-func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo, hi int64, columns []int, d *fanDay) error {
+func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo, hi int64, columns []int, d *rowfile.FanDay) error {
 	index, fetch, err := t.index(ctx, df)
 	if err != nil {
 		return err
 	}
-	if used, ok := t.columns.Get().(*[]vector); ok {
-		d.columns = *used
-	}
-	return d.readFile(index, fetch, fan, lo, hi, columns)
-}
-
-// readFile fills d, in the memory of its columns if it has any.
-func (d *fanDay) readFile(index *fileIndex, fetch fetchFunc, fan string, lo, hi int64, columns []int) (err error) {
-	defer parquetguard.Catch(&err)
-	l := tableLayout()
-	if d.columns == nil {
-		d.columns = make([]vector, len(l.columns))
-	}
-	for c := range d.columns {
-		d.columns[c] = vector{numbers: d.columns[c].numbers[:0], tags: d.columns[c].tags[:0]}
-	}
-	d.table = newTextTable()
-	r := newChunkReader(d.table)
-	place := d.table.placeOf(fan)
-	found, most := make([]rowsOfGroup, len(index.groups)), 0
-	for g := range index.groups {
-		found[g] = index.mayHoldFan(g, fan, lo, hi)
-		most += found[g].to - found[g].from
-	}
-	for _, c := range columns {
-		d.columns[c] = d.columns[c].sized(l.columns[c].kind, most)
-	}
-	to := make([]vector, len(columns))
-	for g, rows := range found {
-		n := rows.to - rows.from
-		if n == 0 {
-			continue
-		}
-		for i, c := range columns {
-			to[i] = d.columns[c].slice(l.columns[c].kind, d.rows, d.rows+n)
-		}
-		if err := index.readRows(r, fetch, g, columns, rows, to); err != nil {
-			return err
-		}
-		fans, times := d.columns[l.fan].tags, d.columns[l.time].numbers
-		d.keep(columns, n, func(i int) bool { return fans[i] == place && int64(times[i]) >= lo && int64(times[i]) < hi })
-	}
-	for _, c := range columns {
-		d.columns[c] = d.columns[c].slice(l.columns[c].kind, 0, d.rows)
-	}
-	return nil
-}
-
-// keep takes over those of the next n rows that fit.
-func (d *fanDay) keep(columns []int, n int, fits func(i int) bool) {
-	at, end := d.rows, d.rows+n
-	for i := at; i < end; i++ {
-		from := i
-		for i < end && fits(i) {
-			i++
-		}
-		if i > from && from != d.rows {
-			for _, c := range columns {
-				if v := d.columns[c]; tableLayout().columns[c].kind.numeric() {
-					copy(v.numbers[d.rows:], v.numbers[from:i])
-				} else {
-					copy(v.tags[d.rows:], v.tags[from:i])
-				}
-			}
-		}
-		d.rows += i - from
-	}
-}
-
-// join appends another file's rows. Their texts get places in d's table.
-func (d *fanDay) join(o *fanDay) {
-	places := make([]uint32, len(o.table.texts))
-	for p, text := range o.table.texts {
-		places[p] = d.table.placeOf(text)
-	}
-	for c := range d.columns {
-		d.columns[c].numbers = append(d.columns[c].numbers, o.columns[c].numbers...)
-		if tableLayout().columns[c].kind == flags {
-			d.columns[c].tags = append(d.columns[c].tags, o.columns[c].tags...)
-			continue
-		}
-		for _, tag := range o.columns[c].tags {
-			d.columns[c].tags = append(d.columns[c].tags, places[tag])
-		}
-	}
-	d.rows += o.rows
+	return d.ReadFile(index, fetch, fan, lo, hi, columns)
 }
 
 // liveCache keeps the data files of the snapshot that was read last. Safe for concurrent use.

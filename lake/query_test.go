@@ -77,11 +77,11 @@ func dumbPoints(rows []scanned, from, to time.Time, points int) []lake.Point {
 		if len(rows) == 0 {
 			continue
 		}
-		p := lake.Point{From: time.UnixMicro(lo + part*width).UTC(), Count: len(rows), RPM: lake.Spread{Min: math.Inf(1), Max: math.Inf(-1)}, Score: lake.Spread{Min: math.Inf(1), Max: math.Inf(-1)}}
+		p := lake.Point{From: time.UnixMicro(lo + part*width).UTC(), Count: len(rows), RPM: lake.Stats{Min: math.Inf(1), Max: math.Inf(-1)}, Score: lake.Stats{Min: math.Inf(1), Max: math.Inf(-1)}}
 		for _, r := range rows {
-			p.RPM = lake.Spread{Min: min(p.RPM.Min, r.RPM), Max: max(p.RPM.Max, r.RPM), Mean: p.RPM.Mean + r.RPM/float64(len(rows))}
+			p.RPM = lake.Stats{Min: min(p.RPM.Min, r.RPM), Max: max(p.RPM.Max, r.RPM), Mean: p.RPM.Mean + r.RPM/float64(len(rows))}
 			p.Anomaly = cmp.Or(fanwatch.Kind(r.Anomaly), p.Anomaly)
-			p.Score = lake.Spread{Min: min(p.Score.Min, r.Score), Max: max(p.Score.Max, r.Score), Mean: p.Score.Mean + r.Score/float64(len(rows))}
+			p.Score = lake.Stats{Min: min(p.Score.Min, r.Score), Max: max(p.Score.Max, r.Score), Mean: p.Score.Mean + r.Score/float64(len(rows))}
 		}
 		out = append(out, p)
 	}

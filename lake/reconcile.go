@@ -15,6 +15,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 )
 
 // Account says of one fan where its readings are, from the publisher's acknowledgement to the table. All
@@ -79,11 +80,11 @@ func ReconcileHours(ctx context.Context, logs []landing.Log, t *Table) ([]HourAc
 	if err != nil {
 		return nil, err
 	}
-	gone, err := t.ledger(ctx, tbl)
+	gone, err := t.droppedRows(ctx, tbl)
 	if err != nil {
 		return nil, err
 	}
-	b := hourBooks{hours: make(map[runHour]*bookedRun), emptied: make(map[runKey]bool), from: int64(gone.Before) * dayMicros}
+	b := hourLedger{hours: make(map[runHour]*ledgerRun), tombstoned: make(map[runKey]bool), from: int64(gone.Before) * rowfile.DayMicros}
 	for df, err := range liveFiles(ctx, tbl) {
 		if err == nil {
 			err = b.addFile(ctx, t, df)
@@ -100,7 +101,7 @@ func ReconcileHours(ctx context.Context, logs []landing.Log, t *Table) ([]HourAc
 	return b.accounts(), nil
 }
 
-const hourMicros = dayMicros / 24
+const hourMicros = rowfile.DayMicros / 24
 
 // runHour is an hour of a run, counted from 1970.
 type runHour struct {
@@ -108,13 +109,13 @@ type runHour struct {
 	hour int64
 }
 
-type hourBooks struct {
-	hours   map[runHour]*bookedRun
-	emptied map[runKey]bool // runs of which a segment lost its rows
-	from    int64           // Unix microseconds: rows of before may have left the table by age
+type hourLedger struct {
+	hours      map[runHour]*ledgerRun
+	tombstoned map[runKey]bool // runs of which a segment lost its rows
+	from       int64           // Unix microseconds: rows of before may have left the table by age
 }
 
-func (b *hourBooks) hour(fan string, run uint64, micros int64) *bookedRun {
+func (b *hourLedger) hour(fan string, run uint64, micros int64) *ledgerRun {
 	if micros < b.from {
 		return nil
 	}
@@ -124,24 +125,24 @@ func (b *hourBooks) hour(fan string, run uint64, micros int64) *bookedRun {
 	}
 	key := runHour{runKey{fan, run}, h}
 	if b.hours[key] == nil {
-		b.hours[key] = &bookedRun{landed: newRunSet(), due: newRunSet(), table: newRunSet()}
+		b.hours[key] = &ledgerRun{landed: newRunSet(), due: newRunSet(), table: newRunSet()}
 	}
 	return b.hours[key]
 }
 
-// timed is the four columns of stored that are decoded to count by hour.
-type timed struct {
+// hourColumns is the four columns of stored that are decoded to count by hour.
+type hourColumns struct {
 	Time int64  `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan  string `parquet:"fan_id,id(2),dict"`
 	Run  int64  `parquet:"run,id(3),dict"`
 	Seq  int64  `parquet:"seq,id(4),delta"`
 }
 
-func (b *hourBooks) addFile(ctx context.Context, t *Table, df iceberg.DataFile) error {
+func (b *hourLedger) addFile(ctx context.Context, t *Table, df iceberg.DataFile) error {
 	data, err := t.read(ctx, df)
 	if err == nil {
 		same := make(intern)
-		err = eachRow(data, func(row *timed) {
+		err = rowfile.DecodeColumns(data, func(row *hourColumns) {
 			if h := b.hour(same.text(row.Fan), uint64(row.Run), row.Time); h != nil {
 				h.table.add(uint64(row.Seq))
 			}
@@ -150,7 +151,7 @@ func (b *hourBooks) addFile(ctx context.Context, t *Table, df iceberg.DataFile) 
 	return wrap(err, "%s", df.FilePath())
 }
 
-func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l landing.Log) error {
+func (b *hourLedger) addLog(ctx context.Context, tbl *table.Table, l landing.Log) error {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return err
@@ -159,7 +160,7 @@ func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l landing.Log)
 		if s.Tombstone {
 			for _, f := range s.Fans {
 				run, _ := fanwatch.ParseRun(f.Run) // of zeros: 0
-				b.emptied[runKey{f.Fan, run}] = true
+				b.tombstoned[runKey{f.Fan, run}] = true
 			}
 		}
 		for i := range s.Rows {
@@ -178,7 +179,7 @@ func (b *hourBooks) addLog(ctx context.Context, tbl *table.Table, l landing.Log)
 	})
 }
 
-func (b *hourBooks) accounts() []HourAccount {
+func (b *hourLedger) accounts() []HourAccount {
 	sums := make(map[runHour]*HourAccount) // by fan and hour, of all runs
 	for key, r := range b.hours {
 		sum := runHour{runKey{fan: key.fan}, key.hour}
@@ -191,7 +192,7 @@ func (b *hourBooks) accounts() []HourAccount {
 		a.Landed, a.Duplicates, a.Pending = a.Landed+landed, a.Duplicates+r.landed.rows-landed, a.Pending+landed-due
 		a.Table, a.TableTwice = a.Table+r.table.distinct(), a.TableTwice+r.table.rows-r.table.distinct()
 		a.Lost += int(roaring64.AndNot(r.due.seqs, r.table.seqs).GetCardinality())
-		if !b.emptied[key.runKey] {
+		if !b.tombstoned[key.runKey] {
 			a.Surplus += int(roaring64.AndNot(r.table.seqs, r.landed.seqs).GetCardinality())
 		}
 	}
@@ -280,11 +281,11 @@ func (t *totals) segment(s *landing.Segment) {
 	}
 }
 
-// bookedRun is what the log and the table say of one run of one fan.
-type bookedRun struct {
+// ledgerRun is what the log and the table say of one run of one fan.
+type ledgerRun struct {
 	landed, due runSet // readings of segments that still have their rows; due: in the table, as its offset says
 	old         runSet // those of due that are of a day that left the table by age
-	buried      int    // readings of tombstones, all of them due
+	tombstoned  int    // readings of tombstones, all of them due
 	twice       int    // readings that landed twice, as the count before has it: some of them may be buried
 	retired     int    // rows that left the table by age
 	table       runSet
@@ -294,26 +295,26 @@ type bookedRun struct {
 // readings the tombstones held is not known, only how many: the table's others and those that it has
 // retired must be just those, but for excused ones that landed twice. A reading of a retired day may be there (it
 // came late) or not.
-func (r *bookedRun) differ() (lost, surplus, excused int) {
+func (r *ledgerRun) differ() (lost, surplus, excused int) {
 	absent := roaring64.AndNot(r.due.seqs, r.table.seqs)
 	old := int(roaring64.And(absent, r.old.seqs).GetCardinality())
 	lost = int(absent.GetCardinality()) - old
 	others := int(roaring64.AndNot(r.table.seqs, r.due.seqs).GetCardinality()) + r.retired - old
-	excused = min(r.twice, max(0, r.buried-others))
-	return lost + max(0, r.buried-others-excused), max(0, others-r.buried), excused
+	excused = min(r.twice, max(0, r.tombstoned-others))
+	return lost + max(0, r.tombstoned-others-excused), max(0, others-r.tombstoned), excused
 }
 
-// books are an account of all that the logs and the table hold.
-type books struct {
+// ledger are an account of all that the logs and the table hold.
+type ledger struct {
 	now       time.Time
 	all, base totals // base: of the segments that the table's offset has passed
-	runs      map[runName]*bookedRun
+	runs      map[runName]*ledgerRun
 	waiting   map[string]time.Duration // by fan: how long the first of its readings has waited for a commit
 	retired   int64                    // Unix microseconds: rows of before may have left the table by age
 }
 
-func newBooks(now time.Time, gone ledger) *books {
-	b := &books{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*bookedRun), waiting: make(map[string]time.Duration), retired: int64(gone.Before) * dayMicros}
+func newLedger(now time.Time, gone droppedRows) *ledger {
+	b := &ledger{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*ledgerRun), waiting: make(map[string]time.Duration), retired: int64(gone.Before) * rowfile.DayMicros}
 	for _, r := range gone.Runs {
 		b.all.know(r.Fan)
 		b.run(runName{r.Fan, r.Run}).retired = r.Rows
@@ -321,10 +322,10 @@ func newBooks(now time.Time, gone ledger) *books {
 	return b
 }
 
-func (b *books) run(name runName) *bookedRun {
+func (b *ledger) run(name runName) *ledgerRun {
 	r := b.runs[name]
 	if r == nil {
-		r = &bookedRun{landed: newRunSet(), due: newRunSet(), old: newRunSet(), table: newRunSet()}
+		r = &ledgerRun{landed: newRunSet(), due: newRunSet(), old: newRunSet(), table: newRunSet()}
 		b.runs[name] = r
 		b.all.run(name)
 	}
@@ -332,7 +333,7 @@ func (b *books) run(name runName) *bookedRun {
 }
 
 // addLog counts a log from its start.
-func (b *books) addLog(ctx context.Context, l landing.Log, in coverage) (segments int, err error) {
+func (b *ledger) addLog(ctx context.Context, l landing.Log, in coverage) (segments int, err error) {
 	err = l.Walk(ctx, "0", func(s landing.Segment) error {
 		segments++
 		if b.all.segment(&s); s.Last.Compare(in.at) <= 0 {
@@ -340,7 +341,7 @@ func (b *books) addLog(ctx context.Context, l landing.Log, in coverage) (segment
 		}
 		for i := range s.Fans {
 			if f := &s.Fans[i]; s.Tombstone && f.Landed > 0 {
-				b.run(runName{f.Fan, f.Run}).buried += f.Landed
+				b.run(runName{f.Fan, f.Run}).tombstoned += f.Landed
 			}
 		}
 		for i := range s.Rows {
@@ -415,13 +416,13 @@ func (m fanAccounts) judged(refused map[string]int, known map[string]bool, waiti
 	return list
 }
 
-func (b *books) accounts() []Account {
+func (b *ledger) accounts() []Account {
 	fans := make(fanAccounts)
 	for name, said := range b.all.runs {
 		r := b.run(name)
 		a := fans.of(name.fan)
 		lost, surplus, excused := r.differ()
-		landed, due := r.landed.distinct()+r.buried-excused, r.due.distinct()+r.buried-excused
+		landed, due := r.landed.distinct()+r.tombstoned-excused, r.due.distinct()+r.tombstoned-excused
 		duplicates, twice := r.landed.rows-r.landed.distinct(), r.table.rows-r.table.distinct()
 		a.say(said.Acked, said.Dropped, landed, name.isLegacy())
 		a.Landed += landed
@@ -441,11 +442,11 @@ func (b *books) accounts() []Account {
 
 // totals gives what the segments that the table's offset has passed say, with the readings that landed twice counted
 // once.
-func (b *books) totals() totals {
+func (b *ledger) totals() totals {
 	for name, t := range b.base.runs {
 		r := b.run(name)
 		_, _, excused := r.differ()
-		t.Twice = max(0, b.all.runs[name].Landed-(r.landed.distinct()+r.buried-excused))
+		t.Twice = max(0, b.all.runs[name].Landed-(r.landed.distinct()+r.tombstoned-excused))
 		t.Landed -= t.Twice
 	}
 	return b.base

@@ -20,7 +20,7 @@ import (
 // the newest keep of them, and the files that only they used. A reader that began on one of them may lose
 // its files.
 func (t *iceTable) PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error {
-	_, err := t.leave(ctx, plan{Why: fmt.Sprintf("snapshots older than %s", olderThan), Expire: &expiry{olderThan, keep}})
+	_, err := t.enqueue(ctx, plan{Why: fmt.Sprintf("snapshots older than %s", olderThan), Expire: &expiry{olderThan, keep}})
 	return wrap(err, "expire snapshots")
 }
 
@@ -132,15 +132,15 @@ func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 	return used, nil
 }
 
-// Expire replaces the log's segments by tombstones, as far as nobody needs their rows any more: they are
+// TruncateLog replaces the log's segments by tombstones, as far as nobody needs their rows any more: they are
 // in the table and in those that OpenTables opened beside it, lie behind the oldest snapshot of the models that is kept, and arrived longer than
 // olderThan ago. It gives how many it replaced.
-func (t *Table) Expire(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error) {
+func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
 		return 0, err
 	}
-	upto, err := t.expirable(ctx, tbl, l)
+	upto, err := t.truncatable(ctx, tbl, l)
 	if err != nil || upto == "0" {
 		return 0, err
 	}
@@ -171,16 +171,16 @@ func (t *Table) Expire(ctx context.Context, l landing.Log, olderThan time.Durati
 	}
 	if at != from {
 		// Only saves the next call the way here.
-		if _, err := t.leave(ctx, plan{Why: "tombstones of " + l.Shard, Set: map[string]string{mark: string(at)}}); err != nil {
+		if _, err := t.enqueue(ctx, plan{Why: "tombstones of " + l.Shard, Set: map[string]string{mark: string(at)}}); err != nil {
 			return replaced, fmt.Errorf("expire: %w", err)
 		}
 	}
 	return replaced, nil
 }
 
-// expirable gives the sequence number up to which the log's rows are in the table and behind the oldest
+// truncatable gives the sequence number up to which the log's rows are in the table and behind the oldest
 // kept snapshot, which must be readable: a scorer that finds newer ones damaged falls back on it.
-func (t *Table) expirable(ctx context.Context, tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
+func (t *Table) truncatable(ctx context.Context, tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return "0", err

@@ -65,7 +65,7 @@ type content struct {
 	Points     []lake.Point
 	Counts     []lake.FanCount
 	Anomalies  []lake.Anomaly
-	Quarantine []lake.Refusal
+	Quarantine []lake.QuarantineRow
 }
 
 func everything(t *testing.T, w world, tables *lake.Tables) (c content) {

@@ -4,19 +4,17 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
-	"github.com/parquet-go/parquet-go"
 
 	"fanwatch"
 	"fanwatch/lake/internal/parquetguard"
+	"fanwatch/lake/rowfile"
 )
 
 // FanCount says what the table holds of one run of one fan.
@@ -98,95 +96,21 @@ func (m runSets) sorted() []runKey {
 	return slices.SortedFunc(maps.Keys(m), func(a, b runKey) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) })
 }
 
-// addFile counts a data file's rows.
-func (m runSets) addFile(index *fileIndex, fetch fetchFunc) error { return eachID(index, fetch, m.add) }
-
-// eachID calls do with the identity of every row of a data file.
-func eachID(index *fileIndex, fetch fetchFunc, do func(key runKey, seq uint64)) (err error) {
-	defer parquetguard.Catch(&err)
-	l, table := tableLayout(), newTextTable()
-	r := newChunkReader(table)
-	columns, v := []int{l.fan, l.run, l.seq}, make([]vector, 3)
-	for g := range index.groups {
-		rows := index.groups[g].rows
-		for i, c := range columns {
-			v[i] = v[i].sized(l.columns[c].kind, rows)
-		}
-		if err := index.readRows(r, fetch, g, columns, rowsOfGroup{0, rows}, v); err != nil {
-			return err
-		}
-		for i := range rows {
-			do(runKey{table.texts[v[0].tags[i]], v[1].numbers[i]}, v[2].numbers[i])
-		}
-	}
-	return nil
-}
-
 // index gives what the end of a data file says.
-func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *fileIndex, fetch fetchFunc, err error) {
+func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *rowfile.Index, fetch rowfile.FetchFunc, err error) {
 	key, err := t.key(df.FilePath())
 	if err != nil {
 		return nil, nil, err
 	}
-	fetch = fetchFrom(ctx, t.cfg.Store, key)
-	index, err = t.indexes.get(key, func() (x *fileIndex, err error) {
+	fetch = rowfile.FetchFrom(ctx, t.cfg.Store, key)
+	index, err = t.indexes.Get(key, func() (x *rowfile.Index, err error) {
 		defer parquetguard.Catch(&err)
-		return openIndex(df.FileSizeBytes(), fetch)
+		return rowfile.OpenIndex(df.FileSizeBytes(), fetch)
 	})
-	if err == nil && index.rows != int(df.Count()) {
-		err = fmt.Errorf("the table counts %d rows, the file %d", df.Count(), index.rows)
+	if err == nil && index.Rows != int(df.Count()) {
+		err = fmt.Errorf("the table counts %d rows, the file %d", df.Count(), index.Rows)
 	}
 	return index, fetch, err
-}
-
-// eachRow decodes those columns of a data file that T names.
-func eachRow[T any](data []byte, do func(*T)) (err error) {
-	defer parquetguard.Catch(&err)
-	f, err := openDataFile(data)
-	if err != nil {
-		return err
-	}
-	r := parquet.NewGenericReader[T](f)
-	defer r.Close()
-	batch := make([]T, 1024)
-	for {
-		n, err := r.Read(batch)
-		for i := range batch[:n] {
-			do(&batch[i])
-		}
-		if errors.Is(err, io.EOF) || err == nil && n == 0 {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("damaged Parquet file: %w", err)
-		}
-	}
-}
-
-func openDataFile(data []byte) (*parquet.File, error) {
-	if err := parquetguard.CheckFooter(data); err != nil {
-		return nil, err
-	}
-	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return nil, fmt.Errorf("damaged Parquet file: %w", err)
-	}
-	for _, group := range f.Metadata().RowGroups {
-		for _, c := range group.Columns {
-			m := &c.MetaData
-			start, size := m.DataPageOffset, m.TotalCompressedSize
-			if m.DictionaryPageOffset > 0 && m.DictionaryPageOffset < start {
-				start = m.DictionaryPageOffset
-			}
-			if start < 0 || size < 0 || size > int64(len(data)) || start > int64(len(data))-size {
-				return nil, parquetguard.ErrFooter
-			}
-			if err := checkPages(m.Codec, data[start:start+size]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return f, nil
 }
 
 // read gives a data file's bytes.

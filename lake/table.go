@@ -8,7 +8,6 @@ import (
 	"iter"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 	"fanwatch/objstore"
 )
 
@@ -30,9 +30,9 @@ type TableConfig struct {
 	Location string
 	// Namespace of the table "readings"; "" = fanwatch.
 	Namespace string
-	// RoundRows is about how many readings one Commit takes; 0 = 500,000, which need some 200 MB. Fewer:
+	// BatchRows is about how many readings one Commit takes; 0 = 500,000, which need some 200 MB. Fewer:
 	// less memory, more commits when catching up.
-	RoundRows int
+	BatchRows int
 	// OldAfter is by how much a reading's day may lie behind that of its arrival and still enter with the next commit;
 	// 0 = 7 days. Older ones enter every OldEvery (0 = 1 day) together: each of their days is a file, and one message
 	// may hold 360 days.
@@ -51,9 +51,8 @@ type Table struct {
 	iceTable
 	followers []*iceTable // those that are fed from the same logs, one transaction each
 
-	indexes indexCache
+	indexes rowfile.IndexCache
 	live    liveCache
-	columns sync.Pool // of *[]vector, for queries
 }
 
 // iceTable is what all tables of the lake share: an Iceberg table with a layout of its own in the catalog.
@@ -84,12 +83,6 @@ const (
 	propExpired = "fanwatch.expired." // + stream/shard: up to here all segments with rows are tombstones
 	propRetired = "fanwatch.retired"  // key of the ledger of rows that left the table by age
 )
-
-// TableVersion is the version of the tables' layout that this program writes. A later version adds columns,
-// numbered on, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
-// files stay as they are, and rows of theirs read as null there (in Go: as zero). A table of a later version
-// is refused. Version 2 added the column refused to the table quarantine.
-const TableVersion = 2
 
 const partitionField = 1000 // ID of the field time_day; Iceberg numbers partition fields from 1000
 
@@ -128,7 +121,7 @@ func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 		return iceTable{}, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, location is %q", cfg.Location)
 	}
 	cfg.Namespace = cmp.Or(cfg.Namespace, "fanwatch")
-	cfg.RoundRows = cmp.Or(cfg.RoundRows, 500_000)
+	cfg.BatchRows = cmp.Or(cfg.BatchRows, 500_000)
 	cfg.OldAfter = cmp.Or(cfg.OldAfter, 7*24*time.Hour)
 	cfg.OldEvery = cmp.Or(cfg.OldEvery, 24*time.Hour)
 	if cfg.Now == nil {
@@ -181,7 +174,7 @@ func (t *iceTable) current(ctx context.Context) (*table.Table, error) {
 // isCurrent tells whether the table has this program's layout. Whoever plans changes leaves others alone: the
 // committer brings them up to date first.
 func isCurrent(tbl *table.Table) bool {
-	return tbl.Properties()[propVersion] == strconv.Itoa(TableVersion)
+	return tbl.Properties()[propVersion] == strconv.Itoa(rowfile.Version)
 }
 
 func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
@@ -201,7 +194,7 @@ func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 		}
 		_, failed = t.cfg.Catalog.CreateTable(ctx, t.ident, t.layout.schema, catalog.WithLocation(t.cfg.Location+"/"+t.root),
 			catalog.WithPartitionSpec(&spec), catalog.WithSortOrder(order), catalog.WithProperties(iceberg.Properties{
-				propVersion:                               fmt.Sprint(TableVersion),
+				propVersion:                               fmt.Sprint(rowfile.Version),
 				table.ManifestMergeEnabledKey:             "true", // or every commit adds a manifest for ever
 				table.MetadataDeleteAfterCommitEnabledKey: "true",
 				table.MetadataPreviousVersionsMaxKey:      "100",
@@ -226,7 +219,7 @@ func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, 
 			return nil, errors.Join(append(errs, err)...)
 		}
 		version, err := strconv.Atoi(tbl.Properties()[propVersion])
-		if err != nil || version >= TableVersion {
+		if err != nil || version >= rowfile.Version {
 			return tbl, nil // checkLayout says what is wrong
 		}
 		var missing []iceberg.NestedField
@@ -254,7 +247,7 @@ func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, 
 // already have no value for them, so they are never required.
 func (t *iceTable) addColumns(ctx context.Context, tbl *table.Table, missing []iceberg.NestedField) (*table.Table, error) {
 	tx := tbl.NewTransaction()
-	if err := tx.SetProperties(iceberg.Properties{propVersion: fmt.Sprint(TableVersion)}); err != nil {
+	if err := tx.SetProperties(iceberg.Properties{propVersion: fmt.Sprint(rowfile.Version)}); err != nil {
 		return nil, err
 	}
 	if len(missing) > 0 {
@@ -302,14 +295,14 @@ func tableSchema() *iceberg.Schema {
 func (t *iceTable) checkLayout(tbl *table.Table) error {
 	text := tbl.Properties()[propVersion]
 	version, err := strconv.Atoi(text)
-	if err != nil || version > TableVersion || version < TableVersion && !t.readOnly {
-		return fmt.Errorf("table %s: layout version %.20q is unknown, this program knows %d", strings.Join(t.ident, "."), text, TableVersion)
+	if err != nil || version > rowfile.Version || version < rowfile.Version && !t.readOnly {
+		return fmt.Errorf("table %s: layout version %.20q is unknown, this program knows %d", strings.Join(t.ident, "."), text, rowfile.Version)
 	}
 	for _, want := range t.layout.schema.Fields() {
 		got, ok := tbl.Schema().FindFieldByName(want.Name)
 		other, taken := tbl.Schema().FindFieldByID(want.ID)
 		switch {
-		case !ok && !taken && version < TableVersion:
+		case !ok && !taken && version < rowfile.Version:
 		case !ok && taken:
 			return fmt.Errorf("table %s: column %s is named %.80q: another program renamed it, give it back its name", strings.Join(t.ident, "."), want.Name, other.Name)
 		case !ok || got.ID != want.ID || !got.Type.Equals(want.Type):

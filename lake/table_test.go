@@ -166,7 +166,7 @@ func TestRowsOfAPeriod(t *testing.T) {
 }
 
 func TestCommitInRounds(t *testing.T) {
-	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.RoundRows = 150 })
+	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.BatchRows = 150 })
 	for i := range 5 {
 		w.append(t, 0, window(i*100, "fan-a", 7, 1+i*100, 100))
 		w.append(t, 1, window(i*100, "fan-b", 8, 1+i*100, 100))

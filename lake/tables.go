@@ -22,13 +22,13 @@ import (
 
 // Tables are all tables of the lake: the readings, and beside them anomalies and quarantine, which are fed
 // from the same logs with offsets of their own, and alerts, which are fed from what PutAlert left. Each takes
-// every row exactly once, in transactions of its own: so one may be a round behind another, and one that fails
-// keeps no other from its round. What failed is named in a *Partial.
+// every row exactly once, in transactions of its own: so one may be a batch behind another, and one that fails
+// keeps no other from its batch. What failed is named in a *Partial.
 type Tables struct {
 	*Table     // of readings
-	anomalies  *side[Anomaly]
-	quarantine *side[Refusal]
-	alerts     *side[Ended]
+	anomalies  *eventTable[Anomaly]
+	quarantine *eventTable[QuarantineRow]
+	alerts     *eventTable[AlertRow]
 }
 
 // OpenTables opens all tables, creating those that are missing. One that cannot be opened does not keep the others:
@@ -49,24 +49,27 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 		return nil, err
 	}
 	t := &Tables{Table: readings}
-	t.anomalies, err = newSide(cfg, readOnly, "anomalies", map[int]string{1: "of the reading", 5: "what was wrong: stall, underspeed, overspeed, frozen or unusual, for example", 6: "of the forest; 0: not scored"}, side[Anomaly]{
+	t.anomalies, err = newEventTable(cfg, readOnly, "anomalies", map[int]string{1: "of the reading", 5: "what was wrong: stall, underspeed, overspeed, frozen or unusual, for example", 6: "of the forest; 0: not scored"}, eventTable[Anomaly]{
+		root: "Anomaly",
 		pick: toAnomaly, time: func(a *Anomaly) int64 { return a.Time }, compare: func(a, b *Anomaly) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Time, b.Time), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seq, b.Seq))
 		}})
 	if err != nil {
 		return nil, err
 	}
-	t.quarantine, err = newSide(cfg, readOnly, "quarantine", map[int]string{1: "of arrival", 2: "empty where the message does not say", 3: "MQTT client ID", 5: "at most 4 KiB of it",
-		9: "readings of the record that the row stands for; null: one"}, side[Refusal]{
-		pick: toRefusal, time: func(r *Refusal) int64 { return r.Arrived }, compare: func(a, b *Refusal) int {
+	t.quarantine, err = newEventTable(cfg, readOnly, "quarantine", map[int]string{1: "of arrival", 2: "empty where the message does not say", 3: "MQTT client ID", 5: "at most 4 KiB of it",
+		9: "readings of the record that the row stands for; null: one"}, eventTable[QuarantineRow]{
+		root: "Refusal",
+		pick: toQuarantineRow, time: func(r *QuarantineRow) int64 { return r.Arrived }, compare: func(a, b *QuarantineRow) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Arrived, b.Arrived), strings.Compare(a.Shard, b.Shard),
 				fanwatch.SequenceNumber(a.Sequence).Compare(fanwatch.SequenceNumber(b.Sequence)), cmp.Compare(a.Index, b.Index))
 		}})
 	if err != nil {
 		return nil, err
 	}
-	t.alerts, err = newSide(cfg, readOnly, "alerts", map[int]string{1: "of the reading that opened it", 7: "escalation steps reached", 8: "messages sent"}, side[Ended]{
-		time: func(e *Ended) int64 { return e.Opened }, compare: func(a, b *Ended) int {
+	t.alerts, err = newEventTable(cfg, readOnly, "alerts", map[int]string{1: "of the reading that opened it", 7: "escalation steps reached", 8: "messages sent"}, eventTable[AlertRow]{
+		root: "Ended",
+		time: func(e *AlertRow) int64 { return e.Opened }, compare: func(a, b *AlertRow) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Opened, b.Opened), strings.Compare(a.ID, b.ID))
 		}})
 	if err != nil {
@@ -92,12 +95,12 @@ func toAnomaly(r *fanwatch.Row) (Anomaly, bool) {
 		State: string(r.State), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}, r.Kind == fanwatch.RowScored && r.Anomaly != fanwatch.KindNone
 }
 
-func toRefusal(r *fanwatch.Row) (Refusal, bool) {
-	return Refusal{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason, Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
+func toQuarantineRow(r *fanwatch.Row) (QuarantineRow, bool) {
+	return QuarantineRow{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason, Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
 		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)}, r.Kind == fanwatch.RowQuarantined
 }
 
-// segments remembers, of segments that were read, what side tables want of them.
+// segments remembers, of segments that were read, what event tables want of them.
 type segments map[string]landing.Segment
 
 func (m segments) key(l landing.Log, after fanwatch.SequenceNumber) string {
@@ -124,8 +127,8 @@ func (m segments) next(ctx context.Context, l landing.Log, after fanwatch.Sequen
 func (t *Tables) Commit(ctx context.Context, logs []landing.Log) (CommitResult, error) {
 	seen := make(segments)
 	var failed failures
-	result, err := t.commitLogs(ctx, logs, func() *round {
-		r := t.newRound()
+	result, err := t.commitLogs(ctx, logs, func() *batch {
+		r := t.newBatch()
 		r.next = func(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
 			s, err := l.Next(ctx, after)
 			if err == nil {
@@ -169,23 +172,23 @@ func (t *Tables) PassedOver() (found []string) {
 	return found
 }
 
-// sides gives the tables beside the readings.
-func (t *Tables) sides() []*iceTable {
+// eventTables gives the tables beside the readings.
+func (t *Tables) eventTables() []*iceTable {
 	return []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable, &t.alerts.iceTable}
 }
 
 // all gives all tables, the readings first.
-func (t *Tables) all() []*iceTable { return append([]*iceTable{&t.iceTable}, t.sides()...) }
+func (t *Tables) all() []*iceTable { return append([]*iceTable{&t.iceTable}, t.eventTables()...) }
 
 // Apply applies the plans of all tables; see Table.Apply.
-func (t *Tables) Apply(ctx context.Context) (Applied, error) {
-	var sum Applied
+func (t *Tables) Apply(ctx context.Context) (ApplyResult, error) {
+	var sum ApplyResult
 	var failed failures
 	for _, s := range t.all() {
 		a, err := s.Apply(ctx)
 		failed.add(wrapParts(err, s.layout.name))
-		sum = Applied{sum.Swaps + a.Swaps, sum.Expiries + a.Expiries, sum.Retired + a.Retired, sum.Marks + a.Marks, sum.Discarded + a.Discarded,
-			sum.FilesIn + a.FilesIn, sum.FilesOut + a.FilesOut, sum.PlansLeft + a.PlansLeft}
+		sum = ApplyResult{sum.Swaps + a.Swaps, sum.Expiries + a.Expiries, sum.Retired + a.Retired, sum.Marks + a.Marks, sum.Discarded + a.Discarded,
+			sum.FilesRemoved + a.FilesRemoved, sum.FilesAdded + a.FilesAdded, sum.PlansLeft + a.PlansLeft}
 	}
 	return sum, failed.err()
 }
@@ -193,7 +196,7 @@ func (t *Tables) Apply(ctx context.Context) (Applied, error) {
 // PlanCompaction plans for all tables; see Table.PlanCompaction.
 func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	small := cfg.withDefaults()
-	small.MaxRows, small.TargetBytes = min(small.MaxRows, sideRows), min(small.TargetBytes, sideTarget) // a side table's merge holds its rows in memory
+	small.MaxRows, small.TargetBytes = min(small.MaxRows, eventRows), min(small.TargetBytes, eventFileBytes) // an event table's merge holds its rows in memory
 	var sum CompactResult
 	var failed failures
 	for _, s := range []struct {
@@ -224,13 +227,13 @@ type Retention struct {
 	Events   time.Duration // anomalies, quarantine and alerts
 }
 
-// PlanRetirement plans for all tables and gives the number of files that are to go; see Table.PlanRetirement.
-func (t *Tables) PlanRetirement(ctx context.Context, keep Retention) (int, error) {
+// PlanDropPartitions plans for all tables and gives the number of files that are to go; see Table.PlanDropPartitions.
+func (t *Tables) PlanDropPartitions(ctx context.Context, keep Retention) (int, error) {
 	var failed failures
-	sum, err := t.Table.PlanRetirement(ctx, keep.Readings)
+	sum, err := t.Table.PlanDropPartitions(ctx, keep.Readings)
 	failed.add(wrapParts(err, t.layout.name))
-	for _, s := range t.sides() {
-		n, err := s.planDrop(ctx, keep.Events)
+	for _, s := range t.eventTables() {
+		n, err := s.planDropPartitions(ctx, keep.Events)
 		failed.add(wrapParts(err, s.layout.name))
 		sum += n
 	}
@@ -276,14 +279,14 @@ func (t *Tables) Anomalies(ctx context.Context, from, to time.Time) ([]Anomaly, 
 }
 
 // Quarantine gives the rows of the table quarantine that arrived in from <= t < to, by time.
-func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]Refusal, error) {
+func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]QuarantineRow, error) {
 	return t.quarantine.all(ctx, from, to)
 }
 
 // Refused gives the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table
 // quarantine does not have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs
 // are; then, or where a part cannot be read, it gives the others and a *Partial.
-func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n int) ([]Refusal, error) {
+func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n int) ([]QuarantineRow, error) {
 	var failed failures
 	var tbl *table.Table
 	if t != nil {
@@ -292,8 +295,8 @@ func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n 
 			failed.add(err)
 		}
 	}
-	wanted := func(r *Refusal) bool { return fan == "" || r.Fan == fan }
-	var rows []Refusal
+	wanted := func(r *QuarantineRow) bool { return fan == "" || r.Fan == fan }
+	var rows []QuarantineRow
 	for _, l := range logs {
 		at := fanwatch.SequenceNumber("0")
 		if tbl != nil {
@@ -305,11 +308,11 @@ func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n 
 		}
 		failed.add(l.Walk(ctx, at, func(s landing.Segment) error {
 			for i := range s.Rows {
-				if r, ok := toRefusal(&s.Rows[i]); ok && wanted(&r) {
+				if r, ok := toQuarantineRow(&s.Rows[i]); ok && wanted(&r) {
 					rows = append(rows, r)
 				}
 			}
-			if len(rows) > 2*n+sideRows { // of those that follow there are enough
+			if len(rows) > 2*n+eventRows { // of those that follow there are enough
 				rows = lastArrived(rows, n)
 			}
 			return nil
@@ -325,13 +328,13 @@ func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n 
 }
 
 // lastArrived sorts by time of arrival and gives the last n.
-func lastArrived(rows []Refusal, n int) []Refusal {
-	slices.SortStableFunc(rows, func(a, b Refusal) int { return cmp.Compare(a.Arrived, b.Arrived) })
+func lastArrived(rows []QuarantineRow, n int) []QuarantineRow {
+	slices.SortStableFunc(rows, func(a, b QuarantineRow) int { return cmp.Compare(a.Arrived, b.Arrived) })
 	return slices.Clone(rows[max(0, len(rows)-n):])
 }
 
 // Alerts gives the rows of the table alerts that opened in from <= t < to, by time.
-func (t *Tables) Alerts(ctx context.Context, from, to time.Time) ([]Ended, error) {
+func (t *Tables) Alerts(ctx context.Context, from, to time.Time) ([]AlertRow, error) {
 	return t.alerts.all(ctx, from, to)
 }
 
@@ -372,7 +375,7 @@ func (t *Tables) commitAlerts(ctx context.Context) error {
 }
 
 // landAlerts brings alerts into the table and removes what waited.
-func (t *Tables) landAlerts(ctx context.Context, waiting map[string]Ended) error {
+func (t *Tables) landAlerts(ctx context.Context, waiting map[string]AlertRow) error {
 	var failed failures
 	left, err := t.addAlerts(ctx, slices.Collect(maps.Values(waiting)))
 	if err != nil {
@@ -398,16 +401,16 @@ func (t *Tables) landAlerts(ctx context.Context, waiting map[string]Ended) error
 
 // alertPage is a part of what waits.
 type alertPage struct {
-	rows map[string]Ended // by key, at most a thousand
-	over []string         // what is no alert
-	last string           // key of the newest object that was looked at
-	more bool             // there are others behind it
+	rows map[string]AlertRow // by key, at most a thousand
+	over []string            // what is no alert
+	last string              // key of the newest object that was looked at
+	more bool                // there are others behind it
 }
 
 // waitingAlerts reads the alerts that wait behind a key. Beside those that cannot be read, which the error names, it
 // gives the others.
 func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, error) {
-	p := alertPage{rows: make(map[string]Ended)}
+	p := alertPage{rows: make(map[string]AlertRow)}
 	var failed failures
 	for o, err := range t.cfg.Store.List(ctx, alertsWaiting, after) {
 		if err != nil {
@@ -436,13 +439,13 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 			p.over = append(p.over, strayObject(o.Key, "not an alert"))
 			continue
 		}
-		p.rows[o.Key] = toEnded(&a)
+		p.rows[o.Key] = toAlertRow(&a)
 	}
 	return p, failed.err()
 }
 
-func toEnded(a *fanwatch.Alert) Ended {
-	e := Ended{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why, Step: int64(a.Step), Told: int64(max(a.Notices, len(a.Told))),
+func toAlertRow(a *fanwatch.Alert) AlertRow {
+	e := AlertRow{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why, Step: int64(a.Step), Told: int64(max(a.Notices, len(a.Told))),
 		AckedBy: a.AckedBy, Note: a.Note, Ended: a.EndedAt.UnixMicro()}
 	if !a.AckedAt.IsZero() {
 		e.AckedAt = a.AckedAt.UnixMicro()
@@ -452,7 +455,7 @@ func toEnded(a *fanwatch.Alert) Ended {
 
 // addAlerts appends those of the rows that the table does not have. It leaves out days of which the table has a file
 // that cannot be read: these it names in left, and why in a *Partial. After any other error none was appended.
-func (t *Tables) addAlerts(ctx context.Context, rows []Ended) (left map[int32]bool, err error) {
+func (t *Tables) addAlerts(ctx context.Context, rows []AlertRow) (left map[int32]bool, err error) {
 	var errs []error
 	for attempt := range commitAttempts {
 		if err := pause(ctx, attempt); err != nil {
@@ -468,13 +471,13 @@ func (t *Tables) addAlerts(ctx context.Context, rows []Ended) (left map[int32]bo
 		if err != nil && !errors.As(err, &p) || len(fresh) == 0 {
 			return left, err
 		}
-		r := &round{}
+		r := &batch{}
 		var failed error
 		if r.files, failed = t.alerts.write(ctx, tbl, fresh); failed != nil {
 			return nil, failed
 		}
 		failpoint.Hit(failpoint.CommitFiles)
-		if failed := t.alerts.commitRound(ctx, tbl, r); failed != nil {
+		if failed := t.alerts.commitBatch(ctx, tbl, r); failed != nil {
 			errs = append(errs, failed)
 			continue
 		}
@@ -485,12 +488,12 @@ func (t *Tables) addAlerts(ctx context.Context, rows []Ended) (left map[int32]bo
 
 // newAlerts leaves out the alerts that the table has on the days on which they opened, and those of days that cannot
 // be read.
-func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []Ended) (fresh []Ended, left map[int32]bool, err error) {
-	days := make(map[int32]map[string]Ended)
+func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []AlertRow) (fresh []AlertRow, left map[int32]bool, err error) {
+	days := make(map[int32]map[string]AlertRow)
 	for i := range rows {
 		day := t.alerts.day(&rows[i])
 		if days[day] == nil {
-			days[day] = make(map[string]Ended)
+			days[day] = make(map[string]AlertRow)
 		}
 		days[day][rows[i].ID] = rows[i]
 	}

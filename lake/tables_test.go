@@ -108,16 +108,16 @@ func TestTombstonesWaitForAllTables(t *testing.T) {
 	tables := openTables(t, w, nil)
 	logs := []landing.Log{w.log(0)}
 	w.commit(t, logs...) // the readings alone
-	if n, err := tables.Expire(t.Context(), w.log(0), 0); err != nil || n != 0 {
+	if n, err := tables.TruncateLog(t.Context(), w.log(0), 0); err != nil || n != 0 {
 		t.Fatalf("%d tombstones, %v", n, err)
 	}
 	if _, err := tables.Commit(t.Context(), logs); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := tables.Expire(t.Context(), w.log(0), 0); err != nil || n != 1 {
+	if n, err := tables.TruncateLog(t.Context(), w.log(0), 0); err != nil || n != 1 {
 		t.Fatalf("%d tombstones, %v", n, err)
 	}
-	if n, err := tables.PlanRetirement(t.Context(), lake.Retention{Events: 24 * time.Hour}); err != nil || n != 2 {
+	if n, err := tables.PlanDropPartitions(t.Context(), lake.Retention{Events: 24 * time.Hour}); err != nil || n != 2 {
 		t.Fatalf("%d files, %v", n, err)
 	}
 	if a, err := tables.Apply(t.Context()); err != nil || a.Retired != 2 {
@@ -150,7 +150,7 @@ func TestAlertsComeOnce(t *testing.T) {
 		}
 	}
 	got, err := tables.Alerts(t.Context(), time.Time{}, time.Time{})
-	if err != nil || len(got) != 5 || !slices.IsSortedFunc(got, func(a, b lake.Ended) int { return int(a.Opened - b.Opened) }) {
+	if err != nil || len(got) != 5 || !slices.IsSortedFunc(got, func(a, b lake.AlertRow) int { return int(a.Opened - b.Opened) }) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 4 || a.AckedBy != "ada" || a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||

@@ -35,7 +35,7 @@ func TestCommitterPlannersAndReaders(t *testing.T) {
 		})
 	}
 	segments := 0
-	applied := lake.Applied{}
+	applied := lake.ApplyResult{}
 	every("land and commit", func() error {
 		for shard, log := range logs {
 			if err := log.Append(t.Context(), window(segments*50, fmt.Sprint("fan-", shard), 7, 1+segments*50, 50)); err != nil {

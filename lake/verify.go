@@ -3,14 +3,12 @@ package lake
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,8 +17,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"fanwatch"
-	"fanwatch/lake/internal/parquetguard"
 	"fanwatch/lake/landing"
+	"fanwatch/lake/rowfile"
 )
 
 // Progress is told how far a long reading is: done of total steps. nil is nobody.
@@ -32,20 +30,20 @@ func (p Progress) tell(done, total int) {
 	}
 }
 
-// Verdict is what Verify found.
-type Verdict struct {
-	Tables   []Checked `json:"tables"`
-	Segments int       `json:"segments"` // of the landing log
-	Compared int       `json:"compared"` // readings whose content was compared with the landing log's
-	Retired  int       `json:"retired"`  // readings that left by age
-	Accounts []Account `json:"accounts"` // see Reconcile
-	Waiting  int       `json:"waiting"`  // changes that wait for the committer
-	Faults   []string  `json:"faults"`   // what is wrong, in sentences
-	OK       bool      `json:"ok"`       // no fault
+// VerifyReport is what Verify found.
+type VerifyReport struct {
+	Tables   []TableReport `json:"tables"`
+	Segments int           `json:"segments"` // of the landing log
+	Compared int           `json:"compared"` // readings whose content was compared with the landing log's
+	Retired  int           `json:"retired"`  // readings that left by age
+	Accounts []Account     `json:"accounts"` // see Reconcile
+	Waiting  int           `json:"waiting"`  // changes that wait for the committer
+	Faults   []string      `json:"faults"`   // what is wrong, in sentences
+	OK       bool          `json:"ok"`       // no fault
 }
 
-// Checked is what Verify read of one table.
-type Checked struct {
+// TableReport is what Verify read of one table.
+type TableReport struct {
 	Table     string `json:"table"`
 	Snapshots int    `json:"snapshots"`
 	Manifests int    `json:"manifests"`
@@ -61,8 +59,8 @@ const faultsNamed = 100
 // every data file of the current snapshot is there, is undamaged, and holds as many rows as the table says,
 // sorted and of its day; that every reading of the landing log that still has its rows there is in the table
 // with the same content, by hash; and what Reconcile finds. The logs must be all that ever fed the tables.
-// The error says why it could not go on; what is wrong with the lake is in the Verdict.
-func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progress) (Verdict, error) {
+// The error says why it could not go on; what is wrong with the lake is in the VerifyReport.
+func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progress) (VerifyReport, error) {
 	v := &verifier{seed: maphash.MakeSeed()}
 	for _, part := range []struct {
 		table *iceTable
@@ -70,24 +68,24 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 	}{
 		{&t.iceTable, func() error { return v.readings(ctx, t.Table, logs, progress) }},
 		{&t.anomalies.iceTable, func() error {
-			return v.side(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error { _, err := t.anomalies.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error { _, err := t.anomalies.readFile(ctx, df); return err })
 		}},
 		{&t.quarantine.iceTable, func() error {
-			return v.side(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error { _, err := t.quarantine.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error { _, err := t.quarantine.readFile(ctx, df); return err })
 		}},
 		{&t.alerts.iceTable, func() error {
-			return v.side(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error { _, err := t.alerts.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error { _, err := t.alerts.readFile(ctx, df); return err })
 		}},
 	} {
 		if err := part.read(); ctx.Err() != nil {
-			return v.Verdict, ctx.Err()
+			return v.VerifyReport, ctx.Err()
 		} else if err != nil { // the other tables may be sound
 			v.fault("table %s cannot be checked: %v", part.table.layout.name, err)
 		}
 	}
 	accounts, err := Reconcile(ctx, logs, t.Table)
 	if ctx.Err() != nil {
-		return v.Verdict, ctx.Err()
+		return v.VerifyReport, ctx.Err()
 	}
 	if err != nil { // a file that cannot be read
 		v.fault("the counts cannot be compared: %v", err)
@@ -99,7 +97,7 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 		v.Retired += a.Retired
 	}
 	v.Accounts, v.OK = accounts, len(v.Faults) == 0
-	return v.Verdict, nil
+	return v.VerifyReport, nil
 }
 
 func fanOrUnknown(fan string) string {
@@ -110,7 +108,7 @@ func fanOrUnknown(fan string) string {
 }
 
 type verifier struct {
-	Verdict
+	VerifyReport
 	seed maphash.Seed
 }
 
@@ -135,11 +133,11 @@ func (v *verifier) readings(ctx context.Context, t *Table, logs []landing.Log, p
 	if err != nil {
 		return err
 	}
-	gone, err := t.ledger(ctx, tbl)
+	gone, err := t.droppedRows(ctx, tbl)
 	if err != nil {
 		v.fault("%v", err)
 	}
-	goneBefore := int64(gone.Before) * dayMicros
+	goneBefore := int64(gone.Before) * rowfile.DayMicros
 	runs := make(map[runKey]*content)
 	for _, l := range logs {
 		if err := v.landed(ctx, tbl, l, goneBefore, runs); err != nil {
@@ -195,8 +193,8 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 				runs[key] = c
 			}
 			if c.seqs.CheckedAdd(row.Seq) {
-				st := toStored(row)
-				c.landed += st.hash(v.seed)
+				st := rowfile.RowOf(row)
+				c.landed += st.Hash(v.seed)
 				c.rows++
 			}
 		}
@@ -205,40 +203,25 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 	return wrap(err, "verify: landing log of shard %s", l.Shard)
 }
 
-// hash of all of the row's content. Sums of it compare two sets of rows in any order.
-func (s *stored) hash(seed maphash.Seed) uint64 {
-	var buf [512]byte
-	b := buf[:0]
-	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM), math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
-		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived)} {
-		b = binary.LittleEndian.AppendUint64(b, n)
-	}
-	b = strconv.AppendBool(strconv.AppendBool(b, s.Late), s.Unsynch)
-	for _, t := range []string{s.Fan, s.State, s.Anomaly, s.Shard} {
-		b = append(binary.AppendUvarint(b, uint64(len(t))), t...)
-	}
-	return maphash.Bytes(seed, b)
-}
-
-// dataFile checks one data file of readings.
+// Writer checks one data file of readings.
 func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, goneBefore int64, runs map[runKey]*content) error {
 	day, err := dayOf(df)
 	if err != nil {
 		return err
 	}
 	rows := int64(0)
-	var last stored
+	var last rowfile.Row
 	order := df.SortOrderID() // another program may have written the file, and says whether it sorted it
 	sorted := order != nil && *order != table.UnsortedSortOrderID
-	err = t.eachStored(ctx, df, func(s *stored) error {
-		if s.day() != day {
+	err = t.eachStored(ctx, df, func(s *rowfile.Row) error {
+		if s.Day() != day {
 			return fmt.Errorf("row %d is of another day than its partition", rows)
 		}
 		if sorted && rows > 0 && cmp.Or(cmp.Compare(last.Fan, s.Fan), cmp.Compare(last.Time, s.Time)) > 0 {
 			return fmt.Errorf("row %d is not in the table's order", rows)
 		}
 		if c := runs[runKey{s.Fan, uint64(s.Run)}]; c != nil && s.Time >= goneBefore && c.seqs.Contains(uint64(s.Seq)) {
-			c.held += s.hash(v.seed)
+			c.held += s.Hash(v.seed)
 		}
 		last = *s
 		rows++
@@ -251,8 +234,7 @@ func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, 
 }
 
 // eachStored reads the rows of a data file.
-func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*stored) error) (err error) {
-	defer parquetguard.Catch(&err)
+func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*rowfile.Row) error) error {
 	data, err := t.read(ctx, df)
 	if err != nil {
 		return err
@@ -260,33 +242,11 @@ func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*sto
 	if int64(len(data)) != df.FileSizeBytes() {
 		return fmt.Errorf("the table says %d bytes, the file has %d", df.FileSizeBytes(), len(data))
 	}
-	index, err := openIndex(int64(len(data)), fetchBytes(data))
-	if err != nil {
-		return err
-	}
-	table := newTextTable()
-	r, columns, v := newChunkReader(table), allColumns(), make([]vector, len(tableLayout().columns))
-	for g := range index.groups {
-		rows := index.groups[g].rows
-		for i, c := range columns {
-			v[i] = v[i].sized(tableLayout().columns[c].kind, rows)
-		}
-		if err := index.readRows(r, fetchBytes(data), g, columns, rowsOfGroup{0, rows}, v); err != nil {
-			return err
-		}
-		for i := range rows {
-			var s stored
-			assemble(&s, v, i, table)
-			if err := f(&s); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return rowfile.EachRow(data, f)
 }
 
-// side checks a table beside the readings.
-func (v *verifier) side(ctx context.Context, t *iceTable, read func(iceberg.DataFile) error) error {
+// eventTable checks a table beside the readings.
+func (v *verifier) eventTable(ctx context.Context, t *iceTable, read func(iceberg.DataFile) error) error {
 	_, files, err := v.metadata(ctx, t)
 	if err != nil {
 		return err
@@ -313,7 +273,7 @@ func (v *verifier) metadata(ctx context.Context, t *iceTable) (*table.Table, []i
 	if err != nil {
 		return nil, nil, err
 	}
-	c := Checked{Table: strings.Join(t.ident, "."), Snapshots: len(tbl.Metadata().Snapshots())}
+	c := TableReport{Table: strings.Join(t.ident, "."), Snapshots: len(tbl.Metadata().Snapshots())}
 	if c.Manifests, err = v.manifests(ctx, t, tbl); err != nil {
 		return nil, nil, err
 	}
@@ -415,14 +375,14 @@ func (t *Table) Each(ctx context.Context, from, to time.Time, progress Progress,
 		for _, df := range files {
 			progress.tell(done, len(live))
 			done++
-			if int64(day)*dayMicros >= hi || int64(day+1)*dayMicros <= lo {
+			if int64(day)*rowfile.DayMicros >= hi || int64(day+1)*rowfile.DayMicros <= lo {
 				continue
 			}
-			err := t.eachStored(ctx, df, func(s *stored) error {
+			err := t.eachStored(ctx, df, func(s *rowfile.Row) error {
 				if s.Time < lo || s.Time >= hi {
 					return nil
 				}
-				return f(s.row())
+				return f(s.Reading())
 			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", df.FilePath(), err)

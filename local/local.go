@@ -38,6 +38,7 @@ import (
 	"fanwatch/detect"
 	"fanwatch/internal/durable"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/local/aws/iotcore"
 	"fanwatch/local/aws/kinesis"
 	"fanwatch/local/aws/sns"
@@ -147,7 +148,7 @@ func Up(ctx context.Context, cfg Config) (_ *System, err error) {
 		return nil, err
 	}
 	if cfg.Ingest != "" {
-		if err := (&lake.Ingestion{Prefix: cfg.Ingest}).CheckPrefix(); err != nil {
+		if err := (&ingest.Ingestion{Prefix: cfg.Ingest}).CheckPrefix(); err != nil {
 			return nil, err
 		}
 	}

@@ -22,9 +22,12 @@ import (
 
 // The answers of a Store that a caller must tell from failures.
 var (
+	// ErrNotFound says that no object has the key.
 	ErrNotFound = errors.New("no such object")
-	ErrNoBucket = errors.New("no such bucket") // whether an object is there is not known then
-	ErrExists   = errors.New("object exists already")
+	// ErrNoBucket says that the store itself is not there; whether the object is, is not known.
+	ErrNoBucket = errors.New("no such bucket")
+	// ErrExists says that an object has the key already.
+	ErrExists = errors.New("object exists already")
 	// ErrArchived says that a Store has an object and does not give it, for it lies in an archive.
 	ErrArchived = errors.New("the object is archived: restore it (aws s3api restore-object)")
 )

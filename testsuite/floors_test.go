@@ -4,8 +4,11 @@ package testsuite
 import (
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -16,8 +19,8 @@ var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
 	{"fanwatch/objstore"},
 	{"fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/lake/internal/parquetguard"},
-	{"fanwatch/lake/landing"},
-	{"fanwatch/lake"},
+	{"fanwatch/lake/landing", "fanwatch/lake/rowfile"},
+	{"fanwatch/lake", "fanwatch/lake/ingest"},
 	{"fanwatch/activities"},
 	{"fanwatch/workflows"},
 	{"fanwatch/operator"},
@@ -94,6 +97,8 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		{"fanwatch/operator", []string{awsSDK}, "the operator speaks to Temporal alone"},
 		{"fanwatch/lake", []string{awsSDK, temporalSDK}, "the lake speaks to a Store and a Catalog"},
 		{"fanwatch/lake/landing", []string{awsSDK, temporalSDK, iceberg}, "a scorer lands without knowing the tables"},
+		{"fanwatch/lake/rowfile", []string{awsSDK, temporalSDK, iceberg}, "the codec knows files, not tables"},
+		{"fanwatch/lake/ingest", []string{awsSDK, temporalSDK, iceberg}, "it lands objects, and the tables take them from there"},
 		{"fanwatch/cloud", []string{"fanwatch/lake", temporalSDK}, "S3 needs the Store, not the lake"},
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},
 		{"fanwatch/cmd/fanwatch-edge", []string{awsSDK, temporalSDK}, "so does its program"},
@@ -111,6 +116,28 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		for _, dep := range list(t, name)[name].Deps {
 			if first, _, _ := strings.Cut(dep, "/"); strings.Contains(first, ".") {
 				t.Errorf("%s links %s: it is to link the standard library alone", name, dep)
+			}
+		}
+	}
+}
+
+// TestTheScorerKnowsNoTables: of what the activities do only the lake's own work needs Iceberg. The scorer lands.
+func TestTheScorerKnowsNoTables(t *testing.T) {
+	files, err := filepath.Glob("../activities/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || filepath.Base(name) == "lake.go" {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			if i.Path.Value == `"fanwatch/lake"` {
+				t.Errorf("%s imports the tables: take what it needs from lake/landing", name)
 			}
 		}
 	}

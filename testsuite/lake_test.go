@@ -18,16 +18,17 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/workflows"
 )
 
 // sound waits until nothing is on its way and fails unless fanwatch lake verify finds no fault.
-func (s *system) sound() lake.Verdict {
+func (s *system) sound() lake.VerifyReport {
 	s.t.Helper()
 	out, err := s.cli("lake", "verify", "--json")
-	var v lake.Verdict
+	var v lake.VerifyReport
 	if jsonErr := json.Unmarshal([]byte(out), &v); err != nil || jsonErr != nil || !v.OK {
 		s.t.Fatalf("verify: %v, %v\n%s", err, v.Faults, out)
 	}
@@ -222,10 +223,10 @@ func TestIngestOfADeliveryStream(t *testing.T) {
 		}
 	}
 	object(s, "firehose/2026/03/01/00/fans-1-2026-03-01-00-05-00-x", "ABC123456", 8)
-	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, lake.Ingested{Objects: 1, Readings: 480, Quarantined: 1}) {
+	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, ingest.Result{Objects: 1, Readings: 480, Quarantined: 1}) {
 		t.Fatalf("%+v", r)
 	}
-	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, lake.Ingested{}) {
+	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, ingest.Result{}) {
 		t.Fatalf("again: %+v", r)
 	}
 	if err := s.s3().Put(t.Context(), "firehose/a.zip", []byte("PK\x03\x04 and so on"), true); err != nil { // in front of the others
@@ -233,11 +234,11 @@ func TestIngestOfADeliveryStream(t *testing.T) {
 	}
 	object(s, "firehose/later", "ABC123457", 1)
 	out, err := s.cli("lake", "ingest", "firehose/", "--json")
-	var r lake.Ingested
+	var r ingest.Result
 	if jsonErr := json.Unmarshal([]byte(out), &r); err == nil || jsonErr != nil || r.Readings != 60 || r.PassedOver != 1 || r.Passed[0].Key != "firehose/a.zip" || !strings.Contains(r.Passed[0].Why, "ZIP") {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if r := ask[lake.Ingested](s, "lake", "ingest", "firehose/", "--give-up", "firehose/a.zip"); !reflect.DeepEqual(r, lake.Ingested{Quarantined: 1}) {
+	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/", "--give-up", "firehose/a.zip"); !reflect.DeepEqual(r, ingest.Result{Quarantined: 1}) {
 		t.Fatalf("given up: %+v", r)
 	}
 	object(s, "delivery/1", "DEF123456", 2) // nobody is told of this folder yet
@@ -253,7 +254,7 @@ func TestIngestOfADeliveryStream(t *testing.T) {
 	s = start(t, dir, nil, "--fans", "0", "--ingest", "delivery/")
 	object(s, "delivery/2", "GHI123456", 3)
 	s.reconciled("GHI123456", 180)
-	if r := ask[lake.Ingested](s, "lake", "ingest", "delivery/"); !reflect.DeepEqual(r, lake.Ingested{}) {
+	if r := ask[ingest.Result](s, "lake", "ingest", "delivery/"); !reflect.DeepEqual(r, ingest.Result{}) {
 		t.Errorf("the schedule left %+v to be ingested", r)
 	}
 	if v := s.sound(); v.Tables[0].Rows != 480+60+120+180 {

@@ -156,7 +156,7 @@ func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []la
 		})
 		again("apply", func(ctx context.Context) error { _, err := tables.Apply(ctx); return err })
 		for _, log := range logs {
-			again("expire", func(ctx context.Context) error { _, err := tables.Expire(ctx, log, time.Hour); return err })
+			again("expire", func(ctx context.Context) error { _, err := tables.TruncateLog(ctx, log, time.Hour); return err })
 		}
 		again("orphans", func(ctx context.Context) error { _, err := tables.RemoveOrphans(ctx, time.Hour); return err })
 	}

@@ -8,7 +8,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
-	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 )
 
 // One typed function per activity: Temporal checks the arguments of an activity only when it runs.
@@ -154,7 +154,7 @@ func compact(ctx workflow.Context) (r activities.CompactReport, err error) {
 	return r, err
 }
 
-func ingest(ctx workflow.Context, stream string, from activities.DeliveryStream) (r lake.Ingested, err error) {
+func ingestFolder(ctx workflow.Context, stream string, from activities.DeliveryStream) (r ingest.Result, err error) {
 	var a *activities.Lake
 	err = workflow.ExecuteActivity(long(ctx), a.Ingest, stream, from).Get(ctx, &r)
 	return r, err

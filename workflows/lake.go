@@ -12,7 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
-	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 )
 
 // CommitterInput names the stream whose landing log feeds the tables, and how often.
@@ -188,9 +188,9 @@ func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, e
 
 // Ingest lands what a delivery stream has written since the last time, and asks the Committer to bring it into the
 // tables. A schedule runs it. Objects that are not landed, for they cannot be read, are told in the details and fail
-// the workflow once all others are: its error is of the type IngestIncomplete and carries the lake.Ingested.
-func Ingest(ctx workflow.Context, stream string, from activities.DeliveryStream) (lake.Ingested, error) {
-	r, err := ingest(ctx, stream, from)
+// the workflow once all others are: its error is of the type IngestIncomplete and carries the ingest.Result.
+func Ingest(ctx workflow.Context, stream string, from activities.DeliveryStream) (ingest.Result, error) {
+	r, err := ingestFolder(ctx, stream, from)
 	if err == nil && r.Objects+r.Readings+r.Quarantined > 0 {
 		err = handIn(ctx)
 	}

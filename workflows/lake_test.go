@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"fanwatch/activities"
-	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 )
 
 type committerRun struct {
@@ -168,11 +168,11 @@ func TestIngestSaysWhatIsNotLanded(t *testing.T) {
 	signals := 0
 	from := activities.DeliveryStream{Prefix: "firehose/"}
 	r.RegisterWorkflow(Ingest)
-	r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(lake.Ingested{Objects: 2, Readings: 7, PassedOver: 1, Passed: []lake.PassedOver{{Key: "firehose/x", Why: "it is a ZIP archive"}}}, nil).Once()
+	r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(ingest.Result{Objects: 2, Readings: 7, PassedOver: 1, Passed: []ingest.PassedOver{{Key: "firehose/x", Why: "it is a ZIP archive"}}}, nil).Once()
 	r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil })
 	r.ExecuteWorkflow(Ingest, "readings", from)
 	var failed *temporal.ApplicationError
-	var got lake.Ingested
+	var got ingest.Result
 	if err := r.GetWorkflowError(); !errors.As(err, &failed) || failed.Type() != IngestIncomplete || failed.Message() != `ingest of firehose/: 1 object is not landed: "firehose/x": it is a ZIP archive` {
 		t.Fatal(err)
 	}
@@ -214,10 +214,10 @@ func TestIngestHandsIn(t *testing.T) {
 		r := newCommitterRun(t)
 		signals := 0
 		r.RegisterWorkflow(Ingest)
-		r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(lake.Ingested{Objects: objects, Readings: 100 * objects}, nil).Once()
+		r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(ingest.Result{Objects: objects, Readings: 100 * objects}, nil).Once()
 		r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil }).Maybe()
 		r.ExecuteWorkflow(Ingest, "readings", from)
-		var got lake.Ingested
+		var got ingest.Result
 		if err := errors.Join(r.GetWorkflowError(), r.GetWorkflowResult(&got)); err != nil || got.Readings != 100*objects || signals != want {
 			t.Errorf("%d objects: %+v, %d signals, %v", objects, got, signals, err)
 		}

@@ -24,7 +24,7 @@ import (
 	"fanwatch"
 	"fanwatch/failpoint"
 	"fanwatch/internal/durable"
-	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/local"
 )
 
@@ -124,7 +124,7 @@ func (o options) check() error {
 		return fmt.Errorf("--fans is %d, give 0 or more", o.fans)
 	}
 	if o.ingest != "" {
-		if err := (&lake.Ingestion{Prefix: o.ingest}).CheckPrefix(); err != nil {
+		if err := (&ingest.Ingestion{Prefix: o.ingest}).CheckPrefix(); err != nil {
 			return fmt.Errorf("--ingest: %w", err)
 		}
 	}

@@ -167,10 +167,10 @@ func (e *exportOptions) write(ctx context.Context, tables *lake.Tables, from, to
 		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.Anomaly) string { return r.Fan }))
 	case "quarantine":
 		rows, err := tables.Quarantine(ctx, from, to)
-		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.Refusal) string { return r.Fan }))
+		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.QuarantineRow) string { return r.Fan }))
 	case "alerts":
 		rows, err := tables.Alerts(ctx, from, to)
-		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.Ended) string { return r.Fan }))
+		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.AlertRow) string { return r.Fan }))
 	}
 	return fmt.Errorf("--table %.40q is none of readings, anomalies, quarantine, alerts (%w)", e.table, errUsage)
 }

@@ -17,6 +17,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 	"fanwatch/workers"
@@ -249,7 +250,7 @@ everything once and changes nothing. Exit status 1 when there is a fault.`,
 	return c
 }
 
-func (a *app) printVerdict(out io.Writer, v lake.Verdict) error {
+func (a *app) printVerdict(out io.Writer, v lake.VerifyReport) error {
 	if a.json {
 		v.Tables, v.Accounts, v.Faults = orEmpty(v.Tables), orEmpty(v.Accounts), orEmpty(v.Faults)
 		if err := printJSON(out, v); err != nil {
@@ -365,7 +366,7 @@ where it was the store that did not give it, after pauses of a minute to six hou
 }
 
 // printIngested shows what was landed, and fails where something was not.
-func (a *app) printIngested(out io.Writer, r lake.Ingested) error {
+func (a *app) printIngested(out io.Writer, r ingest.Result) error {
 	if a.json {
 		if err := printJSON(out, r); err != nil {
 			return err

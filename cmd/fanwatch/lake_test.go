@@ -24,6 +24,7 @@ import (
 	"fanwatch"
 	"fanwatch/cloud"
 	"fanwatch/lake"
+	"fanwatch/lake/ingest"
 	"fanwatch/workers"
 )
 
@@ -198,7 +199,7 @@ func TestIngestWithoutBucket(t *testing.T) {
 
 // TestIngestNamesWhatIsNotLanded, fit for a line, and exits with 1 for it.
 func TestIngestNamesWhatIsNotLanded(t *testing.T) {
-	r := lake.Ingested{Objects: 3, Readings: 300, PassedOver: 7, Passed: []lake.PassedOver{{Key: "firehose/\x1b[2Jx.zip", Why: "it is a ZIP archive"}, {Key: "firehose/y", Why: "it is damaged"}}}
+	r := ingest.Result{Objects: 3, Readings: 300, PassedOver: 7, Passed: []ingest.PassedOver{{Key: "firehose/\x1b[2Jx.zip", Why: "it is a ZIP archive"}, {Key: "firehose/y", Why: "it is damaged"}}}
 	var out bytes.Buffer
 	err := (&app{}).printIngested(&out, r)
 	if want := "3 objects: 300 readings landed, 0 passed over because they were there, 0 values refused\nNOT LANDED: \"firehose/\\x1b[2Jx.zip\": it is a ZIP archive\nNOT LANDED: \"firehose/y\": it is damaged\nNOT LANDED: 5 more\n"; out.String() != want {
@@ -211,7 +212,7 @@ func TestIngestNamesWhatIsNotLanded(t *testing.T) {
 	if err := (&app{json: true}).printIngested(&out, r); err == nil || !strings.Contains(out.String(), `"passed_over": 7`) && !strings.Contains(out.String(), `"passed_over":7`) {
 		t.Errorf("%v: %s", err, out.String())
 	}
-	if err := (&app{}).printIngested(&out, lake.Ingested{Objects: 1}); err != nil {
+	if err := (&app{}).printIngested(&out, ingest.Result{Objects: 1}); err != nil {
 		t.Error(err)
 	}
 }
@@ -219,7 +220,7 @@ func TestIngestNamesWhatIsNotLanded(t *testing.T) {
 // Programs that read JSON want a list where there is nothing, and people want one segment, not 1 segments.
 func TestEmptyVerdict(t *testing.T) {
 	var out bytes.Buffer
-	if err := (&app{json: true}).printVerdict(&out, lake.Verdict{OK: true}); err != nil || strings.Contains(out.String(), "null") {
+	if err := (&app{json: true}).printVerdict(&out, lake.VerifyReport{OK: true}); err != nil || strings.Contains(out.String(), "null") {
 		t.Errorf("%v: %s", err, out.String())
 	}
 	out.Reset()

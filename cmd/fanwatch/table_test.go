@@ -60,7 +60,7 @@ func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 		"reconcile":   {2, func(w io.Writer) error { return a.printAccounts(w, filled[[]lake.Account]()) }},
 		"by hour":     {2, func(w io.Writer) error { return a.printHours(w, filled[[]lake.HourAccount]()) }},
 		"lake status": {8, func(w io.Writer) error { return printState(w, filled[lakeState]()) }},
-		"lake verify": {5, func(w io.Writer) error { return a.printVerdict(w, filled[lake.Verdict]()) }},
+		"lake verify": {5, func(w io.Writer) error { return a.printVerdict(w, filled[lake.VerifyReport]()) }},
 		"a sentence":  {1, func(w io.Writer) error { say(w, "%s", hostile); return nil }},
 	} {
 		var out strings.Builder

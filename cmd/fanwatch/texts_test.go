@@ -21,7 +21,7 @@ func TestWhatDevicesSendStaysInItsRow(t *testing.T) {
 	if err := a.printHours(&out, []lake.HourAccount{{Fan: escape, OK: true}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.printVerdict(&out, lake.Verdict{Faults: []string{escape}}); !errors.Is(err, errUnsound) {
+	if err := a.printVerdict(&out, lake.VerifyReport{Faults: []string{escape}}); !errors.Is(err, errUnsound) {
 		t.Fatal(err)
 	}
 	if err := printPlaces(&out, lakeState{Catalog: catalogPlace{Kind: escape, Name: escape, Where: escape, Warehouse: escape}, Tables: []lake.Status{{Metadata: escape}}, Passed: []string{escape}}); err != nil {

@@ -205,7 +205,7 @@ func (l Log) endBehind(ctx context.Context, after fanwatch.SequenceNumber) (fanw
 
 // Tombstone replaces the segment by one without rows and with the same header, so that a zombie that
 // wakes up late still finds the place taken. The caller answers for it that the rows are in the table
-// and that no snapshot lies before them; see Expire.
+// and that no snapshot lies before them; see TruncateLog.
 func (l Log) Tombstone(ctx context.Context, h Header) error {
 	if err := l.check(); err != nil {
 		return err

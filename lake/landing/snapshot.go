@@ -184,6 +184,8 @@ func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNum
 
 var errSnapshot = errors.New("damaged snapshot")
 
+// EncodeFrame packs data, at most MaxSnapshot bytes, as it lies in a snapshot's object: magic, version, CRC-32C and length
+// in front of zstd. DecodeFrame undoes it.
 func EncodeFrame(data []byte) ([]byte, error) {
 	if len(data) > MaxSnapshot {
 		return nil, fmt.Errorf("%d bytes, want at most %d: split the stream into more shards", len(data), MaxSnapshot)
@@ -201,6 +203,7 @@ func EncodeFrame(data []byte) ([]byte, error) {
 	return frame, nil
 }
 
+// DecodeFrame gives what EncodeFrame packed. Its error tells what is damaged.
 func DecodeFrame(frame []byte) ([]byte, error) {
 	if len(frame) < snapshotHeader || !bytes.HasPrefix(frame, []byte(snapshotMagic)) {
 		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)

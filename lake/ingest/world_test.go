@@ -1,0 +1,156 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fanwatch"
+	"fanwatch/lake"
+	"fanwatch/lake/landing"
+	"fanwatch/objstore"
+)
+
+var midnight = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+// world is a store, a catalog and the table in them, as another process would open them.
+type world struct {
+	dir   string
+	store *objstore.Dir
+	table *lake.Table
+}
+
+func openWorld(t testing.TB, dir string, change func(*lake.TableConfig)) world {
+	t.Helper()
+	store, err := objstore.OpenDir(filepath.Join(dir, "objects"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, closeCatalog, err := lake.OpenSQLite(filepath.Join(dir, "catalog.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = closeCatalog() })
+	cfg := lake.TableConfig{Catalog: cat, Store: store, Location: "file://" + store.Root()}
+	if change != nil {
+		change(&cfg)
+	}
+	tbl, err := lake.OpenTable(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return world{dir, store, tbl}
+}
+
+func (w world) commit(t testing.TB, logs ...landing.Log) lake.CommitResult {
+	t.Helper()
+	r, err := w.table.Commit(t.Context(), logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// rows gives all rows of a fan, as the table orders them.
+func (w world) rows(t testing.TB, fan string) []fanwatch.Row {
+	t.Helper()
+	var rows []fanwatch.Row
+	for r, err := range w.table.Rows(t.Context(), fan, time.Time{}, time.Time{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// counts gives rows per fan by Table.Counts, and sees that nothing is there twice.
+func (w world) counts(t testing.TB) map[string]int {
+	t.Helper()
+	counts, err := w.table.Counts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make(map[string]int)
+	for _, c := range counts {
+		if c.Duplicates != 0 || c.Rows != c.Distinct {
+			t.Fatalf("duplicates in the table: %+v", c)
+		}
+		rows[c.Fan] += c.Rows
+	}
+	return rows
+}
+
+func wantCounts(t testing.TB, got, want map[string]int) {
+	t.Helper()
+	if !maps.Equal(got, want) {
+		t.Fatalf("counts %v, want %v", got, want)
+	}
+}
+
+func openTables(t testing.TB, w world, change func(*lake.TableConfig)) *lake.Tables {
+	t.Helper()
+	var tables *lake.Tables
+	openWorld(t, w.dir, func(c *lake.TableConfig) {
+		if change != nil {
+			change(c)
+		}
+		var err error
+		if tables, err = lake.OpenTables(t.Context(), *c); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return tables
+}
+
+var errDead = errors.New("the outside is gone")
+
+// fuse lets so many changes of the outside happen and fails the next. With die, nothing is done from there on,
+// as by a process that is killed; without, the outside is back at once. With lost the change at which
+// it blows happens, but its answer does not come.
+type fuse struct {
+	calls atomic.Int64
+	at    int64
+	die   func()
+	lost  bool
+}
+
+// change makes one change of the outside, or fails.
+func (f *fuse) change(do func() error) error {
+	n := f.calls.Add(1)
+	switch {
+	case n < f.at, n > f.at && f.die == nil:
+		return do()
+	case n == f.at && f.lost:
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	if f.die != nil {
+		f.die()
+	}
+	return errDead
+}
+
+// brittleStore is a Store behind a fuse.
+type brittleStore struct {
+	objstore.Store
+	fuse *fuse
+}
+
+func (s brittleStore) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
+	return s.fuse.change(func() error { return s.Store.Put(ctx, key, data, onlyIfAbsent) })
+}
+
+func (s brittleStore) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error {
+	return s.fuse.change(func() error { return s.Store.PutFrom(ctx, key, data, size, onlyIfAbsent) })
+}
+
+func (s brittleStore) Delete(ctx context.Context, key string) error {
+	return s.fuse.change(func() error { return s.Store.Delete(ctx, key) })
+}

@@ -1,0 +1,188 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+
+	"fanwatch"
+	"fanwatch/lake/rowfile"
+	"fanwatch/objstore"
+)
+
+// droppedRowsVersion is the version of a ledger that this program writes; it refuses to read others.
+const droppedRowsVersion = 1
+
+// droppedRows says which rows left the table by age, so that Reconcile does not miss them. A new one replaces the
+// old in the transaction that removes the rows.
+type droppedRows struct {
+	V      int          `json:"v"`
+	Before int32        `json:"before"` // days before this one, counted from 1970, were removed
+	Runs   []droppedRun `json:"runs"`   // by fan and run
+}
+
+type droppedRun struct {
+	Fan  string `json:"fan"`
+	Run  string `json:"run"` // fanwatch.FormatRun
+	Rows int    `json:"rows"`
+}
+
+func (t *Table) droppedRows(ctx context.Context, tbl *table.Table) (droppedRows, error) {
+	var l droppedRows
+	key := tbl.Properties()[propRetired]
+	if key == "" {
+		return l, nil
+	}
+	data, err := t.cfg.Store.Get(ctx, key)
+	if err == nil {
+		err = json.Unmarshal(data, &l)
+	}
+	if err == nil && l.V != droppedRowsVersion {
+		err = fmt.Errorf("version %d is unknown, this program knows %d", l.V, droppedRowsVersion)
+	}
+	return l, wrap(err, "ledger of retired rows %s", key)
+}
+
+// PlanDropPartitions leaves a plan for Apply: to remove the days that ended longer than keep ago, and to note in
+// the table how many rows of each fan and run went. It gives the number of files. keep of 0 is for ever.
+// Snapshots of before still have the rows until they are dropped. A file that cannot be read stays; the error is a
+// *Partial then.
+func (t *Table) PlanDropPartitions(ctx context.Context, keep time.Duration) (int, error) {
+	if keep <= 0 {
+		return 0, nil
+	}
+	tbl, files, err := t.smallFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	l, err := t.droppedRows(ctx, tbl)
+	if err != nil {
+		return 0, err
+	}
+	before := t.firstKept(keep)
+	p := plan{Why: "days before " + time.Unix(int64(before)*24*3600, 0).UTC().Format(time.DateOnly)}
+	gone := make(runSets)
+	for _, run := range l.Runs {
+		if err := gone.addDropped(run); err != nil {
+			return 0, err
+		}
+	}
+	var failed failures
+	for _, df := range files {
+		day, err := dayOf(df)
+		if err == nil && day >= before {
+			continue
+		}
+		part := make(runSets) // of this file alone: half of one must not count
+		if err == nil {
+			err = t.addRuns(ctx, part, df)
+		}
+		if err != nil {
+			failed.add(fmt.Errorf("retire: %w", err))
+			continue
+		}
+		gone.count(part)
+		p.Removed = append(p.Removed, df.FilePath())
+	}
+	if len(p.Removed) == 0 {
+		return 0, failed.err()
+	}
+	next := droppedRows{V: droppedRowsVersion, Before: max(before, l.Before)}
+	for _, key := range gone.sorted() {
+		next.Runs = append(next.Runs, droppedRun{key.fan, fanwatch.FormatRun(key.run), gone[key].rows})
+	}
+	data, err := json.Marshal(next)
+	if err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	key := fmt.Sprintf("%s/retired/%s.json", t.root, uuid.NewString())
+	if err := t.cfg.Store.Put(ctx, key, data, true); err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	p.Set = map[string]string{propRetired: key}
+	p.Was = map[string]string{propRetired: tbl.Properties()[propRetired]}
+	if _, err := t.enqueue(ctx, p); err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	return len(p.Removed), failed.err()
+}
+
+// count adds the rows of others; of their sequence numbers it knows nothing.
+func (m runSets) count(others runSets) {
+	for key, set := range others {
+		if m[key] == nil {
+			sum := newRunSet()
+			m[key] = &sum
+		}
+		m[key].rows += set.rows
+	}
+}
+
+// firstKept gives the first day that is to stay.
+func (t *iceTable) firstKept(keep time.Duration) int32 {
+	return rowfile.DayOf(t.cfg.Now().Add(-keep).UnixMicro())
+}
+
+// planDropPartitions is PlanDropPartitions without a ledger: nobody counts these rows.
+func (t *iceTable) planDropPartitions(ctx context.Context, keep time.Duration) (int, error) {
+	if keep <= 0 {
+		return 0, nil
+	}
+	_, files, err := t.smallFiles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p := plan{Why: "days past retention"}
+	var failed failures
+	for path, df := range files {
+		day, err := dayOf(df)
+		failed.add(err)
+		if err == nil && day < t.firstKept(keep) {
+			p.Removed = append(p.Removed, path)
+		}
+	}
+	if len(p.Removed) == 0 {
+		return 0, failed.err()
+	}
+	if _, err = t.enqueue(ctx, p); err != nil {
+		return 0, fmt.Errorf("retire: %w", err)
+	}
+	return len(p.Removed), failed.err()
+}
+
+func (m runSets) addDropped(r droppedRun) error {
+	run := uint64(0)
+	if r.Run != fanwatch.FormatRun(0) {
+		var err error
+		if run, err = fanwatch.ParseRun(r.Run); err != nil {
+			return fmt.Errorf("ledger of retired rows: %w", err)
+		}
+	}
+	set := newRunSet()
+	set.rows = r.Rows
+	m[runKey{r.Fan, run}] = &set
+	return nil
+}
+
+// addRuns counts the rows of one data file.
+func (t *Table) addRuns(ctx context.Context, runs runSets, df iceberg.DataFile) error {
+	return t.eachID(ctx, df, runs.add)
+}
+
+// eachID calls do with the identity of every row of a data file.
+func (t *Table) eachID(ctx context.Context, df iceberg.DataFile, do func(key runKey, seq uint64)) error {
+	index, fetch, err := t.index(ctx, df)
+	if err == nil {
+		err = index.EachIdentity(fetch, func(fan string, run, seq uint64) { do(runKey{fan, run}, seq) })
+	}
+	if errors.Is(err, objstore.ErrNotFound) {
+		return fmt.Errorf("%s is in the table, but not in the store", df.FilePath())
+	}
+	return wrap(err, "%s", df.FilePath())
+}

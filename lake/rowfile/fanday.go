@@ -1,0 +1,198 @@
+package rowfile
+
+import (
+	"cmp"
+	"math"
+	"sync"
+
+	"fanwatch/lake/internal/parquetguard"
+)
+
+// FanDay is what data files of one day hold of one fan, in a period. ReadFile fills its zero value from one file;
+// JoinFiles puts several together. Rows are told by number: Ranges gives the numbers in order. Not safe for
+// concurrent use.
+type FanDay struct {
+	dict    *textDict
+	columns []vector // by place in the layout; those that were not asked for are empty
+	rows    int
+	plan    *mergePlan // in which order, and which of several copies; nil before JoinFiles
+}
+
+// columnMemory has columns of fanDays that are released.
+var columnMemory sync.Pool // of *[]vector
+
+// Release gives the memory of d up for others to use: nothing of d may be used from then on.
+func (d *FanDay) Release() {
+	columns := d.columns
+	*d = FanDay{}
+	if columns != nil {
+		columnMemory.Put(&columns)
+	}
+}
+
+// AllColumns gives the places of all columns.
+func AllColumns() []int {
+	columns := make([]int, len(tableLayout().columns))
+	for i := range columns {
+		columns[i] = i
+	}
+	return columns
+}
+
+// SeriesColumns gives the places of the columns that series needs.
+func SeriesColumns() []int {
+	l := tableLayout()
+	return []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly}
+}
+
+// JoinFiles makes one of what was read of several files of a day, each (fan, run, seq) once. It releases all but what
+// it gives. files must not be empty.
+func JoinFiles(files []FanDay) *FanDay {
+	d := &files[0]
+	bounds := []int{0, d.rows}
+	for i := range files[1:] {
+		d.join(&files[i+1])
+		files[i+1].Release()
+		bounds = append(bounds, d.rows)
+	}
+	k, l := d.keys(), tableLayout()
+	var ranges []sortedRange
+	var fans, runs vector
+	for i, base := range bounds[:len(bounds)-1] {
+		fans, runs = fans.noRuns(), runs.noRuns()
+		fans.addValues(texts, d.columns[l.fan], base, bounds[i+1])
+		runs.addValues(integers, d.columns[l.run], base, bounds[i+1])
+		ranges = k.addSortedRanges(ranges, fans, runs, base)
+	}
+	d.plan = planMerge(k, ranges, d.dict)
+	return d
+}
+
+// Ranges gives the numbers of the rows, in order of time; copies are not among them.
+func (d *FanDay) Ranges() []RowRange { return d.plan.ranges }
+
+// Row gives a row by its number. All columns must have been read.
+func (d *FanDay) Row(i int) (r Row) {
+	assemble(&r, d.columns, i, d.dict)
+	return r
+}
+
+// Series gives the columns that a chart needs.
+func (d *FanDay) Series() FanSeries {
+	l := tableLayout()
+	return FanSeries{times: d.columns[l.time].numbers, rpms: d.columns[l.rpm].numbers, scores: d.columns[l.score].numbers,
+		anomalies: d.columns[l.anomaly].tags, texts: d.dict.texts}
+}
+
+// FanSeries is a fan's times, speeds, scores and anomalies, by the rows' numbers.
+type FanSeries struct {
+	times, rpms, scores []uint64
+	anomalies           []uint32
+	texts               []string
+}
+
+// Time gives the row's time in Unix microseconds.
+func (s *FanSeries) Time(i uint32) int64 { return int64(s.times[i]) }
+
+// RPM gives the row's speed.
+func (s *FanSeries) RPM(i uint32) float64 { return math.Float64frombits(s.rpms[i]) }
+
+// Score gives the row's score.
+func (s *FanSeries) Score(i uint32) float64 { return math.Float64frombits(s.scores[i]) }
+
+// Anomaly gives the row's anomaly; "": none.
+func (s *FanSeries) Anomaly(i uint32) string { return s.texts[s.anomalies[i]] }
+
+// keys gives what orders the rows.
+func (d *FanDay) keys() *rowKeys {
+	l := tableLayout()
+	arrived, shards := d.columns[l.arrived].numbers, d.columns[l.shard].tags
+	return &rowKeys{time: d.columns[l.time].numbers, seq: d.columns[l.seq].numbers, tie: func(a, b int) int {
+		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(d.dict.texts[shards[a]], d.dict.texts[shards[b]]))
+	}}
+}
+
+// ReadFile fills d with the fan's rows of one file with lo <= time < hi, in Unix microseconds. columns are those that are
+// decoded, of AllColumns or SeriesColumns.
+func (d *FanDay) ReadFile(index *Index, fetch FetchFunc, fan string, lo, hi int64, columns []int) (err error) {
+	defer parquetguard.Catch(&err)
+	l := tableLayout()
+	if used, ok := columnMemory.Get().(*[]vector); ok {
+		d.columns = *used
+	} else {
+		d.columns = make([]vector, len(l.columns))
+	}
+	for c := range d.columns {
+		d.columns[c] = vector{numbers: d.columns[c].numbers[:0], tags: d.columns[c].tags[:0]}
+	}
+	d.dict = newTextDict()
+	r := newChunkReader(d.dict)
+	place := d.dict.placeOf(fan)
+	found, most := make([]rowsOfGroup, len(index.groups)), 0
+	for g := range index.groups {
+		found[g] = index.mayHoldFan(g, fan, lo, hi)
+		most += found[g].to - found[g].from
+	}
+	for _, c := range columns {
+		d.columns[c] = d.columns[c].sized(l.columns[c].kind, most)
+	}
+	to := make([]vector, len(columns))
+	for g, rows := range found {
+		n := rows.to - rows.from
+		if n == 0 {
+			continue
+		}
+		for i, c := range columns {
+			to[i] = d.columns[c].slice(l.columns[c].kind, d.rows, d.rows+n)
+		}
+		if err := index.readRows(r, fetch, g, columns, rows, to); err != nil {
+			return err
+		}
+		fans, times := d.columns[l.fan].tags, d.columns[l.time].numbers
+		d.keep(columns, n, func(i int) bool { return fans[i] == place && int64(times[i]) >= lo && int64(times[i]) < hi })
+	}
+	for _, c := range columns {
+		d.columns[c] = d.columns[c].slice(l.columns[c].kind, 0, d.rows)
+	}
+	return nil
+}
+
+// keep takes over those of the next n rows that fit.
+func (d *FanDay) keep(columns []int, n int, fits func(i int) bool) {
+	at, end := d.rows, d.rows+n
+	for i := at; i < end; i++ {
+		from := i
+		for i < end && fits(i) {
+			i++
+		}
+		if i > from && from != d.rows {
+			for _, c := range columns {
+				if v := d.columns[c]; tableLayout().columns[c].kind.numeric() {
+					copy(v.numbers[d.rows:], v.numbers[from:i])
+				} else {
+					copy(v.tags[d.rows:], v.tags[from:i])
+				}
+			}
+		}
+		d.rows += i - from
+	}
+}
+
+// join appends another file's rows. Their texts get places in d's table.
+func (d *FanDay) join(o *FanDay) {
+	places := make([]uint32, len(o.dict.texts))
+	for p, text := range o.dict.texts {
+		places[p] = d.dict.placeOf(text)
+	}
+	for c := range d.columns {
+		d.columns[c].numbers = append(d.columns[c].numbers, o.columns[c].numbers...)
+		if tableLayout().columns[c].kind == flags {
+			d.columns[c].tags = append(d.columns[c].tags, o.columns[c].tags...)
+			continue
+		}
+		for _, tag := range o.columns[c].tags {
+			d.columns[c].tags = append(d.columns[c].tags, places[tag])
+		}
+	}
+	d.rows += o.rows
+}

@@ -1,0 +1,181 @@
+package rowfile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// A file of the table is "PAR1", the chunks group by group, the page index, the footer. fileTail makes what
+// comes behind the chunks, so that these may be made in any order.
+
+const (
+	fileMagic = "PAR1"
+	writtenBy = "fanwatch version " // a file's created_by begins so; which version comes behind it
+)
+
+// Version is the version of the tables' layout that this program writes. A later version adds columns,
+// numbered on, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
+// files stay as they are, and rows of theirs read as null there (in Go: as zero). A table of a later version
+// is refused. Version 2 added the column refused to the table quarantine.
+const Version = 2
+
+// MetaVersion is the footer's entry that has the version of the file's layout.
+const MetaVersion = "fanwatch.version"
+
+// fileTail gives the page index and the footer of a file with these groups of chunks, and how many bytes the
+// chunks take.
+func fileTail(groups [][]chunk) ([]byte, error) {
+	l := tableLayout()
+	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: writtenBy + strconv.Itoa(Version) + " (build table)",
+		KeyValueMetadata: []format.KeyValue{{Key: MetaVersion, Value: strconv.Itoa(Version)}}}
+	at := int64(len(fileMagic))
+	for g, chunks := range groups {
+		group := format.RowGroup{Ordinal: int16(g), FileOffset: at, NumRows: int64(chunks[0].rows), Columns: make([]format.ColumnChunk, len(chunks)),
+			SortingColumns: []format.SortingColumn{{ColumnIdx: int32(l.fan)}, {ColumnIdx: int32(l.time)}}}
+		for c := range chunks {
+			group.Columns[c] = chunks[c].describe(l.columns[c], l.schema[c+1], at)
+			at += int64(chunks[c].size())
+			group.TotalByteSize += int64(chunks[c].raw)
+		}
+		group.TotalCompressedSize = at - group.FileOffset
+		meta.NumRows += group.NumRows
+		meta.RowGroups = append(meta.RowGroups, group)
+	}
+	tail, err := pageIndex(groups, &meta, at)
+	if err != nil {
+		return nil, err
+	}
+	footer, err := thrift.Marshal(new(thrift.CompactProtocol), &meta)
+	if err != nil {
+		return nil, fmt.Errorf("table: footer: %w", err)
+	}
+	tail = append(tail, footer...)
+	return append(binary.LittleEndian.AppendUint32(tail, uint32(len(footer))), fileMagic...), nil
+}
+
+// size is the chunk's length in bytes.
+func (ch *chunk) size() int {
+	if len(ch.pages) == 0 {
+		return ch.dictionary
+	}
+	last := ch.pages[len(ch.pages)-1]
+	return last.offset + last.size
+}
+
+// describe makes the footer's entry of a chunk that begins at at.
+func (ch *chunk) describe(c column, s format.SchemaElement, at int64) format.ColumnChunk {
+	m := format.ColumnMetaData{Type: s.Type.V, PathInSchema: []string{c.name}, Codec: format.Zstd, NumValues: int64(ch.rows), TotalUncompressedSize: int64(ch.raw), TotalCompressedSize: int64(ch.size()),
+		DataPageOffset: at + int64(ch.dictionary), Encoding: []format.Encoding{ch.encoding, format.RLE}, Statistics: format.Statistics{NullCount: int64(ch.nulls)}}
+	if ch.dictionary > 0 {
+		m.DictionaryPageOffset = at
+		m.Encoding = append(m.Encoding, format.Plain)
+	}
+	if ch.indexIsValid {
+		m.Statistics.MinValue, m.Statistics.MaxValue = ch.lo, ch.hi
+	}
+	return format.ColumnChunk{MetaData: m}
+}
+
+// pageIndex makes the column indexes and offset indexes (Parquet format, "PageIndex.md") that will begin at at,
+// and enters their places into meta.
+func pageIndex(groups [][]chunk, meta *format.FileMetaData, at int64) ([]byte, error) {
+	var out []byte
+	protocol := new(thrift.CompactProtocol)
+	for g, chunks := range groups {
+		for c := range chunks {
+			ch := &chunks[c]
+			if !ch.indexIsValid {
+				continue
+			}
+			data, err := thrift.Marshal(protocol, ch.columnIndex())
+			if err != nil {
+				return nil, fmt.Errorf("table: page index: %w", err)
+			}
+			entry := &meta.RowGroups[g].Columns[c]
+			entry.ColumnIndexOffset, entry.ColumnIndexLength = at+int64(len(out)), int32(len(data))
+			out = append(out, data...)
+		}
+	}
+	for g, chunks := range groups {
+		for c := range chunks {
+			entry := &meta.RowGroups[g].Columns[c]
+			index := format.OffsetIndex{}
+			start := entry.MetaData.DataPageOffset - int64(chunks[c].dictionary)
+			for _, p := range chunks[c].pages {
+				index.PageLocations = append(index.PageLocations, format.PageLocation{Offset: start + int64(p.offset), CompressedPageSize: int32(p.size), FirstRowIndex: int64(p.row)})
+			}
+			data, err := thrift.Marshal(protocol, &index)
+			if err != nil {
+				return nil, fmt.Errorf("table: page index: %w", err)
+			}
+			entry.OffsetIndexOffset, entry.OffsetIndexLength = at+int64(len(out)), int32(len(data))
+			out = append(out, data...)
+		}
+	}
+	return out, nil
+}
+
+func (ch *chunk) columnIndex() *format.ColumnIndex {
+	index := &format.ColumnIndex{}
+	for _, p := range ch.pages {
+		lo, hi := p.lo, p.hi
+		if lo == nil {
+			lo, hi = []byte{}, []byte{}
+		}
+		index.NullPages = append(index.NullPages, p.lo == nil)
+		index.MinValues, index.MaxValues = append(index.MinValues, lo), append(index.MaxValues, hi)
+		index.NullCounts = append(index.NullCounts, int64(p.nulls))
+	}
+	return index
+}
+
+// File is what a table wants to know of a data file.
+type File struct {
+	Day    int32
+	Rows   int
+	Size   int64
+	groups [][]chunk
+}
+
+// ColumnStats is what a file says of one of its columns.
+type ColumnStats struct {
+	ID     int    // of the field
+	Nulls  int64  // rows without a value
+	Lo, Hi []byte // least and greatest value in Parquet's PLAIN encoding; nil: not known
+}
+
+// Columns gives the statistics of all columns, in the layout's order.
+func (f *File) Columns() []ColumnStats {
+	stats := make([]ColumnStats, len(tableLayout().columns))
+	for c, column := range tableLayout().columns {
+		s := &stats[c]
+		s.ID = column.id
+		for g := range f.groups {
+			s.Nulls += int64(f.groups[g][c].nulls)
+		}
+		s.Lo, s.Hi, _ = f.bounds(c)
+	}
+	return stats
+}
+
+// bounds gives the least and the greatest value of a column.
+func (f *File) bounds(c int) (lo, hi []byte, ok bool) {
+	k := tableLayout().columns[c].kind
+	for g := range f.groups {
+		ch := &f.groups[g][c]
+		if !ch.indexIsValid || ch.lo == nil {
+			return nil, nil, false
+		}
+		if lo == nil || less(k, ch.lo, lo) {
+			lo = ch.lo
+		}
+		if hi == nil || less(k, hi, ch.hi) {
+			hi = ch.hi
+		}
+	}
+	return lo, hi, lo != nil
+}

@@ -1,0 +1,112 @@
+package rowfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/parquet-go/parquet-go"
+
+	"fanwatch/lake/internal/parquetguard"
+)
+
+// EachRow calls do with each row of a data file's bytes, in the file's order, until do gives an error. The row is good
+// until do returns.
+func EachRow(data []byte, do func(*Row) error) (err error) {
+	defer parquetguard.Catch(&err)
+	index, err := OpenIndex(int64(len(data)), FetchBytes(data))
+	if err != nil {
+		return err
+	}
+	dict := newTextDict()
+	r, columns, v := newChunkReader(dict), AllColumns(), make([]vector, len(tableLayout().columns))
+	for g := range index.groups {
+		rows := index.groups[g].rows
+		for i, c := range columns {
+			v[i] = v[i].sized(tableLayout().columns[c].kind, rows)
+		}
+		if err := index.readRows(r, FetchBytes(data), g, columns, rowsOfGroup{0, rows}, v); err != nil {
+			return err
+		}
+		for i := range rows {
+			var s Row
+			assemble(&s, v, i, dict)
+			if err := do(&s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// EachIdentity calls do with what tells each row of the file from all others. It reads these three columns alone.
+func (x *Index) EachIdentity(fetch FetchFunc, do func(fan string, run, seq uint64)) (err error) {
+	defer parquetguard.Catch(&err)
+	l, dict := tableLayout(), newTextDict()
+	r := newChunkReader(dict)
+	columns, v := []int{l.fan, l.run, l.seq}, make([]vector, 3)
+	for g := range x.groups {
+		rows := x.groups[g].rows
+		for i, c := range columns {
+			v[i] = v[i].sized(l.columns[c].kind, rows)
+		}
+		if err := x.readRows(r, fetch, g, columns, rowsOfGroup{0, rows}, v); err != nil {
+			return err
+		}
+		for i := range rows {
+			do(dict.texts[v[0].tags[i]], v[1].numbers[i], v[2].numbers[i])
+		}
+	}
+	return nil
+}
+
+// DecodeColumns decodes those columns of a data file that T names.
+func DecodeColumns[T any](data []byte, do func(*T)) (err error) {
+	defer parquetguard.Catch(&err)
+	f, err := openDataFile(data)
+	if err != nil {
+		return err
+	}
+	r := parquet.NewGenericReader[T](f)
+	defer r.Close()
+	batch := make([]T, 1024)
+	for {
+		n, err := r.Read(batch)
+		for i := range batch[:n] {
+			do(&batch[i])
+		}
+		if errors.Is(err, io.EOF) || err == nil && n == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("damaged Parquet file: %w", err)
+		}
+	}
+}
+
+func openDataFile(data []byte) (*parquet.File, error) {
+	if err := parquetguard.CheckFooter(data); err != nil {
+		return nil, err
+	}
+	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fmt.Errorf("damaged Parquet file: %w", err)
+	}
+	for _, group := range f.Metadata().RowGroups {
+		for _, c := range group.Columns {
+			m := &c.MetaData
+			start, size := m.DataPageOffset, m.TotalCompressedSize
+			if m.DictionaryPageOffset > 0 && m.DictionaryPageOffset < start {
+				start = m.DictionaryPageOffset
+			}
+			if start < 0 || size < 0 || size > int64(len(data)) || start > int64(len(data))-size {
+				return nil, parquetguard.ErrFooter
+			}
+			if err := checkPages(m.Codec, data[start:start+size]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return f, nil
+}

@@ -1,0 +1,129 @@
+package rowfile
+
+import (
+	"cmp"
+	"encoding/binary"
+	"hash/maphash"
+	"math"
+	"strconv"
+	"time"
+
+	"fanwatch"
+)
+
+// Row is a row as its columns lie in the table's files; the IDs are those of tableSchema. Encodings by
+// measurement: delta for what counts up, dictionaries for the rest (but plain numbers where a dictionary would hold
+// most of them), zstd where it saves a thirtieth or more. No BYTE_STREAM_SPLIT: several readers lag behind.
+type Row struct {
+	Time    int64   `parquet:"time,id(1),timestamp(microsecond),delta"`
+	Fan     string  `parquet:"fan_id,id(2),dict"`
+	Run     int64   `parquet:"run,id(3),dict"`
+	Seq     int64   `parquet:"seq,id(4),delta"`
+	RPM     float64 `parquet:"rpm,id(5),dict"`
+	Hz      float64 `parquet:"hz,id(6),dict"`
+	Jitter  float64 `parquet:"jitter,id(7),dict"`
+	Score   float64 `parquet:"score,id(8),dict"`
+	State   string  `parquet:"state,id(9),dict"`
+	Anomaly string  `parquet:"anomaly,id(10),dict,optional"`
+	Late    bool    `parquet:"late,id(11)"`
+	Edges   int64   `parquet:"edges,id(12),dict"`
+	Glitch  int64   `parquet:"glitch,id(13),dict"`
+	Lost    int64   `parquet:"lost,id(14),dict"`
+	Unsynch bool    `parquet:"unsynch,id(15)"`
+	Arrived int64   `parquet:"arrived,id(16),timestamp(microsecond),delta"`
+	Shard   string  `parquet:"shard,id(17),dict"`
+}
+
+// RowOf gives the row as the table keeps it: RPM and score are rounded.
+func RowOf(r *fanwatch.Row) Row {
+	return Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: plainZero(roundRPM(r.RPM)), Hz: plainZero(r.Hz), Jitter: plainZero(r.Jitter),
+		Score: plainZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.RowLate,
+		Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch, Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
+}
+
+// Reading gives the reading; what the table does not keep is zero.
+func (s *Row) Reading() fanwatch.Row {
+	r := fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Shard: s.Shard}, Arrived: time.UnixMicro(s.Arrived).UTC(), Score: s.Score, Anomaly: fanwatch.Kind(s.Anomaly)}
+	if s.Late {
+		r.Kind = fanwatch.RowLate
+	}
+	r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Fan, Run: uint64(s.Run), Seq: uint64(s.Seq)}, Time: time.UnixMicro(s.Time).UTC(),
+		RPM: s.RPM, Hz: s.Hz, Jitter: s.Jitter, Edges: uint32(s.Edges), Glitch: uint32(s.Glitch), Lost: uint32(s.Lost), State: fanwatch.State(s.State), Unsynch: s.Unsynch}
+	return r
+}
+
+// roundRPM keeps a speed to within 1e-5 of itself, or 0.0005 RPM: to 0.001 below 500 RPM, to 0.01 below 5000, and
+// so on. The estimator errs by 4e-5 (edge/doc.go), so what goes is noise, and noise is what a speed would cost
+// most for: 3.1 bytes a reading with the publisher's three decimals, 1.6 like this. The landing log keeps these.
+func roundRPM(rpm float64) float64 {
+	scale := 1000.0
+	for limit := 500.0; math.Abs(rpm) >= limit && scale > 1; limit *= 10 {
+		scale /= 10
+	}
+	return math.Round(rpm*scale) / scale
+}
+
+// plainZero turns -0 into 0: a dictionary may take either for the other, and the content hash would differ.
+func plainZero(f float64) float64 {
+	if f == 0 {
+		return 0
+	}
+	return f
+}
+
+// Compare orders rows as the table sorts them, and what ties there by all that tells two rows apart, so
+// that of several copies the same one always comes first.
+func (s *Row) Compare(o *Row) int {
+	return cmp.Or(cmp.Compare(s.Fan, o.Fan), cmp.Compare(s.Time, o.Time), cmp.Compare(s.Run, o.Run), cmp.Compare(s.Seq, o.Seq),
+		cmp.Compare(s.Arrived, o.Arrived), cmp.Compare(s.Shard, o.Shard))
+}
+
+// DayMicros is a day in microseconds.
+const DayMicros = 24 * 3600 * 1_000_000
+
+// DayOf gives the day of a time in Unix microseconds: whole days since 1970, in UTC.
+func DayOf(micros int64) int32 {
+	d := micros / DayMicros
+	if micros%DayMicros < 0 {
+		d--
+	}
+	return int32(d)
+}
+
+// Day gives the partition of the row; see DayOf.
+func (s *Row) Day() int32 { return DayOf(s.Time) }
+
+// Deduper passes the first row of every (fan, run, seq). Rows must come with each fan's together: then it
+// only remembers one fan.
+type Deduper struct {
+	fan  string
+	seen map[[2]int64]struct{}
+}
+
+// First tells whether the row is the first of its identity.
+func (d *Deduper) First(s *Row) bool {
+	if d.seen == nil || d.fan != s.Fan {
+		d.fan, d.seen = s.Fan, make(map[[2]int64]struct{}, len(d.seen))
+	}
+	id := [2]int64{s.Run, s.Seq}
+	if _, ok := d.seen[id]; ok {
+		return false
+	}
+	d.seen[id] = struct{}{}
+	return true
+}
+
+// Hash hashes all of the row's content. Sums of it compare two sets of rows in any order.
+func (s *Row) Hash(seed maphash.Seed) uint64 {
+	var buf [512]byte
+	b := buf[:0]
+	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM), math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
+		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived)} {
+		b = binary.LittleEndian.AppendUint64(b, n)
+	}
+	b = strconv.AppendBool(strconv.AppendBool(b, s.Late), s.Unsynch)
+	for _, t := range []string{s.Fan, s.State, s.Anomaly, s.Shard} {
+		b = append(binary.AppendUvarint(b, uint64(len(t))), t...)
+	}
+	return maphash.Bytes(seed, b)
+}
