@@ -175,7 +175,6 @@ type FanStatus struct {
 	Alert       string      `json:"alert,omitempty"`       // ID of the open alert
 	Alerts      int         `json:"alerts"`                // how many were opened so far
 	Certificate string      `json:"certificate,omitempty"` // ID of the certificate that speaks for it; "" = none, or not known
-	MutedUntil  time.Time   `json:"muted_until,omitzero"`
 }
 
 // Phase is where a fan stands in its life.

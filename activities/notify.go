@@ -32,11 +32,6 @@ type TopicChecker interface {
 // the map is not changed by either side.
 type Policies func() map[string]fanwatch.Policy
 
-// FixedPolicies gives policies that do not change.
-func FixedPolicies(policies map[string]fanwatch.Policy) Policies {
-	return func() map[string]fanwatch.Policy { return policies }
-}
-
 // Notifier tells people.
 type Notifier struct {
 	SNS      Publisher

@@ -20,7 +20,7 @@ func (r *scoring) recover(ctx context.Context) error {
 	if r.lander != nil {
 		r.lander.stop()
 	}
-	r.window, r.news = window{}, newNews(r.Now())
+	r.window, r.pending = window{}, newPending(r.Now())
 	k, err := r.known(ctx, r.log, r.begin)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (r *scoring) begin(ctx context.Context) (*detect.Models, error) {
 // stream that was made anew.
 func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 	models := detect.New(r.cfg.Detect)
-	inRange, err := hashRange(r.in.Shard)
+	inRange, err := r.in.Shard.Holds()
 	if err != nil {
 		return nil, err
 	}

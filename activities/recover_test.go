@@ -379,7 +379,7 @@ func (s refusing) Open(_, _ string, _ fanwatch.SequenceNumber) ShardReader {
 	return &refusingReader{records: s.records}
 }
 
-type refusingReader struct{ records []StreamRecord }
+type refusingReader struct{ records []detect.Input }
 
 func (r *refusingReader) Next(context.Context) (Batch, error) {
 	if r.records == nil {

@@ -37,29 +37,12 @@ type ShardReader interface {
 	Next(ctx context.Context) (Batch, error)
 }
 
-// Shard is one shard and where it comes from.
-type Shard struct {
-	ID        string   `json:"id"`
-	Parents   []string `json:"parents,omitempty"`
-	StartHash string   `json:"start_hash"` // decimal, inclusive
-	EndHash   string   `json:"end_hash"`
-
-	First fanwatch.SequenceNumber `json:"first,omitempty"` // no record of it has a lower one; "": not known
-}
-
 // Batch is one answer of a shard.
 type Batch struct {
-	Records []StreamRecord
-	Behind  time.Duration // 0: the reader has seen everything
-	Closed  bool          // the shard is closed and these were its last records
-	Trouble string        // why nothing could be read this time, which will be tried again; then Behind says nothing
-}
-
-// StreamRecord is one record of a shard.
-type StreamRecord struct {
-	Sequence fanwatch.SequenceNumber
-	Arrived  time.Time
-	Data     []byte
+	Records []detect.Input // with the sequence number as position: the scorer adds the shard's name in the landing log
+	Behind  time.Duration  // 0: the reader has seen everything
+	Closed  bool           // the shard is closed and these were its last records
+	Trouble string         // why nothing could be read this time, which will be tried again; then Behind says nothing
 }
 
 // Observer tells a fan's workflow of a change of state. Of a fan whose workflow was ended by other means than
@@ -220,7 +203,7 @@ type scoring struct {
 	at        fanwatch.SequenceNumber // end of the newest window, landed or waiting
 	ended     bool                    // that window is the shard's last
 	window    window
-	news      news
+	pending   pendingObservations
 	readings  int
 	behind    time.Duration
 	through   time.Time // what arrived until then was judged
@@ -397,29 +380,29 @@ func (r *scoring) step(ctx, reading context.Context) error {
 	return nil
 }
 
-func (r *scoring) feed(rec StreamRecord) {
+func (r *scoring) feed(rec detect.Input) {
 	r.pulse.alive(r.cfg.Stuck)
 	w := &r.window
 	if w.last == "" {
 		w.opened = r.Now()
 	}
-	out := r.models.Feed(detect.Input{Position: fanwatch.Position{Shard: r.in.Shard.ID, Sequence: rec.Sequence},
-		Arrived: rec.Arrived, Data: rec.Data})
+	rec.Position.Shard = r.in.Shard.ID
+	out := r.models.Feed(rec)
 	w.rows = append(w.rows, out.Rows...)
 	for i := range out.Rows {
 		w.held += held(&out.Rows[i])
 	}
 	w.duplicates += out.Duplicates
 	w.bytes += len(rec.Data)
-	w.last = rec.Sequence
+	w.last = rec.Position.Sequence
 	r.readings += len(out.Rows)
-	r.news.add(r.models, out, r.Now())
+	r.pending.add(r.models, out, r.Now())
 }
 
 // seal makes the window the next segment and hands it to the lander. Its changes of state go to the teller before, and
 // it lands when they are told: what was landed is not told again.
 func (r *scoring) seal(end bool) {
-	r.hand(r.news.due(r.Now(), true))
+	r.hand(r.pending.take(r.Now(), true))
 	w := &r.window
 	if w.last == "" {
 		if !end {
@@ -547,8 +530,8 @@ func (r *scoring) putEnded(ctx context.Context, data []byte) error {
 
 // tell hands changes of state, and silence, to the teller, one a fan and second.
 func (r *scoring) tell() {
-	r.news.silence(r.models, r.Now(), r.through)
-	r.hand(r.news.due(r.Now(), false))
+	r.pending.silence(r.models, r.Now(), r.through)
+	r.hand(r.pending.take(r.Now(), false))
 }
 
 func (r *scoring) hand(changes []fanwatch.Observation) {
@@ -567,7 +550,7 @@ func (r *scoring) report(now bool) {
 	r.reported = at
 	p := Progress{V: ProgressVersion, At: r.at, Readings: r.readings, Behind: r.behind, Through: r.through}
 	if r.models != nil {
-		p.Fans, p.Unjudged = r.news.active(r.models), r.news.unjudged(r.models, at)
+		p.Fans, p.Unjudged = r.pending.watched(r.models), r.pending.unjudged(r.models, at)
 	}
 	if r.lander != nil {
 		p.At = r.lander.landedAt()

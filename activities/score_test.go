@@ -19,7 +19,7 @@ import (
 
 // tape is a shard that is a list of records: the boundary to Kinesis, whose own tests stand elsewhere.
 type tape struct {
-	records []StreamRecord
+	records []detect.Input
 	closed  bool
 	shards  []Shard
 	created time.Time
@@ -36,7 +36,7 @@ func (s *tape) Open(_, _ string, after fanwatch.SequenceNumber) ShardReader {
 		return &scripted{err: ErrOtherStream}
 	}
 	i := 0
-	for i < len(s.records) && s.records[i].Sequence.Compare(after) <= 0 {
+	for i < len(s.records) && s.records[i].Position.Sequence.Compare(after) <= 0 {
 		i++
 	}
 	return &tapeReader{tape: s, next: i}
@@ -60,7 +60,7 @@ func (s *tape) put(data []byte) { s.arrive(len(s.records), data) }
 
 // arrive puts a record that arrived so many seconds after the beginning.
 func (s *tape) arrive(seconds int, data []byte) {
-	s.records = append(s.records, StreamRecord{Sequence: fanwatch.SequenceNumber(fmt.Sprint(cmp.Or(s.first, 1000) + len(s.records))),
+	s.records = append(s.records, detect.Input{Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(cmp.Or(s.first, 1000) + len(s.records)))},
 		Arrived: begin.Add(time.Duration(seconds) * time.Second), Data: data})
 }
 

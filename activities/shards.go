@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"sync"
 	"time"
 
@@ -216,18 +215,4 @@ func (s *Scorer) RunnableShards(ctx context.Context, stream string) ([]Shard, er
 		}
 	}
 	return runnable, nil
-}
-
-// hashRange gives the test whether a fan's partition key falls on the shard (Kinesis: the MD5 of the key
-// as a 128-bit number).
-func hashRange(sh Shard) (func(fan string) bool, error) {
-	low, ok1 := new(big.Int).SetString(sh.StartHash, 10)
-	high, ok2 := new(big.Int).SetString(sh.EndHash, 10)
-	if !ok1 || !ok2 {
-		return nil, fmt.Errorf("shard %s: hash range %q to %q is not two decimal numbers", sh.ID, sh.StartHash, sh.EndHash)
-	}
-	return func(fan string) bool {
-		h := partitionHash(fan)
-		return h.Cmp(low) >= 0 && h.Cmp(high) <= 0
-	}, nil
 }

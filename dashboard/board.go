@@ -65,7 +65,6 @@ type fanView struct {
 	Since  int64          `json:"since,omitempty"` // Unix milliseconds, as every time here
 	Why    string         `json:"why,omitempty"`
 	Alert  string         `json:"alert,omitempty"`
-	Muted  int64          `json:"muted,omitempty"` // until
 	MinRPM float64        `json:"min_rpm,omitempty"`
 	MaxRPM float64        `json:"max_rpm,omitempty"`
 
@@ -315,7 +314,7 @@ func (b *board) setFans(list []fanwatch.FanStatus) {
 func (b *board) view(st *fanwatch.FanStatus) fanView {
 	v := fanView{
 		Name: st.Device.Fan, Site: st.Device.Site, Phase: st.Phase, Kind: st.Last.Anomaly.Kind, Since: millis(st.Since), Why: st.Last.Anomaly.Why,
-		Alert: st.Alert, Muted: millis(st.MutedUntil), MinRPM: st.Device.Limits.MinRPM, MaxRPM: st.Device.Limits.MaxRPM,
+		Alert: st.Alert, MinRPM: st.Device.Limits.MinRPM, MaxRPM: st.Device.Limits.MaxRPM,
 		Silence: st.Device.SilenceAfter().Milliseconds(),
 	}
 	if st.Last.V != 0 && !math.IsNaN(st.Last.RPM) && !math.IsInf(st.Last.RPM, 0) {

@@ -9,12 +9,10 @@
 package detect
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,12 +38,6 @@ func (c Config) withDefaults() Config {
 	def(&c.Warmup, 200)
 	return c
 }
-
-// maxPayload is how much of a refused message is kept.
-const maxPayload = 4 << 10
-
-// maxAge is how old a reading may be at its arrival; beyond it the device's clock was never set.
-const maxAge = 366 * 24 * time.Hour
 
 // Models is what a shard's scorer knows of its fans. It is not safe for concurrent use.
 type Models struct {
@@ -187,114 +179,6 @@ func (m *Models) apply(f *fan, row *fanwatch.Row) *fanwatch.Observation {
 		return nil
 	}
 	return f.score(m.cfg, row)
-}
-
-// stranger says why nothing of this record can be accepted, or "".
-func stranger(f *fan, rec fanwatch.Record) string {
-	switch {
-	case f == nil:
-		return fmt.Sprintf("fan %s is unknown: provision it first (fanwatch provision %s)", rec.Fan, rec.Fan)
-	case f.device.Retired:
-		return fmt.Sprintf("fan %s is retired", rec.Fan)
-	case !f.device.Owns(rec.Client):
-		return fmt.Sprintf("client %.128q does not own fan %s: register the client ID with the fan (clients)", rec.Client, rec.Fan)
-	}
-	return ""
-}
-
-// maxReason is how much of the reason of a refusal is kept, in bytes.
-const maxReason = 1 << 10
-
-// quarantine makes the row of a record that is refused, or of its first refused reading.
-func quarantine(rec fanwatch.Record, in Input, reason string, payload []byte) fanwatch.Row {
-	return fanwatch.Row{
-		Kind: fanwatch.RowQuarantined, Arrived: rec.Arrived, Client: rec.Client,
-		Position: fanwatch.Position{Shard: in.Position.Shard, Sequence: in.Position.Sequence},
-		Acked:    rec.Acked, Dropped: rec.Dropped, Refused: 1,
-		Reason: clip(reason, maxReason), Payload: slices.Clone(payload[:min(len(payload), maxPayload)]),
-	}
-}
-
-// ranges is a list of sequence numbers for a person: those that follow each other as one, the first maxRanges of
-// them.
-type ranges struct {
-	list [][2]uint64
-	more int // numbers behind the list
-}
-
-const maxRanges = 8
-
-func (r *ranges) add(seq uint64) {
-	n := len(r.list)
-	switch {
-	case n > 0 && (seq == r.list[n-1][1] || seq == r.list[n-1][1]+1) && r.more == 0:
-		r.list[n-1][1] = seq
-	case n < maxRanges:
-		r.list = append(r.list, [2]uint64{seq, seq})
-	default:
-		r.more++
-	}
-}
-
-func (r *ranges) text() string {
-	var b strings.Builder
-	b.WriteString("numbers")
-	for i, iv := range r.list {
-		b.WriteString(map[bool]string{true: " ", false: ", "}[i == 0])
-		b.WriteString(strconv.FormatUint(iv[0], 10))
-		if iv[1] != iv[0] {
-			b.WriteString("-" + strconv.FormatUint(iv[1], 10))
-		}
-	}
-	if r.more > 0 {
-		fmt.Fprintf(&b, " and %d more", r.more)
-	}
-	return b.String()
-}
-
-// ErrDiverged says that replaying a row gave another score than the row holds: the snapshot does not
-// belong to the rows, or this program scores differently from the one that landed them.
-var ErrDiverged = errors.New("replay does not give the scores that were landed")
-
-// Replay feeds rows that Feed gave before, in their order, all of them: of those that give another score than they
-// hold, or that fit to nothing, it tells the first by an error that is ErrDiverged. It gives no other error.
-func (m *Models) Replay(rows []fanwatch.Row) error {
-	var first error
-	for i := range rows {
-		if err := m.replay(rows[i]); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
-func (m *Models) replay(row fanwatch.Row) error {
-	if row.Kind == fanwatch.RowConfigured {
-		rec, err := fanwatch.DecodeRecord(row.Payload)
-		if err != nil || rec.Device == nil {
-			err = errors.Join(ErrDiverged, err)
-			return fmt.Errorf("replay %s: the configuration cannot be read: %w", row.Position, err)
-		}
-		m.configure(*rec.Device, row)
-		return nil
-	}
-	if row.Kind == fanwatch.RowQuarantined {
-		m.quota.keep(row.Client, row.Arrived)
-	}
-	f := m.fans[row.Fan]
-	if f == nil {
-		if row.Kind == fanwatch.RowQuarantined {
-			return nil
-		}
-		return fmt.Errorf("replay %s: fan %s is unknown: %w", row.Position, row.Fan, ErrDiverged)
-	}
-	landed := row
-	m.apply(f, &row)
-	if math.Float64bits(row.Score) != math.Float64bits(landed.Score) || row.Anomaly != landed.Anomaly {
-		return fmt.Errorf("replay %s of %s: score %v %q, landed %v %q: %w", row.Position, row.ReadingID,
-			row.Score, row.Anomaly, landed.Score, landed.Anomaly, ErrDiverged)
-	}
-	return nil
 }
 
 // configure takes a device that came with row; one that is no newer than what is known changes nothing.

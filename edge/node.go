@@ -78,18 +78,6 @@ type Node struct {
 	dirty chan struct{} // a change of state is to be synced at once
 }
 
-// Run measures a fan and publishes its readings until ctx ends. Then it writes the spool to disk, goes on for
-// Config.Drain to publish what is left where it is connected, and returns nil; what was not published stays in
-// the spool for the next run. An error is a wrong configuration or a source that gave up. Several may run in
-// one process, each with its own Dir.
-func Run(ctx context.Context, c Config) error {
-	n, err := New(c)
-	if err != nil {
-		return err
-	}
-	return n.Run(ctx)
-}
-
 // New checks the configuration, opens the spool and draws the run's number.
 func New(c Config) (*Node, error) {
 	c.fill()
@@ -113,7 +101,10 @@ func New(c Config) (*Node, error) {
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
 }
 
-// Run measures and publishes as the function [Run] does. It may be called once.
+// Run measures the fan and publishes its readings until ctx ends. Then it writes the spool to disk, goes on for
+// Config.Drain to publish what is left where it is connected, and returns nil; what was not published stays in the
+// spool for the next run. An error is a source that gave up. Several Nodes may run in one process, each with its own
+// Dir; each runs once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

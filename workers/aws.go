@@ -14,6 +14,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
+	"fanwatch/detect"
 	"fanwatch/objstore"
 )
 
@@ -79,13 +80,13 @@ func (r shardReader) Next(ctx context.Context) (activities.Batch, error) {
 		return activities.Batch{}, unreadable(err)
 	}
 	out := activities.Batch{Behind: time.Duration(b.MillisBehindLatest) * time.Millisecond, Closed: b.Closed,
-		Records: make([]activities.StreamRecord, len(b.Records))}
+		Records: make([]detect.Input, len(b.Records))}
 	for i, rec := range b.Records {
 		seq, err := fanwatch.ParseSequenceNumber(rec.Sequence)
 		if err != nil {
 			return activities.Batch{}, err
 		}
-		out.Records[i] = activities.StreamRecord{Sequence: seq, Arrived: rec.Arrived, Data: rec.Data}
+		out.Records[i] = detect.Input{Position: fanwatch.Position{Sequence: seq}, Arrived: rec.Arrived, Data: rec.Data}
 	}
 	return out, nil
 }

@@ -161,9 +161,10 @@ func localSNS(t *testing.T) (*sns.Server, Config) {
 
 func TestTopicsThatReachNobodyAreFound(t *testing.T) {
 	server, c := localSNS(t)
-	c.Policies = activities.FixedPolicies(map[string]fanwatch.Policy{
+	policies := map[string]fanwatch.Policy{
 		"default": {Steps: []fanwatch.Step{{Notify: []string{"on-call", "gone"}}, {Notify: []string{"lonely"}}}},
-		"night":   {Steps: []fanwatch.Step{{Notify: []string{"gone", "arn:aws:sns:us-east-1:000000000000:on-call"}}}}})
+		"night":   {Steps: []fanwatch.Step{{Notify: []string{"gone", "arn:aws:sns:us-east-1:000000000000:on-call"}}}}}
+	c.Policies = func() map[string]fanwatch.Policy { return policies }
 	found, err := CheckTopics(t.Context(), c)
 	if err != nil || len(found) != 2 {
 		t.Fatalf("%+v, %v", found, err)

@@ -20,7 +20,7 @@ type ResourceOptions struct {
 }
 
 // Prepare makes the bucket, the stream, the topic rules and the topics of the policies, unless they exist.
-// The local system and small installations use it; in production the CDK stack makes these.
+// The local system and fanwatch worker --prepare use it.
 func (a *Activities) Prepare(ctx context.Context, c Config, o ResourceOptions) error {
 	role := o.Role
 	if role == "" {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +21,6 @@ const anything = mock.Anything
 
 // registry is an AWS IoT Core of a map: what a fan's workflow asked for, by thing.
 type registry struct {
-	mu           sync.Mutex
 	things       map[string]bool
 	certificates int
 	attached     map[string][]string // thing -> ARNs
@@ -129,7 +127,7 @@ func newFanRun(t *testing.T) *fanRun {
 	r := &fanRun{TestWorkflowEnvironment: env, reg: newRegistry()}
 	env.RegisterWorkflow(Fan)
 	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
-		Policies: activities.FixedPolicies(map[string]fanwatch.Policy{"default": {}, "night": {}})})
+		Policies: func() map[string]fanwatch.Policy { return map[string]fanwatch.Policy{"default": {}, "night": {}} }})
 	env.RegisterWorkflowWithOptions(r.alert, workflow.RegisterOptions{Name: "Alert"})
 	return r
 }

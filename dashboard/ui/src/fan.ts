@@ -27,7 +27,6 @@ interface Details {
     phase: string;
     last: { anomaly: { kind: string; score: number; threshold: number; why: string } };
     alerts: number;
-    muted_until?: string;
   };
   refused: Refusal[];
   refused_since: number;
@@ -343,7 +342,7 @@ function sayPast(past: { series: Series | null; failed: string; loading: boolean
 
 function deviceFacts(d: Details, name: string, workflows: string | undefined): HTMLElement {
   if (!d.status) return h("p", { class: "empty" }, "No workflow knows this fan: its readings arrive, but it is not registered, and nobody is alerted for it.");
-  const { device, phase, alerts, muted_until } = d.status;
+  const { device, phase, alerts } = d.status;
   const limit = (v: number | undefined, none: string): string => (v ? `${v} RPM` : none);
   const rows: [string, Node | string][] = [
     ["Site", device.site || "not given"],
@@ -357,7 +356,6 @@ function deviceFacts(d: Details, name: string, workflows: string | undefined): H
     ["Configuration", `revision ${device.revision}`],
     ["Alerts so far", String(alerts)],
   ];
-  if (muted_until) rows.push(["Muted until", time(Date.parse(muted_until))]);
   if (workflows) rows.push(["Workflow", h("a", { href: workflows + encodeURIComponent(`fan/${name}`), target: "_blank", rel: "noopener" }, "Open in Temporal")]);
   return h("dl", { class: "facts" }, ...rows.flatMap(([k, v]) => [h("dt", {}, k), h("dd", {}, v)]));
 }

@@ -8,7 +8,6 @@ export interface Fan {
   since: number; // Unix milliseconds as every time here, 0 when unknown
   why: string;
   alert: string;
-  muted: number;
   min_rpm: number;
   max_rpm: number;
   state: string; // as the server judges it; "" when no workflow knows the fan
@@ -81,7 +80,7 @@ export type FanLine = Partial<Fan> & { name: string };
 /** fanOf makes a line whole; the reading is the one that was known before. */
 export function fanOf(line: FanLine, old?: Fan): Fan {
   return {
-    site: "", phase: "", kind: "", since: 0, why: "", alert: "", muted: 0, min_rpm: 0, max_rpm: 0,
+    site: "", phase: "", kind: "", since: 0, why: "", alert: "", min_rpm: 0, max_rpm: 0,
     state: "", silence: 0, known: 0, known_rpm: 0, judging: "", judged_at: 0, unjudged_since: 0, unjudged_why: "", ...line,
     t: old?.t ?? 0, rpm: old?.rpm ?? 0, score: old?.score ?? 0, rotor: old?.rotor ?? "", seenKind: old?.seenKind ?? "", rank: old?.rank ?? 0,
   };

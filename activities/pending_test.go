@@ -11,24 +11,24 @@ import (
 	"fanwatch/detect"
 )
 
-// watcher is a shard as news sees it: records come, every second is judged, and what is told reaches workflows that
+// watcher is a shard as pendingObservations sees it: records come, every second is judged, and what is told reaches workflows that
 // ignore old news.
 type watcher struct {
-	t      *testing.T
-	models *detect.Models
-	news   news
-	now    time.Time
-	behind time.Duration
-	seq    int
-	rows   []fanwatch.Row
-	holds  map[string]fanwatch.Observation // what each fan's workflow holds
-	told   []fanwatch.Observation          // that it took for news
-	sent   int
+	t       *testing.T
+	models  *detect.Models
+	pending pendingObservations
+	now     time.Time
+	behind  time.Duration
+	seq     int
+	rows    []fanwatch.Row
+	holds   map[string]fanwatch.Observation // what each fan's workflow holds
+	told    []fanwatch.Observation          // that it took for news
+	sent    int
 }
 
 func newWatcher(t *testing.T, fans ...fanwatch.Device) *watcher {
 	w := &watcher{t: t, models: detect.New(detect.Config{Trees: 2, SampleSize: 16}), now: begin, holds: map[string]fanwatch.Observation{}}
-	w.news = newNews(w.now)
+	w.pending = newPending(w.now)
 	for _, d := range fans {
 		w.device(d)
 	}
@@ -39,7 +39,7 @@ func (w *watcher) record(data []byte) detect.Output {
 	w.seq++
 	out := w.models.Feed(detect.Input{Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + w.seq))}, Arrived: w.now.Add(-w.behind), Data: data})
 	w.rows = append(w.rows, out.Rows...)
-	w.news.add(w.models, out, w.now)
+	w.pending.add(w.models, out, w.now)
 	return out
 }
 
@@ -78,13 +78,13 @@ func (w *watcher) seconds(n int, each func()) {
 		if each != nil {
 			each()
 		}
-		w.news.silence(w.models, w.now, w.now.Add(-w.behind))
+		w.pending.silence(w.models, w.now, w.now.Add(-w.behind))
 		w.tell()
 	}
 }
 
 func (w *watcher) tell() {
-	for _, o := range w.news.due(w.now, false) {
+	for _, o := range w.pending.take(w.now, false) {
 		w.sent++
 		if o.After(w.holds[o.Fan]) {
 			w.holds[o.Fan] = o
@@ -99,7 +99,7 @@ func (w *watcher) restart(keep int) {
 	if err := w.models.Replay(w.rows[:keep]); err != nil {
 		w.t.Fatal(err)
 	}
-	w.news = newNews(w.now)
+	w.pending = newPending(w.now)
 }
 
 // history gives what was told, each as kind/cause, without what only said again what was known.
@@ -273,8 +273,8 @@ func TestSilenceIsJudgedByWhatWasRead(t *testing.T) {
 	w := newWatcher(t, fanwatch.Device{Fan: "a"})
 	w.seconds(5, w.normal("a"))
 	w.now = w.now.Add(time.Hour)
-	w.news.silence(w.models, w.now, time.Time{})
-	w.news.silence(w.models, w.now, begin.Add(20*time.Second))
+	w.pending.silence(w.models, w.now, time.Time{})
+	w.pending.silence(w.models, w.now, begin.Add(20*time.Second))
 	w.tell()
 	w.expect("normal", "")
 	w.restart(len(w.rows)) // an hour later; what arrived in it waits
@@ -295,7 +295,7 @@ func TestRetiredFansAndThoseWithoutSilenceAreNeverSilent(t *testing.T) {
 	w.device(fanwatch.Device{Fan: "retired", Revision: 2, Retired: true})
 	w.seconds(600, nil)
 	w.expect("", "")
-	if n := w.news.active(w.models); n != 1 {
+	if n := w.pending.watched(w.models); n != 1 {
 		t.Errorf("%d active", n)
 	}
 	w.device(fanwatch.Device{Fan: "retired", Revision: 3})
@@ -315,7 +315,7 @@ func TestUnjudgedFansAreListed(t *testing.T) {
 	})
 	check := func() {
 		t.Helper()
-		got := w.news.unjudged(w.models, w.now)
+		got := w.pending.unjudged(w.models, w.now)
 		if len(got) != 2 || got[0] != (Unjudged{Fan: "never"}) || got[1] != (Unjudged{Fan: "b", Since: begin.Add(5 * time.Second)}) {
 			t.Errorf("%+v", got)
 		}
@@ -333,13 +333,13 @@ func TestSilenceOf9000FansIsCheap(t *testing.T) {
 		w.device(fanwatch.Device{Fan: fmt.Sprintf("fan-%04d", i)})
 	}
 	w.seconds(31, nil)
-	if got := len(w.news.unjudged(w.models, w.now)); got != MaxUnjudged {
+	if got := len(w.pending.unjudged(w.models, w.now)); got != MaxUnjudged {
 		t.Errorf("%d unjudged", got)
 	}
 	began := time.Now()
 	allocations := testing.AllocsPerRun(20, func() {
 		w.now = w.now.Add(silenceEvery)
-		w.news.silence(w.models, w.now, w.now)
+		w.pending.silence(w.models, w.now, w.now)
 	})
 	t.Logf("silence of 9,000 fans: %s, %g allocations", time.Since(began)/21, allocations)
 	if allocations > 20 {

@@ -1,0 +1,143 @@
+package activities
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"fanwatch"
+	"fanwatch/detect"
+)
+
+const (
+	causeHolds   = 5 * time.Minute // readings that came unjudged are a cause of silence this long after the newest
+	silenceEvery = time.Second / 2 // silence is judged, of all fans
+	// an attempt reads for so long before it calls a fan silent of which it has read nothing
+	settling = 5 * time.Second
+)
+
+// silence finds the fans of which no reading was judged at its arrival for too long. What arrived until through was
+// read; zero when nothing was read yet, then no fan is silent. It does nothing when called again within silenceEvery.
+func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) {
+	if through.IsZero() || now.Sub(p.looked) < silenceEvery {
+		return
+	}
+	p.looked = now
+	p.caught = p.caught || !through.Before(p.since)
+	var found []fanwatch.Observation
+	for d, h := range m.Active() {
+		f := p.fan(d.Fan)
+		if f.fresh {
+			f.lastSeen, f.fresh = through, false
+		}
+		after := d.SilenceAfter()
+		base := p.base(f, h)
+		if after == 0 || through.Sub(base) < after || f.lastSeen.IsZero() && through.Sub(p.since) < settling {
+			continue
+		}
+		last, reported := m.Last(d.Fan)
+		cause := f.why(h, reported, max(after, causeHolds), now, through)
+		if f.known && f.lastSent == fanwatch.KindSilent && f.lastCause == cause {
+			continue
+		}
+		if cause == fanwatch.CauseOld && last.Anomaly.Kind.Gravity() > fanwatch.KindSilent.Gravity() {
+			continue // what the old readings show is graver
+		}
+		if !reported {
+			last.Time = h.Since
+		}
+		last.V, last.Fan, last.Position, last.At = fanwatch.ObservationVersion, d.Fan, h.Newest, now
+		why := f.sentence(d.Fan, cause, h, base, through)
+		last.Anomaly = fanwatch.Anomaly{Kind: fanwatch.KindSilent, Cause: cause, Why: why}
+		found = append(found, last)
+	}
+	slices.SortFunc(found, func(a, b fanwatch.Observation) int { return cmp.Compare(a.Fan, b.Fan) })
+	for _, o := range found {
+		p.enqueue(p.fan(o.Fan), o)
+	}
+}
+
+// base gives the time from which a fan's silence counts: of what this attempt heard, else of what the models know,
+// whose arrivals are by another clock and lie before the attempt's beginning, else from there.
+func (p *pendingObservations) base(f *fanPending, h *detect.Heard) time.Time {
+	known := h.Judged
+	if known.IsZero() {
+		known = h.Since
+	}
+	switch {
+	case !f.lastSeen.IsZero():
+		return f.lastSeen
+	case known.IsZero() || known.After(p.since):
+		return p.since
+	}
+	return known
+}
+
+// why gives the cause of a fan's silence. Readings that came unjudged are one for a while.
+func (f *fanPending) why(h *detect.Heard, reported bool, holds time.Duration, now, through time.Time) fanwatch.Cause {
+	recent := func(u detect.Unjudged) bool { return u.N > 0 && through.Sub(u.Last) < holds }
+	switch {
+	case recent(h.Refused):
+		return fanwatch.CauseRefused
+	case recent(h.Old) || !f.drains.IsZero() && now.Sub(f.drains) < holds:
+		return fanwatch.CauseOld
+	case h.Refused.N+h.Old.N == 0 && h.Judged.IsZero() && (!reported || !h.Since.IsZero()):
+		return fanwatch.CauseNever
+	}
+	return fanwatch.CauseNothing
+}
+
+// sentence tells the cause to the person who is woken.
+func (f *fanPending) sentence(fan string, cause fanwatch.Cause, h *detect.Heard, base, through time.Time) string {
+	switch cause {
+	case fanwatch.CauseRefused:
+		over := ""
+		if d := h.Refused.Last.Sub(h.Refused.First); d >= time.Second {
+			over = " in " + d.Round(time.Second).String()
+		}
+		return fmt.Sprintf("%s is not judged: its readings arrive and are refused, %d%s, such as: %s.",
+			fan, h.Refused.N, over, h.Refused.Why)
+	case fanwatch.CauseOld:
+		age := f.age
+		if h.Old.N > 0 {
+			age = h.Old.Age
+		}
+		return fmt.Sprintf("%s is not judged as it is now: its readings arrive but were measured %s before; "+
+			"a spool drains or its clock went back.", fan, age.Round(time.Second))
+	case fanwatch.CauseNever:
+		if h.Since.IsZero() {
+			return fmt.Sprintf("%s has not reported since it was provisioned.", fan)
+		}
+		return fmt.Sprintf("%s has not reported since it was provisioned at %s.",
+			fan, h.Since.UTC().Format(time.RFC3339))
+	}
+	for _, u := range []detect.Unjudged{h.Refused, h.Old} {
+		if u.Last.After(base) {
+			base = u.Last
+		}
+	}
+	return fmt.Sprintf("%s has sent no reading for %s: its publisher, its power or its network is down.",
+		fan, through.Sub(base).Round(time.Second))
+}
+
+// unjudged lists the active fans of which no reading was judged at its arrival for UnjudgedAfter, those first that
+// never had one, then the longest; at most MaxUnjudged.
+func (p *pendingObservations) unjudged(m *detect.Models, now time.Time) []Unjudged {
+	var out []Unjudged
+	for d, h := range m.Active() {
+		f := p.fan(d.Fan)
+		base := p.base(f, h)
+		if f.fresh || now.Sub(base) < UnjudgedAfter {
+			continue
+		}
+		if h.Judged.IsZero() && !h.Since.IsZero() {
+			base = time.Time{}
+		}
+		out = append(out, Unjudged{Fan: d.Fan, Since: base})
+	}
+	slices.SortFunc(out, func(a, b Unjudged) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Fan, b.Fan))
+	})
+	return out[:min(len(out), MaxUnjudged)]
+}
