@@ -160,67 +160,6 @@ func (c *IoT) Deactivate(ctx context.Context, certificateID string) error {
 	return wrapIoT("deactivate certificate "+certificateID, err)
 }
 
-// RevokeCertificates makes every certificate of the thing REVOKED.
-func (c *IoT) RevokeCertificates(ctx context.Context, thing string) error {
-	arns, err := c.Certificates(ctx, thing)
-	if err != nil {
-		return err
-	}
-	for _, arn := range arns {
-		_, err := c.client.UpdateCertificate(ctx, &iot.UpdateCertificateInput{
-			CertificateId: aws.String(certificateIDOf(arn)), NewStatus: types.CertificateStatusRevoked,
-		})
-		if err != nil {
-			return wrapIoT("revoke a certificate of thing "+thing, err)
-		}
-	}
-	return nil
-}
-
-// DeleteThing retires the thing for good: each of its certificates is revoked, loses its policies and is
-// deleted, then the thing is. One that is gone already is no error. A crash in the middle can leave a revoked
-// certificate without policies, which can do nothing.
-func (c *IoT) DeleteThing(ctx context.Context, name string) error {
-	if err := c.RevokeCertificates(ctx, name); err != nil {
-		return err
-	}
-	arns, err := c.Certificates(ctx, name)
-	if err != nil {
-		return err
-	}
-	for _, arn := range arns {
-		if err := c.deleteCertificate(ctx, name, arn); err != nil {
-			return err
-		}
-	}
-	_, err = c.client.DeleteThing(ctx, &iot.DeleteThingInput{ThingName: &name})
-	return wrapIoT("delete thing "+name, ignoreMissing(err))
-}
-
-func (c *IoT) deleteCertificate(ctx context.Context, thing, arn string) error {
-	policies, err := c.Policies(ctx, arn)
-	if err != nil {
-		return err
-	}
-	for _, policy := range policies {
-		if err := c.DetachPolicy(ctx, policy, arn); err != nil {
-			return err
-		}
-	}
-	_, err = c.client.DetachThingPrincipal(ctx, &iot.DetachThingPrincipalInput{ThingName: &thing, Principal: &arn})
-	if err := ignoreMissing(err); err != nil {
-		return wrapIoT("detach a certificate from thing "+thing, err)
-	}
-	_, err = c.client.DeleteCertificate(ctx, &iot.DeleteCertificateInput{CertificateId: aws.String(certificateIDOf(arn))})
-	return wrapIoT("delete a certificate of thing "+thing, ignoreMissing(err))
-}
-
-// DeletePolicy deletes a policy that is attached to nothing; one that is gone already is no error.
-func (c *IoT) DeletePolicy(ctx context.Context, name string) error {
-	_, err := c.client.DeletePolicy(ctx, &iot.DeletePolicyInput{PolicyName: &name})
-	return wrapIoT("delete policy "+name, ignoreMissing(err))
-}
-
 // Rule is a topic rule with a Kinesis action and, when ErrorStream is set, a Kinesis error action. Name has letters,
 // digits and _ only. PartitionKey is a substitution template such as "${FANID}"; an empty ErrorPartitionKey
 // means "${newuuid()}", which is defined for every message.

@@ -92,51 +92,6 @@ func TestIoTPutPolicyNamesTheDifference(t *testing.T) {
 	}
 }
 
-// TestIoTRetire: a thing goes with its certificates, from any state, and again is no error.
-func TestIoTRetire(t *testing.T) {
-	_, c := localIoT(t)
-	ctx := t.Context()
-	if err := c.CreateThing(ctx, "fan-01", nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.PutPolicy(ctx, "p", iotPolicy); err != nil {
-		t.Fatal(err)
-	}
-	var ids []string
-	for range 2 {
-		cert, err := c.CertificateFromCSR(ctx, "fan-01", testCSR(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.AttachPolicy(ctx, "p", cert.ARN); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.AttachCertificate(ctx, "fan-01", cert.ARN); err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, cert.ID)
-	}
-	if err := c.Deactivate(ctx, ids[0]); err != nil {
-		t.Error(err)
-	}
-	if err := c.DeletePolicy(ctx, "p"); iotErrorCode(err) != "DeleteConflictException" {
-		t.Errorf("an attached policy: %v", err)
-	}
-	for range 2 {
-		if err := c.DeleteThing(ctx, "fan-01"); err != nil {
-			t.Error(err)
-		}
-		if err := c.DeletePolicy(ctx, "p"); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, id := range ids {
-		if _, err := c.client.DescribeCertificate(ctx, &iot.DescribeCertificateInput{CertificateId: &id}); iotErrorCode(err) != "ResourceNotFoundException" {
-			t.Errorf("certificate %.8s: %v", id, err)
-		}
-	}
-}
-
 func TestIoTPutRuleReplaces(t *testing.T) {
 	s, c := localIoT(t)
 	r := Rule{Name: "readings", SQL: "SELECT * FROM 'a'", Stream: "s", PartitionKey: "${fan}", RoleARN: "arn:aws:iam::000000000000:role/r", ErrorStream: "e"}

@@ -28,10 +28,6 @@ const (
 	readWait   = 200 * time.Millisecond
 	maxWait    = 5 * time.Second
 	maxAttempt = 20 * time.Second // one HTTP exchange, so that a server that hangs is tried again
-
-	// Limits of PutRecords that every account has.
-	putRecordsCount = 500
-	putRecordsBytes = 5 << 20
 )
 
 // NewKinesis makes the adapter. A non-empty endpoint is used instead of AWS's.
@@ -169,104 +165,6 @@ func (k *Kinesis) Put(ctx context.Context, stream, partitionKey string, data []b
 	}
 	return aws.ToString(out.ShardId), aws.ToString(out.SequenceNumber), nil
 }
-
-// Entry is a record to write.
-type Entry struct {
-	PartitionKey string // 1 to 256 characters; records of a key go to one shard
-	Data         []byte // with the key at most 1 MiB
-}
-
-func (e Entry) size() int { return len(e.PartitionKey) + len(e.Data) }
-
-// UnwrittenError says which entries of a PutBatch are not known to be on the stream.
-type UnwrittenError struct {
-	Entries []int // indexes, ascending
-	Err     error
-}
-
-// Error gives the count and the cause.
-func (e *UnwrittenError) Error() string {
-	return fmt.Sprintf("%d records not written: %v", len(e.Entries), e.Err)
-}
-
-// Unwrap gives the cause.
-func (e *UnwrittenError) Unwrap() error { return e.Err }
-
-// PutBatch writes all entries, in as many requests as it takes, one after another. Entries that fail are tried
-// again alone and in their order until ctx ends; the request behind starts when none is left. So entries of a
-// key keep their order unless Kinesis takes a later one of a request while it fails an earlier one. When not
-// all could be written the error is an *UnwrittenError.
-func (k *Kinesis) PutBatch(ctx context.Context, stream string, entries []Entry) error {
-	for start := 0; start < len(entries); {
-		end, size := start, 0
-		for end < len(entries) && end-start < putRecordsCount && (end == start || size+entries[end].size() <= putRecordsBytes) {
-			size += entries[end].size()
-			end++
-		}
-		left, err := k.putRequest(ctx, stream, entries, start, end)
-		if err != nil {
-			for i := end; i < len(entries); i++ {
-				left = append(left, i)
-			}
-			return fmt.Errorf("cloud: putting on %s: %w", stream, &UnwrittenError{left, err})
-		}
-		start = end
-	}
-	return nil
-}
-
-// putRequest writes the entries from start to end, giving the indexes of those that are left on an error.
-func (k *Kinesis) putRequest(ctx context.Context, stream string, entries []Entry, start, end int) ([]int, error) {
-	left := make([]int, 0, end-start)
-	for i := start; i < end; i++ {
-		left = append(left, i)
-	}
-	err := try(ctx, writeWait, func(ctx context.Context) error {
-		in := &kinesis.PutRecordsInput{StreamName: &stream}
-		for _, i := range left {
-			data := entries[i].Data
-			if data == nil {
-				data = []byte{}
-			}
-			in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: &entries[i].PartitionKey, Data: data})
-		}
-		out, err := k.client.PutRecords(ctx, in)
-		if err != nil {
-			return err
-		}
-		if len(out.Records) != len(left) {
-			return fmt.Errorf("PutRecords answered %d results for %d records", len(out.Records), len(left))
-		}
-		failed := left[:0]
-		var first types.PutRecordsResultEntry
-		for n, r := range out.Records {
-			if r.ErrorCode != nil {
-				if len(failed) == 0 {
-					first = r
-				}
-				failed = append(failed, left[n])
-			}
-		}
-		if left = failed; len(left) > 0 {
-			return &recordsFailed{len(left), aws.ToString(first.ErrorCode), aws.ToString(first.ErrorMessage)}
-		}
-		return nil
-	})
-	return left, err
-}
-
-// recordsFailed is what PutRecords says of single records: throttled, or an internal failure. Both pass.
-type recordsFailed struct {
-	count         int
-	code, message string
-}
-
-func (e *recordsFailed) Error() string {
-	return fmt.Sprintf("%d records failed, the first with %s: %s", e.count, e.code, e.message)
-}
-
-// RetryableError makes the SDK's rules count it among the errors that pass.
-func (e *recordsFailed) RetryableError() bool { return true }
 
 // try calls f, each time with a context of its own, until it succeeds, fails in a way that will not pass, or
 // ctx ends; then the error is the last one of f. The first pause doubles from one attempt to the next.

@@ -73,85 +73,18 @@ func faultKinesis(t *testing.T, s *kinesis.Server, f kinesis.Fault) {
 	}
 }
 
-func TestKinesisPutBatchWritesEveryEntryOnceDespiteFailures(t *testing.T) {
-	s, k := localKinesis(t, kinesis.Config{})
-	ctx := t.Context()
-	if err := k.CreateStream(ctx, "fans", 2); err != nil {
-		t.Fatal(err)
-	}
-	var entries []Entry
-	for i := range 1200 {
-		entries = append(entries, Entry{PartitionKey: fmt.Sprintf("fan-%02d", i%20), Data: fmt.Append(nil, i)})
-	}
-	entries[7].Data = nil                               // an empty record is a record
-	entries[8].Data = make([]byte, 1<<20-len("fan-08")) // the largest
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Partial, Operation: "PutRecords", Every: 3})
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Throttle, Operation: "PutRecords"})
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Internal, Operation: "PutRecords"})
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Cut, Operation: "PutRecords"})
-	if err := k.PutBatch(ctx, "fans", entries); err != nil {
-		t.Fatal(err)
-	}
-	total := 0
-	for _, shard := range []string{"shardId-000000000000", "shardId-000000000001"} {
-		seen := make(map[string]bool)
-		r := k.Read("fans", shard, "0", ReadOptions{Poll: minPoll, Limit: 400})
-		for behind := int64(1); behind > 0; {
-			b, err := r.Next(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, rec := range b.Records {
-				id := fmt.Sprintf("%s %.9s %d", rec.PartitionKey, rec.Data, len(rec.Data))
-				if seen[id] {
-					t.Errorf("%s is there twice", id)
-				}
-				seen[id] = true
-			}
-			behind = b.MillisBehindLatest
-		}
-		total += len(seen)
-	}
-	if total != len(entries) {
-		t.Errorf("%d records for %d entries", total, len(entries))
-	}
-}
-
-func TestKinesisPutBatchSplitsAt5MiB(t *testing.T) {
-	_, k := localKinesis(t, kinesis.Config{})
-	if err := k.CreateStream(t.Context(), "fans", 1); err != nil {
-		t.Fatal(err)
-	}
-	var entries []Entry
-	for range 11 {
-		entries = append(entries, Entry{PartitionKey: "k", Data: make([]byte, 1<<20-1)})
-	}
-	if err := k.PutBatch(t.Context(), "fans", entries); err != nil {
-		t.Fatal(err)
-	}
-	if all, _ := readShard(t, k.Read("fans", "shardId-000000000000", "", ReadOptions{Poll: minPoll}), 11); len(all) != 11 {
-		t.Errorf("%d records", len(all))
-	}
-}
-
 func TestKinesisGivesUpWithTheContextAndAtOnceWhenItIsNoUse(t *testing.T) {
 	s, k := localKinesis(t, kinesis.Config{})
 	if err := k.CreateStream(t.Context(), "fans", 1); err != nil {
 		t.Fatal(err)
 	}
-	entries := []Entry{{"a", []byte("1")}, {"a", []byte("2")}, {"a", []byte("3")}}
-	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Partial, Operation: "PutRecords", Every: 2, Count: 1000})
+	faultKinesis(t, s, kinesis.Fault{Kind: kinesis.Throttle, Operation: "PutRecord", Count: 1000})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	err := k.PutBatch(ctx, "fans", entries)
-	var unwritten *UnwrittenError
-	if !errors.As(err, &unwritten) || !errors.Is(err, context.DeadlineExceeded) || len(unwritten.Entries) == 0 || unwritten.Entries[0] != 0 || len(unwritten.Entries) > 2 {
+	if _, _, err := k.Put(ctx, "fans", "a", []byte("1")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a shard that always throttles: %v", err)
 	}
 	if _, _, err := k.Put(t.Context(), "nowhere", "a", []byte("1")); !kinesisSays[*types.ResourceNotFoundException](err) {
-		t.Errorf("no such stream: %v", err)
-	}
-	if err := k.PutBatch(t.Context(), "nowhere", entries); !kinesisSays[*types.ResourceNotFoundException](err) || !errors.As(err, &unwritten) || len(unwritten.Entries) != 3 {
 		t.Errorf("no such stream: %v", err)
 	}
 	if _, err := k.Read("nowhere", "shardId-000000000000", "", ReadOptions{}).Next(t.Context()); !kinesisSays[*types.ResourceNotFoundException](err) {

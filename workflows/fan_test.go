@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +21,6 @@ const anything = mock.Anything
 
 // registry is an AWS IoT Core of a map: what a fan's workflow asked for, by thing.
 type registry struct {
-	mu           sync.Mutex
 	things       map[string]bool
 	certificates int
 	attached     map[string][]string // thing -> ARNs

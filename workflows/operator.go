@@ -143,16 +143,6 @@ type saidError struct{ said *temporal.ApplicationError }
 func (e saidError) Error() string { return e.said.Message() }
 func (e saidError) Unwrap() error { return e.said }
 
-// Configure sets everything that is known of a fan and answers what took effect.
-func (o Operator) Configure(ctx context.Context, d fanwatch.Device) (fanwatch.Device, error) {
-	var out fanwatch.Device
-	if err := o.checkClients(ctx, d.Fan, d.Clients); err != nil {
-		return out, fmt.Errorf("configure %s: %w", d.Fan, err)
-	}
-	err := o.update(ctx, FanID(d.Fan), UpdateConfigure, &out, d)
-	return out, err
-}
-
 // Change changes what c names of a fan and answers what took effect.
 func (o Operator) Change(ctx context.Context, fan string, c Change) (fanwatch.Device, error) {
 	var out fanwatch.Device

@@ -201,7 +201,7 @@ func TestEnrollKeepsTheKey(t *testing.T) {
 		must(t, err)
 		return string(b)
 	}
-	if read() != read() {
+	if first, second := read(), read(); first != second {
 		t.Error("the second enroll made another key")
 	}
 	if st, _ := os.Stat(filepath.Join(dir, "fan-21.key")); st.Mode().Perm() != 0o600 {

@@ -249,15 +249,6 @@ func (s *Server) RESTAddr() string {
 // CAFile is the path of the root certificate that clients of the broker trust.
 func (s *Server) CAFile() string { return s.authority.rootFile() }
 
-// Refusals gives the last 100 refusals, oldest first.
-func (s *Server) Refusals() []Refusal { return s.refusals.list() }
-
-// RefusalCounts gives the number of refusals since the start, by kind.
-func (s *Server) RefusalCounts() map[string]int { return s.refusals.count() }
-
-// SetFault makes things go wrong for a test; Fault{} ends it.
-func (s *Server) SetFault(f Fault) { s.faults.set(f) }
-
 // requireLoopback keeps the control plane, whose signatures nobody verifies, and the broker, whose
 // certificate names only this machine, off every network.
 func requireLoopback(addr string) error {

@@ -1,0 +1,10 @@
+package iotcore
+
+// Refusals gives the last 100 refusals, oldest first.
+func (s *Server) Refusals() []Refusal { return s.refusals.list() }
+
+// RefusalCounts gives the number of refusals since the start, by kind.
+func (s *Server) RefusalCounts() map[string]int { return s.refusals.count() }
+
+// SetFault makes things go wrong for a test; Fault{} ends it.
+func (s *Server) SetFault(f Fault) { s.faults.set(f) }
