@@ -84,6 +84,7 @@ func TestKinesisGivesUpWithTheContextAndAtOnceWhenItIsNoUse(t *testing.T) {
 	if _, _, err := k.Put(ctx, "fans", "a", []byte("1")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a shard that always throttles: %v", err)
 	}
+	s.ClearFaults()
 	if _, _, err := k.Put(t.Context(), "nowhere", "a", []byte("1")); !kinesisSays[*types.ResourceNotFoundException](err) {
 		t.Errorf("no such stream: %v", err)
 	}

@@ -41,6 +41,8 @@ func TestCommandLine(t *testing.T) {
 		{"--help", 0, "Exit status", ""},
 		{"dance", 2, "", `no command "dance"`},
 		{"version", 0, "fanwatch-edge ", ""},
+		{"version --json", 0, `"commit":`, ""},
+		{"version extra", 2, "", "extra"},
 		{"run --help", 0, "version: 1", ""},
 		{"run --help", 0, "lost-tacho", ""},
 		{"enroll --help", 0, "never leaves", ""},
