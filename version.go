@@ -2,24 +2,71 @@ package fanwatch
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 )
 
-// Version says from which source the running program was built, and for what: "1a2b3c4d5e6f (go1.26.8, linux/arm64)".
-// A build without version control information is "unknown"; one of changed files ends in "+changes".
-func Version() string {
-	source, changed := "", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				source = s.Value[:min(len(s.Value), 12)]
-			case s.Key == "vcs.modified" && s.Value == "true":
-				changed = "+changes"
-			}
+// Build says from which source a program was built, and for what. The first three are empty where the go command found
+// no version control: a source without .git, or a build with -buildvcs=false.
+type Build struct {
+	Version  string `json:"version"`  // the module's: a tag, or v0.0.0-TIME-COMMIT; ends in +dirty when Modified
+	Commit   string `json:"commit"`   // all 40 digits
+	Date     string `json:"date"`     // of the commit, RFC 3339, UTC
+	Modified bool   `json:"modified"` // files differed from the commit
+	Go       string `json:"go"`       // such as go1.26.8
+	OS       string `json:"os"`       // GOOS
+	Arch     string `json:"arch"`     // GOARCH
+}
+
+// RunningBuild tells of the running program.
+func RunningBuild() Build {
+	info, _ := debug.ReadBuildInfo()
+	return buildOf(info)
+}
+
+// buildOf reads what the go command recorded; nil is a program without a record.
+func buildOf(info *debug.BuildInfo) Build {
+	b := Build{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info == nil {
+		return b
+	}
+	if info.Main.Version != "(devel)" {
+		b.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Commit = s.Value
+		case "vcs.time":
+			b.Date = s.Value
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
 		}
 	}
-	return fmt.Sprintf("%s%s (%s, %s/%s)", cmp.Or(source, "unknown"), changed, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return b
+}
+
+// String is one line: "v0.0.0-20261130185900-1a2b3c4d5e6f, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z, go1.26.8,
+// linux/arm64".
+func (b Build) String() string {
+	source := "commit unknown"
+	if b.Commit != "" {
+		source = fmt.Sprintf("commit %.12s of %s", b.Commit, cmp.Or(b.Date, "an unknown date"))
+	}
+	if b.Modified {
+		source += " with changes"
+	}
+	return fmt.Sprintf("%s, %s, %s, %s/%s", cmp.Or(b.Version, "version unknown"), source, b.Go, b.OS, b.Arch)
+}
+
+// Print writes the line of a program's command version, or one line of JSON.
+func (b Build) Print(out io.Writer, program string, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(b)
+	}
+	_, err := fmt.Fprintln(out, program, b)
+	return err
 }

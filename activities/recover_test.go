@@ -287,6 +287,9 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 					}
 				}
 				got, err := s.RunnableShards(t.Context(), "s")
+				if err != nil {
+					t.Fatal(err)
+				}
 				if r.tape.other {
 					a := r.prepare(2, got[0])
 					out, err := a.score(t.Context())

@@ -129,7 +129,7 @@ func TestBrowser(t *testing.T) {
 	}))
 	defer mail.Close()
 	s, url := open(t, Config{Operator: p, InboxURL: mail.URL, TemporalUI: "http://127.0.0.1:8233", Now: time.Now})
-	s.Publish(rows)
+	s.board.publish(rows)
 
 	do(t, ctx, theme("light"), chromedp.Navigate(url+"/"), shows("fan-07"), shows("Live"), shows("In trouble 4"), picture("fleet"))
 	first := get(t, ctx, chromedp.Text("tbody tr:first-child"))
@@ -219,7 +219,7 @@ func TestBrowserShowsTheTable(t *testing.T) {
 		}
 		return answer, nil
 	})})
-	s.Publish(rows)
+	s.board.publish(rows)
 	wantAsked := func(length, part time.Duration) {
 		t.Helper()
 		select {
@@ -289,7 +289,7 @@ func TestBrowserComesBackAfterTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Publish(rows)
+	s.board.publish(rows)
 	var now atomic.Pointer[Server]
 	now.Store(s)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { now.Load().ServeHTTP(w, r) }))
@@ -314,7 +314,7 @@ func TestBrowserShowsARetiredFan(t *testing.T) {
 	r := row("fan-18", 1, 1800)
 	r.Time = now
 	s, url := open(t, Config{Operator: p, Now: time.Now})
-	s.Publish([]fanwatch.Row{r})
+	s.board.publish([]fanwatch.Row{r})
 	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-18"), holds(`document.querySelector(".fan .badge").innerText.includes("Normal")`), shows("Lowest RPM allowed"))
 	p.change(func() {
 		st := p.fans["fan-18"]
@@ -349,7 +349,7 @@ func TestBrowserClaimsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Publish([]fanwatch.Row{stalled})
+	s.board.publish([]fanwatch.Row{stalled})
 	var down atomic.Bool
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if down.Load() {
@@ -409,7 +409,7 @@ func TestBrowserBearsTenThousandFans(t *testing.T) {
 		rows = append(rows, r)
 	}
 	s, url := open(t, Config{Operator: p, Now: time.Now})
-	s.Publish(rows)
+	s.board.publish(rows)
 	do(t, ctx, chromedp.Navigate(url), shows("All 10000"), shows("200 of 10000 shown"))
 	if lines := get(t, ctx, chromedp.Evaluate[int](`document.querySelectorAll("tbody tr").length`)); lines != 200 {
 		t.Errorf("%d lines in the document, want 200", lines)
@@ -506,7 +506,7 @@ func TestBrowserShowsNothingAsNormalFromOldNews(t *testing.T) {
 		r.Time = at
 		return r
 	}
-	s.Publish([]fanwatch.Row{read("fan-01", now), read("fan-02", ago(44*time.Second)), read("fan-03", ago(90*time.Second))})
+	s.board.publish([]fanwatch.Row{read("fan-01", now), read("fan-02", ago(44*time.Second)), read("fan-03", ago(90*time.Second))})
 	var hung atomic.Bool
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if hung.Load() {

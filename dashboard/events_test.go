@@ -16,13 +16,13 @@ func brisk(s *Server) { s.pace, s.poller.gap = 20*time.Millisecond, 0 }
 func TestStreamTellsEverythingThenWhatChanged(t *testing.T) {
 	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone))
 	s, url := open(t, Config{Operator: p}, brisk)
-	s.Publish([]fanwatch.Row{row("fan-01", 1, 1800)})
+	s.board.publish([]fanwatch.Row{row("fan-01", 1, 1800)})
 	w := watch(t, url, "")
 	u, _ := w.next()
 	if !u.Whole || len(u.Fans) != 2 || u.rpm("fan-01") != 1800 {
 		t.Fatalf("first update: %+v", u)
 	}
-	s.Publish([]fanwatch.Row{row("fan-01", 2, 1810)})
+	s.board.publish([]fanwatch.Row{row("fan-01", 2, 1810)})
 	u, _ = w.next()
 	if u.Whole || len(u.Fans) != 0 || u.rpm("fan-01") != 1810 || len(u.Latest.Name) != 1 {
 		t.Fatalf("after one reading: %+v", u)
@@ -48,7 +48,7 @@ func TestStreamCoalesces(t *testing.T) {
 	started := time.Now()
 	go func() {
 		for n := 1; n <= 5000; n++ {
-			s.Publish([]fanwatch.Row{row("fan-01", n, float64(n))})
+			s.board.publish([]fanwatch.Row{row("fan-01", n, float64(n))})
 		}
 	}()
 	messages := 0
@@ -72,7 +72,7 @@ func TestStreamGoesOnWhereABrowserLeft(t *testing.T) {
 	w := watch(t, url, "")
 	w.next()
 	w.body.Close()
-	s.Publish([]fanwatch.Row{row("fan-02", 1, 1800)})
+	s.board.publish([]fanwatch.Row{row("fan-02", 1, 1800)})
 	u, _ := watch(t, url, w.id).next()
 	if u.Whole || len(u.Fans) != 0 || u.rpm("fan-02") != 1800 {
 		t.Errorf("resumed at %s: %+v, want the reading alone", w.id, u)
@@ -88,7 +88,7 @@ func TestQuietStreamBeats(t *testing.T) {
 	s, url := open(t, Config{Operator: newPlant()}, func(s *Server) { s.pace, s.beat = 10*time.Millisecond, 50*time.Millisecond })
 	w := watch(t, url, "")
 	w.next()
-	time.AfterFunc(300*time.Millisecond, func() { s.Publish([]fanwatch.Row{row("fan-01", 1, 1)}) })
+	time.AfterFunc(300*time.Millisecond, func() { s.board.publish([]fanwatch.Row{row("fan-01", 1, 1)}) })
 	w.next()
 	if w.beats == 0 {
 		t.Error("nothing was heard while nothing happened")
@@ -113,7 +113,7 @@ func TestSlowBrowserIsDropped(t *testing.T) {
 		for i := range rows {
 			rows[i] = row("fan-"+strings.Repeat("x", 80)+string(rune('a'+i%26))+string(rune('a'+i/26%26)), n*len(rows)+i, 1800)
 		}
-		s.Publish(rows) // returns though the browser takes nothing
+		s.board.publish(rows) // returns though the browser takes nothing
 		return s.streams.Load() == 0
 	})
 }
@@ -126,7 +126,7 @@ func TestOperatorIsAskedAtMostOncePerGapAndOnlyWhileWatched(t *testing.T) {
 	}
 	a, b := watch(t, url, ""), watch(t, url, "")
 	for n := 1; n <= 50; n++ { // the streams tick many times while the clock stands
-		s.Publish([]fanwatch.Row{row("fan-01", n, float64(n))})
+		s.board.publish([]fanwatch.Row{row("fan-01", n, float64(n))})
 		for _, w := range []*watcher{a, b} {
 			w.until("the reading", func(u update) bool { return u.rpm("fan-01") == float64(n) })
 		}
@@ -142,7 +142,7 @@ func TestOperatorIsAskedAtMostOncePerGapAndOnlyWhileWatched(t *testing.T) {
 	eventually(t, "nobody watches", func() bool { return s.streams.Load() == 0 })
 	before, _ := p.times()
 	clock.move(time.Hour)
-	s.Publish([]fanwatch.Row{row("fan-01", 99, 99)})
+	s.board.publish([]fanwatch.Row{row("fan-01", 99, 99)})
 	if n, _ := p.times(); n != before {
 		t.Errorf("asked %d times more after the last browser left", n-before)
 	}
@@ -194,7 +194,7 @@ func TestSilentOperatorLeavesWhatWasKnown(t *testing.T) {
 	if strings.Contains(u.Trouble, "\n") || !strings.Contains(u.Trouble, "connection refused") || u.Asked != noon.UnixMilli() {
 		t.Errorf("trouble %q, asked %d", u.Trouble, u.Asked)
 	}
-	s.Publish([]fanwatch.Row{row("fan-01", 1, 1800)})
+	s.board.publish([]fanwatch.Row{row("fan-01", 1, 1800)})
 	w.until("readings all the same", func(u update) bool { return u.rpm("fan-01") == 1800 })
 	var all update
 	if getJSON(t, url+"/api/fans", &all); all.fan("fan-01") == nil || all.fan("fan-01").Site != "Hall 3" {

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -100,40 +99,11 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Publish takes rows of the landing log, in its order. Rows that came before are recognised by their
-// position and ignored, so that a tailer may start over. It does not wait for browsers.
-func (s *Server) Publish(rows []fanwatch.Row) { s.board.publish(rows) }
-
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Serve answers requests from ln until ctx is over, then ends the event streams, lets other requests
-// finish for up to 5 s and closes ln. It returns nil when ctx ended it.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	srv := &http.Server{ // event streams set deadlines of their own
-		Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(ln) }()
-	select {
-	case err := <-ended:
-		s.Close()
-		return fmt.Errorf("dashboard: serve %s: %w", ln.Addr(), err)
-	case <-ctx.Done():
-	}
-	s.Close()
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(grace); err != nil {
-		srv.Close()
-	}
-	<-ended
-	return nil
-}
-
 // Close ends all event streams and stops asking the Operator. A closed Server still answers ordinary
-// requests from memory. Serve calls it.
+// requests from memory.
 func (s *Server) Close() {
 	s.end()
 	s.inbox.CloseIdleConnections()

@@ -1,14 +1,12 @@
 package dashboard
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -43,7 +41,7 @@ func TestEmptyListsAreNotNull(t *testing.T) {
 
 func TestFanTellsAllOfIt(t *testing.T) {
 	s, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.KindNone)), TemporalUI: "http://127.0.0.1:8233/"})
-	s.Publish([]fanwatch.Row{
+	s.board.publish([]fanwatch.Row{
 		row("fan-01", 1, 1800), row("stray", 1, 900),
 		{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Client: "c", Arrived: noon, Reason: "RPM is missing", Payload: []byte("{\"a\":\x00\"\xff\"}")},
 		{Kind: fanwatch.RowQuarantined, Arrived: noon, Reason: "the message is not a JSON object", Payload: []byte(strings.Repeat("x", 3000))},
@@ -101,7 +99,7 @@ func TestRetiredFan(t *testing.T) {
 			t.Errorf("%d %+v", code, one)
 		}
 	}
-	s.Publish([]fanwatch.Row{row("fan-18", 1, 1800)})
+	s.board.publish([]fanwatch.Row{row("fan-18", 1, 1800)})
 	if f, _ := line(u); f.Phase != fanwatch.PhaseActive {
 		t.Fatalf("before: %+v", f)
 	}
@@ -111,7 +109,7 @@ func TestRetiredFan(t *testing.T) {
 		p.fans["fan-18"] = st
 	})
 	line(u)
-	s.Publish([]fanwatch.Row{row("fan-18", 2, 1800)})
+	s.board.publish([]fanwatch.Row{row("fan-18", 2, 1800)})
 	if f, readings := line(u); f.Phase != fanwatch.PhaseRetired || readings != 1 {
 		t.Errorf("after: %+v, %d readings", f, readings)
 	}
@@ -126,7 +124,7 @@ func TestRetiredFan(t *testing.T) {
 	if code := getJSON(t, u+"/api/fans/nobody/readings", nil); code != 404 {
 		t.Errorf("the readings of nobody: %d", code)
 	}
-	s.Publish([]fanwatch.Row{row("fan-18", 1, 1800), row("stray", 1, 900)})
+	s.board.publish([]fanwatch.Row{row("fan-18", 1, 1800), row("stray", 1, 900)})
 	if f, readings := line(u); f.Phase != fanwatch.PhaseRetired || readings != 2 {
 		t.Errorf("after a restart: %+v, %d readings", f, readings)
 	}
@@ -146,8 +144,8 @@ func TestReadings(t *testing.T) {
 	rows[2].Anomaly = fanwatch.KindStall
 	late := row("fan-01", 3, 1790)
 	late.Kind, late.Position.Sequence = fanwatch.RowLate, "2000"
-	s.Publish(append(rows, late))
-	s.Publish(rows) // a tailer that starts over
+	s.board.publish(append(rows, late))
+	s.board.publish(rows) // a tailer that starts over
 	var c chart
 	if code := getJSON(t, u+"/api/fans/fan-01/readings", &c); code != 200 || !slices.Equal(c.RPM, []float32{1800, 1810, 1790, 300}) {
 		t.Fatalf("%d %+v", code, c)
@@ -174,7 +172,7 @@ func FuzzReadings(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s.Publish([]fanwatch.Row{row("fan-01", 1, 1800)})
+	s.board.publish([]fanwatch.Row{row("fan-01", 1, 1800)})
 	f.Add("fan-01", "seconds=60", "1")
 	f.Add("fan-01", "seconds=%zz&seconds=9", "")
 	f.Add("../..", "fan=%00", "-1")
@@ -323,7 +321,7 @@ func TestInbox(t *testing.T) {
 	}
 	for name, h := range map[string]http.HandlerFunc{
 		"not JSON": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 		"failing":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
 		"too much": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `"`+strings.Repeat("x", 5<<20)+`"`) },
 	} {
@@ -374,37 +372,20 @@ func TestPageBuiltAndNot(t *testing.T) {
 	}
 }
 
-func TestServeEndsStreamsAndReturns(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestCloseEndsTheStreams(t *testing.T) {
 	s, err := New(Config{Operator: newPlant()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, ln) }()
-	w := watch(t, "http://"+ln.Addr().String(), "")
+	web := httptest.NewServer(s)
+	defer web.Close()
+	w := watch(t, web.URL, "")
 	if _, ok := w.next(); !ok {
 		t.Fatal("the stream tells nothing")
 	}
-	cancel()
+	s.Close()
 	if _, ok := w.next(); ok {
 		t.Error("the stream goes on")
-	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	taken.Close()
-	if err := s.Serve(t.Context(), taken); err == nil {
-		t.Error("Serve on a closed listener says nothing")
 	}
 }
 

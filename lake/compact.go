@@ -43,7 +43,7 @@ type CompactResult struct {
 	More       bool `json:"more"` // MaxRows was reached: compact again
 }
 
-// Compact is PlanCompaction and Apply of its plan, for whoever is alone with the table.
+// Compact is [Tables.PlanCompaction] of the readings and Apply of its plan, for whoever is alone with the table.
 func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	for range commitAttempts {
 		key, p, r, failed := t.planCompaction(ctx, cfg, t.mergeDay)
@@ -62,23 +62,6 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 		}
 	}
 	return CompactResult{}, fmt.Errorf("compact: given up after %d attempts: another program compacts the same table", commitAttempts)
-}
-
-// PlanCompaction merges small files of the days that have too many of them, and leaves the plan of the swap
-// for Apply: one `replace` snapshot for all days. Merges run side by side, as many as there are cores. Before that it reads the merged files back and compares
-// row counts and content. Files of a plan that waits are left alone. The old files stay until their
-// snapshots are dropped.
-//
-// Files grow by levels, as minutes become an hour and hours a day: while a day lasts, files of about the
-// same number of rows, within a factor of eight, are merged once there are more than MinFiles of them, so
-// that a row is rewritten a few times and not at every compaction. A day that is over becomes as few files of
-// TargetBytes as hold it, and again whenever late rows come.
-//
-// A file that cannot be merged, for it is damaged or holds what this program would lose, is left as it is; the
-// others of its day and those of other days are merged. The error is a *Partial then, beside what was planned.
-func (t *Table) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
-	_, _, r, err := t.planCompaction(ctx, cfg, t.mergeDay)
-	return r, err
 }
 
 // mergeFunc stores one file with the rows of those of a day's files that can be merged, each row once. It may be called

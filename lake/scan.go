@@ -12,38 +12,9 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
-	"fanwatch"
 	"fanwatch/lake/internal/parquetguard"
 	"fanwatch/lake/rowfile"
 )
-
-// FanCount says what the table holds of one run of one fan.
-type FanCount struct {
-	Fan        string `json:"fan"`
-	Run        string `json:"run"` // fanwatch.FormatRun; sixteen zeros: the demo's format
-	Rows       int    `json:"rows"`
-	Distinct   int    `json:"distinct"`   // sequence numbers
-	Duplicates int    `json:"duplicates"` // Rows - Distinct: must be 0
-}
-
-// Counts counts the rows of the table's current snapshot by fan and run, in that order. It reads three
-// columns of every data file.
-func (t *Table) Counts(ctx context.Context) ([]FanCount, error) {
-	tbl, err := t.load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	runs, err := t.runs(ctx, tbl)
-	if err != nil {
-		return nil, err
-	}
-	var counts []FanCount
-	for _, key := range runs.sorted() {
-		s := runs[key]
-		counts = append(counts, FanCount{Fan: key.fan, Run: fanwatch.FormatRun(key.run), Rows: s.rows, Distinct: s.distinct(), Duplicates: s.rows - s.distinct()})
-	}
-	return counts, nil
-}
 
 // runs reads the identities of all rows.
 func (t *Table) runs(ctx context.Context, tbl *table.Table) (runSets, error) {

@@ -92,12 +92,6 @@ func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	return openReadings(ctx, cfg, false)
 }
 
-// ReadTable opens the table and never changes it: neither is it created nor does it gain columns. Without a table
-// the error wraps ErrNoTable.
-func ReadTable(ctx context.Context, cfg TableConfig) (*Table, error) {
-	return openReadings(ctx, cfg, true)
-}
-
 func openReadings(ctx context.Context, cfg TableConfig, readOnly bool) (*Table, error) {
 	t, err := newTable(cfg, readOnly)
 	if err != nil {

@@ -193,7 +193,18 @@ func (t *Tables) Apply(ctx context.Context) (ApplyResult, error) {
 	return sum, failed.err()
 }
 
-// PlanCompaction plans for all tables; see Table.PlanCompaction.
+// PlanCompaction merges small files of the days that have too many of them, table by table, and leaves for each table
+// the plan of the swap for Apply: one `replace` snapshot for all days. Merges run side by side, as many as there are
+// cores. Before that it reads the merged files back and compares row counts and content. Files of a plan that waits
+// are left alone. The old files stay until their snapshots are dropped.
+//
+// Files grow by levels, as minutes become an hour and hours a day: while a day lasts, files of about the
+// same number of rows, within a factor of eight, are merged once there are more than MinFiles of them, so
+// that a row is rewritten a few times and not at every compaction. A day that is over becomes as few files of
+// TargetBytes as hold it, and again whenever late rows come.
+//
+// A file that cannot be merged, for it is damaged or holds what this program would lose, is left as it is; the
+// others of its day and those of other days are merged. The error is a *Partial then, beside what was planned.
 func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	small := cfg.withDefaults()
 	small.MaxRows, small.TargetBytes = min(small.MaxRows, eventRows), min(small.TargetBytes, eventFileBytes) // an event table's merge holds its rows in memory
@@ -250,11 +261,6 @@ func (t *Tables) RemoveOrphans(ctx context.Context, olderThan time.Duration) (in
 		sum += n
 	}
 	return sum, failed.err()
-}
-
-// Reconcile is the function Reconcile of the readings.
-func (t *Tables) Reconcile(ctx context.Context, logs []landing.Log) ([]Account, error) {
-	return Reconcile(ctx, logs, t.Table)
 }
 
 // Statuses tells how all tables do, the readings first; see Table.Status. Of one that cannot be read it gives the

@@ -30,10 +30,10 @@ func judge(t testing.TB, d *Detector, point ...float64) Result {
 
 // dumbDetector is the recipe of the default detector over single numbers, spelled out: it keeps the whole stream.
 type dumbDetector struct {
-	values, means, deviations []float64
-	forests                   [2]*Forest
-	scores                    [2][]float64
-	alert                     int // when it was, or -1000
+	values  []float64
+	forests [2]*Forest
+	scores  [2][]float64
+	alert   int // when it was, or -1000
 }
 
 func (d *dumbDetector) level(t *testing.T) float64 {

@@ -2,7 +2,6 @@ package testsuite
 
 import (
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -42,7 +41,7 @@ func TestAFanIsConfiguredByItsShadow(t *testing.T) {
 			if err := json.Unmarshal(out.Payload, &doc); err != nil {
 				t.Fatal(err)
 			}
-			return ok(doc.State.Reported), fmt.Sprintf("%s", out.Payload)
+			return ok(doc.State.Reported), string(out.Payload)
 		})
 	}
 	update(`{"state":{"desired":{"live":true,"batch":3}}}`)

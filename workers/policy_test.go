@@ -111,15 +111,15 @@ func TestAMendedPolicyFileIsReadAnew(t *testing.T) {
 	}
 	logged.Reset()
 	write("version: 1\nname: default\nsteps: [{notify: ['']}]\n")
-	if topic() != "mended1" || topic() != "mended1" || strings.Count(logged.String(), "the last good ones stay") != 1 {
-		t.Errorf("spoiled: %q, logged %s", topic(), &logged)
+	if first, second := topic(), topic(); first != "mended1" || second != "mended1" || strings.Count(logged.String(), "the last good ones stay") != 1 {
+		t.Errorf("spoiled: %q, then %q, logged %s", first, second, &logged)
 	}
 	logged.Reset()
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if topic() != "mended1" || topic() != "mended1" || strings.Count(logged.String(), "the last good ones stay") != 1 {
-		t.Errorf("removed: %q, logged %s", topic(), &logged)
+	if first, second := topic(), topic(); first != "mended1" || second != "mended1" || strings.Count(logged.String(), "the last good ones stay") != 1 {
+		t.Errorf("removed: %q, then %q, logged %s", first, second, &logged)
 	}
 	write(onePolicy)
 	if got := topic(); got != "on-call" {

@@ -22,7 +22,7 @@ const usage = `fanwatch-edge measures a fan and publishes its readings.
   fanwatch-edge check  --config FILE          say what is wrong with files, certificate, clock, line and endpoint
   fanwatch-edge run    --config FILE          measure and publish until the process is told to end
   fanwatch-edge run    --sim --dry-run        print the readings of a simulated fan
-  fanwatch-edge version
+  fanwatch-edge version [--json]              print version, commit, date, Go version and platform of this program
 
 Each takes --help. Exit status: 0 done; 1 it failed; 2 the command was not understood.
 `
@@ -55,7 +55,7 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	case "run":
 		err = run(ctx, args, out, errs)
 	case "version", "--version":
-		fmt.Fprintln(out, "fanwatch-edge", fanwatch.Version())
+		err = version(args, out, errs)
 	case "help", "--help", "-h":
 		fmt.Fprint(out, usage)
 	case "":
@@ -73,6 +73,18 @@ func command(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	fmt.Fprintln(errs, "fanwatch-edge:", err)
 	return 1
+}
+
+func version(args []string, out, errs io.Writer) error {
+	f := flags("version", `Print version, commit, date, Go version and platform of this program.
+
+  fanwatch-edge version --json
+`, errs)
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if err := parse(f, args, out); err != nil {
+		return err
+	}
+	return fanwatch.RunningBuild().Print(out, "fanwatch-edge", *asJSON)
 }
 
 // flags makes a command's flag set; help is what --help prints above the flags.

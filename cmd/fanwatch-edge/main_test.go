@@ -41,6 +41,8 @@ func TestCommandLine(t *testing.T) {
 		{"--help", 0, "Exit status", ""},
 		{"dance", 2, "", `no command "dance"`},
 		{"version", 0, "fanwatch-edge ", ""},
+		{"version --json", 0, `"commit":`, ""},
+		{"version extra", 2, "", "extra"},
 		{"run --help", 0, "version: 1", ""},
 		{"run --help", 0, "lost-tacho", ""},
 		{"enroll --help", 0, "never leaves", ""},
@@ -201,7 +203,7 @@ func TestEnrollKeepsTheKey(t *testing.T) {
 		must(t, err)
 		return string(b)
 	}
-	if read() != read() {
+	if first, second := read(), read(); first != second {
 		t.Error("the second enroll made another key")
 	}
 	if st, _ := os.Stat(filepath.Join(dir, "fan-21.key")); st.Mode().Perm() != 0o600 {

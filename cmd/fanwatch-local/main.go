@@ -97,14 +97,24 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f.TextVar(&o.log, "log", slog.LevelWarn, "debug, info, warn or error; goes to fanwatch.log in the state directory")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(up, &cobra.Command{Use: "version", Short: "Print from which source this program was built",
-		Args: func(cmd *cobra.Command, args []string) error { return usage(cobra.NoArgs(cmd, args)) },
-		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintln(cmd.OutOrStdout(), "fanwatch-local", fanwatch.Version())
-		}})
+	root.AddCommand(up, version())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root
+}
+
+func version() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "version", Short: "Print version, commit, date, Go version and platform of this program",
+		Example: "  fanwatch-local version --json",
+		Args:    func(cmd *cobra.Command, args []string) error { return usage(cobra.NoArgs(cmd, args)) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return fanwatch.RunningBuild().Print(cmd.OutOrStdout(), "fanwatch-local", asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return c
 }
 
 // usage marks err as a mistake in the command line, for exit status 2. nil stays nil.

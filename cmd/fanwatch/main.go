@@ -62,14 +62,19 @@ cluster give the address with --temporal, or in the environment as the Temporal 
 	p.StringVar(&a.address, "temporal", "", "address of the Temporal server; default: the local system's, or the environment's")
 	p.StringVar(&a.namespace, "namespace", "", "Temporal namespace; empty: the local system's, or the environment's")
 	p.BoolVar(&a.json, "json", false, "print JSON instead of tables")
-	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.configure(), a.revoke(), a.retire(), a.reconcile(), a.refused(), a.score(), a.lake(), a.policy(), a.worker(), version())
+	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.configure(), a.revoke(), a.retire(), a.reconcile(), a.refused(), a.score(), a.lake(), a.policy(), a.worker(), a.version())
 	root.InitDefaultHelpCmd() // now, not at the end, so that explain sees them
 	root.InitDefaultCompletionCmd()
 	explain(root)
 	return root, a
 }
 
-func version() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print from which source this program was built", Args: cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) { say(cmd.OutOrStdout(), "fanwatch %s", fanwatch.Version()) }}
+func (a *app) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print version, commit, date, Go version and platform of this program", Args: cobra.NoArgs,
+		Example: "  fanwatch version --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return fanwatch.RunningBuild().Print(cmd.OutOrStdout(), "fanwatch", a.json)
+		},
+	}
 }

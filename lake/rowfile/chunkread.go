@@ -429,6 +429,7 @@ func (r *chunkReader) decode(to vector, c column, encoding format.Encoding, data
 	switch {
 	case rows == 0:
 		return nil
+	//lint:ignore SA1019 other programs still write it
 	case encoding == format.RLEDictionary || encoding == format.PlainDictionary:
 		if size < 1 || c.kind == flags {
 			return errPage

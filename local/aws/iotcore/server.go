@@ -274,12 +274,6 @@ func (s *Server) RESTAddr() string {
 // CAFile is the path of the root certificate that clients of the broker trust.
 func (s *Server) CAFile() string { return s.authority.rootFile() }
 
-// Refusals gives the last 100 refusals, oldest first.
-func (s *Server) Refusals() []Refusal { return s.refusals.list() }
-
-// RefusalCounts gives the number of refusals since the start, by kind.
-func (s *Server) RefusalCounts() map[string]int { return s.refusals.count() }
-
 // The operations that a fault can be set for.
 const (
 	opConnect = "Connect" // an MQTT CONNECT

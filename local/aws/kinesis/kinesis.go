@@ -43,7 +43,7 @@ type Config struct {
 	Retention time.Duration
 	// SegmentSize is the size in bytes at which a shard's log goes on in a new file. Zero: 16 MiB.
 	SegmentSize int64
-	// Limits are the quotas of one shard; the zero value has none. [AWSLimits] gives those of the service.
+	// Limits are the quotas of one shard; the zero value has none. AWS has 1 MiB and 1000 records in, 5 reads.
 	Limits Limits
 	// MaxShards is the account's quota of open shards. Zero: 500.
 	MaxShards int
@@ -60,9 +60,6 @@ type Limits struct {
 	WriteRecords int // records written
 	ReadCalls    int // GetRecords calls
 }
-
-// AWSLimits gives the quotas of a provisioned shard on AWS: 1 MiB and 1000 records in, 5 reads.
-func AWSLimits() Limits { return Limits{WriteBytes: 1 << 20, WriteRecords: 1000, ReadCalls: 5} }
 
 // Server is the service. It is an http.Handler for any path; [fault.Path] sets faults.
 // All methods may be called concurrently.
