@@ -23,7 +23,7 @@ type Settings struct {
 	ShardsEvery   time.Duration // how often shards are listed; 0 = 30 s
 	CommitEvery   time.Duration // how often the landing log goes to the tables; 0 = 1 min
 	CompactEvery  time.Duration // how often small files are merged; 0 = 15 min
-	MaintainEvery time.Duration // how often what nobody needs is removed; 0 = 1 h
+	MaintainEvery time.Duration // how often what the lake no longer needs is removed; 0 = 1 h
 	// how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
 	CountEvery  time.Duration
 	Ingest      activities.DeliveryStream // whose objects are landed; without a prefix none are
