@@ -19,7 +19,7 @@ const (
 	maxNote = 1000
 )
 
-// Trim gives the acknowledgement without white space around the name and the note.
+// Trim returns the acknowledgement without white space around the name and the note.
 func (a Acknowledgement) Trim() Acknowledgement {
 	return Acknowledgement{By: strings.TrimSpace(a.By), Note: strings.TrimSpace(a.Note)}
 }
@@ -42,7 +42,7 @@ func (a Acknowledgement) Check() error {
 	return nil
 }
 
-// Legible gives the acknowledgement trimmed, cut to what Check takes and without control characters. By may be empty.
+// Legible returns the acknowledgement trimmed, cut to what Check takes and without control characters. By may be empty.
 func (a Acknowledgement) Legible() Acknowledgement {
 	return Acknowledgement{By: Legible(a.By, maxBy), Note: Legible(a.Note, maxNote)}.Trim()
 }

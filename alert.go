@@ -23,35 +23,38 @@ const (
 	AlertOpen         AlertState = "open"
 	AlertAcknowledged AlertState = "acknowledged"
 	AlertResolved     AlertState = "resolved"
-	AlertTerminated   AlertState = "terminated" // its workflow was ended from outside: as lists show it, no workflow writes it
+	// its workflow was ended from outside: as lists show it, no workflow writes it
+	AlertTerminated AlertState = "terminated"
 )
 
 // Alert is one trouble of one fan from its opening to its end, as its workflow shows it.
 type Alert struct {
-	V          int        `json:"v"`
-	ID         string     `json:"id"` // alert/<fan>/<kind>/<opened>
-	Fan        string     `json:"fan"`
-	Site       string     `json:"site,omitempty"`
-	Kind       Kind       `json:"kind"`
-	Opened     time.Time  `json:"opened"`
-	Why        string     `json:"why"`
-	Position   Position   `json:"position"` // of the reading that opened it
-	State      AlertState `json:"state"`
-	Step       int        `json:"step"`               // escalation steps reached so far, from 1; 0 before the first
-	Steps      int        `json:"steps"`              // how many the policy has
-	Told       []Notice   `json:"told,omitempty"`     // the newest MaxNotices
-	Notices    int        `json:"notices,omitempty"`  // how many were told in all
-	Failed     []Failure  `json:"failed,omitempty"`   // the notifications that could not be sent, the newest per topic
-	Round      int        `json:"round,omitempty"`    // how often the escalation began anew: graver trouble, an acknowledgement that ran out
-	Returns    int        `json:"returns,omitempty"`  // how often the trouble came back while the alert waited to resolve
-	NormalFrom time.Time  `json:"well_from,omitzero"` // the trouble is over since then, and the alert resolves when that has held; zero: it goes on
-	AckedBy    string     `json:"acked_by,omitempty"`
-	AckedAt    time.Time  `json:"acked_at,omitzero"`
-	Note       string     `json:"note,omitempty"`
-	EndedAt    time.Time  `json:"ended_at,omitzero"`
+	V        int        `json:"v"`
+	ID       string     `json:"id"` // alert/<fan>/<kind>/<opened>
+	Fan      string     `json:"fan"`
+	Site     string     `json:"site,omitempty"`
+	Kind     Kind       `json:"kind"`
+	Opened   time.Time  `json:"opened"`
+	Why      string     `json:"why"`
+	Position Position   `json:"position"` // of the reading that opened it
+	State    AlertState `json:"state"`
+	Step     int        `json:"step"`              // escalation steps reached so far, from 1; 0 before the first
+	Steps    int        `json:"steps"`             // how many the policy has
+	Told     []Notice   `json:"told,omitempty"`    // the newest MaxNotices
+	Notices  int        `json:"notices,omitempty"` // how many were told in all
+	Failed   []Failure  `json:"failed,omitempty"`  // the notifications that could not be sent, the newest per topic
+	// how often the escalation began anew: graver trouble, an acknowledgement that ran out
+	Round   int `json:"round,omitempty"`
+	Returns int `json:"returns,omitempty"` // how often the trouble came back while the alert waited to resolve
+	// the trouble is over since then, and the alert resolves when that has held; zero: it goes on
+	NormalFrom time.Time `json:"well_from,omitzero"`
+	AckedBy    string    `json:"acked_by,omitempty"`
+	AckedAt    time.Time `json:"acked_at,omitzero"`
+	Note       string    `json:"note,omitempty"`
+	EndedAt    time.Time `json:"ended_at,omitzero"`
 }
 
-// Notice records that somebody was told. Key is the notification's idempotency key.
+// Notice records one notification that a topic took. Key is the notification's idempotency key.
 type Notice struct {
 	Key  string    `json:"key"`
 	Step int       `json:"step"`
@@ -70,19 +73,21 @@ type Failure struct {
 	At   time.Time `json:"at"`
 }
 
-// Policy is an escalation policy: who is told, and who next when nobody acknowledges.
+// Policy is an escalation policy: who is told, and who next while no acknowledgement comes.
 type Policy struct {
-	V          int      `json:"v" yaml:"version"`
-	Name       string   `json:"name" yaml:"name"`
-	Steps      []Step   `json:"steps" yaml:"steps"`
-	AckTimeout Duration `json:"ack_timeout,omitempty" yaml:"ack_timeout"` // acknowledged but not resolved for this long: the last step is told again; 0 = never
-	Hold       Duration `json:"hold,omitempty" yaml:"hold"`               // trouble that returns within this time goes on in the same alert; 0 = 1 min, negative = resolve at once
+	V     int    `json:"v" yaml:"version"`
+	Name  string `json:"name" yaml:"name"`
+	Steps []Step `json:"steps" yaml:"steps"`
+	// acknowledged but not resolved for this long: the last step is told again; 0 = never
+	AckTimeout Duration `json:"ack_timeout,omitempty" yaml:"ack_timeout"`
+	// trouble that returns within this time goes on in the same alert; 0 = 1 min, negative = resolve at once
+	Hold Duration `json:"hold,omitempty" yaml:"hold"`
 }
 
 // DefaultHold is the Hold of a policy that names none.
 const DefaultHold = time.Minute
 
-// HoldFor gives Hold with its default applied.
+// HoldFor returns Hold with its default applied.
 func (p Policy) HoldFor() time.Duration {
 	switch {
 	case p.Hold == 0:
@@ -94,7 +99,7 @@ func (p Policy) HoldFor() time.Duration {
 }
 
 // Step tells the topics in Notify, After later than the step before it (the first: after the opening),
-// and again Repeat times, Every apart, while nobody acknowledges.
+// and again Repeat times, Every apart, until it is acknowledged.
 type Step struct {
 	After  Duration `json:"after" yaml:"after"`
 	Notify []string `json:"notify" yaml:"notify"` // SNS topic names or ARNs

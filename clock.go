@@ -12,7 +12,7 @@ type Clock func() time.Time
 // Duration is a time.Duration that reads and writes as text ("90s", "15m") in JSON and YAML.
 type Duration time.Duration
 
-// String gives the duration as time.Duration prints it.
+// String returns the duration as time.Duration prints it.
 func (d Duration) String() string { return time.Duration(d).String() }
 
 // MarshalText writes the duration as time.Duration prints it.

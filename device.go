@@ -17,17 +17,20 @@ const DeviceVersion = 1
 // The fan's workflow owns it; each change is put on the stream, so that it takes effect between two
 // readings and a replay sees it at the same place.
 type Device struct {
-	V        int      `json:"v" yaml:"-"`
-	Revision int      `json:"revision" yaml:"-"` // larger wins; a Unix time in s, or one more than the last
-	Fan      string   `json:"fan" yaml:"fan"`
-	Site     string   `json:"site,omitempty" yaml:"site"`       // where it stands, for people
-	Clients  []string `json:"clients,omitempty" yaml:"clients"` // MQTT client IDs that may speak for it besides its thing's name (= Fan), such as the demo's new_Client
-	Zone     string   `json:"zone,omitempty" yaml:"zone"`       // IANA zone in which a TIME without zone is read; "" = UTC
-	Limits   Limits   `json:"limits" yaml:"limits"`
-	Silence  Duration `json:"silence,omitempty" yaml:"silence"` // none judged for this long is an anomaly; at least MinSilence; 0 = 30 s, negative = never
-	Policy   string   `json:"policy,omitempty" yaml:"policy"`   // name of the escalation policy; "" = "default"
-	Relearn  int      `json:"relearn,omitempty" yaml:"-"`       // counts how often an operator had the fan learned anew; a change forgets what is usual
-	Retired  bool     `json:"retired,omitempty" yaml:"-"`       // readings are refused
+	V        int    `json:"v" yaml:"-"`
+	Revision int    `json:"revision" yaml:"-"` // larger wins; a Unix time in s, or one more than the last
+	Fan      string `json:"fan" yaml:"fan"`
+	Site     string `json:"site,omitempty" yaml:"site"` // where it stands, for people
+	// MQTT client IDs that may speak for it besides its thing's name (= Fan), such as the demo's new_Client
+	Clients []string `json:"clients,omitempty" yaml:"clients"`
+	Zone    string   `json:"zone,omitempty" yaml:"zone"` // IANA zone in which a TIME without zone is read; "" = UTC
+	Limits  Limits   `json:"limits" yaml:"limits"`
+	// none judged for this long is an anomaly; at least MinSilence; 0 = 30 s, negative = never
+	Silence Duration `json:"silence,omitempty" yaml:"silence"`
+	Policy  string   `json:"policy,omitempty" yaml:"policy"` // name of the escalation policy; "" = "default"
+	// counts how often an operator had the fan learned anew; a change forgets what is usual
+	Relearn int  `json:"relearn,omitempty" yaml:"-"`
+	Retired bool `json:"retired,omitempty" yaml:"-"` // readings are refused
 }
 
 // Limits are the hard rules: they hold from the first second, whatever the forest has learned. RPM; 0
@@ -41,8 +44,8 @@ type Limits struct {
 // called silent between two batches.
 const MinSilence = 15 * time.Second
 
-// SilenceAfter gives Silence with its default applied, at least MinSilence: devices that were stored before that bound
-// may hold less. 0 means never.
+// SilenceAfter returns Silence with its default applied, at least MinSilence: devices that were stored before that
+// bound may hold less. 0 means never.
 func (d Device) SilenceAfter() time.Duration {
 	switch {
 	case d.Silence == 0:
@@ -53,12 +56,12 @@ func (d Device) SilenceAfter() time.Duration {
 	return max(time.Duration(d.Silence), MinSilence)
 }
 
-// Owns tells whether the MQTT client may publish readings of this fan.
+// Owns reports whether the MQTT client may publish readings of this fan.
 func (d Device) Owns(client string) bool {
 	return client == d.Fan || slices.Contains(d.Clients, client)
 }
 
-// Location gives the zone in which times without zone are read.
+// Location returns the zone in which times without zone are read.
 func (d Device) Location() (*time.Location, error) { return time.LoadLocation(d.Zone) }
 
 // Check says what is wrong with the device, naming the field and the mend, or nil.
@@ -107,11 +110,14 @@ func (d Device) CheckNew() error {
 	case len(d.Site) > maxSite:
 		return fmt.Errorf("device %s: site %.40q... has %d bytes: use at most %d", d.Fan, d.Site, len(d.Site), maxSite)
 	case forges(d.Site):
-		return fmt.Errorf("device %s: site %.120q holds control characters, such as a line break: leave them out", d.Fan, d.Site)
+		return fmt.Errorf("device %s: site %.120q holds control characters, such as a line break: leave them out", d.Fan,
+			d.Site)
 	case d.Zone == "Local":
-		return fmt.Errorf("device %s: zone Local is that of whichever machine scores: use an IANA time zone, such as Europe/Berlin", d.Fan)
+		return fmt.Errorf("device %s: zone Local is that of whichever machine scores: use an IANA time zone, such as "+
+			"Europe/Berlin", d.Fan)
 	case d.Silence > 0 && time.Duration(d.Silence) < MinSilence:
-		return fmt.Errorf("device %s: silence %s is shorter than the edge waits between two batches: use %s or more, 0 for 30s, or -1s for never",
+		return fmt.Errorf("device %s: silence %s is shorter than the edge waits between two batches: use %s or more, "+
+			"0 for 30s, or -1s for never",
 			d.Fan, d.Silence, Duration(MinSilence))
 	}
 	return nil
@@ -125,21 +131,22 @@ func CheckClient(id string) error {
 	case id == "" || len(id) > 128:
 		return fmt.Errorf("client ID %.40q: use 1 to 128 characters", id)
 	case strings.ContainsAny(id, "*?#+") || strings.Contains(id, "${"):
-		return fmt.Errorf("client ID %.128q holds *, ?, #, + or ${, which would stand for other clients too: give the publisher a plain name", id)
+		return fmt.Errorf("client ID %.128q holds *, ?, #, + or ${, which would stand for other clients too: give the "+
+			"publisher a plain name", id)
 	case forges(id):
 		return fmt.Errorf("client ID %.128q holds control characters: give the publisher a plain name", id)
 	}
 	return nil
 }
 
-// forges tells whether text could write outside of its own cell of a list or line of a mail.
+// forges reports whether text could write outside of its own cell of a list or line of a mail.
 func forges(s string) bool {
 	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 	})
 }
 
-// Clamped gives the device with what CheckNew refuses and readers clamp made as they take it, so that a change of
+// Clamped returns the device with what CheckNew refuses and readers clamp made as they take it, so that a change of
 // another field is not refused for what was stored before: a Silence below MinSilence, control characters in Site.
 // Client IDs and Zone stay.
 func (d Device) Clamped() Device {
@@ -167,14 +174,15 @@ const FanStatusVersion = 2
 
 // FanStatus is a fan as its workflow shows it.
 type FanStatus struct {
-	V           int         `json:"v"` // 1 or 2
-	Device      Device      `json:"device"`
-	Phase       Phase       `json:"phase"`
-	Last        Observation `json:"last"`                  // the newest observation; its Anomaly.Kind is the fan's state
-	Since       time.Time   `json:"since,omitzero"`        // since when the fan is in that state
-	Alert       string      `json:"alert,omitempty"`       // ID of the open alert
-	Alerts      int         `json:"alerts"`                // how many were opened so far
-	Certificate string      `json:"certificate,omitempty"` // ID of the certificate that speaks for it; "" = none, or not known
+	V      int         `json:"v"` // 1 or 2
+	Device Device      `json:"device"`
+	Phase  Phase       `json:"phase"`
+	Last   Observation `json:"last"`            // the newest observation; its Anomaly.Kind is the fan's state
+	Since  time.Time   `json:"since,omitzero"`  // since when the fan is in that state
+	Alert  string      `json:"alert,omitempty"` // ID of the open alert
+	Alerts int         `json:"alerts"`          // how many were opened so far
+	// ID of the certificate that speaks for it; "" = none, or not known
+	Certificate string `json:"certificate,omitempty"`
 }
 
 // Phase is where a fan stands in its life.

@@ -24,7 +24,8 @@ func TestWhatAnOperatorSetsCannotForgeOrWakeForNothing(t *testing.T) {
 		`silence 14.9s is shorter`:      {Silence: Duration(14900 * time.Millisecond)},
 	} {
 		d.V, d.Fan = DeviceVersion, "fan-07"
-		if err := d.CheckNew(); err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\n\x1b") {
+		if err := d.CheckNew(); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.ContainsAny(err.Error(), "\n\x1b") {
 			t.Errorf("%v, want %s", err, want)
 		}
 		b, err := EncodeDevice(d)
@@ -35,7 +36,8 @@ func TestWhatAnOperatorSetsCannotForgeOrWakeForNothing(t *testing.T) {
 			t.Errorf("stored before: %v", err)
 		}
 	}
-	for _, d := range []Device{{Site: "Hall A, Ger\u00fcst 2"}, {Clients: []string{"new_Client", "sensor/7", "$x"}}, {Silence: -1}, {Silence: Duration(MinSilence)}, {}} {
+	for _, d := range []Device{{Site: "Hall A, Ger\u00fcst 2"}, {Clients: []string{"new_Client", "sensor/7", "$x"}},
+		{Silence: -1}, {Silence: Duration(MinSilence)}, {}} {
 		d.V, d.Fan = DeviceVersion, "fan-07"
 		if err := d.CheckNew(); err != nil {
 			t.Error(err)
@@ -45,7 +47,8 @@ func TestWhatAnOperatorSetsCannotForgeOrWakeForNothing(t *testing.T) {
 
 // TestSilenceFitsTheBatches guards against a fan that is called silent between two batches.
 func TestSilenceFitsTheBatches(t *testing.T) {
-	for set, want := range map[time.Duration]time.Duration{0: 30 * time.Second, -1: 0, time.Second: MinSilence, MinSilence: MinSilence, time.Hour: time.Hour} {
+	for set, want := range map[time.Duration]time.Duration{0: 30 * time.Second, -1: 0, time.Second: MinSilence,
+		MinSilence: MinSilence, time.Hour: time.Hour} {
 		if got := (Device{Silence: Duration(set)}).SilenceAfter(); got != want {
 			t.Errorf("silence %s: %s, want %s", set, got, want)
 		}

@@ -12,10 +12,10 @@ type DeviceChange struct {
 	Relearn bool      `json:"relearn,omitempty"` // what is usual of the fan is learned anew
 }
 
-// Empty tells whether the change names nothing.
+// Empty reports whether the change names nothing.
 func (c DeviceChange) Empty() bool { return c == DeviceChange{} }
 
-// Apply gives the device with what the change names. What was stored before CheckNew refused it is clamped.
+// Apply returns the device with what the change names. What was stored before CheckNew refused it is clamped.
 func (c DeviceChange) Apply(d Device) Device {
 	d = d.Clamped()
 	set(&d.Site, c.Site)
@@ -31,7 +31,7 @@ func (c DeviceChange) Apply(d Device) Device {
 	return d
 }
 
-// set gives the field the value, if there is one.
+// set returns the field the value, if there is one.
 func set[T any](field, value *T) {
 	if value != nil {
 		*field = *value

@@ -11,7 +11,8 @@ const (
 	KindUnderspeed Kind = "underspeed" // below Limits.MinRPM
 	KindOverspeed  Kind = "overspeed"  // above Limits.MaxRPM
 	KindSilent     Kind = "silent"     // no reading was judged at its arrival for the silence time; Anomaly.Cause says why
-	KindFrozen     Kind = "frozen"     // the same value again and again where it used to vary: the publisher may repeat an old one
+	// the same value again and again where it used to vary: the publisher may repeat an old one
+	KindFrozen     Kind = "frozen"
 	KindPublishers Kind = "publishers" // two publishers speak for the fan
 	KindUnusual    Kind = "unusual"    // within every limit, but the forest has not seen the like
 	KindPipeline   Kind = "pipeline"   // not of a fan but of fanwatch: a part of it does not do its work
@@ -44,8 +45,9 @@ type Cause string
 const (
 	CauseNothing Cause = "nothing-arrives" // no record names the fan
 	CauseRefused Cause = "refused"         // readings arrive and none is accepted
-	CauseOld     Cause = "old"             // readings arrive that were measured long before: a spool drains, or a clock went back
-	CauseNever   Cause = "never-reported"  // nothing arrived since the fan was provisioned
+	// readings arrive that were measured long before: a spool drains, or a clock went back
+	CauseOld   Cause = "old"
+	CauseNever Cause = "never-reported" // nothing arrived since the fan was provisioned
 )
 
 // ObservationVersion is the version of Observation that this program writes.
@@ -73,7 +75,7 @@ type Observation struct {
 	At       time.Time `json:"at,omitzero"` // of KindSilent: when the scorer judged it, by the scorer's clock
 }
 
-// After tells whether o is later than p. Silence is judged after the reading at its position, so at one position
+// After reports whether o is later than p. Silence is judged after the reading at its position, so at one position
 // KindSilent is later than every other kind, and of two the one that was judged later: scorers' clocks decide there, so
 // a scorer whose clock is behind that of the one before it may leave the older sentence standing.
 func (o Observation) After(p Observation) bool {

@@ -44,7 +44,7 @@ func (a SequenceNumber) Compare(b SequenceNumber) int {
 	return strings.Compare(string(a), string(b))
 }
 
-// Pad gives the number zero-padded to 64 digits, so that object keys sort as the numbers do.
+// Pad returns the number zero-padded to 64 digits, so that object keys sort as the numbers do.
 func (a SequenceNumber) Pad() string {
 	if len(a) >= sequenceWidth {
 		return string(a)
@@ -83,5 +83,5 @@ func (p Position) Compare(q Position) int {
 	return 0
 }
 
-// String gives shard/sequence/index.
+// String returns shard/sequence/index.
 func (p Position) String() string { return fmt.Sprintf("%s/%s/%d", p.Shard, p.Sequence, p.Index) }

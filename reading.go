@@ -20,7 +20,7 @@ type ReadingID struct {
 	Seq uint64
 }
 
-// String gives fan/run/seq, the run in hexadecimal.
+// String returns fan/run/seq, the run in hexadecimal.
 func (id ReadingID) String() string {
 	return fmt.Sprintf("%s/%s/%d", id.Fan, FormatRun(id.Run), id.Seq)
 }
@@ -50,7 +50,7 @@ const (
 	StateNoSignal State = "no-signal"
 )
 
-// Valid tells whether s is one of the four states.
+// Valid reports whether s is one of the four states.
 func (s State) Valid() bool {
 	return s == StateRunning || s == StateStarting || s == StateStalled || s == StateNoSignal
 }
@@ -71,7 +71,7 @@ type Reading struct {
 }
 
 // Duty is the PWM duty cycle that a fan is commanded to, in steps of 0.01 %, plus one: the zero value says
-// that nobody knows it, so that readings without it stay what they were, compare with == and replay to
+// that it is not known, so that readings without it stay what they were, compare with == and replay to
 // the bit. Fans see 256 steps at most.
 type Duty uint16
 
@@ -86,7 +86,7 @@ func NewDuty(fraction float64) Duty {
 	return Duty(math.Round(fraction*float64(dutyOne-1))) + 1
 }
 
-// Fraction gives the duty cycle, 0..1; known is false when it is not known.
+// Fraction returns the duty cycle, 0..1; known is false when it is not known.
 func (d Duty) Fraction() (fraction float64, known bool) {
 	if d == 0 {
 		return 0, false
@@ -120,7 +120,7 @@ func (r Reading) Check() error {
 
 var fanName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:_-]{0,99}$`)
 
-// CheckFan says whether a fan's name can serve as IoT thing name, MQTT topic level, partition key and
+// CheckFan reports whether a fan's name can serve as IoT thing name, MQTT topic level, partition key and
 // workflow ID: letters, digits, ':', '_' and '-', first a letter or digit, at most 100 of them.
 func CheckFan(name string) error {
 	if !fanName.MatchString(name) {

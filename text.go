@@ -17,7 +17,7 @@ func OneLine(s string) string {
 	}, s)
 }
 
-// Legible gives OneLine of s, cut to at most n bytes of whole characters.
+// Legible returns OneLine of s, cut to at most n bytes of whole characters.
 func Legible(s string, n int) string {
 	s = OneLine(s)
 	return strings.ToValidUTF8(s[:min(len(s), n)], "")

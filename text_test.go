@@ -31,7 +31,8 @@ func FuzzOneLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, n int) {
 		got := OneLine(s)
 		if !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool {
-			return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+			return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' &&
+				r <= '\u2069'
 		}) {
 			t.Errorf("OneLine(%q) = %q", s, got)
 		}

@@ -36,9 +36,10 @@ type Batch struct {
 
 // WireReading is a Reading on the wire; the names are short because a fan sends 86,400 of them a day.
 type WireReading struct {
-	Seq     uint64   `json:"seq"`
-	T       int64    `json:"t"`             // Unix microseconds
-	Age     int64    `json:"age,omitempty"` // microseconds from the measurement to the publish, by the monotonic clock; given when Unsynch
+	Seq uint64 `json:"seq"`
+	T   int64  `json:"t"` // Unix microseconds
+	// microseconds from the measurement to the publish, by the monotonic clock; given when Unsynch
+	Age     int64    `json:"age,omitempty"`
 	RPM     float64  `json:"rpm"`
 	Hz      float64  `json:"hz"`
 	Jitter  float64  `json:"jit,omitempty"`
@@ -115,7 +116,7 @@ func readKeys(data []byte) (keys, error) {
 	return k, nil
 }
 
-// has tells whether the key stands there with a value other than null.
+// has reports whether the key stands there with a value other than null.
 func (k keys) has(name string) bool {
 	raw, ok := k[name]
 	return ok && string(raw) != "null"
@@ -243,7 +244,7 @@ func DecodeRecord(data []byte) (Record, error) {
 	return batch(rec, k)
 }
 
-// record gives what is read of every kind of record. A client that is no text is none, and an arrival that is no
+// record returns what is read of every kind of record. A client that is no text is none, and an arrival that is no
 // time.
 func (k keys) record() Record {
 	var rec Record
@@ -423,7 +424,7 @@ func legacy(rec Record, k keys) (Record, error) {
 	return rec, nil
 }
 
-// textOf gives a JSON text or number as text, "" for anything else.
+// textOf returns a JSON text or number as text, "" for anything else.
 func textOf(raw json.RawMessage) string {
 	if len(raw) == 0 {
 		return ""
@@ -505,7 +506,7 @@ func sinceEpoch(s string, f float64) (time.Time, error) {
 	return time.UnixMicro(int64(math.Round(f * 1e6))).UTC(), nil
 }
 
-// TimeHasZone tells whether a TIME that ParseTime reads says itself which instant it means.
+// TimeHasZone reports whether a TIME that ParseTime reads says itself which instant it means.
 func TimeHasZone(s string) bool {
 	s = strings.TrimSpace(s)
 	if _, err := strconv.ParseFloat(s, 64); err == nil {

@@ -29,8 +29,10 @@ func throughRule(t testing.TB, payload []byte, client string) []byte {
 func TestBatchComesBackAsItWasSent(t *testing.T) {
 	at := time.Date(2026, 5, 28, 20, 26, 40, 123456000, time.UTC)
 	sent := []Reading{
-		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 41}, Time: at, RPM: 1800.0000000000002, Hz: 60, Jitter: 0.001, Edges: 60, Glitch: 1, Lost: 2, PWM: NewDuty(0.4235), State: StateRunning},
-		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 42}, Time: at.Add(time.Second), PWM: NewDuty(0), State: StateStalled, Unsynch: true},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 41}, Time: at, RPM: 1800.0000000000002, Hz: 60, Jitter: 0.001, Edges: 60,
+			Glitch: 1, Lost: 2, PWM: NewDuty(0.4235), State: StateRunning},
+		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 42}, Time: at.Add(time.Second), PWM: NewDuty(0), State: StateStalled,
+			Unsynch: true},
 		{ReadingID: ReadingID{"fan-07", 1<<63 - 1, 43}, Time: at.Add(2 * time.Second), State: StateRunning},
 	}
 	data, err := json.Marshal(NewBatch(sent, 40, 3, at.Add(5*time.Second)))
@@ -55,12 +57,14 @@ func TestBatchComesBackAsItWasSent(t *testing.T) {
 }
 
 func TestDemoObject(t *testing.T) {
-	rec, err := DecodeRecord(throughRule(t, []byte(`{"TIME":"2026-05-28 22:26:40","FANID":"ABC123456","FREQ":60,"RPM":1800}`), "new_Client"))
+	rec, err := DecodeRecord(throughRule(t,
+		[]byte(`{"TIME":"2026-05-28 22:26:40","FANID":"ABC123456","FREQ":60,"RPM":1800}`), "new_Client"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := rec.Readings[0]
-	if rec.Fan != "ABC123456" || rec.Client != "new_Client" || r.RPM != 1800 || r.Hz != 60 || r.Legacy != "2026-05-28 22:26:40" || r.Run != 0 {
+	if rec.Fan != "ABC123456" || rec.Client != "new_Client" || r.RPM != 1800 || r.Hz != 60 ||
+		r.Legacy != "2026-05-28 22:26:40" || r.Run != 0 {
 		t.Errorf("%+v", rec)
 	}
 }
@@ -128,8 +132,12 @@ func TestRefusalsSayWhy(t *testing.T) {
 }
 
 func TestRuleErrorKeepsThePayload(t *testing.T) {
-	rec, err := DecodeRecord([]byte(`{"ruleName":"fanwatch_legacy","topic":"IoT_TOPIC/recieve","clientId":"new_Client","base64OriginalPayload":"aGVsbG8=","failures":[{"failedAction":"KinesisAction","errorMessage":"the payload is not JSON"}]}`))
-	if err != nil || string(rec.Payload) != "hello" || rec.Client != "new_Client" || !strings.Contains(rec.Refused, "the payload is not JSON") {
+	rec,
+		err := DecodeRecord(
+		[]byte(
+			`{"ruleName":"fanwatch_legacy","topic":"IoT_TOPIC/recieve","clientId":"new_Client","base64OriginalPayload":"aGVsbG8=","failures":[{"failedAction":"KinesisAction","errorMessage":"the payload is not JSON"}]}`))
+	if err != nil || string(rec.Payload) != "hello" || rec.Client != "new_Client" ||
+		!strings.Contains(rec.Refused, "the payload is not JSON") {
 		t.Fatalf("%+v, %v", rec, err)
 	}
 }
@@ -140,7 +148,8 @@ func TestParseTime(t *testing.T) {
 		t.Skip("no zone database on this machine: ", err)
 	}
 	want := time.Date(2026, 5, 28, 20, 26, 40, 0, time.UTC)
-	for _, s := range []string{"2026-05-28T20:26:40Z", "2026-05-28T22:26:40", "2026-05-28 22:26:40", "2026/05/28 22:26:40", "1780000000", "1780000000000", "2026-05-28T22:26:40+02:00"} {
+	for _, s := range []string{"2026-05-28T20:26:40Z", "2026-05-28T22:26:40", "2026-05-28 22:26:40", "2026/05/28 22:26:40",
+		"1780000000", "1780000000000", "2026-05-28T22:26:40+02:00"} {
 		if got, err := ParseTime(s, berlin, time.Time{}); err != nil || !got.Equal(want) {
 			t.Errorf("%q: %v, %v", s, got, err)
 		}
@@ -186,9 +195,12 @@ func TestTheRepeatedHourIsDatedByItsArrival(t *testing.T) {
 // time, integers as some encoders write them, and keys of other kinds of record beside the demo's.
 func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
 	want := time.Date(2026, 11, 30, 13, 22, 5, 0, time.UTC)
-	for _, form := range []string{`"2026-11-30T14:22:05+0100"`, `"2026-11-30T14:22:05+01"`, `"2026-11-30T14:22:05 +01:00"`, `"2026-11-30T13:22:05+0000"`,
-		`"2026-11-30 13:22:05 UTC"`, `"2026-11-30 13:22:05 +0000 UTC"`, `"2026-11-30T13:22:05z"`, `"2026-11-30T13:22:05GMT"`, `"2026-11-30T13:21:65Z"`,
-		`1796044925`, `"1796044925"`, `1796044925000`, `1796044925000000`, `1796044925000000000`, `1.796044925e9`, `20261130132205`, `"20261130132205"`,
+	for _, form := range []string{`"2026-11-30T14:22:05+0100"`, `"2026-11-30T14:22:05+01"`, `"2026-11-30T14:22:05 +01:00"`,
+		`"2026-11-30T13:22:05+0000"`,
+		`"2026-11-30 13:22:05 UTC"`, `"2026-11-30 13:22:05 +0000 UTC"`, `"2026-11-30T13:22:05z"`, `"2026-11-30T13:22:05GMT"`,
+		`"2026-11-30T13:21:65Z"`,
+		`1796044925`, `"1796044925"`, `1796044925000`, `1796044925000000`, `1796044925000000000`, `1.796044925e9`,
+		`20261130132205`, `"20261130132205"`,
 		`"2026-11-30T13:22:05,000"`, `" 2026/11/30 13:22:05 "`} {
 		rec, err := DecodeRecord([]byte(`{"client":"c","TIME":` + form + `,"FANID":"A","FREQ":60,"RPM":1800}`))
 		if form == `"2026-11-30T13:21:65Z"` { // there is no second 65
@@ -205,27 +217,36 @@ func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
 			t.Errorf("%s was read as %s, %v", form, got, err)
 		}
 	}
-	for s, want := range map[string]time.Time{"2026-11-30T13:22Z": want.Truncate(time.Minute), "2016-12-31T23:59:60Z": time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC)} {
+	for s, want := range map[string]time.Time{"2026-11-30T13:22Z": want.Truncate(time.Minute),
+		"2016-12-31T23:59:60Z": time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		if got, err := ParseTime(s, time.UTC, time.Time{}); err != nil || !got.Equal(want) {
 			t.Errorf("%s was read as %s, %v", s, got, err)
 		}
 	}
-	for _, keys := range []string{`"FREQ":60,"RPM":"1800"`, `"FREQ":"60","RPM":1800`, `"FREQ":"60","RPM":" 1800.0 "`, `"FREQ":60,"RPM":1800,"v":12.1`, `"FREQ":60,"RPM":1800,"v":"1.0.2"`,
-		`"FREQ":60,"RPM":1800,"fan":1`, `"FREQ":60,"RPM":1800,"run":17`, `"FREQ":60,"RPM":1800,"readings":5`, `"FREQ":60,"RPM":1800,"dropped":-1,"acked":"x","backlog":[]`,
+	for _, keys := range []string{`"FREQ":60,"RPM":"1800"`, `"FREQ":"60","RPM":1800`, `"FREQ":"60","RPM":" 1800.0 "`,
+		`"FREQ":60,"RPM":1800,"v":12.1`, `"FREQ":60,"RPM":1800,"v":"1.0.2"`,
+		`"FREQ":60,"RPM":1800,"fan":1`, `"FREQ":60,"RPM":1800,"run":17`, `"FREQ":60,"RPM":1800,"readings":5`,
+		`"FREQ":60,"RPM":1800,"dropped":-1,"acked":"x","backlog":[]`,
 		`"FREQ":60,"RPM":1800,"failures":0,"ruleName":1,"clientId":{},"base64OriginalPayload":2,"device":"esp32"`} {
 		for _, fan := range []string{"A", `A\r\n`, " A"} {
 			record := `{"client":"c","arrived":1796044925100,"TIME":"2026-11-30T13:22:05Z","FANID":"` + fan + `",` + keys + `}`
 			rec, err := DecodeRecord([]byte("\xef\xbb\xbf" + record))
-			if err != nil || rec.Fan != "A" || rec.Client != "c" || rec.Readings[0].RPM != 1800 || rec.Readings[0].Hz != 60 || rec.Readings[0].State != StateRunning || rec.Acked != 0 {
+			if err != nil || rec.Fan != "A" || rec.Client != "c" || rec.Readings[0].RPM != 1800 || rec.Readings[0].Hz != 60 ||
+				rec.Readings[0].State != StateRunning || rec.Acked != 0 {
 				t.Errorf("%s: %+v, %v", record, rec, err)
 			}
 		}
 	}
-	if rec, err := DecodeRecord([]byte(`{"client":"c","TIME":1,"FANID":"A","FREQ":"","RPM":"0"}`)); err != nil || rec.Readings[0].Hz != 0 || rec.Readings[0].State != StateStalled {
+	if rec, err := DecodeRecord([]byte(`{"client":"c","TIME":1,"FANID":"A","FREQ":"","RPM":"0"}`)); err != nil ||
+		rec.Readings[0].Hz != 0 || rec.Readings[0].State != StateStalled {
 		t.Errorf("%+v, %v", rec, err)
 	}
-	rec, err := DecodeRecord([]byte(`{"client":"c","v":1.0,"fan":"A","run":"00000000000000ff","acked":3.0,"readings":[{"seq":4.0,"t":1.796044925e15,"n":60.0,"rpm":1800,"hz":60,"st":"running"}]}`))
-	if err != nil || rec.Acked != 3 || rec.Readings[0].Seq != 4 || rec.Readings[0].Edges != 60 || !rec.Readings[0].Time.Equal(want) {
+	rec,
+		err := DecodeRecord(
+		[]byte(
+			`{"client":"c","v":1.0,"fan":"A","run":"00000000000000ff","acked":3.0,"readings":[{"seq":4.0,"t":1.796044925e15,"n":60.0,"rpm":1800,"hz":60,"st":"running"}]}`))
+	if err != nil || rec.Acked != 3 || rec.Readings[0].Seq != 4 || rec.Readings[0].Edges != 60 ||
+		!rec.Readings[0].Time.Equal(want) {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	for _, arrived := range []string{`"2026-11-30T13:22:05Z"`, `1796044925`, `1796044925000`, `"1796044925000"`} {
@@ -258,7 +279,8 @@ func TestARefusedRecordNamesFanAndClient(t *testing.T) {
 			t.Errorf("%s: fan %q, client %q, %v", record, rec.Fan, rec.Client, err)
 		}
 	}
-	for _, record := range []string{`{"client":"c","FANID":"\u001b[2Jx","TIME":1,"RPM":1}`, `{"client":"c","fan":"\u001b[2Jx","v":1}`, `{"device":{"v":1,"fan":"\u001b[2Jx"}}`} {
+	for _, record := range []string{`{"client":"c","FANID":"\u001b[2Jx","TIME":1,"RPM":1}`,
+		`{"client":"c","fan":"\u001b[2Jx","v":1}`, `{"device":{"v":1,"fan":"\u001b[2Jx"}}`} {
 		rec, err := DecodeRecord([]byte(record))
 		if err == nil || rec.Fan != "" || !strings.Contains(err.Error(), `"\x1b[2Jx"`) {
 			t.Errorf("%s: fan %q, %v", record, rec.Fan, err)
@@ -267,7 +289,10 @@ func TestARefusedRecordNamesFanAndClient(t *testing.T) {
 }
 
 func TestCountsOfAPublisherAreBounded(t *testing.T) {
-	rec, err := DecodeRecord([]byte(`{"client":"c","v":1,"fan":"A","run":"01","acked":18446744073709551615,"dropped":9223372036854775808,"backlog":7,"readings":[{"seq":1}]}`))
+	rec,
+		err := DecodeRecord(
+		[]byte(
+			`{"client":"c","v":1,"fan":"A","run":"01","acked":18446744073709551615,"dropped":9223372036854775808,"backlog":7,"readings":[{"seq":1}]}`))
 	if err != nil || rec.Acked != math.MaxInt64 || rec.Dropped != math.MaxInt64 || rec.Backlog != 7 {
 		t.Errorf("%+v, %v", rec, err)
 	}
@@ -278,7 +303,9 @@ func TestReadingCheck(t *testing.T) {
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range []Reading{{RPM: math.NaN(), State: StateRunning}, {RPM: -1, State: StateRunning}, {RPM: math.Inf(1), State: StateRunning}, {RPM: 2e6, State: StateRunning}, {RPM: 1, State: "odd"}, {Hz: -1, State: StateRunning}} {
+	for _, bad := range []Reading{{RPM: math.NaN(), State: StateRunning}, {RPM: -1, State: StateRunning},
+		{RPM: math.Inf(1), State: StateRunning}, {RPM: 2e6, State: StateRunning}, {RPM: 1, State: "odd"},
+		{Hz: -1, State: StateRunning}} {
 		if bad.Check() == nil {
 			t.Errorf("%+v passes", bad)
 		}
@@ -286,12 +313,19 @@ func TestReadingCheck(t *testing.T) {
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	f.Add([]byte(`{"TIME":"2026-05-28T20:26:40Z","FANID":"ABC123456","FREQ":60,"RPM":1800,"arrived":1780000000123,"client":"new_Client"}`))
-	f.Add([]byte(`{"v":1,"fan":"fan-07","run":"00000000000000ff","acked":1,"readings":[{"seq":1,"t":1,"rpm":1,"hz":1,"st":"running"}],"client":"fan-07"}`))
+	f.Add(
+		[]byte(
+			`{"TIME":"2026-05-28T20:26:40Z","FANID":"ABC123456","FREQ":60,"RPM":1800,"arrived":1780000000123,"client":"new_Client"}`))
+	f.Add(
+		[]byte(
+			`{"v":1,"fan":"fan-07","run":"00000000000000ff","acked":1,"readings":[{"seq":1,"t":1,"rpm":1,"hz":1,"st":"running"}],"client":"fan-07"}`))
 	f.Add([]byte(`{"ruleName":"r","base64OriginalPayload":"aGVsbG8=","failures":[]}`))
 	f.Add([]byte(`{"v":1,"device":{"v":1,"fan":"fan-07"}}`))
-	f.Add([]byte(`{"client":"c","v":1.0,"fan":"A","run":"ff","acked":1e3,"backlog":2,"readings":[{"seq":1.0,"t":1.7e15,"n":6.0}]}`))
-	f.Add([]byte("\xef\xbb\xbf" + `{"client":{},"arrived":"x","TIME":"20261130132205","FANID":"A ","FREQ":"","RPM":"1e3","v":"1.0.2"}`))
+	f.Add(
+		[]byte(
+			`{"client":"c","v":1.0,"fan":"A","run":"ff","acked":1e3,"backlog":2,"readings":[{"seq":1.0,"t":1.7e15,"n":6.0}]}`))
+	f.Add([]byte("\xef\xbb\xbf" +
+		`{"client":{},"arrived":"x","TIME":"20261130132205","FANID":"A ","FREQ":"","RPM":"1e3","v":"1.0.2"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rec, err := DecodeRecord(data)
 		if rec.Fan != "" && CheckFan(rec.Fan) != nil || max(rec.Acked, rec.Dropped, rec.Backlog) > math.MaxInt64 {
@@ -337,18 +371,25 @@ func TestDuty(t *testing.T) {
 }
 
 func TestDecodeDemo(t *testing.T) {
-	rec, err := DecodeDemo([]byte(`{"TIME":"2019-10-01T00:00:01","FANID":"ABC123456","FREQ":60.5,"RPM":1815,"ANOMALY_SCORE":0.9}`))
+	rec,
+		err := DecodeDemo(
+		[]byte(`{"TIME":"2019-10-01T00:00:01","FANID":"ABC123456","FREQ":60.5,"RPM":1815,"ANOMALY_SCORE":0.9}`))
 	if err != nil || rec.Fan != "ABC123456" || len(rec.Readings) != 1 || !rec.Arrived.IsZero() || rec.Client != "" {
 		t.Fatalf("%+v, %v", rec, err)
 	}
-	if r := rec.Readings[0]; r.Legacy != "2019-10-01T00:00:01" || r.RPM != 1815 || r.Hz != 60.5 || r.Run != 0 || r.State != StateRunning {
+	if r := rec.Readings[0]; r.Legacy != "2019-10-01T00:00:01" || r.RPM != 1815 || r.Hz != 60.5 || r.Run != 0 ||
+		r.State != StateRunning {
 		t.Errorf("%+v", r)
 	}
-	rec, err = DecodeDemo([]byte(`{"arrived":1569888001500,"client":"new_Client","TIME":1569888001,"FANID":"ABC123456","RPM":0}`))
-	if err != nil || rec.Client != "new_Client" || rec.Arrived.UnixMilli() != 1569888001500 || rec.Readings[0].State != StateStalled {
+	rec,
+		err = DecodeDemo(
+		[]byte(`{"arrived":1569888001500,"client":"new_Client","TIME":1569888001,"FANID":"ABC123456","RPM":0}`))
+	if err != nil || rec.Client != "new_Client" || rec.Arrived.UnixMilli() != 1569888001500 ||
+		rec.Readings[0].State != StateStalled {
 		t.Errorf("%+v, %v", rec, err)
 	}
-	for _, bad := range []string{``, `[]`, `{}`, `{"FANID":"a/b","TIME":1,"RPM":2}`, `{"FANID":"a","RPM":2}`, `{"FANID":"a","TIME":1}`, `{"v":1,"fan":"a","readings":[]}`, `{"FANID":"a","TIME":1,"RPM":"x"}`} {
+	for _, bad := range []string{``, `[]`, `{}`, `{"FANID":"a/b","TIME":1,"RPM":2}`, `{"FANID":"a","RPM":2}`,
+		`{"FANID":"a","TIME":1}`, `{"v":1,"fan":"a","readings":[]}`, `{"FANID":"a","TIME":1,"RPM":"x"}`} {
 		if rec, err := DecodeDemo([]byte(bad)); err == nil {
 			t.Errorf("%s: %+v", bad, rec)
 		}
@@ -356,7 +397,8 @@ func TestDecodeDemo(t *testing.T) {
 }
 
 func FuzzParseTime(f *testing.F) {
-	for _, s := range []string{"2026-10-25T02:30:00", "2026-10-25 02:30:00 +0000 UTC", "20261025023000", "1796044925000", "2016-12-31T23:59:60Z", "9999-12-31 23:59", "2026-10-25T02:30:00-11:59"} {
+	for _, s := range []string{"2026-10-25T02:30:00", "2026-10-25 02:30:00 +0000 UTC", "20261025023000", "1796044925000",
+		"2016-12-31T23:59:60Z", "9999-12-31 23:59", "2026-10-25T02:30:00-11:59"} {
 		f.Add(s, int64(1792888200))
 	}
 	berlin, err := time.LoadLocation("Europe/Berlin")
@@ -381,7 +423,8 @@ func FuzzParseTime(f *testing.F) {
 
 // TestObjectsOfPublicReports reads objects made after public reports: what they mean is clear.
 func TestObjectsOfPublicReports(t *testing.T) {
-	for _, file := range []string{"06-forms-clearly-meant.ndjson", "12-ingest-arrived-as-text.json", "12-ingest-extra-client-object.json"} {
+	for _, file := range []string{"06-forms-clearly-meant.ndjson", "12-ingest-arrived-as-text.json",
+		"12-ingest-extra-client-object.json"} {
 		data, err := os.ReadFile(filepath.Join("..", "shared", "faults", file))
 		if err != nil {
 			t.Skip("the reports' objects are not on this machine: ", err)

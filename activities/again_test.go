@@ -12,7 +12,8 @@ import (
 func TestAFanProvisionedAgainInTroubleIsTold(t *testing.T) {
 	r := newRig(t)
 	configure := func(revision int, retired bool) {
-		data, err := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: revision, Fan: "a", Retired: retired, Limits: fanwatch.Limits{MinRPM: 900}})
+		data, err := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: revision, Fan: "a", Retired: retired,
+			Limits: fanwatch.Limits{MinRPM: 900}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ type IoTPublisher interface {
 	Publish(ctx context.Context, topic string, payload []byte) error
 }
 
-// Statuses gives what the control plane knows of a fan and of an alert. An error that wraps ErrNoFan says that it
+// Statuses returns what the control plane knows of a fan and of an alert. An error that wraps ErrNoFan says that it
 // knows none.
 type Statuses interface {
 	FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, error)
@@ -44,7 +44,8 @@ type Canary struct {
 const canaryClient = "n/a"
 
 // canaryDevice is the canary as the scorers know it: never silent, for it reports once an hour.
-var canaryDevice = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: fanwatch.CanaryFan, Clients: []string{canaryClient},
+var canaryDevice = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: fanwatch.CanaryFan,
+	Clients: []string{canaryClient},
 	Silence: fanwatch.Duration(-time.Second), Policy: fanwatch.CanaryPolicy, Limits: fanwatch.Limits{MinRPM: 100}}
 
 // Fly has the canary stop and start again. Its error says at which part of the path the page was lost. It may run

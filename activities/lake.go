@@ -18,9 +18,9 @@ import (
 	"fanwatch/objstore"
 )
 
-// Lake brings the landing log into the table, keeps the table's files few, and removes what nobody needs.
+// Lake brings the landing log into the table, keeps the table's files few, and removes what is no longer needed.
 type Lake struct {
-	// Tables gives the tables: to be changed, for the Committer alone, or to be read and planned for. It is asked at
+	// Tables returns the tables: to be changed, for the Committer alone, or to be read and planned for. It is asked at
 	// each activity, so a lake that cannot be opened fails where it is needed and nowhere else.
 	Tables func(ctx context.Context, change bool) (Table, error)
 	Store  objstore.Store
@@ -38,7 +38,7 @@ type LakeConfig struct {
 	// KeepOrphans is the age at which a file that no snapshot refers to is removed. It must exceed the time
 	// that the longest commit or compaction takes: at least MinKeepOrphans; 0 = 1 day.
 	KeepOrphans time.Duration
-	// KeepSegments is the age at which a segment of the landing log that nobody needs loses its rows, which
+	// KeepSegments is the age at which a segment of the landing log that no table needs loses its rows, which
 	// are in the table by then; 0 = 7 days.
 	KeepSegments time.Duration
 }
@@ -50,7 +50,8 @@ const MinKeepOrphans = time.Hour
 // Check says what is wrong with the settings, or nil.
 func (c LakeConfig) Check() error {
 	if c.KeepOrphans != 0 && c.KeepOrphans < MinKeepOrphans {
-		return fmt.Errorf("files that no table refers to would be removed after %s, while a merge may still be about to commit them: keep them for %s or more", c.KeepOrphans, MinKeepOrphans)
+		return fmt.Errorf("files that no table refers to would be removed after %s, while a merge may still be about "+
+			"to commit them: keep them for %s or more", c.KeepOrphans, MinKeepOrphans)
 	}
 	return nil
 }
@@ -105,7 +106,7 @@ func (p *Parts) pass(ctx context.Context, t Table) {
 	}
 }
 
-// Err gives all failures in one error, or nil.
+// Err returns all failures in one error, or nil.
 func (p *Parts) Err() error {
 	if len(p.Failed) == 0 {
 		return nil
@@ -186,7 +187,8 @@ func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 	for more := true; more; {
 		r, err := table.PlanCompaction(ctx, l.Config.Compact)
 		report.fail(err)
-		report.Days, report.FilesIn, report.FilesOut, report.Rows = report.Days+r.Days, report.FilesIn+r.FilesIn, report.FilesOut+r.FilesOut, report.Rows+r.RowsOut
+		report.Days, report.FilesIn, report.FilesOut, report.Rows = report.Days+r.Days, report.FilesIn+r.FilesIn,
+			report.FilesOut+r.FilesOut, report.Rows+r.RowsOut
 		more = r.More && r.FilesIn > 0 && ctx.Err() == nil
 	}
 	report.pass(ctx, table)
@@ -201,7 +203,7 @@ type MaintainReport struct {
 	Parts
 }
 
-// Maintain removes orphaned files, turns segments of the landing log that nobody needs into tombstones, and
+// Maintain removes orphaned files, turns segments of the landing log that no table needs into tombstones, and
 // leaves plans for the committer: to remove days past retention and to drop old snapshots. Running it again
 // removes nothing more. What fails keeps nothing else from being done.
 func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, error) {
@@ -233,7 +235,8 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	return report, ctx.Err()
 }
 
-// DeliveryStream is a folder that somebody keeps filling with readings in the demo's format; see ingest.Ingestion.
+// DeliveryStream is a folder to which a delivery stream (Firehose) adds objects of readings in the legacy format;
+// see ingest.Ingestion.
 type DeliveryStream struct {
 	Prefix string `json:"prefix"`
 	Bucket string `json:"bucket,omitempty"` // "" = the lake's own
@@ -241,7 +244,8 @@ type DeliveryStream struct {
 }
 
 // Ingestion says how the delivery stream is brought into the landing log of stream.
-func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objstore.Store, stream string) (*ingest.Ingestion, error) {
+func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objstore.Store,
+	stream string) (*ingest.Ingestion, error) {
 	zone, err := time.LoadLocation(d.Zone)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: zone: %w", err)
@@ -318,7 +322,8 @@ func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, er
 		}
 	}
 	if late > 0 {
-		r.fail(fmt.Errorf("%d readings of %d fans wait for the table, the first for %s: see the workflow lake/committer and fanwatch lake status", waiting, late, longest.Round(time.Second)))
+		r.fail(fmt.Errorf("%d readings of %d fans wait for the table, the first for %s: see the workflow "+
+			"lake/committer and fanwatch lake status", waiting, late, longest.Round(time.Second)))
 	}
 	return r, nil
 }

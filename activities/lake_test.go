@@ -56,7 +56,8 @@ func TestIngest(t *testing.T) {
 			t.Fatalf("%+v: %+v, want %+v, %v", from, got, want, err)
 		}
 	}
-	here, there := activities.DeliveryStream{Prefix: "firehose/"}, activities.DeliveryStream{Prefix: "firehose/", Bucket: "old", Zone: "Asia/Tokyo"}
+	here, there := activities.DeliveryStream{Prefix: "firehose/"}, activities.DeliveryStream{Prefix: "firehose/",
+		Bucket: "old", Zone: "Asia/Tokyo"}
 	object(own, "firehose/1", "fan-a", 10)
 	object(old, "firehose/1", "fan-b", 20) // another object, though of the same name
 	run(here, ingest.Result{Objects: 1, Readings: 10})
@@ -86,10 +87,12 @@ func TestIngest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if nine := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC); !times["fan-a"].Equal(nine) || !times["fan-b"].Equal(nine.Add(-9*time.Hour)) {
+	if nine := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC); !times["fan-a"].Equal(nine) ||
+		!times["fan-b"].Equal(nine.Add(-9*time.Hour)) {
 		t.Errorf("times %v", times)
 	}
-	for _, bad := range []activities.DeliveryStream{{Prefix: "landing/"}, {}, {Prefix: "firehose/", Zone: "Nowhere/Land"}} {
+	for _, bad := range []activities.DeliveryStream{{Prefix: "landing/"}, {},
+		{Prefix: "firehose/", Zone: "Nowhere/Land"}} {
 		if _, err := env.ExecuteActivity(l.Ingest, "readings", bad); err == nil {
 			t.Errorf("%+v was ingested", bad)
 		}
@@ -119,9 +122,13 @@ func TestALakeThatIsAwayFailsAlone(t *testing.T) {
 	store := openDir(t)
 	var tables *lake.Tables
 	failed := errors.New("the lake's tables cannot be opened: the catalog does not answer")
-	l := &activities.Lake{Store: store, Tables: func(context.Context, bool) (activities.Table, error) { return tables, failed }}
+	l := &activities.Lake{Store: store, Tables: func(context.Context, bool) (activities.Table, error) {
+		return tables,
+			failed
+	}}
 	env.RegisterActivity(l)
-	if _, err := env.ExecuteActivity(l.Commit, "readings"); err == nil || !strings.Contains(err.Error(), "the catalog does not answer") {
+	if _, err := env.ExecuteActivity(l.Commit, "readings"); err == nil ||
+		!strings.Contains(err.Error(), "the catalog does not answer") {
 		t.Errorf("%v", err)
 	}
 	for _, a := range []any{l.Maintain, l.Reconcile} {
@@ -129,7 +136,8 @@ func TestALakeThatIsAwayFailsAlone(t *testing.T) {
 			t.Error("no error")
 		}
 	}
-	if _, err := env.ExecuteActivity(l.LandAlert, fanwatch.Alert{V: 1, ID: "alert/a/stall/1", Opened: time.Unix(1, 0)}); err != nil {
+	if _, err := env.ExecuteActivity(l.LandAlert, fanwatch.Alert{V: 1, ID: "alert/a/stall/1",
+		Opened: time.Unix(1, 0)}); err != nil {
 		t.Error(err)
 	}
 	failed = fmt.Errorf("no: %w", lake.ErrNoTable)
@@ -142,10 +150,13 @@ func TestALakeThatIsAwayFailsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = done() }()
-	if tables, err = lake.OpenTables(t.Context(), lake.TableConfig{Catalog: cat, Store: store, Location: "file://" + store.Root()}); err != nil {
+	if tables, err = lake.OpenTables(t.Context(), lake.TableConfig{Catalog: cat, Store: store, Location: "file://" +
+		store.Root()}); err != nil {
 		t.Fatal(err)
 	}
-	for key, text := range map[string]string{"tables/fanwatch/readings/plans/0.json": `{"v":1,"why":"bad","removed":[],"set":{"a":"b"},"added":[{"path":""}]}`, "alerts/waiting/notes.txt": "?"} {
+	for key, text := range map[string]string{
+		"tables/fanwatch/readings/plans/0.json": `{"v":1,"why":"bad","removed":[],"set":{"a":"b"},"added":[{"path":""}]}`,
+		"alerts/waiting/notes.txt":              "?"} {
 		if err := store.Put(t.Context(), key, []byte(text), true); err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +166,8 @@ func TestALakeThatIsAwayFailsAlone(t *testing.T) {
 	if err == nil {
 		err = v.Get(&r)
 	}
-	if err != nil || len(r.Failed) != 1 || !strings.Contains(r.Failed[0], "table readings: plan 0.json (bad)") || len(r.Passed) != 1 || !strings.HasPrefix(r.Passed[0], "alerts/waiting/notes.txt: ") {
+	if err != nil || len(r.Failed) != 1 || !strings.Contains(r.Failed[0], "table readings: plan 0.json (bad)") ||
+		len(r.Passed) != 1 || !strings.HasPrefix(r.Passed[0], "alerts/waiting/notes.txt: ") {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if rows, err := tables.Alerts(t.Context(), time.Time{}, time.Time{}); err != nil || len(rows) != 1 {

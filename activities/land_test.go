@@ -248,9 +248,11 @@ func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 		t.Errorf("%d segments, %d rows, %d notes, %v; want several, 41, 1", segments, rows, notes, err)
 	}
 
-	x := &pendingSegment{segment: &landing.Segment{Header: landing.Header{Stream: "s", Shard: "shard-0", After: "0", Last: "4000000"}}, held: 100}
+	x := &pendingSegment{segment: &landing.Segment{Header: landing.Header{Stream: "s", Shard: "shard-0", After: "0",
+		Last: "4000000"}}, held: 100}
 	for i := range landing.MaxSegmentRows + 1 {
-		x.segment.Rows = append(x.segment.Rows, fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(1 + i/10))}})
+		x.segment.Rows = append(x.segment.Rows, fanwatch.Row{Kind: fanwatch.RowScored,
+			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(1 + i/10))}})
 	}
 	_, err = landing.EncodeSegment(x.segment)
 	if !errors.Is(err, landing.ErrSegment) {
@@ -261,7 +263,8 @@ func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 		t.Fatalf("%d parts, %v", len(parts), err)
 	}
 	p, q := parts[0].segment, parts[1].segment
-	if len(p.Rows)+len(q.Rows) != len(x.segment.Rows) || p.Last != q.After || p.After != "0" || q.Last != "4000000" || p.Rows[len(p.Rows)-1].Position.Sequence != p.Last {
+	if len(p.Rows)+len(q.Rows) != len(x.segment.Rows) || p.Last != q.After || p.After != "0" || q.Last != "4000000" ||
+		p.Rows[len(p.Rows)-1].Position.Sequence != p.Last {
 		t.Errorf("parts of %d and %d rows, (%s, %s] and (%s, %s]", len(p.Rows), len(q.Rows), p.After, p.Last, q.After, q.Last)
 	}
 }

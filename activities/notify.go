@@ -28,7 +28,7 @@ type TopicChecker interface {
 	CheckTopic(ctx context.Context, topic string) (why string, err error)
 }
 
-// Policies gives the escalation policies as they are now, by name. It is called often and from several goroutines;
+// Policies returns the escalation policies as they are now, by name. It is called often and from several goroutines;
 // the map is not changed by either side.
 type Policies func() map[string]fanwatch.Policy
 
@@ -50,12 +50,13 @@ type Notification struct {
 	Body    string         `json:"body"`
 }
 
-// Policy gives the escalation policy of that name, "" meaning default. A policy that does not exist
+// Policy returns the escalation policy of that name, "" meaning default. A policy that does not exist
 // must not keep an alert from people: the default one is taken, and where there is none either, the
 // error is final. The canary's policy is built in.
 func (n *Notifier) Policy(_ context.Context, name string) (fanwatch.Policy, error) {
-	if name == fanwatch.CanaryPolicy { // not one of the file's: the canary's page is for no one
-		return fanwatch.Policy{V: fanwatch.PolicyVersion, Name: name, Hold: -1, Steps: []fanwatch.Step{{Notify: []string{fanwatch.CanaryTopic}}}}, nil
+	if name == fanwatch.CanaryPolicy { // not one of the file's: the canary's page goes to its own topic alone
+		return fanwatch.Policy{V: fanwatch.PolicyVersion, Name: name, Hold: -1,
+			Steps: []fanwatch.Step{{Notify: []string{fanwatch.CanaryTopic}}}}, nil
 	}
 	policies := n.Policies()
 	for _, name := range []string{name, "default"} {
@@ -64,7 +65,8 @@ func (n *Notifier) Policy(_ context.Context, name string) (fanwatch.Policy, erro
 		}
 	}
 	return fanwatch.Policy{}, temporal.NewNonRetryableApplicationError(
-		fmt.Sprintf("there is no escalation policy %q nor one named default: give the worker a policy file", name), "NoPolicy", nil)
+		fmt.Sprintf("there is no escalation policy %q nor one named default: give the worker a policy file", name),
+		"NoPolicy", nil)
 }
 
 // Notify sends the notification. It may be sent twice after a crash; its key makes that visible.
@@ -135,7 +137,7 @@ func (n *Notifier) checkTopic(ctx context.Context, topic string, policies []stri
 	return nil
 }
 
-// NamedTopics gives the topics of all steps, each with the sorted names of the policies that tell it.
+// NamedTopics returns the topics of all steps, each with the sorted names of the policies that tell it.
 func NamedTopics(policies map[string]fanwatch.Policy) map[string][]string {
 	named := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(policies)) {

@@ -40,7 +40,7 @@ func newPending(now time.Time) pendingObservations {
 	return pendingObservations{since: now, fans: map[string]*fanPending{}}
 }
 
-// fan gives the part of a fan, which is made where there is none.
+// fan returns the part of a fan, which is made where there is none.
 func (p *pendingObservations) fan(name string) *fanPending {
 	f := p.fans[name]
 	if f == nil {

@@ -11,8 +11,8 @@ import (
 	"fanwatch/detect"
 )
 
-// watcher is a shard as pendingObservations sees it: records come, every second is judged, and what is told reaches workflows that
-// ignore old news.
+// watcher is a shard as pendingObservations sees it: records come, every second is judged, and what is told reaches
+// workflows that ignore old news.
 type watcher struct {
 	t       *testing.T
 	models  *detect.Models
@@ -27,7 +27,8 @@ type watcher struct {
 }
 
 func newWatcher(t *testing.T, fans ...fanwatch.Device) *watcher {
-	w := &watcher{t: t, models: detect.New(detect.Config{Trees: 2, SampleSize: 16}), now: begin, holds: map[string]fanwatch.Observation{}}
+	w := &watcher{t: t, models: detect.New(detect.Config{Trees: 2, SampleSize: 16}), now: begin,
+		holds: map[string]fanwatch.Observation{}}
 	w.pending = newPending(w.now)
 	for _, d := range fans {
 		w.device(d)
@@ -37,7 +38,8 @@ func newWatcher(t *testing.T, fans ...fanwatch.Device) *watcher {
 
 func (w *watcher) record(data []byte) detect.Output {
 	w.seq++
-	out := w.models.Feed(detect.Input{Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + w.seq))}, Arrived: w.now.Add(-w.behind), Data: data})
+	out := w.models.Feed(detect.Input{Position: fanwatch.Position{Shard: "s",
+		Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + w.seq))}, Arrived: w.now.Add(-w.behind), Data: data})
 	w.rows = append(w.rows, out.Rows...)
 	w.pending.add(w.models, out, w.now)
 	return out
@@ -55,7 +57,8 @@ func (w *watcher) device(d fanwatch.Device) {
 
 // reading publishes a demo's object that was measured at.
 func (w *watcher) reading(fan string, at time.Time, rpm any) detect.Output {
-	return w.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":%q,"RPM":%v,"client":%q}`, at.Format(time.RFC3339Nano), fan, rpm, fan))
+	return w.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":%q,"RPM":%v,"client":%q}`, at.Format(time.RFC3339Nano), fan, rpm,
+		fan))
 }
 
 // batch publishes one reading, behind which backlog others wait.
@@ -64,7 +67,8 @@ func (w *watcher) batch(fan string, seq uint64, backlog uint64, r fanwatch.WireR
 	data, err := json.Marshal(struct {
 		fanwatch.Batch
 		Client string `json:"client"`
-	}{fanwatch.Batch{V: 1, Fan: fan, Run: fanwatch.FormatRun(5), Backlog: backlog, Readings: []fanwatch.WireReading{r}}, fan})
+	}{fanwatch.Batch{V: 1, Fan: fan, Run: fanwatch.FormatRun(5), Backlog: backlog, Readings: []fanwatch.WireReading{r}},
+		fan})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -143,13 +147,15 @@ func TestSilenceTellsItsTrueCause(t *testing.T) {
 		w.seconds(29, nil)
 		w.expect("normal", "")
 		w.seconds(31, nil)
-		w.expect("normal silent/nothing-arrives", "a has sent no reading for 30s: its publisher, its power or its network is down.")
+		w.expect("normal silent/nothing-arrives", "a has sent no reading for 30s: its publisher, its power or its "+
+			"network is down.")
 	})
 	t.Run("refused", func(t *testing.T) {
 		w := newWatcher(t, fanwatch.Device{Fan: "a"})
 		w.seconds(10, w.normal("a"))
 		w.seconds(45, func() { w.reading("a", w.now.Add(time.Hour), 1800) })
-		w.expect("normal silent/refused", "a is not judged: its readings arrive and are refused, 30 in 29s, such as: time 2026-05-28T21:00:40Z is 1h0m0s ahead of its arrival")
+		w.expect("normal silent/refused", "a is not judged: its readings arrive and are refused, 30 in 29s, such as: "+
+			"time 2026-05-28T21:00:40Z is 1h0m0s ahead of its arrival")
 		w.seconds(299, nil)
 		w.expect("normal silent/refused", "")
 		w.seconds(10, nil)
@@ -174,7 +180,8 @@ func TestSilenceTellsItsTrueCause(t *testing.T) {
 			back += 2 * time.Second // never in order, so that this is no clock that can be followed
 			w.reading("a", w.now.Add(-back), 0)
 		})
-		w.expect("normal silent/old", "a is not judged as it is now: its readings arrive but were measured 1h1m0s before; a spool drains or its clock went back.")
+		w.expect("normal silent/old", "a is not judged as it is now: its readings arrive but were measured 1h1m0s "+
+			"before; a spool drains or its clock went back.")
 	})
 	t.Run("old, of a spool", func(t *testing.T) {
 		w := newWatcher(t, fanwatch.Device{Fan: "a"})
@@ -209,7 +216,8 @@ func TestSilenceTellsItsTrueCause(t *testing.T) {
 		w.seconds(3, nil)
 		w.expect("silent/never-reported", "a has not reported since it was provisioned at 2026-05-28T20:01:40Z.")
 		o := w.told[0]
-		if o.Fan != "a" || o.V != fanwatch.ObservationVersion || o.Position.Sequence == "" || o.At.IsZero() || o.Time.IsZero() {
+		if o.Fan != "a" || o.V != fanwatch.ObservationVersion || o.Position.Sequence == "" || o.At.IsZero() ||
+			o.Time.IsZero() {
 			t.Errorf("%+v", o)
 		}
 		w.seconds(2, w.normal("a"))
@@ -306,7 +314,8 @@ func TestRetiredFansAndThoseWithoutSilenceAreNeverSilent(t *testing.T) {
 }
 
 func TestUnjudgedFansAreListed(t *testing.T) {
-	w := newWatcher(t, fanwatch.Device{Fan: "a"}, fanwatch.Device{Fan: "b"}, fanwatch.Device{Fan: "never"}, fanwatch.Device{Fan: "gone"})
+	w := newWatcher(t, fanwatch.Device{Fan: "a"}, fanwatch.Device{Fan: "b"}, fanwatch.Device{Fan: "never"},
+		fanwatch.Device{Fan: "gone"})
 	w.device(fanwatch.Device{Fan: "gone", Revision: 2, Retired: true})
 	w.seconds(5, func() { w.reading("b", w.now, 1800) })
 	w.seconds(10, func() {
@@ -316,7 +325,8 @@ func TestUnjudgedFansAreListed(t *testing.T) {
 	check := func() {
 		t.Helper()
 		got := w.pending.unjudged(w.models, w.now)
-		if len(got) != 2 || got[0] != (Unjudged{Fan: "never"}) || got[1] != (Unjudged{Fan: "b", Since: begin.Add(5 * time.Second)}) {
+		if len(got) != 2 || got[0] != (Unjudged{Fan: "never"}) ||
+			got[1] != (Unjudged{Fan: "b", Since: begin.Add(5 * time.Second)}) {
 			t.Errorf("%+v", got)
 		}
 	}

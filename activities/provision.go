@@ -75,7 +75,7 @@ func (p *Provisioner) CreateCertificate(ctx context.Context, csrPEM string) (Cer
 }
 
 // Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate of the fan.
-// Without a certificate, because it is not known, every one that is attached to the fan may speak for it as before.
+// Without a certificate, because it is not known, every one that is attached to the fan may go on to speak for it.
 // Running it again changes nothing.
 func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certificate) error {
 	if err := p.check(d); err != nil {
@@ -129,7 +129,7 @@ func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certif
 // maxPolicies is how many policies AWS IoT Core attaches to one certificate.
 const maxPolicies = 10
 
-// attach gives the certificate these policies and takes from it the others that policyName named: they are of clients
+// attach returns the certificate these policies and takes from it the others that policyName named: they are of clients
 // that the fan had before. The new ones come first, so that a device that is connected may go on, unless there is no
 // room for them.
 func (p *Provisioner) attach(ctx context.Context, names []string, arn string) error {
@@ -144,7 +144,8 @@ func (p *Provisioner) attach(ctx context.Context, names []string, arn string) er
 		}
 	}
 	for _, name := range has {
-		if !slices.Contains(names, name) && (strings.HasPrefix(name, "fanwatch-device-") || strings.HasPrefix(name, "fanwatch-legacy-")) {
+		if !slices.Contains(names, name) && (strings.HasPrefix(name, "fanwatch-device-") ||
+			strings.HasPrefix(name, "fanwatch-legacy-")) {
 			stale = append(stale, name)
 		}
 	}
@@ -178,7 +179,8 @@ func (p *Provisioner) Deactivate(ctx context.Context, fan, certificate string) (
 		arns = slices.DeleteFunc(arns, func(arn string) bool { return CertificateID(arn) != CertificateID(certificate) })
 		if len(arns) == 0 {
 			return nil, temporal.NewNonRetryableApplicationError(
-				fmt.Sprintf("fan %s has no certificate %.120q: its own is named by fanwatch show %s", fan, certificate, fan), "NoCertificate", nil)
+				fmt.Sprintf("fan %s has no certificate %.120q: its own is named by fanwatch show %s", fan, certificate, fan),
+				"NoCertificate", nil)
 		}
 	}
 	for _, arn := range arns {
@@ -189,7 +191,7 @@ func (p *Provisioner) Deactivate(ctx context.Context, fan, certificate string) (
 	return arns, nil
 }
 
-// CertificateID gives the ID in a certificate's ARN; an ID is its own.
+// CertificateID returns the ID in a certificate's ARN; an ID is its own.
 func CertificateID(arn string) string {
 	return arn[strings.LastIndexByte(arn, '/')+1:]
 }
@@ -201,7 +203,8 @@ func CertificateID(arn string) string {
 func (p *Provisioner) check(d fanwatch.Device) error {
 	for _, c := range d.Clients {
 		if err := fanwatch.CheckClient(c); err != nil {
-			return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: %v; name its clients anew with fanwatch configure %s --client", d.Fan, err, d.Fan), "BadClient", nil)
+			return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: %v; name its clients anew with "+
+				"fanwatch configure %s --client", d.Fan, err, d.Fan), "BadClient", nil)
 		}
 	}
 	if d.Policy == "" {
@@ -211,7 +214,8 @@ func (p *Provisioner) check(d fanwatch.Device) error {
 	if _, ok := policies[d.Policy]; ok {
 		return nil
 	}
-	return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: there is no escalation policy %.60q: use one of %s, or add it to the workers' policy file",
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf("device %s: there is no escalation policy %.60q: "+
+		"use one of %s, or add it to the workers' policy file",
 		d.Fan, d.Policy, strings.Join(slices.Sorted(maps.Keys(policies)), ", ")), "NoPolicy", nil)
 }
 
@@ -245,7 +249,8 @@ func (t PolicyTopics) device() string {
 	const shadow = "/$aws/things/" + thing + "/shadow/name/" + Shadow + "/"
 	return policy(
 		statement{"Allow", "iot:Connect", []string{t.ARN + ":client/" + thing}},
-		statement{"Allow", "iot:Publish", []string{t.ARN + ":topic/$aws/rules/" + t.Rule + "/" + thing, t.ARN + ":topic/" + t.Legacy,
+		statement{"Allow", "iot:Publish", []string{t.ARN + ":topic/$aws/rules/" + t.Rule + "/" + thing, t.ARN + ":topic/" +
+			t.Legacy,
 			t.ARN + ":topic" + shadow + "get", t.ARN + ":topic" + shadow + "update"}},
 		statement{"Allow", "iot:Receive", []string{t.ARN + ":topic" + shadow + "*"}},
 		statement{"Allow", "iot:Subscribe", []string{t.ARN + ":topicfilter" + shadow + "*"}},

@@ -156,8 +156,8 @@ func oneLine(err error) error {
 
 type lined struct{ error }
 
-// Error gives the text in one line.
+// Error returns the text in one line.
 func (l *lined) Error() string { return strings.ReplaceAll(l.error.Error(), "\n", "; ") }
 
-// Unwrap gives the error as it was.
+// Unwrap returns the error as it was.
 func (l *lined) Unwrap() error { return l.error }

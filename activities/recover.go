@@ -37,7 +37,7 @@ func (r *scoring) recover(ctx context.Context) error {
 	return nil
 }
 
-// beginning gives the models that a log without usable snapshot begins with.
+// beginning returns the models that a log without usable snapshot begins with.
 type beginning func(context.Context) (*detect.Models, error)
 
 // knowledge is what a shard's snapshot and log say.
@@ -123,7 +123,7 @@ func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[ob
 	}
 }
 
-// begin gives the models of a shard without snapshot: what its ancestors hand on. They are stored as its first
+// begin returns the models of a shard without snapshot: what its ancestors hand on. They are stored as its first
 // snapshot, so that the shard's own state is enough from then on.
 func (r *scoring) begin(ctx context.Context) (*detect.Models, error) {
 	models, err := r.inherit(ctx)
@@ -199,7 +199,7 @@ func (r *scoring) adopt(
 	return k.any && k.snapshot != "", nil
 }
 
-// newer tells whether a has seen more of a fan than b.
+// newer reports whether a has seen more of a fan than b.
 func newer(a, b *detect.Models, fan string) bool {
 	da, _ := a.Device(fan)
 	db, known := b.Device(fan)
@@ -214,7 +214,7 @@ func newer(a, b *detect.Models, fan string) bool {
 	return da.Revision > db.Revision
 }
 
-// plainShard gives the shard's name on the stream, suffix what is added to it in the log where the stream is not the
+// plainShard returns the shard's name on the stream, suffix what is added to it in the log where the stream is not the
 // first of its name; see making.
 func plainShard(id string) string {
 	plain, _, _ := strings.Cut(id, ".")

@@ -78,7 +78,8 @@ func TestADamagedSnapshotIsPassedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, spoil := range map[string]func(*rig, string){"damaged": (*rig).damage, "of a newer version": newerVersion, "not of models": otherModels} {
+	for name, spoil := range map[string]func(*rig, string){"damaged": (*rig).damage, "of a newer version": newerVersion,
+		"not of models": otherModels} {
 		for n := 1; n <= 3; n++ {
 			t.Run(fmt.Sprintf("%s %d of 3", name, n), func(t *testing.T) {
 				r := newRig(t)
@@ -163,7 +164,8 @@ func TestADamagedSegmentIsPassedOver(t *testing.T) {
 			spoil(r, keys[2])
 			if name == "all" {
 				c := r.prepare(3, Shard{ID: "shard-0"})
-				if err := c.recover(t.Context()); !errors.Is(err, landing.ErrDamaged) || !strings.Contains(err.Error(), "remove it") {
+				if err := c.recover(t.Context()); !errors.Is(err, landing.ErrDamaged) ||
+					!strings.Contains(err.Error(), "remove it") {
 					t.Errorf("of a damaged end: %v", err)
 				}
 			}
@@ -245,7 +247,8 @@ func TestAParentThatExpiredHandsOnAllThatItLanded(t *testing.T) {
 func (r *rig) anew(first int, after time.Duration) {
 	r.tape.created = r.tape.created.Add(after)
 	r.tape.records, r.tape.first = nil, first
-	r.tape.shards = []Shard{{ID: "shard-0", StartHash: "0", EndHash: wholeRange, First: fanwatch.SequenceNumber(fmt.Sprint(first))}}
+	r.tape.shards = []Shard{{ID: "shard-0", StartHash: "0", EndHash: wholeRange,
+		First: fanwatch.SequenceNumber(fmt.Sprint(first))}}
 }
 
 // TestAStreamMadeAnewIsScoredFromItsBeginning with the models as they are, whether its numbers are lower, the same or
@@ -312,7 +315,8 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 					t.Fatalf("%+v, %v", out, err)
 				}
 				after := r.told.all()[len(before):]
-				if len(after) == 0 || after[len(after)-1].Anomaly.Kind != fanwatch.KindNone || !after[0].After(before[len(before)-1]) {
+				if len(after) == 0 || after[len(after)-1].Anomaly.Kind != fanwatch.KindNone ||
+					!after[0].After(before[len(before)-1]) {
 					t.Errorf("told before %+v, after %+v", before, after)
 				}
 				if x, _ := a.pulse.compose(); !strings.Contains(x.Trouble, "made again") {
@@ -356,7 +360,8 @@ func TestAReplayThatDivergesIsSaidOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, _ := b.pulse.compose()
-	if n := strings.Count(said.String(), "the models go on with the scores of this program"); n != 1 || b.at != "1099" || x.Trouble != "" {
+	if n := strings.Count(said.String(), "the models go on with the scores of this program"); n != 1 || b.at != "1099" ||
+		x.Trouble != "" {
 		t.Errorf("said %d times, recovered up to %s, trouble %q", n, b.at, x.Trouble)
 	}
 }
@@ -395,7 +400,8 @@ func (r *refusingReader) Next(context.Context) (Batch, error) {
 
 // FuzzMaking: whatever stands where a making should, it is an error or a making that is used, never a panic.
 func FuzzMaking(f *testing.F) {
-	for _, seed := range []string{`{"v":1,"created":"2026-05-28T20:00:00Z","suffix":""}`, `{"v":2}`, `{"v":1,"suffix":".17"}`, `[`, ``} {
+	for _, seed := range []string{`{"v":1,"created":"2026-05-28T20:00:00Z","suffix":""}`, `{"v":2}`,
+		`{"v":1,"suffix":".17"}`, `[`, ``} {
 		f.Add([]byte(seed))
 	}
 	dir, err := objstore.OpenDir(f.TempDir())
@@ -406,7 +412,8 @@ func FuzzMaking(f *testing.F) {
 		if err := dir.Put(t.Context(), makingKey("s", 1), data, false); err != nil {
 			t.Fatal(err)
 		}
-		s := &Scorer{Stream: &tape{created: begin}, Store: dir, Now: func() time.Time { return begin }, Log: slog.New(slog.DiscardHandler)}
+		s := &Scorer{Stream: &tape{created: begin}, Store: dir, Now: func() time.Time { return begin },
+			Log: slog.New(slog.DiscardHandler)}
 		m, err := s.current(t.Context(), "s")
 		if err == nil && m.V != makingVersion {
 			t.Errorf("%q is taken as %+v", data, m)

@@ -19,7 +19,7 @@ import (
 // Stream is the stream of readings.
 type Stream interface {
 	Shards(ctx context.Context, stream string) ([]Shard, error)
-	// Created gives the time at which the stream was made; the zero time where it may not be asked for.
+	// Created returns the time at which the stream was made; the zero time where it may not be asked for.
 	Created(ctx context.Context, stream string) (time.Time, error)
 	// Open starts to read behind a sequence number; "0" is the shard's oldest record. The shard is named as the stream
 	// names it.
@@ -30,7 +30,7 @@ type Stream interface {
 // and made again.
 var ErrOtherStream = errors.New("the sequence number did not come from this stream")
 
-// ShardReader gives a shard's records in order. Next waits for the next poll, and answers a batch without
+// ShardReader returns a shard's records in order. Next waits for the next poll, and answers a batch without
 // records when there are none yet. An error is one that does not pass by itself; where the stream does not answer
 // the batch has Trouble instead, after some seconds at most.
 type ShardReader interface {
@@ -113,7 +113,7 @@ type ScoreInput struct {
 	For    time.Duration `json:"for"`
 }
 
-// ScoreResult says whether the shard came to its end, or only the activity's time.
+// ScoreResult reports whether the shard came to its end, or only the activity's time.
 type ScoreResult struct {
 	Ended bool                    `json:"ended"`
 	At    fanwatch.SequenceNumber `json:"at"`
@@ -128,12 +128,15 @@ type Progress struct {
 	At       fanwatch.SequenceNumber `json:"at"`
 	Readings int                     `json:"readings"`
 	Behind   time.Duration           `json:"behind"`
-	Now      time.Time               `json:"now,omitzero"`       // the scorer's clock at this heartbeat
-	Through  time.Time               `json:"through,omitzero"`   // what arrived until then was judged; zero before the first read
-	Fans     int                     `json:"fans,omitempty"`     // that are active on this shard
-	Unjudged []Unjudged              `json:"unjudged,omitempty"` // the fans of which nothing was judged for UnjudgedAfter, longest first, at most MaxUnjudged
-	Pending  int                     `json:"pending,omitempty"`  // segments that wait for the store
-	Trouble  string                  `json:"trouble,omitempty"`  // what is tried again now, and why; "" while all goes well
+	Now      time.Time               `json:"now,omitzero"` // the scorer's clock at this heartbeat
+	// what arrived until then was judged; zero before the first read
+	Through time.Time `json:"through,omitzero"`
+	Fans    int       `json:"fans,omitempty"` // that are active on this shard
+	// the fans of which nothing was judged for UnjudgedAfter, longest first, at most MaxUnjudged
+	Unjudged []Unjudged `json:"unjudged,omitempty"`
+	Pending  int        `json:"pending,omitempty"` // segments that wait for the store
+	// what is tried again now, and why; "" while all goes well
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // Unjudged is a fan of which no reading was judged at its arrival for a while. Since is when the newest one was;
@@ -156,7 +159,7 @@ var errStopping = errors.New("the worker is stopping; another goes on from the l
 
 const (
 	stopWithin   = 7 * time.Second  // what a stopping worker gives an attempt to land what it read; workers give it 10 s
-	finishWithin = 10 * time.Second // likewise when the activity's time is over; then it goes on for longer
+	finishWithin = 10 * time.Second // how long landing goes on when the activity's time is over
 	longWork     = 10 * time.Minute // that a snapshot may take, to read and to make
 )
 
@@ -307,7 +310,7 @@ func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
 	}
 }
 
-// stopping tells whether the worker stops.
+// stopping reports whether the worker stops.
 func (r *scoring) stopping() bool {
 	select {
 	case <-r.stop:
@@ -478,12 +481,12 @@ func (r *scoring) finish(ctx context.Context, within time.Duration) error {
 	return nil
 }
 
-// snapshotDue tells whether a snapshot is to be taken now: never while segments wait.
+// snapshotDue reports whether a snapshot is to be taken now: never while segments wait.
 func (r *scoring) snapshotDue() bool {
 	return r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.lander.waiting() == 0
 }
 
-// snapshot gives the models as they are now; nil: there is none this time, which is logged.
+// snapshot returns the models as they are now; nil: there is none this time, which is logged.
 func (r *scoring) snapshot() []byte {
 	r.pulse.alive(longWork)
 	defer r.pulse.alive(r.cfg.Stuck)
@@ -541,7 +544,7 @@ func (r *scoring) hand(changes []fanwatch.Observation) {
 	}
 }
 
-// report gives the next heartbeats what they say, as often as there are heartbeats.
+// report returns the next heartbeats what they say, as often as there are heartbeats.
 func (r *scoring) report(now bool) {
 	at := r.Now()
 	if !now && at.Sub(r.reported) < r.cfg.Heartbeat {

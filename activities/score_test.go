@@ -60,7 +60,8 @@ func (s *tape) put(data []byte) { s.arrive(len(s.records), data) }
 
 // arrive puts a record that arrived so many seconds after the beginning.
 func (s *tape) arrive(seconds int, data []byte) {
-	s.records = append(s.records, detect.Input{Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(cmp.Or(s.first, 1000) + len(s.records)))},
+	s.records = append(s.records, detect.Input{Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(
+		fmt.Sprint(cmp.Or(s.first, 1000) + len(s.records)))},
 		Arrived: begin.Add(time.Duration(seconds) * time.Second), Data: data})
 }
 
@@ -110,7 +111,10 @@ func (t *told) failing(f func(fanwatch.Observation) error) {
 
 // has tells whether a fan was told to be of the kind.
 func (t *told) has(fan string, kind fanwatch.Kind) bool {
-	return slices.ContainsFunc(t.all(), func(o fanwatch.Observation) bool { return o.Fan == fan && o.Anomaly.Kind == kind })
+	return slices.ContainsFunc(t.all(), func(o fanwatch.Observation) bool {
+		return o.Fan == fan &&
+			o.Anomaly.Kind == kind
+	})
 }
 
 // faulty is a store that fails while a test says so.
@@ -172,7 +176,8 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	store := &faulty{Store: dir}
-	r := &rig{t: t, tape: &tape{created: begin}, store: store, told: &told{}, time: begin, log: landing.Log{Store: store, Stream: "s", Shard: "shard-0"},
+	r := &rig{t: t, tape: &tape{created: begin}, store: store, told: &told{}, time: begin, log: landing.Log{Store: store,
+		Stream: "s", Shard: "shard-0"},
 		cfg: ScoreConfig{Detect: detect.Config{Seed: 1}}}
 	r.device("a", 900)
 	return r
@@ -181,7 +186,8 @@ func newRig(t *testing.T) *rig {
 // device puts a fan's configuration on the tape.
 func (r *rig) device(fan string, lowest float64) {
 	r.t.Helper()
-	data, err := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 1, Fan: fan, Limits: fanwatch.Limits{MinRPM: lowest}})
+	data, err := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 1, Fan: fan,
+		Limits: fanwatch.Limits{MinRPM: lowest}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -190,7 +196,8 @@ func (r *rig) device(fan string, lowest float64) {
 
 // prepare makes one attempt at a shard.
 func (r *rig) prepare(n int32, sh Shard) *scoring {
-	s := &Scorer{Stream: r.tape, Store: r.store, Fans: r.told, Config: r.cfg, Now: r.now, Log: slog.New(slog.DiscardHandler)}
+	s := &Scorer{Stream: r.tape, Store: r.store, Fans: r.told, Config: r.cfg, Now: r.now,
+		Log: slog.New(slog.DiscardHandler)}
 	if sh.EndHash == "" {
 		sh.StartHash, sh.EndHash = "0", wholeRange
 	}
@@ -267,7 +274,11 @@ func (r *rig) until(what string, yes func() bool) {
 func (r *rig) landed() []fanwatch.Row {
 	r.t.Helper()
 	var rows []fanwatch.Row
-	if err := r.log.Walk(context.Background(), "0", func(s landing.Segment) error { rows = append(rows, s.Rows...); return nil }); err != nil {
+	if err := r.log.Walk(context.Background(), "0", func(s landing.Segment) error {
+		rows = append(rows,
+			s.Rows...)
+		return nil
+	}); err != nil {
 		r.t.Fatal(err)
 	}
 	if err := detect.New(detect.Config{Seed: 1}).Replay(rows); err != nil {

@@ -18,7 +18,7 @@ type Shard struct {
 	First fanwatch.SequenceNumber `json:"first,omitempty"` // no record of it has a lower one; "": not known
 }
 
-// Holds gives the test whether a fan's records go to the shard, or an error when its hash range is not two decimal
+// Holds returns the test whether a fan's records go to the shard, or an error when its hash range is not two decimal
 // numbers. Kinesis puts a record on the shard whose range holds the MD5 of its partition key, which is the fan's name.
 func (sh Shard) Holds() (func(fan string) bool, error) {
 	low, ok1 := new(big.Int).SetString(sh.StartHash, 10)
@@ -32,7 +32,7 @@ func (sh Shard) Holds() (func(fan string) bool, error) {
 	}, nil
 }
 
-// partitionHash gives the hash key of a partition key, a number of 128 bits.
+// partitionHash returns the hash key of a partition key, a number of 128 bits.
 func partitionHash(key string) *big.Int {
 	sum := md5.Sum([]byte(key))
 	return new(big.Int).SetBytes(sum[:])

@@ -65,7 +65,7 @@ func (s *Scorer) current(ctx context.Context, stream string) (making, error) {
 	return s.nextMaking(ctx, stream, newest, created)
 }
 
-// newestMaking gives the newest that is stored, or an error that wraps objstore.ErrNotFound.
+// newestMaking returns the newest that is stored, or an error that wraps objstore.ErrNotFound.
 func (s *Scorer) newestMaking(ctx context.Context, stream string) (foundMaking, error) {
 	s.makings.mu.Lock()
 	newest := s.makings.found[stream]

@@ -58,7 +58,7 @@ func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) 
 	}
 }
 
-// base gives the time from which a fan's silence counts: of what this attempt heard, else of what the models know,
+// base returns the time from which a fan's silence counts: of what this attempt heard, else of what the models know,
 // whose arrivals are by another clock and lie before the attempt's beginning, else from there.
 func (p *pendingObservations) base(f *fanPending, h *detect.Heard) time.Time {
 	known := h.Judged
@@ -74,7 +74,7 @@ func (p *pendingObservations) base(f *fanPending, h *detect.Heard) time.Time {
 	return known
 }
 
-// why gives the cause of a fan's silence. Readings that came unjudged are one for a while.
+// why returns the cause of a fan's silence. Readings that came unjudged are one for a while.
 func (f *fanPending) why(h *detect.Heard, reported bool, holds time.Duration, now, through time.Time) fanwatch.Cause {
 	recent := func(u detect.Unjudged) bool { return u.N > 0 && through.Sub(u.Last) < holds }
 	switch {

@@ -117,7 +117,7 @@ func (t *teller) issuedTicket() uint64 {
 	return t.issued
 }
 
-// toldUpTo tells whether landing waits for no change up to the ticket.
+// toldUpTo reports whether landing waits for no change up to the ticket.
 func (t *teller) toldUpTo(ticket uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,7 +175,7 @@ func (t *teller) run(fan string) {
 	}
 }
 
-// next gives what the fan is to be told now; without any the fan is forgotten.
+// next returns what the fan is to be told now; without any the fan is forgotten.
 func (t *teller) next(fan string) (change, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -37,7 +37,8 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fan, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
 	}
 	for i := range 50 {
-		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fmt.Sprintf("fan-%02d", i), Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
+		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fmt.Sprintf("fan-%02d", i),
+			Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
 	}
 	r.until("fifty fans told", func() bool { return len(r.told.all()) == 50 })
 	r.until("the answers noted", func() bool { return strings.Contains(a.teller.trouble(), "nobody can be told") })
@@ -61,7 +62,8 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	})
 	change := func(seq int, kind fanwatch.Kind) {
 		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: "a",
-			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))}, Anomaly: fanwatch.Anomaly{Kind: kind}})
+			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))},
+			Anomaly:  fanwatch.Anomaly{Kind: kind}})
 	}
 	change(1, fanwatch.KindStall)
 	<-tried
@@ -119,7 +121,8 @@ func TestManyFansOnOneShard(t *testing.T) {
 			t.Fatalf("%+v, %v", out, err)
 		}
 		mu.Lock()
-		t.Logf("attempt %d of %d fans: %s, %d heartbeats, the longest pause %s", n, fans, time.Since(begun).Round(time.Millisecond), beats, worst.Round(time.Millisecond))
+		t.Logf("attempt %d of %d fans: %s, %d heartbeats, the longest pause %s", n, fans,
+			time.Since(begun).Round(time.Millisecond), beats, worst.Round(time.Millisecond))
 		if worst > 5*time.Second {
 			t.Errorf("a pause of %s between heartbeats, want at most 5s", worst)
 		}
@@ -171,7 +174,8 @@ func TestProgressSaysHowFarWasJudged(t *testing.T) {
 	if x, _ := a.pulse.compose(); !x.Through.IsZero() || x.V != ProgressVersion || !x.Now.Equal(r.now()) {
 		t.Errorf("before the first read: %+v", x)
 	}
-	script := &scripted{batches: []Batch{{Behind: 40 * time.Second, Records: r.tape.records}, {Trouble: "Kinesis does not answer"}}}
+	script := &scripted{batches: []Batch{{Behind: 40 * time.Second, Records: r.tape.records},
+		{Trouble: "Kinesis does not answer"}}}
 	a.reader = script
 	a.reported = time.Time{}
 	r.steps(a, 1)
@@ -182,7 +186,8 @@ func TestProgressSaysHowFarWasJudged(t *testing.T) {
 	r.later(time.Minute)
 	r.steps(a, 1)
 	x, _ := a.pulse.compose()
-	if !x.Through.Equal(want) || x.Trouble != "Kinesis does not answer" || len(x.Unjudged) != 1 || x.Unjudged[0].Fan != "a" {
+	if !x.Through.Equal(want) || x.Trouble != "Kinesis does not answer" || len(x.Unjudged) != 1 ||
+		x.Unjudged[0].Fan != "a" {
 		t.Errorf("while it cannot be read: %+v", x)
 	}
 	if r.told.has("a", fanwatch.KindSilent) {

@@ -25,7 +25,7 @@ type Finding struct {
 // Inspector looks at every part of fanwatch and answers what is wrong now.
 type Inspector interface {
 	Inspect(ctx context.Context, stream string) ([]Finding, error)
-	// Running tells whether the alert's workflow runs.
+	// Running reports whether the alert's workflow runs.
 	Running(ctx context.Context, alert string) (bool, error)
 }
 
@@ -44,9 +44,10 @@ type WatchResult struct {
 
 // Watcher watches the parts of fanwatch that judge fans and tell people. It hangs on Temporal alone.
 type Watcher struct {
-	System       Inspector
-	Topics       func(context.Context) ([]Finding, error) // looks at the topics of the policies; nil = it is not done
-	HeartbeatURL string                                   // called each minute while all is well; "" = none. It may be a secret.
+	System Inspector
+	Topics func(context.Context) ([]Finding, error) // looks at the topics of the policies; nil = it is not done
+	// called each minute while all is well; "" = none. It may be a secret.
+	HeartbeatURL string
 	HTTP         *http.Client
 	Config       WatchConfig
 	Now          fanwatch.Clock
@@ -55,8 +56,9 @@ type Watcher struct {
 
 // WatchConfig says how often the Watcher looks and how long trouble must last. Zero values mean the defaults.
 type WatchConfig struct {
-	Every     time.Duration // between two looks; 0 = 10 s
-	After     time.Duration // trouble that lasts this long is an alert; 0 = 30 s. Shorter: a worker's restart wakes people.
+	Every time.Duration // between two looks; 0 = 10 s
+	// trouble that lasts this long is an alert; 0 = 30 s. Shorter: a worker's restart wakes people.
+	After     time.Duration
 	Clear     time.Duration // trouble that was not seen for this long is over; 0 = 30 s
 	Heartbeat time.Duration // between two calls of the heartbeat URL; 0 = 1 min
 	Topics    time.Duration // between two looks at the topics; 0 = 10 min
@@ -94,7 +96,8 @@ type watching struct {
 // seen before a restart is forgotten: then trouble must last anew.
 func (w *Watcher) Watch(ctx context.Context, in WatchInput) (WatchResult, error) {
 	defer heartbeats(ctx)()
-	s := &watching{Watcher: w, cfg: w.Config.withDefaults(), in: in, since: map[string]time.Time{}, seen: map[string]time.Time{}, started: w.Now()}
+	s := &watching{Watcher: w, cfg: w.Config.withDefaults(), in: in, since: map[string]time.Time{},
+		seen: map[string]time.Time{}, started: w.Now()}
 	if s.in.For == 0 {
 		s.in.For = time.Hour
 	}
@@ -119,7 +122,7 @@ func (w *Watcher) Watch(ctx context.Context, in WatchInput) (WatchResult, error)
 // The Watcher's own parts.
 const (
 	partWatcher = "watcher"
-	PartPaging  = "paging" // what cannot be told to whom
+	PartPaging  = "paging" // notifications that cannot be delivered
 )
 
 // look inspects once, remembers since when each part fails, and calls the heartbeat URL where nothing does.
@@ -128,12 +131,14 @@ func (s *watching) look(ctx context.Context) {
 	defer cancel()
 	found, err := s.System.Inspect(limited, s.in.Stream)
 	if err != nil {
-		found = append(found, Finding{partWatcher, "The state of fanwatch cannot be looked at: " + fanwatch.OneLine(err.Error()) + "."})
+		found = append(found, Finding{partWatcher, "The state of fanwatch cannot be looked at: " +
+			fanwatch.OneLine(err.Error()) + "."})
 	}
 	now := s.Now()
 	if s.Topics != nil && s.topicsDue(now) {
 		if s.topics, err = s.Topics(limited); err != nil {
-			s.topics = []Finding{{PartPaging, "The topics of the policies cannot be looked at: " + fanwatch.OneLine(err.Error()) + "."}}
+			s.topics = []Finding{{PartPaging, "The topics of the policies cannot be looked at: " +
+				fanwatch.OneLine(err.Error()) + "."}}
 		}
 		s.looked = now
 	}
@@ -158,7 +163,7 @@ func (s *watching) look(ctx context.Context) {
 	}
 }
 
-// topicsDue tells whether it is time to look at the topics: those in trouble are looked at sooner, for they may be
+// topicsDue reports whether it is time to look at the topics: those in trouble are looked at sooner, for they may be
 // mended.
 func (s *watching) topicsDue(now time.Time) bool {
 	every := s.cfg.Topics
@@ -168,7 +173,7 @@ func (s *watching) topicsDue(now time.Time) bool {
 	return s.looked.IsZero() || now.Sub(s.looked) >= every
 }
 
-// joined gives one finding for each part, in the order of the first of each.
+// joined returns one finding for each part, in the order of the first of each.
 func joined(found []Finding) []Finding {
 	var out []Finding
 	for _, f := range found {

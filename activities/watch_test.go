@@ -46,8 +46,9 @@ func (p *parts) Running(_ context.Context, id string) (bool, error) { return !p.
 // watcherOf gives a Watcher whose clock moves by ten seconds with each look.
 func watcherOf(p *parts) *Watcher {
 	clock := time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
-	return &Watcher{System: p, HTTP: http.DefaultClient, Log: slog.New(slog.DiscardHandler), Config: WatchConfig{Every: time.Nanosecond},
-		Now: func() time.Time { return clock.Add(time.Duration(p.looks) * 10 * time.Second) }}
+	return &Watcher{System: p, HTTP: http.DefaultClient, Log: slog.New(slog.DiscardHandler),
+		Config: WatchConfig{Every: time.Nanosecond},
+		Now:    func() time.Time { return clock.Add(time.Duration(p.looks) * 10 * time.Second) }}
 }
 
 func watchOnce(t *testing.T, w *Watcher, in WatchInput) (WatchResult, error) {
@@ -125,7 +126,8 @@ func TestATopicThatIsMendedIsSeenSoon(t *testing.T) {
 func TestALookThatFailsIsTroubleOfItsOwn(t *testing.T) {
 	p := &parts{err: errors.New("no answer")}
 	r, err := watchOnce(t, watcherOf(p), WatchInput{})
-	if err != nil || len(r.Failed) != 1 || r.Failed[0].Part != partWatcher || !strings.Contains(r.Failed[0].Why, "no answer") {
+	if err != nil || len(r.Failed) != 1 || r.Failed[0].Part != partWatcher || !strings.Contains(r.Failed[0].Why,
+		"no answer") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -135,7 +137,8 @@ func TestTheHeartbeatStopsWithTheFirstTrouble(t *testing.T) {
 	var calls atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
 	defer srv.Close()
-	p := &parts{broken: map[string]bool{}, script: func(look int, p *parts) { p.broken["scorer"] = look > 18 }} // three minutes
+	// three minutes
+	p := &parts{broken: map[string]bool{}, script: func(look int, p *parts) { p.broken["scorer"] = look > 18 }}
 	w := watcherOf(p)
 	w.HeartbeatURL = srv.URL + "/secret"
 	if _, err := watchOnce(t, w, WatchInput{}); err != nil {
@@ -148,7 +151,10 @@ func TestTheHeartbeatStopsWithTheFirstTrouble(t *testing.T) {
 
 // TestTheHeartbeatURLStaysOutOfErrors: services put their secret there.
 func TestTheHeartbeatURLStaysOutOfErrors(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusTeapot) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no",
+			http.StatusTeapot)
+	}))
 	w := watcherOf(&parts{})
 	for _, url := range []string{srv.URL + "/s3cret", "http://127.0.0.1:1/s3cret", "http://127.0.0.1:bad/s3cret"} {
 		w.HeartbeatURL = url

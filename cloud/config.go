@@ -1,6 +1,6 @@
 // Package cloud speaks to AWS, or to the local servers that speak as AWS does: the same SDK code, only the
 // endpoints differ. One file per service; each type here carries just the calls that fanwatch makes, and
-// whoever uses one declares the one- or two-method interface that it needs.
+// the package that uses one declares the one- or two-method interface that it needs.
 package cloud
 
 import (
@@ -38,7 +38,7 @@ type Settings struct {
 	Endpoints []string
 }
 
-// Config gives the SDK's configuration for s.
+// Config returns the SDK's configuration for s.
 func Config(ctx context.Context, s Settings) (aws.Config, error) {
 	if s.Local {
 		return localConfig(s)
@@ -48,7 +48,8 @@ func Config(ctx context.Context, s Settings) (aws.Config, error) {
 		options = append(options, config.WithRegion(s.Region))
 	}
 	if s.AccessKey != "" || s.SecretKey != "" {
-		options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, "")))
+		options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(s.AccessKey,
+			s.SecretKey, "")))
 	}
 	if s.CABundle != "" {
 		pem, err := os.ReadFile(s.CABundle)
@@ -69,14 +70,15 @@ func Config(ctx context.Context, s Settings) (aws.Config, error) {
 	return cfg, nil
 }
 
-// RequireLoopback tells whether the endpoint is a plain http or https URL of this machine.
+// RequireLoopback reports whether the endpoint is a plain http or https URL of this machine.
 func RequireLoopback(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
 		return fmt.Errorf("cloud: endpoint %q: want a URL such as http://127.0.0.1:4567", redacted(endpoint))
 	}
 	if host := u.Hostname(); host != "localhost" && !isLoopback(host) {
-		return fmt.Errorf("cloud: endpoint %q is not on this machine; the local system speaks to 127.0.0.1, ::1 or localhost only", endpoint)
+		return fmt.Errorf("cloud: endpoint %q is not on this machine; the local system speaks to 127.0.0.1, ::1 or "+
+			"localhost only", endpoint)
 	}
 	return nil
 }
@@ -88,7 +90,8 @@ func localConfig(s Settings) (aws.Config, error) {
 		return aws.Config{}, errors.New("cloud: the local system needs its static access key and secret key")
 	}
 	if len(s.Endpoints) == 0 {
-		return aws.Config{}, errors.New("cloud: the local system needs the endpoints of its servers; without one the SDK would try the real AWS")
+		return aws.Config{}, errors.New("cloud: the local system needs the endpoints of its servers; without one the " +
+			"SDK would try the real AWS")
 	}
 	for _, e := range s.Endpoints {
 		if err := RequireLoopback(e); err != nil {

@@ -85,10 +85,12 @@ func TestConfigTrustsACABundle(t *testing.T) {
 	}))
 	defer web.Close()
 	bundle := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o644); err != nil {
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"AWS_CONFIG_FILE": "/missing", "AWS_SHARED_CREDENTIALS_FILE": "/missing", "AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": ""} {
+	for name, value := range map[string]string{"AWS_CONFIG_FILE": "/missing", "AWS_SHARED_CREDENTIALS_FILE": "/missing",
+		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": ""} {
 		t.Setenv(name, value)
 	}
 	settings := Settings{Region: "eu-central-1", AccessKey: "a", SecretKey: "s"}

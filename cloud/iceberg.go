@@ -9,11 +9,12 @@ import (
 	"github.com/apache/iceberg-go/catalog/glue"
 	"github.com/apache/iceberg-go/catalog/rest"
 	icebergio "github.com/apache/iceberg-go/io"
-	_ "github.com/apache/iceberg-go/io/gocloud/s3" // how Iceberg reaches s3:// paths; never io/gocloud, which brings Azure and Google too
+	// how Iceberg reaches s3:// paths; never io/gocloud, which brings Azure and Google too
+	_ "github.com/apache/iceberg-go/io/gocloud/s3"
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// IcebergFiles gives the properties by which an Iceberg catalog reaches the table's files in S3: of cfg's
+// IcebergFiles returns the properties by which an Iceberg catalog reaches the table's files in S3: of cfg's
 // region, or of the server at endpoint when that is not empty. Then the keys are handed over as they are
 // now, so they must not expire; without an endpoint Iceberg finds keys as the SDK does.
 func IcebergFiles(ctx context.Context, cfg aws.Config, endpoint string) (iceberg.Properties, error) {
@@ -56,7 +57,8 @@ type CatalogSettings struct {
 func OpenCatalog(ctx context.Context, cfg aws.Config, s CatalogSettings) (catalog.Catalog, error) {
 	switch s.Kind {
 	case "glue":
-		cat, err := glue.NewCatalog(glue.WithAwsConfig(cfg), glue.WithAwsProperties(glue.AwsProperties{icebergio.S3Region: cfg.Region}))
+		cat, err := glue.NewCatalog(glue.WithAwsConfig(cfg),
+			glue.WithAwsProperties(glue.AwsProperties{icebergio.S3Region: cfg.Region}))
 		if err != nil {
 			return nil, fmt.Errorf("cloud: Glue catalog: %w", err)
 		}

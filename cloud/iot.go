@@ -70,11 +70,12 @@ func (c *IoT) CertificateFromCSR(ctx context.Context, thing string, csrPEM []byt
 	if err != nil {
 		return Certificate{}, wrapIoT("issue a certificate for "+thing, err)
 	}
-	return Certificate{ID: aws.ToString(out.CertificateId), ARN: aws.ToString(out.CertificateArn), PEM: aws.ToString(out.CertificatePem)}, nil
+	return Certificate{ID: aws.ToString(out.CertificateId), ARN: aws.ToString(out.CertificateArn),
+		PEM: aws.ToString(out.CertificatePem)}, nil
 }
 
 // PutPolicy makes the policy, or checks that the one of that name says the same. One that differs is an error that
-// names the first difference: a policy in use is not changed behind anybody's back.
+// names the first difference: a policy in use is not changed silently.
 func (c *IoT) PutPolicy(ctx context.Context, name, document string) error {
 	_, err := c.client.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: &name, PolicyDocument: &document})
 	if iotErrorCode(err) != "ResourceAlreadyExistsException" {
@@ -92,7 +93,8 @@ func (c *IoT) PutPolicy(ctx context.Context, name, document string) error {
 		return wrapIoT("read the document for policy "+name, err)
 	}
 	if d := difference("", have, want); d != "" {
-		return fmt.Errorf("iot: policy %s exists with other content: %s; give the new one another name or delete the old one", name, d)
+		return fmt.Errorf("iot: policy %s exists with other content: %s; give the new one another name or delete the old one",
+			name, d)
 	}
 	return nil
 }
@@ -103,7 +105,7 @@ func (c *IoT) AttachPolicy(ctx context.Context, policy, certificateARN string) e
 	return wrapIoT("attach policy "+policy, err)
 }
 
-// Policies gives the names of the policies attached to the certificate, sorted.
+// Policies returns the names of the policies attached to the certificate, sorted.
 func (c *IoT) Policies(ctx context.Context, certificateARN string) ([]string, error) {
 	var names []string
 	pages := iot.NewListAttachedPoliciesPaginator(c.client, &iot.ListAttachedPoliciesInput{Target: &certificateARN})
@@ -128,11 +130,12 @@ func (c *IoT) DetachPolicy(ctx context.Context, policy, certificateARN string) e
 
 // AttachCertificate attaches the certificate to the thing.
 func (c *IoT) AttachCertificate(ctx context.Context, thing, certificateARN string) error {
-	_, err := c.client.AttachThingPrincipal(ctx, &iot.AttachThingPrincipalInput{ThingName: &thing, Principal: &certificateARN})
+	_, err := c.client.AttachThingPrincipal(ctx, &iot.AttachThingPrincipalInput{ThingName: &thing,
+		Principal: &certificateARN})
 	return wrapIoT("attach a certificate to thing "+thing, err)
 }
 
-// Certificates gives the ARNs of the certificates attached to the thing, sorted; none when there is no such thing.
+// Certificates returns the ARNs of the certificates attached to the thing, sorted; none when there is no such thing.
 func (c *IoT) Certificates(ctx context.Context, thing string) ([]string, error) {
 	var out []string
 	pages := iot.NewListThingPrincipalsPaginator(c.client, &iot.ListThingPrincipalsInput{ThingName: &thing})
@@ -156,7 +159,8 @@ func (c *IoT) Certificates(ctx context.Context, thing string) ([]string, error) 
 
 // Deactivate makes the certificate INACTIVE: it cannot connect any more, and can be made ACTIVE again.
 func (c *IoT) Deactivate(ctx context.Context, certificateID string) error {
-	_, err := c.client.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &certificateID, NewStatus: types.CertificateStatusInactive})
+	_, err := c.client.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &certificateID,
+		NewStatus: types.CertificateStatusInactive})
 	return wrapIoT("deactivate certificate "+certificateID, err)
 }
 
@@ -197,7 +201,7 @@ func kinesisAction(stream, key, role string) types.Action {
 	return types.Action{Kinesis: &types.KinesisAction{StreamName: &stream, PartitionKey: &key, RoleArn: &role}}
 }
 
-// Endpoint gives host:port of the MQTT endpoint for devices.
+// Endpoint returns host:port of the MQTT endpoint for devices.
 func (c *IoT) Endpoint(ctx context.Context) (string, error) {
 	out, err := c.client.DescribeEndpoint(ctx, &iot.DescribeEndpointInput{EndpointType: aws.String("iot:Data-ATS")})
 	if err != nil {
@@ -215,7 +219,7 @@ func certificateIDOf(arn string) string {
 	return id
 }
 
-// iotErrorCode gives the error type that the service named, "" when there is none.
+// iotErrorCode returns the error type that the service named, "" when there is none.
 func iotErrorCode(err error) string {
 	var e smithy.APIError
 	if errors.As(err, &e) {

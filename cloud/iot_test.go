@@ -47,7 +47,8 @@ func TestIoTProvisionConverges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cert.ID == "" || !strings.HasSuffix(cert.ARN, ":cert/"+cert.ID) || !strings.HasPrefix(cert.PEM, "-----BEGIN CERTIFICATE") {
+	if cert.ID == "" || !strings.HasSuffix(cert.ARN, ":cert/"+cert.ID) ||
+		!strings.HasPrefix(cert.PEM, "-----BEGIN CERTIFICATE") {
 		t.Errorf("certificate %+v", cert)
 	}
 	for range 2 {
@@ -87,14 +88,16 @@ func TestIoTPutPolicyNamesTheDifference(t *testing.T) {
 		t.Errorf("white space is no difference: %v", err)
 	}
 	err := c.PutPolicy(t.Context(), "p", strings.Replace(iotPolicy, "iot:Connect", "iot:Publish", 1))
-	if err == nil || !strings.Contains(err.Error(), `at /Statement/0/Action it has "iot:Connect" where "iot:Publish" is wanted`) {
+	if err == nil || !strings.Contains(err.Error(),
+		`at /Statement/0/Action it has "iot:Connect" where "iot:Publish" is wanted`) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestIoTPutRuleReplaces(t *testing.T) {
 	s, c := localIoT(t)
-	r := Rule{Name: "readings", SQL: "SELECT * FROM 'a'", Stream: "s", PartitionKey: "${fan}", RoleARN: "arn:aws:iam::000000000000:role/r", ErrorStream: "e"}
+	r := Rule{Name: "readings", SQL: "SELECT * FROM 'a'", Stream: "s", PartitionKey: "${fan}",
+		RoleARN: "arn:aws:iam::000000000000:role/r", ErrorStream: "e"}
 	for _, sql := range []string{r.SQL, "SELECT *, timestamp() AS arrived FROM 'a'"} {
 		r.SQL = sql
 		if err := c.PutRule(t.Context(), r); err != nil {
@@ -105,7 +108,8 @@ func TestIoTPutRuleReplaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k := got.Rule.ErrorAction.Kinesis; *got.Rule.Sql != r.SQL || *k.StreamName != "e" || *k.PartitionKey != "${newuuid()}" {
+	if k := got.Rule.ErrorAction.Kinesis; *got.Rule.Sql != r.SQL || *k.StreamName != "e" ||
+		*k.PartitionKey != "${newuuid()}" {
 		t.Errorf("rule %+v", got.Rule)
 	}
 	r.SQL = "SELECT abs(a) AS b FROM 'a'"
@@ -123,7 +127,8 @@ func testCSR(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "fan-01"}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: "fan-01"}}, key)
 	if err != nil {
 		t.Fatal(err)
 	}

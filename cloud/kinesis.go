@@ -49,7 +49,8 @@ func NewKinesis(cfg aws.Config, endpoint string) (*Kinesis, error) {
 func (k *Kinesis) CreateStream(ctx context.Context, stream string, shards int) error {
 	for {
 		err := try(ctx, readWait, func(ctx context.Context) error {
-			_, err := k.client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: aws.Int32(int32(shards))})
+			_, err := k.client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &stream,
+				ShardCount: aws.Int32(int32(shards))})
 			return err
 		})
 		var exists *types.ResourceInUseException
@@ -81,12 +82,13 @@ func (k *Kinesis) waitActive(ctx context.Context, stream string) error {
 			return nil
 		}
 		if err := wait(ctx, readWait); err != nil {
-			return fmt.Errorf("cloud: waiting for stream %s, which is %s: %w", stream, out.StreamDescriptionSummary.StreamStatus, err)
+			return fmt.Errorf("cloud: waiting for stream %s, which is %s: %w", stream, out.StreamDescriptionSummary.StreamStatus,
+				err)
 		}
 	}
 }
 
-// Created gives the time at which the stream was made, which tells it from one of the same name that was deleted.
+// Created returns the time at which the stream was made, which tells it from one of the same name that was deleted.
 func (k *Kinesis) Created(ctx context.Context, stream string) (time.Time, error) {
 	var out *kinesis.DescribeStreamSummaryOutput
 	err := try(ctx, readWait, func(ctx context.Context) (err error) {
@@ -151,13 +153,15 @@ func shardOf(s types.Shard) Shard {
 
 // Put writes one record and tells where it went. When it returns nil the record is on the stream. It goes on
 // trying until ctx ends.
-func (k *Kinesis) Put(ctx context.Context, stream, partitionKey string, data []byte) (shard, sequence string, err error) {
+func (k *Kinesis) Put(ctx context.Context, stream, partitionKey string, data []byte) (shard, sequence string,
+	err error) {
 	if data == nil {
 		data = []byte{}
 	}
 	var out *kinesis.PutRecordOutput
 	err = try(ctx, writeWait, func(ctx context.Context) (err error) {
-		out, err = k.client.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: &partitionKey, Data: data})
+		out, err = k.client.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: &partitionKey,
+			Data: data})
 		return err
 	})
 	if err != nil {
@@ -187,7 +191,7 @@ func attemptOnce(ctx context.Context, f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// passes tells whether an error is worth another attempt: throttling, a server error, a broken connection.
+// passes reports whether an error is worth another attempt: throttling, a server error, a broken connection.
 func passes(err error) bool {
 	if errors.Is(err, ErrNotLocal) {
 		return false

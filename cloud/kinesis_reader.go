@@ -58,7 +58,7 @@ type Record struct {
 	Data         []byte
 }
 
-// Read gives a reader of the records behind the sequence number after, or of all that the shard still has
+// Read returns a reader of the records behind the sequence number after, or of all that the shard still has
 // when after is empty or "0". Nothing is sent before Next.
 func (k *Kinesis) Read(stream, shard, after string, options ReadOptions) *Reader {
 	if after == "0" {
@@ -143,7 +143,8 @@ func (r *Reader) records(ctx context.Context) (out *kinesis.GetRecordsOutput, er
 
 // seek gets an iterator behind the last record given.
 func (r *Reader) seek(ctx context.Context) error {
-	in := &kinesis.GetShardIteratorInput{StreamName: &r.stream, ShardId: &r.shard, ShardIteratorType: types.ShardIteratorTypeTrimHorizon}
+	in := &kinesis.GetShardIteratorInput{StreamName: &r.stream, ShardId: &r.shard,
+		ShardIteratorType: types.ShardIteratorTypeTrimHorizon}
 	if r.after != "" {
 		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &r.after
 	}

@@ -38,7 +38,8 @@ func localKinesis(t *testing.T, cfg kinesis.Config) (*kinesis.Server, *Kinesis) 
 			t.Error(err)
 		}
 	})
-	c, err := Config(t.Context(), Settings{Local: true, AccessKey: "local", SecretKey: "local", Endpoints: []string{web.URL}})
+	c, err := Config(t.Context(), Settings{Local: true, AccessKey: "local", SecretKey: "local",
+		Endpoints: []string{web.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +83,12 @@ func TestKinesisGivesUpWithTheContextAndAtOnceWhenItIsNoUse(t *testing.T) {
 	if _, _, err := k.Put(t.Context(), "nowhere", "a", []byte("1")); !kinesisSays[*types.ResourceNotFoundException](err) {
 		t.Errorf("no such stream: %v", err)
 	}
-	if _, err := k.Read("nowhere", "shardId-000000000000", "", ReadOptions{}).Next(t.Context()); !kinesisSays[*types.ResourceNotFoundException](err) {
+	if _, err := k.Read("nowhere", "shardId-000000000000", "",
+		ReadOptions{}).Next(t.Context()); !kinesisSays[*types.ResourceNotFoundException](err) {
 		t.Errorf("reading no such stream: %v", err)
 	}
-	if _, err := k.Read("fans", "shardId-000000000000", "12", ReadOptions{}).Next(t.Context()); !kinesisSays[*types.InvalidArgumentException](err) {
+	if _, err := k.Read("fans", "shardId-000000000000", "12",
+		ReadOptions{}).Next(t.Context()); !kinesisSays[*types.InvalidArgumentException](err) {
 		t.Errorf("reading behind a number of no shard: %v", err)
 	}
 	if _, _, err := k.Put(t.Context(), "fans", "", nil); err == nil {
@@ -115,7 +118,8 @@ func TestKinesisCreateStreamIsIdempotentAndWaits(t *testing.T) {
 		}
 	}
 	shards, err := k.Shards(t.Context(), "fans")
-	if err != nil || len(shards) != 2 || shards[1].StartHash != kinesisHalf || shards[0].Closed || shards[0].Last != "" || shards[0].First == "" {
+	if err != nil || len(shards) != 2 || shards[1].StartHash != kinesisHalf || shards[0].Closed || shards[0].Last != "" ||
+		shards[0].First == "" {
 		t.Errorf("shards %+v, %v", shards, err)
 	}
 }
@@ -148,7 +152,8 @@ func TestKinesisReaderGoesOnWhateverHappens(t *testing.T) {
 	rest, last := readShard(t, r, 20-len(all))
 	all = append(all, rest...)
 	for i, rec := range all {
-		if rec.Sequence != sequences[i] || string(rec.Data) != fmt.Sprint(i) || rec.PartitionKey != "a" || time.Since(rec.Arrived) > time.Minute {
+		if rec.Sequence != sequences[i] || string(rec.Data) != fmt.Sprint(i) || rec.PartitionKey != "a" ||
+			time.Since(rec.Arrived) > time.Minute {
 			t.Errorf("record %d: %+v", i, rec)
 		}
 	}
@@ -160,7 +165,8 @@ func TestKinesisReaderGoesOnWhateverHappens(t *testing.T) {
 	if _, err := r.Next(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a cancelled context: %v", err)
 	}
-	if got, _ := readShard(t, k.Read("fans", shard, sequences[14], ReadOptions{}), 5); len(got) != 5 || got[0].Sequence != sequences[15] {
+	if got, _ := readShard(t, k.Read("fans", shard, sequences[14], ReadOptions{}), 5); len(got) != 5 ||
+		got[0].Sequence != sequences[15] {
 		t.Errorf("behind the 15th: %+v", got)
 	}
 }
@@ -233,9 +239,13 @@ func TestKinesisReaderGetsThroughASlowLink(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	link := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.ServeHTTP(slow{w, 1 << 20}, r) }))
+	link := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request) {
+		s.ServeHTTP(slow{w, 1 << 20}, r)
+	}))
 	defer link.Close()
-	c, err := Config(t.Context(), Settings{Local: true, AccessKey: "local", SecretKey: "local", Endpoints: []string{link.URL}})
+	c, err := Config(t.Context(), Settings{Local: true, AccessKey: "local", SecretKey: "local",
+		Endpoints: []string{link.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +285,8 @@ func TestKinesisReaderFollowsASplitAndAMerge(t *testing.T) {
 		}
 	}
 	write(0)
-	if _, err := k.client.SplitShard(ctx, &api.SplitShardInput{StreamName: aws.String("fans"), ShardToSplit: aws.String(parent), NewStartingHashKey: aws.String(kinesisHalf)}); err != nil {
+	if _, err := k.client.SplitShard(ctx, &api.SplitShardInput{StreamName: aws.String("fans"),
+		ShardToSplit: aws.String(parent), NewStartingHashKey: aws.String(kinesisHalf)}); err != nil {
 		t.Fatal(err)
 	}
 	write(1)
@@ -288,10 +299,12 @@ func TestKinesisReaderFollowsASplitAndAMerge(t *testing.T) {
 		t.Errorf("behind the end: %v", err)
 	}
 	// A reader that had already read all of it learns of the end as well.
-	if b, err := k.Read("fans", parent, before[15].Sequence, ReadOptions{}).Next(ctx); err != nil || !b.Closed || len(b.Children) != 2 {
+	if b, err := k.Read("fans", parent, before[15].Sequence, ReadOptions{}).Next(ctx); err != nil || !b.Closed ||
+		len(b.Children) != 2 {
 		t.Errorf("from the last record on: %+v, %v", b, err)
 	}
-	if _, err := k.client.MergeShards(ctx, &api.MergeShardsInput{StreamName: aws.String("fans"), ShardToMerge: &end.Children[0], AdjacentShardToMerge: &end.Children[1]}); err != nil {
+	if _, err := k.client.MergeShards(ctx, &api.MergeShardsInput{StreamName: aws.String("fans"),
+		ShardToMerge: &end.Children[0], AdjacentShardToMerge: &end.Children[1]}); err != nil {
 		t.Fatal(err)
 	}
 	write(2)
@@ -313,7 +326,8 @@ func TestKinesisReaderFollowsASplitAndAMerge(t *testing.T) {
 	if err != nil || len(shards) != 4 {
 		t.Fatalf("shards: %+v, %v", shards, err)
 	}
-	if got := fmt.Sprint(shards[1].Parents, shards[3].Parents, shards[0].Closed, shards[3].Closed, shards[0].Last != "", shards[2].StartHash == kinesisHalf); got !=
+	if got := fmt.Sprint(shards[1].Parents, shards[3].Parents, shards[0].Closed, shards[3].Closed, shards[0].Last != "",
+		shards[2].StartHash == kinesisHalf); got !=
 		"[shardId-000000000000] [shardId-000000000001 shardId-000000000002] true false true true" {
 		t.Error(got)
 	}

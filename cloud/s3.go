@@ -39,7 +39,8 @@ func NewS3(cfg aws.Config, endpoint, bucket string) *S3 {
 func (s *S3) CreateBucket(ctx context.Context) error {
 	in := &s3.CreateBucketInput{Bucket: aws.String(s.bucket)}
 	if region := s.client.Options().Region; region != "us-east-1" {
-		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(region)}
+		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(
+			region)}
 	}
 	_, err := s.client.CreateBucket(ctx, in)
 	var own *types.BucketAlreadyOwnedByYou
@@ -71,7 +72,8 @@ func (s *S3) GetRange(ctx context.Context, key string, offset, n int64) ([]byte,
 	if n == 0 {
 		return nil, nil // the header cannot say this
 	}
-	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1))})
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key),
+		Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1))})
 	if err != nil {
 		return nil, s.failed("get", key, err)
 	}
@@ -93,7 +95,8 @@ func (s *S3) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size i
 	if err := objstore.CheckKey(key); err != nil {
 		return err
 	}
-	in := &s3.PutObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Body: data, ContentLength: aws.Int64(size)}
+	in := &s3.PutObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Body: data,
+		ContentLength: aws.Int64(size)}
 	if onlyIfAbsent {
 		in.IfNoneMatch = aws.String("*")
 	}
@@ -116,7 +119,8 @@ func (s *S3) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objs
 				return
 			}
 			for _, o := range page.Contents {
-				if !yield(objstore.Object{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}, nil) {
+				if !yield(objstore.Object{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size),
+					Modified: aws.ToTime(o.LastModified)}, nil) {
 					return
 				}
 			}

@@ -62,7 +62,8 @@ func localS3(t *testing.T) (aws.Config, string) {
 		_ = cmd.Wait()
 	})
 	endpoint := "http://" + readyAddress(t, stdout)
-	cfg, err := Config(t.Context(), Settings{Local: true, AccessKey: "localkey", SecretKey: "localsecret", Endpoints: []string{endpoint}})
+	cfg, err := Config(t.Context(), Settings{Local: true, AccessKey: "localkey", SecretKey: "localsecret",
+		Endpoints: []string{endpoint}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,11 +153,13 @@ func ranges(t *testing.T, store *S3) {
 	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, objstore.ErrExists) {
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err,
+		objstore.ErrExists) {
 		t.Fatalf("put on a taken key: %v", err)
 	}
 	for _, r := range [][2]int64{{0, 10}, {3, 4}, {9, 1}, {10, 0}} {
-		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err != nil || string(got) != string(data[r[0]:r[0]+r[1]]) {
+		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err != nil ||
+			string(got) != string(data[r[0]:r[0]+r[1]]) {
 			t.Errorf("%d bytes from %d on: %q, %v", r[1], r[0], got, err)
 		}
 	}
@@ -237,10 +240,12 @@ func TestTheTableOnS3(t *testing.T) {
 			t.Fatalf("committed %+v, %v", r, err)
 		}
 	}
-	if r, err := table.Compact(t.Context(), lake.CompactConfig{MinFiles: 2}); err != nil || r.FilesIn != 4 || r.RowsOut != 4 {
+	if r, err := table.Compact(t.Context(), lake.CompactConfig{MinFiles: 2}); err != nil || r.FilesIn != 4 ||
+		r.RowsOut != 4 {
 		t.Fatalf("compacted %+v, %v", r, err)
 	}
-	if points, err := table.Query(t.Context(), oneReading(0).Rows[0].Fan, time.Unix(0, 0), time.Now().Add(24*time.Hour), 1); err != nil || len(points) != 1 || points[0].Count != 4 {
+	if points, err := table.Query(t.Context(), oneReading(0).Rows[0].Fan, time.Unix(0, 0), time.Now().Add(24*time.Hour),
+		1); err != nil || len(points) != 1 || points[0].Count != 4 {
 		t.Fatalf("asked for %+v, %v", points, err)
 	}
 	if err := table.ExpireSnapshots(t.Context(), 0, 1); err != nil {
@@ -262,17 +267,21 @@ func oneReading(i int) landing.Segment {
 	at := time.Date(2026, 3, 1, 0, 0, i, 0, time.UTC)
 	number := func(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
 	return landing.Segment{
-		Header: landing.Header{After: number(i), Last: number(i + 1), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}},
-		Rows: []fanwatch.Row{{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
+		Header: landing.Header{After: number(i), Last: number(i + 1), Writer: landing.Token{Scheduled: 1, Attempt: 1,
+			Run: "r"}},
+		Rows: []fanwatch.Row{{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1",
+			Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(i + 1)}, Arrived: at, Client: "fan-1"}},
 	}
 }
 
 func TestOpenCatalogNamesWhatItKnows(t *testing.T) {
-	if _, err := OpenCatalog(context.Background(), aws.Config{}, CatalogSettings{Kind: "hive"}); err == nil || !strings.Contains(err.Error(), "glue, rest") {
+	if _, err := OpenCatalog(context.Background(), aws.Config{}, CatalogSettings{Kind: "hive"}); err == nil ||
+		!strings.Contains(err.Error(), "glue, rest") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := OpenCatalog(context.Background(), aws.Config{Region: "eu-central-1"}, CatalogSettings{Kind: "glue"}); err != nil {
+	if _, err := OpenCatalog(context.Background(), aws.Config{Region: "eu-central-1"},
+		CatalogSettings{Kind: "glue"}); err != nil {
 		t.Errorf("Glue: %v", err)
 	}
 }
@@ -281,7 +290,8 @@ func TestOpenCatalogNamesWhatItKnows(t *testing.T) {
 func TestArchivedObject(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>InvalidObjectState</Code><Message>The operation is not valid for the object's storage class</Message><StorageClass>GLACIER</StorageClass></Error>`)
+		fmt.Fprint(w,
+			`<?xml version="1.0" encoding="UTF-8"?><Error><Code>InvalidObjectState</Code><Message>The operation is not valid for the object's storage class</Message><StorageClass>GLACIER</StorageClass></Error>`)
 	}))
 	defer server.Close()
 	cfg, err := Config(t.Context(), Settings{Local: true, AccessKey: "a", SecretKey: "b", Endpoints: []string{server.URL}})
@@ -289,7 +299,8 @@ func TestArchivedObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := NewS3(cfg, server.URL, "b")
-	if _, err := store.GetRange(t.Context(), "2019/x", 0, 10); !errors.Is(err, objstore.ErrArchived) || !strings.Contains(err.Error(), "s3://b/2019/x") {
+	if _, err := store.GetRange(t.Context(), "2019/x", 0, 10); !errors.Is(err, objstore.ErrArchived) ||
+		!strings.Contains(err.Error(), "s3://b/2019/x") {
 		t.Error(err)
 	}
 	if _, err := store.Get(t.Context(), "2019/x"); !errors.Is(err, objstore.ErrArchived) {

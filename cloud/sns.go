@@ -23,7 +23,7 @@ const KeyAttribute = "fanwatch-key"
 // https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 const maxSubjectChars = 99
 
-// Message is one notification to everybody who is subscribed to a topic.
+// Message is one notification to all subscribers of a topic.
 type Message struct {
 	TopicARN string
 	// Subject is made acceptable: one line of ASCII, cut after 99 characters.
@@ -157,7 +157,8 @@ func (s *SNS) Subscriptions(ctx context.Context, arn string) (confirmed, pending
 // Publish sends a message and answers the ID that SNS gave it. It is at least
 // once: a lost answer is repeated by the SDK, and Key tells the copies apart.
 func (s *SNS) Publish(ctx context.Context, m Message) (id string, err error) {
-	in := &sns.PublishInput{TopicArn: &m.TopicARN, Message: &m.Body, MessageAttributes: map[string]types.MessageAttributeValue{}}
+	in := &sns.PublishInput{TopicArn: &m.TopicARN, Message: &m.Body,
+		MessageAttributes: map[string]types.MessageAttributeValue{}}
 	if subject := cleanSubject(m.Subject); subject != "" {
 		in.Subject = &subject
 	}
@@ -201,7 +202,8 @@ func snsError(task string, err error) error {
 // most maxSubjectChars long; a longer one ends in "...".
 func cleanSubject(subject string) string {
 	ascii := strings.NewReplacer("\u2013", "-", "\u2014", "-", "\u2018", "'", "\u2019", "'", "\u201c", `"`, "\u201d", `"`,
-		"\u2026", "...", "\u00b0", " deg", "\u00d7", "x", "\u00b7", "-", "\u2192", "->", "\u2264", "<=", "\u2265", ">=", "\u00b1", "+-").Replace(subject)
+		"\u2026", "...", "\u00b0", " deg", "\u00d7", "x", "\u00b7", "-", "\u2192", "->", "\u2264", "<=", "\u2265", ">=",
+		"\u00b1", "+-").Replace(subject)
 	ascii = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r) || unicode.IsControl(r):

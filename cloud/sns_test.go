@@ -126,5 +126,6 @@ func localSNS(t *testing.T) (*sns.Server, *SNS) {
 	}
 	web := httptest.NewServer(s)
 	t.Cleanup(func() { web.Close(); s.Close() })
-	return s, NewSNS(aws.Config{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}, web.URL)
+	return s, NewSNS(aws.Config{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("local",
+		"local", "")}, web.URL)
 }

@@ -44,7 +44,10 @@ func (s *Server) routes() http.Handler {
 	route("POST", "/api/alerts/ack", s.acknowledge)
 	route("GET", "/api/refused", s.refused)
 	route("GET", "/api/inbox", s.mail)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, http.StatusNotFound, "there is nothing here") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound,
+			"there is nothing here")
+	})
 	return mux
 }
 
@@ -104,8 +107,8 @@ func (s *Server) fan(w http.ResponseWriter, r *http.Request) {
 	}{views[0], status, s.board.refusals(name), s.refusedSince()})
 }
 
-// find gives what is known of a fan, or an error that wraps operator.ErrUnknown. Where the board knows no workflow it asks for
-// the one fan: a retired one is in no list.
+// find returns what is known of a fan, or an error that wraps operator.ErrUnknown. Where the board knows no
+// workflow it asks for the one fan: a retired one is in no list.
 func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fanView, error) {
 	status, view, ok := s.board.status(name)
 	if status != nil {
@@ -121,13 +124,13 @@ func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fa
 	return nil, fanView{}, err
 }
 
-// nobody tells whether certainly no fan has that name.
+// nobody reports whether certainly no fan has that name.
 func (s *Server) nobody(ctx context.Context, name string) bool {
 	_, _, err := s.find(ctx, name)
 	return errors.Is(err, operator.ErrUnknown)
 }
 
-// readings gives the readings of the last seconds (1 to 86400, by default 900) before the fan's newest,
+// readings returns the readings of the last seconds (1 to 86400, by default 900) before the fan's newest,
 // by columns, oldest first; kinds lists the fan's state at the first of them and at each change.
 func (s *Server) readings(w http.ResponseWriter, r *http.Request) {
 	name, ok := named(w, r)
@@ -167,7 +170,8 @@ type turn struct {
 }
 
 func chartOf(list []sample) chart {
-	c := chart{T: make([]int64, len(list)), RPM: make([]float32, len(list)), Score: make([]float32, len(list)), Kinds: []turn{}}
+	c := chart{T: make([]int64, len(list)), RPM: make([]float32, len(list)), Score: make([]float32, len(list)),
+		Kinds: []turn{}}
 	for i, s := range list {
 		c.T[i], c.RPM[i], c.Score[i] = s.t, s.rpm, s.score
 		// A late reading carries the state at its arrival, which is not that of its time.
@@ -224,12 +228,12 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// plain tells whether s is text without control characters, of at most n bytes.
+// plain reports whether s is text without control characters, of at most n bytes.
 func plain(s string, n int) bool {
 	return len(s) <= n && strings.ToValidUTF8(s, "\x00") == s && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// refused gives the newest quarantined messages: of one fan with ?fan=, otherwise of all.
+// refused returns the newest quarantined messages: of one fan with ?fan=, otherwise of all.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, struct {
 		Refused []refusal `json:"refused"`
@@ -292,7 +296,7 @@ func (s *Server) fetchMail(ctx context.Context) (json.RawMessage, error) {
 	return b, nil
 }
 
-// named gives the fan's name from the path, or answers that it cannot be one.
+// named returns the fan's name from the path, or answers that it cannot be one.
 func named(w http.ResponseWriter, r *http.Request) (string, bool) {
 	name := r.PathValue("fan")
 	if err := fanwatch.CheckFan(name); err != nil {

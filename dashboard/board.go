@@ -68,14 +68,16 @@ type fanView struct {
 	MinRPM float64        `json:"min_rpm,omitempty"`
 	MaxRPM float64        `json:"max_rpm,omitempty"`
 
-	Silence  int64            `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
-	Known    int64            `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
-	KnownRPM float64          `json:"known_rpm,omitempty"` // and its RPM
-	Judging  operator.Judging `json:"judging,omitempty"`   // whether its readings are judged; "" = the scorers cannot be asked
-	Judged   int64            `json:"judged_at,omitempty"` // when one was; with "now" only where it is asked for, see dated
-	Unjudged int64            `json:"unjudged_since,omitempty"`
-	Blind    string           `json:"unjudged_why,omitempty"`
-	Shard    string           `json:"shard,omitempty"`
+	Silence  int64   `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
+	Known    int64   `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
+	KnownRPM float64 `json:"known_rpm,omitempty"` // and its RPM
+	// whether its readings are judged; "" = the scorers cannot be asked
+	Judging operator.Judging `json:"judging,omitempty"`
+	// when one was; with "now" only where it is asked for, see dated
+	Judged   int64  `json:"judged_at,omitempty"`
+	Unjudged int64  `json:"unjudged_since,omitempty"`
+	Blind    string `json:"unjudged_why,omitempty"`
+	Shard    string `json:"shard,omitempty"`
 }
 
 // refusal is a quarantined message.
@@ -115,10 +117,11 @@ func newBoard(now fanwatch.Clock) *board {
 	// The version starts at the clock, so that a browser's number from before a restart is not mistaken
 	// for one of this run.
 	v := uint64(max(now().UnixMilli(), 0)) << 10
-	return &board{now: now, version: v, floor: v, changed: v, fans: map[string]*fan{}, gone: map[string]uint64{}, alerts: []byte("[]")}
+	return &board{now: now, version: v, floor: v, changed: v, fans: map[string]*fan{}, gone: map[string]uint64{},
+		alerts: []byte("[]")}
 }
 
-// since gives what changed after version k (0 or one that is unknown: everything) and the version that
+// since returns what changed after version k (0 or one that is unknown: everything) and the version that
 // this makes it; the bool is false when nothing did.
 func (b *board) since(k uint64) (update, uint64, bool) {
 	b.mu.Lock()
@@ -210,7 +213,7 @@ func (b *board) reading(r *fanwatch.Row) bool {
 	return true
 }
 
-// fan gives the fan of that name, made when it is new; nil when there is no room for more.
+// fan returns the fan of that name, made when it is new; nil when there is no room for more.
 func (b *board) fan(name string) *fan {
 	f := b.fans[name]
 	if f == nil {
@@ -243,7 +246,7 @@ func (b *board) refuse(r *fanwatch.Row) {
 	b.changed = b.version
 }
 
-// doubtful gives at most n fans of which list, the Operator's answer, says nothing and that may be retired.
+// doubtful returns at most n fans of which list, the Operator's answer, says nothing and that may be retired.
 func (b *board) doubtful(list []fanwatch.FanStatus, n int) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -313,7 +316,8 @@ func (b *board) setFans(list []fanwatch.FanStatus) {
 // view makes a fan's line. What is judged now has no time in it, which would change each line at each poll.
 func (b *board) view(st *fanwatch.FanStatus) fanView {
 	v := fanView{
-		Name: st.Device.Fan, Site: st.Device.Site, Phase: st.Phase, Kind: st.Last.Anomaly.Kind, Since: millis(st.Since), Why: st.Last.Anomaly.Why,
+		Name: st.Device.Fan, Site: st.Device.Site, Phase: st.Phase, Kind: st.Last.Anomaly.Kind, Since: millis(st.Since),
+		Why:   st.Last.Anomaly.Why,
 		Alert: st.Alert, MinRPM: st.Device.Limits.MinRPM, MaxRPM: st.Device.Limits.MaxRPM,
 		Silence: st.Device.SilenceAfter().Milliseconds(),
 	}
@@ -391,14 +395,14 @@ func (b *board) setTrouble(why string) {
 	}
 }
 
-// alertList gives the alerts as JSON, and why they may be old.
+// alertList returns the alerts as JSON, and why they may be old.
 func (b *board) alertList() (list []byte, trouble string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.alerts, b.trouble
 }
 
-// status gives what is known of one fan; ok is false when nothing is.
+// status returns what is known of one fan; ok is false when nothing is.
 func (b *board) status(name string) (st *fanwatch.FanStatus, v fanView, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -409,7 +413,7 @@ func (b *board) status(name string) (st *fanwatch.FanStatus, v fanView, ok bool)
 	return f.status, f.view, true
 }
 
-// readings gives a fan's samples of the last d before its newest, in order of time.
+// readings returns a fan's samples of the last d before its newest, in order of time.
 func (b *board) readings(name string, d time.Duration) ([]sample, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -420,7 +424,7 @@ func (b *board) readings(name string, d time.Duration) ([]sample, bool) {
 	return f.ring.since(d.Milliseconds()), true
 }
 
-// refusals gives the quarantined messages, newest first: of one fan, or with "" all.
+// refusals returns the quarantined messages, newest first: of one fan, or with "" all.
 func (b *board) refusals(fan string) []refusal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -440,7 +444,7 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// readable gives bytes as text in which everything that is not printable is escaped.
+// readable returns bytes as text in which everything that is not printable is escaped.
 func readable(b []byte) string {
 	var s strings.Builder
 	for len(b) > 0 {

@@ -71,7 +71,8 @@ func (b *board) setPipeline(open []fanwatch.Alert) {
 	b.pipeline = b.pipeline[:0]
 	for _, a := range open {
 		if a.Kind == fanwatch.KindPipeline {
-			b.pipeline = append(b.pipeline, fmt.Sprintf("%s (alert %s, since %s)", a.Why, a.ID, a.Opened.UTC().Format(time.RFC3339)))
+			b.pipeline = append(b.pipeline, fmt.Sprintf("%s (alert %s, since %s)", a.Why, a.ID,
+				a.Opened.UTC().Format(time.RFC3339)))
 		}
 	}
 }

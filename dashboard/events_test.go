@@ -85,7 +85,10 @@ func TestStreamGoesOnWhereABrowserLeft(t *testing.T) {
 }
 
 func TestQuietStreamBeats(t *testing.T) {
-	s, url := open(t, Config{Operator: newPlant()}, func(s *Server) { s.pace, s.beat = 10*time.Millisecond, 50*time.Millisecond })
+	s, url := open(t, Config{Operator: newPlant()}, func(s *Server) {
+		s.pace, s.beat = 10*time.Millisecond,
+			50*time.Millisecond
+	})
 	w := watch(t, url, "")
 	w.next()
 	time.AfterFunc(300*time.Millisecond, func() { s.board.publish([]fanwatch.Row{row("fan-01", 1, 1)}) })
@@ -96,13 +99,17 @@ func TestQuietStreamBeats(t *testing.T) {
 }
 
 func TestSlowBrowserIsDropped(t *testing.T) {
-	s, url := open(t, Config{Operator: newPlant()}, func(s *Server) { s.pace, s.patience = time.Millisecond, 200*time.Millisecond })
+	s, url := open(t, Config{Operator: newPlant()}, func(s *Server) {
+		s.pace, s.patience = time.Millisecond,
+			200*time.Millisecond
+	})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Write([]byte("GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil { // and reads nothing
+	// and reads nothing
+	if _, err := conn.Write([]byte("GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the browser watches", func() bool { return s.streams.Load() == 1 })
@@ -191,7 +198,8 @@ func TestSilentOperatorLeavesWhatWasKnown(t *testing.T) {
 	w.next()
 	p.change(func() { p.broken = errors.New("dial 127.0.0.1:7233:\nconnection refused") })
 	u := w.until("the trouble", func(u update) bool { return u.Trouble != "" })
-	if strings.Contains(u.Trouble, "\n") || !strings.Contains(u.Trouble, "connection refused") || u.Asked != noon.UnixMilli() {
+	if strings.Contains(u.Trouble, "\n") || !strings.Contains(u.Trouble, "connection refused") ||
+		u.Asked != noon.UnixMilli() {
 		t.Errorf("trouble %q, asked %d", u.Trouble, u.Asked)
 	}
 	s.board.publish([]fanwatch.Row{row("fan-01", 1, 1800)})

@@ -146,11 +146,13 @@ func (f *follower) trouble() string {
 		return ""
 	}
 	if f.now().Sub(f.listed) > followFresh {
-		return fmt.Sprintf("the landing logs of %s cannot be listed since %s: %s", f.stream, f.listed.UTC().Format(time.RFC3339), f.failed)
+		return fmt.Sprintf("the landing logs of %s cannot be listed since %s: %s", f.stream,
+			f.listed.UTC().Format(time.RFC3339), f.failed)
 	}
 	for shard, t := range f.shards {
 		if !t.ended && f.now().Sub(t.read) > followFresh {
-			return fmt.Sprintf("the landing log of shard %s is not read since %s: %s", shard, t.read.UTC().Format(time.RFC3339), t.failed)
+			return fmt.Sprintf("the landing log of shard %s is not read since %s: %s", shard, t.read.UTC().Format(time.RFC3339),
+				t.failed)
 		}
 	}
 	return ""

@@ -29,14 +29,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		if !s.knows(r.Host) {
-			fail(w, http.StatusMisdirectedRequest, "the dashboard is not known by this host name: use localhost, or add the name to its configuration")
+			fail(w, http.StatusMisdirectedRequest, "the dashboard is not known by this host name: use localhost, or add "+
+				"the name to its configuration")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// knows tells whether a Host header is loopback's or a configured name.
+// knows reports whether a Host header is loopback's or a configured name.
 func (s *Server) knows(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h

@@ -36,7 +36,7 @@ func (s *spread) add(p lake.Stats) {
 	s.Min, s.Max, s.Mean = append(s.Min, p.Min), append(s.Max, p.Max), append(s.Mean, p.Mean)
 }
 
-// history gives what the table has of a fan with from <= time < to (Unix milliseconds), in at most points (1 to
+// history returns what the table has of a fan with from <= time < to (Unix milliseconds), in at most points (1 to
 // 2000, by default 500) parts of equal length, by columns: t is where a part begins, count its readings, kind what
 // was wrong with the last of them that was not well ("" = all were).
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,8 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.cfg.History == nil {
-		fail(w, http.StatusNotFound, "there is no table here: only what the dashboard remembers, see /api/fans/"+name+"/readings")
+		fail(w, http.StatusNotFound, "there is no table here: only what the dashboard remembers, see /api/fans/"+name+
+			"/readings")
 		return
 	}
 	q := r.URL.Query()
@@ -80,7 +81,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadGateway, oneLine(err))
 		return
 	}
-	if len(parts) == 0 && s.nobody(ctx, name) { // asked only now: the table may have readings that nobody else remembers
+	if len(parts) == 0 && s.nobody(ctx, name) { // asked only now: the table may have readings of a fan without a workflow
 		unknown(w, name)
 		return
 	}
@@ -90,7 +91,8 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		Kind  []fanwatch.Kind `json:"kind"`
 		RPM   spread          `json:"rpm"`
 		Score spread          `json:"score"`
-	}{T: []int64{}, Count: []int{}, Kind: []fanwatch.Kind{}, RPM: spread{[]float64{}, []float64{}, []float64{}}, Score: spread{[]float64{}, []float64{}, []float64{}}}
+	}{T: []int64{}, Count: []int{}, Kind: []fanwatch.Kind{}, RPM: spread{[]float64{}, []float64{}, []float64{}},
+		Score: spread{[]float64{}, []float64{}, []float64{}}}
 	for _, p := range parts {
 		v.T, v.Count, v.Kind = append(v.T, p.From.UnixMilli()), append(v.Count, p.Count), append(v.Kind, p.Anomaly)
 		v.RPM.add(p.RPM)

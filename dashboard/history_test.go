@@ -26,7 +26,8 @@ func (h *table) Query(_ context.Context, fan string, from, to time.Time, points 
 }
 
 func TestHistory(t *testing.T) {
-	h := &table{answer: []lake.Point{{From: noon, Count: 3, Anomaly: fanwatch.KindStall, RPM: lake.Stats{Min: 1, Max: 3, Mean: 2}, Score: lake.Stats{Min: 0.5, Max: 0.5, Mean: 0.5}}}}
+	h := &table{answer: []lake.Point{{From: noon, Count: 3, Anomaly: fanwatch.KindStall, RPM: lake.Stats{Min: 1, Max: 3,
+		Mean: 2}, Score: lake.Stats{Min: 0.5, Max: 0.5, Mean: 0.5}}}}
 	_, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.KindNone)), History: h})
 	var got struct {
 		T     []int64
@@ -41,10 +42,13 @@ func TestHistory(t *testing.T) {
 	if h.fan != "nobody" || h.from.UnixMilli() != 1000 || h.to.UnixMilli() != 5000 || h.points != 7 {
 		t.Errorf("asked for %+v", h)
 	}
-	if !slices.Equal(got.T, []int64{noon.UnixMilli()}) || !slices.Equal(got.Count, []int{3}) || !slices.Equal(got.Kind, []string{"stall"}) || !slices.Equal(got.RPM.Max, []float64{3}) || !slices.Equal(got.Score.Mean, []float64{0.5}) {
+	if !slices.Equal(got.T, []int64{noon.UnixMilli()}) || !slices.Equal(got.Count, []int{3}) ||
+		!slices.Equal(got.Kind, []string{"stall"}) || !slices.Equal(got.RPM.Max, []float64{3}) ||
+		!slices.Equal(got.Score.Mean, []float64{0.5}) {
 		t.Errorf("got %+v", got)
 	}
-	for _, q := range []string{"", "from=1000", "from=5000&to=5000", "from=-1&to=5", "from=1&to=x", "from=1&to=2&points=0", "from=1&to=2&points=2001", "from=1&to=999999999999999"} {
+	for _, q := range []string{"", "from=1000", "from=5000&to=5000", "from=-1&to=5", "from=1&to=x", "from=1&to=2&points=0",
+		"from=1&to=2&points=2001", "from=1&to=999999999999999"} {
 		if code := getJSON(t, u+"/api/fans/fan-01/history?"+q, nil); code != 400 {
 			t.Errorf("%q: %d", q, code)
 		}
@@ -56,7 +60,8 @@ func TestHistory(t *testing.T) {
 	if code := getJSON(t, u+"/api/fans/nobody/history?from=1&to=2", nil); code != 404 {
 		t.Errorf("a fan that nobody knows: %d", code)
 	}
-	if code := getJSON(t, u+"/api/fans/fan-01/history?from=1&to=2", &got); code != 200 || got.T == nil || got.Kind == nil || got.RPM.Min == nil {
+	if code := getJSON(t, u+"/api/fans/fan-01/history?from=1&to=2", &got); code != 200 || got.T == nil ||
+		got.Kind == nil || got.RPM.Min == nil {
 		t.Errorf("nothing: %d %+v", code, got)
 	}
 	h.err = errors.New("the table is gone")

@@ -12,11 +12,12 @@ import (
 // Operator is what the dashboard asks of the running system. Its methods may be called concurrently;
 // each call ends within 10 s or its context does.
 type Operator interface {
-	// Fans gives every fan that is not retired as its workflow shows it, in any order.
+	// Fans returns every fan that is not retired as its workflow shows it, in any order.
 	Fans(ctx context.Context) ([]fanwatch.FanStatus, error)
-	// Fan gives one fan, also one that is retired. An error that wraps operator.ErrUnknown says that no workflow knows it.
+	// Fan returns one fan, also one that is retired. An error that wraps operator.ErrUnknown says that no workflow
+	// knows it.
 	Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error)
-	// Alerts gives the alerts that are open or acknowledged, and with ended the resolved ones too.
+	// Alerts returns the alerts that are open or acknowledged, and with ended the resolved ones too.
 	Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error)
 	// Judged says when fans were judged last, as the scorers' heartbeats have it. now is the clock of the times in it,
 	// fans what Fans gave last, which may be nothing.

@@ -127,14 +127,16 @@ func (p *plant) times() (asked, full int) {
 func status(name string, kind fanwatch.Kind) fanwatch.FanStatus {
 	return fanwatch.FanStatus{
 		V: fanwatch.FanStatusVersion, Phase: fanwatch.PhaseActive, Since: noon.Add(-time.Minute),
-		Device: fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: name, Site: "Hall 3", Limits: fanwatch.Limits{MinRPM: 1200, MaxRPM: 2400}},
-		Last:   fanwatch.Observation{Fan: name, Anomaly: fanwatch.Anomaly{Kind: kind}},
+		Device: fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: name, Site: "Hall 3",
+			Limits: fanwatch.Limits{MinRPM: 1200, MaxRPM: 2400}},
+		Last: fanwatch.Observation{Fan: name, Anomaly: fanwatch.Anomaly{Kind: kind}},
 	}
 }
 
 func alert(fan string, state fanwatch.AlertState, opened time.Time) fanwatch.Alert {
 	return fanwatch.Alert{
-		V: fanwatch.AlertVersion, ID: fmt.Sprintf("alert/%s/stall/%d", fan, opened.Unix()), Fan: fan, Kind: fanwatch.KindStall, Opened: opened,
+		V: fanwatch.AlertVersion, ID: fmt.Sprintf("alert/%s/stall/%d", fan, opened.Unix()), Fan: fan,
+		Kind: fanwatch.KindStall, Opened: opened,
 		Why: "The rotor of " + fan + " has stopped: no pulse for 3 s.", State: state, Step: 1, Steps: 2,
 		Told: []fanwatch.Notice{{Key: "k1", Step: 1, To: "arn:aws:sns:eu-west-1:000000000000:first-line", At: opened}},
 	}
@@ -144,7 +146,8 @@ func alert(fan string, state fanwatch.AlertState, opened time.Time) fanwatch.Ale
 func row(fan string, n int, rpm float64) fanwatch.Row {
 	return fanwatch.Row{
 		Kind: fanwatch.RowScored, Score: 0.5,
-		Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 1, Seq: uint64(n)}, Time: noon.Add(time.Duration(n) * time.Second), RPM: rpm, State: fanwatch.StateRunning},
+		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 1, Seq: uint64(n)},
+			Time: noon.Add(time.Duration(n) * time.Second), RPM: rpm, State: fanwatch.StateRunning},
 		Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + n))},
 	}
 }

@@ -131,7 +131,7 @@ func (p *poller) judge(ctx context.Context, fans []fanwatch.FanStatus) {
 	}
 }
 
-// retired gives the fans that have left the list because they are retired. Asking for one takes a worker, unlike the
+// retired returns the fans that have left the list because they are retired. Asking for one takes a worker, unlike the
 // list: without one they stay in doubt until the next poll.
 func (p *poller) retired(ctx context.Context, list []fanwatch.FanStatus) (found []fanwatch.FanStatus) {
 	ctx, cancel := context.WithTimeout(ctx, askDoubtfulFor)
@@ -172,11 +172,17 @@ func (p *poller) alerts(ctx context.Context) error {
 				p.ended = append(p.ended, a)
 			}
 		}
-		slices.SortFunc(p.ended, func(a, b fanwatch.Alert) int { return cmp.Or(b.EndedAt.Compare(a.EndedAt), cmp.Compare(a.ID, b.ID)) })
+		slices.SortFunc(p.ended, func(a, b fanwatch.Alert) int {
+			return cmp.Or(b.EndedAt.Compare(a.EndedAt),
+				cmp.Compare(a.ID, b.ID))
+		})
 		p.ended = p.ended[:min(len(p.ended), maxEnded)]
 	}
 	open := slices.DeleteFunc(slices.Clone(list), over)
-	slices.SortFunc(open, func(a, b fanwatch.Alert) int { return cmp.Or(b.Opened.Compare(a.Opened), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(open, func(a, b fanwatch.Alert) int {
+		return cmp.Or(b.Opened.Compare(a.Opened),
+			cmp.Compare(a.ID, b.ID))
+	})
 	p.open = map[string]bool{}
 	for _, a := range open {
 		p.open[a.ID] = true
@@ -190,7 +196,7 @@ func (p *poller) alerts(ctx context.Context) error {
 	return nil
 }
 
-// vanished tells whether an alert that was open is not in list any more.
+// vanished reports whether an alert that was open is not in list any more.
 func (p *poller) vanished(list []fanwatch.Alert) bool {
 	n := 0
 	for _, a := range list {
@@ -201,12 +207,12 @@ func (p *poller) vanished(list []fanwatch.Alert) bool {
 	return n < len(p.open)
 }
 
-// over tells whether nothing more will come of the alert.
+// over reports whether nothing more will come of the alert.
 func over(a fanwatch.Alert) bool {
 	return a.State == fanwatch.AlertResolved || a.State == fanwatch.AlertTerminated
 }
 
-// oneLine gives an error as one line of at most 300 bytes.
+// oneLine returns an error as one line of at most 300 bytes.
 func oneLine(err error) string {
 	s := strings.Join(strings.Fields(fanwatch.OneLine(err.Error())), " ")
 	if len(s) > 300 {

@@ -29,9 +29,11 @@ type sample struct {
 }
 
 var (
-	kinds = [...]fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnderspeed, fanwatch.KindOverspeed, fanwatch.KindSilent, fanwatch.KindUnusual,
+	kinds = [...]fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnderspeed, fanwatch.KindOverspeed,
+		fanwatch.KindSilent, fanwatch.KindUnusual,
 		fanwatch.KindFrozen, fanwatch.KindPublishers, unknownKind}
-	rotors = [...]fanwatch.State{"", fanwatch.StateRunning, fanwatch.StateStarting, fanwatch.StateStalled, fanwatch.StateNoSignal}
+	rotors = [...]fanwatch.State{"", fanwatch.StateRunning, fanwatch.StateStarting, fanwatch.StateStalled,
+		fanwatch.StateNoSignal}
 )
 
 // sampled reduces a row; it reports false for numbers that JSON cannot carry.
@@ -77,10 +79,10 @@ func (r *ring) add(s sample, limit int) {
 	r.head = (r.head + 1) % len(r.buf)
 }
 
-// all gives a copy, oldest arrival first.
+// all returns a copy, oldest arrival first.
 func (r *ring) all() []sample { return slices.Concat(r.buf[r.head:], r.buf[:r.head]) }
 
-// since gives a copy of the samples of the last ms milliseconds before the newest, in order of time.
+// since returns a copy of the samples of the last ms milliseconds before the newest, in order of time.
 func (r *ring) since(ms int64) []sample {
 	all := r.all()
 	slices.SortStableFunc(all, func(a, b sample) int { return cmp.Compare(a.t, b.t) })

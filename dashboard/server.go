@@ -25,7 +25,7 @@ import (
 	"fanwatch/health"
 )
 
-// Config says what a Server shows and to whom.
+// Config says what a Server shows and which addresses it serves.
 type Config struct {
 	Operator   Operator       // required
 	History    History        // nil = only what the dashboard remembers
@@ -84,7 +84,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		board: newBoard(cfg.Now), cfg: cfg, hosts: map[string]bool{}, page: built(),
-		inbox: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute},
+		inbox: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 2,
+			IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		histories: make(chan struct{}, historiesAtOnce), pace: time.Second, beat: 3 * time.Second, patience: 10 * time.Second,
 	}

@@ -20,7 +20,8 @@ import (
 )
 
 func TestConfig(t *testing.T) {
-	for _, c := range []Config{{}, {Operator: newPlant(), InboxURL: "127.0.0.1:80"}, {Operator: newPlant(), TemporalUI: "ftp://x"}} {
+	for _, c := range []Config{{}, {Operator: newPlant(), InboxURL: "127.0.0.1:80"}, {Operator: newPlant(),
+		TemporalUI: "ftp://x"}} {
 		if _, err := New(c); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%+v: %v, want one sentence", c, err)
 		}
@@ -43,14 +44,17 @@ func TestFanTellsAllOfIt(t *testing.T) {
 	s, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.KindNone)), TemporalUI: "http://127.0.0.1:8233/"})
 	s.board.publish([]fanwatch.Row{
 		row("fan-01", 1, 1800), row("stray", 1, 900),
-		{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Client: "c", Arrived: noon, Reason: "RPM is missing", Payload: []byte("{\"a\":\x00\"\xff\"}")},
-		{Kind: fanwatch.RowQuarantined, Arrived: noon, Reason: "the message is not a JSON object", Payload: []byte(strings.Repeat("x", 3000))},
+		{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Client: "c",
+			Arrived: noon, Reason: "RPM is missing", Payload: []byte("{\"a\":\x00\"\xff\"}")},
+		{Kind: fanwatch.RowQuarantined, Arrived: noon, Reason: "the message is not a JSON object",
+			Payload: []byte(strings.Repeat("x", 3000))},
 	})
 	var one struct {
 		Status  *fanwatch.FanStatus
 		Refused []refusal
 	}
-	if code := getJSON(t, u+"/api/fans/fan-01", &one); code != 200 || one.Status == nil || one.Status.Device.Limits.MaxRPM != 2400 {
+	if code := getJSON(t, u+"/api/fans/fan-01", &one); code != 200 || one.Status == nil ||
+		one.Status.Device.Limits.MaxRPM != 2400 {
 		t.Fatalf("%d %+v", code, one)
 	}
 	if len(one.Refused) != 1 || one.Refused[0].Payload != `{"a":\x00"\xff"}` {
@@ -66,7 +70,8 @@ func TestFanTellsAllOfIt(t *testing.T) {
 		t.Errorf("impossible name: %d", code)
 	}
 	var all struct{ Refused []refusal }
-	if getJSON(t, u+"/api/refused", &all); len(all.Refused) != 2 || !all.Refused[0].Cut || len(all.Refused[0].Payload) != maxPayload {
+	if getJSON(t, u+"/api/refused", &all); len(all.Refused) != 2 || !all.Refused[0].Cut ||
+		len(all.Refused[0].Payload) != maxPayload {
 		t.Errorf("all refused: %+v", all.Refused)
 	}
 	var about struct{ Workflows string }
@@ -95,7 +100,9 @@ func TestRetiredFan(t *testing.T) {
 			Fan    fanView
 			Status *fanwatch.FanStatus
 		}
-		if code := getJSON(t, u+"/api/fans/fan-18", &one); code != 200 || one.Status == nil || one.Status.Phase != fanwatch.PhaseRetired || one.Fan.Phase != fanwatch.PhaseRetired || one.Fan.Since != noon.UnixMilli() {
+		if code := getJSON(t, u+"/api/fans/fan-18", &one); code != 200 || one.Status == nil ||
+			one.Status.Phase != fanwatch.PhaseRetired || one.Fan.Phase != fanwatch.PhaseRetired ||
+			one.Fan.Since != noon.UnixMilli() {
 			t.Errorf("%d %+v", code, one)
 		}
 	}
@@ -140,17 +147,20 @@ func TestRetiredFan(t *testing.T) {
 
 func TestReadings(t *testing.T) {
 	s, u := open(t, Config{Operator: newPlant()})
-	rows := []fanwatch.Row{row("fan-01", 1, 1800), row("fan-01", 2, 1810), row("fan-01", 4, 300), row("fan-01", 5, math.NaN())}
+	rows := []fanwatch.Row{row("fan-01", 1, 1800), row("fan-01", 2, 1810), row("fan-01", 4, 300),
+		row("fan-01", 5, math.NaN())}
 	rows[2].Anomaly = fanwatch.KindStall
 	late := row("fan-01", 3, 1790)
 	late.Kind, late.Position.Sequence = fanwatch.RowLate, "2000"
 	s.board.publish(append(rows, late))
 	s.board.publish(rows) // a tailer that starts over
 	var c chart
-	if code := getJSON(t, u+"/api/fans/fan-01/readings", &c); code != 200 || !slices.Equal(c.RPM, []float32{1800, 1810, 1790, 300}) {
+	if code := getJSON(t, u+"/api/fans/fan-01/readings", &c); code != 200 ||
+		!slices.Equal(c.RPM, []float32{1800, 1810, 1790, 300}) {
 		t.Fatalf("%d %+v", code, c)
 	}
-	if want := []turn{{noon.Add(time.Second).UnixMilli(), ""}, {noon.Add(4 * time.Second).UnixMilli(), fanwatch.KindStall}}; !slices.Equal(c.Kinds, want) {
+	if want := []turn{{noon.Add(time.Second).UnixMilli(), ""}, {noon.Add(4 * time.Second).UnixMilli(),
+		fanwatch.KindStall}}; !slices.Equal(c.Kinds, want) {
 		t.Errorf("kinds %v, want %v", c.Kinds, want)
 	}
 	if getJSON(t, u+"/api/fans/fan-01/readings?seconds=2", &c); len(c.T) != 3 {
@@ -178,7 +188,8 @@ func FuzzReadings(f *testing.F) {
 	f.Add("../..", "fan=%00", "-1")
 	f.Add("", "", "99999999999999999999")
 	f.Fuzz(func(t *testing.T, fan, query, host string) {
-		for _, p := range []string{"/api/fans/" + url.PathEscape(fan) + "/readings", "/api/fans/" + url.PathEscape(fan), "/api/refused", "/assets/" + url.PathEscape(fan)} {
+		for _, p := range []string{"/api/fans/" + url.PathEscape(fan) + "/readings", "/api/fans/" + url.PathEscape(fan),
+			"/api/refused", "/assets/" + url.PathEscape(fan)} {
 			r := httptest.NewRequest(http.MethodGet, "http://localhost/", nil)
 			r.URL = &url.URL{Path: p, RawQuery: query}
 			r.Host = "localhost"
@@ -260,7 +271,8 @@ func TestForeignPagesAndHostsAreRefused(t *testing.T) {
 	_, u := open(t, Config{Operator: p, Hosts: []string{"Watch.example"}})
 	ask := func(method, host string, header ...string) int {
 		t.Helper()
-		req, err := http.NewRequest(method, u+map[string]string{"GET": "/api/fans", "POST": "/api/alerts/ack"}[method], strings.NewReader(`{"id":"`+a.ID+`","by":"Eve"}`))
+		req, err := http.NewRequest(method, u+map[string]string{"GET": "/api/fans", "POST": "/api/alerts/ack"}[method],
+			strings.NewReader(`{"id":"`+a.ID+`","by":"Eve"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,17 +288,20 @@ func TestForeignPagesAndHostsAreRefused(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode
 	}
-	for _, h := range []string{"evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "[2001:db8::1]:80", "0.0.0.0"} {
+	for _, h := range []string{"evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example",
+		"10.0.0.1", "[2001:db8::1]:80", "0.0.0.0"} {
 		if got := ask("GET", h); got != 421 {
 			t.Errorf("host %s: %d, want 421", h, got)
 		}
 	}
-	for _, h := range []string{"localhost", "localhost:8080", "127.0.0.1", "127.8.9.1:1", "[::1]:8080", "watch.example", "WATCH.example:443", "fan.localhost"} {
+	for _, h := range []string{"localhost", "localhost:8080", "127.0.0.1", "127.8.9.1:1", "[::1]:8080", "watch.example",
+		"WATCH.example:443", "fan.localhost"} {
 		if got := ask("GET", h); got != 200 {
 			t.Errorf("host %s: %d, want 200", h, got)
 		}
 	}
-	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
+	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"},
+		{"Origin", "https://evil.example"}, {"Origin", "null"}} {
 		if got := ask("POST", "localhost", h...); got != 403 {
 			t.Errorf("post with %v: %d, want 403", h, got)
 		}
@@ -316,7 +331,8 @@ func TestInbox(t *testing.T) {
 		io.WriteString(w, `{"v":1,"entries":[{"id":1,"subject":"fan-01 stalled"}]}`)
 	}
 	var got struct{ Entries []struct{ Subject string } }
-	if code := getJSON(t, u+"/api/inbox", &got); code != 200 || len(got.Entries) != 1 || got.Entries[0].Subject != "fan-01 stalled" {
+	if code := getJSON(t, u+"/api/inbox", &got); code != 200 || len(got.Entries) != 1 ||
+		got.Entries[0].Subject != "fan-01 stalled" {
 		t.Errorf("%d %+v", code, got)
 	}
 	for name, h := range map[string]http.HandlerFunc{
@@ -355,11 +371,14 @@ func TestPageBuiltAndNot(t *testing.T) {
 	if code, _, body := get("/"); code != 503 || !strings.Contains(body, "go tool task ui") {
 		t.Errorf("unbuilt: %d %s", code, body)
 	}
-	s.page = fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a-1.js": {Data: []byte("1")}, "secret": {Data: []byte("no")}}
-	if code, h, _ := get("/"); code != 200 || !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") || h.Get("Cache-Control") != "no-store" {
+	s.page = fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a-1.js": {Data: []byte("1")},
+		"secret": {Data: []byte("no")}}
+	if code, h, _ := get("/"); code != 200 || !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") ||
+		h.Get("Cache-Control") != "no-store" {
 		t.Errorf("index: %d %v", code, h)
 	}
-	if code, h, _ := get("/assets/a-1.js"); code != 200 || h.Get("Content-Type") != "text/javascript; charset=utf-8" || !strings.Contains(h.Get("Cache-Control"), "immutable") {
+	if code, h, _ := get("/assets/a-1.js"); code != 200 || h.Get("Content-Type") != "text/javascript; charset=utf-8" ||
+		!strings.Contains(h.Get("Cache-Control"), "immutable") {
 		t.Errorf("asset: %d %v", code, h)
 	}
 	for _, p := range []string{"/assets/", "/assets/none.js", "/assets/..%2Fsecret", "/secret", "/api/none"} {

@@ -53,7 +53,8 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	a := alert("lake", fanwatch.AlertOpen, noon)
 	a.Kind, a.Why = fanwatch.KindPipeline, "Nothing was committed for an hour."
 	p.change(func() { p.unread, p.alerts[a.ID] = nil, a })
-	want("an alert of the pipeline", false, true, "pipeline", "Nothing was committed for an hour. (alert "+a.ID+", since 2026-11-24T12:00:00Z)")
+	want("an alert of the pipeline", false, true, "pipeline", "Nothing was committed for an hour. (alert "+a.ID+
+		", since 2026-11-24T12:00:00Z)")
 	a.State = fanwatch.AlertTerminated
 	p.change(func() { p.alerts[a.ID] = a })
 	want("it is over", true, true, "", "")
@@ -105,7 +106,8 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 	segment := func(n int, r fanwatch.Row) {
 		t.Helper()
 		r.Position.Sequence, r.Arrived = fanwatch.SequenceNumber(fmt.Sprint(n+1)), now
-		h := landing.Header{After: fanwatch.SequenceNumber(fmt.Sprint(n)), Last: r.Position.Sequence, Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "a"}}
+		h := landing.Header{After: fanwatch.SequenceNumber(fmt.Sprint(n)), Last: r.Position.Sequence,
+			Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "a"}}
 		if n == 0 {
 			h.After = "0"
 		}
@@ -116,7 +118,9 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 	silent := row("fan-01", 1, 1801)
 	silent.Time = now.Add(-time.Minute)
 	segment(0, silent)
-	segment(1, fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Reason: "RPM is missing", Payload: []byte("{}")})
+	segment(1, fanwatch.Row{Kind: fanwatch.RowQuarantined,
+		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-01"}}, Reason: "RPM is missing",
+		Payload: []byte("{}")})
 	if err := l.PutSnapshot(t.Context(), "2", []byte("models")); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +131,8 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 		Fan     fanView
 		Unknown string `json:"refused_unknown"`
 	}
-	if getJSON(t, u+"/api/fans/fan-01", &before); before.Fan.KnownRPM != 1801 || before.Fan.Known != now.Add(-time.Minute).UnixMilli() || before.Unknown == "" {
+	if getJSON(t, u+"/api/fans/fan-01", &before); before.Fan.KnownRPM != 1801 ||
+		before.Fan.Known != now.Add(-time.Minute).UnixMilli() || before.Unknown == "" {
 		t.Errorf("before the log is read: %+v", before)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -156,23 +161,29 @@ func TestARestartForgetsNeitherReadingsNorRefusals(t *testing.T) {
 // that cannot be asked.
 func TestTheAPITellsWhatIsJudged(t *testing.T) {
 	clock := &hands{t: noon}
-	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone), status("fan-03", fanwatch.KindNone))
+	p := newPlant(status("fan-01", fanwatch.KindNone), status("fan-02", fanwatch.KindNone),
+		status("fan-03", fanwatch.KindNone))
 	p.judged = map[string]operator.Judgement{
-		"fan-02": {Judging: operator.JudgingStopped, Shard: "s", At: noon.Add(-44 * time.Second), Since: noon.Add(-44 * time.Second)},
-		"fan-03": {Judging: operator.JudgingUnread, Shard: "s", Since: noon.Add(-time.Minute), Why: "shard s is not read: access denied"},
+		"fan-02": {Judging: operator.JudgingStopped, Shard: "s", At: noon.Add(-44 * time.Second),
+			Since: noon.Add(-44 * time.Second)},
+		"fan-03": {Judging: operator.JudgingUnread, Shard: "s", Since: noon.Add(-time.Minute),
+			Why: "shard s is not read: access denied"},
 	}
 	_, u := open(t, Config{Operator: p, Now: clock.now})
 	for name, want := range map[string]fanView{
 		"fan-01": {State: "normal", Judging: operator.JudgingNow, Judged: noon.Add(-time.Second).UnixMilli(), Shard: "s"},
-		"fan-02": {State: operator.NotJudged, Judging: operator.JudgingStopped, Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
-		"fan-03": {State: operator.NotJudged, Judging: operator.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(), Blind: "shard s is not read: access denied", Shard: "s"},
+		"fan-02": {State: operator.NotJudged, Judging: operator.JudgingStopped,
+			Judged: noon.Add(-44 * time.Second).UnixMilli(), Unjudged: noon.Add(-44 * time.Second).UnixMilli(), Shard: "s"},
+		"fan-03": {State: operator.NotJudged, Judging: operator.JudgingUnread, Unjudged: noon.Add(-time.Minute).UnixMilli(),
+			Blind: "shard s is not read: access denied", Shard: "s"},
 	} {
 		var all update
 		var one struct{ Fan fanView }
 		getJSON(t, u+"/api/fans", &all)
 		getJSON(t, u+"/api/fans/"+name, &one)
 		for where, got := range map[string]*fanView{"the fleet": all.fan(name), "the fan": &one.Fan} {
-			if g := (fanView{State: got.State, Judging: got.Judging, Judged: got.Judged, Unjudged: got.Unjudged, Blind: got.Blind, Shard: got.Shard}); g != want {
+			if g := (fanView{State: got.State, Judging: got.Judging, Judged: got.Judged, Unjudged: got.Unjudged,
+				Blind: got.Blind, Shard: got.Shard}); g != want {
 				t.Errorf("%s in %s: %+v, want %+v", name, where, g, want)
 			}
 		}
@@ -181,7 +192,8 @@ func TestTheAPITellsWhatIsJudged(t *testing.T) {
 
 // TestAnUnknownKindIsNotWell: a newer scorer's kind must not pass for none.
 func TestAnUnknownKindIsNotNormal(t *testing.T) {
-	for kind, want := range map[fanwatch.Kind]fanwatch.Kind{fanwatch.KindFrozen: fanwatch.KindFrozen, fanwatch.KindPublishers: fanwatch.KindPublishers, "melted": unknownKind, fanwatch.KindNone: fanwatch.KindNone} {
+	for kind, want := range map[fanwatch.Kind]fanwatch.Kind{fanwatch.KindFrozen: fanwatch.KindFrozen,
+		fanwatch.KindPublishers: fanwatch.KindPublishers, "melted": unknownKind, fanwatch.KindNone: fanwatch.KindNone} {
 		r := row("fan-01", 1, 1)
 		r.Anomaly = kind
 		if s, _ := sampled(r); kinds[s.kind] != want {

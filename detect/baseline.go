@@ -8,10 +8,11 @@ import (
 )
 
 const (
-	startOver    = 30                       // readings whose median begins a baseline
-	baselineTau  = float64(7 * 24 * 3600e6) // memory of a baseline, microseconds
-	baselineClip = 0.1                      // of its level: how far off a reading counts, so that it moves by a tenth a week at most
-	baselineStep = int64(600e6)             // microseconds: the longest time that one reading stands for
+	startOver   = 30                       // readings whose median begins a baseline
+	baselineTau = float64(7 * 24 * 3600e6) // memory of a baseline, microseconds
+	// of its level: how far off a reading counts, so that it moves by a tenth a week at most
+	baselineClip = 0.1
+	baselineStep = int64(600e6) // microseconds: the longest time that one reading stands for
 )
 
 // baseline is the speed that is usual at one duty cycle, kept for the rule "half of its usual speed". It is slower
@@ -40,7 +41,7 @@ func (b *baseline) learn(rpm float64, at time.Time) bool {
 	return false
 }
 
-// median gives the middle of values; of an even number the mean of the two in the middle.
+// median returns the middle of values; of an even number the mean of the two in the middle.
 func median(values []float64) float64 {
 	sorted := slices.Clone(values)
 	slices.Sort(sorted)
@@ -50,7 +51,7 @@ func median(values []float64) float64 {
 
 func medianOf3(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c)) }
 
-// base gives the baseline at the commanded duty cycle; fans whose duty cycle is not known have one.
+// base returns the baseline at the commanded duty cycle; fans whose duty cycle is not known have one.
 func (s *state) base() baseline { return s.Bases[s.Duty/dutyBin] }
 
 func (s *state) setBase(b baseline) {

@@ -47,7 +47,7 @@ func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 	}
 }
 
-// has tells whether a reading was landed, as far as that is remembered.
+// has reports whether a reading was landed, as far as that is remembered.
 func (f *fan) has(id fanwatch.ReadingID) bool {
 	return f.seen.has(id) || id.Run == 0 && f.st.Line.N > 0 && int64(id.Seq) == f.st.Line.Last
 }
@@ -98,8 +98,9 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
 		changed = f.judge(cfg, row)
 	}
 	row.Anomaly = s.Current.Kind
-	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position, Time: row.Time,
-		RPM: row.RPM, Anomaly: s.Current}
+	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position,
+		Time: row.Time,
+		RPM:  row.RPM, Anomaly: s.Current}
 	if !changed {
 		return nil
 	}

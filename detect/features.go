@@ -88,14 +88,14 @@ func (f *fan) features(r fanwatch.Reading) [features]float64 {
 	return point
 }
 
-// usual gives the speed that the forest takes for usual, at least 1 RPM.
+// usual returns the speed that the forest takes for usual, at least 1 RPM.
 func (s *state) usual() float64 { return max(s.Stats[featureRPM].Mean, 1) }
 
 func (s *state) floors() [features]float64 {
 	return [features]float64{float64(speedFloor * s.usual()), logFloor, logFloor}
 }
 
-// steady gives mean and deviation of values without the one that is furthest from their mean; of less than three
+// steady returns mean and deviation of values without the one that is furthest from their mean; of less than three
 // values with it.
 func steady(values []float64) (m, sd float64) {
 	m = mean(values)

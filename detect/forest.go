@@ -57,7 +57,7 @@ func (f *fan) learn(cfg Config, r fanwatch.Reading, point []float64, score float
 	}
 }
 
-// odd tells whether one score alone is beyond the bar. A single such reading raises no alert, but
+// odd reports whether one score alone is beyond the bar. A single such reading raises no alert, but
 // the first readings of a fault must not raise the bar for those that follow.
 func (s *state) odd(cfg Config, score float64) bool {
 	return s.Learned >= cfg.Warmup && score > s.bar()

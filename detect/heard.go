@@ -9,7 +9,8 @@ import (
 
 // Heard is what came of a fan's readings, as far as it says why none is judged. Times are arrivals.
 type Heard struct {
-	Since   time.Time         `json:"since,omitzero"`  // the configuration that made it active; zero: read by an older program
+	// the configuration that made it active; zero: read by an older program
+	Since   time.Time         `json:"since,omitzero"`
 	Judged  time.Time         `json:"judged,omitzero"` // the newest reading that was judged; zero: none was
 	Newest  fanwatch.Position `json:"newest,omitzero"` // the newest row of any kind
 	Refused Unjudged          `json:"refused,omitzero"`
@@ -51,7 +52,7 @@ func (h *Heard) hear(row *fanwatch.Row) {
 	}
 }
 
-// clip gives at most n bytes of s, whole characters and valid UTF-8.
+// clip returns at most n bytes of s, whole characters and valid UTF-8.
 func clip(s string, n int) string {
 	if s = strings.ToValidUTF8(s, "?"); len(s) <= n {
 		return s

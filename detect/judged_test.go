@@ -47,8 +47,12 @@ func TestTheRunThatLivesIsJudged(t *testing.T) {
 		"nothing":     func(*feed) {},
 		"one reading": func(f *feed) { f.one("a", 2, 1, 1800) },
 		"one refused": func(f *feed) { f.one("a", 2, 1, -1) },
-		"one of its own refused, far ahead in its order": func(f *feed) { f.one("a", 1, math.MaxUint64, 1800); f.one("a", 1, 1<<62, -1) },
-		"one in the demo's format":                       func(f *feed) { f.legacy("a", "a", 1800) },
+		"one of its own refused, far ahead in its order": func(f *feed) {
+			f.one("a", 1, math.MaxUint64, 1800)
+			f.one("a", 1,
+				1<<62, -1)
+		},
+		"one in the demo's format": func(f *feed) { f.legacy("a", "a", 1800) },
 		"another publisher for six seconds": func(f *feed) {
 			for i := range uint64(6) {
 				f.one("a", 2, 1+i, 1810)
@@ -76,7 +80,8 @@ func TestTwoPublishersAreNamed(t *testing.T) {
 		f.one("a", 0xa1, 1+i, 1800)
 		f.batch("a", 0xb2, fanwatch.WireReading{Seq: 1 + i, RPM: 1800})
 	}
-	if f.kinds() != "publishers" || !strings.Contains(f.obs[0].Anomaly.Why, `Two publishers speak for a: runs 00000000000000a1 and 00000000000000b2, clients "a" and "a".`) {
+	if f.kinds() != "publishers" || !strings.Contains(f.obs[0].Anomaly.Why,
+		`Two publishers speak for a: runs 00000000000000a1 and 00000000000000b2, clients "a" and "a".`) {
 		t.Fatalf("%+v", f.obs)
 	}
 	f.one("a", 0xb2, 11, 0)
@@ -164,7 +169,8 @@ func TestAClockThatIsPutBackIsFollowed(t *testing.T) {
 // judged at once.
 func TestTheHourThatAutumnRepeatsIsJudged(t *testing.T) {
 	for zone, change := range map[string]time.Time{"Europe/Berlin": time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC),
-		"America/New_York": time.Date(2026, 11, 1, 6, 0, 0, 0, time.UTC), "Australia/Sydney": time.Date(2026, 4, 4, 16, 0, 0, 0, time.UTC)} {
+		"America/New_York": time.Date(2026, 11, 1, 6, 0, 0, 0, time.UTC), "Australia/Sydney": time.Date(2026, 4, 4, 16, 0, 0,
+			0, time.UTC)} {
 		loc, err := time.LoadLocation(zone)
 		if err != nil {
 			t.Skip("no zone database on this machine: ", err)
@@ -176,7 +182,8 @@ func TestTheHourThatAutumnRepeatsIsJudged(t *testing.T) {
 			if at.After(stalled) && at.Before(stalled.Add(10*time.Minute)) {
 				rpm = 0
 			}
-			out := f.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":"a","RPM":%v,"client":"a","arrived":%d}`, at.In(loc).Format("2006-01-02T15:04:05"), rpm, at.UnixMilli()+100))
+			out := f.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":"a","RPM":%v,"client":"a","arrived":%d}`,
+				at.In(loc).Format("2006-01-02T15:04:05"), rpm, at.UnixMilli()+100))
 			if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored || !out.Rows[0].Time.Equal(at) {
 				t.Fatalf("%s, %s: %+v, %d duplicates", zone, at, out.Rows, out.Duplicates)
 			}
@@ -255,7 +262,8 @@ func TestOneRowStandsForARefusedRecord(t *testing.T) {
 		}
 	}
 	if len(out.Rows) != 46 || len(bad) != 1 || bad[0].Refused != 15 || bad[0].Seq != 4 || bad[0].Position.Index != 3 ||
-		!strings.Contains(bad[0].Reason, `state "turning" is none of`) || !strings.Contains(bad[0].Reason, "14 readings, numbers 14, 24, 34, 44, 51-60") {
+		!strings.Contains(bad[0].Reason, `state "turning" is none of`) ||
+		!strings.Contains(bad[0].Reason, "14 readings, numbers 14, 24, 34, 44, 51-60") {
 		t.Errorf("%d rows, %+v", len(out.Rows), bad)
 	}
 	if !slices.IsSortedFunc(out.Rows, func(a, b fanwatch.Row) int { return a.Position.Compare(b.Position) }) {
@@ -277,14 +285,16 @@ func TestOneRowStandsForARefusedRecord(t *testing.T) {
 	for seq := range uint64(500) {
 		batch = append(batch, fanwatch.WireReading{Seq: math.MaxUint64 - 2*seq, RPM: -1})
 	}
-	if out := f.batch("a", 1, batch...); len(out.Rows) != 1 || out.Rows[0].Refused != 500 || len(out.Rows[0].Reason) > 400 || !strings.Contains(out.Rows[0].Reason, " and 491 more") {
+	if out := f.batch("a", 1, batch...); len(out.Rows) != 1 || out.Rows[0].Refused != 500 ||
+		len(out.Rows[0].Reason) > 400 || !strings.Contains(out.Rows[0].Reason, " and 491 more") {
 		t.Errorf("%d rows, %+v", len(out.Rows), out.Rows[0])
 	}
 }
 
 // TestRefusedReadingsTakeLittleMemory: 1.5 MiB of records with 200,000 empty readings came to 857 MiB.
 func TestRefusedReadingsTakeLittleMemory(t *testing.T) {
-	record := []byte(`{"v":1,"fan":"a","run":"01","client":"a","readings":[` + strings.Repeat("{},", fanwatch.MaxBatch-1) + `{}]}`)
+	record := []byte(`{"v":1,"fan":"a","run":"01","client":"a","readings":[` + strings.Repeat("{},", fanwatch.MaxBatch-1) +
+		`{}]}`)
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -312,7 +322,8 @@ func TestATimeWithoutZoneNamesTheZone(t *testing.T) {
 		layout string
 		want   string
 	}{
-		{9 * time.Hour, "2006-01-02T15:04:05", "9h0m0s ahead of its arrival: it bears no zone and was read as UTC; name the one in which the publisher writes it (fanwatch configure a --zone Area/City)"},
+		{9 * time.Hour, "2006-01-02T15:04:05", "9h0m0s ahead of its arrival: it bears no zone and was read as UTC; " +
+			"name the one in which the publisher writes it (fanwatch configure a --zone Area/City)"},
 		{5*time.Hour + 45*time.Minute - 40*time.Second, "2006-01-02 15:04:05", "--zone Area/City"},
 		{9 * time.Hour, time.RFC3339, "9h0m0s ahead of its arrival: set the publisher's clock"},
 		{7*time.Minute + 30*time.Second, "2006-01-02T15:04:05", "set the publisher's clock"},
@@ -326,10 +337,12 @@ func TestATimeWithoutZoneNamesTheZone(t *testing.T) {
 		}
 	}
 	f := newFeed(fanwatch.Device{Fan: "a"})
-	if out := f.record([]byte(`{"TIME":"9999-12-31T23:59:59Z","FANID":"a","RPM":1,"client":"a"}`)); !strings.Contains(out.Rows[0].Reason, "is 7973 years ahead") {
+	if out := f.record([]byte(`{"TIME":"9999-12-31T23:59:59Z","FANID":"a","RPM":1,"client":"a"}`)); !strings.Contains(
+		out.Rows[0].Reason, "is 7973 years ahead") {
 		t.Errorf("%+v", out.Rows)
 	}
-	if out := f.record([]byte(`{"TIME":"1970-01-01T00:00:00Z","FANID":"a","RPM":1,"client":"a"}`)); !strings.Contains(out.Rows[0].Reason, "more than a year before") {
+	if out := f.record([]byte(`{"TIME":"1970-01-01T00:00:00Z","FANID":"a","RPM":1,"client":"a"}`)); !strings.Contains(
+		out.Rows[0].Reason, "more than a year before") {
 		t.Errorf("%+v", out.Rows)
 	}
 }
@@ -348,7 +361,8 @@ func TestReplayGoesOnBehindAnotherScore(t *testing.T) {
 	f.one("b", 1, 1, 0)
 	rows := slices.Clone(f.all)
 	rows[2].Score = 7
-	rows = slices.Insert(rows, 4, fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "unknown", Run: 1, Seq: 1}}},
+	rows = slices.Insert(rows, 4, fanwatch.Row{Kind: fanwatch.RowScored,
+		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "unknown", Run: 1, Seq: 1}}},
 		fanwatch.Row{Kind: fanwatch.RowConfigured, Payload: []byte("damaged")})
 	m := New(Config{Seed: 7})
 	err = m.Replay(rows)
@@ -379,7 +393,8 @@ func TestANewerDeviceUnlocksARetiredFan(t *testing.T) {
 		revision int
 		retired  bool
 		want     fanwatch.RowKind
-	}{{4, false, fanwatch.RowQuarantined}, {5, false, fanwatch.RowQuarantined}, {1_796_000_000, false, fanwatch.RowScored}, {1_796_000_000, true, fanwatch.RowScored}} {
+	}{{4, false, fanwatch.RowQuarantined}, {5, false, fanwatch.RowQuarantined}, {1_796_000_000, false, fanwatch.RowScored},
+		{1_796_000_000, true, fanwatch.RowScored}} {
 		configure(c.revision, c.retired)
 		if out := f.legacy("a", "a", 1800); out.Rows[0].Kind != c.want {
 			t.Errorf("revision %d: %+v", c.revision, out.Rows)
@@ -413,13 +428,15 @@ func TestRunsAreForgottenByTheirLastWord(t *testing.T) {
 		s.add(fanwatch.ReadingID{Seq: 1_000_000 + at}, true)
 	}
 	s.add(fanwatch.ReadingID{Seq: 5}, false) // late, alone: forgotten rather than a newer one
-	if err := s.check(); err != nil || len(s.Times) != maxTimes || s.has(fanwatch.ReadingID{Seq: 5}) || !s.has(fanwatch.ReadingID{Seq: 1_000_000 + 2*maxTimes - 1}) {
+	if err := s.check(); err != nil || len(s.Times) != maxTimes || s.has(fanwatch.ReadingID{Seq: 5}) ||
+		!s.has(fanwatch.ReadingID{Seq: 1_000_000 + 2*maxTimes - 1}) {
 		t.Errorf("%v, %d times", err, len(s.Times))
 	}
 	for at := range uint64(100) {
 		s.add(fanwatch.ReadingID{Seq: 10 + at}, true)
 	}
-	if err := s.check(); err != nil || len(s.Times) != maxTimes || !s.has(fanwatch.ReadingID{Seq: 10}) || !s.has(fanwatch.ReadingID{Seq: 109}) {
+	if err := s.check(); err != nil || len(s.Times) != maxTimes || !s.has(fanwatch.ReadingID{Seq: 10}) ||
+		!s.has(fanwatch.ReadingID{Seq: 109}) {
 		t.Errorf("%v, %d times", err, len(s.Times))
 	}
 }

@@ -195,7 +195,7 @@ func (m *Models) configure(d fanwatch.Device, row fanwatch.Row) {
 	f.st.Heard.Newest = row.Position
 }
 
-// Active gives the fans that are not retired, in no order, with what was heard of each. Neither may be changed, nor
+// Active returns the fans that are not retired, in no order, with what was heard of each. Neither may be changed, nor
 // kept beyond the next record.
 func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Heard] {
 	return func(yield func(*fanwatch.Device, *Heard) bool) {
@@ -207,7 +207,7 @@ func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Heard] {
 	}
 }
 
-// Heard gives what was heard of a fan.
+// Heard returns what was heard of a fan.
 func (m *Models) Heard(name string) (Heard, bool) {
 	if f := m.fans[name]; f != nil {
 		return f.st.Heard, true
@@ -225,7 +225,7 @@ func (m *Models) Fans() []string {
 	return names
 }
 
-// Device gives what is known of a fan.
+// Device returns what is known of a fan.
 func (m *Models) Device(name string) (fanwatch.Device, bool) {
 	if f := m.fans[name]; f != nil {
 		return f.device, true
@@ -233,7 +233,7 @@ func (m *Models) Device(name string) (fanwatch.Device, bool) {
 	return fanwatch.Device{}, false
 }
 
-// Last gives the observation that holds for a fan now: its state at its newest reading. ok is false
+// Last returns the observation that holds for a fan now: its state at its newest reading. ok is false
 // while no reading of it was scored.
 func (m *Models) Last(name string) (o fanwatch.Observation, ok bool) {
 	f := m.fans[name]

@@ -41,7 +41,8 @@ func newFeed(fans ...fanwatch.Device) *feed {
 
 func (f *feed) record(data []byte) Output {
 	f.seq++
-	out := f.Feed(Input{Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + f.seq))},
+	out := f.Feed(Input{Position: fanwatch.Position{Shard: "s",
+		Sequence: fanwatch.SequenceNumber(fmt.Sprint(1000 + f.seq))},
 		Arrived: start.Add(time.Duration(f.seq) * time.Second), Data: data})
 	f.all = append(f.all, out.Rows...)
 	f.obs = append(f.obs, out.Observations...)
@@ -102,7 +103,8 @@ func TestDropBelowTheLimitIsSaidInASentence(t *testing.T) {
 	for range 2 {
 		f.legacy("ABC123456", "new_Client", 300)
 	}
-	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnderspeed || f.obs[0].Anomaly.Why != "ABC123456 turns too slowly: 300 RPM, below the limit of 900 RPM." {
+	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnderspeed ||
+		f.obs[0].Anomaly.Why != "ABC123456 turns too slowly: 300 RPM, below the limit of 900 RPM." {
 		t.Fatalf("%+v", f.obs)
 	}
 	for range leaveInARow {
@@ -120,7 +122,8 @@ func TestDropBelowHalfOfTheUsualNeedsNoLimit(t *testing.T) {
 	}
 	f.legacy("a", "a", 300)
 	f.legacy("a", "a", 300)
-	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnderspeed || !strings.Contains(f.obs[0].Anomaly.Why, "half of its usual speed of 900 RPM") {
+	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnderspeed || !strings.Contains(f.obs[0].Anomaly.Why,
+		"half of its usual speed of 900 RPM") {
 		t.Fatalf("%+v", f.obs)
 	}
 }
@@ -170,7 +173,8 @@ func TestForestSeesPulseJitter(t *testing.T) {
 	seq := uint64(0)
 	publish := func(jitter float64) {
 		seq++
-		f.batch("a", 5, fanwatch.WireReading{Seq: seq, RPM: m.next(0.001), Hz: 60, Jitter: jitter * (1 + 0.1*m.rng.NormFloat64())})
+		f.batch("a", 5, fanwatch.WireReading{Seq: seq, RPM: m.next(0.001), Hz: 60,
+			Jitter: jitter * (1 + 0.1*m.rng.NormFloat64())})
 	}
 	for range 300 {
 		publish(0.004)
@@ -178,7 +182,8 @@ func TestForestSeesPulseJitter(t *testing.T) {
 	for range 20 {
 		publish(0.05)
 	}
-	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnusual || !strings.Contains(f.obs[0].Anomaly.Why, "pulses jitter") {
+	if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindUnusual || !strings.Contains(f.obs[0].Anomaly.Why,
+		"pulses jitter") {
 		t.Fatalf("%+v", f.obs)
 	}
 }
@@ -276,20 +281,26 @@ func TestWhatIsRefusedAndWhy(t *testing.T) {
 	now := start.Add(2 * time.Second)
 	at := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339) }
 	for _, c := range []struct{ name, record, why string }{
-		{"unknown fan", `{"TIME":"` + at(0) + `","FANID":"zzz","RPM":1,"client":"a"}`, "fan zzz is unknown: provision it first"},
-		{"foreign client", `{"TIME":"` + at(0) + `","FANID":"a","RPM":1,"client":"mallory"}`, `client "mallory" does not own fan a`},
+		{"unknown fan", `{"TIME":"` + at(0) + `","FANID":"zzz","RPM":1,"client":"a"}`,
+			"fan zzz is unknown: provision it first"},
+		{"foreign client", `{"TIME":"` + at(0) + `","FANID":"a","RPM":1,"client":"mallory"}`,
+			`client "mallory" does not own fan a`},
 		{"negative RPM", `{"TIME":"` + at(0) + `","FANID":"a","RPM":-1,"client":"a"}`, "RPM -1 is negative"},
-		{"far ahead", `{"TIME":"` + at(time.Hour) + `","FANID":"a","RPM":1,"client":"a"}`, "ahead of its arrival: set the publisher's clock"},
+		{"far ahead", `{"TIME":"` + at(time.Hour) + `","FANID":"a","RPM":1,"client":"a"}`,
+			"ahead of its arrival: set the publisher's clock"},
 		{"far behind", `{"TIME":"1970-01-02T00:00:00Z","FANID":"a","RPM":1,"client":"a"}`, "more than a year before"},
 		{"no time", `{"TIME":"noon","FANID":"a","RPM":1,"client":"a"}`, "cannot be read"},
 		{"not JSON", `hello`, "not a JSON object"},
-		{"rule failed", `{"ruleName":"r","base64OriginalPayload":"e30=","failures":[{"errorMessage":"no partition key"}]}`, "rule r failed: no partition key"},
-		{"sequence 0", `{"v":1,"fan":"a","run":"0000000000000001","readings":[{"seq":0,"t":` + fmt.Sprint(now.UnixMicro()) + `,"st":"running"}],"client":"a"}`, "counts from 1"},
+		{"rule failed", `{"ruleName":"r","base64OriginalPayload":"e30=","failures":[{"errorMessage":"no partition key"}]}`,
+			"rule r failed: no partition key"},
+		{"sequence 0", `{"v":1,"fan":"a","run":"0000000000000001","readings":[{"seq":0,"t":` + fmt.Sprint(now.UnixMicro()) +
+			`,"st":"running"}],"client":"a"}`, "counts from 1"},
 		{"device by a device", `{"v":1,"device":{"v":1,"fan":"a"},"client":"a"}`, "fan name"},
 	} {
 		f := newFeed(fanwatch.Device{Fan: "a"})
 		out := f.record([]byte(c.record))
-		if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowQuarantined || !strings.Contains(out.Rows[0].Reason, c.why) || len(out.Rows[0].Payload) == 0 {
+		if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowQuarantined || !strings.Contains(out.Rows[0].Reason,
+			c.why) || len(out.Rows[0].Payload) == 0 {
 			t.Errorf("%s: %+v", c.name, out.Rows)
 		}
 		f.seq += 10
@@ -355,14 +366,16 @@ func TestUnsynchronisedReadingIsDatedByItsArrival(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	out := f.batch("a", 1, fanwatch.WireReading{Seq: 1, T: 5, Unsynch: true, Age: 1_500_000, RPM: 1800})
 	want := start.Add(2 * time.Second).Add(-1500 * time.Millisecond)
-	if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored || !out.Rows[0].Time.Equal(want) || out.Rows[0].Seq != 1 {
+	if len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored || !out.Rows[0].Time.Equal(want) ||
+		out.Rows[0].Seq != 1 {
 		t.Fatalf("%+v, want time %s", out.Rows, want)
 	}
 }
 
 // scenario feeds a mix of everything: two fans, faults, duplicates, refusals, a change of configuration.
 func scenario(seed uint64, records int) *feed {
-	f := newFeed(fanwatch.Device{Fan: "a", Clients: []string{"old"}}, fanwatch.Device{Fan: "b", Limits: fanwatch.Limits{MinRPM: 600}})
+	f := newFeed(fanwatch.Device{Fan: "a", Clients: []string{"old"}}, fanwatch.Device{Fan: "b",
+		Limits: fanwatch.Limits{MinRPM: 600}})
 	m, rng := newMachine(seed, 1800), rand.New(rand.NewPCG(seed, 9))
 	seq := uint64(0)
 	for i := range records {
@@ -383,7 +396,8 @@ func scenario(seed uint64, records int) *feed {
 		case n < 96:
 			f.batch("b", 1+seq/200, fanwatch.WireReading{Seq: 1 + seq%200, State: fanwatch.StateStalled})
 		case n < 97:
-			data, _ := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 2 + i, Fan: "b", Limits: fanwatch.Limits{MinRPM: float64(500 + i%50)}})
+			data, _ := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 2 + i, Fan: "b",
+				Limits: fanwatch.Limits{MinRPM: float64(500 + i%50)}})
 			f.record(data)
 		default:
 			f.record([]byte("not JSON"))
@@ -483,7 +497,8 @@ func FuzzRestore(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out := m.Feed(Input{Position: fanwatch.Position{Sequence: "9"}, Arrived: start, Data: []byte(`{"TIME":"2026-05-28T20:00:00Z","FANID":"a","RPM":1,"client":"a"}`)})
+		out := m.Feed(Input{Position: fanwatch.Position{Sequence: "9"}, Arrived: start,
+			Data: []byte(`{"TIME":"2026-05-28T20:00:00Z","FANID":"a","RPM":1,"client":"a"}`)})
 		if len(out.Rows)+out.Duplicates != 1 {
 			t.Fatalf("%+v", out)
 		}
@@ -492,7 +507,8 @@ func FuzzRestore(f *testing.F) {
 
 func FuzzFeed(f *testing.F) {
 	f.Add([]byte(`{"TIME":"2026-05-28T20:00:00Z","FANID":"a","RPM":1800,"client":"a"}`))
-	f.Add(rule(fanwatch.Batch{V: 1, Fan: "a", Run: fanwatch.FormatRun(3), Readings: []fanwatch.WireReading{{Seq: 1, State: fanwatch.StateRunning, RPM: 5}}}, "a"))
+	f.Add(rule(fanwatch.Batch{V: 1, Fan: "a", Run: fanwatch.FormatRun(3),
+		Readings: []fanwatch.WireReading{{Seq: 1, State: fanwatch.StateRunning, RPM: 5}}}, "a"))
 	f.Add([]byte(`{"v":1,"device":{"v":1,"fan":"a","revision":5}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newFeed(fanwatch.Device{Fan: "a"})

@@ -19,7 +19,8 @@ type commanded struct {
 }
 
 func newCommanded(seed uint64, duty float64) *commanded {
-	return &commanded{feed: newFeed(fanwatch.Device{Fan: "a"}), m: newMachine(seed, 3000*duty), duty: duty, speed: 3000 * duty}
+	return &commanded{feed: newFeed(fanwatch.Device{Fan: "a"}), m: newMachine(seed, 3000*duty), duty: duty,
+		speed: 3000 * duty}
 }
 
 // run publishes n readings; told says whether they carry the duty cycle.
@@ -67,7 +68,8 @@ func TestFaultOfACommandedFan(t *testing.T) {
 	lost.run(400, true)
 	lost.sick = 0.25
 	lost.run(30, true)
-	if len(lost.obs) != 1 || lost.obs[0].Anomaly.Kind != fanwatch.KindUnusual || !strings.Contains(lost.obs[0].Anomaly.Why, "at 60 % PWM") {
+	if len(lost.obs) != 1 || lost.obs[0].Anomaly.Kind != fanwatch.KindUnusual || !strings.Contains(lost.obs[0].Anomaly.Why,
+		"at 60 % PWM") {
 		t.Errorf("speed lost at one duty cycle: %+v", lost.obs)
 	}
 	back := newCommanded(3, 0.6)

@@ -19,7 +19,8 @@ type quota struct {
 }
 
 // overQuota is what is added to the reason of a row whose payload is not kept.
-var overQuota = fmt.Sprintf(" (more than %d refused messages of this client in a minute: the message is not kept)", payloadsPerMinute)
+var overQuota = fmt.Sprintf(" (more than %d refused messages of this client in a minute: the message is not kept)",
+	payloadsPerMinute)
 
 // keep counts one payload of the client and tells whether it may be kept.
 func (q *quota) keep(client string, arrived time.Time) bool {

@@ -19,8 +19,10 @@ func TestOneClientCannotFillTheLog(t *testing.T) {
 	n := 0
 	feed := func(client string, arrived time.Time) {
 		n++
-		data := fmt.Appendf(nil, `{"client":%q,"v":1,"fan":"x","run":"zz","readings":[{}],"junk":%q}`, client, strings.Repeat("j", 3000))
-		out := m.Feed(Input{Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(n))}, Arrived: arrived, Data: data})
+		data := fmt.Appendf(nil, `{"client":%q,"v":1,"fan":"x","run":"zz","readings":[{}],"junk":%q}`, client,
+			strings.Repeat("j", 3000))
+		out := m.Feed(Input{Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(n))},
+			Arrived: arrived, Data: data})
 		if len(out.Rows) != 1 || out.Rows[0].Reason == "" {
 			t.Fatalf("%+v", out.Rows)
 		}

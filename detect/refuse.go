@@ -85,7 +85,8 @@ func stranger(f *fan, rec fanwatch.Record) string {
 	case f.device.Retired:
 		return fmt.Sprintf("fan %s is retired", rec.Fan)
 	case !f.device.Owns(rec.Client):
-		return fmt.Sprintf("client %.128q does not own fan %s: register the client ID with the fan (clients)", rec.Client, rec.Fan)
+		return fmt.Sprintf("client %.128q does not own fan %s: register the client ID with the fan (clients)", rec.Client,
+			rec.Fan)
 	}
 	return ""
 }

@@ -48,7 +48,7 @@ func (p *repeats) take(r fanwatch.Reading) (same bool) {
 	return same
 }
 
-// frozen tells whether the streak is longer than a fan that repeats itself as often as this one ever has.
+// frozen reports whether the streak is longer than a fan that repeats itself as often as this one ever has.
 func (p *repeats) frozen() bool {
 	if p.Streak < max(frozenLeast, frozenLonger*p.Longest) || p.Pairs < repeatsKnown {
 		return false

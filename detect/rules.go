@@ -39,15 +39,18 @@ func (f *fan) hard(r fanwatch.Reading) fanwatch.Anomaly {
 		return found(fanwatch.KindStall, 0, "does not turn: 0 RPM in %d readings in a row, though its publisher calls it %s.",
 			s.Still, r.State)
 	case s.Under >= limitsEnter && learned:
-		return found(fanwatch.KindUnderspeed, lowest, "turns too slowly: %.0f RPM, below half of its usual speed of %.0f RPM.%s",
+		return found(fanwatch.KindUnderspeed, lowest, "turns too slowly: %.0f RPM, below half of its usual speed of "+
+			"%.0f RPM.%s",
 			r.RPM, lowest, f.relearn())
 	case s.Under >= limitsEnter:
-		return found(fanwatch.KindUnderspeed, lowest, "turns too slowly: %.0f RPM, below the limit of %.0f RPM.", r.RPM, lowest)
+		return found(fanwatch.KindUnderspeed, lowest, "turns too slowly: %.0f RPM, below the limit of %.0f RPM.", r.RPM,
+			lowest)
 	case s.Over >= limitsEnter:
 		return found(fanwatch.KindOverspeed, limits.MaxRPM, "turns too fast: %.0f RPM, above the limit of %.0f RPM.",
 			r.RPM, limits.MaxRPM)
 	case s.Repeats.frozen() || same && s.Current.Kind == fanwatch.KindFrozen:
-		return found(fanwatch.KindFrozen, 0, "reports %.1f RPM again and again (%d times, to the digit) where it used to vary: "+
+		return found(fanwatch.KindFrozen, 0, "reports %.1f RPM again and again (%d times, to the digit) where it used "+
+			"to vary: "+
 			"its publisher may repeat an old value while the fan stands still.", r.RPM, s.Repeats.Streak+1)
 	}
 	return fanwatch.Anomaly{}

@@ -157,7 +157,8 @@ func TestAFanCommandedToStandStillIsNotJudged(t *testing.T) {
 			}
 		}
 	}
-	for _, state := range []fanwatch.State{fanwatch.StateStalled, fanwatch.StateNoSignal, fanwatch.StateStarting, fanwatch.StateRunning} {
+	for _, state := range []fanwatch.State{fanwatch.StateStalled, fanwatch.StateNoSignal, fanwatch.StateStarting,
+		fanwatch.StateRunning} {
 		stand(100, state, 0)
 	}
 	stand(9, fanwatch.StateStalled, 0.6)
@@ -186,7 +187,8 @@ func TestAFanCommandedToStandStillIsNotJudged(t *testing.T) {
 
 // TestARotorThatStaysAt0IsAStall, whatever its publisher calls it.
 func TestARotorThatStaysAt0IsAStall(t *testing.T) {
-	for state, after := range map[fanwatch.State]int{fanwatch.StateStarting: startingFor, fanwatch.StateRunning: stillFor, fanwatch.StateNoSignal: noSignalFor, fanwatch.StateStalled: 1} {
+	for state, after := range map[fanwatch.State]int{fanwatch.StateStarting: startingFor, fanwatch.StateRunning: stillFor,
+		fanwatch.StateNoSignal: noSignalFor, fanwatch.StateStalled: 1} {
 		f := newFeed(fanwatch.Device{Fan: "a"})
 		for i := range 3600 {
 			f.batch("a", 1, fanwatch.WireReading{Seq: uint64(1 + i), State: state})
@@ -206,9 +208,10 @@ func TestAValueThatIsRepeatedIsDoubted(t *testing.T) {
 		next  func(rng *rand.Rand, i int) float64
 		found bool
 	}{
-		"varies to the digit":           {func(rng *rand.Rand, _ int) float64 { return 1800 + 20*rng.NormFloat64() }, true},
-		"whole numbers":                 {func(rng *rand.Rand, _ int) float64 { return float64(1780 + rng.IntN(40)) }, true},
-		"two values":                    {func(rng *rand.Rand, _ int) float64 { return float64(1800 + 30*rng.IntN(2)) }, true},
+		"varies to the digit": {func(rng *rand.Rand, _ int) float64 { return 1800 + 20*rng.NormFloat64() }, true},
+		"whole numbers":       {func(rng *rand.Rand, _ int) float64 { return float64(1780 + rng.IntN(40)) }, true},
+		"two values": {func(rng *rand.Rand, _ int) float64 { return float64(1800 + 30*rng.IntN(2)) },
+			true},
 		"one value":                     {func(*rand.Rand, int) float64 { return 1800 }, false},
 		"seldom another":                {func(_ *rand.Rand, i int) float64 { return 1800 + 30*float64(i%1000/999) }, false},
 		"the same for minutes at night": {func(rng *rand.Rand, i int) float64 { return 1800 + 30*float64(i/300%2) }, false},
@@ -293,7 +296,8 @@ func TestAllOfItReplaysBitIdentical(t *testing.T) {
 			whole.one("a", 1+uint64(rng.IntN(2)), seq, m.next(0.002))
 			whole.demo("b", "b", whole.now().Add(-time.Hour+500*time.Millisecond), time.RFC3339Nano, m.next(0.01))
 		case i < 420:
-			whole.batch("a", 1, fanwatch.WireReading{Seq: seq, State: fanwatch.StateStalled, PWM: &off}, fanwatch.WireReading{Seq: 0, State: "odd"}, fanwatch.WireReading{Seq: 0})
+			whole.batch("a", 1, fanwatch.WireReading{Seq: seq, State: fanwatch.StateStalled, PWM: &off},
+				fanwatch.WireReading{Seq: 0, State: "odd"}, fanwatch.WireReading{Seq: 0})
 			whole.demo("b", "b", whole.now().Add(time.Duration(rng.IntN(9)-6)*time.Minute), time.RFC3339Nano, 1800)
 		case i == 600:
 			data, _ := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 9, Fan: "a", Relearn: 1})

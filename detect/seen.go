@@ -22,14 +22,16 @@ type runSeen struct {
 type interval [2]uint64 // first and last sequence number, inclusive
 
 const (
-	maxRuns      = 1024  // a publisher's restarts that are remembered; a duplicate out of an older run is landed again and dropped by the table's merge
+	// a publisher's restarts that are remembered; a duplicate out of an older run is landed again and dropped by the
+	// table's merge
+	maxRuns      = 1024
 	maxIntervals = 16384 // gaps within one run
 	maxGaps      = 65536 // gaps within the runs of one fan that have more than countGaps
 	countGaps    = 1024
 	maxTimes     = 4096 // more than an hour at 1 Hz
 )
 
-// top gives the highest sequence number seen of the run.
+// top returns the highest sequence number seen of the run.
 func (r *runSeen) top() uint64 { return r.Have[len(r.Have)-1][1] }
 
 func (s *seen) run(run uint64) *runSeen {
@@ -65,7 +67,7 @@ func intervalHas(iv interval, seq uint64) int {
 	return 0
 }
 
-// full tells whether a run has so many gaps that no more can be remembered.
+// full reports whether a run has so many gaps that no more can be remembered.
 func (s *seen) full(run uint64) bool {
 	r := s.run(run)
 	return r != nil && len(r.Have) >= maxIntervals

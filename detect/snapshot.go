@@ -32,7 +32,7 @@ type fanHeader struct {
 	Forest int                  `json:"forest"` // bytes of the forest's own snapshot
 }
 
-// Snapshot gives everything the models hold: four bytes of header length (little-endian), the header,
+// Snapshot returns everything the models hold: four bytes of header length (little-endian), the header,
 // the forests' own snapshots in the header's order. The store adds a checksum.
 func (m *Models) Snapshot() ([]byte, error) {
 	h := header{V: SnapshotVersion, Quota: m.quota}

@@ -71,12 +71,12 @@ func (s *speakers) hear(now speaker, arrived time.Time) {
 	s.Newest = append([]speaker{now}, s.Newest[:min(len(s.Newest), speakersKept-1)]...)
 }
 
-// recent tells whether row, which arrived at at, is near enough to the newest one.
+// recent reports whether row, which arrived at at, is near enough to the newest one.
 func (s *speakers) recent(row int, at, arrived time.Time) bool {
 	return s.Rows-row < returnsWithin && arrived.Sub(at) < returnsTime
 }
 
-// found gives the trouble of a fan for which two publishers speak.
+// found returns the trouble of a fan for which two publishers speak.
 func (t *twins) found(fan string) fanwatch.Anomaly {
 	a, b := t.Speakers[0], t.Speakers[1]
 	who := fmt.Sprintf("clients %.128q and %.128q", a.Client, b.Client)

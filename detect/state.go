@@ -63,7 +63,7 @@ type line struct {
 	Last int64 `json:"last"` // Unix microseconds
 }
 
-// next tells whether a reading at t is in order on the line, and the last that it takes to follow its clock.
+// next reports whether a reading at t is in order on the line, and the last that it takes to follow its clock.
 func (l line) next(t int64) bool { return l.N == lineAfter-1 && t > l.Last }
 
 func (l *line) take(t int64) {
@@ -96,7 +96,7 @@ func (s *state) spreadFrom(rpm float64) {
 	}
 }
 
-// idle tells whether the fan is commanded to stand still, or has had no time yet to turn after it was: then nothing
+// idle reports whether the fan is commanded to stand still, or has had no time yet to turn after it was: then nothing
 // is judged and nothing learned, no trouble begins and none ends.
 func (s *state) idle(r fanwatch.Reading) bool {
 	duty, known := r.PWM.Fraction()

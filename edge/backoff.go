@@ -54,7 +54,8 @@ func (b *backoff) lost(now time.Time, e ending) error {
 	if !b.twin {
 		return nil
 	}
-	return fmt.Errorf("another publisher is connected as %s, it seems: %s closed %d connections within %s, and none because of a "+
+	return fmt.Errorf("another publisher is connected as %s, it seems: %s closed %d connections within %s, and "+
+		"none because of a "+
 		"message: find the other device (a copied card, a test, a standby), or give it its own fan and certificate",
 		b.c.ClientID, b.c.Broker, twinAfter, now.Sub(b.cuts[0]).Round(time.Second))
 }

@@ -133,7 +133,9 @@ func share(t *testing.T, seed uint64, later time.Duration, drains bool, saidIn t
 		}
 	}
 	if seed == 0 {
-		t.Logf("%d takeovers in the first hour, %d in a day; said after %s and %s; held %s and %s; longest without %s and %s", hour,
-			takeovers, twins[0].said-later, twins[1].said-later, twins[0].held, twins[1].held, twins[0].longest, twins[1].longest)
+		t.Logf("%d takeovers in the first hour, %d in a day; said after %s and %s; held %s and %s; longest without %s and %s",
+			hour,
+			takeovers, twins[0].said-later, twins[1].said-later, twins[0].held, twins[1].held, twins[0].longest,
+			twins[1].longest)
 	}
 }

@@ -43,9 +43,11 @@ func newAuthority(t testing.TB, thing string) *authority {
 	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	a.caFile, a.certFile, a.keyFile = filepath.Join(a.dir, "ca.pem"), filepath.Join(a.dir, "cert.pem"), filepath.Join(a.dir, "key.pem")
-	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(240 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	a.caFile, a.certFile, a.keyFile = filepath.Join(a.dir, "ca.pem"), filepath.Join(a.dir, "cert.pem"),
+		filepath.Join(a.dir, "key.pem")
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"},
+		NotBefore: time.Now().Add(-time.Hour),
+		NotAfter:  time.Now().Add(240 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, &a.key.PublicKey, a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -73,8 +75,10 @@ func newAuthority(t testing.TB, thing string) *authority {
 
 func (a *authority) sign(t testing.TB, name string, public any, until time.Time) []byte {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: until, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:   pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: until, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, a.ca, public, a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -134,8 +138,10 @@ func newBroker(t testing.TB, a *authority) *broker {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(a.ca)
-	b := &broker{a: a, addr: "127.0.0.1:0", topics: map[string]bool{}, conf: &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{a.sign(t, "broker", &key.PublicKey, time.Now().Add(time.Hour))}, PrivateKey: key}}}}
+	b := &broker{a: a, addr: "127.0.0.1:0", topics: map[string]bool{},
+		conf: &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+			Certificates: []tls.Certificate{{Certificate: [][]byte{a.sign(t, "broker", &key.PublicKey,
+				time.Now().Add(time.Hour))}, PrivateKey: key}}}}
 	b.start(t)
 	t.Cleanup(b.kill)
 	return b
@@ -212,7 +218,8 @@ func (l *mortal) kill() {
 func (b *broker) ID() string { return "test" }
 
 func (b *broker) Provides(hook byte) bool {
-	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish || hook == mochi.OnSubscribe || hook == mochi.OnConnect
+	return hook == mochi.OnConnectAuthenticate || hook == mochi.OnACLCheck || hook == mochi.OnPublish ||
+		hook == mochi.OnSubscribe || hook == mochi.OnConnect
 }
 
 func (b *broker) OnConnect(*mochi.Client, packets.Packet) error {

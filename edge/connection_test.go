@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestPort443SpeaksALPN: AWS IoT Core takes MQTT with a client certificate on port 443 only with this ALPN name, and finds
-// the account by the server's name (SNI).
+// TestPort443SpeaksALPN: AWS IoT Core takes MQTT with a client certificate on port 443 only with this ALPN name,
+// and finds the account by the server's name (SNI).
 func TestPort443SpeaksALPN(t *testing.T) {
 	a := newAuthority(t, "fan-01")
 	b := newBroker(t, a)
@@ -38,8 +38,10 @@ func TestPort443SpeaksALPN(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		if hello.ServerName != "localhost" || !slices.Equal(hello.SupportedProtos, c.alpn) || slices.Min(hello.SupportedVersions) < tls.VersionTLS12 {
-			t.Errorf("%s: SNI %q, ALPN %v, versions %x", c.broker, hello.ServerName, hello.SupportedProtos, hello.SupportedVersions)
+		if hello.ServerName != "localhost" || !slices.Equal(hello.SupportedProtos, c.alpn) ||
+			slices.Min(hello.SupportedVersions) < tls.VersionTLS12 {
+			t.Errorf("%s: SNI %q, ALPN %v, versions %x", c.broker, hello.ServerName, hello.SupportedProtos,
+				hello.SupportedVersions)
 		}
 		near.Close()
 	}
@@ -57,16 +59,19 @@ func TestConnectTriesAsFarAsTheCONNACK(t *testing.T) {
 	}
 	defer silent.Close()
 	c = Config{Fan: "fan-01", Broker: silent.Addr().String(), ConnectTimeout: 50 * time.Millisecond}
-	if err := Connect(context.Background(), c); err == nil || !strings.Contains(err.Error(), silent.Addr().String()+" as fan-01") {
+	if err := Connect(context.Background(), c); err == nil || !strings.Contains(err.Error(), silent.Addr().String()+
+		" as fan-01") {
 		t.Errorf("of a broker that says nothing: %v", err)
 	}
-	if err := Connect(t.Context(), Config{Fan: "fan-01", Broker: "iot.example.com:8883"}); err == nil || !strings.Contains(err.Error(), "needs TLS") {
+	if err := Connect(t.Context(), Config{Fan: "fan-01", Broker: "iot.example.com:8883"}); err == nil ||
+		!strings.Contains(err.Error(), "needs TLS") {
 		t.Errorf("without TLS: %v", err)
 	}
 }
 
-// TestReadingsOfAWrongClockAreDatedOnceItIsRight: with the clock set since, a reading of this boot gets its true time and
-// is flagged no longer; one of an earlier boot stays flagged, because how long the machine was off nobody knows.
+// TestReadingsOfAWrongClockAreDatedOnceItIsRight: with the clock set since, a reading of this boot gets its true
+// time and is flagged no longer; one of an earlier boot stays flagged, because how long the machine was off nobody
+// knows.
 func TestReadingsOfAWrongClockAreDatedOnceItIsRight(t *testing.T) {
 	b := newBroker(t, newAuthority(t, "fan-01"))
 	c := quick(b, t)
@@ -93,8 +98,8 @@ func TestReadingsOfAWrongClockAreDatedOnceItIsRight(t *testing.T) {
 	}
 }
 
-// TestReferenceIsWhenTheProgramWasMade: a clock of 1970 must not make every certificate one of the future, nor a program of
-// 2030 believe a clock of 2026.
+// TestReferenceIsWhenTheProgramWasMade: a clock of 1970 must not make every certificate one of the future, nor a
+// program of 2030 believe a clock of 2026.
 func TestReferenceIsWhenTheProgramWasMade(t *testing.T) {
 	source := madeAt(nil)
 	for stamp, want := range map[string]time.Time{
@@ -102,7 +107,8 @@ func TestReferenceIsWhenTheProgramWasMade(t *testing.T) {
 		"1999-01-01T00:00:00Z": source,
 		"nonsense":             source,
 	} {
-		if got := madeAt([]debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.time", Value: stamp}}); !got.Equal(want) {
+		if got := madeAt([]debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.time", Value: stamp}}); !got.Equal(
+			want) {
 			t.Errorf("stamped %s: %s, want %s", stamp, got, want)
 		}
 	}

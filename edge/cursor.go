@@ -89,7 +89,8 @@ func (c *cursorFile) save(cur cursor) error {
 
 func encodeCursor(generation uint64, c cursor) []byte {
 	b := []byte{cursorVersion, 0, 0, 0, 0, 0, 0, 0}
-	for _, v := range [...]uint64{generation, c.Segment, c.Offset, c.Run, c.Acked, c.Dropped, c.Next, c.TotalAcked, c.TotalDropped} {
+	for _, v := range [...]uint64{generation, c.Segment, c.Offset, c.Run, c.Acked, c.Dropped, c.Next, c.TotalAcked,
+		c.TotalDropped} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
@@ -100,7 +101,8 @@ func decodeCursor(b []byte) (generation uint64, c cursor, ok bool) {
 		crc32.Checksum(b[:cursorSize-4], castagnoli()) != binary.LittleEndian.Uint32(b[cursorSize-4:]) {
 		return 0, cursor{}, false
 	}
-	for i, v := range [...]*uint64{&generation, &c.Segment, &c.Offset, &c.Run, &c.Acked, &c.Dropped, &c.Next, &c.TotalAcked, &c.TotalDropped} {
+	for i, v := range [...]*uint64{&generation, &c.Segment, &c.Offset, &c.Run, &c.Acked, &c.Dropped, &c.Next,
+		&c.TotalAcked, &c.TotalDropped} {
 		*v = binary.LittleEndian.Uint64(b[8+8*i:])
 	}
 	return generation, c, true

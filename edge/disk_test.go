@@ -76,8 +76,9 @@ func TestFullDiskForReal(t *testing.T) {
 	}
 }
 
-// TestNoRoomForAnotherSegment: what is open takes writes, but no new segment can be made, be it that the disk has no inode left
-// or that it filled again after a Sync found it well. The spool once went on from a segment that it had given up, and crashed.
+// TestNoRoomForAnotherSegment: what is open takes writes, but no new segment can be made, be it that the disk has
+// no inode left or that it filled again after a Sync found it well. The spool once went on from a segment that it
+// had given up, and crashed.
 func TestNoRoomForAnotherSegment(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, SpoolConfig{Dir: dir, Run: 7, SegmentBytes: 2000})
@@ -121,7 +122,8 @@ func TestNoRoomForAnotherSegment(t *testing.T) {
 // TestNoInodeForReal begins on a disk that has no inode for the spool, and fills it again after one was freed.
 func TestNoInodeForReal(t *testing.T) {
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=6", "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=6", "tmpfs",
+		dir).CombinedOutput(); err != nil {
 		t.Skipf("cannot mount a small file system here: %v %s", err, bytes.TrimSpace(out))
 	}
 	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
@@ -157,8 +159,8 @@ func TestNoInodeForReal(t *testing.T) {
 	}
 }
 
-// TestSpoolWhoseFilesAreRemoved: what was in them is lost and counted; everything from the next Sync on is kept in memory or in
-// files made anew, a second publisher stays out, and the next start knows how far this one came.
+// TestSpoolWhoseFilesAreRemoved: what was in them is lost and counted; everything from the next Sync on is kept in
+// memory or in files made anew, a second publisher stays out, and the next start knows how far this one came.
 func TestSpoolWhoseFilesAreRemoved(t *testing.T) {
 	for name, returns := range map[string]func(dir string){
 		"directory":              func(string) {},
@@ -192,7 +194,8 @@ func TestSpoolWhoseFilesAreRemoved(t *testing.T) {
 			if st := s.Stats(); st.Disk != "" || st.Memory != 0 || st.Acked != 10 {
 				t.Errorf("with files again: %+v", st)
 			}
-			if _, err := OpenSpool(SpoolConfig{Dir: dir, Fan: "fan-01", Run: 8}); err == nil || !strings.Contains(err.Error(), "another publisher") {
+			if _, err := OpenSpool(SpoolConfig{Dir: dir, Fan: "fan-01", Run: 8}); err == nil ||
+				!strings.Contains(err.Error(), "another publisher") {
 				t.Errorf("a second publisher: %v", err)
 			}
 			b := s.Next(10)

@@ -70,23 +70,30 @@
 // Each by a test, which is named.
 //
 //   - A reading that Spool.Append has returned from is not lost by kill -9 (TestKillLosesNoCompletedReading).
-//   - A power cut loses at most what came since the last Sync: 10 s, or nothing after a change of state. What is torn or
+//   - A power cut loses at most what came since the last Sync: 10 s, or nothing after a change of state. What is
+//     torn or
 //     zeroed is cut and counted in SpoolStats.Torn, holes in Batch.Dropped (TestPowerCutLosesOnlyWhatWasNotSynced,
 //     TestAChangeOfStateIsSyncedAtOnce; on a real kernel's ext4 TestPowerCut in testsuite/vm).
-//   - A full or read-only disk costs nothing while the process lives and 4 MiB of memory last; it is logged and counted,
+//   - A full or read-only disk costs nothing while the process lives and 4 MiB of memory last; it is logged and
+//     counted,
 //     and when the disk works again the readings go to it (TestFullDiskForReal, TestReadOnlyDiskForReal).
 //   - When the spool is at its cap the oldest readings go, counted (TestSpoolDropsTheOldestAtItsCap).
-//   - Readings of one run arrive in order and without holes but for those counted in Batch.Dropped; runs arrive one after
+//   - Readings of one run arrive in order and without holes but for those counted in Batch.Dropped; runs arrive one
+//     after
 //     the other. Only where an acknowledgement was lost do readings arrive again: (fan, run, seq) tells. (TestTorture
 //     in testsuite/torture: kill -9 of publisher and broker, mosquitto and the local IoT Core.)
-//   - Messages go out with QoS 1, in batches of 10, at most 80 a second; at once on a change of state or a jump of the speed
+//   - Messages go out with QoS 1, in batches of 10, at most 80 a second; at once on a change of state or a jump of
+//     the speed
 //     (TestDrainKeepsToItsRate, TestRunPublishesASimulatedFan). TLS is 1.2 or later with SNI, and with ALPN on port 443
-//     (TestPort443SpeaksALPN). Lost connections are tried again after 1 to 60 s, with jitter (TestBackOffGrowsWithJitter).
+//     (TestPort443SpeaksALPN). Lost connections are tried again after 1 to 60 s, with jitter
+//     (TestBackOffGrowsWithJitter).
 //   - A reading has a time since boot, a run and a number whatever the wall clock says. One whose wall clock was not
-//     synchronised is flagged and carries its age, or gets its time when the clock is right by the time it is published.
+//     synchronised is flagged and carries its age, or gets its time when the clock is right by the time it is
+//     published.
 //     TLS works with a clock in 1970 (TestClockOf1970ConnectsAndIsDatedByAge,
 //     TestReadingsOfAWrongClockAreDatedOnceItIsRight, TestReferenceIsWhenTheProgramWasMade).
-//   - Some 0.05 GB a day are written to an SD card at 1 Hz, ext4's journal and all; 0.04 % of a core and 9 MB of memory are
+//   - Some 0.05 GB a day are written to an SD card at 1 Hz, ext4's journal and all; 0.04 % of a core and 9 MB of
+//     memory are
 //     used on amd64 (go tool task bench:edge: edge.bytes_per_day, edge.cpu, edge.rss).
 //   - The kernel keeps 1024 edges for a process that is too busy to take them; what it drops beyond that is
 //     counted (TestKernelDropsAreSeenByLineSequence, by go tool task test:gpio).

@@ -60,7 +60,8 @@ func (c Config) cause(err error) (why, mend string) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "", "nothing listens there: see host and port, and that the broker runs"
 	case errors.As(err, &authority):
-		return "the broker's certificate is of another authority", "set ca to the broker's root certificate, for AWS AmazonRootCA1.pem"
+		return "the broker's certificate is of another authority",
+			"set ca to the broker's root certificate, for AWS AmazonRootCA1.pem"
 	case errors.As(err, &name):
 		return "the broker's certificate has another name", "write broker as the endpoint is called"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && !c.Synchronised():
@@ -101,5 +102,6 @@ func end(pair tls.Certificate) time.Time {
 
 // wrongClock says how the clock of this machine stands.
 func (c Config) wrongClock() string {
-	return fmt.Sprintf("the clock of this machine is not synchronised and says %s", c.Clock.Wall().UTC().Format(time.DateTime))
+	return fmt.Sprintf("the clock of this machine is not synchronised and says %s",
+		c.Clock.Wall().UTC().Format(time.DateTime))
 }

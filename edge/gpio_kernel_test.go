@@ -60,7 +60,8 @@ func newSimLine(t *testing.T) *simLine {
 		}
 		return strings.TrimSpace(string(b))
 	}
-	pull, err := os.OpenFile(filepath.Join("/sys/devices/platform", get(filepath.Join(dir, "dev_name")), get(filepath.Join(bank, "chip_name")), "sim_gpio1/pull"), os.O_WRONLY, 0)
+	pull, err := os.OpenFile(filepath.Join("/sys/devices/platform", get(filepath.Join(dir, "dev_name")),
+		get(filepath.Join(bank, "chip_name")), "sim_gpio1/pull"), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,8 @@ func TestKernelEdgesAreExact(t *testing.T) {
 			}
 			low, high := l.rpm(2)
 			r := tach.Window(edges[hz-1].At)
-			if r.State != fanwatch.StateRunning || r.RPM < low-0.001 || r.RPM > high+0.001 || int(r.Edges) != hz || r.Glitch != 0 || r.Lost != 0 {
+			if r.State != fanwatch.StateRunning || r.RPM < low-0.001 || r.RPM > high+0.001 || int(r.Edges) != hz ||
+				r.Glitch != 0 || r.Lost != 0 {
 				t.Errorf("reading %+v, want %.3f to %.3f RPM", r, low, high)
 			}
 			t.Logf("%d edges, %.2f RPM within %.2f..%.2f", len(edges), r.RPM, low, high)
@@ -200,7 +202,8 @@ func TestKernelDropsAreSeenByLineSequence(t *testing.T) {
 	if r.Edges < edgeBuffer || r.Lost == 0 || r.Edges+r.Lost != pulses || r.RPM < low-0.001 || r.RPM > high+0.001 {
 		t.Errorf("reading %+v of %d pulses, want %.3f to %.3f RPM", r, pulses, low, high)
 	}
-	t.Logf("%d pulses, %d edges, %d dropped by the kernel, %.2f RPM within %.2f..%.2f", pulses, r.Edges, r.Lost, r.RPM, low, high)
+	t.Logf("%d pulses, %d edges, %d dropped by the kernel, %.2f RPM within %.2f..%.2f", pulses, r.Edges, r.Lost, r.RPM,
+		low, high)
 }
 
 // TestKernelStall: a line that falls silent is running until 60/(p MinRPM) seconds have passed, stalled

@@ -44,7 +44,8 @@ func OpenGPIO(c GPIOConfig) (*GPIO, error) {
 	}
 	line, err := requestLine(chip, offset, c.Consumer)
 	if err != nil {
-		return nil, fmt.Errorf("gpio %s line %d: %w: is it in use (gpioinfo shows by whom), may this user open it (group gpio)?", chip, offset, err)
+		return nil, fmt.Errorf("gpio %s line %d: %w: is it in use (gpioinfo shows by whom), may this user open it "+
+			"(group gpio)?", chip, offset, err)
 	}
 	g := &GPIO{line: line}
 	go g.take()
@@ -102,7 +103,8 @@ func (g *GPIO) take() {
 		n, err := g.line.Read(b)
 		g.mu.Lock()
 		for e := b[:n]; len(e) >= eventSize && len(g.pending) < maxPending; e = e[eventSize:] {
-			g.pending = append(g.pending, Edge{At: time.Duration(binary.NativeEndian.Uint64(e)), Seq: binary.NativeEndian.Uint32(e[20:])})
+			g.pending = append(g.pending, Edge{At: time.Duration(binary.NativeEndian.Uint64(e)),
+				Seq: binary.NativeEndian.Uint32(e[20:])})
 		}
 		g.err = err
 		g.mu.Unlock()
@@ -135,7 +137,8 @@ func findLine(c GPIOConfig) (chip string, offset int, err error) {
 		case err == nil && offset >= 0 && offset < lines:
 			return name, offset, nil
 		case c.Chip != "":
-			return "", 0, fmt.Errorf("gpio: chip %s has no line %q: gpioinfo lists their names, offsets go to %d", label, c.Line, lines-1)
+			return "", 0, fmt.Errorf("gpio: chip %s has no line %q: gpioinfo lists their names, offsets go to %d", label, c.Line,
+				lines-1)
 		}
 	}
 	there := "this machine has no GPIO chip"

@@ -82,11 +82,13 @@ func TLSConfig(caFile, certFile, keyFile string, now fanwatch.Clock) (*tls.Confi
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("root CA %s: holds no certificate: get AmazonRootCA1.pem from https://www.amazontrust.com/repository/", caFile)
+		return nil, fmt.Errorf("root CA %s: holds no certificate: get AmazonRootCA1.pem from "+
+			"https://www.amazontrust.com/repository/", caFile)
 	}
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w: enroll again if they do not belong together", certFile, keyFile, err)
+		return nil, fmt.Errorf("certificate %s with key %s: %w: enroll again if they do not belong together", certFile,
+			keyFile, err)
 	}
 	if pair.Leaf == nil {
 		if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {

@@ -38,10 +38,11 @@ type Config struct {
 	Batch      int           // readings per message, 1..fanwatch.MaxBatch; 0 = 10
 	Jump       float64       // a change of RPM by this part of it is published at once; 0 = 0.1
 	Live       bool          // as in Settings
-	Shadow     string        // the thing's named shadow that changes Settings meanwhile; "" = none. Needs ClientID to be Fan
-	Silence    time.Duration // the fan's, as provisioned: bounds what Shadow sets; 0 = 30 s, negative = never
-	Rate       float64       // messages per second at most; 0 = 80 (AWS takes 100 per connection)
-	Window     int           // messages in flight at most; 0 = 64
+	// the thing's named shadow that changes Settings meanwhile; "" = none. Needs ClientID to be Fan
+	Shadow  string
+	Silence time.Duration // the fan's, as provisioned: bounds what Shadow sets; 0 = 30 s, negative = never
+	Rate    float64       // messages per second at most; 0 = 80 (AWS takes 100 per connection)
+	Window  int           // messages in flight at most; 0 = 64
 
 	ConnectTimeout time.Duration // 0 = 30 s
 	AckTimeout     time.Duration // a message unacknowledged for this long ends the connection; 0 = 20 s
@@ -219,8 +220,10 @@ func (c *Config) fill() {
 	durations := []struct {
 		value *time.Duration
 		zero  time.Duration
-	}{{&c.Interval, time.Second}, {&c.FlushEvery, 10 * time.Second}, {&c.ConnectTimeout, 30 * time.Second}, {&c.AckTimeout, 20 * time.Second},
-		{&c.BackoffMin, time.Second}, {&c.BackoffMax, time.Minute}, {&c.Settled, time.Minute}, {&c.SyncEvery, 10 * time.Second}, {&c.Drain, 2 * time.Second}}
+	}{{&c.Interval, time.Second}, {&c.FlushEvery, 10 * time.Second}, {&c.ConnectTimeout, 30 * time.Second},
+		{&c.AckTimeout, 20 * time.Second},
+		{&c.BackoffMin, time.Second}, {&c.BackoffMax, time.Minute}, {&c.Settled, time.Minute},
+		{&c.SyncEvery, 10 * time.Second}, {&c.Drain, 2 * time.Second}}
 	for _, d := range durations {
 		if *d.value == 0 {
 			*d.value = d.zero
@@ -274,7 +277,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("window of %d messages is outside 1..1000", c.Window)
 	case !(c.Rate > 0):
 		return fmt.Errorf("rate of %g messages per second is not above 0", c.Rate)
-	case c.FlushEvery < 0 || c.ConnectTimeout < 0 || c.AckTimeout < 0 || c.BackoffMin < 0 || c.BackoffMax < c.BackoffMin || c.SyncEvery < 0:
+	case c.FlushEvery < 0 || c.ConnectTimeout < 0 || c.AckTimeout < 0 || c.BackoffMin < 0 || c.BackoffMax < c.BackoffMin ||
+		c.SyncEvery < 0:
 		return errors.New("a duration is negative, or the longest back-off shorter than the first")
 	}
 	return c.settings().Check()

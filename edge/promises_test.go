@@ -147,7 +147,8 @@ func TestPowerCutLosesOnlyWhatWasNotSynced(t *testing.T) {
 				case r.Run < lastRun || r.Seq < want:
 					t.Errorf("seed %d: %v comes after run %d and number %d of its own", seed, r.ReadingID, lastRun, want-1)
 				case r.Seq > missing && missing <= synced[r.Run]:
-					t.Errorf("seed %d: %v follows %d, but 1..%d were synced and only 1..%d acknowledged", seed, r.ReadingID, want, synced[r.Run], acked[r.Run])
+					t.Errorf("seed %d: %v follows %d, but 1..%d were synced and only 1..%d acknowledged", seed, r.ReadingID, want,
+						synced[r.Run], acked[r.Run])
 				case want > 0 && r.Seq > want:
 					dropped[r.Run] += r.Seq - want
 				}
@@ -160,7 +161,8 @@ func TestPowerCutLosesOnlyWhatWasNotSynced(t *testing.T) {
 		}
 		for run, n := range synced {
 			if next[run] <= n && acked[run] < n {
-				t.Errorf("seed %d: run %d: 1..%d were synced, 1..%d acknowledged, but the last to come was %d", seed, run, n, acked[run], next[run]-1)
+				t.Errorf("seed %d: run %d: 1..%d were synced, 1..%d acknowledged, but the last to come was %d", seed, run, n,
+					acked[run], next[run]-1)
 			}
 		}
 		torn += s.Stats().Torn
@@ -174,8 +176,8 @@ func TestPowerCutLosesOnlyWhatWasNotSynced(t *testing.T) {
 	t.Logf("%d disks: %d bytes of damage at the last opening, %d readings lost between others", seeds, torn, holes)
 }
 
-// TestReadOnlyDiskForReal starts on a disk that is mounted read-only: readings stay in memory, it says so, and they go to the
-// disk when that can be written again.
+// TestReadOnlyDiskForReal starts on a disk that is mounted read-only: readings stay in memory, it says so, and they
+// go to the disk when that can be written again.
 func TestReadOnlyDiskForReal(t *testing.T) {
 	dir := t.TempDir()
 	mount := func(args ...string) error {
@@ -196,7 +198,8 @@ func TestReadOnlyDiskForReal(t *testing.T) {
 	s := open(t, SpoolConfig{Dir: filepath.Join(dir, "spool"), Run: 7, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	fill(s, 1, 50)
 	st := s.Stats()
-	if !strings.Contains(st.Disk, "read-only") || st.Memory != 50 || st.Failures == 0 || !strings.Contains(log.String(), "stay in memory") {
+	if !strings.Contains(st.Disk, "read-only") || st.Memory != 50 || st.Failures == 0 ||
+		!strings.Contains(log.String(), "stay in memory") {
 		t.Fatalf("%+v\n%s", st, log.String())
 	}
 	s.Ack(s.Next(10))
@@ -220,8 +223,8 @@ func TestReadOnlyDiskForReal(t *testing.T) {
 	}
 }
 
-// TestDrainKeepsToItsRate: a backlog goes out in full batches, at no more than Rate messages a second. A slow machine can
-// only make it slower.
+// TestDrainKeepsToItsRate: a backlog goes out in full batches, at no more than Rate messages a second. A slow
+// machine can only make it slower.
 func TestDrainKeepsToItsRate(t *testing.T) {
 	b := newBroker(t, newAuthority(t, "fan-01"))
 	c := quick(b, t)
@@ -239,11 +242,12 @@ func TestDrainKeepsToItsRate(t *testing.T) {
 	}
 }
 
-// TestBackOffGrowsWithJitter: pauses double up to the longest, and each is somewhere in the upper half of its span, so that
-// a thousand fans do not come back in the same instant.
+// TestBackOffGrowsWithJitter: pauses double up to the longest, and each is somewhere in the upper half of its span,
+// so that a thousand fans do not come back in the same instant.
 func TestBackOffGrowsWithJitter(t *testing.T) {
 	pauses := func(run uint64) (out []time.Duration) {
-		c := Config{Fan: "fan-01", Broker: "127.0.0.1:1", BackoffMin: 20 * time.Millisecond, BackoffMax: 100 * time.Millisecond}
+		c := Config{Fan: "fan-01", Broker: "127.0.0.1:1", BackoffMin: 20 * time.Millisecond,
+			BackoffMax: 100 * time.Millisecond}
 		c.fill()
 		h := &pauseLog{}
 		c.Log = slog.New(h)
@@ -296,11 +300,13 @@ func (h *pauseLog) seen() []time.Duration {
 
 // TestAChangeOfStateIsSyncedAtOnce: what a stall looked like must not wait for the next sync.
 func TestAChangeOfStateIsSyncedAtOnce(t *testing.T) {
-	sim, err := NewSim(SimConfig{Faults: []Fault{{Kind: FaultStall, From: seconds(1), To: seconds(60), Severity: 1}}}, System().Boot())
+	sim, err := NewSim(SimConfig{Faults: []Fault{{Kind: FaultStall, From: seconds(1), To: seconds(60), Severity: 1}}},
+		System().Boot())
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := New(Config{Fan: "fan-01", Source: sim, Interval: 100 * time.Millisecond, Dir: t.TempDir(), Broker: "127.0.0.1:1", SyncEvery: time.Hour, Drain: -1})
+	n, err := New(Config{Fan: "fan-01", Source: sim, Interval: 100 * time.Millisecond, Dir: t.TempDir(),
+		Broker: "127.0.0.1:1", SyncEvery: time.Hour, Drain: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +343,8 @@ func TestALogSaysWhatMakesReadingsDoubtful(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := New(Config{Fan: "fan-07", Source: sim, Clock: clock, Synchronised: func() bool { return right }, Dir: t.TempDir(), Broker: "127.0.0.1:1",
+	n, err := New(Config{Fan: "fan-07", Source: sim, Clock: clock, Synchronised: func() bool { return right },
+		Dir: t.TempDir(), Broker: "127.0.0.1:1",
 		FlushEvery: time.Minute, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +365,8 @@ func TestALogSaysWhatMakesReadingsDoubtful(t *testing.T) {
 	if err := n.spool.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"the fan will be taken for silent", "flush_every 1m0s is over half of the 30s", "the clock of this machine is not synchronised and says 1970-01-01", "clock: synchronised"} {
+	for _, text := range []string{"the fan will be taken for silent", "flush_every 1m0s is over half of the 30s",
+		"the clock of this machine is not synchronised and says 1970-01-01", "clock: synchronised"} {
 		if strings.Count(logged.String(), text) != 1 {
 			t.Errorf("%d times %q in %s", strings.Count(logged.String(), text), text, &logged)
 		}

@@ -193,7 +193,8 @@ func (s *session) collect() error {
 		case <-first.token.Done():
 		default:
 			if time.Since(first.at) >= s.p.c.AckTimeout {
-				return fmt.Errorf("%s did not acknowledge a message within %s: is %s allowed to publish to %s?", s.p.c.Broker, s.p.c.AckTimeout, s.p.c.ClientID, s.p.c.Topic)
+				return fmt.Errorf("%s did not acknowledge a message within %s: is %s allowed to publish to %s?", s.p.c.Broker,
+					s.p.c.AckTimeout, s.p.c.ClientID, s.p.c.Topic)
 			}
 			return nil
 		}

@@ -26,7 +26,8 @@ import (
 // quick is a configuration for tests: small pauses, no pacing to speak of.
 func quick(b *broker, t testing.TB) Config {
 	c := Config{Fan: "fan-01", Broker: b.addr, TLS: b.a.client(t), FlushEvery: 10 * time.Millisecond, Rate: 5000,
-		BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond, AckTimeout: 300 * time.Millisecond, ConnectTimeout: 5 * time.Second}
+		BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond, AckTimeout: 300 * time.Millisecond,
+		ConnectTimeout: 5 * time.Second}
 	c.fill()
 	return c
 }
@@ -115,7 +116,8 @@ func checkCounts(t *testing.T, b *broker) {
 	highest := map[string]uint64{}
 	for _, batch := range b.batches {
 		if batch.Acked > highest[batch.Run] || batch.Dropped != 0 || batch.Acked >= batch.Readings[0].Seq {
-			t.Errorf("run %s from %d: says %d acknowledged and %d dropped, %d have come", batch.Run, batch.Readings[0].Seq, batch.Acked, batch.Dropped, highest[batch.Run])
+			t.Errorf("run %s from %d: says %d acknowledged and %d dropped, %d have come", batch.Run, batch.Readings[0].Seq,
+				batch.Acked, batch.Dropped, highest[batch.Run])
 		}
 		for _, r := range batch.Readings {
 			highest[batch.Run] = max(highest[batch.Run], r.Seq)
@@ -130,12 +132,14 @@ func checkCounts(t *testing.T, b *broker) {
 func TestRunPublishesASimulatedFan(t *testing.T) {
 	b := newBroker(t, newAuthority(t, "fan-01"))
 	c := quick(b, t)
-	sim, err := NewSim(SimConfig{Faults: []Fault{{FaultStall, fanwatch.Duration(time.Second), seconds(60), 1}}}, System().Boot())
+	sim, err := NewSim(SimConfig{Faults: []Fault{{FaultStall, fanwatch.Duration(time.Second), seconds(60), 1}}},
+		System().Boot())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var logged bytes.Buffer
-	c.Source, c.Dir, c.Interval, c.FlushEvery, c.Log = sim, t.TempDir(), 100*time.Millisecond, time.Hour, slog.New(slog.NewTextHandler(&logged, nil))
+	c.Source, c.Dir, c.Interval, c.FlushEvery, c.Log = sim, t.TempDir(), 100*time.Millisecond, time.Hour,
+		slog.New(slog.NewTextHandler(&logged, nil))
 	n, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -229,8 +233,10 @@ func TestPublisherSaysWhyItCannotConnect(t *testing.T) {
 	}{
 		"nobody listens": {func(c *Config) { c.Broker = closed }, "refused: nothing listens there"},
 		"unknown CA":     {func(c *Config) { c.Broker = other.addr }, "set ca to the broker's root certificate"},
-		"another name":   {func(c *Config) { c.TLS.ServerName = "iot.example.com" }, "iot.example.com: write broker as the endpoint is called"},
-		"no certificate": {func(c *Config) { c.TLS.Certificates = nil }, "the broker does not take this device's certificate"},
+		"another name": {func(c *Config) { c.TLS.ServerName = "iot.example.com" },
+			"iot.example.com: write broker as the endpoint is called"},
+		"no certificate": {func(c *Config) { c.TLS.Certificates = nil },
+			"the broker does not take this device's certificate"},
 		"expired certificate": {func(c *Config) {
 			c.TLS.Certificates = slices.Clone(c.TLS.Certificates)
 			c.TLS.Certificates[0].Leaf = &x509.Certificate{NotAfter: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}
@@ -240,10 +246,17 @@ func TestPublisherSaysWhyItCannotConnect(t *testing.T) {
 			c.TLS.Time = func() time.Time { return time.Now().AddDate(5, 0, 0) }
 			c.Synchronised = func() bool { return false }
 		}, "the clock of this machine is not synchronised and says 20"},
-		"not the broker's certificate in time": {func(c *Config) { c.TLS.Time = func() time.Time { return time.Now().AddDate(5, 0, 0) } }, "the broker's certificate is not valid"},
-		"not allowed":                          {func(c *Config) { c.Broker = hangs.addr }, "as fan-01: the broker refuses this client"},
-		"plain instead TLS":                    {func(c *Config) { c.TLS = nil; c.ConnectTimeout = 200 * time.Millisecond }, "mqtt"},
-		"older TLS than 1.2":                   {func(c *Config) { c.TLS.MaxVersion = tls.VersionTLS11 }, "tls"},
+		"not the broker's certificate in time": {func(c *Config) {
+			c.TLS.Time = func() time.Time {
+				return time.Now().AddDate(
+					5, 0, 0)
+			}
+		}, "the broker's certificate is not valid"},
+		"not allowed": {func(c *Config) { c.Broker = hangs.addr },
+			"as fan-01: the broker refuses this client"},
+		"plain instead TLS": {func(c *Config) { c.TLS = nil; c.ConnectTimeout = 200 * time.Millisecond },
+			"mqtt"},
+		"older TLS than 1.2": {func(c *Config) { c.TLS.MaxVersion = tls.VersionTLS11 }, "tls"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conf := quick(b, t)
@@ -336,7 +349,8 @@ func TestIdentity(t *testing.T) {
 	foreign, _ := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	bad := filepath.Join(dir, "bad.pem")
 	a.write(t, bad, a.sign(t, "fan-01", &foreign.PublicKey, time.Now().Add(time.Hour)))
-	for _, files := range [][3]string{{path, a.certFile, a.keyFile}, {a.caFile, bad, a.keyFile}, {"missing", a.certFile, a.keyFile}} {
+	for _, files := range [][3]string{{path, a.certFile, a.keyFile}, {a.caFile, bad, a.keyFile}, {"missing", a.certFile,
+		a.keyFile}} {
 		if _, err := TLSConfig(files[0], files[1], files[2], nil); err == nil {
 			t.Errorf("%v was taken", files)
 		}

@@ -35,11 +35,14 @@ func TestPWMFromSysfs(t *testing.T) {
 		want  float64
 		err   string
 	}{
-		"pwm":            {"pwm0", map[string]string{"pwm0/period": "40000", "pwm0/duty_cycle": "15000", "pwm0/enable": "1"}, 0.375, ""},
-		"disabled":       {"pwm0", map[string]string{"pwm0/period": "40000", "pwm0/duty_cycle": "15000", "pwm0/enable": "0"}, 0, ""},
-		"never set":      {"pwm0", map[string]string{"pwm0/period": "0", "pwm0/duty_cycle": "0", "pwm0/enable": "0"}, 0, ""},
-		"half a pwm":     {"pwm0", map[string]string{"pwm0/period": "40000", "pwm0/enable": "1"}, 0, "duty_cycle"},
-		"hwmon":          {"hwmon*/pwm1", map[string]string{"hwmon3/pwm1": "128", "hwmon3/pwm1_enable": "1"}, 128.0 / 255, ""},
+		"pwm": {"pwm0", map[string]string{"pwm0/period": "40000", "pwm0/duty_cycle": "15000", "pwm0/enable": "1"},
+			0.375, ""},
+		"disabled": {"pwm0", map[string]string{"pwm0/period": "40000", "pwm0/duty_cycle": "15000", "pwm0/enable": "0"},
+			0, ""},
+		"never set":  {"pwm0", map[string]string{"pwm0/period": "0", "pwm0/duty_cycle": "0", "pwm0/enable": "0"}, 0, ""},
+		"half a pwm": {"pwm0", map[string]string{"pwm0/period": "40000", "pwm0/enable": "1"}, 0, "duty_cycle"},
+		"hwmon": {"hwmon*/pwm1", map[string]string{"hwmon3/pwm1": "128", "hwmon3/pwm1_enable": "1"}, 128.0 / 255,
+			""},
 		"without enable": {"hwmon*/pwm1", map[string]string{"hwmon3/pwm1": "255"}, 1, ""},
 		"no control":     {"hwmon3/pwm1", map[string]string{"hwmon3/pwm1": "0", "hwmon3/pwm1_enable": "0"}, 1, ""},
 		"two fit":        {"hwmon*/pwm1", map[string]string{"hwmon3/pwm1": "1", "hwmon4/pwm1": "1"}, 0, "name one"},

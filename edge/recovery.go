@@ -31,7 +31,8 @@ func (s *Spool) open() error {
 	if s.nextID > 1 { // the disk was not there at the start and is now: this run's count goes on
 		if len(found) > 0 {
 			file.f.Close()
-			return fmt.Errorf("spool %s: holds %d segments of earlier runs, which the next start will send: this run stays in memory", s.c.Dir, len(found))
+			return fmt.Errorf("spool %s: holds %d segments of earlier runs, which the next start will send: this run "+
+				"stays in memory", s.c.Dir, len(found))
 		}
 		s.cursor.TotalAcked += cur.TotalAcked
 		s.cursor.TotalDropped += cur.TotalDropped
@@ -214,7 +215,8 @@ func (s *Spool) release() {
 
 // diskTrouble tells a full, read-only or failing disk from a wrong configuration.
 func diskTrouble(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO) ||
+		errors.Is(err, syscall.EDQUOT)
 }
 
 // writeSegment makes a segment file that holds b and leaves it open at its end.

@@ -50,7 +50,8 @@ func parseHeader(b []byte) (run uint64, boot string, err error) {
 		return 0, "", fmt.Errorf("not the header of a spool segment")
 	}
 	if b[4] < 1 || b[4] > segmentVersion {
-		return 0, "", fmt.Errorf("segment version %d is unknown, this program knows 1 to %d: let the program that wrote it send it first", b[4], segmentVersion)
+		return 0, "", fmt.Errorf("segment version %d is unknown, this program knows 1 to %d: let the program that "+
+			"wrote it send it first", b[4], segmentVersion)
 	}
 	run = binary.LittleEndian.Uint64(b[8:])
 	id := b[16:48]

@@ -25,19 +25,22 @@ type Settings struct {
 	Jump       float64           `json:"jump"`        // above 0 to 10
 	MinRPM     float64           `json:"min_rpm"`     // 0..fanwatch.MaxRPM; 0 = TachConfig's default
 	MaxRPM     float64           `json:"max_rpm"`     // above MinRPM to fanwatch.MaxRPM; 0 = TachConfig's default
-	Live       bool              `json:"live"`        // a reading every second (or Interval, when that is shorter), each published at once
+	// a reading every second (or Interval, when that is shorter), each published at once
+	Live bool `json:"live"`
 }
 
 // liveInterval is how often a fan that is watched live is measured at least.
 const liveInterval = time.Second
 
 func (c Config) settings() Settings {
-	return Settings{fanwatch.Duration(c.Interval), fanwatch.Duration(c.FlushEvery), c.Batch, c.Jump, c.MinRPM, c.MaxRPM, c.Live}
+	return Settings{fanwatch.Duration(c.Interval), fanwatch.Duration(c.FlushEvery), c.Batch, c.Jump, c.MinRPM, c.MaxRPM,
+		c.Live}
 }
 
 // WithDefaults returns the settings with a Config's defaults in the place of zeros.
 func (s Settings) WithDefaults() Settings {
-	c := Config{Interval: time.Duration(s.Interval), FlushEvery: time.Duration(s.FlushEvery), Batch: s.Batch, Jump: s.Jump, Live: s.Live}
+	c := Config{Interval: time.Duration(s.Interval), FlushEvery: time.Duration(s.FlushEvery), Batch: s.Batch, Jump: s.Jump,
+		Live: s.Live}
 	c.MinRPM, c.MaxRPM = s.MinRPM, s.MaxRPM
 	c.fill()
 	return c.settings()
@@ -92,7 +95,8 @@ const refusalsTold = 5
 // that is refused keeps the value that before, what held last, has for it; one that desired leaves out is as s has it.
 // An unknown field is refused, because a misspelt one would silently do nothing; names count to the letter. silence is
 // the fan's, see quiet.
-func (s Settings) desire(desired, before map[string]json.RawMessage, silence time.Duration) (next Settings, holds map[string]json.RawMessage, refused []error) {
+func (s Settings) desire(desired, before map[string]json.RawMessage, silence time.Duration) (next Settings,
+	holds map[string]json.RawMessage, refused []error) {
 	next, holds = s, map[string]json.RawMessage{}
 	if raw, ok := desired["v"]; ok {
 		if err := version(raw); err != nil { // its fields may mean something else
@@ -177,7 +181,8 @@ func (s Settings) quiet(field string, silence time.Duration) error {
 	if silence == 0 || longest <= silence/2 {
 		return nil
 	}
-	return fmt.Errorf("%s %s is over half of the %s after which people are told that the fan is silent: at most %s, or provision the fan with a longer silence "+
+	return fmt.Errorf("%s %s is over half of the %s after which people are told that the fan is silent: at most "+
+		"%s, or provision the fan with a longer silence "+
 		"and write it into the configuration (silence)", field, longest, silence, silence/2)
 }
 

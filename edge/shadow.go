@@ -21,8 +21,10 @@ import (
 // shadow keeps a Node's Settings as the desired state of its thing's named shadow says, and reports back
 // what holds (AWS IoT developer guide, "AWS IoT Device Shadow service"):
 //
-//   - after every connect it gets the whole document, and again whenever a delta, another document or its deletion announces a
-//     change, so that there is one way in, whatever was missed. A delta alone is not enough: there is none when something
+//   - after every connect it gets the whole document, and again whenever a delta, another document or its deletion
+//     announces a
+//     change, so that there is one way in, whatever was missed. A delta alone is not enough: there is none when
+//     something
 //     is taken out of the desired state;
 //   - of a desired state what is refused changes nothing, and the rest holds; the reasons are reported under error;
 //   - what holds is kept beside the spool, so that a Pi that starts without a network starts with it;
@@ -69,7 +71,8 @@ type kept struct {
 
 // newShadow makes the shadow and takes up what was accepted before.
 func newShadow(c Config, now *atomic.Pointer[Settings], changed func()) *shadow {
-	s := &shadow{name: c.Shadow, thing: c.Fan, log: c.Log, base: c.settings(), silence: c.silence(), now: now, changed: changed}
+	s := &shadow{name: c.Shadow, thing: c.Fan, log: c.Log, base: c.settings(), silence: c.silence(), now: now,
+		changed: changed}
 	if s.name == "" {
 		return s
 	}
@@ -77,7 +80,8 @@ func newShadow(c Config, now *atomic.Pointer[Settings], changed func()) *shadow 
 		s.path = filepath.Join(c.Dir, "shadow.json")
 	}
 	if err := s.recall(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("shadow: of the settings that were kept some do not hold, those of the configuration do", "fan", s.thing, "reason", err)
+		s.log.Warn("shadow: of the settings that were kept some do not hold, those of the configuration do", "fan", s.thing,
+			"reason", err)
 	}
 	return s
 }
@@ -259,7 +263,8 @@ func (s *shadow) attach(conn *connection) *mirror {
 	}
 	m.wake, m.asked = make(chan struct{}, 1), time.Now()
 	filters := map[string]byte{}
-	for _, topic := range []string{"get/accepted", "get/rejected", "update/rejected", "update/delta", "update/documents", "delete/accepted"} {
+	for _, topic := range []string{"get/accepted", "get/rejected", "update/rejected", "update/delta", "update/documents",
+		"delete/accepted"} {
 		filters[m.prefix+topic] = 1
 	}
 	token := conn.client.SubscribeMultiple(filters, m.hear)
@@ -308,8 +313,8 @@ func (m *mirror) hear(_ mqtt.Client, msg mqtt.Message) {
 // awaited reports whether the shadow was asked for on this connection and has not answered.
 func (m *mirror) awaited() bool { return m.wake != nil && !m.heard }
 
-// differs reports whether what came on update/documents has another desired state than the one that was judged last. The
-// shadow's own reports come there, too.
+// differs reports whether what came on update/documents has another desired state than the one that was judged
+// last. The shadow's own reports come there, too.
 func (s *shadow) differs(payload []byte) bool {
 	var d struct {
 		Current document `json:"current"`
@@ -375,7 +380,8 @@ func (s *shadow) detach(m *mirror) {
 	}
 	if s.failed++; s.failed >= shadowFailures {
 		s.failed, s.rest = 0, time.Now().Add(shadowRest)
-		s.log.Warn("shadow: given up for a while, connections end as soon as it is asked for: does the thing's policy allow it to use its shadow?",
+		s.log.Warn("shadow: given up for a while, connections end as soon as it is asked for: does the thing's policy "+
+			"allow it to use its shadow?",
 			"fan", s.thing, "shadow", s.name, "until", s.rest.UTC().Format(time.RFC3339))
 	}
 }

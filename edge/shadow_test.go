@@ -35,7 +35,8 @@ func openShadow(dir string) *shadowed {
 
 // say has the service answer a get with desired ("" = none) and what was reported so far, and gives what
 // is reported afterwards and whether an update was asked for.
-func (s *shadowed) say(t testing.TB, desired string, reported map[string]json.RawMessage, version int64) (after map[string]json.RawMessage, updated bool) {
+func (s *shadowed) say(t testing.TB, desired string, reported map[string]json.RawMessage,
+	version int64) (after map[string]json.RawMessage, updated bool) {
 	t.Helper()
 	state := map[string]any{}
 	if desired != "" {
@@ -84,7 +85,8 @@ func TestShadowChangesRefusesAndRemembers(t *testing.T) {
 	s := openShadow(dir)
 	base := *s.now.Load()
 	first, updated := s.say(t, "", nil, 0)
-	if !updated || string(first["interval"]) != `"1s"` || string(first["v"]) != "1" || first["error"] != nil || first["revision"] != nil {
+	if !updated || string(first["interval"]) != `"1s"` || string(first["v"]) != "1" || first["error"] != nil ||
+		first["revision"] != nil {
 		t.Fatalf("first report %s", first)
 	}
 	if _, again := s.say(t, "", first, 1); again {
@@ -95,7 +97,8 @@ func TestShadowChangesRefusesAndRemembers(t *testing.T) {
 	good, updated := s.say(t, `{"interval":"60s","live":true,"min_rpm":300.0}`, first, 2)
 	want := base
 	want.Interval, want.Live, want.MinRPM = fanwatch.Duration(time.Minute), true, 300
-	if got := *s.now.Load(); got != want || !updated || s.changes != 1 || string(good["interval"]) != `"60s"` || string(good["min_rpm"]) != "300.0" || string(good["revision"]) != "2" {
+	if got := *s.now.Load(); got != want || !updated || s.changes != 1 || string(good["interval"]) != `"60s"` ||
+		string(good["min_rpm"]) != "300.0" || string(good["revision"]) != "2" {
 		t.Errorf("settings %+v, reported %s", got, good)
 	}
 	if got := *s.now.Load(); got.interval() != time.Second || got.flushEvery() != 0 {
@@ -107,7 +110,8 @@ func TestShadowChangesRefusesAndRemembers(t *testing.T) {
 
 	// Refused: the reason is reported, the old settings stay, also over a restart.
 	bad, updated := s.say(t, `{"interval":"1ms","live":true,"min_rpm":300}`, good, 4)
-	if got := *s.now.Load(); got != want || !updated || !strings.Contains(string(bad["error"]), "interval 1ms is under 100ms") || string(bad["interval"]) != `"60s"` {
+	if got := *s.now.Load(); got != want || !updated || !strings.Contains(string(bad["error"]),
+		"interval 1ms is under 100ms") || string(bad["interval"]) != `"60s"` {
 		t.Errorf("refused: settings %+v, reported %s", got, bad)
 	}
 	if _, again := s.say(t, `{"interval":"1ms","live":true,"min_rpm":300}`, bad, 5); again {
@@ -154,8 +158,9 @@ func TestShadowNamesWhatItRefuses(t *testing.T) {
 		`{"live":null}`:                 "live is null",
 		`{"v":2}`:                       "v is 2, this program knows 1",
 		`[1]`:                           "is not a JSON object",
-		`{"flush_every":"16s"}`:         "flush_every 16s is over half of the 30s after which people are told that the fan is silent: at most 15s",
-		`{"interval":"20s"}`:            "interval 20s is over half of the 30s",
+		`{"flush_every":"16s"}`: "flush_every 16s is over half of the 30s after which people are told that " +
+			"the fan is silent: at most 15s",
+		`{"interval":"20s"}`: "interval 20s is over half of the 30s",
 	} {
 		before := *s.now.Load()
 		if s.judge(json.RawMessage(desired), 1); !strings.Contains(s.refusal, want) || *s.now.Load() != before {
@@ -175,7 +180,8 @@ func TestOneBadSettingDoesNotRefuseTheOthers(t *testing.T) {
 	if got := *s.now.Load(); got != want {
 		t.Errorf("settings %+v, want %+v", got, want)
 	}
-	for _, reason := range []string{`\"welcome\" is no setting`, "interval 1ms is under 100ms", `jump holds \"x\": want a number`} {
+	for _, reason := range []string{`\"welcome\" is no setting`, "interval 1ms is under 100ms",
+		`jump holds \"x\": want a number`} {
 		if !strings.Contains(string(reported["error"]), reason) {
 			t.Errorf("reported %s, want %s", reported["error"], reason)
 		}
@@ -191,7 +197,8 @@ func TestOneBadSettingDoesNotRefuseTheOthers(t *testing.T) {
 	want.MinRPM, want.MaxRPM = 100, 200
 	s.say(t, `{"live":true,"batch":7,"min_rpm":100,"max_rpm":200}`, reported, 2)
 	reported, _ = s.say(t, `{"live":true,"batch":0,"min_rpm":300,"max_rpm":200}`, reported, 3)
-	if got := *s.now.Load(); got != want || !strings.Contains(string(reported["error"]), "batch of 0") || !strings.Contains(string(reported["error"]), "min_rpm 300 is not below max_rpm 200") {
+	if got := *s.now.Load(); got != want || !strings.Contains(string(reported["error"]), "batch of 0") ||
+		!strings.Contains(string(reported["error"]), "min_rpm 300 is not below max_rpm 200") {
 		t.Errorf("settings %+v, want %+v; error %s", got, want, reported["error"])
 	}
 	s.say(t, `{"live":true}`, reported, 4)
@@ -353,7 +360,8 @@ func TestShadowBesideTheWindow(t *testing.T) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		version++
-		return fmt.Appendf(nil, `{"state":{"desired":{"batch":%d,"live":%t}},"version":%d}`, 1+version%10, version%2 == 0, version)
+		return fmt.Appendf(nil, `{"state":{"desired":{"batch":%d,"live":%t}},"version":%d}`, 1+version%10, version%2 == 0,
+			version)
 	}
 	b.mu.Unlock()
 	c := quick(b, t)
@@ -372,7 +380,8 @@ func TestShadowBesideTheWindow(t *testing.T) {
 			b.mu.Lock()
 			server := b.server
 			b.mu.Unlock()
-			if err := server.Publish("$aws/things/fan-01/shadow/name/fanwatch/update/delta", []byte("{}"), false, 1); err != nil {
+			if err := server.Publish("$aws/things/fan-01/shadow/name/fanwatch/update/delta", []byte("{}"), false,
+				1); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
@@ -396,7 +405,8 @@ func FuzzShadow(f *testing.F) {
 	for _, s := range []string{`{}`, `{"state":{}}`, `null`, `{"state":{"desired":{"live":true}},"version":3}`,
 		`{"state":{"desired":{"interval":"1ms"},"reported":{"interval":"1s","x":{"y":[1]}}},"version":-1}`,
 		`{"state":{"desired":{"v":1,"batch":5,"jump":0.5,"min_rpm":1e3,"max_rpm":2e3,"flush_every":"0s","interval":"100ms"}}}`,
-		`{"state":{"desired":null,"reported":{"error":"x"}}}`, `{"state":{"desired":{"error":"x","revision":7}}}`, `{"state":{"desired":[]}}`} {
+		`{"state":{"desired":null,"reported":{"error":"x"}}}`, `{"state":{"desired":{"error":"x","revision":7}}}`,
+		`{"state":{"desired":[]}}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {

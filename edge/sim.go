@@ -42,7 +42,8 @@ const (
 
 // FaultKinds returns all faults, in the order of their constants.
 func FaultKinds() []FaultKind {
-	return []FaultKind{FaultStall, FaultDrag, FaultDust, FaultAirflow, FaultBearing, FaultImbalance, FaultGlitch, FaultTacho, FaultPWM}
+	return []FaultKind{FaultStall, FaultDrag, FaultDust, FaultAirflow, FaultBearing, FaultImbalance, FaultGlitch,
+		FaultTacho, FaultPWM}
 }
 
 // Fault is one fault of a simulated fan. From and To are offsets from its start, To > From; Severity is 0..1.
@@ -69,9 +70,11 @@ func (f Fault) Check() error {
 
 // SimConfig describes a simulated fan. The zero value of a field gives its default.
 type SimConfig struct {
-	Seed      uint64  `yaml:"seed"`      // the same seed gives the same fan, edge by edge
-	RPM       float64 `yaml:"rpm"`       // nominal speed, 60..60,000; 0 = 1800
-	PWM       float64 `yaml:"pwm"`       // duty cycle that the fan is told, above 0 to 1, which gives that part of the nominal speed; 0 = 1, and not known unless a fault is of kind pwm
+	Seed uint64  `yaml:"seed"` // the same seed gives the same fan, edge by edge
+	RPM  float64 `yaml:"rpm"`  // nominal speed, 60..60,000; 0 = 1800
+	// duty cycle that the fan is told, above 0 to 1, which gives that part of the nominal speed; 0 = 1, and not known
+	// unless a fault is of kind pwm
+	PWM       float64 `yaml:"pwm"`
 	Pulses    int     `yaml:"-"`         // pulses per revolution; 0 = 2
 	Wander    float64 `yaml:"wander"`    // how far the speed swings slowly, of itself; 0 = 0.005, negative = none
 	Noise     float64 `yaml:"noise"`     // standard deviation of a period, of itself; 0 = 0.002, negative = none
@@ -126,7 +129,8 @@ func NewSim(c SimConfig, start time.Duration) (*Sim, error) {
 	}
 	c.Wander, c.Noise = orDefault(c.Wander, 0.005), orDefault(c.Noise, 0.002)
 	if !(c.Wander <= 0.5 && c.Noise <= 0.2 && c.Asymmetry >= 0 && c.Asymmetry <= 0.2) {
-		return nil, fmt.Errorf("sim: wander %g, noise %g or asymmetry %g is too large (0.5, 0.2, 0.2)", c.Wander, c.Noise, c.Asymmetry)
+		return nil, fmt.Errorf("sim: wander %g, noise %g or asymmetry %g is too large (0.5, 0.2, 0.2)", c.Wander, c.Noise,
+			c.Asymmetry)
 	}
 	s := &Sim{c: c, rng: rand.New(rand.NewPCG(c.Seed, 0x66616e)), start: start, told: told}
 	s.speed = c.RPM / 60 * drive(c.PWM)

@@ -24,13 +24,14 @@ func simulate(t testing.TB, c SimConfig, n int) (out []Record) {
 		t.Fatal(err)
 	}
 	enough := errors.New("enough")
-	err = Measure(context.Background(), Config{Fan: "fan-01", Source: sim, Clock: clock, Duty: sim.Duty}, func(r Record) error {
-		out = append(out, r)
-		if len(out) == n {
-			return enough
-		}
-		return nil
-	})
+	err = Measure(context.Background(), Config{Fan: "fan-01", Source: sim, Clock: clock, Duty: sim.Duty},
+		func(r Record) error {
+			out = append(out, r)
+			if len(out) == n {
+				return enough
+			}
+			return nil
+		})
 	if !errors.Is(err, enough) {
 		t.Fatal(err)
 	}
@@ -107,23 +108,27 @@ func TestSignatures(t *testing.T) {
 	}{
 		{FaultStall, 1, signature{}, fanwatch.StateStalled},
 		{FaultDrag, 0.4, signature{speed: 0.6, jitter: 0.002, spread: 0.002, edges: 0.6}, fanwatch.StateRunning},
-		{FaultDust, 0.2, signature{speed: 0.85, jitter: 0.002, spread: 0.029, edges: 0.85}, fanwatch.StateRunning}, // 0.1 to 0.2 lost, evenly: spread 0.1/sqrt(12)
+		// 0.1 to 0.2 lost, evenly: spread 0.1/sqrt(12)
+		{FaultDust, 0.2, signature{speed: 0.85, jitter: 0.002, spread: 0.029, edges: 0.85}, fanwatch.StateRunning},
 		{FaultAirflow, 0.6, signature{speed: 1.15, jitter: 0.004, spread: 0.012, edges: 1.15}, fanwatch.StateRunning},
 		{FaultBearing, 0.15, signature{speed: 1, jitter: 0.12, spread: 0.012, edges: 1}, fanwatch.StateRunning},
 		{FaultImbalance, 0.5, signature{speed: 1, jitter: 0.17, spread: 0.003, edges: 1}, fanwatch.StateRunning},
-		{FaultGlitch, 0.3, signature{speed: 1, jitter: 0.002, spread: 0.002, glitches: 0.3, edges: 1.3}, fanwatch.StateRunning},
+		{FaultGlitch, 0.3, signature{speed: 1, jitter: 0.002, spread: 0.002, glitches: 0.3, edges: 1.3},
+			fanwatch.StateRunning},
 		{FaultTacho, 1, signature{}, fanwatch.StateStalled},
 		{FaultPWM, 0.5, signature{speed: 0.5, jitter: 0.002, spread: 0.002, edges: 0.5}, fanwatch.StateRunning},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
-			got := simulate(t, SimConfig{Seed: 3, RPM: rpm, Faults: []Fault{{c.kind, seconds(60), seconds(180), c.severity}}}, 240)
+			got := simulate(t, SimConfig{Seed: 3, RPM: rpm, Faults: []Fault{{c.kind, seconds(60), seconds(180), c.severity}}},
+				240)
 			check := func(when string, got, want signature) {
 				t.Helper()
 				for _, v := range []struct {
 					what      string
 					got, want float64
 					room      float64
-				}{{"speed", got.speed, want.speed, 0.015}, {"jitter", got.jitter, want.jitter, 0.3*want.jitter + 0.001}, {"spread", got.spread, want.spread, 0.6*want.spread + 0.001},
+				}{{"speed", got.speed, want.speed, 0.015}, {"jitter", got.jitter, want.jitter, 0.3*want.jitter + 0.001},
+					{"spread", got.spread, want.spread, 0.6*want.spread + 0.001},
 					{"glitches", got.glitches, want.glitches, 0.05}, {"edges", got.edges, want.edges, 0.06}} {
 					if math.Abs(v.got-v.want) > v.room {
 						t.Errorf("%s: %s %.4f, want %.4f", when, v.what, v.got, v.want)
@@ -189,7 +194,8 @@ func TestTruthFile(t *testing.T) {
 		if err := json.Unmarshal(lines.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if want := (Truth{TruthVersion, "fan-01", "stall", 1, start.Add(20 * time.Second), start.Add(30 * time.Second)}); got != want {
+		if want := (Truth{TruthVersion, "fan-01", "stall", 1, start.Add(20 * time.Second),
+			start.Add(30 * time.Second)}); got != want {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -199,8 +205,10 @@ func TestTruthFile(t *testing.T) {
 }
 
 func TestSimRefusesNonsense(t *testing.T) {
-	for _, c := range []SimConfig{{RPM: math.NaN()}, {RPM: 1e9}, {Pulses: 100}, {Noise: 9}, {Wander: math.NaN()}, {Asymmetry: -1}, {PWM: -1}, {PWM: 1.5}, {PWM: math.NaN()},
-		{Faults: []Fault{{"flood", 0, 1, 0}}}, {Faults: []Fault{{FaultStall, 5, 5, 0}}}, {Faults: []Fault{{FaultDrag, 0, 5, 2}}}} {
+	for _, c := range []SimConfig{{RPM: math.NaN()}, {RPM: 1e9}, {Pulses: 100}, {Noise: 9}, {Wander: math.NaN()},
+		{Asymmetry: -1}, {PWM: -1}, {PWM: 1.5}, {PWM: math.NaN()},
+		{Faults: []Fault{{"flood", 0, 1, 0}}}, {Faults: []Fault{{FaultStall, 5, 5, 0}}},
+		{Faults: []Fault{{FaultDrag, 0, 5, 2}}}} {
 		if _, err := NewSim(c, 0); err == nil {
 			t.Errorf("%+v was taken", c)
 		}

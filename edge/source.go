@@ -18,8 +18,9 @@ type Source interface {
 
 // Clock is the time that the measuring half lives by.
 type Clock struct {
-	Wall  fanwatch.Clock                                       // wall time, may step and may be wrong
-	Boot  func() time.Duration                                 // monotonic time since boot: the clock that the Source's edges are stamped by
+	Wall fanwatch.Clock // wall time, may step and may be wrong
+	// monotonic time since boot: the clock that the Source's edges are stamped by
+	Boot  func() time.Duration
 	Sleep func(ctx context.Context, until time.Duration) error // waits until Boot gives until, or ctx ends
 }
 
@@ -38,8 +39,8 @@ func System() Clock {
 	}}
 }
 
-// SimulatedClock returns a clock that starts at start and never waits: Sleep advances it to its deadline and returns. For
-// simulations as fast as possible. Safe for concurrent use, but all sleepers share one time.
+// SimulatedClock returns a clock that starts at start and never waits: Sleep advances it to its deadline and
+// returns. For simulations as fast as possible. Safe for concurrent use, but all sleepers share one time.
 func SimulatedClock(start time.Time) Clock {
 	var boot atomic.Int64
 	boot.Store(int64(time.Minute))

@@ -163,7 +163,8 @@ func (s *Spool) Sync() error {
 	}
 	s.mu.Lock()
 	if s.disk == nil && !s.closed && !s.owns() {
-		s.fail(fmt.Errorf("spool %s: its files are not where it made them, and what was in them may be lost: it makes them again", s.c.Dir))
+		s.fail(fmt.Errorf("spool %s: its files are not where it made them, and what was in them may be lost: it makes "+
+			"them again", s.c.Dir))
 	}
 	loaded := s.unload()
 	s.mu.Unlock()

@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 
 func record(seq uint64) Record {
 	return Record{Boot: time.Duration(seq) * time.Second, Reading: fanwatch.Reading{
-		ReadingID: fanwatch.ReadingID{Fan: "fan-01", Seq: seq}, Time: time.UnixMicro(1_780_000_000_000_000 + int64(seq)*1e6).UTC(),
+		ReadingID: fanwatch.ReadingID{Fan: "fan-01", Seq: seq}, Time: time.UnixMicro(1_780_000_000_000_000 +
+			int64(seq)*1e6).UTC(),
 		RPM: 1800 + float64(seq)/8, Hz: 60, Jitter: 0.002, Edges: 60, Glitch: uint32(seq % 3), Lost: uint32(seq % 2),
 		State: fanwatch.StateRunning, Unsynch: seq%5 == 0}}
 }
@@ -225,7 +226,8 @@ func TestTornAndZeroedTailsAreCut(t *testing.T) {
 			if last.Run != 8 || last.Seq != 3 {
 				t.Errorf("the new run's readings did not come: last %v", last)
 			}
-			if name == "torn" && len(got) != 49+3 || name == "garbage" && len(got) != 50+3 || name == "hole" && (len(got) < 50 || st.Dropped == 0) {
+			if name == "torn" && len(got) != 49+3 || name == "garbage" && len(got) != 50+3 || name == "hole" &&
+				(len(got) < 50 || st.Dropped == 0) {
 				t.Errorf("%d readings, %+v", len(got), st)
 			}
 		})
@@ -294,7 +296,8 @@ func TestMemoryIsBoundedAndCounted(t *testing.T) {
 func TestTwoPublishersCannotShareASpool(t *testing.T) {
 	dir := t.TempDir()
 	open(t, SpoolConfig{Dir: dir, Run: 7})
-	if _, err := OpenSpool(SpoolConfig{Dir: dir, Fan: "fan-02", Run: 8}); err == nil || !strings.Contains(err.Error(), "another publisher") {
+	if _, err := OpenSpool(SpoolConfig{Dir: dir, Fan: "fan-02", Run: 8}); err == nil ||
+		!strings.Contains(err.Error(), "another publisher") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -312,7 +315,8 @@ func TestKillLosesNoCompletedReading(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	dir := t.TempDir()
-	appended, acked := map[uint64]uint64{}, map[uint64]uint64{} // per run: the highest number that was appended, that may have been acknowledged
+	// per run: the highest number that was appended, that may have been acknowledged
+	appended, acked := map[uint64]uint64{}, map[uint64]uint64{}
 	var runs []uint64
 	for round := range rounds {
 		cmd := exec.Command(exe)
@@ -368,8 +372,10 @@ func TestKillLosesNoCompletedReading(t *testing.T) {
 			t.Errorf("runs in the order %v", order)
 		}
 		got := left[run]
-		if got[0] > acked[run]+1 || got[len(got)-1] < appended[run] || !reflect.DeepEqual(got, span(got[0], got[len(got)-1])) {
-			t.Errorf("run %d: appended 1..%d, acknowledged 1..%d, but left %d..%d (%d)", run, appended[run], acked[run], got[0], got[len(got)-1], len(got))
+		if got[0] > acked[run]+1 || got[len(got)-1] < appended[run] ||
+			!reflect.DeepEqual(got, span(got[0], got[len(got)-1])) {
+			t.Errorf("run %d: appended 1..%d, acknowledged 1..%d, but left %d..%d (%d)", run, appended[run], acked[run], got[0],
+				got[len(got)-1], len(got))
 		}
 		total += len(got)
 	}
@@ -384,9 +390,9 @@ func TestKillLosesNoCompletedReading(t *testing.T) {
 	t.Logf("%d kills, %d runs, %d readings were left at the end", rounds, len(runs), total)
 }
 
-// appendForever is the child of the kill test and the program of the machine whose power is cut (testsuite/vm). It says on
-// standard output what is left of the runs before, what is appended or, with syncs, what is synced, and what is
-// about to be acknowledged.
+// appendForever is the child of the kill test and the program of the machine whose power is cut (testsuite/vm). It
+// says on standard output what is left of the runs before, what is appended or, with syncs, what is synced, and
+// what is about to be acknowledged.
 func appendForever(dir string, syncs bool) {
 	run, _ := strconv.ParseUint(os.Getenv("EDGE_TEST_RUN"), 10, 64)
 	s, err := OpenSpool(SpoolConfig{Dir: dir, Fan: "fan-01", Run: run, SegmentBytes: 3000})
@@ -452,7 +458,8 @@ func FuzzSpoolRecovery(f *testing.F) {
 	f.Add(seg, encodeCursor(3, cursor{Segment: 1, Offset: uint64(headerSize)}))
 	f.Add(seg[:len(seg)-3], []byte{})
 	f.Add(append(seg[:len(seg)-40:len(seg)-40], make([]byte, 100)...), make([]byte, cursorSize))
-	f.Add(seg, encodeCursor(1, cursor{Segment: math.MaxUint64 - 1, Offset: math.MaxUint64, count: count{Run: 7, Next: math.MaxUint64}}))
+	f.Add(seg, encodeCursor(1, cursor{Segment: math.MaxUint64 - 1, Offset: math.MaxUint64,
+		count: count{Run: 7, Next: math.MaxUint64}}))
 	f.Fuzz(func(t *testing.T, segment, cursor []byte) {
 		dir := t.TempDir()
 		os.WriteFile(filepath.Join(dir, "0000000000000001.seg"), segment, 0o600)

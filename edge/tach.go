@@ -10,8 +10,9 @@ import (
 
 // Edge is one falling edge of a tacho signal.
 type Edge struct {
-	At  time.Duration // monotonic time since boot, as the kernel stamped it
-	Seq uint32        // counts the edges of this line, wrapping; a gap means that the kernel dropped some. 0 throughout: not known
+	At time.Duration // monotonic time since boot, as the kernel stamped it
+	// counts the edges of this line, wrapping; a gap means that the kernel dropped some. 0 throughout: not known
+	Seq uint32
 }
 
 // TachConfig says how a fan's pulses are to be read.

@@ -13,7 +13,8 @@ import (
 
 // ideal returns the edges of a fan at constant speed over d: each edge is displaced from its ideal place
 // by up to noise and its pole by up to asymmetry of a period. spread is the largest displacement.
-func ideal(rpm float64, pulses int, d, noise time.Duration, asymmetry float64, seed uint64) (edges []Edge, spread time.Duration) {
+func ideal(rpm float64, pulses int, d, noise time.Duration, asymmetry float64, seed uint64) (edges []Edge,
+	spread time.Duration) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	period := 60e9 / (rpm * float64(pulses))
 	poles := make([]float64, pulses)
@@ -71,7 +72,8 @@ func TestTachErrorBound(t *testing.T) {
 				if worst > bound {
 					t.Errorf("%g RPM, %d pulses, poles %g: error %.3g is over the bound %.3g", rpm, pulses, poles, worst, bound)
 				}
-				t.Logf("%6.0f RPM, %d pulses, poles %3.0f %% off: error at most %.2e, bound %.2e", rpm, pulses, 100*poles, worst, bound)
+				t.Logf("%6.0f RPM, %d pulses, poles %3.0f %% off: error at most %.2e, bound %.2e", rpm, pulses, 100*poles, worst,
+					bound)
 				if poles == 0 && worst > dumb && dumb > 0 {
 					t.Errorf("%g RPM, %d pulses: error %.3g, a dumb counter has %.3g", rpm, pulses, worst, dumb)
 				}
@@ -225,7 +227,8 @@ func TestJitterTellsABadBearing(t *testing.T) {
 }
 
 func TestTachConfigOutOfRangeGetsDefaults(t *testing.T) {
-	for _, c := range []TachConfig{{-1, math.NaN(), math.NaN()}, {1000, math.Inf(1), math.Inf(-1)}, {0, -5, 1}, {64, 1e6, 0}, {1, 1e-9, 0}} {
+	for _, c := range []TachConfig{{-1, math.NaN(), math.NaN()}, {1000, math.Inf(1), math.Inf(-1)}, {0, -5, 1},
+		{64, 1e6, 0}, {1, 1e-9, 0}} {
 		tach := NewTach(c)
 		tach.Observe(Edge{1, 1})
 		tach.Observe(Edge{2e9, 2})

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestWear is the program of the machine whose disk writes are counted (testsuite/vm, BenchmarkBytesPerDay): a node as in
-// operation, connected and publishing, on a machine that does nothing else. Time is the machine's own, where an
-// hour passes in seconds.
+// TestWear is the program of the machine whose disk writes are counted (testsuite/vm, BenchmarkBytesPerDay): a node
+// as in operation, connected and publishing, on a machine that does nothing else. Time is the machine's own, where
+// an hour passes in seconds.
 func TestWear(t *testing.T) {
 	dir := os.Getenv("EDGE_TEST_WEAR")
 	if dir == "" {

@@ -79,7 +79,8 @@ const (
 // Names returns the names of all failpoints, in the order of a reading's path.
 func Names() []string {
 	return []string{LandingPutBefore, LandingPutAfter, SnapshotPutBefore, SnapshotPutAfter, SignalBefore, SignalAfter,
-		CommitFiles, CommitBefore, CommitAfter, CompactFiles, CompactPlanned, CompactBefore, CompactAfter, ExpireBefore, ExpireAfter,
+		CommitFiles, CommitBefore, CommitAfter, CompactFiles, CompactPlanned, CompactBefore, CompactAfter, ExpireBefore,
+		ExpireAfter,
 		RetireBefore, RetireAfter, PlanApplied, TombstoneBefore, TombstoneAfter, AlertPutBefore, AlertPutAfter,
 		NotifyBefore, NotifyAfter, SpoolAppended, SpoolAcked}
 }

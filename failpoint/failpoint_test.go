@@ -10,10 +10,12 @@ import (
 
 func TestParse(t *testing.T) {
 	got, err := parse("landing.put.before=kill@3 commit.after=pause:2s")
-	if err != nil || got[LandingPutBefore].visit != 3 || got[LandingPutBefore].pause != 0 || got[CommitAfter].visit != 1 || got[CommitAfter].pause != 2*time.Second {
+	if err != nil || got[LandingPutBefore].visit != 3 || got[LandingPutBefore].pause != 0 || got[CommitAfter].visit != 1 ||
+		got[CommitAfter].pause != 2*time.Second {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	for _, bad := range []string{"nowhere=kill", "commit.after", "commit.after=kill@0", "commit.after=kill@x", "commit.after=pause:-1s", "commit.after=pause:soon", "commit.after=explode"} {
+	for _, bad := range []string{"nowhere=kill", "commit.after", "commit.after=kill@0", "commit.after=kill@x",
+		"commit.after=pause:-1s", "commit.after=pause:soon", "commit.after=explode"} {
 		if _, err := parse(bad); err == nil || !strings.Contains(err.Error(), Environment) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -56,7 +56,8 @@ func (t *Table) register(b *testing.B, files []iceberg.DataFile) {
 		b.Fatal(err)
 	}
 	tx := tbl.NewTransaction()
-	if err := tx.AddDataFiles(b.Context(), files, nil, table.WithoutDuplicateCheck(), table.WithoutAutoNameMapping()); err != nil {
+	if err := tx.AddDataFiles(b.Context(), files, nil, table.WithoutDuplicateCheck(),
+		table.WithoutAutoNameMapping()); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := tx.Commit(b.Context()); err != nil {
@@ -110,20 +111,25 @@ func BenchmarkCommit(b *testing.B) {
 	}
 	var many []iceberg.DataFile
 	for i := range files {
-		nd, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, fmt.Sprintf("%s/%s", t.cfg.Location, t.newFileKey(int32(i/100))), iceberg.ParquetFile,
-			map[int]any{partitionField: iceberg.Date(int32(i / 100))}, map[int]string{partitionField: "date"}, nil, like.Count(), like.FileSizeBytes())
+		nd, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, fmt.Sprintf("%s/%s", t.cfg.Location,
+			t.newFileKey(int32(i/100))), iceberg.ParquetFile,
+			map[int]any{partitionField: iceberg.Date(int32(i / 100))}, map[int]string{partitionField: "date"}, nil, like.Count(),
+			like.FileSizeBytes())
 		if err != nil {
 			b.Fatal(err)
 		}
-		many = append(many, nd.ValueCounts(like.ValueCounts()).NullValueCounts(like.NullValueCounts()).LowerBoundValues(like.LowerBoundValues()).UpperBoundValues(like.UpperBoundValues()).Build())
+		many = append(many, nd.ValueCounts(like.ValueCounts()).NullValueCounts(like.NullValueCounts()).LowerBoundValues(
+			like.LowerBoundValues()).UpperBoundValues(like.UpperBoundValues()).Build())
 	}
 	for part := range slices.Chunk(many, 100) {
 		t.register(b, part)
 	}
-	logs := []landing.Log{{Store: store, Stream: "readings", Shard: fleet.Shard(0)}, {Store: store, Stream: "readings", Shard: fleet.Shard(1)}}
+	logs := []landing.Log{{Store: store, Stream: "readings", Shard: fleet.Shard(0)}, {Store: store, Stream: "readings",
+		Shard: fleet.Shard(1)}}
 	land := func(m int) {
 		for i, log := range logs {
-			s := landing.Segment{Header: landing.Header{After: fanwatch.SequenceNumber(fmt.Sprint(m)), Last: fanwatch.SequenceNumber(fmt.Sprint(m + 1)), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
+			s := landing.Segment{Header: landing.Header{After: fanwatch.SequenceNumber(fmt.Sprint(m)),
+				Last: fanwatch.SequenceNumber(fmt.Sprint(m + 1)), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
 			for _, r := range minute(fleet, m%minutes) {
 				if r.Position.Shard == fleet.Shard(i) {
 					r.Position.Sequence = s.Last

@@ -19,7 +19,7 @@ import (
 	"fanwatch/objstore"
 )
 
-// commitAttempts bounds how often one Commit or Compact meets somebody else's change before it gives up.
+// commitAttempts bounds how often one Commit or Compact meets another writer's change before it gives up.
 const commitAttempts = 8
 
 // CommitResult says what one Commit brought into the table.
@@ -57,12 +57,14 @@ func (t *iceTable) commitLogs(ctx context.Context, logs []landing.Log, begin fun
 		return r
 	})
 	failed.add(err)
-	return CommitResult{result.Segments + old.Segments, result.Rows + old.Rows, result.Duplicates + old.Duplicates, result.Files + old.Files, old.More}, failed.err()
+	return CommitResult{result.Segments + old.Segments, result.Rows + old.Rows, result.Duplicates + old.Duplicates,
+		result.Files + old.Files, old.More}, failed.err()
 }
 
 // commitOnce makes one batch: gathers, stores the files, commits. due tells that there are old rows which have
 // waited long enough.
-func (t *iceTable) commitOnce(ctx context.Context, logs []landing.Log, begin func() *batch) (result CommitResult, due bool, err error) {
+func (t *iceTable) commitOnce(ctx context.Context, logs []landing.Log, begin func() *batch) (result CommitResult,
+	due bool, err error) {
 	var errs []error
 	var r *batch
 	for attempt := range commitAttempts {
@@ -95,7 +97,8 @@ func (t *iceTable) commitOnce(ctx context.Context, logs []landing.Log, begin fun
 		}
 		return r.result, r.due, r.failed.err()
 	}
-	return CommitResult{}, false, fmt.Errorf("commit: given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
+	return CommitResult{}, false, fmt.Errorf("commit: given up after %d attempts: %w", commitAttempts,
+		errors.Join(errs...))
 }
 
 // pause waits before a further attempt: not at all before the first, then 20 ms, doubling.
@@ -123,10 +126,11 @@ type batch struct {
 	due     bool     // old rows have waited long enough
 	failed  failures // of logs that were passed over
 
-	next  func(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error)
-	take  func(s *landing.Segment, wanted func(*fanwatch.Row) bool) error // keeps those of a segment's rows that the table has and that are wanted
-	full  func() bool                                                     // tells whether that was enough
-	store func(ctx context.Context, tbl *table.Table) error               // makes files of the rows
+	next func(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error)
+	// keeps those of a segment's rows that the table has and that are wanted
+	take  func(s *landing.Segment, wanted func(*fanwatch.Row) bool) error
+	full  func() bool                                       // tells whether that was enough
+	store func(ctx context.Context, tbl *table.Table) error // makes files of the rows
 }
 
 func readNext(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
@@ -139,7 +143,8 @@ func (t *Table) newBatch() *batch {
 	var rows []rowfile.Row
 	r.take = func(s *landing.Segment, wanted func(*fanwatch.Row) bool) error {
 		if s.Tombstone && s.Counts.Readings() > 0 {
-			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
+			return fmt.Errorf("segment %s after %s is a tombstone, but its %d readings are not in the table: was the "+
+				"table replaced by an older copy?", s.Shard, s.After, s.Counts.Readings())
 		}
 		for i := range s.Rows {
 			if k := s.Rows[i].Kind; (k == fanwatch.RowScored || k == fanwatch.RowLate) && wanted(&s.Rows[i]) {
@@ -156,7 +161,7 @@ func (t *Table) newBatch() *batch {
 	return r
 }
 
-// fits tells whether the batch still begins where the table ends.
+// fits reports whether the batch still begins where the table ends.
 func (r *batch) fits(tbl *table.Table) bool {
 	for key, before := range r.before {
 		if tbl.Properties()[key] != before {
@@ -166,7 +171,7 @@ func (r *batch) fits(tbl *table.Table) bool {
 	return true
 }
 
-// committed tells whether the table has the batch. The offsets alone prove it: they and the files enter
+// committed reports whether the table has the batch. The offsets alone prove it: they and the files enter
 // in one transaction. Had another committer made the same batch, our files would be orphans.
 func (r *batch) committed(tbl *table.Table) bool {
 	for key, offset := range r.offsets {
@@ -327,7 +332,8 @@ func (t *Table) writeBatch(ctx context.Context, tbl *table.Table, r *batch, rows
 	}
 	r.result.Files = len(r.files)
 	if r.result.Rows != rowsIn-r.result.Duplicates {
-		return fmt.Errorf("commit: %d rows in, %d duplicates, but %d rows out: nothing was committed", rowsIn, r.result.Duplicates, r.result.Rows)
+		return fmt.Errorf("commit: %d rows in, %d duplicates, but %d rows out: nothing was committed", rowsIn,
+			r.result.Duplicates, r.result.Rows)
 	}
 	failpoint.Hit(failpoint.CommitFiles)
 	return nil
@@ -371,7 +377,8 @@ func (t *iceTable) commitBatch(ctx context.Context, tbl *table.Table, r *batch) 
 	// The files' names are new and random, so no check against the names in the table, which would read
 	// every manifest. They carry field IDs, so no mapping by names.
 	if len(r.files) > 0 {
-		if err := tx.AddDataFiles(ctx, r.files, nil, table.WithoutDuplicateCheck(), table.WithoutAutoNameMapping()); err != nil {
+		if err := tx.AddDataFiles(ctx, r.files, nil, table.WithoutDuplicateCheck(),
+			table.WithoutAutoNameMapping()); err != nil {
 			return fmt.Errorf("commit: %w", err)
 		}
 	}

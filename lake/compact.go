@@ -22,14 +22,19 @@ import (
 
 // CompactConfig sets when and how much is compacted. Zero values mean the defaults.
 type CompactConfig struct {
-	MinFiles    int           // so many small files of one level may a day have; 0 = 8. Fewer: faster scans, more rewriting.
-	TargetBytes int64         // what a merged file is to have at most; one of three quarters of it is left alone; 0 = 128 MiB
-	MaxRows     int           // about how many rows one call merges at most; 0 = 8,000,000. Bounds time and memory: 20 bytes a row, and up to 128 MB of files.
-	Settle      time.Duration // how long after its end a day is taken to be over; 0 = 1 h
+	// so many small files of one level may a day have; 0 = 8. Fewer: faster scans, more rewriting.
+	MinFiles int
+	// what a merged file is to have at most; one of three quarters of it is left alone; 0 = 128 MiB
+	TargetBytes int64
+	// about how many rows one call merges at most; 0 = 8,000,000. Bounds time and memory: 20 bytes a row, and up to
+	// 128 MB of files.
+	MaxRows int
+	Settle  time.Duration // how long after its end a day is taken to be over; 0 = 1 h
 }
 
 func (c CompactConfig) withDefaults() CompactConfig {
-	return CompactConfig{cmp.Or(c.MinFiles, 8), cmp.Or(c.TargetBytes, 128<<20), cmp.Or(c.MaxRows, 8_000_000), cmp.Or(c.Settle, time.Hour)}
+	return CompactConfig{cmp.Or(c.MinFiles, 8), cmp.Or(c.TargetBytes, 128<<20), cmp.Or(c.MaxRows, 8_000_000),
+		cmp.Or(c.Settle, time.Hour)}
 }
 
 // CompactResult says what one compaction merged.
@@ -61,7 +66,8 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 			return r, failed
 		}
 	}
-	return CompactResult{}, fmt.Errorf("compact: given up after %d attempts: another program compacts the same table", commitAttempts)
+	return CompactResult{}, fmt.Errorf("compact: given up after %d attempts: another program compacts the same table",
+		commitAttempts)
 }
 
 // mergeFunc stores one file with the rows of those of a day's files that can be merged, each row once. It may be called
@@ -76,7 +82,8 @@ type merged struct {
 	failed failures // of the others
 }
 
-func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge mergeFunc) (key string, p plan, r CompactResult, err error) {
+func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge mergeFunc) (key string, p plan,
+	r CompactResult, err error) {
 	tbl, small, err := t.smallFiles(ctx)
 	if err != nil {
 		return "", p, r, err
@@ -115,7 +122,7 @@ func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge 
 	return key, p, c.result, failed.err()
 }
 
-// smallFiles gives the table's files that no waiting plan is about; none of a table of an earlier version.
+// smallFiles returns the table's files that no waiting plan is about; none of a table of an earlier version.
 func (t *iceTable) smallFiles(ctx context.Context) (*table.Table, map[string]iceberg.DataFile, error) {
 	waiting, _, err := t.plans(ctx) // first: what is applied behind this is in the table that is loaded then
 	if err != nil {
@@ -161,7 +168,8 @@ func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceb
 
 // mergeDays merges days in their order, as far as MaxRows reaches. Nothing refers to the merged files yet. A merge
 // that fails is left out.
-func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig, merge mergeFunc) *compaction {
+func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig,
+	merge mergeFunc) *compaction {
 	c := &compaction{}
 	days := make(map[int32][]iceberg.DataFile)
 	for _, df := range live {
@@ -231,14 +239,15 @@ func groupByDay(live map[string]iceberg.DataFile) (map[int32][]iceberg.DataFile,
 	return days, nil
 }
 
-// over tells whether a day's ordinary arrivals have ended.
+// over reports whether a day's ordinary arrivals have ended.
 func (t *iceTable) over(day int32, settle time.Duration) bool {
 	return !t.cfg.Now().Before(time.Unix(int64(day+1)*24*3600, 0).Add(settle))
 }
 
-// groups gives the files of a day that are to become one file each.
+// groups returns the files of a day that are to become one file each.
 func (c CompactConfig) groups(files []iceberg.DataFile, over bool) (groups [][]iceberg.DataFile) {
-	small := slices.DeleteFunc(slices.Clone(files), func(df iceberg.DataFile) bool { return df.FileSizeBytes() >= c.TargetBytes/4*3 })
+	small := slices.DeleteFunc(slices.Clone(files),
+		func(df iceberg.DataFile) bool { return df.FileSizeBytes() >= c.TargetBytes/4*3 })
 	slices.SortFunc(small, func(a, b iceberg.DataFile) int {
 		return cmp.Or(cmp.Compare(a.Count(), b.Count()), cmp.Compare(a.FilePath(), b.FilePath()))
 	})
@@ -294,7 +303,7 @@ func (c *compaction) add(job *dayJob) {
 	c.result.Duplicates += m.stats.Duplicates
 }
 
-// fitting tells how many of the files hold at most rows together.
+// fitting returns how many of the files hold at most rows together.
 func fitting(files []iceberg.DataFile, rows int) int {
 	for i, df := range files {
 		if rows -= int(df.Count()); rows < 0 {
@@ -305,7 +314,8 @@ func fitting(files []iceberg.DataFile, rows int) int {
 }
 
 // mergeDay is the mergeFunc of the readings.
-func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (out merged, err error) {
+func (t *Table) mergeDay(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (out merged,
+	err error) {
 	rows := 0
 	for _, df := range files {
 		rows += int(df.Count())

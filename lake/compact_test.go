@@ -97,12 +97,16 @@ func TestCompactSeveralDays(t *testing.T) {
 		w.commit(t, w.log(0))
 	}
 	r, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1})
-	if err != nil || r != (lake.CompactResult{Days: days, FilesIn: days * minutes, FilesOut: days, RowsIn: days * minutes * 50, RowsOut: days * minutes * 50}) {
+	if err != nil || r != (lake.CompactResult{Days: days, FilesIn: days * minutes, FilesOut: days,
+		RowsIn: days * minutes * 50, RowsOut: days * minutes * 50}) {
 		t.Fatalf("compacted %+v, %v", r, err)
 	}
 	for day := range days {
 		rows := w.rows(t, fmt.Sprint("fan-", day))
-		if len(rows) != minutes*50 || !slices.IsSortedFunc(rows, func(a, b fanwatch.Row) int { return cmp.Compare(a.Seq, b.Seq) }) {
+		if len(rows) != minutes*50 || !slices.IsSortedFunc(rows, func(a, b fanwatch.Row) int {
+			return cmp.Compare(a.Seq,
+				b.Seq)
+		}) {
 			t.Errorf("day %d: %d rows, or not in order", day, len(rows))
 		}
 	}
@@ -198,7 +202,8 @@ func TestRemoveOrphans(t *testing.T) {
 	if _, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"tables/fanwatch/readings/data/time_day=2026-03-01/left.parquet", "tables/fanwatch/readings/metadata/left.avro", "landing/mine.parquet"} {
+	for _, key := range []string{"tables/fanwatch/readings/data/time_day=2026-03-01/left.parquet",
+		"tables/fanwatch/readings/metadata/left.avro", "landing/mine.parquet"} {
 		if err := w.store.Put(t.Context(), key, []byte("left"), true); err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +255,8 @@ func TestExpireMakesTombstones(t *testing.T) {
 		t.Fatalf("segment %+v, %v", s.Header, err)
 	}
 	accounts, err := lake.Reconcile(t.Context(), []landing.Log{log}, w.table)
-	if err != nil || len(accounts) != 1 || !accounts[0].OK || accounts[0].Landed != 100 || accounts[0].Table != 100 || accounts[0].Acknowledged != 99 {
+	if err != nil || len(accounts) != 1 || !accounts[0].OK || accounts[0].Landed != 100 || accounts[0].Table != 100 ||
+		accounts[0].Acknowledged != 99 {
 		t.Fatalf("accounts %+v, %v", accounts, err)
 	}
 }
@@ -262,9 +268,12 @@ func TestKill(t *testing.T) {
 		work(t, dir)
 		return
 	}
-	points := []string{failpoint.LandingPutBefore, failpoint.LandingPutAfter, failpoint.SnapshotPutBefore, failpoint.SnapshotPutAfter, failpoint.CommitFiles, failpoint.CommitBefore,
-		failpoint.CommitAfter, failpoint.CompactFiles, failpoint.CompactPlanned, failpoint.CompactBefore, failpoint.CompactAfter, failpoint.RetireBefore, failpoint.RetireAfter,
-		failpoint.ExpireBefore, failpoint.ExpireAfter, failpoint.PlanApplied, failpoint.TombstoneBefore, failpoint.TombstoneAfter}
+	points := []string{failpoint.LandingPutBefore, failpoint.LandingPutAfter, failpoint.SnapshotPutBefore,
+		failpoint.SnapshotPutAfter, failpoint.CommitFiles, failpoint.CommitBefore,
+		failpoint.CommitAfter, failpoint.CompactFiles, failpoint.CompactPlanned, failpoint.CompactBefore,
+		failpoint.CompactAfter, failpoint.RetireBefore, failpoint.RetireAfter,
+		failpoint.ExpireBefore, failpoint.ExpireAfter, failpoint.PlanApplied, failpoint.TombstoneBefore,
+		failpoint.TombstoneAfter}
 	visits := []int{1, 3}
 	if testing.Short() {
 		visits = visits[:1]
@@ -309,9 +318,9 @@ func child(dir, failpoints string) (string, error) {
 	return string(out), err
 }
 
-// work lands 8 segments on each of two shards, the first reading of each of a day long past, with a commit
-// after every two, snapshots, compactions, retirement and tombstones between. It may be killed anywhere and called again: like a scorer it goes on behind the
-// log's end.
+// work lands 8 segments on each of two shards, the first reading of each of a day long past, with a commit after
+// every two, snapshots, compactions, retirement and tombstones between. It may be killed anywhere and called again:
+// like a scorer it goes on behind the log's end.
 func work(t *testing.T, dir string) {
 	w := openWorld(t, dir, nil)
 	logs := []landing.Log{w.log(0), w.log(1)}
@@ -360,14 +369,19 @@ func maintain(t *testing.T, w world, logs []landing.Log, keep time.Duration) {
 }
 
 func TestReconcileFindsFaults(t *testing.T) {
-	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.Now = func() time.Time { return midnight.Add(time.Minute) } })
+	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) {
+		c.Now = func() time.Time {
+			return midnight.Add(time.Minute)
+		}
+	})
 	s := window(0, "fan-a", 7, 1, 10)
 	s.Rows[9].Acked = 10 // but seq 10 ...
 	s.Rows[9].Seq = 9    // ... never came, and 9 came twice
 	s.Rows[0].Dropped = 4
 	w.append(t, 0, s)
 	legacy := window(0, "fan-b", 0, 1, 5)
-	legacy.Rows[4].Kind, legacy.Rows[4].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-b"}}
+	legacy.Rows[4].Kind, legacy.Rows[4].Reading = fanwatch.RowQuarantined,
+		fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-b"}}
 	w.append(t, 1, legacy)
 	logs := []landing.Log{w.log(0), w.log(1)}
 	accounts, err := lake.Reconcile(t.Context(), logs, w.table)
@@ -375,17 +389,20 @@ func TestReconcileFindsFaults(t *testing.T) {
 		t.Fatalf("%+v, %v", accounts, err)
 	}
 	a, b := accounts[0], accounts[1]
-	if a.OK || a.Acknowledged != 10 || a.Landed != 9 || a.Duplicates != 1 || a.Missing != 1 || a.Dropped != 4 || a.Pending != 9 {
+	if a.OK || a.Acknowledged != 10 || a.Landed != 9 || a.Duplicates != 1 || a.Missing != 1 || a.Dropped != 4 ||
+		a.Pending != 9 {
 		t.Errorf("fan-a: %+v", a)
 	}
 	if !b.OK || b.Acknowledged != 4 || b.Landed != 4 || b.Quarantined != 1 || b.Pending != 4 {
 		t.Errorf("fan-b: %+v", b)
 	}
 	w.commit(t, logs...)
-	if accounts, err = lake.Reconcile(t.Context(), logs[1:], w.table); err != nil { // the table knows more than the log that we show
+	// the table knows more than the log that we show
+	if accounts, err = lake.Reconcile(t.Context(), logs[1:], w.table); err != nil {
 		t.Fatal(err)
 	}
-	if a := accounts[0]; a.OK || a.Surplus != 9 || !strings.Contains(a.Verdict, "9 in the table, but not in the landing log") {
+	if a := accounts[0]; a.OK || a.Surplus != 9 ||
+		!strings.Contains(a.Verdict, "9 in the table, but not in the landing log") {
 		t.Errorf("fan-a without its log: %+v", a)
 	}
 	if b := accounts[1]; !b.OK || b.Pending != 0 || b.Table != 4 {
@@ -409,7 +426,8 @@ func TestAFaultOfAMergeIsAnError(t *testing.T) {
 		w.commit(t, w.log(0))
 	}
 	broken := openWorld(t, dir, func(c *lake.TableConfig) { c.Store = brokenStore{c.Store} })
-	if _, err := broken.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err == nil || !strings.Contains(err.Error(), "a fault of this program, nothing was changed: slice bounds out of range") {
+	if _, err := broken.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err == nil ||
+		!strings.Contains(err.Error(), "a fault of this program, nothing was changed: slice bounds out of range") {
 		t.Fatalf("compact: %v", err)
 	}
 	if r, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.RowsOut != 30 {
@@ -434,7 +452,8 @@ func TestAHostileDataFileIsAnError(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err == nil || !strings.Contains(err.Error(), filepath.Base(path)) {
+	if _, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err == nil ||
+		!strings.Contains(err.Error(), filepath.Base(path)) {
 		t.Errorf("compact: %v", err)
 	}
 	if _, err := w.table.Counts(t.Context()); err == nil {

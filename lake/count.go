@@ -115,7 +115,7 @@ func (r *recount) count(ctx context.Context, anew bool) (CountResult, error) {
 	case len(last.Differ) > 0:
 		why = "readings differed at the last count"
 	}
-	var was CountResult // what it read in vain
+	var was CountResult // the count that the ledger contradicted
 	if why == "" {
 		c, err := r.goOn(ctx, last)
 		var e errAnew
@@ -123,7 +123,8 @@ func (r *recount) count(ctx context.Context, anew bool) (CountResult, error) {
 		case !errors.As(err, &e):
 			return c, err
 		case !r.affordable(last):
-			return c, fmt.Errorf("%s: what differs is found by counting from the start, which took %s and is due again at %s (at once: fanwatch reconcile --from-start)",
+			return c, fmt.Errorf("%s: what differs is found by counting from the start, which took %s and is due again "+
+				"at %s (at once: fanwatch reconcile --from-start)",
 				e.why, last.Took.Round(time.Second), last.Full.Add(50*last.Took).UTC().Format(time.DateTime))
 		}
 		was, why = c, e.why
@@ -133,7 +134,7 @@ func (r *recount) count(ctx context.Context, anew bool) (CountResult, error) {
 	return c, err
 }
 
-// affordable tells whether counting from the start again takes no more than a fiftieth of the time, or a minute.
+// affordable reports whether counting from the start again takes no more than a fiftieth of the time, or a minute.
 func (r *recount) affordable(last tally) bool {
 	return last.Took < time.Minute || !r.t.cfg.Now().Before(last.Full.Add(50*last.Took))
 }
@@ -194,7 +195,8 @@ func identity(key runKey, seq uint64) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key.fan)) // a hash takes everything
 	x := h.Sum64()
-	for _, v := range [2]uint64{key.run, seq} { // the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators)
+	// the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators)
+	for _, v := range [2]uint64{key.run, seq} {
 		x += v + 0x9e3779b97f4a7c15
 		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 		x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -215,7 +217,8 @@ func pathSum(files []iceberg.DataFile) (sum uint64) {
 
 // tableDays reads the identities of the rows of some days' files: of each day their number and sum, and all into the
 // sets that runs gives. With once it gives up, with an errAnew, where a day has a reading twice.
-func (r *recount) tableDays(ctx context.Context, days map[int32][]iceberg.DataFile, once bool, runs func() runSets) (map[int32]tallyDay, error) {
+func (r *recount) tableDays(ctx context.Context, days map[int32][]iceberg.DataFile, once bool,
+	runs func() runSets) (map[int32]tallyDay, error) {
 	found := make(map[int32]tallyDay)
 	for _, day := range slices.Sorted(maps.Keys(days)) {
 		d := tallyDay{Files: pathSum(days[day])}
@@ -322,12 +325,13 @@ func ReconcileLogs(ctx context.Context, logs []landing.Log, now time.Time) ([]Ac
 // set takes totals in.
 func (n *tally) set(t totals) {
 	n.Runs, n.Known, n.Refused = make([]tallyRun, 0, len(t.runs)), slices.Sorted(maps.Keys(t.known)), t.refused
-	for _, name := range slices.SortedFunc(maps.Keys(t.runs), func(a, b runName) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) }) {
+	for _, name := range slices.SortedFunc(maps.Keys(t.runs),
+		func(a, b runName) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) }) {
 		n.Runs = append(n.Runs, *t.runs[name])
 	}
 }
 
-// totals gives what set took in.
+// totals returns what set took in.
 func (n *tally) totals() totals {
 	t := newTotals()
 	for fan, readings := range n.Refused {
@@ -356,9 +360,11 @@ func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err erro
 	if err != nil {
 		return c, err
 	}
-	f := fresh{rows: make(map[int32]runSets), pending: make(map[string]int), waiting: make(map[string]time.Duration), later: newTotals()}
+	f := fresh{rows: make(map[int32]runSets), pending: make(map[string]int), waiting: make(map[string]time.Duration),
+		later: newTotals()}
 	base := last.totals()
-	next := tally{Logs: make(map[string]tallyLog), Days: make(map[int32]tallyDay), Differ: last.Differ, Full: last.Full, Took: last.Took}
+	next := tally{Logs: make(map[string]tallyLog), Days: make(map[int32]tallyDay), Differ: last.Differ, Full: last.Full,
+		Took: last.Took}
 	for _, l := range r.logs {
 		in, err := coverageOf(tbl, l)
 		if err != nil {
@@ -405,7 +411,8 @@ func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err erro
 			}
 		}
 		if day >= gone.Before && (d.Rows != want.Rows || d.Sum != want.Sum) {
-			return c, errAnew{fmt.Sprintf("the table's %d readings of %s are not the %d that landed", d.Rows, dateOf(day), want.Rows)}
+			return c, errAnew{fmt.Sprintf("the table's %d readings of %s are not the %d that landed", d.Rows, dateOf(day),
+				want.Rows)}
 		}
 		next.Days[day] = d
 	}
@@ -415,7 +422,8 @@ func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err erro
 }
 
 // addLog counts what a log has got since it was counted last.
-func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last tallyLog, in coverage, before int32, base *totals) (segments int, err error) {
+func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last tallyLog, in coverage, before int32,
+	base *totals) (segments int, err error) {
 	was := coverage{cmp.Or(last.At, "0"), last.Held}
 	if in.at.Compare(was.at) < 0 {
 		return 0, errAnew{"the table is an older copy of itself"}

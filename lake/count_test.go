@@ -150,20 +150,26 @@ func TestACountThatDoesNotFitBeginsFromTheStart(t *testing.T) {
 	if err := c.store.Put(t.Context(), path, data, false); err != nil {
 		t.Fatal(err)
 	}
-	if r := c.count(t, lake.CountOptions{Keep: true}); !r.FromStart || !strings.Contains(r.Why, "cannot be read") || !r.Accounts[0].OK {
+	if r := c.count(t, lake.CountOptions{Keep: true}); !r.FromStart || !strings.Contains(r.Why, "cannot be read") ||
+		!r.Accounts[0].OK {
 		t.Errorf("%+v", r)
 	}
 	c.want(t, 0, 0)
 
 	first := live(t, c.world)[0]
 	var rows []fanwatch.Row
-	if err := c.table.Each(t.Context(), time.Time{}, time.Time{}, nil, func(r fanwatch.Row) error { rows = append(rows, r); return nil }); err != nil {
+	if err := c.table.Each(t.Context(), time.Time{}, time.Time{}, nil, func(r fanwatch.Row) error {
+		rows = append(rows,
+			r)
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	rewrite(t, c.world, first.Path, first.Rows-3, withNote(t, rows[:first.Rows-3], nil))
 	for range 2 { // the second, because it differed at the first
 		r := c.count(t, lake.CountOptions{Keep: true})
-		if a := r.Accounts[0]; !r.FromStart || a.OK || !a.Differs || a.Lost != 3 || !strings.Contains(a.Verdict, "3 in the landing log and due, but not in the table") {
+		if a := r.Accounts[0]; !r.FromStart || a.OK || !a.Differs || a.Lost != 3 ||
+			!strings.Contains(a.Verdict, "3 in the landing log and due, but not in the table") {
 			t.Errorf("%+v", r)
 		}
 		c.now = c.now.Add(time.Hour)
@@ -179,8 +185,10 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 20, func(s *landing.Segment) {
 		for i := range 10 {
-			s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
-				Reason: "fan fan-a is retired", Refused: 60, Acked: uint64(60 * i)}
+			s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined,
+				Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position,
+				Arrived: s.Rows[i].Arrived,
+				Reason:  "fan fan-a is retired", Refused: 60, Acked: uint64(60 * i)}
 		}
 		for i := 10; i < 20; i++ {
 			s.Rows[i].Seq, s.Rows[i].Acked = uint64(591+i), 600
@@ -188,15 +196,18 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 	})
 	check := func(r lake.CountResult) {
 		t.Helper()
-		if a := r.Accounts[0]; len(r.Accounts) != 1 || !a.OK || a.Acknowledged != 600 || a.Landed != 10 || a.Quarantined != 600 {
+		if a := r.Accounts[0]; len(r.Accounts) != 1 || !a.OK || a.Acknowledged != 600 || a.Landed != 10 ||
+			a.Quarantined != 600 {
 			t.Errorf("%+v", r)
 		}
 	}
 	check(c.count(t, lake.CountOptions{Keep: true}))
 	c.land(t, 1, func(s *landing.Segment) {
-		s.Rows[0].Kind, s.Rows[0].Reading, s.Rows[0].Refused = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "nobody's"}}, 7
+		s.Rows[0].Kind, s.Rows[0].Reading, s.Rows[0].Refused = fanwatch.RowQuarantined,
+			fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "nobody's"}}, 7
 	})
-	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 || r.Accounts[0].Fan != "" || r.Accounts[0].Quarantined != 7 || !r.Accounts[0].OK {
+	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 || r.Accounts[0].Fan != "" ||
+		r.Accounts[0].Quarantined != 7 || !r.Accounts[0].OK {
 		t.Errorf("%+v", r)
 	}
 	rows, err := c.tables.Quarantine(t.Context(), time.Time{}, time.Time{})
@@ -209,10 +220,13 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 2, func(s *landing.Segment) {
-		s.Rows[0] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[0].Position, Arrived: s.Rows[0].Arrived, Refused: 60}
+		s.Rows[0] = fanwatch.Row{Kind: fanwatch.RowQuarantined,
+			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[0].Position,
+			Arrived: s.Rows[0].Arrived, Refused: 60}
 		s.Rows = s.Rows[:1]
 	})
-	if r := c.count(t, lake.CountOptions{Keep: true}); len(r.Accounts) != 1 || r.Accounts[0].Fan != "" || r.Accounts[0].Quarantined != 60 {
+	if r := c.count(t, lake.CountOptions{Keep: true}); len(r.Accounts) != 1 || r.Accounts[0].Fan != "" ||
+		r.Accounts[0].Quarantined != 60 {
 		t.Errorf("%+v", r)
 	}
 	c.land(t, 5, func(s *landing.Segment) {
@@ -221,7 +235,8 @@ func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
 		}
 	})
 	for _, anew := range []bool{false, true} {
-		if r := c.count(t, lake.CountOptions{FromStart: anew}); len(r.Accounts) != 1 || !r.Accounts[0].OK || r.Accounts[0].Acknowledged != 60 || r.Accounts[0].Quarantined != 60 {
+		if r := c.count(t, lake.CountOptions{FromStart: anew}); len(r.Accounts) != 1 || !r.Accounts[0].OK ||
+			r.Accounts[0].Acknowledged != 60 || r.Accounts[0].Quarantined != 60 {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -279,13 +294,17 @@ func TestReadingsThatWaitTooLongAreNotInTheLake(t *testing.T) {
 	c.append(t, 0, s)
 	c.now = s.Rows[0].Arrived.Add(14 * time.Minute)
 	for _, anew := range []bool{false, true} {
-		if a := c.count(t, lake.CountOptions{FromStart: anew}).Accounts[0]; !a.OK || a.Pending != 10 || a.Waiting != 14*time.Minute || a.Verdict != "every acknowledged reading is in the lake once; 10 wait for the next commit to the table" {
+		if a := c.count(t, lake.CountOptions{FromStart: anew}).Accounts[0]; !a.OK || a.Pending != 10 ||
+			a.Waiting != 14*time.Minute || a.Verdict != "every acknowledged reading is in the lake once; 10 wait for the "+
+			"next commit to the table" {
 			t.Errorf("%+v", a)
 		}
 	}
 	c.now = c.now.Add(2 * time.Minute)
 	for _, anew := range []bool{false, true} {
-		if a := c.count(t, lake.CountOptions{FromStart: anew}).Accounts[0]; a.OK || a.Differs || a.Verdict != "10 wait for the table, the first for 16m0s: the committer is behind or stopped (fanwatch lake status)" {
+		if a := c.count(t, lake.CountOptions{FromStart: anew}).Accounts[0]; a.OK || a.Differs ||
+			a.Verdict != "10 wait for the table, the first for 16m0s: the committer is behind or stopped (fanwatch lake "+
+				"status)" {
 			t.Errorf("%+v", a)
 		}
 	}
@@ -297,7 +316,8 @@ func TestWhatNoPublisherCanSayIsNotBelieved(t *testing.T) {
 		c := newCounted(t)
 		c.land(t, 10, func(s *landing.Segment) { s.Rows[9].Acked, s.Rows[9].Dropped = n, n })
 		for range 2 {
-			if a := c.count(t, lake.CountOptions{Keep: true}).Accounts[0]; !a.OK || a.Acknowledged != 10 || a.Dropped != 0 || a.Missing != 0 || !strings.Contains(a.Verdict, "was not believed") {
+			if a := c.count(t, lake.CountOptions{Keep: true}).Accounts[0]; !a.OK || a.Acknowledged != 10 || a.Dropped != 0 ||
+				a.Missing != 0 || !strings.Contains(a.Verdict, "was not believed") {
 				t.Errorf("%d: %+v", n, a)
 			}
 		}
@@ -314,7 +334,8 @@ func TestStrangersAreBounded(t *testing.T) {
 	for i := range 200 { // a segment's footer names 64
 		s := window(c.seq, "fan-a", 7, 1+c.seq, 65)
 		for j := range 64 {
-			s.Rows[j].Kind, s.Rows[j].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fmt.Sprint("x", i, "-", j)}}
+			s.Rows[j].Kind, s.Rows[j].Reading = fanwatch.RowQuarantined,
+				fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fmt.Sprint("x", i, "-", j)}}
 		}
 		c.seq += 65
 		c.append(t, 0, s)
@@ -330,7 +351,8 @@ func TestStrangersAreBounded(t *testing.T) {
 		t.Errorf("a tally of %d bytes, %v", len(data), err)
 	}
 	c.land(t, 10, nil)
-	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 || r.Accounts[0].Quarantined != 200*64 {
+	if r := c.count(t, lake.CountOptions{Keep: true}); r.FromStart || len(r.Accounts) != 2 ||
+		r.Accounts[0].Quarantined != 200*64 {
 		t.Errorf("%+v", r.Accounts[:min(3, len(r.Accounts))])
 	}
 }

@@ -60,7 +60,8 @@ func (s brittleStore) Put(ctx context.Context, key string, data []byte, onlyIfAb
 	return s.fuse.change(func() error { return s.Store.Put(ctx, key, data, onlyIfAbsent) })
 }
 
-func (s brittleStore) PutFrom(ctx context.Context, key string, data goio.ReadSeeker, size int64, onlyIfAbsent bool) error {
+func (s brittleStore) PutFrom(ctx context.Context, key string, data goio.ReadSeeker, size int64,
+	onlyIfAbsent bool) error {
 	return s.fuse.change(func() error { return s.Store.PutFrom(ctx, key, data, size, onlyIfAbsent) })
 }
 
@@ -79,10 +80,14 @@ func (c brittleCatalog) LoadTable(ctx context.Context, ident table.Identifier) (
 	if err != nil {
 		return nil, err
 	}
-	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), func(ctx context.Context) (io.IO, error) { return t.FS(ctx) }, c), nil
+	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), func(ctx context.Context) (io.IO,
+		error) {
+		return t.FS(ctx)
+	}, c), nil
 }
 
-func (c brittleCatalog) CommitTable(ctx context.Context, ident table.Identifier, reqs []table.Requirement, updates []table.Update) (meta table.Metadata, location string, err error) {
+func (c brittleCatalog) CommitTable(ctx context.Context, ident table.Identifier, reqs []table.Requirement,
+	updates []table.Update) (meta table.Metadata, location string, err error) {
 	err = c.fuse.change(func() (err error) {
 		meta, location, err = c.Catalog.CommitTable(ctx, ident, reqs, updates)
 		return err
@@ -91,7 +96,8 @@ func (c brittleCatalog) CommitTable(ctx context.Context, ident table.Identifier,
 }
 
 // ended is an alert that is over.
-var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z", Fan: "fan-0", Kind: fanwatch.KindStall, Opened: midnight, State: fanwatch.AlertResolved, EndedAt: midnight.Add(time.Hour)}
+var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z", Fan: "fan-0",
+	Kind: fanwatch.KindStall, Opened: midnight, State: fanwatch.AlertResolved, EndedAt: midnight.Add(time.Hour)}
 
 // steps is a committer's and its planners' life: commits, a compaction, a retirement, tombstones, the drop of
 // snapshots and of orphans. Each step can be made again by somebody else.
@@ -138,7 +144,8 @@ func TestOutsideFailsAtEveryStep(t *testing.T) {
 	for first, mode := range []struct {
 		name       string
 		dead, lost bool
-	}{{"killed before", true, false}, {"killed after", true, true}, {"answer lost", false, true}, {"failed once", false, false}} {
+	}{{"killed before", true, false}, {"killed after", true, true}, {"answer lost", false, true}, {"failed once", false,
+		false}} {
 		t.Run(mode.name, func(t *testing.T) {
 			t.Parallel()
 			for at := 1 + int64(first)%stride; ; at += stride {
@@ -164,14 +171,16 @@ func TestOutsideFailsAtEveryStep(t *testing.T) {
 func stepsFailingAt(t *testing.T, ctx context.Context, f *fuse) bool {
 	t.Helper()
 	w := openWorld(t, t.TempDir(), nil)
-	small := func(c *lake.TableConfig) { c.BatchRows, c.OldEvery = 100, time.Nanosecond } // what is held back comes with the next commit
+	// what is held back comes with the next commit
+	small := func(c *lake.TableConfig) { c.BatchRows, c.OldEvery = 100, time.Nanosecond }
 	logs := []landing.Log{w.log(0), w.log(1)}
 	behind := slices.Clone(logs)
 	for shard := range logs {
 		for i := range 2 {
 			s := window(i*50, fmt.Sprint("fan-", shard), 7, 1+i*50, 50)
 			s.Rows[0].Time = s.Rows[0].Time.Add(-72 * time.Hour)
-			s.Rows[1].Kind, s.Rows[1].Reading = fanwatch.RowQuarantined, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Rows[1].Fan}}
+			s.Rows[1].Kind, s.Rows[1].Reading = fanwatch.RowQuarantined,
+				fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Rows[1].Fan}}
 			s.Rows[2].Anomaly = fanwatch.KindStall
 			s.Rows[3].Time = s.Rows[3].Time.Add(-30 * 24 * time.Hour) // is held back, and then old enough to leave
 			w.append(t, shard, s)

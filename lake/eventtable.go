@@ -85,7 +85,8 @@ const (
 	eventFileBytes = 8 << 20
 )
 
-func newEventTable[T any](cfg TableConfig, readOnly bool, name string, docs map[int]string, s eventTable[T]) (*eventTable[T], error) {
+func newEventTable[T any](cfg TableConfig, readOnly bool, name string, docs map[int]string,
+	s eventTable[T]) (*eventTable[T], error) {
 	l, err := layoutOf[T](name, docs)
 	if err == nil {
 		s.iceTable, err = newIce(cfg, l, readOnly)
@@ -100,7 +101,8 @@ func (s *eventTable[T]) commit(ctx context.Context, logs []landing.Log, seen seg
 		r := &batch{next: seen.next}
 		var rows []T
 		r.full = func() bool { return len(rows) >= eventRows }
-		r.take = func(seg *landing.Segment, wanted func(*fanwatch.Row) bool) error { // a tombstone is older than the table: TruncateLog waits for it
+		// a tombstone is older than the table: TruncateLog waits for it
+		r.take = func(seg *landing.Segment, wanted func(*fanwatch.Row) bool) error {
 			for i := range seg.Rows {
 				if row, ok := s.pick(&seg.Rows[i]); ok && wanted(&seg.Rows[i]) {
 					rows = append(rows, row)
@@ -146,8 +148,10 @@ func (s *eventTable[T]) day(row *T) int32 { return rowfile.DayOf(s.time(row)) }
 
 func (s *eventTable[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (iceberg.DataFile, error) {
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[T](&buf, parquet.NewSchema(s.root, parquet.SchemaOf(new(T))), parquet.Compression(&parquet.Zstd),
-		parquet.CreatedBy("fanwatch", strconv.Itoa(rowfile.Version), "table"), parquet.KeyValueMetadata(rowfile.MetaVersion, strconv.Itoa(rowfile.Version)))
+	w := parquet.NewGenericWriter[T](&buf, parquet.NewSchema(s.root, parquet.SchemaOf(new(T))),
+		parquet.Compression(&parquet.Zstd),
+		parquet.CreatedBy("fanwatch", strconv.Itoa(rowfile.Version), "table"), parquet.KeyValueMetadata(rowfile.MetaVersion,
+			strconv.Itoa(rowfile.Version)))
 	if _, err := w.Write(rows); err != nil {
 		return nil, err
 	}
@@ -163,7 +167,8 @@ func (s *eventTable[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T
 	if err != nil {
 		return nil, err
 	}
-	e := fileEntry{Path: path, Day: day, Rows: int64(len(rows)), Bytes: int64(buf.Len()), Values: make(map[int]int64), Nulls: nulls(rows)}
+	e := fileEntry{Path: path, Day: day, Rows: int64(len(rows)), Bytes: int64(buf.Len()), Values: make(map[int]int64),
+		Nulls: nulls(rows)}
 	for _, f := range s.layout.schema.Fields() {
 		e.Values[f.ID] = e.Rows
 	}
@@ -277,7 +282,8 @@ func (s *eventTable[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T,
 }
 
 // mergeDay is the mergeFunc of an event table.
-func (s *eventTable[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (out merged, err error) {
+func (s *eventTable[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (out merged,
+	err error) {
 	var rows []T
 	for _, df := range files {
 		part, err := s.readFile(ctx, df)

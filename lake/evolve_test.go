@@ -54,7 +54,8 @@ func TestATableOfEarlierVersions(t *testing.T) {
 		wantCounts(t, w.counts(t), map[string]int{"fan-a": 30})
 	}
 	check()
-	if r, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesIn != 3 || r.FilesOut != 1 || r.RowsOut != 30 {
+	if r, err := w.table.Compact(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesIn != 3 ||
+		r.FilesOut != 1 || r.RowsOut != 30 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	check()
@@ -79,7 +80,8 @@ func TestATableOfALaterVersionIsRefused(t *testing.T) {
 	if _, err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lake.OpenTable(t.Context(), lake.TableConfig{Catalog: cat, Store: openDir(t), Location: "file:///nowhere"}); err == nil {
+	if _, err := lake.OpenTable(t.Context(), lake.TableConfig{Catalog: cat, Store: openDir(t),
+		Location: "file:///nowhere"}); err == nil {
 		t.Error("a table of version 3 was opened")
 	}
 }

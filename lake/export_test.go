@@ -42,7 +42,8 @@ func (t *Table) Counts(ctx context.Context) ([]FanCount, error) {
 	var counts []FanCount
 	for _, key := range runs.sorted() {
 		s := runs[key]
-		counts = append(counts, FanCount{Fan: key.fan, Run: fanwatch.FormatRun(key.run), Rows: s.rows, Distinct: s.distinct(), Duplicates: s.rows - s.distinct()})
+		counts = append(counts, FanCount{Fan: key.fan, Run: fanwatch.FormatRun(key.run), Rows: s.rows, Distinct: s.distinct(),
+			Duplicates: s.rows - s.distinct()})
 	}
 	return counts, nil
 }

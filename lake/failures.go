@@ -26,7 +26,7 @@ func (f *failures) add(err error) {
 	}
 }
 
-// err gives a *Partial of what was collected, or nil.
+// err returns a *Partial of what was collected, or nil.
 func (f failures) err() error {
 	if len(f) == 0 {
 		return nil
@@ -49,7 +49,7 @@ func (p *Partial) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Texts gives each failure in one line, each once.
+// Texts returns each failure in one line, each once.
 func (p *Partial) Texts() []string {
 	var texts []string
 	for _, err := range p.Errs {
@@ -61,7 +61,7 @@ func (p *Partial) Texts() []string {
 	return texts
 }
 
-// Unwrap gives the failures to errors.Is and errors.As.
+// Unwrap returns the failures to errors.Is and errors.As.
 func (p *Partial) Unwrap() []error { return p.Errs }
 
 // passedOver remembers which objects of a folder were found that do not belong there. Safe for concurrent use.
@@ -80,7 +80,7 @@ func (p *passedOver) set(folder string, found []string) {
 	p.folders[folder] = found
 }
 
-// all gives what is known of all folders.
+// all returns what is known of all folders.
 func (p *passedOver) all() (found []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -35,9 +35,11 @@ type noted struct {
 func withNote(t *testing.T, rows []fanwatch.Row, note *string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[noted](&buf, parquet.Compression(&parquet.Snappy), parquet.CreatedBy("another", "1", "x"))
+	w := parquet.NewGenericWriter[noted](&buf, parquet.Compression(&parquet.Snappy), parquet.CreatedBy("another", "1",
+		"x"))
 	for _, r := range rows {
-		n := noted{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter, Score: r.Score, State: string(r.State),
+		n := noted{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: r.RPM, Hz: r.Hz,
+			Jitter: r.Jitter, Score: r.Score, State: string(r.State),
 			Edges: int64(r.Edges), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard, Note: note}
 		if _, err := w.Write([]noted{n}); err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ type held struct {
 
 func oldKey(l landing.Log) string { return propOld + l.Stream + "/" + l.Shard }
 
-// heldOf gives what is held back of a log; ok is false where nothing is.
+// heldOf returns what is held back of a log; ok is false where nothing is.
 func heldOf(tbl *table.Table, l landing.Log) (h held, ok bool, err error) {
 	text := tbl.Properties()[oldKey(l)]
 	if text == "" {
@@ -62,7 +62,7 @@ func (h held) String() string {
 	return string(text)
 }
 
-// holds tells whether a row waits.
+// holds reports whether a row waits.
 func (h held) holds(r *fanwatch.Row) bool { return r.Arrived.Sub(r.Time) > h.Age }
 
 // coverage says which rows of a log are in a table.
@@ -83,7 +83,7 @@ func coverageOf(tbl *table.Table, l landing.Log) (e coverage, err error) {
 	return e, err
 }
 
-// has tells whether the row of a segment that ends at last is in the table.
+// has reports whether the row of a segment that ends at last is in the table.
 func (e coverage) has(last fanwatch.SequenceNumber, r *fanwatch.Row) bool {
 	if last.Compare(e.at) > 0 {
 		return false
@@ -91,7 +91,7 @@ func (e coverage) has(last fanwatch.SequenceNumber, r *fanwatch.Row) bool {
 	return e.held == nil || last.Compare(e.held.After) <= 0 || !e.held.holds(r)
 }
 
-// whole gives the sequence number up to which all rows are in the table.
+// whole returns the sequence number up to which all rows are in the table.
 func (e coverage) whole() fanwatch.SequenceNumber {
 	if e.held != nil && e.held.After.Compare(e.at) < 0 {
 		return e.held.After

@@ -57,7 +57,8 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 	counts := func(landed, pending int) {
 		t.Helper()
 		accounts, err := tables.Reconcile(t.Context(), logs)
-		if err != nil || len(accounts) != 1 || !accounts[0].OK || accounts[0].Landed != landed || accounts[0].Pending != pending || accounts[0].Table != landed-pending {
+		if err != nil || len(accounts) != 1 || !accounts[0].OK || accounts[0].Landed != landed ||
+			accounts[0].Pending != pending || accounts[0].Table != landed-pending {
 			t.Errorf("%+v, %v", accounts, err)
 		}
 		if v, err := tables.Verify(t.Context(), logs, nil); err != nil || !v.OK || v.Compared != landed-pending {

@@ -34,7 +34,8 @@ func TestReconcileHours(t *testing.T) {
 		return h
 	}
 	h := hours(logs...)
-	if !h[0].OK || !h[1].OK || !h[2].OK || h[0].Landed != 100 || h[0].Table != 100 || h[2].Pending != 100 || h[2].Table != 0 {
+	if !h[0].OK || !h[1].OK || !h[2].OK || h[0].Landed != 100 || h[0].Table != 100 || h[2].Pending != 100 ||
+		h[2].Table != 0 {
 		t.Errorf("%+v", h)
 	}
 	w.append(t, 1, twice)

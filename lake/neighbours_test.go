@@ -47,8 +47,10 @@ func (s marked) List(ctx context.Context, prefix, startAfter string) iter.Seq2[o
 func TestStrayObjectsArePassedOver(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	const plans = "tables/fanwatch/readings/plans/"
-	store := marked{w.store, []string{"alerts/waiting/", plans, "tables/fanwatch/readings/data/", "tables/fanwatch/quarantine/plans/"}}
-	for key, text := range map[string]string{"alerts/waiting/notes.txt": "x", "alerts/waiting/empty.json": "", "alerts/waiting/list.json": "[1]", "alerts/waiting/other.json": "{}",
+	store := marked{w.store, []string{"alerts/waiting/", plans, "tables/fanwatch/readings/data/",
+		"tables/fanwatch/quarantine/plans/"}}
+	for key, text := range map[string]string{"alerts/waiting/notes.txt": "x", "alerts/waiting/empty.json": "",
+		"alerts/waiting/list.json": "[1]", "alerts/waiting/other.json": "{}",
 		plans + "0.json": "", plans + "1.json": "{", plans + "2.json": `{"v":99}`, plans + "readme": "?"} {
 		if err := w.store.Put(t.Context(), key, []byte(text), true); err != nil {
 			t.Fatal(err)
@@ -77,7 +79,8 @@ func TestStrayObjectsArePassedOver(t *testing.T) {
 	if _, err := tables.RemoveOrphans(t.Context(), -time.Minute); err != nil {
 		t.Error(err)
 	}
-	if n, err := tables.PlanDropPartitions(t.Context(), lake.Retention{Readings: 24 * time.Hour, Events: 24 * time.Hour}); err != nil || n != 4 {
+	if n, err := tables.PlanDropPartitions(t.Context(), lake.Retention{Readings: 24 * time.Hour,
+		Events: 24 * time.Hour}); err != nil || n != 4 {
 		t.Errorf("retire: %d, %v", n, err)
 	}
 	if s, err := tables.Statuses(t.Context(), 1); err != nil || s[0].Rows != 380 || s[0].Plans != 1 || s[3].Rows != 1 {
@@ -87,8 +90,10 @@ func TestStrayObjectsArePassedOver(t *testing.T) {
 		t.Errorf("verify: %v, %v", v.Faults, err)
 	}
 	found := strings.Join(tables.PassedOver(), "\n")
-	for _, want := range []string{"alerts/waiting/: a folder marker", "alerts/waiting/notes.txt: not an object", "alerts/waiting/empty.json: not an alert", "alerts/waiting/list.json: not an alert",
-		"alerts/waiting/other.json: not an alert", plans + ": a folder marker", plans + "0.json: not a plan", plans + "1.json: not a plan", plans + "2.json: a plan of version 99",
+	for _, want := range []string{"alerts/waiting/: a folder marker", "alerts/waiting/notes.txt: not an object",
+		"alerts/waiting/empty.json: not an alert", "alerts/waiting/list.json: not an alert",
+		"alerts/waiting/other.json: not an alert", plans + ": a folder marker", plans + "0.json: not a plan", plans +
+			"1.json: not a plan", plans + "2.json: a plan of version 99",
 		plans + "readme: not an object", "tables/fanwatch/quarantine/plans/: a folder marker"} {
 		if !strings.Contains(found, want) {
 			t.Errorf("%q is not named:\n%s", want, found)
@@ -156,7 +161,8 @@ func TestATableThatFailsStopsNoOther(t *testing.T) {
 				}
 				logs := []landing.Log{w.log(0)}
 				_, err = tables.Commit(t.Context(), logs)
-				if err == nil || !strings.Contains(err.Error(), "table "+name) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "its metadata is gone") {
+				if err == nil || !strings.Contains(err.Error(), "table "+name) || strings.Contains(err.Error(), "\n") ||
+					!strings.Contains(err.Error(), "its metadata is gone") {
 					t.Errorf("%v", err)
 				}
 				rows := func(want map[string]int64) {
@@ -200,7 +206,8 @@ func TestADamagedLogStopsNoOther(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), w.log(0).Shard) || r.Rows != 30 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if v, err := tables.Verify(t.Context(), []landing.Log{w.log(0), w.log(1)}, nil); err != nil || v.OK || !strings.Contains(strings.Join(v.Faults, "\n"), "after="+number(10).Pad()) {
+	if v, err := tables.Verify(t.Context(), []landing.Log{w.log(0), w.log(1)}, nil); err != nil || v.OK ||
+		!strings.Contains(strings.Join(v.Faults, "\n"), "after="+number(10).Pad()) {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
@@ -218,7 +225,8 @@ func TestAPlanThatFailsStopsNoOther(t *testing.T) {
 	if err := w.table.PlanExpiry(t.Context(), time.Hour, 1); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := w.table.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "plan 0.json (bad)") || a.Expiries != 1 || a.PlansLeft != 1 {
+	if a, err := w.table.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "plan 0.json (bad)") ||
+		a.Expiries != 1 || a.PlansLeft != 1 {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
@@ -258,13 +266,15 @@ func rewrite(t *testing.T, w world, path string, rows int64, data []byte) {
 	if err := w.store.Put(t.Context(), key, data, true); err != nil {
 		t.Fatal(err)
 	}
-	b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, "file://"+w.store.Root()+"/"+key, iceberg.ParquetFile, was.Partition(),
+	b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, "file://"+w.store.Root()+"/"+
+		key, iceberg.ParquetFile, was.Partition(),
 		map[int]string{1000: "date"}, nil, rows, int64(len(data)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	tx := tbl.NewTransaction()
-	if err := tx.ReplaceDataFilesWithDataFiles(t.Context(), []iceberg.DataFile{was}, []iceberg.DataFile{b.Build()}, nil, table.WithoutAutoNameMapping()); err != nil {
+	if err := tx.ReplaceDataFilesWithDataFiles(t.Context(), []iceberg.DataFile{was}, []iceberg.DataFile{b.Build()}, nil,
+		table.WithoutAutoNameMapping()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tx.Commit(t.Context()); err != nil {
@@ -303,7 +313,8 @@ func TestAForeignColumnStopsNoOtherFile(t *testing.T) {
 		if r.FilesIn != c.files || r.FilesOut != 2 {
 			t.Errorf("note %v: %+v, %v", c.note, r, err)
 		}
-		if c.note == nil && err != nil || c.note != nil && (err == nil || !strings.Contains(err.Error(), "-foreign.parquet: it has a column \"note\" with values")) {
+		if c.note == nil && err != nil || c.note != nil &&
+			(err == nil || !strings.Contains(err.Error(), "-foreign.parquet: it has a column \"note\" with values")) {
 			t.Errorf("note %v: %v", c.note, err)
 		}
 		wantCounts(t, w.counts(t), map[string]int{"fan-a": 80})
@@ -327,7 +338,8 @@ func TestReadingNeverChangesATable(t *testing.T) {
 	if _, err := lake.ReadTables(t.Context(), cfg); !errors.Is(err, lake.ErrNoTable) {
 		t.Errorf("no tables: %v", err)
 	}
-	if _, err := cat.LoadTable(t.Context(), table.Identifier{"fanwatch", "readings"}); !errors.Is(err, catalog.ErrNoSuchTable) {
+	if _, err := cat.LoadTable(t.Context(), table.Identifier{"fanwatch", "readings"}); !errors.Is(err,
+		catalog.ErrNoSuchTable) {
 		t.Errorf("a table was made: %v", err)
 	}
 	oldTable(t, w.dir)
@@ -343,7 +355,8 @@ func TestReadingNeverChangesATable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := read.Statuses(t.Context(), 0); err == nil || s[0].Rows != 20 || !strings.Contains(err.Error(), "table fanwatch.anomalies: the table is not there yet") || columns("readings") != 16 {
+	if s, err := read.Statuses(t.Context(), 0); err == nil || s[0].Rows != 20 ||
+		!strings.Contains(err.Error(), "table fanwatch.anomalies: the table is not there yet") || columns("readings") != 16 {
 		t.Errorf("%+v, %v; %d columns", s, err, columns("readings"))
 	}
 	if r, err := read.Table.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesIn != 0 {
@@ -368,7 +381,8 @@ func TestReadingNeverChangesATable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, open := range []func(context.Context, lake.TableConfig) (*lake.Table, error){lake.ReadTable, lake.OpenTable} {
-		if _, err := open(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), `column jitter is named "jit"`) || columns("readings") != 17 {
+		if _, err := open(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), `column jitter is named "jit"`) ||
+			columns("readings") != 17 {
 			t.Errorf("%v; %d columns", err, columns("readings"))
 		}
 	}

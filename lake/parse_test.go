@@ -17,14 +17,17 @@ func FuzzHeld(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := parseHeld(h.String()); err != nil || again.After != h.After || again.Age != h.Age || !again.Since.Equal(h.Since) {
+		if again, err := parseHeld(h.String()); err != nil || again.After != h.After || again.Age != h.Age ||
+			!again.Since.Equal(h.Since) {
 			t.Errorf("%q: %+v, then %+v, %v", text, h, again, err)
 		}
 	})
 }
 
 func FuzzTally(f *testing.F) {
-	f.Add([]byte(`{"v":1,"logs":{"s":{"at":"12","held":{"v":1,"after":"3","age":1,"since":"2026-01-01T00:00:00Z"}}},"runs":[{"fan":"a","run":"0000000000000007","landed":3}],"known":["a"],"refused":{"b":2},"days":{"5":{"rows":3,"sum":9,"files":8}}}`))
+	f.Add(
+		[]byte(
+			`{"v":1,"logs":{"s":{"at":"12","held":{"v":1,"after":"3","age":1,"since":"2026-01-01T00:00:00Z"}}},"runs":[{"fan":"a","run":"0000000000000007","landed":3}],"known":["a"],"refused":{"b":2},"days":{"5":{"rows":3,"sum":9,"files":8}}}`))
 	f.Add([]byte(`{"v":1,"logs":{"s":{"at":"-"}}}`))
 	f.Add([]byte(`{"v":1,"runs":[{},{}],"refused":{"":-1}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -124,12 +124,12 @@ func (m runSets) count(others runSets) {
 	}
 }
 
-// firstKept gives the first day that is to stay.
+// firstKept returns the first day that is to stay.
 func (t *iceTable) firstKept(keep time.Duration) int32 {
 	return rowfile.DayOf(t.cfg.Now().Add(-keep).UnixMicro())
 }
 
-// planDropPartitions is PlanDropPartitions without a ledger: nobody counts these rows.
+// planDropPartitions is PlanDropPartitions without a ledger: reconcile does not count these rows.
 func (t *iceTable) planDropPartitions(ctx context.Context, keep time.Duration) (int, error) {
 	if keep <= 0 {
 		return 0, nil

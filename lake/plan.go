@@ -21,7 +21,7 @@ import (
 // planVersion is the version of a plan that this program writes; it refuses to read others.
 const planVersion = 1
 
-// plan is a change of the table that somebody else than the committer has prepared: every file that it
+// plan is a prepared change of the table, stored until the committer applies or discards it: every file that it
 // brings in is stored already. It lies in the Store, below the table's folder plans, until Apply has made
 // the change or has found that the table has moved on. However often it is applied, it happens once.
 type plan struct {
@@ -46,7 +46,7 @@ type ApplyResult struct {
 	Expiries     int `json:"expiries"`   // rounds of dropping snapshots
 	Retired      int `json:"retired"`    // removals of days past retention
 	Marks        int `json:"marks"`      // notes in the table's properties
-	Discarded    int `json:"discarded"`  // the table had changed meanwhile: whoever planned will plan anew
+	Discarded    int `json:"discarded"`  // the table had changed meanwhile: the next planning plans anew
 	FilesRemoved int `json:"files_in"`   // data files that left the table
 	FilesAdded   int `json:"files_out"`  // data files that came in for them
 	PlansLeft    int `json:"plans_left"` // 0, or an error says why
@@ -70,12 +70,14 @@ type fileEntry struct {
 
 func toEntry(df iceberg.DataFile) (fileEntry, error) {
 	day, err := dayOf(df)
-	return fileEntry{df.FilePath(), day, df.Count(), df.FileSizeBytes(), df.ColumnSizes(), df.ValueCounts(), df.NullValueCounts(), df.NaNValueCounts(),
+	return fileEntry{df.FilePath(), day, df.Count(), df.FileSizeBytes(), df.ColumnSizes(), df.ValueCounts(),
+		df.NullValueCounts(), df.NaNValueCounts(),
 		df.LowerBoundValues(), df.UpperBoundValues(), df.SplitOffsets(), df.SortOrderID()}, err
 }
 
 func (e *fileEntry) dataFile(spec iceberg.PartitionSpec) (iceberg.DataFile, error) {
-	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, e.Path, iceberg.ParquetFile, map[int]any{partitionField: iceberg.Date(e.Day)},
+	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, e.Path, iceberg.ParquetFile,
+		map[int]any{partitionField: iceberg.Date(e.Day)},
 		map[int]string{partitionField: "date"}, nil, e.Rows, e.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Path, err)
@@ -166,7 +168,7 @@ func (t *iceTable) Apply(ctx context.Context) (ApplyResult, error) {
 	}
 	a.PlansLeft = len(found)
 	if _, err := t.load(ctx); err != nil {
-		return a, err // before each plan waits for the catalog in vain
+		return a, err // before each plan waits for a catalog that does not answer
 	}
 	var failed failures
 	for _, key := range slices.Sorted(maps.Keys(found)) {
@@ -238,7 +240,7 @@ func (t *iceTable) apply(ctx context.Context, p *plan) (done bool, err error) {
 	return false, fmt.Errorf("given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
 }
 
-// happened tells whether the table has the change: all files that come in, or all properties.
+// happened reports whether the table has the change: all files that come in, or all properties.
 func (p *plan) happened(tbl *table.Table, live map[string]iceberg.DataFile) bool {
 	if len(p.Added) == 0 && len(p.Set) == 0 {
 		return false // dropping snapshots again drops nothing
@@ -256,7 +258,7 @@ func (p *plan) happened(tbl *table.Table, live map[string]iceberg.DataFile) bool
 	return true
 }
 
-// fits tells whether the table is still the one that the plan was made for: all files that are to leave are
+// fits reports whether the table is still the one that the plan was made for: all files that are to leave are
 // there.
 func (p *plan) fits(tbl *table.Table, live map[string]iceberg.DataFile) bool {
 	for key, value := range p.Was {
@@ -286,7 +288,8 @@ func (p *plan) commit(ctx context.Context, tbl *table.Table, live map[string]ice
 		err = tx.ReplaceDataFilesWithDataFiles(ctx, removed, nil, nil, table.WithoutAutoNameMapping())
 	case p.Expire != nil:
 		before, after = failpoint.ExpireBefore, failpoint.ExpireAfter
-		err = tx.ExpireSnapshots(table.WithOlderThan(p.Expire.OlderThan), table.WithRetainLast(max(p.Expire.Keep, 1)), table.WithPostCommit(true))
+		err = tx.ExpireSnapshots(table.WithOlderThan(p.Expire.OlderThan), table.WithRetainLast(max(p.Expire.Keep, 1)),
+			table.WithPostCommit(true))
 	}
 	if err == nil && len(p.Set) > 0 {
 		err = tx.SetProperties(p.Set)
@@ -301,7 +304,8 @@ func (p *plan) commit(ctx context.Context, tbl *table.Table, live map[string]ice
 }
 
 // swap exchanges the files in one `replace` snapshot: a reader sees the old ones or the new.
-func (p *plan) swap(ctx context.Context, tbl *table.Table, tx *table.Transaction, live map[string]iceberg.DataFile) error {
+func (p *plan) swap(ctx context.Context, tbl *table.Table, tx *table.Transaction,
+	live map[string]iceberg.DataFile) error {
 	rewrite := tx.NewRewrite(nil)
 	for _, path := range p.Removed {
 		rewrite.DeleteFile(live[path])

@@ -84,7 +84,8 @@ func TestOnePlanWaits(t *testing.T) {
 	}
 	w.append(t, 0, window(40, "fan-0", 7, 41, 10)) // a commit comes in between
 	w.commit(t, w.log(0))
-	if a, err := w.table.Apply(t.Context()); err != nil || a != (lake.ApplyResult{Swaps: 1, FilesRemoved: 4, FilesAdded: 1}) {
+	if a, err := w.table.Apply(t.Context()); err != nil ||
+		a != (lake.ApplyResult{Swaps: 1, FilesRemoved: 4, FilesAdded: 1}) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	if n := len(live(t, w)); n != 2 {
@@ -198,15 +199,18 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := w.table.Status(t.Context(), 1)
-	if err != nil || s.Table != "fanwatch.readings" || s.Rows != 20 || s.Files != 2 || s.Days != 1 || s.Snapshots != 2 || s.Plans != 1 || s.Bytes < 1000 ||
-		len(s.Changes) != 1 || s.Changes[0].Operation != "append" || s.Changes[0].Files != "+1 -0" || s.Changes[0].Rows != 10 {
+	if err != nil || s.Table != "fanwatch.readings" || s.Rows != 20 || s.Files != 2 || s.Days != 1 || s.Snapshots != 2 ||
+		s.Plans != 1 || s.Bytes < 1000 ||
+		len(s.Changes) != 1 || s.Changes[0].Operation != "append" || s.Changes[0].Files != "+1 -0" ||
+		s.Changes[0].Rows != 10 {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if s, err = w.table.Status(t.Context(), -1); err != nil || s.Changes == nil || len(s.Changes) > 0 {
 		t.Errorf("%+v, %v; want an empty list", s.Changes, err)
 	}
 	lag, err := w.table.Lag(t.Context(), w.log(0))
-	if want := (lake.Lag{Shard: w.log(0).Shard, Segments: 1, Rows: 10, Oldest: time.Hour - 21*time.Second - 40*time.Millisecond}); err != nil || lag != want {
+	if want := (lake.Lag{Shard: w.log(0).Shard, Segments: 1, Rows: 10,
+		Oldest: time.Hour - 21*time.Second - 40*time.Millisecond}); err != nil || lag != want {
 		t.Errorf("%+v, want %+v, %v", lag, want, err)
 	}
 }

@@ -33,7 +33,8 @@ func TestPyicebergAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(python); err != nil {
-		t.Skip("pyiceberg is not installed: .ci/run makes testsuite/pyiceberg/.venv (python3 -m venv, pip install -r requirements.txt)")
+		t.Skip("pyiceberg is not installed: .ci/run makes testsuite/pyiceberg/.venv (python3 -m venv, pip install -r " +
+			"requirements.txt)")
 	}
 	dir := t.TempDir()
 	oldTable(t, dir)
@@ -58,7 +59,8 @@ func TestPyicebergAgrees(t *testing.T) {
 	compare := func(files int) {
 		t.Helper()
 		got := readByPython(t, python, dir)
-		if got.Rows != rows || got.Distinct != rows || got.Columns != 17 || got.Files != files || got.Hash != contentHash(t, w) {
+		if got.Rows != rows || got.Distinct != rows || got.Columns != 17 || got.Files != files ||
+			got.Hash != contentHash(t, w) {
 			t.Fatalf("pyiceberg reads %+v, want %d rows in %d files, hash %s", got, rows, files, contentHash(t, w))
 		}
 	}
@@ -102,7 +104,8 @@ func readByPython(t *testing.T, python, dir string, more ...string) (r pythonRea
 // runPython runs a program of testsuite/pyiceberg on the table of readings and decodes what it prints.
 func runPython(t *testing.T, python string, result any, program, dir string, more ...string) {
 	t.Helper()
-	cmd := exec.Command(python, append([]string{"../testsuite/pyiceberg/" + program, filepath.Join(dir, "catalog.db"), "fanwatch.readings"}, more...)...)
+	cmd := exec.Command(python, append([]string{"../testsuite/pyiceberg/" + program, filepath.Join(dir, "catalog.db"),
+		"fanwatch.readings"}, more...)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -119,7 +122,8 @@ func contentHash(t *testing.T, w world) string {
 	t.Helper()
 	sum := uint64(0)
 	err := w.table.Each(t.Context(), time.Time{}, time.Time{}, nil, func(r fanwatch.Row) error {
-		text := fmt.Sprintf("%s|%d|%d|%d|%016x|%016x|%s|%s|%t|%d|%s", r.Fan, r.Run, r.Seq, r.Time.UnixMicro(), math.Float64bits(r.RPM), math.Float64bits(r.Score), r.State,
+		text := fmt.Sprintf("%s|%d|%d|%d|%016x|%016x|%s|%s|%t|%d|%s", r.Fan, r.Run, r.Seq, r.Time.UnixMicro(),
+			math.Float64bits(r.RPM), math.Float64bits(r.Score), r.State,
 			r.Anomaly, r.Kind == fanwatch.RowLate, r.Arrived.UnixMicro(), r.Position.Shard)
 		h := sha256.Sum256([]byte(text))
 		sum += binary.BigEndian.Uint64(h[:8])

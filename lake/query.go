@@ -17,7 +17,7 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// Rows gives the readings of a fan with from <= time < to, in time's order, of each day each once. Zero times
+// Rows returns the readings of a fan with from <= time < to, in time's order, of each day each once. Zero times
 // are no bounds. What the table does not keep (position within the shard, client, the publisher's counters) is
 // zero. It reads the files that may hold such rows, day by day, and of them only the pages of the fan.
 func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.Seq2[fanwatch.Row, error] {
@@ -75,7 +75,8 @@ const MaxPoints = 100_000
 func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, points int) ([]Point, error) {
 	lo, hi := from.UnixMicro(), to.UnixMicro()
 	if points < 1 || points > MaxPoints || lo >= hi {
-		return nil, fmt.Errorf("query: %d points from %s to %s: want 1 to %d points, and from before to", points, from.Format(time.RFC3339), to.Format(time.RFC3339), MaxPoints)
+		return nil, fmt.Errorf("query: %d points from %s to %s: want 1 to %d points, and from before to", points,
+			from.Format(time.RFC3339), to.Format(time.RFC3339), MaxPoints)
 	}
 	width := max(1, (hi-lo+int64(points)-1)/int64(points))
 	var out []Point
@@ -106,7 +107,8 @@ func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, point
 
 // eachFanDay calls with the rows of a fan with lo <= time < hi, day by day. The columns must include those that
 // give rows their order and identity. What it calls with is good until the call returns.
-func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, columns []int, do func(*rowfile.FanDay) error) error {
+func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, columns []int,
+	do func(*rowfile.FanDay) error) error {
 	files, err := t.current(ctx)
 	if err != nil {
 		return err
@@ -137,7 +139,8 @@ func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, column
 // filesAtOnce is how many files of a day are read at the same time.
 const filesAtOnce = 8
 
-func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan string, lo, hi int64, columns []int) (*rowfile.FanDay, error) {
+func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan string, lo, hi int64,
+	columns []int) (*rowfile.FanDay, error) {
 	parts := make([]rowfile.FanDay, len(files))
 	reading, reads := errgroup.WithContext(ctx)
 	reading.SetLimit(filesAtOnce)
@@ -156,7 +159,8 @@ func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan st
 }
 
 // readFan decodes a fan's rows of one file of the table.
-func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo, hi int64, columns []int, d *rowfile.FanDay) error {
+func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo, hi int64, columns []int,
+	d *rowfile.FanDay) error {
 	index, fetch, err := t.index(ctx, df)
 	if err != nil {
 		return err
@@ -171,7 +175,7 @@ type liveCache struct {
 	files    []iceberg.DataFile
 }
 
-// current gives the data files of the table's current snapshot. A snapshot's files never change: only a new one's
+// current returns the data files of the table's current snapshot. A snapshot's files never change: only a new one's
 // are read.
 func (t *Table) current(ctx context.Context) ([]iceberg.DataFile, error) {
 	tbl, err := t.load(ctx)

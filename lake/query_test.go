@@ -52,7 +52,8 @@ func ofPeriod(rows []scanned, fan string, from, to time.Time) []scanned {
 		}
 	}
 	slices.SortFunc(all, func(a, b scanned) int {
-		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Arrived, b.Arrived), cmp.Compare(a.Shard, b.Shard))
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seq, b.Seq),
+			cmp.Compare(a.Arrived, b.Arrived), cmp.Compare(a.Shard, b.Shard))
 	})
 	type id struct{ day, run, seq int64 }
 	seen := make(map[id]bool)
@@ -77,11 +78,14 @@ func dumbPoints(rows []scanned, from, to time.Time, points int) []lake.Point {
 		if len(rows) == 0 {
 			continue
 		}
-		p := lake.Point{From: time.UnixMicro(lo + part*width).UTC(), Count: len(rows), RPM: lake.Stats{Min: math.Inf(1), Max: math.Inf(-1)}, Score: lake.Stats{Min: math.Inf(1), Max: math.Inf(-1)}}
+		p := lake.Point{From: time.UnixMicro(lo + part*width).UTC(), Count: len(rows), RPM: lake.Stats{Min: math.Inf(1),
+			Max: math.Inf(-1)}, Score: lake.Stats{Min: math.Inf(1), Max: math.Inf(-1)}}
 		for _, r := range rows {
-			p.RPM = lake.Stats{Min: min(p.RPM.Min, r.RPM), Max: max(p.RPM.Max, r.RPM), Mean: p.RPM.Mean + r.RPM/float64(len(rows))}
+			p.RPM = lake.Stats{Min: min(p.RPM.Min, r.RPM), Max: max(p.RPM.Max, r.RPM), Mean: p.RPM.Mean +
+				r.RPM/float64(len(rows))}
 			p.Anomaly = cmp.Or(fanwatch.Kind(r.Anomaly), p.Anomaly)
-			p.Score = lake.Stats{Min: min(p.Score.Min, r.Score), Max: max(p.Score.Max, r.Score), Mean: p.Score.Mean + r.Score/float64(len(rows))}
+			p.Score = lake.Stats{Min: min(p.Score.Min, r.Score), Max: max(p.Score.Max, r.Score), Mean: p.Score.Mean +
+				r.Score/float64(len(rows))}
 		}
 		out = append(out, p)
 	}
@@ -100,7 +104,8 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 	}
 	ill := window(30_000, "fan-3", 10, 30_001, 3000)
 	for i := range ill.Rows {
-		ill.Rows[i].Anomaly = []fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnderspeed, fanwatch.KindNone}[i/250%4]
+		ill.Rows[i].Anomaly = []fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnderspeed,
+			fanwatch.KindNone}[i/250%4]
 	}
 	w.append(t, 3, ill)
 	w.commit(t, w.log(3))
@@ -128,7 +133,8 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range got {
-				if i < len(want) && math.Abs(got[i].RPM.Mean-want[i].RPM.Mean) < 1e-9*want[i].RPM.Mean && math.Abs(got[i].Score.Mean-want[i].Score.Mean) < 1e-9 {
+				if i < len(want) && math.Abs(got[i].RPM.Mean-want[i].RPM.Mean) < 1e-9*want[i].RPM.Mean &&
+					math.Abs(got[i].Score.Mean-want[i].Score.Mean) < 1e-9 {
 					got[i].RPM.Mean, got[i].Score.Mean = want[i].RPM.Mean, want[i].Score.Mean // added up in another order
 				}
 			}
@@ -140,7 +146,8 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if r.Time.UnixMicro() != rows[n].Time || r.Seq != uint64(rows[n].Seq) || r.Score != rows[n].Score || r.Position.Shard != rows[n].Shard || r.State != fanwatch.StateRunning {
+				if r.Time.UnixMicro() != rows[n].Time || r.Seq != uint64(rows[n].Seq) || r.Score != rows[n].Score ||
+					r.Position.Shard != rows[n].Shard || r.State != fanwatch.StateRunning {
 					t.Fatalf("row %d is %+v, want %+v", n, r, rows[n])
 				}
 				n++
@@ -170,7 +177,8 @@ func TestQueryRefuses(t *testing.T) {
 	if _, err := w.table.Query(t.Context(), "fan-0", midnight, midnight, 10); err == nil {
 		t.Error("an empty period: no error")
 	}
-	if points, err := w.table.Query(t.Context(), "fan-0", midnight, midnight.Add(time.Hour), 10); err != nil || len(points) != 0 {
+	if points, err := w.table.Query(t.Context(), "fan-0", midnight, midnight.Add(time.Hour), 10); err != nil ||
+		len(points) != 0 {
 		t.Errorf("an empty table: %v, %v", points, err)
 	}
 }

@@ -21,23 +21,31 @@ import (
 // Account says of one fan where its readings are, from the publisher's acknowledgement to the table. All
 // numbers count readings.
 type Account struct {
-	Fan             string        `json:"fan"`              // "": messages whose fan could not be told, or that name one which was never provisioned
-	Acknowledged    int           `json:"acknowledged"`     // at least this many had their PUBACK, as the newest batch of every run says; in the demo's format, which does not say: Landed
-	Dropped         int           `json:"dropped"`          // by the publisher, before it ever sent them
-	Landed          int           `json:"landed"`           // distinct readings in the landing log
-	Duplicates      int           `json:"duplicates"`       // readings that the landing log holds once more: must be 0 but in the demo's format, whose readings have no number
-	Quarantined     int           `json:"quarantined"`      // refused: in the landing log, but not accepted
-	Pending         int           `json:"pending"`          // landed, and not yet due in the table
-	Waiting         time.Duration `json:"waiting"`          // how long the first of them has waited for a commit; at most PendingFor while the committer works
-	Table           int           `json:"table"`            // distinct readings in the table
-	Retired         int           `json:"retired"`          // readings that left the table by age
-	TableDuplicates int           `json:"table_duplicates"` // readings that the table holds once more: must be 0 but for Duplicates of the demo's format, until the next compaction
-	Missing         int           `json:"missing"`          // acknowledged, but neither landed nor quarantined: must be 0
-	Lost            int           `json:"lost"`             // due in the table, but not there: must be 0
-	Surplus         int           `json:"surplus"`          // in the table, but never landed: must be 0
-	OK              bool          `json:"ok"`               // nothing differs, and nothing waits for longer than PendingFor
-	Differs         bool          `json:"differs"`
-	Verdict         string        `json:"verdict"`
+	// "": messages whose fan could not be told, or that name one which was never provisioned
+	Fan string `json:"fan"`
+	// at least this many had their PUBACK, as the newest batch of every run says; in the demo's format, which does not
+	// say: Landed
+	Acknowledged int `json:"acknowledged"`
+	Dropped      int `json:"dropped"` // by the publisher, before it ever sent them
+	Landed       int `json:"landed"`  // distinct readings in the landing log
+	// readings that the landing log holds once more: must be 0 but in the demo's format, whose readings have no number
+	Duplicates  int `json:"duplicates"`
+	Quarantined int `json:"quarantined"` // refused: in the landing log, but not accepted
+	Pending     int `json:"pending"`     // landed, and not yet due in the table
+	// how long the first of them has waited for a commit; at most PendingFor while the committer works
+	Waiting time.Duration `json:"waiting"`
+	Table   int           `json:"table"`   // distinct readings in the table
+	Retired int           `json:"retired"` // readings that left the table by age
+	// readings that the table holds once more: must be 0 but for Duplicates of the demo's format, until the next
+	// compaction
+	TableDuplicates int `json:"table_duplicates"`
+	Missing         int `json:"missing"` // acknowledged, but neither landed nor quarantined: must be 0
+	Lost            int `json:"lost"`    // due in the table, but not there: must be 0
+	Surplus         int `json:"surplus"` // in the table, but never landed: must be 0
+	// nothing differs, and nothing waits for longer than PendingFor
+	OK      bool   `json:"ok"`
+	Differs bool   `json:"differs"`
+	Verdict string `json:"verdict"`
 
 	excused, excusedTable int  // of Duplicates and TableDuplicates: those of the demo's format
 	incredible            bool // its publisher says that it sent more than any can
@@ -68,9 +76,10 @@ type HourAccount struct {
 	Pending    int       `json:"pending"`    // landed, and not yet due in the table
 	Table      int       `json:"table"`      // distinct readings in the table, those of emptied segments among them
 	TableTwice int       `json:"table_twice"`
-	Lost       int       `json:"lost"`    // due in the table, but not there
-	Surplus    int       `json:"surplus"` // in the table, but never landed; not told of runs of which segments were emptied
-	OK         bool      `json:"ok"`
+	Lost       int       `json:"lost"` // due in the table, but not there
+	// in the table, but never landed; not told of runs of which segments were emptied
+	Surplus int  `json:"surplus"`
+	OK      bool `json:"ok"`
 }
 
 // ReconcileHours is Reconcile by fan and hour. Of segments that were emptied the hours are not known: their
@@ -84,7 +93,8 @@ func ReconcileHours(ctx context.Context, logs []landing.Log, t *Table) ([]HourAc
 	if err != nil {
 		return nil, err
 	}
-	b := hourLedger{hours: make(map[runHour]*ledgerRun), tombstoned: make(map[runKey]bool), from: int64(gone.Before) * rowfile.DayMicros}
+	b := hourLedger{hours: make(map[runHour]*ledgerRun), tombstoned: make(map[runKey]bool),
+		from: int64(gone.Before) * rowfile.DayMicros}
 	for df, err := range liveFiles(ctx, tbl) {
 		if err == nil {
 			err = b.addFile(ctx, t, df)
@@ -207,7 +217,7 @@ func (b *hourLedger) accounts() []HourAccount {
 
 type runName struct{ fan, run string } // run by fanwatch.FormatRun
 
-// isLegacy tells whether the run is that of the demo's format.
+// isLegacy reports whether the run is that of the demo's format.
 func (n runName) isLegacy() bool { return n.run == fanwatch.FormatRun(0) }
 
 // totals add up what the footers of segments say. Devices may make up names of fans: a fan is known once it was
@@ -291,7 +301,7 @@ type ledgerRun struct {
 	table       runSet
 }
 
-// differ tells how many due readings the table lacks and how many it has that were never landed. Which
+// differ returns how many due readings the table lacks and how many it has that were never landed. Which
 // readings the tombstones held is not known, only how many: the table's others and those that it has
 // retired must be just those, but for excused ones that landed twice. A reading of a retired day may be there (it
 // came late) or not.
@@ -314,7 +324,8 @@ type ledger struct {
 }
 
 func newLedger(now time.Time, gone droppedRows) *ledger {
-	b := &ledger{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*ledgerRun), waiting: make(map[string]time.Duration), retired: int64(gone.Before) * rowfile.DayMicros}
+	b := &ledger{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*ledgerRun),
+		waiting: make(map[string]time.Duration), retired: int64(gone.Before) * rowfile.DayMicros}
 	for _, r := range gone.Runs {
 		b.all.know(r.Fan)
 		b.run(runName{r.Fan, r.Run}).retired = r.Rows
@@ -440,7 +451,7 @@ func (b *ledger) accounts() []Account {
 	return fans.judged(b.all.refused, b.all.known, b.waiting)
 }
 
-// totals gives what the segments that the table's offset has passed say, with the readings that landed twice counted
+// totals returns what the segments that the table's offset has passed say, with the readings that landed twice counted
 // once.
 func (b *ledger) totals() totals {
 	for name, t := range b.base.runs {
@@ -458,7 +469,8 @@ func (a *Account) judge() {
 	duplicates, twice := a.Duplicates, a.TableDuplicates
 	if a.excused > 0 {
 		duplicates, twice = duplicates-a.excused, twice-a.excusedTable
-		notes = append(notes, fmt.Sprintf("%d came again long after and landed twice, of which compaction leaves one", a.excused))
+		notes = append(notes, fmt.Sprintf("%d came again long after and landed twice, of which compaction leaves one",
+			a.excused))
 	}
 	for _, f := range []struct {
 		n    int
@@ -474,7 +486,8 @@ func (a *Account) judge() {
 	}
 	a.Differs = len(faults) > 0
 	if a.Pending > 0 && a.Waiting > PendingFor {
-		faults = append(faults, fmt.Sprintf("%d wait for the table, the first for %s: the committer is behind or stopped (fanwatch lake status)", a.Pending, a.Waiting.Round(time.Second)))
+		faults = append(faults, fmt.Sprintf("%d wait for the table, the first for %s: the committer is behind or "+
+			"stopped (fanwatch lake status)", a.Pending, a.Waiting.Round(time.Second)))
 	}
 	if a.incredible {
 		notes = append(notes, "what its publisher says it sent or dropped is more than any can, and was not believed")

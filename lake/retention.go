@@ -20,21 +20,22 @@ import (
 // the newest keep of them, and the files that only they used. A reader that began on one of them may lose
 // its files.
 func (t *iceTable) PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error {
-	_, err := t.enqueue(ctx, plan{Why: fmt.Sprintf("snapshots older than %s", olderThan), Expire: &expiry{olderThan, keep}})
+	_, err := t.enqueue(ctx, plan{Why: fmt.Sprintf("snapshots older than %s", olderThan), Expire: &expiry{olderThan,
+		keep}})
 	return wrap(err, "expire snapshots")
 }
 
-// ExpireSnapshots is PlanExpiry and Apply of its plan, for whoever is alone with the table.
+// ExpireSnapshots is PlanExpiry and Apply of its plan, for a caller that is alone with the table.
 func (t *iceTable) ExpireSnapshots(ctx context.Context, olderThan time.Duration, keep int) error {
 	_, err := t.apply(ctx, &plan{Expire: &expiry{olderThan, keep}})
 	return wrap(err, "expire snapshots")
 }
 
-// RemoveOrphans deletes the files below the table's folder that no snapshot refers to and that are older
-// than olderThan: what killed and conflicting commits left. Files of a plan that waits stay. olderThan must exceed the longest time that a
-// commit or a compaction takes, or it removes a file that is about to be committed; an hour is plenty. While
-// something lies among the plans that may be one and cannot be read, data files stay. A file that cannot be deleted
-// keeps no other from it.
+// RemoveOrphans deletes the files below the table's folder that no snapshot refers to and that are older than
+// olderThan: what killed and conflicting commits left. Files of a plan that waits stay. olderThan must exceed the
+// longest time that a commit or a compaction takes, or it removes a file that is about to be committed; an hour is
+// plenty. While something lies among the plans that may be one and cannot be read, data files stay. A file that
+// cannot be deleted keeps no other from it.
 func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
 	before := t.cfg.Now().Add(-olderThan)
 	var old []string
@@ -86,7 +87,7 @@ func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (
 	return removed, failed.err()
 }
 
-// usedKeys gives the keys of all files that any of the table's snapshots needs, and of its metadata.
+// usedKeys returns the keys of all files that any of the table's snapshots needs, and of its metadata.
 func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
@@ -132,9 +133,9 @@ func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 	return used, nil
 }
 
-// TruncateLog replaces the log's segments by tombstones, as far as nobody needs their rows any more: they are
-// in the table and in those that OpenTables opened beside it, lie behind the oldest snapshot of the models that is kept, and arrived longer than
-// olderThan ago. It gives how many it replaced.
+// TruncateLog replaces the log's segments by tombstones, as far as no table needs their rows any more: they are in
+// the table and in those that OpenTables opened beside it, lie behind the oldest snapshot of the models that is
+// kept, and arrived longer than olderThan ago. It gives how many it replaced.
 func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
@@ -156,7 +157,8 @@ func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.D
 		if err != nil {
 			return replaced, fmt.Errorf("expire: %w", err)
 		}
-		if s.Last.Compare(upto) > 0 || slices.ContainsFunc(s.Rows, func(r fanwatch.Row) bool { return r.Arrived.After(before) }) {
+		if s.Last.Compare(upto) > 0 || slices.ContainsFunc(s.Rows,
+			func(r fanwatch.Row) bool { return r.Arrived.After(before) }) {
 			break
 		}
 		if len(s.Rows) > 0 {
@@ -171,14 +173,15 @@ func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.D
 	}
 	if at != from {
 		// Only saves the next call the way here.
-		if _, err := t.enqueue(ctx, plan{Why: "tombstones of " + l.Shard, Set: map[string]string{mark: string(at)}}); err != nil {
+		if _, err := t.enqueue(ctx, plan{Why: "tombstones of " + l.Shard,
+			Set: map[string]string{mark: string(at)}}); err != nil {
 			return replaced, fmt.Errorf("expire: %w", err)
 		}
 	}
 	return replaced, nil
 }
 
-// truncatable gives the sequence number up to which the log's rows are in the table and behind the oldest
+// truncatable returns the sequence number up to which the log's rows are in the table and behind the oldest
 // kept snapshot, which must be readable: a scorer that finds newer ones damaged falls back on it.
 func (t *Table) truncatable(ctx context.Context, tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
 	in, err := coverageOf(tbl, l)

@@ -49,7 +49,8 @@ func TestATableThatOthersRewrote(t *testing.T) {
 		}
 	}
 	check("rewritten")
-	if r, err := tables.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesIn != 9 || r.FilesOut != 3 || r.RowsOut != r.RowsIn {
+	if r, err := tables.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesIn != 9 ||
+		r.FilesOut != 3 || r.RowsOut != r.RowsIn {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if a, err := tables.Apply(t.Context()); err != nil || a.Swaps != 3 {
@@ -116,7 +117,8 @@ func replaceFiles(t *testing.T, w world, name string) {
 		if err := w.store.Put(t.Context(), key, data, false); err != nil {
 			t.Fatal(err)
 		}
-		b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, "file://"+filepath.Join(w.store.Root(), key), iceberg.ParquetFile,
+		b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, "file://"+filepath.Join(w.store.Root(),
+			key), iceberg.ParquetFile,
 			old.Partition(), map[int]string{1000: "date"}, nil, old.Count(), int64(len(data)))
 		if err != nil {
 			t.Fatal(err)
@@ -124,7 +126,8 @@ func replaceFiles(t *testing.T, w world, name string) {
 		removed, added = append(removed, old), append(added, b.Build())
 	}
 	tx := tbl.NewTransaction()
-	if err := tx.ReplaceDataFilesWithDataFiles(t.Context(), removed, added, nil, table.WithoutAutoNameMapping()); err != nil {
+	if err := tx.ReplaceDataFilesWithDataFiles(t.Context(), removed, added, nil,
+		table.WithoutAutoNameMapping()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tx.Commit(t.Context()); err != nil {
@@ -163,7 +166,8 @@ func rewritten(t *testing.T, data []byte) []byte {
 	}
 	slices.Reverse(rows)
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[any](&buf, schema, parquet.Compression(&parquet.Snappy), parquet.DataPageVersion(1), parquet.MaxRowsPerRowGroup(30), parquet.PageBufferSize(100))
+	w := parquet.NewGenericWriter[any](&buf, schema, parquet.Compression(&parquet.Snappy), parquet.DataPageVersion(1),
+		parquet.MaxRowsPerRowGroup(30), parquet.PageBufferSize(100))
 	for _, row := range rows {
 		other := make(parquet.Row, len(row))
 		for i, v := range row {

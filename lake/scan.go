@@ -64,11 +64,15 @@ func (m runSets) add(key runKey, seq uint64) {
 }
 
 func (m runSets) sorted() []runKey {
-	return slices.SortedFunc(maps.Keys(m), func(a, b runKey) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) })
+	return slices.SortedFunc(maps.Keys(m), func(a, b runKey) int {
+		return cmp.Or(cmp.Compare(a.fan, b.fan),
+			cmp.Compare(a.run, b.run))
+	})
 }
 
-// index gives what the end of a data file says.
-func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *rowfile.Index, fetch rowfile.FetchFunc, err error) {
+// index returns what the end of a data file says.
+func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *rowfile.Index, fetch rowfile.FetchFunc,
+	err error) {
 	key, err := t.key(df.FilePath())
 	if err != nil {
 		return nil, nil, err
@@ -84,7 +88,7 @@ func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *rowfile.
 	return index, fetch, err
 }
 
-// read gives a data file's bytes.
+// read returns a data file's bytes.
 func (t *iceTable) read(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
 	key, err := t.key(df.FilePath())
 	if err != nil {
@@ -102,16 +106,18 @@ func mayHold(df iceberg.DataFile, fan string, lo, hi int64) bool {
 	if m, ok := most[2]; ok && bytes.Compare(m, []byte(fan)) < 0 {
 		return false
 	}
-	if l, err := iceberg.LiteralFromBytes(iceberg.PrimitiveTypes.Int64, least[1]); err == nil && int64(l.(iceberg.Int64Literal)) >= hi {
+	if l, err := iceberg.LiteralFromBytes(iceberg.PrimitiveTypes.Int64, least[1]); err == nil &&
+		int64(l.(iceberg.Int64Literal)) >= hi {
 		return false
 	}
-	if m, err := iceberg.LiteralFromBytes(iceberg.PrimitiveTypes.Int64, most[1]); err == nil && int64(m.(iceberg.Int64Literal)) < lo {
+	if m, err := iceberg.LiteralFromBytes(iceberg.PrimitiveTypes.Int64, most[1]); err == nil &&
+		int64(m.(iceberg.Int64Literal)) < lo {
 		return false
 	}
 	return true
 }
 
-// dayOf gives the partition of a data file.
+// dayOf returns the partition of a data file.
 func dayOf(df iceberg.DataFile) (int32, error) {
 	switch v := df.Partition()[partitionField].(type) {
 	case iceberg.Date:

@@ -33,7 +33,8 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 		return nil, nil, fmt.Errorf("catalog: %w", err)
 	}
 	// synchronous=full: what was committed survives a power cut, as the landing log does.
-	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(full)&_txlock=immediate"}
+	dsn := url.URL{Scheme: "file", Path: abs,
+		RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(full)&_txlock=immediate"}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, nil, fmt.Errorf("catalog %s: %w", path, err)

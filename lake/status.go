@@ -47,10 +47,11 @@ type Status struct {
 // Lag says how far the table is behind one shard's landing log.
 type Lag struct {
 	Shard    string        `json:"shard"`
-	Segments int           `json:"segments"`           // landed and not yet in the table
-	Rows     int           `json:"rows"`               // readings of them
-	Oldest   time.Duration `json:"oldest"`             // how long the first of their rows has waited; 0 without rows
-	OldSince time.Time     `json:"old_since,omitzero"` // readings that were very old at their arrival wait since then; see TableConfig.OldAfter
+	Segments int           `json:"segments"` // landed and not yet in the table
+	Rows     int           `json:"rows"`     // readings of them
+	Oldest   time.Duration `json:"oldest"`   // how long the first of their rows has waited; 0 without rows
+	// readings that were very old at their arrival wait since then; see TableConfig.OldAfter
+	OldSince time.Time `json:"old_since,omitzero"`
 }
 
 // Files lists the data files of the table's current snapshot, by day and path.
@@ -101,7 +102,8 @@ func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 		c := Change{At: time.UnixMilli(n.TimestampMs).UTC()}
 		if n.Summary != nil {
 			c.Operation = string(n.Summary.Operation)
-			c.Files = "+" + orNone(n.Summary.Properties["added-data-files"]) + " -" + orNone(n.Summary.Properties["deleted-data-files"])
+			c.Files = "+" + orNone(n.Summary.Properties["added-data-files"]) + " -" +
+				orNone(n.Summary.Properties["deleted-data-files"])
 			if c.Rows, err = strconv.ParseInt(orNone(n.Summary.Properties["added-records"]), 10, 64); err != nil {
 				return s, fmt.Errorf("table %s: snapshot %d: added-records: %w", s.Table, n.SnapshotID, err)
 			}

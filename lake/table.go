@@ -112,7 +112,8 @@ var ErrNoTable = errors.New("the table is not there yet: the first commit makes 
 // newIce makes what stands for a table, without looking for it.
 func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	if cfg.Catalog == nil || cfg.Store == nil || cfg.Location == "" || strings.HasSuffix(cfg.Location, "/") {
-		return iceTable{}, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, location is %q", cfg.Location)
+		return iceTable{}, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, "+
+			"location is %q", cfg.Location)
 	}
 	cfg.Namespace = cmp.Or(cfg.Namespace, "fanwatch")
 	cfg.BatchRows = cmp.Or(cfg.BatchRows, 500_000)
@@ -121,7 +122,8 @@ func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	t := iceTable{cfg: cfg, layout: l, ident: table.Identifier{cfg.Namespace, l.name}, root: "tables/" + cfg.Namespace + "/" + l.name,
+	t := iceTable{cfg: cfg, layout: l, ident: table.Identifier{cfg.Namespace, l.name}, root: "tables/" + cfg.Namespace +
+		"/" + l.name,
 		readOnly: readOnly, opened: new(atomic.Bool), passed: new(passedOver)}
 	if err := objstore.CheckKey(t.root); err != nil || strings.ContainsAny(cfg.Namespace, "./") {
 		return iceTable{}, fmt.Errorf("table: namespace %.80q: use letters, digits and '_'", cfg.Namespace)
@@ -129,7 +131,7 @@ func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	return t, nil
 }
 
-// load gives the table's newest state. The first time it opens the table: makes it and brings it up to date, unless
+// load returns the table's newest state. The first time it opens the table: makes it and brings it up to date, unless
 // it is only read, and sees that this program can work with it. After a failure the next call tries that again.
 func (t *iceTable) load(ctx context.Context) (*table.Table, error) {
 	tbl, err := t.current(ctx)
@@ -161,11 +163,12 @@ func (t *iceTable) current(ctx context.Context) (*table.Table, error) {
 	if err == nil || errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		return tbl, wrap(err, "table %s: load", strings.Join(t.ident, "."))
 	}
-	return nil, fmt.Errorf("table %s: load: %w: see that the catalog answers and that the metadata file it names is in the bucket (restore an earlier version of the object)",
+	return nil, fmt.Errorf("table %s: load: %w: see that the catalog answers and that the metadata file it names "+
+		"is in the bucket (restore an earlier version of the object)",
 		strings.Join(t.ident, "."), err)
 }
 
-// isCurrent tells whether the table has this program's layout. Whoever plans changes leaves others alone: the
+// isCurrent reports whether the table has this program's layout. Whoever plans changes leaves others alone: the
 // committer brings them up to date first.
 func isCurrent(tbl *table.Table) bool {
 	return tbl.Properties()[propVersion] == strconv.Itoa(rowfile.Version)
@@ -177,10 +180,12 @@ func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 		failed = nil
 	}
 	if failed == nil {
-		spec := iceberg.NewPartitionSpec(iceberg.PartitionField{SourceIDs: []int{1}, FieldID: partitionField, Name: "time_day", Transform: iceberg.DayTransform{}})
+		spec := iceberg.NewPartitionSpec(iceberg.PartitionField{SourceIDs: []int{1}, FieldID: partitionField,
+			Name: "time_day", Transform: iceberg.DayTransform{}})
 		var fields []table.SortField
 		for _, id := range t.layout.sort {
-			fields = append(fields, table.SortField{SourceIDs: []int{id}, Transform: iceberg.IdentityTransform{}, Direction: table.SortASC, NullOrder: table.NullsFirst})
+			fields = append(fields, table.SortField{SourceIDs: []int{id}, Transform: iceberg.IdentityTransform{},
+				Direction: table.SortASC, NullOrder: table.NullsFirst})
 		}
 		order, err := table.NewSortOrder(1, fields)
 		if err != nil {
@@ -192,10 +197,11 @@ func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 				table.ManifestMergeEnabledKey:             "true", // or every commit adds a manifest for ever
 				table.MetadataDeleteAfterCommitEnabledKey: "true",
 				table.MetadataPreviousVersionsMaxKey:      "100",
-				table.CommitNumRetriesKey:                 "0", // a conflict means a new transaction from the new offsets, never the old one again
+				// a conflict means a new transaction from the new offsets, never the old one again
+				table.CommitNumRetriesKey: "0",
 			}))
 	}
-	// Catalogs word a lost race to create in different ways: whoever can load the table has what it wanted.
+	// Catalogs word a lost race to create in different ways: a table that can be loaded was created.
 	tbl, err := t.current(ctx)
 	if err != nil {
 		return nil, errors.Join(wrap(failed, "table: create"), err)
@@ -239,7 +245,8 @@ func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, 
 
 // addColumns adds columns in the order of their IDs: the catalog numbers them on. Rows that are there
 // already have no value for them, so they are never required.
-func (t *iceTable) addColumns(ctx context.Context, tbl *table.Table, missing []iceberg.NestedField) (*table.Table, error) {
+func (t *iceTable) addColumns(ctx context.Context, tbl *table.Table, missing []iceberg.NestedField) (*table.Table,
+	error) {
 	tx := tbl.NewTransaction()
 	if err := tx.SetProperties(iceberg.Properties{propVersion: fmt.Sprint(rowfile.Version)}); err != nil {
 		return nil, err
@@ -290,7 +297,8 @@ func (t *iceTable) checkLayout(tbl *table.Table) error {
 	text := tbl.Properties()[propVersion]
 	version, err := strconv.Atoi(text)
 	if err != nil || version > rowfile.Version || version < rowfile.Version && !t.readOnly {
-		return fmt.Errorf("table %s: layout version %.20q is unknown, this program knows %d", strings.Join(t.ident, "."), text, rowfile.Version)
+		return fmt.Errorf("table %s: layout version %.20q is unknown, this program knows %d", strings.Join(t.ident, "."),
+			text, rowfile.Version)
 	}
 	for _, want := range t.layout.schema.Fields() {
 		got, ok := tbl.Schema().FindFieldByName(want.Name)
@@ -298,9 +306,11 @@ func (t *iceTable) checkLayout(tbl *table.Table) error {
 		switch {
 		case !ok && !taken && version < rowfile.Version:
 		case !ok && taken:
-			return fmt.Errorf("table %s: column %s is named %.80q: another program renamed it, give it back its name", strings.Join(t.ident, "."), want.Name, other.Name)
+			return fmt.Errorf("table %s: column %s is named %.80q: another program renamed it, give it back its name",
+				strings.Join(t.ident, "."), want.Name, other.Name)
 		case !ok || got.ID != want.ID || !got.Type.Equals(want.Type):
-			return fmt.Errorf("table %s: column %s is not the one this program writes: let it create the table itself, or use another namespace", strings.Join(t.ident, "."), want.Name)
+			return fmt.Errorf("table %s: column %s is not the one this program writes: let it create the table itself, "+
+				"or use another namespace", strings.Join(t.ident, "."), want.Name)
 		}
 	}
 	if spec := tbl.Spec(); spec.NumFields() != 1 || spec.Field(0).FieldID != partitionField {
@@ -309,7 +319,7 @@ func (t *iceTable) checkLayout(tbl *table.Table) error {
 	return nil
 }
 
-// liveFiles gives the data files of the table's current snapshot.
+// liveFiles returns the data files of the table's current snapshot.
 func liveFiles(ctx context.Context, tbl *table.Table) iter.Seq2[iceberg.DataFile, error] {
 	return func(yield func(iceberg.DataFile, error) bool) {
 		snapshot := tbl.CurrentSnapshot()
@@ -333,7 +343,8 @@ func liveFiles(ctx context.Context, tbl *table.Table) iter.Seq2[iceberg.DataFile
 					return
 				}
 				if entry.DataFile().ContentType() != iceberg.EntryContentData {
-					yield(nil, fmt.Errorf("table's files: %s holds deletes (merge on read), which fanwatch does not apply: have the program that wrote it rewrite the table's data files", entry.DataFile().FilePath()))
+					yield(nil, fmt.Errorf("table's files: %s holds deletes (merge on read), which fanwatch does not apply: "+
+						"have the program that wrote it rewrite the table's data files", entry.DataFile().FilePath()))
 					return
 				}
 				if !yield(entry.DataFile(), ctx.Err()) || ctx.Err() != nil {
@@ -344,7 +355,7 @@ func liveFiles(ctx context.Context, tbl *table.Table) iter.Seq2[iceberg.DataFile
 	}
 }
 
-// key gives the Store's key of one of the table's files.
+// key returns the Store's key of one of the table's files.
 func (t *iceTable) key(path string) (string, error) {
 	key, ok := strings.CutPrefix(path, t.cfg.Location+"/")
 	if !ok {
@@ -355,7 +366,7 @@ func (t *iceTable) key(path string) (string, error) {
 
 func offsetKey(l landing.Log) string { return propOffset + l.Stream + "/" + l.Shard }
 
-// offset gives the last sequence number of the shard's last segment that is in the table.
+// offset returns the last sequence number of the shard's last segment that is in the table.
 func offset(tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
 	text, ok := tbl.Properties()[offsetKey(l)]
 	if !ok {

@@ -103,7 +103,8 @@ func TestCommit(t *testing.T) {
 		t.Fatalf("again: committed %+v", r)
 	}
 	w.append(t, 0, window(100, "fan-a", 7, 101, 10))
-	w.append(t, 1, landing.Segment{Header: landing.Header{After: "50", Last: "60", Writer: older}}) // nothing but duplicates
+	// nothing but duplicates
+	w.append(t, 1, landing.Segment{Header: landing.Header{After: "50", Last: "60", Writer: older}})
 	if r := w.commit(t, w.log(0), w.log(1)); r != (lake.CommitResult{Segments: 2, Rows: 10, Files: 1}) {
 		t.Fatalf("committed %+v", r)
 	}
@@ -151,7 +152,8 @@ func TestRowsOfAPeriod(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Fan != "fan-2" || r.Time.Before(midnight.Add(100*time.Second)) || !r.Time.Before(midnight.Add(5000*time.Second)) || r.Time.Before(last) {
+		if r.Fan != "fan-2" || r.Time.Before(midnight.Add(100*time.Second)) ||
+			!r.Time.Before(midnight.Add(5000*time.Second)) || r.Time.Before(last) {
 			t.Fatalf("row %+v", r)
 		}
 		last = r.Time
@@ -204,7 +206,8 @@ func TestRacingCommitters(t *testing.T) {
 	for i := range 12 {
 		worlds[0].append(t, 0, window(i*10, "fan-a", 7, 1+i*10, 10))
 		if i%3 == 0 {
-			worlds[0].append(t, 1, landing.Segment{Header: landing.Header{After: number(i / 3), Last: number(i/3 + 1), Writer: older}})
+			worlds[0].append(t, 1, landing.Segment{Header: landing.Header{After: number(i / 3), Last: number(i/3 + 1),
+				Writer: older}})
 		}
 		var wg sync.WaitGroup
 		for _, w := range worlds {
@@ -262,10 +265,14 @@ func TestReadByParquetAlone(t *testing.T) {
 		}
 		rows = append(rows, part...)
 	}
-	if len(rows) != 200 || !slices.IsSortedFunc(rows, func(a, b row) int { return cmp.Or(cmp.Compare(a.Fan, b.Fan), a.Time.Compare(b.Time)) }) {
+	if len(rows) != 200 || !slices.IsSortedFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(a.Fan, b.Fan),
+			a.Time.Compare(b.Time))
+	}) {
 		t.Fatalf("%d rows, or not sorted", len(rows))
 	}
-	if r := rows[0]; r.Fan != "fan-a" || r.Seq != 1 || !r.Time.Equal(midnight.Add(time.Second)) || r.RPM != 1801 || r.Anomaly == nil || *r.Anomaly != "stall" || rows[1].Anomaly != nil {
+	if r := rows[0]; r.Fan != "fan-a" || r.Seq != 1 || !r.Time.Equal(midnight.Add(time.Second)) || r.RPM != 1801 ||
+		r.Anomaly == nil || *r.Anomaly != "stall" || rows[1].Anomaly != nil {
 		t.Fatalf("first row %+v, second %+v", r, rows[1])
 	}
 }
@@ -346,9 +353,11 @@ func window(after int, fan string, run uint64, first, n int) landing.Segment {
 		seq := uint64(first + i)
 		s.Rows = append(s.Rows, fanwatch.Row{
 			Kind: fanwatch.RowScored,
-			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: run, Seq: seq}, Time: midnight.Add(time.Duration(seq) * time.Second),
-				RPM: 1800 + float64(seq%7), Hz: 60, Jitter: 0.01, Edges: 60, State: fanwatch.StateRunning},
-			Position: fanwatch.Position{Sequence: number(after + i + 1)}, Arrived: midnight.Add(time.Duration(seq)*time.Second + 40*time.Millisecond),
+			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: run, Seq: seq},
+				Time: midnight.Add(time.Duration(seq) * time.Second),
+				RPM:  1800 + float64(seq%7), Hz: 60, Jitter: 0.01, Edges: 60, State: fanwatch.StateRunning},
+			Position: fanwatch.Position{Sequence: number(after + i + 1)}, Arrived: midnight.Add(time.Duration(seq)*time.Second +
+				40*time.Millisecond),
 			Client: fan, Score: 0.5 + float64(seq%11)/16, Acked: seq - 1,
 		})
 	}

@@ -49,25 +49,31 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 		return nil, err
 	}
 	t := &Tables{Table: readings}
-	t.anomalies, err = newEventTable(cfg, readOnly, "anomalies", map[int]string{1: "of the reading", 5: "what was wrong: stall, underspeed, overspeed, frozen or unusual, for example", 6: "of the forest; 0: not scored"}, eventTable[Anomaly]{
-		root: "Anomaly",
-		pick: toAnomaly, time: func(a *Anomaly) int64 { return a.Time }, compare: func(a, b *Anomaly) int {
-			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Time, b.Time), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seq, b.Seq))
-		}})
+	t.anomalies, err = newEventTable(cfg, readOnly, "anomalies", map[int]string{1: "of the reading",
+		5: "what was wrong: stall, underspeed, overspeed, frozen or unusual, for example", 6: "of the forest; 0: not scored"},
+		eventTable[Anomaly]{
+			root: "Anomaly",
+			pick: toAnomaly, time: func(a *Anomaly) int64 { return a.Time }, compare: func(a, b *Anomaly) int {
+				return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Time, b.Time), cmp.Compare(a.Run, b.Run),
+					cmp.Compare(a.Seq, b.Seq))
+			}})
 	if err != nil {
 		return nil, err
 	}
-	t.quarantine, err = newEventTable(cfg, readOnly, "quarantine", map[int]string{1: "of arrival", 2: "empty where the message does not say", 3: "MQTT client ID", 5: "at most 4 KiB of it",
+	t.quarantine, err = newEventTable(cfg, readOnly, "quarantine", map[int]string{1: "of arrival",
+		2: "empty where the message does not say", 3: "MQTT client ID", 5: "at most 4 KiB of it",
 		9: "readings of the record that the row stands for; null: one"}, eventTable[QuarantineRow]{
 		root: "Refusal",
-		pick: toQuarantineRow, time: func(r *QuarantineRow) int64 { return r.Arrived }, compare: func(a, b *QuarantineRow) int {
+		pick: toQuarantineRow, time: func(r *QuarantineRow) int64 { return r.Arrived },
+		compare: func(a, b *QuarantineRow) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Arrived, b.Arrived), strings.Compare(a.Shard, b.Shard),
 				fanwatch.SequenceNumber(a.Sequence).Compare(fanwatch.SequenceNumber(b.Sequence)), cmp.Compare(a.Index, b.Index))
 		}})
 	if err != nil {
 		return nil, err
 	}
-	t.alerts, err = newEventTable(cfg, readOnly, "alerts", map[int]string{1: "of the reading that opened it", 7: "escalation steps reached", 8: "messages sent"}, eventTable[AlertRow]{
+	t.alerts, err = newEventTable(cfg, readOnly, "alerts", map[int]string{1: "of the reading that opened it",
+		7: "escalation steps reached", 8: "messages sent"}, eventTable[AlertRow]{
 		root: "Ended",
 		time: func(e *AlertRow) int64 { return e.Opened }, compare: func(a, b *AlertRow) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Opened, b.Opened), strings.Compare(a.ID, b.ID))
@@ -91,13 +97,17 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 }
 
 func toAnomaly(r *fanwatch.Row) (Anomaly, bool) {
-	return Anomaly{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), Kind: string(r.Anomaly), Score: r.Score, RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter,
-		State: string(r.State), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}, r.Kind == fanwatch.RowScored && r.Anomaly != fanwatch.KindNone
+	return Anomaly{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), Kind: string(r.Anomaly),
+			Score: r.Score, RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter,
+			State: string(r.State), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}, r.Kind == fanwatch.RowScored &&
+			r.Anomaly != fanwatch.KindNone
 }
 
 func toQuarantineRow(r *fanwatch.Row) (QuarantineRow, bool) {
-	return QuarantineRow{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason, Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
-		Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)}, r.Kind == fanwatch.RowQuarantined
+	return QuarantineRow{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason,
+			Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
+			Sequence: string(r.Position.Sequence), Index: int64(r.Position.Index), Refused: int64(r.Refused)},
+		r.Kind == fanwatch.RowQuarantined
 }
 
 // segments remembers, of segments that were read, what event tables want of them.
@@ -172,12 +182,12 @@ func (t *Tables) PassedOver() (found []string) {
 	return found
 }
 
-// eventTables gives the tables beside the readings.
+// eventTables returns the tables beside the readings.
 func (t *Tables) eventTables() []*iceTable {
 	return []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable, &t.alerts.iceTable}
 }
 
-// all gives all tables, the readings first.
+// all returns all tables, the readings first.
 func (t *Tables) all() []*iceTable { return append([]*iceTable{&t.iceTable}, t.eventTables()...) }
 
 // Apply applies the plans of all tables; see Table.Apply.
@@ -187,7 +197,8 @@ func (t *Tables) Apply(ctx context.Context) (ApplyResult, error) {
 	for _, s := range t.all() {
 		a, err := s.Apply(ctx)
 		failed.add(wrapParts(err, s.layout.name))
-		sum = ApplyResult{sum.Swaps + a.Swaps, sum.Expiries + a.Expiries, sum.Retired + a.Retired, sum.Marks + a.Marks, sum.Discarded + a.Discarded,
+		sum = ApplyResult{sum.Swaps + a.Swaps, sum.Expiries + a.Expiries, sum.Retired + a.Retired, sum.Marks + a.Marks,
+			sum.Discarded + a.Discarded,
 			sum.FilesRemoved + a.FilesRemoved, sum.FilesAdded + a.FilesAdded, sum.PlansLeft + a.PlansLeft}
 	}
 	return sum, failed.err()
@@ -207,17 +218,20 @@ func (t *Tables) Apply(ctx context.Context) (ApplyResult, error) {
 // others of its day and those of other days are merged. The error is a *Partial then, beside what was planned.
 func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	small := cfg.withDefaults()
-	small.MaxRows, small.TargetBytes = min(small.MaxRows, eventRows), min(small.TargetBytes, eventFileBytes) // an event table's merge holds its rows in memory
+	// an event table's merge holds its rows in memory
+	small.MaxRows, small.TargetBytes = min(small.MaxRows, eventRows), min(small.TargetBytes, eventFileBytes)
 	var sum CompactResult
 	var failed failures
 	for _, s := range []struct {
 		table *iceTable
 		cfg   CompactConfig
 		merge mergeFunc
-	}{{&t.iceTable, cfg, t.mergeDay}, {&t.anomalies.iceTable, small, t.anomalies.mergeDay}, {&t.quarantine.iceTable, small, t.quarantine.mergeDay}, {&t.alerts.iceTable, small, t.alerts.mergeDay}} {
+	}{{&t.iceTable, cfg, t.mergeDay}, {&t.anomalies.iceTable, small, t.anomalies.mergeDay}, {&t.quarantine.iceTable, small,
+		t.quarantine.mergeDay}, {&t.alerts.iceTable, small, t.alerts.mergeDay}} {
 		_, _, r, err := s.table.planCompaction(ctx, s.cfg, s.merge)
 		failed.add(wrapParts(err, s.table.layout.name))
-		sum = CompactResult{sum.Days + r.Days, sum.FilesIn + r.FilesIn, sum.FilesOut + r.FilesOut, sum.RowsIn + r.RowsIn, sum.RowsOut + r.RowsOut,
+		sum = CompactResult{sum.Days + r.Days, sum.FilesIn + r.FilesIn, sum.FilesOut + r.FilesOut, sum.RowsIn + r.RowsIn,
+			sum.RowsOut + r.RowsOut,
 			sum.Duplicates + r.Duplicates, sum.More || r.More}
 	}
 	return sum, failed.err()
@@ -263,7 +277,7 @@ func (t *Tables) RemoveOrphans(ctx context.Context, olderThan time.Duration) (in
 	return sum, failed.err()
 }
 
-// Statuses tells how all tables do, the readings first; see Table.Status. Of one that cannot be read it gives the
+// Statuses returns how all tables do, the readings first; see Table.Status. Of one that cannot be read it gives the
 // name alone.
 func (t *Tables) Statuses(ctx context.Context, changes int) ([]Status, error) {
 	var all []Status
@@ -279,17 +293,17 @@ func (t *Tables) Statuses(ctx context.Context, changes int) ([]Status, error) {
 	return all, failed.err()
 }
 
-// Anomalies gives the rows of the table anomalies with from <= time < to, by time; zero times are no bounds.
+// Anomalies returns the rows of the table anomalies with from <= time < to, by time; zero times are no bounds.
 func (t *Tables) Anomalies(ctx context.Context, from, to time.Time) ([]Anomaly, error) {
 	return t.anomalies.all(ctx, from, to)
 }
 
-// Quarantine gives the rows of the table quarantine that arrived in from <= t < to, by time.
+// Quarantine returns the rows of the table quarantine that arrived in from <= t < to, by time.
 func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]QuarantineRow, error) {
 	return t.quarantine.all(ctx, from, to)
 }
 
-// Refused gives the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table
+// Refused returns the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table
 // quarantine does not have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs
 // are; then, or where a part cannot be read, it gives the others and a *Partial.
 func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n int) ([]QuarantineRow, error) {
@@ -339,7 +353,7 @@ func lastArrived(rows []QuarantineRow, n int) []QuarantineRow {
 	return slices.Clone(rows[max(0, len(rows)-n):])
 }
 
-// Alerts gives the rows of the table alerts that opened in from <= t < to, by time.
+// Alerts returns the rows of the table alerts that opened in from <= t < to, by time.
 func (t *Tables) Alerts(ctx context.Context, from, to time.Time) ([]AlertRow, error) {
 	return t.alerts.all(ctx, from, to)
 }
@@ -451,7 +465,8 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 }
 
 func toAlertRow(a *fanwatch.Alert) AlertRow {
-	e := AlertRow{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why, Step: int64(a.Step), Told: int64(max(a.Notices, len(a.Told))),
+	e := AlertRow{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why,
+		Step: int64(a.Step), Told: int64(max(a.Notices, len(a.Told))),
 		AckedBy: a.AckedBy, Note: a.Note, Ended: a.EndedAt.UnixMicro()}
 	if !a.AckedAt.IsZero() {
 		e.AckedAt = a.AckedAt.UnixMicro()
@@ -494,7 +509,8 @@ func (t *Tables) addAlerts(ctx context.Context, rows []AlertRow) (left map[int32
 
 // newAlerts leaves out the alerts that the table has on the days on which they opened, and those of days that cannot
 // be read.
-func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []AlertRow) (fresh []AlertRow, left map[int32]bool, err error) {
+func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []AlertRow) (fresh []AlertRow,
+	left map[int32]bool, err error) {
 	days := make(map[int32]map[string]AlertRow)
 	for i := range rows {
 		day := t.alerts.day(&rows[i])

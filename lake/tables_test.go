@@ -34,8 +34,10 @@ func eventful(after, first int) landing.Segment {
 	for i := range s.Rows {
 		switch {
 		case i%20 == 0:
-			s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived,
-				Client: "old", Reason: "RPM is missing", Payload: fmt.Appendf(nil, `{"n":%d}`, i)}
+			s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined,
+				Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a"}}, Position: s.Rows[i].Position,
+				Arrived: s.Rows[i].Arrived,
+				Client:  "old", Reason: "RPM is missing", Payload: fmt.Appendf(nil, `{"n":%d}`, i)}
 		case i%10 == 5:
 			s.Rows[i].Anomaly, s.Rows[i].Score = fanwatch.KindStall, 4.25
 		case i%10 == 6:
@@ -68,7 +70,8 @@ func TestEventsOfTheLog(t *testing.T) {
 		seqs := map[int64]bool{}
 		for _, a := range anomalies {
 			seqs[a.Seq] = true
-			if a.Fan != "fan-a" || a.Run != 7 || a.Kind != "stall" || a.Score != 4.25 || a.Time != midnight.Add(time.Duration(a.Seq)*time.Second).UnixMicro() || a.State != "running" {
+			if a.Fan != "fan-a" || a.Run != 7 || a.Kind != "stall" || a.Score != 4.25 ||
+				a.Time != midnight.Add(time.Duration(a.Seq)*time.Second).UnixMicro() || a.State != "running" {
 				t.Fatalf("%+v", a)
 			}
 		}
@@ -76,12 +79,14 @@ func TestEventsOfTheLog(t *testing.T) {
 		if err != nil || len(refused) != 20 || len(seqs) != 40 {
 			t.Fatalf("%d refusals, %v", len(refused), err)
 		}
-		if r := refused[1]; r.Client != "old" || r.Reason != "RPM is missing" || string(r.Payload) != `{"n":20}` || r.Sequence != "21" || r.Shard != w.log(0).Shard {
+		if r := refused[1]; r.Client != "old" || r.Reason != "RPM is missing" || string(r.Payload) != `{"n":20}` ||
+			r.Sequence != "21" || r.Shard != w.log(0).Shard {
 			t.Fatalf("%+v", r)
 		}
 	}
 	check()
-	if r, err := tables.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesOut != 3 || r.Duplicates != 0 {
+	if r, err := tables.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesOut != 3 ||
+		r.Duplicates != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if a, err := tables.Apply(t.Context()); err != nil || a.Swaps != 3 {
@@ -93,7 +98,8 @@ func TestEventsOfTheLog(t *testing.T) {
 		t.Fatalf("%d anomalies of a period, %v", len(some), err)
 	}
 	statuses, err := tables.Statuses(t.Context(), 3)
-	if err != nil || len(statuses) != 4 || statuses[0].Rows != 380 || statuses[1].Rows != 40 || statuses[2].Rows != 20 || statuses[1].Files != 1 {
+	if err != nil || len(statuses) != 4 || statuses[0].Rows != 380 || statuses[1].Rows != 40 || statuses[2].Rows != 20 ||
+		statuses[1].Files != 1 {
 		t.Fatalf("%+v, %v", statuses, err)
 	}
 }
@@ -133,8 +139,10 @@ func TestAlertsComeOnce(t *testing.T) {
 	tables := openTables(t, w, nil)
 	alert := func(n int) fanwatch.Alert {
 		opened := midnight.Add(time.Duration(n) * 9 * time.Hour)
-		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")), Fan: fmt.Sprint("fan-", n), Kind: fanwatch.KindStall, Opened: opened, Why: "It stopped.",
-			State: fanwatch.AlertResolved, Step: 2, Told: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada", AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
+		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")),
+			Fan: fmt.Sprint("fan-", n), Kind: fanwatch.KindStall, Opened: opened, Why: "It stopped.",
+			State: fanwatch.AlertResolved, Step: 2, Told: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada",
+			AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
 	}
 	for round := range 4 { // every round leaves what the one before left once more
 		for n := range round + 2 {
@@ -150,10 +158,12 @@ func TestAlertsComeOnce(t *testing.T) {
 		}
 	}
 	got, err := tables.Alerts(t.Context(), time.Time{}, time.Time{})
-	if err != nil || len(got) != 5 || !slices.IsSortedFunc(got, func(a, b lake.AlertRow) int { return int(a.Opened - b.Opened) }) {
+	if err != nil || len(got) != 5 || !slices.IsSortedFunc(got,
+		func(a, b lake.AlertRow) int { return int(a.Opened - b.Opened) }) {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 4 || a.AckedBy != "ada" || a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||
+	if a := got[1]; a.ID != "alert/fan-1/stall/20260301T090000.000000Z" || a.Told != 4 || a.AckedBy != "ada" ||
+		a.AckedAt != midnight.Add(9*time.Hour+time.Minute).UnixMicro() ||
 		a.Ended != midnight.Add(10*time.Hour).UnixMicro() || a.Note != "" {
 		t.Fatalf("%+v", a)
 	}
@@ -180,7 +190,8 @@ func TestTheNewestRefusals(t *testing.T) {
 	reads := &counting{Store: w.store}
 	log.Store = reads
 	rows, err := tables.Refused(t.Context(), []landing.Log{log}, "", 8)
-	if err != nil || len(rows) != 8 || reads.gets > 2 || string(rows[7].Payload) != `{"n":80}` || rows[7].Arrived != midnight.Add(4*24*time.Hour+80*time.Second).UnixMicro() ||
+	if err != nil || len(rows) != 8 || reads.gets > 2 || string(rows[7].Payload) != `{"n":80}` ||
+		rows[7].Arrived != midnight.Add(4*24*time.Hour+80*time.Second).UnixMicro() ||
 		rows[0].Arrived != midnight.Add(3*24*time.Hour+40*time.Second).UnixMicro() {
 		t.Errorf("%d segments read: %+v, %v", reads.gets, rows, err)
 	}

@@ -21,7 +21,7 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// Progress is told how far a long reading is: done of total steps. nil is nobody.
+// Progress is called with the steps done and the total. A nil Progress is ignored.
 type Progress func(done, total int)
 
 func (p Progress) tell(done, total int) {
@@ -68,13 +68,25 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 	}{
 		{&t.iceTable, func() error { return v.readings(ctx, t.Table, logs, progress) }},
 		{&t.anomalies.iceTable, func() error {
-			return v.eventTable(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error { _, err := t.anomalies.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error {
+				_, err := t.anomalies.readFile(ctx,
+					df)
+				return err
+			})
 		}},
 		{&t.quarantine.iceTable, func() error {
-			return v.eventTable(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error { _, err := t.quarantine.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error {
+				_,
+					err := t.quarantine.readFile(ctx, df)
+				return err
+			})
 		}},
 		{&t.alerts.iceTable, func() error {
-			return v.eventTable(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error { _, err := t.alerts.readFile(ctx, df); return err })
+			return v.eventTable(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error {
+				_, err := t.alerts.readFile(ctx,
+					df)
+				return err
+			})
 		}},
 	} {
 		if err := part.read(); ctx.Err() != nil {
@@ -159,7 +171,8 @@ func (v *verifier) readings(ctx context.Context, t *Table, logs []landing.Log, p
 	progress.tell(len(files), len(files))
 	for _, key := range slices.SortedFunc(maps.Keys(runs), runKey.compare) {
 		if c := runs[key]; c.landed != c.held {
-			v.fault("%s, run %s: the %d readings of the landing log and those of the table have different content", key.fan, fanwatch.FormatRun(key.run), c.rows)
+			v.fault("%s, run %s: the %d readings of the landing log and those of the table have different content", key.fan,
+				fanwatch.FormatRun(key.run), c.rows)
 		}
 		v.Compared += runs[key].rows
 	}
@@ -174,7 +187,8 @@ func (k runKey) compare(o runKey) int {
 }
 
 // landed adds up the rows of a log that the table must hold.
-func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, goneBefore int64, runs map[runKey]*content) error {
+func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, goneBefore int64,
+	runs map[runKey]*content) error {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return err
@@ -183,7 +197,8 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 		v.Segments++
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate || row.Time.UnixMicro() < goneBefore || !in.has(s.Last, row) {
+			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate || row.Time.UnixMicro() < goneBefore ||
+				!in.has(s.Last, row) {
 				continue
 			}
 			key := runKey{row.Fan, row.Run}
@@ -204,7 +219,8 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 }
 
 // Writer checks one data file of readings.
-func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, goneBefore int64, runs map[runKey]*content) error {
+func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, goneBefore int64,
+	runs map[runKey]*content) error {
 	day, err := dayOf(df)
 	if err != nil {
 		return err
@@ -356,7 +372,7 @@ func (t *iceTable) inStore(there map[string]int64, df iceberg.DataFile) error {
 	return nil
 }
 
-// Each gives all readings with from <= time < to to f, day by day and within a day file by file, each file in
+// Each returns all readings with from <= time < to to f, day by day and within a day file by file, each file in
 // its own order: that of fan and time, unless another program wrote it. Zero times are no bounds.
 func (t *Table) Each(ctx context.Context, from, to time.Time, progress Progress, f func(fanwatch.Row) error) error {
 	_, live, err := t.loadFiles(ctx)
@@ -393,7 +409,7 @@ func (t *Table) Each(ctx context.Context, from, to time.Time, progress Progress,
 	return nil
 }
 
-// bounds gives a period in Unix microseconds; zero times are no bounds.
+// bounds returns a period in Unix microseconds; zero times are no bounds.
 func bounds(from, to time.Time) (lo, hi int64) {
 	lo, hi = math.MinInt64, math.MaxInt64
 	if !from.IsZero() {

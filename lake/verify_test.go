@@ -76,12 +76,14 @@ func TestVerify(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.store.Put(t.Context(), "landing/stream=readings/shard="+s.Shard+"/after="+fanwatch.SequenceNumber("0").Pad()+".parquet", data, false); err != nil {
+			if err := w.store.Put(t.Context(), "landing/stream=readings/shard="+s.Shard+"/after="+
+				fanwatch.SequenceNumber("0").Pad()+".parquet", data, false); err != nil {
 				t.Fatal(err)
 			}
 		}, "fan-b, run 0000000000000009: the 300 readings of the landing log and those of the table have different content"},
 		"a segment is lost": {func(t *testing.T, w world) {
-			if err := w.store.Delete(t.Context(), "landing/stream=readings/shard="+w.log(1).Shard+"/after="+number(200).Pad()+".parquet"); err != nil {
+			if err := w.store.Delete(t.Context(), "landing/stream=readings/shard="+w.log(1).Shard+"/after="+number(200).Pad()+
+				".parquet"); err != nil {
 				t.Fatal(err)
 			}
 		}, "fan-b: 100 in the table, but not in the landing log"},
@@ -96,7 +98,8 @@ func TestVerify(t *testing.T) {
 			if found := strings.Join(v.Faults, "\n"); spoil.want == "" && !v.OK || !strings.Contains(found, spoil.want) {
 				t.Errorf("faults:\n%s\nwant one with %q", found, spoil.want)
 			}
-			if spoil.want == "" && (v.Segments != 6 || v.Compared != 585 || v.Tables[0].Rows != 585 || v.Tables[1].Rows != 30 || len(v.Accounts) != 2) {
+			if spoil.want == "" && (v.Segments != 6 || v.Compared != 585 || v.Tables[0].Rows != 585 || v.Tables[1].Rows != 30 ||
+				len(v.Accounts) != 2) {
 				t.Errorf("%+v", v)
 			}
 		})
@@ -110,10 +113,11 @@ func TestEach(t *testing.T) {
 		w.commit(t, w.log(0))
 	}
 	n, last := 0, 0
-	err := w.table.Each(t.Context(), midnight.Add(50*time.Second), midnight.Add(251*time.Second), func(done, total int) { last = total - done }, func(r fanwatch.Row) error {
-		n++
-		return nil
-	})
+	err := w.table.Each(t.Context(), midnight.Add(50*time.Second), midnight.Add(251*time.Second),
+		func(done, total int) { last = total - done }, func(r fanwatch.Row) error {
+			n++
+			return nil
+		})
 	if err != nil || n != 201 || last != 0 {
 		t.Fatalf("%d rows, %d left, %v", n, last, err)
 	}

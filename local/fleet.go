@@ -110,7 +110,7 @@ func (f *fleet) provision(ctx context.Context, fan FleetFan, op operator.Client)
 	return durable.WriteFile(cert, []byte(answer.Certificate), 0o600)
 }
 
-// csr gives the fan's CSR, the same after every crash: the workflow answers the same CSR with the same
+// csr returns the fan's CSR, the same after every crash: the workflow answers the same CSR with the same
 // certificate.
 func (f *fleet) csr(fan string) (string, error) {
 	file := f.path(fan, "csr.pem")

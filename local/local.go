@@ -439,11 +439,14 @@ func (s *System) work(ctx context.Context, p *services, a *workers.Activities, t
 	s.closing(func() { stop(); <-ended })
 	go func() {
 		defer close(ended)
-		ended <- workers.Run(running, workers.Process{Operator: p.operator, Config: p.config, Activities: a, Tables: tables, Serve: workers.Kinds,
+		ended <- workers.Run(running, workers.Process{Operator: p.operator, Config: p.config, Activities: a, Tables: tables,
+			Serve: workers.Kinds,
 			Lake: activities.LakeConfig{Compact: lake.CompactConfig{MinFiles: 3}, KeepSegments: s.cfg.KeepSegments,
 				Keep: lake.Retention{Readings: s.cfg.KeepReadings, Events: s.cfg.KeepReadings}},
-			Settings: operator.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second, CompactEvery: 30 * time.Second,
-				MaintainEvery: time.Minute, CanaryEvery: s.cfg.CanaryEvery, Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest}, IngestEvery: 15 * time.Second, Log: s.log},
+			Settings: operator.Settings{Stream: stream, ShardsEvery: 5 * time.Second, CommitEvery: 10 * time.Second,
+				CompactEvery:  30 * time.Second,
+				MaintainEvery: time.Minute, CanaryEvery: s.cfg.CanaryEvery, Ingest: activities.DeliveryStream{Prefix: s.cfg.Ingest},
+				IngestEvery: 15 * time.Second, Log: s.log},
 			Started: func() { close(started) }})
 	}()
 	select {

@@ -52,7 +52,7 @@ func OpenDir(path string) (*Dir, error) {
 	return d, nil
 }
 
-// Root gives the directory's absolute path.
+// Root returns the directory's absolute path.
 func (d *Dir) Root() string { return d.root }
 
 // Get reads the file of the key.

@@ -36,9 +36,9 @@ var (
 // none, and once Put returned nil the object survives a crash of the process. All methods may be called
 // concurrently, also from several processes.
 type Store interface {
-	// Get gives the object's bytes, or an error that wraps ErrNotFound.
+	// Get returns the object's bytes, or an error that wraps ErrNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
-	// GetRange gives n bytes of the object from offset on. It fails where the object ends before them.
+	// GetRange returns n bytes of the object from offset on. It fails where the object ends before them.
 	GetRange(ctx context.Context, key string, offset, n int64) ([]byte, error)
 	// Put writes the object. With onlyIfAbsent it writes nothing when the key is taken and gives an error
 	// that wraps ErrExists (S3: If-None-Match: *, status 412). An error that is neither leaves open
@@ -47,7 +47,7 @@ type Store interface {
 	// PutFrom is like Put for size bytes that are read from data, which may be read several times: an object
 	// that is too large to lie in memory.
 	PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error
-	// List gives the objects whose key has the prefix and is above startAfter, in the keys' byte order.
+	// List returns the objects whose key has the prefix and is above startAfter, in the keys' byte order.
 	// After an error the sequence ends.
 	List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error]
 	// Delete removes the object; one that is not there is no error.
@@ -61,7 +61,7 @@ type Object struct {
 	Modified time.Time
 }
 
-// CheckKey says whether key is one that every Store can hold: 1 to 1,024 bytes of printable ASCII,
+// CheckKey reports whether key is one that every Store can hold: 1 to 1,024 bytes of printable ASCII,
 // without empty, "." or ".." levels and without a level that starts with ".tmp".
 func CheckKey(key string) error {
 	if key == "" || len(key) > 1024 {

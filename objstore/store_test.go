@@ -79,11 +79,13 @@ func testRanges(t *testing.T, store objstore.Store) {
 	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err, objstore.ErrExists) {
+	if err := store.PutFrom(t.Context(), "ranges", bytes.NewReader(data), int64(len(data)), true); !errors.Is(err,
+		objstore.ErrExists) {
 		t.Fatalf("put on a taken key: %v", err)
 	}
 	for _, r := range [][2]int64{{0, 10}, {3, 4}, {9, 1}, {10, 0}, {0, 0}} {
-		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err != nil || string(got) != string(data[r[0]:r[0]+r[1]]) {
+		if got, err := store.GetRange(t.Context(), "ranges", r[0], r[1]); err != nil ||
+			string(got) != string(data[r[0]:r[0]+r[1]]) {
 			t.Errorf("%d bytes from %d on: %q, %v", r[1], r[0], got, err)
 		}
 	}

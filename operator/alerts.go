@@ -13,7 +13,7 @@ import (
 	"fanwatch/workflows"
 )
 
-// Alert gives one alert, open or over. It asks no worker.
+// Alert returns one alert, open or over. It asks no worker.
 func (o Client) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
 	w, err := o.describe(ctx, id)
 	if err != nil {
@@ -66,7 +66,7 @@ func (o Client) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert
 	return all, nil
 }
 
-// alertOf gives the alert as its workflow showed it last. One whose workflow was ended from outside, or by the
+// alertOf returns the alert as its workflow showed it last. One whose workflow was ended from outside, or by the
 // server, is AlertTerminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false
 // when it has only just started.
 func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {

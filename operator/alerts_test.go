@@ -27,7 +27,8 @@ type listedWorkflows struct {
 	signalled      *[]string
 }
 
-func (l listedWorkflows) ListWorkflow(_ context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+func (l listedWorkflows) ListWorkflow(_ context.Context,
+	r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	if strings.Contains(r.Query, "Running") {
 		return &workflowservice.ListWorkflowExecutionsResponse{Executions: l.running}, nil
 	}
@@ -68,7 +69,8 @@ func TestAlertsThatWereEndedFromOutsideAreListed(t *testing.T) {
 			listed(t, "failed", enums.WORKFLOW_EXECUTION_STATUS_FAILED, open),
 			listed(t, "timed out", enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT, open),
 			listed(t, "alert/fan-07/stall/shown-nothing", enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, nil),
-			listed(t, "waited for the lake", enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, fanwatch.Alert{State: fanwatch.AlertResolved}),
+			listed(t, "waited for the lake", enums.WORKFLOW_EXECUTION_STATUS_TERMINATED,
+				fanwatch.Alert{State: fanwatch.AlertResolved}),
 			listed(t, "over", enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, fanwatch.Alert{State: fanwatch.AlertResolved})}}}
 	alerts, err := o.Alerts(t.Context(), true)
 	if err != nil {
@@ -84,7 +86,8 @@ func TestAlertsThatWereEndedFromOutsideAreListed(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
-	if states[fanwatch.AlertTerminated] != 5 || states[fanwatch.AlertResolved] != 2 || states[fanwatch.AlertOpen] != 1 || len(alerts) != 8 {
+	if states[fanwatch.AlertTerminated] != 5 || states[fanwatch.AlertResolved] != 2 || states[fanwatch.AlertOpen] != 1 ||
+		len(alerts) != 8 {
 		t.Errorf("%v: %+v", states, alerts)
 	}
 	if alerts, err = o.Alerts(t.Context(), false); err != nil || len(alerts) != 1 || alerts[0].Fan != "fan-09" {

@@ -52,7 +52,8 @@ func TestCheckCSRSaysWhatWouldBeRefused(t *testing.T) {
 		{text(kind, request(edwards)), "type Ed25519"},
 	} {
 		err := CheckCSR(c.csr, "fan-07")
-		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n")) {
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) ||
+			strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%.60q: %v, want %q", c.csr, err, c.want)
 		}
 	}
@@ -71,11 +72,13 @@ func TestACSRThatNamesAnotherFanIsRefused(t *testing.T) {
 		"fan-08":     `it is made for "fan-08" (its subject's common name), not for fan-07`,
 		"\x1b[2J":    `it is made for "\x1b[2J" (its subject's common name), not for fan-07`,
 	} {
-		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}},
+			key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = CheckCSR(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), "fan-07", "new_Client")
+		err = CheckCSR(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), "fan-07",
+			"new_Client")
 		if (err == nil) != (want == "") || err != nil && err.Error() != want {
 			t.Errorf("%q: %v, want %q", name, err, want)
 		}

@@ -15,7 +15,7 @@ import (
 	"fanwatch/workflows"
 )
 
-// Fan gives one fan's status.
+// Fan returns one fan's status.
 func (o Client) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
 	var s fanwatch.FanStatus
 	v, err := o.Temporal.QueryWorkflow(ctx, workflows.FanID(fan), "", workflows.QueryStatus)
@@ -39,7 +39,7 @@ func noFan(fan string) error {
 	return fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s --csr FILE", fan, ErrUnknown, fan)
 }
 
-// FanStatus gives a fan's newest status from its memo. It asks no worker. An error that wraps activities.ErrNoFan
+// FanStatus returns a fan's newest status from its memo. It asks no worker. An error that wraps activities.ErrNoFan
 // says that no workflow of that fan runs.
 func (o Client) FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
 	w, err := o.describe(ctx, workflows.FanID(fan))
@@ -53,7 +53,7 @@ func (o Client) FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, 
 	return s, err
 }
 
-// Known tells whether a fan of that name is provisioned, or was and is retired. It asks no worker.
+// Known reports whether a fan of that name is provisioned, or was and is retired. It asks no worker.
 func (o Client) Known(ctx context.Context, fan string) (bool, error) {
 	w, err := o.describe(ctx, workflows.FanID(fan))
 	if errors.Is(err, ErrUnknown) {
@@ -66,7 +66,7 @@ func (o Client) Known(ctx context.Context, fan string) (bool, error) {
 	return ok && s.Phase != "" && s.Phase != fanwatch.PhaseProvisioning, err
 }
 
-// newest gives a fan's status as the memo of its workflow's newest run has it, and whether that run is running. It
+// newest returns a fan's status as the memo of its workflow's newest run has it, and whether that run is running. It
 // asks no worker. A run that has shown nothing, or nothing that can be read, has the zero status. The error wraps
 // ErrUnknown when there is no run.
 func (o Client) newest(ctx context.Context, fan string) (s fanwatch.FanStatus, running bool, err error) {

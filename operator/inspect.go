@@ -95,7 +95,7 @@ type run struct {
 	pending []*workflowpb.PendingActivityInfo
 }
 
-// running gives the newest run of a workflow where it runs.
+// running returns the newest run of a workflow where it runs.
 func (l *look) running(ctx context.Context, id string) (r run, ok bool, err error) {
 	d, err := l.Temporal.DescribeWorkflowExecution(ctx, id, "")
 	var none *serviceerror.NotFound
@@ -121,7 +121,7 @@ func (l *look) stuck(a *workflowpb.PendingActivityInfo) string {
 	return ""
 }
 
-// failure gives an activity's last failure as one line.
+// failure returns an activity's last failure as one line.
 func failure(a *workflowpb.PendingActivityInfo) string {
 	f := a.GetLastFailure()
 	for f.GetMessage() == "" && f.GetCause() != nil {
@@ -316,7 +316,7 @@ func (l *look) schedule(ctx context.Context, id, workflow, part, what string) er
 	return nil
 }
 
-// why gives a closed workflow's error as one line.
+// why returns a closed workflow's error as one line.
 func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) string {
 	err := l.Temporal.GetWorkflow(ctx, w.GetExecution().GetWorkflowId(), w.GetExecution().GetRunId()).Get(ctx, nil)
 	if err == nil {

@@ -51,8 +51,8 @@ type Judgement struct {
 	Why string `json:"unjudged_why,omitempty"`
 }
 
-// Blind tells whether a fan must not be shown as normal, though its workflow has heard of no trouble: its shard is not
-// read, or nothing of it was judged for longer than its silence. now is by the scorer's clock.
+// Blind reports whether a fan must not be shown as normal, though its workflow has heard of no trouble: its shard
+// is not read, or nothing of it was judged for longer than its silence. now is by the scorer's clock.
 func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	if f.Phase != fanwatch.PhaseActive || f.Last.Anomaly.Kind != fanwatch.KindNone {
 		return false
@@ -81,8 +81,8 @@ const (
 	NotKnown  = "not known"
 )
 
-// State gives a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no reading
-// yet", NotKnown, or "normal".
+// State returns a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no
+// reading yet", NotKnown, or "normal".
 func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	switch {
 	case f.Phase != fanwatch.PhaseActive:
@@ -197,7 +197,7 @@ func (o Client) shard(ctx context.Context, run *commonpb.WorkflowExecution, now 
 	return s
 }
 
-// shardOf gives the shard with its range of hash keys: from the workflow's memo, or of a workflow that was started
+// shardOf returns the shard with its range of hash keys: from the workflow's memo, or of a workflow that was started
 // before there was one from its input, which is its first event.
 func (o Client) shardOf(ctx context.Context, d *workflowservice.DescribeWorkflowExecutionResponse) (sh activities.Shard,
 	err error) {
@@ -296,7 +296,7 @@ func (j Judged) Expect(fans []fanwatch.FanStatus) {
 	}
 }
 
-// Of gives what is known of one fan. Where more than one shard may have it, as after a reshard, one that is read says
+// Of returns what is known of one fan. Where more than one shard may have it, as after a reshard, one that is read says
 // more than one that is not, and one that names the fan more than one that does not.
 func (j Judged) Of(d fanwatch.Device) Judgement {
 	if j.Unheard != "" {
@@ -316,7 +316,7 @@ func (j Judged) Of(d fanwatch.Device) Judgement {
 	return best
 }
 
-// of gives what the shard says of a fan that is its own, and how much that is worth.
+// of returns what the shard says of a fan that is its own, and how much that is worth.
 func (s ShardStatus) of(d fanwatch.Device) (j Judgement, rank int) {
 	j.Shard = s.Shard
 	p, named := s.Progress, false

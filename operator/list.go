@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/converter"
 )
 
-// describe gives a workflow's newest run, also one that has ended, or an error that wraps ErrUnknown. It asks no
+// describe returns a workflow's newest run, also one that has ended, or an error that wraps ErrUnknown. It asks no
 // worker.
 func (o Client) describe(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
 	d, err := o.Temporal.DescribeWorkflowExecution(ctx, id, "")
@@ -27,7 +27,7 @@ func (o Client) describe(ctx context.Context, id string) (*workflowpb.WorkflowEx
 	return d.GetWorkflowExecutionInfo(), nil
 }
 
-// Running tells whether a workflow of that ID runs.
+// Running reports whether a workflow of that ID runs.
 func (o Client) Running(ctx context.Context, id string) (bool, error) {
 	w, err := o.describe(ctx, id)
 	if errors.Is(err, ErrUnknown) {
@@ -36,7 +36,7 @@ func (o Client) Running(ctx context.Context, id string) (bool, error) {
 	return err == nil && w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, err
 }
 
-// executions gives those that the query finds, newest first; at most so many, 0 = all.
+// executions returns those that the query finds, newest first; at most so many, 0 = all.
 func (o Client) executions(ctx context.Context, query string, most int) ([]*workflowpb.WorkflowExecutionInfo, error) {
 	var out []*workflowpb.WorkflowExecutionInfo
 	var page []byte

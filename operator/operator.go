@@ -69,7 +69,7 @@ func (o Client) closed(ctx context.Context, id string) error {
 	return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
 }
 
-// userMessage gives an update's error as a user is to read it: the message of an error of a workflow or an activity
+// userMessage returns an update's error as a user is to read it: the message of an error of a workflow or an activity
 // without Temporal's wrapping; of an answer that did not come in time, that the update may still take effect; otherwise
 // err.
 func userMessage(err error) error {

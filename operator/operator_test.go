@@ -24,11 +24,13 @@ type closedWorkflows struct {
 	memos map[string]map[string]any
 }
 
-func (c closedWorkflows) UpdateWorkflow(context.Context, client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+func (c closedWorkflows) UpdateWorkflow(context.Context, client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle,
+	error) {
 	return nil, serviceerror.NewNotFound("workflow execution already completed")
 }
 
-func (c closedWorkflows) DescribeWorkflowExecution(_ context.Context, id, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+func (c closedWorkflows) DescribeWorkflowExecution(_ context.Context, id,
+	_ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	memo, ok := c.memos[id]
 	if !ok {
 		return nil, serviceerror.NewNotFound("workflow not found")
@@ -66,19 +68,22 @@ func TestWhatHasEndedIsNotUnknown(t *testing.T) {
 		kind error
 	}{
 		{ack("alert/fan-07/stall/x"), "alert/fan-07/stall/x: the alert is over already", ErrEnded},
-		{ack("alert/fan-07/stall/y"), "alert/fan-07/stall/y: unknown: there is no such alert (see fanwatch alerts --all)", ErrUnknown},
+		{ack("alert/fan-07/stall/y"), "alert/fan-07/stall/y: unknown: there is no such alert (see fanwatch alerts --all)",
+			ErrUnknown},
 		{retire("old"), "fan old is retired already", nil},
 		{retire("refused"), "fan refused: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
 		{retire("none"), "fan none: unknown: no fan of that name is provisioned (see fanwatch fans)", ErrUnknown},
 	} {
-		if c.err == nil || c.err.Error() != c.want || c.kind != nil && !errors.Is(c.err, c.kind) || c.kind == nil && errors.Is(c.err, ErrUnknown) {
+		if c.err == nil || c.err.Error() != c.want || c.kind != nil && !errors.Is(c.err, c.kind) || c.kind == nil &&
+			errors.Is(c.err, ErrUnknown) {
 			t.Errorf("%v, want %s", c.err, c.want)
 		}
 	}
 }
 
 func TestAnAlertIsReadFromItsMemo(t *testing.T) {
-	o := Client{Temporal: closedWorkflows{memos: map[string]map[string]any{"alert/x": {workflows.MemoAlert: fanwatch.Alert{AckedBy: "ada"}}}}}
+	o := Client{Temporal: closedWorkflows{memos: map[string]map[string]any{"alert/x": {workflows.MemoAlert: fanwatch.Alert{
+		AckedBy: "ada"}}}}}
 	if a, err := o.Alert(t.Context(), "alert/x"); err != nil || a.AckedBy != "ada" {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -89,7 +94,8 @@ func TestAnAlertIsReadFromItsMemo(t *testing.T) {
 
 // TestAnUpdateWithoutAnswerMayStillTakeEffect guards against a failure that is none and is applied later.
 func TestAnUpdateWithoutAnswerMayStillTakeEffect(t *testing.T) {
-	err := userMessage(client.NewWorkflowUpdateServiceTimeoutOrCanceledError(errors.New("stream terminated by RST_STREAM")))
+	err := userMessage(client.NewWorkflowUpdateServiceTimeoutOrCanceledError(
+		errors.New("stream terminated by RST_STREAM")))
 	if !strings.Contains(err.Error(), "may still take effect") || strings.Contains(err.Error(), "RST_STREAM") {
 		t.Error(err)
 	}

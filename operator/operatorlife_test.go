@@ -52,17 +52,20 @@ func (s *fanServer) execution(id string) *workflowpb.WorkflowExecutionInfo {
 		status = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 	}
 	p, _ := converter.GetDefaultDataConverter().ToPayload(s.runs[id]) // it always encodes
-	return &workflowpb.WorkflowExecutionInfo{Status: status, Memo: &commonpb.Memo{Fields: map[string]*commonpb.Payload{workflows.MemoFan: p}}}
+	return &workflowpb.WorkflowExecutionInfo{Status: status,
+		Memo: &commonpb.Memo{Fields: map[string]*commonpb.Payload{workflows.MemoFan: p}}}
 }
 
-func (s *fanServer) DescribeWorkflowExecution(_ context.Context, id, _ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+func (s *fanServer) DescribeWorkflowExecution(_ context.Context, id,
+	_ string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	if _, ok := s.runs[id]; !ok {
 		return nil, serviceerror.NewNotFound("workflow not found")
 	}
 	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: s.execution(id)}, nil
 }
 
-func (s *fanServer) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+func (s *fanServer) ListWorkflow(context.Context,
+	*workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	out := &workflowservice.ListWorkflowExecutionsResponse{}
 	for id := range s.running {
 		out.Executions = append(out.Executions, s.execution(id))
@@ -70,8 +73,10 @@ func (s *fanServer) ListWorkflow(context.Context, *workflowservice.ListWorkflowE
 	return out, nil
 }
 
-func (s *fanServer) SignalWithStartWorkflow(_ context.Context, id, signal string, _ any, o client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
-	s.signals, s.started = append(s.signals, signal+" "+id+" "+o.TaskQueue), append(s.started, args[0].(workflows.FanInput))
+func (s *fanServer) SignalWithStartWorkflow(_ context.Context, id, signal string, _ any, o client.StartWorkflowOptions,
+	_ any, args ...any) (client.WorkflowRun, error) {
+	s.signals, s.started = append(s.signals, signal+" "+id+" "+o.TaskQueue),
+		append(s.started, args[0].(workflows.FanInput))
 	return nil, nil
 }
 
@@ -91,13 +96,18 @@ func TestAFanWithoutWorkflowGetsAnother(t *testing.T) {
 		want   fanwatch.FanStatus
 		err    error
 	}{
-		"terminated":                          {point(status(fanwatch.PhaseActive, device(5, "memo"))), device(5, "scorer"), status(fanwatch.PhaseActive, device(5, "scorer")), nil},
-		"terminated, and newer than a scorer": {point(status(fanwatch.PhaseActive, device(7, "memo"))), device(5, "scorer"), status(fanwatch.PhaseActive, device(7, "memo")), nil},
-		"in no database":                      {nil, device(5, "scorer"), fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: device(5, "scorer")}, nil},
-		"terminated before it showed itself":  {point(fanwatch.FanStatus{}), device(5, "scorer"), fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: device(5, "scorer")}, nil},
-		"retired":                             {point(status(fanwatch.PhaseRetired, device(5, ""))), device(4, "scorer"), fanwatch.FanStatus{}, activities.ErrNoFan},
-		"retired long ago":                    {nil, retired, fanwatch.FanStatus{}, activities.ErrNoFan},
-		"of which nothing is known":           {nil, fanwatch.Device{}, fanwatch.FanStatus{}, activities.ErrNoFan},
+		"terminated": {point(status(fanwatch.PhaseActive, device(5, "memo"))), device(5, "scorer"),
+			status(fanwatch.PhaseActive, device(5, "scorer")), nil},
+		"terminated, and newer than a scorer": {point(status(fanwatch.PhaseActive, device(7, "memo"))), device(5, "scorer"),
+			status(fanwatch.PhaseActive, device(7, "memo")), nil},
+		"in no database": {nil, device(5, "scorer"), fanwatch.FanStatus{Phase: fanwatch.PhaseActive,
+			Device: device(5, "scorer")}, nil},
+		"terminated before it showed itself": {point(fanwatch.FanStatus{}), device(5, "scorer"),
+			fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: device(5, "scorer")}, nil},
+		"retired": {point(status(fanwatch.PhaseRetired, device(5, ""))), device(4, "scorer"),
+			fanwatch.FanStatus{}, activities.ErrNoFan},
+		"retired long ago":          {nil, retired, fanwatch.FanStatus{}, activities.ErrNoFan},
+		"of which nothing is known": {nil, fanwatch.Device{}, fanwatch.FanStatus{}, activities.ErrNoFan},
 	} {
 		s := &fanServer{runs: map[string]fanwatch.FanStatus{}}
 		if c.newest != nil {
@@ -110,7 +120,8 @@ func TestAFanWithoutWorkflowGetsAnother(t *testing.T) {
 		switch {
 		case c.err != nil && len(s.started) > 0:
 			t.Errorf("%s: started %+v", what, s.started)
-		case c.err == nil && (len(s.started) != 1 || fmt.Sprint(s.started[0].Status) != fmt.Sprint(c.want) || s.signals[0] != "observe fan/fan-07 "+workflows.QueueControl):
+		case c.err == nil && (len(s.started) != 1 || fmt.Sprint(s.started[0].Status) != fmt.Sprint(c.want) ||
+			s.signals[0] != "observe fan/fan-07 "+workflows.QueueControl):
 			t.Errorf("%s: %q started %+v, want %+v", what, s.signals, s.started, c.want)
 		}
 	}
@@ -123,14 +134,16 @@ func TestARefusalIsNoOutage(t *testing.T) {
 		refused bool
 	}{
 		{serviceerror.NewInvalidArgument("exceeded workflow execution limit for signal events"), true},
-		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT, "exceeded workflow execution limit for signal events"), true},
+		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT,
+			"exceeded workflow execution limit for signal events"), true},
 		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT, "namespace rate limit exceeded"), false},
 		{serviceerror.NewUnavailable("no"), false},
 		{context.DeadlineExceeded, false},
 	} {
 		s := &fanServer{running: map[string]bool{"fan/fan-07": true}, refuse: c.err}
 		err := Client{Temporal: s}.Observe(t.Context(), fanwatch.Device{}, observation(1, fanwatch.KindStall))
-		if err == nil || errors.Is(err, activities.ErrRefused) != c.refused || errors.Is(err, activities.ErrNoFan) || !errors.Is(err, c.err) {
+		if err == nil || errors.Is(err, activities.ErrRefused) != c.refused || errors.Is(err, activities.ErrNoFan) ||
+			!errors.Is(err, c.err) {
 			t.Errorf("%v: %v", c.err, err)
 		}
 	}
@@ -153,22 +166,26 @@ func TestOnlyRunsOfAnEarlierProgramAreAskedToRenew(t *testing.T) {
 		t.Errorf("%q", s.signals)
 	}
 	s.refuse, s.signals = serviceerror.NewUnavailable("no"), nil
-	if err := o.renew(t.Context()); err == nil || strings.Count(err.Error(), "renew fan fan-") != 20 || len(s.signals) != 20 {
+	if err := o.renew(t.Context()); err == nil || strings.Count(err.Error(), "renew fan fan-") != 20 ||
+		len(s.signals) != 20 {
 		t.Errorf("%d were asked, %v", len(s.signals), err)
 	}
 }
 
 // TestAClientIDThatIsAnotherFansNameIsRefused guards against a certificate that speaks for two fans.
 func TestAClientIDThatIsAnotherFansNameIsRefused(t *testing.T) {
-	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Phase: fanwatch.PhaseActive}, "fan/old": {Phase: fanwatch.PhaseRetired}}, running: map[string]bool{"fan/fan-02": true}}
+	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Phase: fanwatch.PhaseActive},
+		"fan/old": {Phase: fanwatch.PhaseRetired}}, running: map[string]bool{"fan/fan-02": true}}
 	o := Client{Temporal: s}
-	for client, want := range map[string]string{"fan-02": "is the name of another fan", "old": "", "new_Client": "", "fan-07": "", "a/b": ""} {
+	for client, want := range map[string]string{"fan-02": "is the name of another fan", "old": "", "new_Client": "",
+		"fan-07": "", "a/b": ""} {
 		err := o.checkClients(t.Context(), "fan-07", []string{client})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", client, err)
 		}
 	}
-	if _, err := o.Change(t.Context(), "fan-07", fanwatch.DeviceChange{Clients: point([]string{"fan-02"})}); err == nil || !strings.Contains(err.Error(), "another fan") {
+	if _, err := o.Change(t.Context(), "fan-07", fanwatch.DeviceChange{Clients: point([]string{"fan-02"})}); err == nil ||
+		!strings.Contains(err.Error(), "another fan") {
 		t.Error(err)
 	}
 }
@@ -176,7 +193,8 @@ func TestAClientIDThatIsAnotherFansNameIsRefused(t *testing.T) {
 // TestACertificateIsFoundByItsFan has an operator who holds a certificate alone end it.
 func TestACertificateIsFoundByItsFan(t *testing.T) {
 	id := strings.Repeat("0a", 32)
-	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Certificate: id, Device: fanwatch.Device{Fan: "fan-02"}}}, running: map[string]bool{"fan/fan-02": true}}
+	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Certificate: id,
+		Device: fanwatch.Device{Fan: "fan-02"}}}, running: map[string]bool{"fan/fan-02": true}}
 	o := Client{Temporal: s}
 	if fan, err := o.holder(t.Context(), id); fan != "fan-02" || err != nil {
 		t.Errorf("%q, %v", fan, err)

@@ -53,13 +53,13 @@ func (o Client) revokeRetired(ctx context.Context, s fanwatch.FanStatus,
 
 var certificateID = regexp.MustCompile("^[0-9a-f]{64}$")
 
-// IsCertificate tells whether text is the ID or the ARN of a certificate of AWS IoT Core. No fan's name is taken for
+// IsCertificate reports whether text is the ID or the ARN of a certificate of AWS IoT Core. No fan's name is taken for
 // one that has not 64 hexadecimal digits.
 func IsCertificate(text string) bool {
 	return certificateID.MatchString(activities.CertificateID(text))
 }
 
-// holder gives the fan whose certificate has that ID.
+// holder returns the fan whose certificate has that ID.
 func (o Client) holder(ctx context.Context, id string) (string, error) {
 	fans, err := o.Fans(ctx)
 	if err != nil {

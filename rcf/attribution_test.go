@@ -82,9 +82,12 @@ func sumOf(values []float64) (sum float64) {
 
 // mixed are streams whose dimensions differ in kind.
 var mixed = map[string]func(r *rand.Rand, i, dim int) float64{
-	"normal":              func(r *rand.Rand, _, _ int) float64 { return r.NormFloat64() },
-	"few values":          func(r *rand.Rand, _, _ int) float64 { return float64(r.IntN(2)) },
-	"one dimension moves": func(r *rand.Rand, _, dim int) float64 { return float64(dim) + float64(b2i(dim == 0))*r.Float64() },
+	"normal":     func(r *rand.Rand, _, _ int) float64 { return r.NormFloat64() },
+	"few values": func(r *rand.Rand, _, _ int) float64 { return float64(r.IntN(2)) },
+	"one dimension moves": func(r *rand.Rand, _, dim int) float64 {
+		return float64(dim) +
+			float64(b2i(dim == 0))*r.Float64()
+	},
 	"rarely another": func(r *rand.Rand, _, dim int) float64 {
 		return 7 + float64(b2i(dim == 0 && r.IntN(20) == 0))
 	},
@@ -144,13 +147,15 @@ func checkAttribution(t *testing.T, f *Forest, dumb *dumbForest, point []float64
 	for i, x := range f.scratch.query {
 		if low, high := a.Low[i], a.High[i]; !(low >= 0 && high >= 0) ||
 			math.Abs(low-want[2*i]) > 1e-9*score || math.Abs(high-want[2*i+1]) > 1e-9*score {
-			t.Errorf("point %d, coordinate %d: low %v, high %v, by definition %v and %v", f.seen, i, low, high, want[2*i], want[2*i+1])
+			t.Errorf("point %d, coordinate %d: low %v, high %v, by definition %v and %v", f.seen, i, low, high, want[2*i],
+				want[2*i+1])
 		}
 		// Of a point that is not below any other, no part is owed to its being low. Of a coordinate that is always
 		// the same that means none at all.
 		if explained := !alone || !slices.Equal(f.scratch.query, corner(box)); explained &&
 			(x >= box[i][1] && a.Low[i] != 0 || x <= box[i][0] && a.High[i] != 0) {
-			t.Errorf("point %d, coordinate %d: %v in a sample from %v: low %v, high %v", f.seen, i, x, box[i], a.Low[i], a.High[i])
+			t.Errorf("point %d, coordinate %d: %v in a sample from %v: low %v, high %v", f.seen, i, x, box[i], a.Low[i],
+				a.High[i])
 		}
 	}
 }
@@ -195,6 +200,7 @@ func TestAttributionOfLonelyTrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a.High[0] != 0 || a.Low[0] != 0 || a.High[1] != 0 || !(a.Low[1] > 0) {
-		t.Errorf("%d of %d trees know the higher second value: high %v, low %v", len(f.trees)-lonely, len(f.trees), a.High, a.Low)
+		t.Errorf("%d of %d trees know the higher second value: high %v, low %v", len(f.trees)-lonely, len(f.trees), a.High,
+			a.Low)
 	}
 }

@@ -38,7 +38,7 @@ func distanceToPoint(point, other []float32) float64 {
 	return sum
 }
 
-// equal says whether two points are the same.
+// equal reports whether two points are the same.
 func equal(a, b []float32) bool {
 	b = b[:len(a)]
 	for i, x := range a {

@@ -1,6 +1,7 @@
 package rcf
 
-// enclose is encloseInGo. Go's min and max take care of NaN and of negative zero, which coordinates never are; vectors need not.
+// enclose is encloseInGo. Go's min and max take care of NaN and of negative zero, which coordinates never are;
+// vectors need not.
 func enclose(box []side, point []float32) {
 	if !hasAVX || len(point) == 1 {
 		encloseInGo(box, point)

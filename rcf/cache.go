@@ -1,9 +1,10 @@
 package rcf
 
-// Boxes are most of a tree's memory, and those low in the tree are the cheapest to do without: they are half of all, and
-// the box of a few points is soon computed. So a tree can keep the boxes of a part of its nodes only, and gives them to
-// nodes with at least some number of leaves under them. A random tree of n leaves has about 2n/m nodes with m leaves or
-// more, and somewhat more if the points have many coordinates. A computed box has the same bits as a kept one, so that results do not depend on which are kept.
+// Boxes are most of a tree's memory, and those low in the tree are the cheapest to do without: they are half of
+// all, and the box of a few points is soon computed. So a tree can keep the boxes of a part of its nodes only, and
+// gives them to nodes with at least some number of leaves under them. A random tree of n leaves has about 2n/m
+// nodes with m leaves or more, and somewhat more if the points have many coordinates. A computed box has the same
+// bits as a kept one, so that results do not depend on which are kept.
 
 // boxedShare is the part of the nodes that keep their boxes.
 func (c Config) boxedShare() float64 {
@@ -20,8 +21,9 @@ func (c Config) boxedShare() float64 {
 	return 0.66
 }
 
-// nodes is how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and some do
-// not, there are more than can be in use, for the numbers of either that are wanted vary; but never more than a ref can name.
+// nodes is how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and
+// some do not, there are more than can be in use, for the numbers of either that are wanted vary; but never more
+// than a ref can name.
 func (c Config) nodes(places int) (boxed, all int) {
 	boxed = int(float64(c.boxedShare() * float64(places)))
 	if boxed > 0 && boxed < places {
@@ -39,7 +41,7 @@ func (c Config) leastBoxed() int {
 	return int(2.4 / share)
 }
 
-// keepsBox says whether a node has its box in t.box.
+// keepsBox reports whether a node has its box in t.box.
 func (t *tree) keepsBox(node int) bool { return node < int(t.boxed) }
 
 // boxOf returns the bounding box of an inner node that keeps it.
@@ -48,8 +50,9 @@ func (t *tree) boxOf(node, coordinates int) []side {
 	return t.box[at : at+coordinates : at+coordinates]
 }
 
-// makeBoxAt makes in in.box the box of the node at a level of a walk that has reached a leaf at depth, a node that keeps none. It
-// does so from below, the box of the level below, which is ignored at the lowest level. It is valid until the next.
+// makeBoxAt makes in in.box the box of the node at a level of a walk that has reached a leaf at depth, a node that
+// keeps none. It does so from below, the box of the level below, which is ignored at the lowest level. It is valid
+// until the next.
 func (t *tree) makeBoxAt(in *surroundings, level, depth int, below []side) []side {
 	node, box := in.at(level), in.box
 	if level == depth-1 {
@@ -139,7 +142,7 @@ func (t *tree) count(at ref, limit int) int {
 	return n
 }
 
-// promoteAbove gives boxes to those of the walk's nodes above level that have none and have got enough leaves.
+// promoteAbove returns boxes to those of the walk's nodes above level that have none and have got enough leaves.
 func (t *tree) promoteAbove(in *surroundings, level int) {
 	for i := level - 1; i >= 0 && t.freeBoxed != noIndex; i-- {
 		node := in.at(i)
@@ -169,7 +172,7 @@ func (t *tree) demoteAbove(in *surroundings, level int) {
 	}
 }
 
-// move gives a node another index, one that keeps a box or one that does not.
+// move returns a node another index, one that keeps a box or one that does not.
 func (t *tree) move(node ref, boxed bool) ref {
 	to := t.newNode(boxed)
 	t.slots[to], t.cutDim[to] = t.slots[node], t.cutDim[node.index()]
@@ -182,7 +185,8 @@ func (t *tree) fillBox(node int, s *store) {
 	t.boxOfNode(t.boxOf(node, s.d*s.k), node, s)
 }
 
-// newNode takes a node, one that keeps its box or not as desired if there is one left; its contents are the caller's to fill.
+// newNode takes a node, one that keeps its box or not as desired if there is one left; its contents are the
+// caller's to fill.
 func (t *tree) newNode(boxed bool) int {
 	head := &t.freeOther
 	if boxed && t.freeBoxed != noIndex || t.freeOther == noIndex {
@@ -193,7 +197,7 @@ func (t *tree) newNode(boxed bool) int {
 	return node
 }
 
-// dropNode gives a node back.
+// dropNode returns a node back.
 func (t *tree) dropNode(node int) {
 	head := &t.freeOther
 	if t.keepsBox(node) {

@@ -3,9 +3,9 @@ package rcf
 // A climb goes back up the way of a walk, from the leaf to the first box that contains the point: all boxes above do
 // too. It is what scoring and inserting have in common, so that doing both climbs once.
 
-// climb goes up from the leaf at depth that the window in scratch.query has been walked to. Boxes of the levels from top on
-// do not contain the point; in.growth tells of them. If there are any, the point is not in the tree, and value is its score
-// there before it is scaled by the tree's size.
+// climb goes up from the leaf at depth that the window in scratch.query has been walked to. Boxes of the levels
+// from top on do not contain the point; in.growth tells of them. If there are any, the point is not in the tree,
+// and value is its score there before it is scaled by the tree's size.
 func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top int) {
 	switch {
 	case len(f.scratch.query) > 1:
@@ -16,9 +16,9 @@ func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top
 	return f.climbOnBareLine(t, in, depth)
 }
 
-// climbOnLine is climb for one coordinate. Nine climbs in ten are over after at most three levels, but after how many cannot be
-// predicted, and to mispredict it costs more than three levels. So it looks at the lowest four all the same: a box that contains the
-// point leaves the value as it is.
+// climbOnLine is climb for one coordinate. Nine climbs in ten are over after at most three levels, but after how
+// many cannot be predicted, and to mispredict it costs more than three levels. So it looks at the lowest four all
+// the same: a box that contains the point leaves the value as it is.
 func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float64, top int) {
 	const ahead = 4
 	x, unseen := float64(f.scratch.query[0]), f.scratch.unseen[:depth+1]
@@ -94,8 +94,10 @@ func (f *Forest) climbInSpace(t *tree, in *surroundings, depth int) (value float
 	return value, top
 }
 
-// climbBoxedInGo goes up from a level while the nodes keep their boxes and do not contain point. Below is the value at that level.
-func (t *tree) climbBoxedInGo(in *surroundings, point, unseen []float64, below float64, from int) (value float64, top int) {
+// climbBoxedInGo goes up from a level while the nodes keep their boxes and do not contain point. Below is the value
+// at that level.
+func (t *tree) climbBoxedInGo(in *surroundings, point, unseen []float64, below float64, from int) (value float64,
+	top int) {
 	value, top = below, from
 	for ; top > 0; top-- {
 		node := in.at(top - 1).index()

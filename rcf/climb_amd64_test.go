@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestClimbFour compares climbs in four trees at once with one after the other, in all bits, and sees that few are left undecided.
+// TestClimbFour compares climbs in four trees at once with one after the other, in all bits, and sees that few are
+// left undecided.
 func TestClimbFour(t *testing.T) {
 	if !hasAVX {
 		t.Skip("this processor has no AVX")
@@ -43,7 +44,8 @@ func TestClimbFour(t *testing.T) {
 				}
 				decided++
 				if value != values[lane-first] || isLeaf || d-top >= 4 {
-					t.Fatalf("lane %d of depth %d: value %v, climb to level %d says %v, at the leaf %v", lane, d, values[lane-first], top, value, isLeaf)
+					t.Fatalf("lane %d of depth %d: value %v, climb to level %d says %v, at the leaf %v", lane, d, values[lane-first],
+						top, value, isLeaf)
 				}
 			}
 		}

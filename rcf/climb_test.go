@@ -35,7 +35,8 @@ func TestClimbBoxed(t *testing.T) {
 			clear(in.growth)
 			wantValue, wantTop := one.climbBoxedInGo(in, f.scratch.wide, f.scratch.unseen, below, from)
 			if value != wantValue || top != wantTop || !slices.Equal(found, in.growth) {
-				t.Fatalf("%d coordinates, from level %d: value %v to level %d, in Go %v to level %d\n%v\n%v", coordinates, from, value, top,
+				t.Fatalf("%d coordinates, from level %d: value %v to level %d, in Go %v to level %d\n%v\n%v", coordinates, from,
+					value, top,
 					wantValue, wantTop, found, in.growth)
 			}
 			climbed += from - top

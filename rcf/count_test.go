@@ -25,7 +25,8 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// BenchmarkFewValues scores and learns points of which there are 64: most share their leaves, whose samples are counted.
+// BenchmarkFewValues scores and learns points of which there are 64: most share their leaves, whose samples are
+// counted.
 func BenchmarkFewValues(b *testing.B) {
 	for name, size := range map[string]int{"n256": 256, "n1024": 1024} {
 		b.Run(name, func(b *testing.B) {

@@ -105,7 +105,7 @@ func (d *Detector) Config() DetectorConfig {
 // Seen is the number of points that Process has taken.
 func (d *Detector) Seen() uint64 { return d.seen }
 
-// Ready says whether Process gives a Level: enough points have been seen to tell what is usual. That takes 128
+// Ready reports whether Process gives a Level: enough points have been seen to tell what is usual. That takes 128
 // points, and Window-1 more with a ShingleView.
 func (d *Detector) Ready() bool {
 	for i := range d.lanes {
@@ -173,7 +173,8 @@ func (d *Detector) take(point []float64) error {
 	return nil
 }
 
-// process gives the forest its view and returns its score, and the smoothed score in deviations from what it has been.
+// process returns the forest its view and returns its score, and the smoothed score in deviations from what it has
+// been.
 func (l *lane) process(r *rolling) (score, z float64, err error) {
 	l.view.of(r, l.point)
 	ready := l.forest.Ready()

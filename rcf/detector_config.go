@@ -98,7 +98,8 @@ func (c DetectorConfig) check() error {
 	case c.Window < 2 || c.Window > MaxCoordinates:
 		return fmt.Errorf("%w: Window is %d, give 2 to %d", ErrConfig, c.Window, MaxCoordinates)
 	case len(c.Tolerance) != 0 && len(c.Tolerance) != c.Dimensions:
-		return fmt.Errorf("%w: there are %d Tolerances, give one for each of %d dimensions", ErrConfig, len(c.Tolerance), c.Dimensions)
+		return fmt.Errorf("%w: there are %d Tolerances, give one for each of %d dimensions", ErrConfig, len(c.Tolerance),
+			c.Dimensions)
 	}
 	for i, t := range c.Tolerance {
 		if !(t >= 0 && t <= math.MaxFloat32) {

@@ -104,7 +104,8 @@ func ExampleKDA_Explain() {
 		if columns[i].High {
 			direction = "HIGH"
 		}
-		fmt.Printf("%s: attribution %.1f, direction %s, strength %.1f\n", name, columns[i].Attribution, direction, columns[i].Strength)
+		fmt.Printf("%s: attribution %.1f, direction %s, strength %.1f\n", name, columns[i].Attribution, direction,
+			columns[i].Strength)
 	}
 	// Output:
 	// rpm: attribution 0.0, direction HIGH, strength 0.0

@@ -214,7 +214,7 @@ type reader struct {
 	short bool
 }
 
-// err tells whether the input was too short so far.
+// err reports whether the input was too short so far.
 func (r *reader) err() error {
 	if r.short {
 		return errTruncated

@@ -13,7 +13,8 @@ import (
 // detectorConfigs are small enough for what tests do with every snapshot.
 var detectorConfigs = []DetectorConfig{
 	{Trees: 3, SampleSize: 16, Window: 4, Rest: 5, Seed: 1},
-	{Dimensions: 2, Trees: 2, SampleSize: 8, Window: 3, Tolerance: []float64{0, 0.5}, TimeDecay: 0.1, Rest: NoRest, Seed: 2},
+	{Dimensions: 2, Trees: 2, SampleSize: 8, Window: 3, Tolerance: []float64{0, 0.5}, TimeDecay: 0.1, Rest: NoRest,
+		Seed: 2},
 	{Views: []View{ShingleView, RollingView, ShingleView}, Trees: 2, SampleSize: 8, Window: 3, Threshold: 0.5, Seed: 3},
 }
 
@@ -142,7 +143,8 @@ func TestHostileDetectorSnapshotsAllocateLittle(t *testing.T) {
 	}
 }
 
-// The same results bit for bit on every platform. A change of the algorithm changes them; then record what the test prints.
+// The same results bit for bit on every platform. A change of the algorithm changes them; then record what the test
+// prints.
 func TestDetectorGolden(t *testing.T) {
 	for i, want := range []struct {
 		level string
@@ -191,7 +193,8 @@ func FuzzDetectorUnmarshal(f *testing.F) {
 		for i := range 20 {
 			point[0] = float64(i % 7)
 			r := judge(t, &d, point...)
-			if math.IsNaN(r.Level) || math.IsInf(r.Level, 0) || !(r.Grade >= 0 && r.Grade < 1 && r.Confidence >= 0 && r.Confidence <= 1) {
+			if math.IsNaN(r.Level) || math.IsInf(r.Level, 0) || !(r.Grade >= 0 && r.Grade < 1 && r.Confidence >= 0 &&
+				r.Confidence <= 1) {
 				t.Fatalf("%+v", r)
 			}
 		}
@@ -208,7 +211,8 @@ func FuzzDetectorUnmarshal(f *testing.F) {
 func sealedForests(data []byte) []byte {
 	data = bytes.Clone(data)
 	end := len(data) - 4
-	for at := bytes.LastIndex(data[:end], []byte(snapshotMagic)); at > 4; at = bytes.LastIndex(data[:at], []byte(snapshotMagic)) {
+	for at := bytes.LastIndex(data[:end], []byte(snapshotMagic)); at > 4; at = bytes.LastIndex(data[:at],
+		[]byte(snapshotMagic)) {
 		if length := int(binary.LittleEndian.Uint32(data[at-4:])); length >= 4 && length <= end-at {
 			copy(data[at:], sealed(data[at:at+length]))
 		}

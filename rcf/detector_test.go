@@ -98,7 +98,8 @@ func TestDetectorIsItsRecipe(t *testing.T) {
 	dumb := &dumbDetector{alert: -1000}
 	seeds := splitMix(9)
 	for i := range dumb.forests {
-		dumb.forests[i] = newForest(t, Config{Dimensions: i + 1, SampleSize: 1024, TimeDecay: 1e-5, OutputAfter: 64, Seed: seeds.next()})
+		dumb.forests[i] = newForest(t, Config{Dimensions: i + 1, SampleSize: 1024, TimeDecay: 1e-5, OutputAfter: 64,
+			Seed: seeds.next()})
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	alerts := 0
@@ -118,7 +119,8 @@ func TestDetectorIsItsRecipe(t *testing.T) {
 			alerts++
 		}
 		if got.Alert != alert || (got.Grade > 0) != alert || alert && math.Abs(got.Grade-want/(want+1.5)) > 1e-6 {
-			t.Fatalf("point %d: Alert %v, Grade %v at Level %v, %d points after the last", i, got.Alert, got.Grade, want, i-dumb.alert)
+			t.Fatalf("point %d: Alert %v, Grade %v at Level %v, %d points after the last", i, got.Alert, got.Grade, want,
+				i-dumb.alert)
 		}
 	}
 	if alerts < 3 {
@@ -194,7 +196,8 @@ func TestDetectorTolerance(t *testing.T) {
 func TestDetectorSeesTheSecondAnomaly(t *testing.T) {
 	for seed := range uint64(3) {
 		for _, gap := range []int{4, 20, 130} {
-			restless, patient := newDetectorOf(t, DetectorConfig{Seed: seed, Rest: NoRest}), newDetectorOf(t, DetectorConfig{Seed: seed})
+			restless, patient := newDetectorOf(t, DetectorConfig{Seed: seed, Rest: NoRest}),
+				newDetectorOf(t, DetectorConfig{Seed: seed})
 			r := rand.New(rand.NewPCG(seed, 1))
 			var second [2]Result
 			alerts := 0
@@ -324,7 +327,8 @@ func TestDetectorRefuses(t *testing.T) {
 func TestDetectorStaysFinite(t *testing.T) {
 	values := []float64{0, 3.4e38, -3.4e38, 1e-45, 1, -1e-30, 1e20}
 	for _, dimensions := range []int{1, 2} {
-		d := newDetectorOf(t, DetectorConfig{Dimensions: dimensions, Views: []View{PointView, RollingView, ShingleView}, Window: 5, SampleSize: 32, Trees: 5})
+		d := newDetectorOf(t, DetectorConfig{Dimensions: dimensions, Views: []View{PointView, RollingView, ShingleView},
+			Window: 5, SampleSize: 32, Trees: 5})
 		point := make([]float64, dimensions)
 		for i := range 4000 {
 			for j := range point {
@@ -378,7 +382,8 @@ func BenchmarkDetector(b *testing.B) {
 	}
 }
 
-// BenchmarkDetectorMemory reports what one default detector keeps, and the size of its snapshot beside the time to take one.
+// BenchmarkDetectorMemory reports what one default detector keeps, and the size of its snapshot beside the time to
+// take one.
 func BenchmarkDetectorMemory(b *testing.B) {
 	var before, after runtime.MemStats
 	runtime.GC()

@@ -55,7 +55,8 @@ func ExampleForest_Attribute() {
 	// temperature: high 100%, low 0%
 }
 
-// With a shingle the forest judges shapes: a value that is ordinary by itself stands out when it comes at the wrong time.
+// With a shingle the forest judges shapes: a value that is ordinary by itself stands out when it comes at the wrong
+// time.
 func ExampleConfig_shingle() {
 	forest, err := rcf.New(rcf.Config{Shingle: 4, Seed: 1})
 	if err != nil {

@@ -65,7 +65,7 @@ func (f *Forest) Config() Config { return f.config }
 // Seen is the number of points that Update has taken.
 func (f *Forest) Seen() uint64 { return f.seen }
 
-// Ready says whether Score gives scores: OutputAfter points have been seen, and enough for a whole window.
+// Ready reports whether Score gives scores: OutputAfter points have been seen, and enough for a whole window.
 func (f *Forest) Ready() bool {
 	return f.seen >= uint64(f.config.OutputAfter) && f.seen >= uint64(f.config.Shingle)
 }
@@ -211,8 +211,9 @@ func (f *Forest) visit(g *group, queries *[lanes][]int32, scored bool, row int, 
 	return sum
 }
 
-// walk goes down in the first n of several trees, in each to the leaf whose cell holds its query, and returns the depths of the
-// leaves. The steps are in scratch. Unused lanes n..lanes-1 repeat lane 0; their depths are meaningless.
+// walk goes down in the first n of several trees, in each to the leaf whose cell holds its query, and returns the
+// depths of the leaves. The steps are in scratch. Unused lanes n..lanes-1 repeat lane 0; their depths are
+// meaningless.
 func (f *Forest) walk(trees *[lanes]*tree, queries *[lanes][]int32, n int) (depth [lanes]uint16) {
 	for lane := n; lane < lanes; lane++ {
 		trees[lane], queries[lane] = trees[0], queries[0]
@@ -244,8 +245,8 @@ func (f *Forest) advance() int {
 	return f.store.rows() - f.config.Shingle
 }
 
-// place puts the window at row, for which the tree has been walked to a leaf at depth and climbed to top, into the tree and
-// its reservoir.
+// place puts the window at row, for which the tree has been walked to a leaf at depth and climbed to top, into the
+// tree and its reservoir.
 func (f *Forest) place(t *tree, in *surroundings, depth, top int, v verdict, row uint32) {
 	f.makeRoomIn(t)
 	place := int(t.sample.spare)
@@ -262,8 +263,8 @@ func (f *Forest) place(t *tree, in *surroundings, depth, top int, v verdict, row
 	}
 }
 
-// leaver is a sample that has left its reservoir and is still in its tree. They are taken out together, since each takes a
-// walk to its point.
+// leaver is a sample that has left its reservoir and is still in its tree. They are taken out together, since each
+// takes a walk to its point.
 type leaver struct {
 	tree   *tree
 	place  int
@@ -280,7 +281,8 @@ func (l *leavers) add(one leaver) {
 	l.n++
 }
 
-// takeLeave takes the last of the leavers out of their trees, as many as are walked at once, if there are at least so many.
+// takeLeave takes the last of the leavers out of their trees, as many as are walked at once, if there are at least
+// so many.
 func (f *Forest) takeLeave(atLeast int) {
 	l := &f.scratch.leave
 	if l.n < atLeast {
@@ -310,7 +312,8 @@ type logOf struct {
 	log2 float64
 }
 
-// log2 is log2(i), or 0 for 0. What is asked for over and over, the trees' common size and perhaps a mass, is remembered.
+// log2 is log2(i), or 0 for 0. What is asked for over and over, the trees' common size and perhaps a mass, is
+// remembered.
 func (f *Forest) log2(i int) float64 {
 	known := &f.scratch.logs[i&1]
 	if known.i != i {

@@ -321,7 +321,8 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Which boxes a forest keeps is a matter of cost: a compact one gives the same scores, and snapshots but for the setting.
+// Which boxes a forest keeps is a matter of cost: a compact one gives the same scores, and snapshots but for the
+// setting.
 func TestCompactIsTheSame(t *testing.T) {
 	for _, c := range []Config{
 		{Trees: 6, SampleSize: 64, Seed: 1},

@@ -17,9 +17,12 @@ func TestGolden(t *testing.T) {
 		state  uint32 // the last snapshot's checksum
 	}{
 		{Config{Seed: 1}, "0x1.08f9e6ada6973p+00", 0x3b017aa9, 0x82cf7c8e},
-		{Config{Trees: 10, SampleSize: 64, TimeDecay: NoTimeDecay, InitialAcceptFraction: 0.125, Seed: 2}, "0x1.d0440ca4acfe6p+00", 0x26fe3cc0, 0x9a23973e},
-		{Config{Dimensions: 3, Trees: 10, SampleSize: 100, TimeDecay: 0.01, Seed: 3}, "0x1.89a5288cdb4abp-01", 0x7a40b971, 0x6819b54d},
-		{Config{Dimensions: 2, Shingle: 5, Trees: 10, SampleSize: 128, TimeDecay: 0.5, Seed: 4}, "0x1.061161f923c94p+00", 0x36832c08, 0xbcf57c83},
+		{Config{Trees: 10, SampleSize: 64, TimeDecay: NoTimeDecay, InitialAcceptFraction: 0.125, Seed: 2},
+			"0x1.d0440ca4acfe6p+00", 0x26fe3cc0, 0x9a23973e},
+		{Config{Dimensions: 3, Trees: 10, SampleSize: 100, TimeDecay: 0.01, Seed: 3}, "0x1.89a5288cdb4abp-01", 0x7a40b971,
+			0x6819b54d},
+		{Config{Dimensions: 2, Shingle: 5, Trees: 10, SampleSize: 128, TimeDecay: 0.5, Seed: 4}, "0x1.061161f923c94p+00",
+			0x36832c08, 0xbcf57c83},
 	} {
 		f := newForest(t, golden.config)
 		random := splitMix(golden.config.Seed)

@@ -8,8 +8,8 @@ type growth struct {
 	span, distance float64
 }
 
-// mix is the value of a point at a node of whose box it tells: the part of the cuts that separate the point there gives it
-// the value here, the others that of the node below.
+// mix is the value of a point at a node of whose box it tells: the part of the cuts that separate the point there
+// gives it the value here, the others that of the node below.
 func (g growth) mix(below, here float64) float64 {
 	return below + float64(g.distance/(g.span+g.distance)*(here-below))
 }

@@ -19,17 +19,20 @@ func (t *tree) climbBoxed(in *surroundings, point, unseen []float64, below float
 	if !hasAVX {
 		return t.climbBoxedInGo(in, point, unseen, below, from)
 	}
-	top, value = climbVector(&t.box[0], &point[0], len(point), int(t.boxed), &in.steps[0][in.lane&(lanes-1)], &unseen[0], &in.growth[0],
+	top, value = climbVector(&t.box[0], &point[0], len(point), int(t.boxed), &in.steps[0][in.lane&(lanes-1)], &unseen[0],
+		&in.growth[0],
 		from, below)
 	return value, top
 }
 
-// climbVector is climbBoxedInGo, bit for bit, by AVX. n is the number of coordinates, steps where the first step has the walk.
+// climbVector is climbBoxedInGo, bit for bit, by AVX. n is the number of coordinates, steps where the first step
+// has the walk.
 //
 //go:noescape
-func climbVector(boxes *side, point *float64, n, boxed int, steps *ref, unseen *float64, found *growth, from int, below float64) (top int, value float64)
+func climbVector(boxes *side, point *float64, n, boxed int, steps *ref, unseen *float64, found *growth, from int,
+	below float64) (top int, value float64)
 
-// hasAVX says whether processor and operating system have AVX (Intel's manual, volume 1, 14.3: detection of AVX).
+// hasAVX reports whether processor and operating system have AVX (Intel's manual, volume 1, 14.3: detection of AVX).
 var hasAVX = func() bool {
 	const osxsave, avx = 1 << 27, 1 << 28
 	const xmm, ymm = 1 << 1, 1 << 2

@@ -244,8 +244,8 @@ func (f *Forest) reach(t *tree) (points int) {
 	return points
 }
 
-// weigh counts the samples of those leaves that have no mass yet, in one pass over the reservoir for all, and returns their
-// number. It sorts the leaves.
+// weigh counts the samples of those leaves that have no mass yet, in one pass over the reservoir for all, and
+// returns their number. It sorts the leaves.
 func (t *tree) weigh(leaves []alike) (samples int) {
 	slices.SortFunc(leaves, func(a, b alike) int { return cmp.Compare(a.row, b.row) })
 	held := t.sample.held()
@@ -254,7 +254,10 @@ func (t *tree) weigh(leaves []alike) (samples int) {
 			continue
 		}
 		row := t.row(place)
-		if i, found := slices.BinarySearchFunc(leaves, row, func(a alike, row uint32) int { return cmp.Compare(a.row, row) }); found {
+		if i, found := slices.BinarySearchFunc(leaves, row, func(a alike, row uint32) int {
+			return cmp.Compare(a.row,
+				row)
+		}); found {
 			leaves[i].mass++
 			samples++
 		}

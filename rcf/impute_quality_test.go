@@ -14,8 +14,14 @@ var series = []struct {
 	config Config
 	point  func(r *rand.Rand, i int) []float64
 }{
-	{"sine", 0.1, Config{Shingle: 8, Seed: 1}, func(r *rand.Rand, i int) []float64 { return []float64{sine(i) + 0.1*r.NormFloat64()} }},
-	{"quiet sine", 0.02, Config{Shingle: 8, Seed: 2}, func(r *rand.Rand, i int) []float64 { return []float64{sine(i) + 0.02*r.NormFloat64()} }},
+	{"sine", 0.1, Config{Shingle: 8, Seed: 1}, func(r *rand.Rand, i int) []float64 {
+		return []float64{sine(i) +
+			0.1*r.NormFloat64()}
+	}},
+	{"quiet sine", 0.02, Config{Shingle: 8, Seed: 2}, func(r *rand.Rand, i int) []float64 {
+		return []float64{sine(i) +
+			0.02*r.NormFloat64()}
+	}},
 	{"sawtooth", 0.05, Config{Shingle: 8, Seed: 3}, func(r *rand.Rand, i int) []float64 {
 		return []float64{float64(i%24)/24 + 0.05*r.NormFloat64()}
 	}},
@@ -69,7 +75,8 @@ func TestImputeQuality(t *testing.T) {
 			global += math.Abs(v-sorted[len(sorted)/2]) / (end - begin)
 		}
 		best := s.noise * meanAbsolute
-		t.Logf("%-11s mean absolute error %.4f (best possible %.4f, last value %.4f, median of all %.4f); %.0f%% within Low..High, %.2f deviations wide",
+		t.Logf("%-11s mean absolute error %.4f (best possible %.4f, last value %.4f, median of all %.4f); %.0f%% "+
+			"within Low..High, %.2f deviations wide",
 			s.name, own, best, naive, global, 100*covered, width/s.noise)
 		if own > 1.5*best {
 			t.Errorf("%s: mean absolute error %.4f, the best possible is %.4f", s.name, own, best)

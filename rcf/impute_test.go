@@ -121,8 +121,8 @@ func expected(t *testing.T, f *Forest, point []float64) Estimate {
 	return e
 }
 
-// Whatever the stream, the values that stand out are those of the largest attribution, and their estimate is in order and
-// made of values that the stream has had.
+// Whatever the stream, the values that stand out are those of the largest attribution, and their estimate is in
+// order and made of values that the stream has had.
 func TestExpectedIsInOrder(t *testing.T) {
 	each(t, func(t *testing.T, c Config, next func() []float64) {
 		f := newForest(t, c)

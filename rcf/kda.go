@@ -45,7 +45,8 @@ type KDA struct {
 // treesEach is how many trees grow for one of NumberOfTrees.
 const treesEach = 2
 
-// Explanation is one column's part in a score, as in the ANOMALY_EXPLANATION column of RANDOM_CUT_FOREST_WITH_EXPLANATION.
+// Explanation is one column's part in a score, as in the ANOMALY_EXPLANATION column of
+// RANDOM_CUT_FOREST_WITH_EXPLANATION.
 type Explanation struct {
 	Attribution float64 // the column's part of the score; those of all columns add up to it
 	Strength    float64 // of the direction, 0 to Attribution: by how much one direction outweighs the other
@@ -162,7 +163,8 @@ func (k *KDA) UnmarshalBinary(data []byte) error {
 		return err
 	}
 	c := forest.config
-	size := KDAConfig{Dimensions: c.Dimensions, NumberOfTrees: c.Trees / treesEach, SubSampleSize: c.SampleSize, ShingleSize: c.Shingle}
+	size := KDAConfig{Dimensions: c.Dimensions, NumberOfTrees: c.Trees / treesEach, SubSampleSize: c.SampleSize,
+		ShingleSize: c.Shingle}
 	if err := size.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}

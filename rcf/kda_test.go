@@ -168,7 +168,8 @@ func TestKDARanges(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", c, err, want)
 		}
 	}
-	for _, c := range []KDAConfig{{NumberOfTrees: 1, SubSampleSize: 10, TimeDecay: 1, ShingleSize: 30}, {NumberOfTrees: 1000, SubSampleSize: 1000, TimeDecay: math.MaxInt32}} {
+	for _, c := range []KDAConfig{{NumberOfTrees: 1, SubSampleSize: 10, TimeDecay: 1, ShingleSize: 30},
+		{NumberOfTrees: 1000, SubSampleSize: 1000, TimeDecay: math.MaxInt32}} {
 		k := newKDA(t, c)
 		for i := range 40 {
 			kinesisScore(t, k, float64(i%9))
@@ -179,7 +180,8 @@ func TestKDARanges(t *testing.T) {
 // The columns' parts add up to the score that Process gives, and point the right way.
 func TestKDAExplains(t *testing.T) {
 	for _, shingle := range []int{1, 3} {
-		explained, plain := newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle}), newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle})
+		explained, plain := newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle}),
+			newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle})
 		random := splitMix(4)
 		for i := range 600 {
 			point := []float64{random.exponential(), float64(i % 5)}
@@ -233,7 +235,8 @@ func TestKDAResumes(t *testing.T) {
 	}
 	forest := snapshotOf(t, newForest(t, Config{}))
 	before := kinesisBytes(t, original)
-	for name, data := range map[string][]byte{"nothing": nil, "a forest": forest, "another forest": append([]byte(kdaMagic), forest...), "half": before[:len(before)/2]} {
+	for name, data := range map[string][]byte{"nothing": nil, "a forest": forest,
+		"another forest": append([]byte(kdaMagic), forest...), "half": before[:len(before)/2]} {
 		if err := original.UnmarshalBinary(data); !errors.Is(err, ErrSnapshot) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -24,8 +24,8 @@ func (f *Forest) makeRoom() {
 		}
 		s.compact()
 	}
-	// A compaction costs as much as some ten points; that much room makes it rare enough. It looks at all samples, however few
-	// rows they share.
+	// A compaction costs as much as some ten points; that much room makes it rare enough. It looks at all samples,
+	// however few rows they share.
 	spare := s.rows() / 10
 	if f.config.Compact {
 		spare = s.rows() / 32
@@ -66,7 +66,7 @@ func (f *Forest) makeRoomIn(t *tree) {
 	f.resize(lacking, places)
 }
 
-// resize gives trees more places, from slabs that they share, and nodes for as many leaves.
+// resize returns trees more places, from slabs that they share, and nodes for as many leaves.
 func (f *Forest) resize(trees []*tree, places int) {
 	coordinates, halves := f.config.coordinates(), f.halves()
 	boxed, nodes := f.config.nodes(places)
@@ -94,9 +94,9 @@ func (f *Forest) resize(trees []*tree, places int) {
 	f.fitScratch(places)
 }
 
-// take moves what is in field to the front of slab and gives it that length; the slab goes on behind. A slab that is used up
-// is followed by another, for all trees that are left or for some: allocations beyond largeObject are rounded up to whole
-// pages, smaller ones to less, and what that adds is used too.
+// take moves what is in field to the front of slab and gives it that length; the slab goes on behind. A slab that
+// is used up is followed by another, for all trees that are left or for some: allocations beyond largeObject are
+// rounded up to whole pages, smaller ones to less, and what that adds is used too.
 func take[E any](slab, field *[]E, length, left int) {
 	const largeObject = 32 << 10
 	if len(*slab) < length {
@@ -130,7 +130,7 @@ func (t *tree) takeRows(slab *[]uint16, places, halves, left int) {
 	}
 }
 
-// widen gives the trees room for larger row numbers if the store has them.
+// widen returns the trees room for larger row numbers if the store has them.
 func (f *Forest) widen() {
 	for i := range f.trees {
 		t := &f.trees[i]

@@ -207,9 +207,9 @@ func TestDetectionOnNAB(t *testing.T) {
 	}
 }
 
-// TestShinglesOnNAB: a long shingle ranks the rows of labelled windows above the others more often than single values do,
-// whatever the threshold: by the area under the ROC curve, the mean over the series and three seeds. On ten series the difference is
-// less than that between seeds; on the whole benchmark Java's is 0.60 against 0.57.
+// TestShinglesOnNAB: a long shingle ranks the rows of labelled windows above the others more often than single
+// values do, whatever the threshold: by the area under the ROC curve, the mean over the series and three seeds. On
+// ten series the difference is less than that between seeds; on the whole benchmark Java's is 0.60 against 0.57.
 func TestShinglesOnNAB(t *testing.T) {
 	all := recordings(t)
 	mean := func(shingle int, seed uint64) float64 {
@@ -238,8 +238,8 @@ func TestShinglesOnNAB(t *testing.T) {
 	}
 }
 
-// rocArea is the probability that a labelled row has a higher score than another one, ties counting half; -1 if all rows
-// are of one kind.
+// rocArea is the probability that a labelled row has a higher score than another one, ties counting half; -1 if all
+// rows are of one kind.
 func rocArea(scores []float64, labelled []bool) float64 {
 	var positive, negative []float64
 	for i, score := range scores {

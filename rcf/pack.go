@@ -10,8 +10,8 @@ import (
 // A snapshot's numbers are packed: each takes some bits, the lowest first, with no gaps between.
 //
 // A float32 is packed as its sign, its exponent and its 23 bits of mantissa. The exponent is told by the difference
-// to that of an earlier number of the same kind, which tends to be small: differences 0, -1, 1, -2, ... count 1, 2, 3, ...
-// and these numbers are in Elias's gamma code (IEEE Trans. Inf. Theory, 1975): n bits follow n-1 zeros.
+// to that of an earlier number of the same kind, which tends to be small: differences 0, -1, 1, -2, ... count 1, 2,
+// 3, ... and these numbers are in Elias's gamma code (IEEE Trans. Inf. Theory, 1975): n bits follow n-1 zeros.
 
 // packer appends packed numbers to out.
 type packer struct {
@@ -83,7 +83,7 @@ type unpacker struct {
 	short bool
 }
 
-// err tells whether the input was too short so far.
+// err reports whether the input was too short so far.
 func (u *unpacker) err() error {
 	if u.short {
 		return errTruncated
@@ -157,7 +157,7 @@ func (u *unpacker) float(exponent *uint8) float32 {
 	return math.Float32frombits(sign|math.Float32bits(u.magnitude(exponent))) + 0
 }
 
-// finite says whether v is neither infinite nor NaN.
+// finite reports whether v is neither infinite nor NaN.
 func finite(v float32) bool { return math.Abs(float64(v)) <= math.MaxFloat32 }
 
 // width is how many bits a number below n needs.

@@ -14,8 +14,8 @@ const (
 	ln2Lo = 0x1.a39ef35793c76p-33
 )
 
-// Log is the natural logarithm of x, which must be positive, finite and normal, with the same bits on every platform. It
-// is for features of points that are to score alike everywhere; the last bits of math.Log differ.
+// Log is the natural logarithm of x, which must be positive, finite and normal, with the same bits on every
+// platform. It is for features of points that are to score alike everywhere; the last bits of math.Log differ.
 func Log(x float64) float64 { return ln(x) }
 
 // ln is the natural logarithm of x, which must be positive, finite and normal.

@@ -34,7 +34,8 @@ func TestGoldenOnOtherProcessors(t *testing.T) {
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("go test -c: %v\n%s", err, out)
 			}
-			out, err := exec.Command(emulator, binary, "-test.run", "^(TestGolden|TestCompactIsTheSame|TestHostile.*)$", "-test.v").CombinedOutput()
+			out, err := exec.Command(emulator, binary, "-test.run", "^(TestGolden|TestCompactIsTheSame|TestHostile.*)$",
+				"-test.v").CombinedOutput()
 			if err != nil {
 				t.Fatalf("%s: %v\n%s", emulator, err, out)
 			}

@@ -28,9 +28,10 @@ type reservoir struct {
 	largestOf [maxGroups]uint32 // per group of places: its largest key's rank; see findTop
 }
 
-// sampleKey is a key in 24 bits: a positive float32 without the last 8 bits of its fraction, so that greater keys are
-// greater integers, under a bit that says that the sample shares its leaf, or has done so, with others. Keys are compared, and
-// the largest sets the chance to be accepted; 3 parts in 100,000 are nothing beside the chance that they were drawn by.
+// sampleKey is a key in 24 bits: a positive float32 without the last 8 bits of its fraction, so that greater keys
+// are greater integers, under a bit that says that the sample shares its leaf, or has done so, with others. Keys
+// are compared, and the largest sets the chance to be accepted; 3 parts in 100,000 are nothing beside the chance
+// that they were drawn by.
 type sampleKey [3]uint8
 
 const sharesLeaf = 1 << 7 // in the last byte
@@ -90,7 +91,7 @@ func (c *clock) set(now uint64) (age float64) {
 	return age
 }
 
-// full says whether the reservoir holds as many points as it may.
+// full reports whether the reservoir holds as many points as it may.
 func (r *reservoir) full(size int) bool { return int(r.n) >= size }
 
 // largest is the key of the sample that has to go next.
@@ -185,8 +186,8 @@ func (r *reservoir) evict(rows []uint16) (place int, shared bool) {
 	return place, shared
 }
 
-// Looking for the next sample to go among all keys took a seventh of the time of a forest of one dimension. So the places
-// form up to maxGroups groups of equal size, and the largest key of each is kept beside the others'.
+// Looking for the next sample to go among all keys took a seventh of the time of a forest of one dimension. So the
+// places form up to maxGroups groups of equal size, and the largest key of each is kept beside the others'.
 
 const maxGroups = 17 // as 256 samples have 257 places, for groups of 16
 
@@ -215,14 +216,15 @@ func (r *reservoir) leave(group int) {
 	r.largestOf[group] = largest
 }
 
-// greaterRank is the greater of two ranks. The compiler makes a branch of max in these loops, which cannot be predicted.
+// greaterRank is the greater of two ranks. The compiler makes a branch of max in these loops, which cannot be
+// predicted.
 func greaterRank(a, b uint32) uint32 {
 	d := int64(b) - int64(a)
 	return a + uint32(d&^(d>>63))
 }
 
-// findTop looks for the sample that has to go next, the one with the largest key. It has no branch that depends on the keys,
-// unless two are the same.
+// findTop looks for the sample that has to go next, the one with the largest key. It has no branch that depends on
+// the keys, unless two are the same.
 func (r *reservoir) findTop(rows []uint16) {
 	// The greatest rank with, in its last bits, which are free, the group. Four at a time do not wait for each other.
 	var a, b, c, d uint32
@@ -249,8 +251,8 @@ func (r *reservoir) findTop(rows []uint16) {
 	}
 }
 
-// findOldest makes the sample that has to go next the one with the oldest window of those with that rank, so that the choice
-// does not depend on places. rows are the windows' numbers, as a tree keeps them.
+// findOldest makes the sample that has to go next the one with the oldest window of those with that rank, so that
+// the choice does not depend on places. rows are the windows' numbers, as a tree keeps them.
 func (r *reservoir) findOldest(rank uint32, rows []uint16) {
 	found := -1
 	for place := range r.key {
@@ -272,7 +274,8 @@ func (r *reservoir) regroup(rows []uint16) {
 	}
 }
 
-// age multiplies all keys by growth, as the epoch moves on. Their order stays, except that rounding may make some equal.
+// age multiplies all keys by growth, as the epoch moves on. Their order stays, except that rounding may make some
+// equal.
 func (r *reservoir) age(growth float64, rows []uint16) {
 	for i, key := range r.key {
 		if key.held() {

@@ -148,7 +148,8 @@ func (f *Forest) decodeTree(r *unpacker, t *tree) error {
 	return f.decodeBoxes(t, under, refs)
 }
 
-// decodeShape reads which nodes hang where, and returns for each node and leaf, in preorder, how many leaves are under it.
+// decodeShape reads which nodes hang where, and returns for each node and leaf, in preorder, how many leaves are
+// under it.
 func decodeShape(r *unpacker, leaves int) ([]uint16, error) {
 	under := make([]uint16, 2*leaves-1) // 1 for a leaf, first 0 for a node
 	open := 1                           // subtrees that are yet to come

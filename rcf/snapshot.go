@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// A snapshot is one forest in bytes. Up to the rows, numbers are little-endian and floats IEEE; from there to the checksum
-// they are packed, see pack.go.
+// A snapshot is one forest in bytes. Up to the rows, numbers are little-endian and floats IEEE; from there to the
+// checksum they are packed, see pack.go.
 //
 //	magic          4 bytes "RCFs"
 //	version        uint16, 2
@@ -23,8 +23,8 @@ import (
 //	               many samples, largest first; of keys with more than 24 bits, as earlier programs wrote, the rest is cut
 //	checksum       uint32, CRC32C of all before; packed numbers are padded with zeros to a whole byte before it
 //
-// A row, a coordinate takes as many bits as the largest needs. Exponents are told by the difference to the one before of
-// the same dimension (rows), of the same tree's cuts, or of its keys; the first by that of 1.
+// A row, a coordinate takes as many bits as the largest needs. Exponents are told by the difference to the one
+// before of the same dimension (rows), of the same tree's cuts, or of its keys; the first by that of 1.
 //
 // Boxes are computed anew from the points. Two forests in the same state have the same snapshot.
 
@@ -156,7 +156,8 @@ func (t *tree) samplesAt(leaf int, shared []sampleOf) []sampleOf {
 	if !key.shared() {
 		return []sampleOf{{row, key.value()}}
 	}
-	first, _ := slices.BinarySearchFunc(shared, row, func(s sampleOf, row uint32) int { return int(int64(s.row) - int64(row)) })
+	first, _ := slices.BinarySearchFunc(shared, row,
+		func(s sampleOf, row uint32) int { return int(int64(s.row) - int64(row)) })
 	last := first
 	for last < len(shared) && shared[last].row == row {
 		last++

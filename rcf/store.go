@@ -29,7 +29,7 @@ func (s *store) window(row uint32) []float32 {
 	return s.values[at : at+s.d*s.k : at+s.d*s.k]
 }
 
-// full says whether append would have to grow the buffer.
+// full reports whether append would have to grow the buffer.
 func (s *store) full() bool { return s.n == s.room }
 
 // append adds a row. The newest k-1 rows together with the next one make the next window.

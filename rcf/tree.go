@@ -6,8 +6,8 @@ import "math"
 // inner node cuts the box around its points in one coordinate: points with a coordinate at most cut are on
 // its left. A leaf is a point; its mass is the number of samples with that very point.
 //
-// A leaf is named by the place in the reservoir of one of its samples. Nodes with an index below boxed keep their bounding
-// boxes; the box of another is computed from those of its children when it is needed (see cache.go).
+// A leaf is named by the place in the reservoir of one of its samples. Nodes with an index below boxed keep their
+// bounding boxes; the box of another is computed from those of its children when it is needed (see cache.go).
 type tree struct {
 	slots  []slot   // the inner nodes; no fewer than places, so that a walk may look at a leaf's index too
 	cutDim []uint16 // per node: the coordinate that is cut
@@ -77,8 +77,8 @@ func (t *tree) descend(point []float32, path []ref) (leaf, depth int) {
 	return at.index(), depth
 }
 
-// rowAt is the number in rows at a place. There are that many places; rows has the lower halves of the numbers and then,
-// if the store is so large, the upper halves.
+// rowAt is the number in rows at a place. There are that many places; rows has the lower halves of the numbers and
+// then, if the store is so large, the upper halves.
 func rowAt(rows []uint16, places, place int) uint32 {
 	row := uint32(rows[place])
 	if len(rows) > places {
@@ -128,8 +128,9 @@ func countInGo(rows []uint16, row uint16) (n int) {
 	return n
 }
 
-// insert adds the sample at a place with its point, which is the store's window at row. The tree has been walked for point,
-// to a leaf at depth, and climbed to top. If that leaf's point is the same, the sample joins it; otherwise it gets a leaf of its own.
+// insert adds the sample at a place with its point, which is the store's window at row. The tree has been walked
+// for point, to a leaf at depth, and climbed to top. If that leaf's point is the same, the sample joins it;
+// otherwise it gets a leaf of its own.
 //
 // The leaf's position is drawn as if the tree had been cut with the point in it from the start (Guha et al., algorithm
 // 2): the topmost node at which a cut of the box enlarged by the point falls between the two. The way is
@@ -243,7 +244,8 @@ func (t *tree) leave(place, leaf, depth int, in *surroundings) bool {
 	return true
 }
 
-// shrinkAbove makes the boxes of the walk's levels before level right again after a point that was under all of them has gone.
+// shrinkAbove makes the boxes of the walk's levels before level right again after a point that was under all of
+// them has gone.
 func (t *tree) shrinkAbove(in *surroundings, level int) {
 	for i := level - 1; i >= 0; i-- {
 		node := in.at(i).index()

@@ -1,14 +1,15 @@
 package rcf
 
-// lanes is how many trees are walked at once. A walk waits for memory at each step; walks in several trees wait together.
+// lanes is how many trees are walked at once. A walk waits for memory at each step; walks in several trees wait
+// together.
 const lanes = 8
 
 // step holds where the walks in several trees are.
 type step [lanes]ref
 
 // walkInGo descends in several trees at once to the leaves whose cells hold their queries, points in sortable
-// coordinates. path[i] then is where the walks were after i steps; a walk that has arrived at its leaf stays there. depth is how
-// many steps each walk needed. It returns false if path is too short.
+// coordinates. path[i] then is where the walks were after i steps; a walk that has arrived at its leaf stays there.
+// depth is how many steps each walk needed. It returns false if path is too short.
 //
 // It is walk for processors without an assembly of their own.
 func walkInGo(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool {
@@ -20,7 +21,8 @@ func walkInGo(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *
 	return true
 }
 
-// walkFour is walkInGo in four trees, whose places in a step begin at first. Rows of path behind their arrival are left as they were.
+// walkFour is walkInGo in four trees, whose places in a step begin at first. Rows of path behind their arrival are
+// left as they were.
 func walkFour(trees *[4]*tree, queries *[4][]int32, path []step, first int, depth *[4]uint16) bool {
 	a, b, c, d := trees[0].root, trees[1].root, trees[2].root, trees[3].root
 	as, bs, cs, ds := trees[0].slots, trees[1].slots, trees[2].slots, trees[3].slots

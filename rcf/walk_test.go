@@ -39,7 +39,8 @@ func TestWalk(t *testing.T) {
 					trees[lane], points[lane], queries[lane] = trees[0], points[0], queries[0]
 				}
 			}
-			for name, walk := range map[string]func(*[lanes]*tree, *[lanes][]int32, []step, *[lanes]uint16) bool{"best": walk, "portable": walkInGo} {
+			for name, walk := range map[string]func(*[lanes]*tree, *[lanes][]int32, []step, *[lanes]uint16) bool{"best": walk,
+				"portable": walkInGo} {
 				checkWalk(t, name, walk, &trees, &points, &queries)
 			}
 		}
@@ -120,7 +121,8 @@ func BenchmarkWalk(b *testing.B) {
 				queries[i] = append(queries[i], sortable(float32(v)))
 			}
 		}
-		for name, walk := range map[string]func(*[lanes]*tree, *[lanes][]int32, []step, *[lanes]uint16) bool{"best": walk, "portable": walkInGo} {
+		for name, walk := range map[string]func(*[lanes]*tree, *[lanes][]int32, []step, *[lanes]uint16) bool{"best": walk,
+			"portable": walkInGo} {
 			b.Run(name+"."+size.name, func(b *testing.B) {
 				var trees [lanes]*tree
 				var same [lanes][]int32

@@ -55,7 +55,8 @@ func TestADamagedSnapshotDoesNotStopAShard(t *testing.T) {
 	p := newPublisher(t, s, 1)
 	newest := func() (files []string) {
 		for _, shard := range []string{"0", "1"} {
-			found, err := filepath.Glob(filepath.Join(dir, "s3", "fanwatch-lake", "state", "stream=fanwatch", "shard=shardId-00000000000"+shard, "*.snapshot"))
+			found, err := filepath.Glob(filepath.Join(dir, "s3", "fanwatch-lake", "state", "stream=fanwatch",
+				"shard=shardId-00000000000"+shard, "*.snapshot"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -100,7 +100,8 @@ func newBlindRig(t *testing.T) *blindRig {
 	if err := os.WriteFile(filepath.Join(dir, "policy.yaml"), []byte(blindPolicies), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &blindRig{system: start(t, dir, nil, "--fans", "0", "--no-workers"), workers: map[string]*workerProcess{}, beats: &heartbeats{}}
+	r := &blindRig{system: start(t, dir, nil, "--fans", "0", "--no-workers"), workers: map[string]*workerProcess{},
+		beats: &heartbeats{}}
 	address := func(url string) string { return strings.TrimPrefix(url, "http://") }
 	r.kinesis = newProxy(t, address(r.AWS), http.HandlerFunc(refuseJSON))
 	r.sns = newProxy(t, address(r.AWS), refuseXML("AuthorizationError", "ErrorResponse"))
@@ -115,14 +116,19 @@ func newBlindRig(t *testing.T) *blindRig {
 		t.Fatal(err)
 	}
 	pair := strings.Fields(string(keys))
-	env := append(os.Environ(), "AWS_ACCESS_KEY_ID="+pair[0], "AWS_SECRET_ACCESS_KEY="+pair[1], "AWS_REGION="+r.Region, "FANWATCH_HEARTBEAT_URL="+outside.URL,
-		"AWS_ENDPOINT_URL_KINESIS=http://"+r.kinesis.addr, "AWS_ENDPOINT_URL_SNS=http://"+r.sns.addr, "AWS_ENDPOINT_URL_S3=http://"+r.s3.addr,
+	env := append(os.Environ(), "AWS_ACCESS_KEY_ID="+pair[0], "AWS_SECRET_ACCESS_KEY="+pair[1], "AWS_REGION="+r.Region,
+		"FANWATCH_HEARTBEAT_URL="+outside.URL,
+		"AWS_ENDPOINT_URL_KINESIS=http://"+r.kinesis.addr, "AWS_ENDPOINT_URL_SNS=http://"+r.sns.addr,
+		"AWS_ENDPOINT_URL_S3=http://"+r.s3.addr,
 		"AWS_ENDPOINT_URL_IOT="+r.AWS, "AWS_ENDPOINT_URL_IOT_DATA_PLANE="+r.AWS)
 	for _, kind := range []string{"control", "score", "lake"} {
-		w := &workerProcess{t: t, kind: kind, env: env, log: filepath.Join(dir, kind+".log"), args: []string{"--temporal", r.temporalProxy.addr, "--namespace", r.Namespace,
-			"worker", "--serve", kind, "--account", "000000000000", "--region", r.Region, "--stream", r.Stream, "--bucket", r.Bucket, "--policies", filepath.Join(dir, "policy.yaml"),
+		w := &workerProcess{t: t, kind: kind, env: env, log: filepath.Join(dir, kind+".log"), args: []string{"--temporal",
+			r.temporalProxy.addr, "--namespace", r.Namespace,
+			"worker", "--serve", kind, "--account", "000000000000", "--region", r.Region, "--stream", r.Stream, "--bucket",
+			r.Bucket, "--policies", filepath.Join(dir, "policy.yaml"),
 			"--catalog", "sqlite", "--catalog-uri", r.Catalog, "--window", "3s", "--snapshot-every", "10s",
-			"--watch-every", "2s", "--watch-after", "5s", "--watch-clear", "6s", "--heartbeat-every", "2s", "--canary-every", "-1s"}}
+			"--watch-every", "2s", "--watch-after", "5s", "--watch-clear", "6s", "--heartbeat-every", "2s", "--canary-every",
+			"-1s"}}
 		w.start()
 		t.Cleanup(w.kill)
 		r.workers[kind] = w
@@ -210,9 +216,11 @@ func (p *rigPublisher) message(s setting, seq uint64) (topic string, payload []b
 	}
 	at := time.Now().Add(s.ahead).UTC().Truncate(time.Microsecond)
 	if s.legacy {
-		return "IoT_TOPIC/recieve", fmt.Appendf(nil, `{"TIME": %q, "FANID": "blind", "FREQ": %g, "RPM": %g}`, at.Format(time.RFC3339Nano), rpm/30, rpm)
+		return "IoT_TOPIC/recieve", fmt.Appendf(nil, `{"TIME": %q, "FANID": "blind", "FREQ": %g, "RPM": %g}`,
+			at.Format(time.RFC3339Nano), rpm/30, rpm)
 	}
-	b := fanwatch.NewBatch([]fanwatch.Reading{{ReadingID: fanwatch.ReadingID{Fan: "blind", Run: p.run, Seq: seq}, Time: at, RPM: rpm, Hz: rpm / 30, State: state}}, seq-1, 0, time.Now())
+	b := fanwatch.NewBatch([]fanwatch.Reading{{ReadingID: fanwatch.ReadingID{Fan: "blind", Run: p.run, Seq: seq}, Time: at,
+		RPM: rpm, Hz: rpm / 30, State: state}}, seq-1, 0, time.Now())
 	data, err := json.Marshal(b)
 	if err != nil {
 		panic(err) // of numbers and text alone
@@ -245,7 +253,8 @@ func (r *blindRig) messages() ([]message, error) {
 	var out []message
 	for i := len(page.Entries) - 1; i >= 0; i-- {
 		e := page.Entries[i]
-		out = append(out, message{strings.TrimSuffix(e.To, "@fanwatch.local"), e.Attributes["fan"], e.Attributes["kind"], e.Subject, e.Body})
+		out = append(out, message{strings.TrimSuffix(e.To, "@fanwatch.local"), e.Attributes["fan"], e.Attributes["kind"],
+			e.Subject, e.Body})
 	}
 	return out, nil
 }

@@ -43,7 +43,8 @@ func process(kind string, always ...string) []blindCell {
 		{part: kind + " worker", fault: "killed", always: slices.Contains(always, "killed"),
 			on: func(r *blindRun) { r.workers[kind].kill() }, off: func(r *blindRun) { r.workers[kind].start() }},
 		{part: kind + " worker", fault: "hanging", always: slices.Contains(always, "hanging"),
-			on: func(r *blindRun) { r.workers[kind].signal(syscall.SIGSTOP) }, off: func(r *blindRun) { r.workers[kind].signal(syscall.SIGCONT) }},
+			on:  func(r *blindRun) { r.workers[kind].signal(syscall.SIGSTOP) },
+			off: func(r *blindRun) { r.workers[kind].signal(syscall.SIGCONT) }},
 	}
 }
 
@@ -58,22 +59,30 @@ func blindGroups() map[string][]blindCell {
 		return blindCell{part: part, fault: fault, always: always, on: on, off: off}
 	}
 	return map[string][]blindCell{
-		"storage":  slices.Concat(proxied("S3", func(r *blindRig) *proxy { return r.s3 }, hanging), process("lake")),
-		"stream":   slices.Concat(proxied("Kinesis", func(r *blindRig) *proxy { return r.kinesis }), process("score", "killed")),
+		"storage": slices.Concat(proxied("S3", func(r *blindRig) *proxy { return r.s3 }, hanging), process("lake")),
+		"stream": slices.Concat(proxied("Kinesis", func(r *blindRig) *proxy { return r.kinesis }),
+			process("score", "killed")),
 		"channel":  slices.Concat(proxied("SNS", func(r *blindRig) *proxy { return r.sns }, refusing), process("control")),
 		"temporal": proxied("Temporal", func(r *blindRig) *proxy { return r.temporalProxy }),
 		"device": slices.Concat(proxied("broker", func(r *blindRig) *proxy { return r.broker }), []blindCell{
 			publisher("publisher", "killed", false, func(s *setting) { s.mute = true }, func(s *setting) { s.mute = false }),
-			publisher("publisher", "its readings are refused", true, func(s *setting) { s.ahead = time.Hour }, func(s *setting) { s.ahead = 0 }),
-			publisher("publisher", "its spool drains for long", false, func(s *setting) { s.backlog, s.ahead = 5000, -time.Hour }, func(s *setting) { s.backlog, s.ahead = 0, 0 }),
-			publisher("clock", "an hour back", false, func(s *setting) { s.ahead = -time.Hour }, func(s *setting) { s.ahead = 0 }),
+			publisher("publisher", "its readings are refused", true, func(s *setting) { s.ahead = time.Hour },
+				func(s *setting) { s.ahead = 0 }),
+			publisher("publisher", "its spool drains for long", false, func(s *setting) {
+				s.backlog, s.ahead = 5000,
+					-time.Hour
+			}, func(s *setting) { s.backlog, s.ahead = 0, 0 }),
+			publisher("clock", "an hour back", false, func(s *setting) { s.ahead = -time.Hour },
+				func(s *setting) { s.ahead = 0 }),
 			{part: "publishers", fault: "two with one identity", always: true,
 				on:  func(r *blindRun) { r.other = r.publisher(99) },
 				off: func(r *blindRun) { r.other.end(); r.other = nil }},
 		}),
 		"legacy": {
-			publisher("clock (2019 format)", "an hour back", true, func(s *setting) { s.ahead = -time.Hour }, func(s *setting) { s.ahead = 0 }),
-			publisher("clock (2019 format)", "an hour ahead", false, func(s *setting) { s.ahead = time.Hour }, func(s *setting) { s.ahead = 0 }),
+			publisher("clock (2019 format)", "an hour back", true, func(s *setting) { s.ahead = -time.Hour },
+				func(s *setting) { s.ahead = 0 }),
+			publisher("clock (2019 format)", "an hour ahead", false, func(s *setting) { s.ahead = time.Hour },
+				func(s *setting) { s.ahead = 0 }),
 		},
 	}
 }
@@ -123,7 +132,8 @@ func TestBlind(t *testing.T) {
 	text := blindTable(results)
 	t.Log("\n" + text)
 	if file := os.Getenv("FANWATCH_FAILURES"); file != "" && !t.Failed() {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(blindPage(text)), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(blindPage(text)),
+			0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,7 +176,8 @@ func (r *blindRig) cell(t *testing.T, c blindCell, n uint64, legacy bool) blindR
 		now, _ := r.messages()
 		own = slices.ContainsFunc(now[min(len(before), len(now)):], func(m message) bool { return m.fan == "blind" })
 		if !own && time.Now().After(end) {
-			t.Errorf("%s %s: the fan's own people were not told within %s of the mend\n%s", c.part, c.fault, blindWithin, r.tail())
+			t.Errorf("%s %s: the fan's own people were not told within %s of the mend\n%s", c.part, c.fault, blindWithin,
+				r.tail())
 			break
 		}
 	}
@@ -192,7 +203,8 @@ func (r *blindRig) allNormal(t *testing.T, when string) {
 		alerts := ask[[]fanwatch.Alert](r.system, "alerts")
 		fans := ask[[]listedFan](r.system, "fans")
 		for _, f := range fans {
-			if f.Device.Fan == "blind" && f.Last.Position.Sequence != "" && f.State == "normal" && f.Judging == "now" && len(alerts) == 0 && r.beats.missing() < heartbeatMissed/2 {
+			if f.Device.Fan == "blind" && f.Last.Position.Sequence != "" && f.State == "normal" && f.Judging == "now" &&
+				len(alerts) == 0 && r.beats.missing() < heartbeatMissed/2 {
 				return true, ""
 			}
 		}
@@ -246,10 +258,12 @@ func sentence(m message) string {
 func blindTable(rows []blindResult) string {
 	slices.SortFunc(rows, func(a, b blindResult) int { return strings.Compare(a.part+a.fault, b.part+b.fault) })
 	var out strings.Builder
-	out.WriteString("| part | how it fails | told first | what | after | the list says | the fan's people hear after | ended after |\n|---|---|---|---|---|---|---|---|\n")
+	out.WriteString("| part | how it fails | told first | what | after | the list says | the fan's people hear " +
+		"after | ended after |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		clean := func(s string) string { return strings.ReplaceAll(s, "|", "/") }
-		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.part, r.fault, r.who, clean(r.what), r.after, clean(r.lists), r.stall, r.ended)
+		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.part, r.fault, r.who, clean(r.what), r.after,
+			clean(r.lists), r.stall, r.ended)
 	}
 	return out.String()
 }

@@ -11,9 +11,9 @@ import (
 	"fanwatch/operator"
 )
 
-// TestTheCanaryComesBack: its reading goes through IoT Core, rule, stream, scorer, Fan and Alert, SNS delivers its page to
-// fanwatch, where it acknowledges its alert, and no list shows it. What each stage that is broken is called is
-// TestTheCanarySaysWhereThePageWasLost of package workflows.
+// TestTheCanaryComesBack: its reading goes through IoT Core, rule, stream, scorer, Fan and Alert, SNS delivers its
+// page to fanwatch, where it acknowledges its alert, and no list shows it. What each stage that is broken is called
+// is TestTheCanarySaysWhereThePageWasLost of package workflows.
 func TestTheCanaryComesBack(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := start(t, t.TempDir(), nil, "--fans", "0", "--canary-every", "5s")
@@ -29,7 +29,8 @@ func TestTheCanaryComesBack(t *testing.T) {
 	s.until(2*time.Minute, "two canaries that came back", func() (bool, string) {
 		return runs("Completed") >= 2, fmt.Sprintf("%d completed, %d failed", runs("Completed"), runs("Failed"))
 	})
-	if fans, alerts := ask[[]fanwatch.FanStatus](s, "fans"), ask[[]fanwatch.Alert](s, "alerts", "--all"); len(fans)+len(alerts) > 0 {
+	if fans, alerts := ask[[]fanwatch.FanStatus](s, "fans"), ask[[]fanwatch.Alert](s, "alerts", "--all"); len(fans)+
+		len(alerts) > 0 {
 		t.Errorf("the lists show %+v %+v", fans, alerts)
 	}
 	landed := 0

@@ -35,7 +35,8 @@ func TestFanContinuesAsNewUnderAnOpenAlert(t *testing.T) {
 	signals.SetLimit(8)
 	for range 2000 {
 		signals.Go(func() error {
-			old := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: p.fan, Position: fanwatch.Position{Sequence: "1"}} // heard, and no news
+			// heard, and no news
+			old := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: p.fan, Position: fanwatch.Position{Sequence: "1"}}
 			return c.SignalWorkflow(ctx, workflows.FanID(p.fan), "", workflows.SignalObserve, old)
 		})
 	}

@@ -38,9 +38,11 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	open := func(fan string) string {
 		t.Helper()
 		at := time.Now().UTC()
-		a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID(fan, fanwatch.KindUnusual, at), Fan: fan, Kind: fanwatch.KindUnusual, Opened: at,
+		a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID(fan, fanwatch.KindUnusual, at), Fan: fan,
+			Kind: fanwatch.KindUnusual, Opened: at,
 			Why: fan + " behaves unusually.", Position: fanwatch.Position{Sequence: "100"}, State: fanwatch.AlertOpen}
-		if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl}, workflows.Alert, workflows.AlertInput{Alert: a}); err != nil {
+		if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl},
+			workflows.Alert, workflows.AlertInput{Alert: a}); err != nil {
 			t.Fatal(err)
 		}
 		return a.ID
@@ -48,8 +50,9 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	id := open("fan-e")
 	signal := func(name string, kind fanwatch.Kind, why, sequence string) {
 		t.Helper()
-		o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: "fan-e", Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(sequence)},
-			Anomaly: fanwatch.Anomaly{Kind: kind, Why: why}}
+		o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: "fan-e",
+			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(sequence)},
+			Anomaly:  fanwatch.Anomaly{Kind: kind, Why: why}}
 		if err := c.SignalWorkflow(t.Context(), id, "", name, o); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +111,10 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	}
 	s.until(10*time.Second, "the terminated alert in the list", func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](s, "alerts", "--all")
-		return slices.ContainsFunc(alerts, func(a fanwatch.Alert) bool { return a.ID == ended && a.State == fanwatch.AlertTerminated }), fmt.Sprintf("%+v", alerts)
+		return slices.ContainsFunc(alerts, func(a fanwatch.Alert) bool {
+			return a.ID == ended &&
+				a.State == fanwatch.AlertTerminated
+		}), fmt.Sprintf("%+v", alerts)
 	})
 }
 
@@ -116,7 +122,8 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 // 840 of 2,020.
 func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 	if os.Getenv("FANWATCH_LONG") == "" {
-		t.Skip("it takes two minutes: FANWATCH_LONG=1, as go tool task test:long sets it; package workflows has it in virtual time")
+		t.Skip("it takes two minutes: FANWATCH_LONG=1, as go tool task test:long sets it; package workflows has it in " +
+			"virtual time")
 	}
 	dir := t.TempDir()
 	policy := "version: 1\nname: default\nhold: 1s\nsteps:\n  - repeat: 100\n    every: 1s\n    notify:\n"
@@ -128,9 +135,11 @@ func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 	}
 	s := start(t, dir, nil, "--fans", "0")
 	c := s.temporal()
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID("fan-e", fanwatch.KindStall, time.Now()), Fan: "fan-e", Kind: fanwatch.KindStall,
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID("fan-e", fanwatch.KindStall, time.Now()),
+		Fan: "fan-e", Kind: fanwatch.KindStall,
 		Opened: time.Now().UTC(), Why: "fan-e has stopped.", State: fanwatch.AlertOpen}
-	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl}, workflows.Alert, workflows.AlertInput{Alert: a})
+	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl},
+		workflows.Alert, workflows.AlertInput{Alert: a})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,12 +154,14 @@ func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 		}
 		return notices > 900 && time.Since(since) > 20*time.Second, fmt.Sprint(notices)
 	})
-	if err := c.SignalWorkflow(t.Context(), a.ID, "", workflows.SignalObserve, fanwatch.Observation{V: 1, Fan: "fan-e"}); err != nil {
+	if err := c.SignalWorkflow(t.Context(), a.ID, "", workflows.SignalObserve, fanwatch.Observation{V: 1,
+		Fan: "fan-e"}); err != nil {
 		t.Fatal(err)
 	}
 	s.until(20*time.Second, "the end of the alert", func() (bool, string) {
 		over := ask[[]fanwatch.Alert](s, "alerts", "--all")
-		return len(over) == 1 && over[0].State == fanwatch.AlertResolved && len(over[0].Told) == fanwatch.MaxNotices, fmt.Sprintf("%+v", over)
+		return len(over) == 1 && over[0].State == fanwatch.AlertResolved && len(over[0].Told) == fanwatch.MaxNotices,
+			fmt.Sprintf("%+v", over)
 	})
 	d, err := c.DescribeWorkflowExecution(t.Context(), a.ID, "")
 	if err != nil {
@@ -159,5 +170,6 @@ func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 	if d.WorkflowExecutionInfo.Execution.RunId == run.GetRunID() {
 		t.Error("it never continued as new")
 	}
-	t.Logf("%d notices; the last run has %d events, %d bytes", notices, d.WorkflowExecutionInfo.HistoryLength, d.WorkflowExecutionInfo.HistorySizeBytes)
+	t.Logf("%d notices; the last run has %d events, %d bytes", notices, d.WorkflowExecutionInfo.HistoryLength,
+		d.WorkflowExecutionInfo.HistorySizeBytes)
 }

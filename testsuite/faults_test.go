@@ -34,7 +34,8 @@ func verdicts(t *testing.T, c edge.SimConfig, n int, told bool) (at []int, kinds
 	seq := 0
 	feed := func(data []byte) detect.Output {
 		seq++
-		return models.Feed(detect.Input{Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))}, Arrived: clock.Wall(), Data: data})
+		return models.Feed(detect.Input{Position: fanwatch.Position{Shard: "s",
+			Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))}, Arrived: clock.Wall(), Data: data})
 	}
 	feed(device)
 	enough := errors.New("enough")
@@ -90,8 +91,9 @@ func TestSimulatedFaultsAreFound(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %g %t", c.kind, c.severity, c.told), func(t *testing.T) {
 			t.Parallel()
-			at, kinds, why := verdicts(t, edge.SimConfig{Seed: 11, Faults: []edge.Fault{{Kind: c.kind, From: fanwatch.Duration(from * time.Second),
-				To: fanwatch.Duration(to * time.Second), Severity: c.severity}}}, end, c.told)
+			at, kinds, why := verdicts(t, edge.SimConfig{Seed: 11, Faults: []edge.Fault{{Kind: c.kind,
+				From: fanwatch.Duration(from * time.Second),
+				To:   fanwatch.Duration(to * time.Second), Severity: c.severity}}}, end, c.told)
 			found := false
 			for i, kind := range kinds {
 				t.Logf("second %d: %q %s", at[i], kind, why[i])

@@ -98,7 +98,8 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		{"fanwatch/lake", []string{awsSDK, temporalSDK}, "the lake speaks to a Store and a Catalog"},
 		{"fanwatch/lake/landing", []string{awsSDK, temporalSDK, iceberg}, "a scorer lands without knowing the tables"},
 		{"fanwatch/lake/rowfile", []string{awsSDK, temporalSDK, iceberg}, "the codec knows files, not tables"},
-		{"fanwatch/lake/ingest", []string{awsSDK, temporalSDK, iceberg}, "it lands objects, and the tables take them from there"},
+		{"fanwatch/lake/ingest", []string{awsSDK, temporalSDK, iceberg},
+			"it lands objects, and the tables take them from there"},
 		{"fanwatch/cloud", []string{"fanwatch/lake", temporalSDK}, "S3 needs the Store, not the lake"},
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},
 		{"fanwatch/cmd/fanwatch-edge", []string{awsSDK, temporalSDK}, "so does its program"},
@@ -112,7 +113,8 @@ func TestWhatAProgramMayLink(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"fanwatch", "fanwatch/rcf", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/objstore"} {
+	for _, name := range []string{"fanwatch", "fanwatch/rcf", "fanwatch/failpoint", "fanwatch/internal/durable",
+		"fanwatch/objstore"} {
 		for _, dep := range list(t, name)[name].Deps {
 			if first, _, _ := strings.Cut(dep, "/"); strings.Contains(first, ".") {
 				t.Errorf("%s links %s: it is to link the standard library alone", name, dep)

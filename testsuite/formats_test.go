@@ -141,7 +141,8 @@ func TestFormatsNameEveryField(t *testing.T) {
 				}
 				checked++
 				if missing := missingEverywhere(sections, fields); len(missing) > 0 {
-					t.Errorf("%s: %s: no section of docs/FORMATS.md names all its %s fields; the nearest lacks %q", path, spec.Name, kind, missing)
+					t.Errorf("%s: %s: no section of docs/FORMATS.md names all its %s fields; the nearest lacks %q", path, spec.Name,
+						kind, missing)
 				}
 			}
 			return true

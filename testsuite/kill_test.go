@@ -54,8 +54,9 @@ func (p *publisher) publish(s *system, n int) {
 func (p *publisher) batch(c mqtt.Client) bool {
 	var readings []fanwatch.Reading
 	for seq := p.acked + 1; seq <= p.acked+5; seq++ {
-		readings = append(readings, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: p.fan, Run: p.run, Seq: seq}, Time: time.Now().UTC(),
-			RPM: p.rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.StateRunning})
+		readings = append(readings, fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: p.fan, Run: p.run, Seq: seq},
+			Time: time.Now().UTC(),
+			RPM:  p.rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.StateRunning})
 	}
 	body, err := json.Marshal(fanwatch.NewBatch(readings, p.acked, 0, time.Now()))
 	if err != nil {

@@ -79,7 +79,8 @@ func TestLakeOfARunningSystem(t *testing.T) {
 	if lines := strings.Count(out, "\n"); err != nil || lines != int(p.acked)+1 {
 		t.Errorf("exported %d lines, %v", lines, err)
 	}
-	if out, err = s.cli("lake", "export", "--table", "alerts", "--format", "ndjson"); err != nil || !strings.Contains(out, `"fan_id":"`+p.fan+`"`) {
+	if out, err = s.cli("lake", "export", "--table", "alerts", "--format", "ndjson"); err != nil ||
+		!strings.Contains(out, `"fan_id":"`+p.fan+`"`) {
 		t.Errorf("alerts: %s, %v", out, err)
 	}
 	if _, err = s.cli("lake", "export", "--fan", p.fan, "--out", filepath.Join(t.TempDir(), "x.parquet")); err != nil {
@@ -101,7 +102,8 @@ func (s *system) inPoints(p *publisher, begin time.Time) {
 	part := time.Since(begin).Truncate(points*time.Microsecond)/points + time.Microsecond
 	query := func(points int) []point {
 		s.t.Helper()
-		return ask[[]point](s, "lake", "query", p.fan, "--from", begin.Format(time.RFC3339Nano), "--to", begin.Add(50*part).Format(time.RFC3339Nano), "--points", fmt.Sprint(points))
+		return ask[[]point](s, "lake", "query", p.fan, "--from", begin.Format(time.RFC3339Nano), "--to",
+			begin.Add(50*part).Format(time.RFC3339Nano), "--points", fmt.Sprint(points))
 	}
 	every := query(0)
 	if len(every) != int(p.acked) {
@@ -119,7 +121,8 @@ func (s *system) inPoints(p *publisher, begin time.Time) {
 	}
 	got := query(points)
 	same := func(a, b point) bool {
-		return a.From.Equal(b.From) && a.Readings == b.Readings && a.Min == b.Min && a.Max == b.Max && a.Anomaly == b.Anomaly && math.Abs(a.Mean-b.Mean) < 1e-6
+		return a.From.Equal(b.From) && a.Readings == b.Readings && a.Min == b.Min && a.Max == b.Max &&
+			a.Anomaly == b.Anomaly && math.Abs(a.Mean-b.Mean) < 1e-6
 	}
 	if len(got) > points || len(got) < 5 || !slices.EqualFunc(got, want, same) {
 		s.t.Errorf("%d points of %d readings: %+v, want %+v", len(got), len(every), got, want)
@@ -138,7 +141,8 @@ func (s *system) s3() objstore.Store {
 		s.t.Fatal(err)
 	}
 	keys := strings.Fields(string(text))
-	cfg, err := cloud.Config(s.t.Context(), cloud.Settings{Region: s.Region, Local: true, AccessKey: keys[0], SecretKey: keys[1], Endpoints: []string{s.S3}})
+	cfg, err := cloud.Config(s.t.Context(), cloud.Settings{Region: s.Region, Local: true, AccessKey: keys[0],
+		SecretKey: keys[1], Endpoints: []string{s.S3}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -174,10 +178,12 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 		t.Helper()
 		data, err := landing.EncodeSegment(&seg)
 		if err == nil {
-			err = store.Put(t.Context(), fmt.Sprintf("landing/stream=fanwatch/shard=%s/after=%s.parquet", seg.Shard, seg.After.Pad()), data, false)
+			err = store.Put(t.Context(), fmt.Sprintf("landing/stream=fanwatch/shard=%s/after=%s.parquet", seg.Shard,
+				seg.After.Pad()), data, false)
 		}
 		if err == nil {
-			err = s.temporal().ScheduleClient().GetHandle(t.Context(), workflows.ScheduleCount).Trigger(t.Context(), client.ScheduleTriggerOptions{})
+			err = s.temporal().ScheduleClient().GetHandle(t.Context(), workflows.ScheduleCount).Trigger(t.Context(),
+				client.ScheduleTriggerOptions{})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -188,7 +194,8 @@ func TestADifferenceWakesSomebody(t *testing.T) {
 	spoilt.Rows[at].Seq += 1_000_000
 	put(spoilt)
 	a := s.openAlert(p.fan, 60*time.Second)
-	if a.Kind != fanwatch.KindDifference || !strings.Contains(a.Why, "1 in the landing log and due, but not in the table") {
+	if a.Kind != fanwatch.KindDifference ||
+		!strings.Contains(a.Why, "1 in the landing log and due, but not in the table") {
 		t.Errorf("%+v", a)
 	}
 	out, err := s.cli("reconcile", "--by-hour", "--json")
@@ -223,22 +230,26 @@ func TestIngestOfADeliveryStream(t *testing.T) {
 		}
 	}
 	object(s, "firehose/2026/03/01/00/fans-1-2026-03-01-00-05-00-x", "ABC123456", 8)
-	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, ingest.Result{Objects: 1, Readings: 480, Quarantined: 1}) {
+	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, ingest.Result{Objects: 1,
+		Readings: 480, Quarantined: 1}) {
 		t.Fatalf("%+v", r)
 	}
 	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/"); !reflect.DeepEqual(r, ingest.Result{}) {
 		t.Fatalf("again: %+v", r)
 	}
-	if err := s.s3().Put(t.Context(), "firehose/a.zip", []byte("PK\x03\x04 and so on"), true); err != nil { // in front of the others
+	// in front of the others
+	if err := s.s3().Put(t.Context(), "firehose/a.zip", []byte("PK\x03\x04 and so on"), true); err != nil {
 		t.Fatal(err)
 	}
 	object(s, "firehose/later", "ABC123457", 1)
 	out, err := s.cli("lake", "ingest", "firehose/", "--json")
 	var r ingest.Result
-	if jsonErr := json.Unmarshal([]byte(out), &r); err == nil || jsonErr != nil || r.Readings != 60 || r.PassedOver != 1 || r.Passed[0].Key != "firehose/a.zip" || !strings.Contains(r.Passed[0].Why, "ZIP") {
+	if jsonErr := json.Unmarshal([]byte(out), &r); err == nil || jsonErr != nil || r.Readings != 60 || r.PassedOver != 1 ||
+		r.Passed[0].Key != "firehose/a.zip" || !strings.Contains(r.Passed[0].Why, "ZIP") {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/", "--give-up", "firehose/a.zip"); !reflect.DeepEqual(r, ingest.Result{Quarantined: 1}) {
+	if r := ask[ingest.Result](s, "lake", "ingest", "firehose/", "--give-up", "firehose/a.zip"); !reflect.DeepEqual(r,
+		ingest.Result{Quarantined: 1}) {
 		t.Fatalf("given up: %+v", r)
 	}
 	object(s, "delivery/1", "DEF123456", 2) // nobody is told of this folder yet

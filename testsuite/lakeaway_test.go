@@ -27,7 +27,8 @@ func TestALakeThatIsAwayKeepsNothingFromStarting(t *testing.T) {
 	s.reconciled(p.fan, 200)
 	s.kill()
 
-	files, err := filepath.Glob(filepath.Join(dir, "s3", "*", "tables", "fanwatch", "readings", "metadata", "*.metadata.json"))
+	files, err := filepath.Glob(filepath.Join(dir, "s3", "*", "tables", "fanwatch", "readings", "metadata",
+		"*.metadata.json"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}

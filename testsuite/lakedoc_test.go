@@ -44,7 +44,8 @@ func TestLakeDocSnippetsReadARunningSystem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(python, "-c", "import pyiceberg, polars, duckdb, duckdb_extension_iceberg").CombinedOutput(); err != nil {
+	if out, err := exec.Command(python, "-c",
+		"import pyiceberg, polars, duckdb, duckdb_extension_iceberg").CombinedOutput(); err != nil {
 		t.Skipf("the readers are not installed: .ci/run makes testsuite/pyiceberg/.venv: %v %s", err, out)
 	}
 	dir := t.TempDir()
@@ -89,7 +90,8 @@ func TestLakeDocSnippetsReadARunningSystem(t *testing.T) {
 		}
 		args := []string{"-W", "ignore", "-"}
 		if name == "duckdb" {
-			for from, to := range map[string]string{"ACCESS_KEY": key[0], "SECRET_KEY": key[1], "METADATA": st.Tables[0].Metadata,
+			for from, to := range map[string]string{"ACCESS_KEY": key[0], "SECRET_KEY": key[1],
+				"METADATA":       st.Tables[0].Metadata,
 				"127.0.0.1:4569": strings.TrimPrefix(s.S3, "http://")} {
 				if !strings.Contains(text, from) {
 					t.Errorf("the block %s does not name %s", name, from)
@@ -152,7 +154,8 @@ func TestLakeDocNamesEveryColumn(t *testing.T) {
 		for _, m := range row.FindAllStringSubmatch(section, -1) {
 			got = append(got, fmt.Sprint(m[1], m[2], m[3], m[4]))
 		}
-		if a, b := strings.ReplaceAll(strings.Join(got, "\n"), " ", ""), strings.ReplaceAll(strings.Join(want, "\n"), " ", ""); a != b {
+		if a, b := strings.ReplaceAll(strings.Join(got, "\n"), " ", ""), strings.ReplaceAll(strings.Join(want, "\n"), " ",
+			""); a != b {
 			t.Errorf("%s: the page has\n%s\nthe code makes\n%s", name, a, b)
 		}
 		if sort := tbl.SortOrder(); sort.Len() != 2 {

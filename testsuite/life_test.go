@@ -56,11 +56,17 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	if err := tc.TerminateWorkflow(t.Context(), id, "", "by hand"); err != nil {
 		t.Fatal(err)
 	}
-	input := workflows.FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Fan: "fan-l", Site: "Hall A", Silence: -1, Limits: fanwatch.Limits{MinRPM: 900}}}}
-	if _, err := tc.SignalWithStartWorkflow(t.Context(), id, workflows.SignalObserve, last, client.StartWorkflowOptions{ID: id, TaskQueue: workflows.QueueControl}, workflows.Fan, input); err != nil {
+	input := workflows.FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1,
+		Fan: "fan-l", Site: "Hall A", Silence: -1, Limits: fanwatch.Limits{MinRPM: 900}}}}
+	if _, err := tc.SignalWithStartWorkflow(t.Context(), id, workflows.SignalObserve, last,
+		client.StartWorkflowOptions{ID: id, TaskQueue: workflows.QueueControl}, workflows.Fan, input); err != nil {
 		t.Fatal(err)
 	}
-	s.until(20*time.Second, "the alert at the new workflow", func() (bool, string) { f := status(); return f.Alert == a.ID, fmt.Sprintf("%+v", f) })
+	s.until(20*time.Second, "the alert at the new workflow", func() (bool, string) {
+		f := status()
+		return f.Alert == a.ID,
+			fmt.Sprintf("%+v", f)
+	})
 	if open := ask[[]fanwatch.Alert](s, "alerts"); len(open) != 1 {
 		t.Errorf("open: %+v", open)
 	}
@@ -72,7 +78,8 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	terminated := run()
 	publish(c, 1800, 20)
 	s.until(30*time.Second, "the run after the terminated one", func() (bool, string) { return run() != terminated, "" })
-	if f := status(); f.Device.Site != "Hall A" || f.Phase != fanwatch.PhaseActive || f.Alert != a.ID || f.Device.Limits.MinRPM != 900 {
+	if f := status(); f.Device.Site != "Hall A" || f.Phase != fanwatch.PhaseActive || f.Alert != a.ID ||
+		f.Device.Limits.MinRPM != 900 {
 		t.Errorf("started again as %+v", f)
 	}
 
@@ -82,7 +89,8 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 		t.Errorf("configured: %+v", d)
 	}
 	second, key2 := s.provision("fan-l")
-	if f := status(); f.Device.Limits != d.Limits || f.Device.Site != "Hall A" || f.Device.Silence != d.Silence || f.Certificate == "" {
+	if f := status(); f.Device.Limits != d.Limits || f.Device.Site != "Hall A" || f.Device.Silence != d.Silence ||
+		f.Certificate == "" {
 		t.Errorf("with another certificate: %+v", f)
 	}
 	if _, err := s.connect("fan-l", cert, key); err == nil {
@@ -119,11 +127,14 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	if fans := ask[[]fanwatch.FanStatus](s, "fans"); len(fans) != 0 {
 		t.Errorf("listed: %+v", fans)
 	}
-	if out, err := s.cli("revoke", "fan-l"); err != nil || strings.Count(out, "is inactive") != 3 { // as of one that an earlier program retired
+	// as of one that an earlier program retired
+	if out, err := s.cli("revoke", "fan-l"); err != nil || strings.Count(out, "is inactive") != 3 {
 		t.Errorf("revoke of a retired fan: %s, %v", out, err)
 	}
-	for _, args := range [][]string{{"configure", "fan-none", "--site", "x"}, {"revoke", "fan-none"}, {"ack", "fan-none", "--by", "ada"}} {
-		if _, err := s.cli(args...); err == nil || !strings.Contains(err.Error(), "exit status 2: fanwatch: fan fan-none: unknown: ") {
+	for _, args := range [][]string{{"configure", "fan-none", "--site", "x"}, {"revoke", "fan-none"},
+		{"ack", "fan-none", "--by", "ada"}} {
+		if _, err := s.cli(args...); err == nil ||
+			!strings.Contains(err.Error(), "exit status 2: fanwatch: fan fan-none: unknown: ") {
 			t.Errorf("%s: %v, want exit status 2", args, err)
 		}
 	}
@@ -135,7 +146,8 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 	if b.ID == a.ID {
 		t.Errorf("%s was opened twice", a.ID)
 	}
-	if out, err := s.cli("ack", "fan-l", "--by", "ada"); err != nil || !strings.Contains(out, b.ID+" is acknowledged by ada") {
+	if out, err := s.cli("ack", "fan-l", "--by", "ada"); err != nil ||
+		!strings.Contains(out, b.ID+" is acknowledged by ada") {
 		t.Errorf("ack by the fan's name: %s, %v", out, err)
 	}
 	refused := ask[[]refusal](s, "refused")

@@ -15,11 +15,13 @@ func TestANameThatDoesNotExistIsNoGoodNews(t *testing.T) {
 	})
 	for _, args := range []string{"refused nofan", "lake query nofan", "show nofan"} {
 		out, err := s.cli(strings.Fields(args)...)
-		if err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(err.Error(), "nofan") || !strings.Contains(err.Error(), "asked the local system in "+s.Dir) {
+		if err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(err.Error(), "nofan") ||
+			!strings.Contains(err.Error(), "asked the local system in "+s.Dir) {
 			t.Errorf("%s: %v, %q", args, err, out)
 		}
 	}
-	for args, want := range map[string]string{"refused fan-01": "nothing was refused\n", "lake query fan-01 --from 2020-01-01 --to 2020-01-02": "the table has no readings of fan-01 in this period\n"} {
+	for args, want := range map[string]string{"refused fan-01": "nothing was refused\n",
+		"lake query fan-01 --from 2020-01-01 --to 2020-01-02": "the table has no readings of fan-01 in this period\n"} {
 		if out, err := s.cli(strings.Fields(args)...); err != nil || out != want {
 			t.Errorf("%s: %v, %q, want %q", args, err, out, want)
 		}

@@ -51,8 +51,9 @@ func (p *benchPublisher) publish(n int, rpm float64) error {
 	now := time.Now().UTC()
 	for i := range readings {
 		p.seq++
-		readings[i] = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: p.fan, Run: 1, Seq: p.seq}, Time: now.Add(time.Duration(i-n) * time.Millisecond),
-			RPM: rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.StateRunning}
+		readings[i] = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: p.fan, Run: 1, Seq: p.seq},
+			Time: now.Add(time.Duration(i-n) * time.Millisecond),
+			RPM:  rpm + 4*p.rng.NormFloat64(), Hz: 60, Jitter: 0.002, State: fanwatch.StateRunning}
 	}
 	body, err := json.Marshal(fanwatch.NewBatch(readings, p.seq-uint64(n), 0, now))
 	if err != nil {
@@ -164,13 +165,15 @@ func benchmarkSignal(b *testing.B) {
 			}
 			var latency time.Duration
 			s.until(30*time.Second, "the signal to "+p.fan, func() (bool, string) {
-				events := c.GetWorkflowHistory(b.Context(), workflows.FanID(p.fan), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+				events := c.GetWorkflowHistory(b.Context(), workflows.FanID(p.fan), "", false,
+					enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 				for events.HasNext() {
 					e, err := events.Next()
 					if err != nil {
 						return false, err.Error()
 					}
-					if e.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == workflows.SignalObserve && e.EventTime.AsTime().After(published) {
+					if e.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == workflows.SignalObserve &&
+						e.EventTime.AsTime().After(published) {
 						latency = e.EventTime.AsTime().Sub(published)
 					}
 				}

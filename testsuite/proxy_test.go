@@ -198,7 +198,8 @@ func refuseJSON(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.Header().Set("x-amzn-ErrorType", "AccessDeniedException")
 	w.WriteHeader(http.StatusBadRequest)
-	_, _ = io.WriteString(w, `{"__type":"AccessDeniedException","message":"User is not authorized to perform this action"}`)
+	_,
+		_ = io.WriteString(w, `{"__type":"AccessDeniedException","message":"User is not authorized to perform this action"}`)
 }
 
 func refuseXML(code, root string) http.HandlerFunc {
@@ -206,7 +207,8 @@ func refuseXML(code, root string) http.HandlerFunc {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(http.StatusForbidden)
-		body := "<Error><Type>Sender</Type><Code>" + code + "</Code><Message>not authorized to perform this action</Message></Error>"
+		body := "<Error><Type>Sender</Type><Code>" + code + "</Code><Message>not authorized to perform this " +
+			"action</Message></Error>"
 		if root != "" {
 			body = "<" + root + ">" + body + "<RequestId>1</RequestId></" + root + ">"
 		}

@@ -85,7 +85,8 @@ func (s *system) demoAlert(fan string) fanwatch.Alert {
 	publish(10, 1800)
 	publish(3, 300)
 	a := s.openAlert(fan, 20*time.Second)
-	if want := fan + " turns too slowly: 300 RPM, below the limit of 900 RPM."; a.Why != want || a.Kind != fanwatch.KindUnderspeed {
+	if want := fan + " turns too slowly: 300 RPM, below the limit of 900 RPM."; a.Why != want ||
+		a.Kind != fanwatch.KindUnderspeed {
 		s.t.Errorf("the alert says %q, want %q", a.Why, want)
 	}
 	return a
@@ -116,14 +117,18 @@ func (s *system) clickAcknowledge(t *testing.T, a fanwatch.Alert) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))...)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path),
+		chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.UserDataDir(t.TempDir()))...)
 	defer cancel()
 	ctx, cancel = chromedp.NewContext(ctx)
 	defer cancel()
 	form := fmt.Sprintf("article[aria-label^=%q] form.ack ", a.Fan)
-	return chromedp.Do(ctx, chromedp.Navigate(s.Dashboard+"/#/alerts"), chromedp.SendKeys(form+"input[name=by]", "ada"), chromedp.Click(form+"button"),
-		chromedp.Poll[chromedp.Void](fmt.Sprintf("document.querySelector(%q) === null", "article[aria-label^="+a.Fan+"] form.ack:not([hidden])")))
+	return chromedp.Do(ctx, chromedp.Navigate(s.Dashboard+"/#/alerts"), chromedp.SendKeys(form+"input[name=by]", "ada"),
+		chromedp.Click(form+"button"),
+		chromedp.Poll[chromedp.Void](fmt.Sprintf("document.querySelector(%q) === null", "article[aria-label^="+a.Fan+
+			"] form.ack:not([hidden])")))
 }
 
 // TestMosquittoPub publishes with Debian's client, which shares no code with ours.
@@ -139,7 +144,8 @@ func TestMosquittoPub(t *testing.T) {
 	for _, rpm := range []int{1800, 1800, 300, 300, 300} {
 		at = at.Add(time.Second)
 		message := fmt.Sprintf(`{"TIME": %q,"FANID": "ABC123456","FREQ": 60,"RPM": %d}`, at.UTC().Format(time.RFC3339), rpm)
-		out, err := exec.Command(pub, "-h", host, "-p", port, "-i", "new_Client", "-q", "1", "-t", "IoT_TOPIC/recieve", "-m", message,
+		out, err := exec.Command(pub, "-h", host, "-p", port, "-i", "new_Client", "-q", "1", "-t", "IoT_TOPIC/recieve", "-m",
+			message,
 			"--cafile", s.CA, "--cert", cert, "--key", key).CombinedOutput()
 		if err != nil {
 			t.Fatalf("mosquitto_pub: %v: %s", err, out)
@@ -181,7 +187,8 @@ func TestUpSaysWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", local.DefaultPorts.Dashboard)); err == nil { // otherwise somebody else has it
+	// otherwise somebody else has it
+	if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", local.DefaultPorts.Dashboard)); err == nil {
 		defer l.Close()
 	}
 	for _, c := range []struct {
@@ -191,7 +198,8 @@ func TestUpSaysWhatIsWrong(t *testing.T) {
 		status int
 	}{
 		{"in use", []string{"--dir", dir, "--ports", "free"}, "is in use by another fanwatch-local", 1},
-		{"reset of one in use", []string{"--dir", dir, "--ports", "free", "--reset"}, "is in use by another fanwatch-local", 1},
+		{"reset of one in use", []string{"--dir", dir, "--ports", "free", "--reset"}, "is in use by another fanwatch-local",
+			1},
 		{"reset and a mistake", []string{"--dir", dir, "--ports", "many", "--reset"}, "give default or free", 2},
 		{"not a directory", []string{"--dir", file}, "choose another with --dir", 1},
 		{"reset of a strange directory", []string{"--dir", filepath.Dir(file), "--reset"}, "is not a state directory", 1},

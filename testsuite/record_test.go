@@ -43,8 +43,10 @@ func TestRecordHistories(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(1800, 10)
-	s.until(time.Minute, "the end of the alert", func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
-	for name, id := range map[string]string{"committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch", "shardId-000000000000")} {
+	s.until(time.Minute, "the end of the alert",
+		func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
+	for name, id := range map[string]string{"committer": workflows.CommitterID, "shard": workflows.ShardID("fanwatch",
+		"shardId-000000000000")} {
 		s.record(name, id)
 	}
 }
@@ -78,7 +80,8 @@ func TestRecordFan2(t *testing.T) {
 	s.until(20*time.Second, "that it is normal", func() (bool, string) {
 		return ask[fanwatch.FanStatus](s, "show", "fan-r").Last.Anomaly.Kind == fanwatch.KindNone, a.ID
 	})
-	if err := s.temporal().SignalWorkflow(t.Context(), workflows.StreamID("fanwatch"), "", workflows.SignalShards, nil); err != nil {
+	if err := s.temporal().SignalWorkflow(t.Context(), workflows.StreamID("fanwatch"), "", workflows.SignalShards,
+		nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.cli("retire", "fan-r"); err != nil {

@@ -44,7 +44,8 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 		"IoT_TOPIC/recieve":                  `{"FANID":"fan-a","RPM":1,"x":"` + strings.Repeat("x", 130<<10) + `"}`,
 	} {
 		c := mustConnect(s, "legacy-a", cert, key)
-		if token := c.Publish(topic, 1, false, payload); token.WaitTimeout(3*time.Second) && token.Error() == nil && c.IsConnectionOpen() {
+		if token := c.Publish(topic, 1, false, payload); token.WaitTimeout(3*time.Second) && token.Error() == nil &&
+			c.IsConnectionOpen() {
 			t.Errorf("%d bytes to %s were acknowledged", len(payload), topic)
 		}
 		c.Disconnect(0)
@@ -53,7 +54,8 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 	c.Publish("IoT_TOPIC/recieve", 1, true, "retained")
 	twin := mustConnect(s, "fan-a", cert, key)
 	mustConnect(s, "fan-a", cert, key).Disconnect(0)
-	s.until(10*time.Second, "the end of the connection that was taken over", func() (bool, string) { return !twin.IsConnectionOpen(), "" })
+	s.until(10*time.Second, "the end of the connection that was taken over",
+		func() (bool, string) { return !twin.IsConnectionOpen(), "" })
 	s.logged("topic/$aws/rules/fanwatch_readings/fan-k")
 	s.logged("topic/somewhere/else")
 	s.logged("131072")
@@ -65,12 +67,14 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 			{Client: "fan-k", Reason: "iot:Connect on client/fan-k: connect under the fan's name"},
 			{Client: "legacy-a", Reason: "topic/$aws/rules/fanwatch_readings/fan-k: publish to a topic that", Payload: "{}"},
 			{Client: "legacy-a", Reason: "topic/somewhere/else", Payload: "{}"},
-			{Client: "legacy-a", Reason: "at most 131072 are allowed: send fewer readings", Payload: `{"FANID":"fan-a","RPM":1,`},
+			{Client: "legacy-a", Reason: "at most 131072 are allowed: send fewer readings",
+				Payload: `{"FANID":"fan-a","RPM":1,`},
 			{Client: "legacy-a", Reason: "publish without retain", Payload: "retained"},
 			{Client: "fan-a", Reason: "client fan-a was taken over by another connection"},
 		} {
 			if !slices.ContainsFunc(listed, func(r refusal) bool {
-				return r.Client == want.Client && strings.HasPrefix(r.Reason, "refused by the broker: ") && strings.Contains(r.Reason, want.Reason) && strings.HasPrefix(r.Payload, want.Payload)
+				return r.Client == want.Client && strings.HasPrefix(r.Reason, "refused by the broker: ") &&
+					strings.Contains(r.Reason, want.Reason) && strings.HasPrefix(r.Payload, want.Payload)
 			}) {
 				return false, fmt.Sprintf("no %+v in %+v", want, listed)
 			}
@@ -91,18 +95,24 @@ func TestWhatIsNotAcceptedIsRefusedAndNothingElseStops(t *testing.T) {
 	}
 	c = mustConnect(s, "legacy-a", cert, key)
 	for _, b := range bad {
-		if token := c.Publish("IoT_TOPIC/recieve", 1, false, b.payload); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
+		if token := c.Publish("IoT_TOPIC/recieve", 1, false, b.payload); !token.WaitTimeout(10*time.Second) ||
+			token.Error() != nil {
 			t.Fatalf("%s was not acknowledged: %v", b.payload, token.Error())
 		}
 		bystander.publish(s, 20)
 	}
 	s.until(30*time.Second, "every refused message with its reason", func() (bool, string) {
-		listed := slices.DeleteFunc(ask[[]refusal](s, "refused"), func(r refusal) bool { return strings.HasPrefix(r.Reason, "refused by the broker: ") }) // in the order of arrival
+		// in the order of arrival
+		listed := slices.DeleteFunc(ask[[]refusal](s, "refused"), func(r refusal) bool {
+			return strings.HasPrefix(r.Reason,
+				"refused by the broker: ")
+		})
 		if len(listed) != len(bad) {
 			return false, fmt.Sprintf("%d of %d: %+v", len(listed), len(bad), listed)
 		}
 		for i, b := range bad {
-			if r := listed[i]; r.Client != "legacy-a" || !strings.Contains(r.Reason, b.want) || !strings.Contains(r.Payload, b.keeps) {
+			if r := listed[i]; r.Client != "legacy-a" || !strings.Contains(r.Reason, b.want) ||
+				!strings.Contains(r.Payload, b.keeps) {
 				t.Errorf("%s was listed as %+v", b.payload, r)
 			}
 		}
@@ -133,7 +143,8 @@ func foreign(t *testing.T, name string) (cert, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
 	if err != nil {
@@ -145,7 +156,8 @@ func foreign(t *testing.T, name string) (cert, key string) {
 	}
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: private}} {
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY",
+		Bytes: private}} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

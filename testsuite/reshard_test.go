@@ -27,7 +27,8 @@ func TestReshardWhileItRuns(t *testing.T) {
 	k := s.kinesis()
 	name := aws.String(s.Stream)
 	split := func(shard, at string) {
-		if _, err := k.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: &shard, NewStartingHashKey: &at}); err != nil {
+		if _, err := k.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: &shard,
+			NewStartingHashKey: &at}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,7 +39,9 @@ func TestReshardWhileItRuns(t *testing.T) {
 	split("shardId-000000000001", "255211775190703847597530955573826158592")
 	s.active(k)
 	p.publish(s, 50)
-	if _, err := k.MergeShards(t.Context(), &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String("shardId-000000000003"), AdjacentShardToMerge: aws.String("shardId-000000000004")}); err != nil {
+	if _, err := k.MergeShards(t.Context(), &kinesis.MergeShardsInput{StreamName: name,
+		ShardToMerge:         aws.String("shardId-000000000003"),
+		AdjacentShardToMerge: aws.String("shardId-000000000004")}); err != nil {
 		t.Fatal(err)
 	}
 	s.active(k)
@@ -73,7 +76,8 @@ func (s *system) kinesis() *kinesis.Client {
 		s.t.Fatal(err)
 	}
 	keys := strings.Fields(string(text))
-	return kinesis.New(kinesis.Options{Region: s.Region, BaseEndpoint: &s.AWS, Credentials: credentials.NewStaticCredentialsProvider(keys[0], keys[1], "")})
+	return kinesis.New(kinesis.Options{Region: s.Region, BaseEndpoint: &s.AWS,
+		Credentials: credentials.NewStaticCredentialsProvider(keys[0], keys[1], "")})
 }
 
 // active waits until the stream has done with its last change.

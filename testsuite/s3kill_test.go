@@ -37,7 +37,8 @@ func (c *s3Child) start() {
 	if _, p, ok := strings.Cut(c.addr, ":"); ok {
 		port = p
 	}
-	c.cmd = exec.Command(filepath.Join(bin, "fanwatch-s3"), "--dir", filepath.Join(c.dir, "s3"), "--port", port, "--access-key-file", filepath.Join(c.dir, "keys"), "--bucket", "lake")
+	c.cmd = exec.Command(filepath.Join(bin, "fanwatch-s3"), "--dir", filepath.Join(c.dir, "s3"), "--port", port,
+		"--access-key-file", filepath.Join(c.dir, "keys"), "--bucket", "lake")
 	if _, err := c.cmd.StdinPipe(); err != nil { // the server ends when its parent's end of the pipe closes
 		c.t.Fatal(err)
 	}
@@ -81,11 +82,13 @@ func TestS3IsKilled(t *testing.T) {
 			}
 			c.start()
 			endpoint := "http://" + c.addr
-			cfg, err := cloud.Config(t.Context(), cloud.Settings{Local: true, AccessKey: "localkey", SecretKey: "localsecret", Endpoints: []string{endpoint}})
+			cfg, err := cloud.Config(t.Context(), cloud.Settings{Local: true, AccessKey: "localkey", SecretKey: "localsecret",
+				Endpoints: []string{endpoint}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			wc := workers.Config{AWS: cfg, Bucket: "lake", Endpoints: workers.Endpoints{S3: endpoint}, Catalog: workers.Catalog{SQLite: filepath.Join(c.dir, "catalog.db")}}
+			wc := workers.Config{AWS: cfg, Bucket: "lake", Endpoints: workers.Endpoints{S3: endpoint},
+				Catalog: workers.Catalog{SQLite: filepath.Join(c.dir, "catalog.db")}}
 			tables, done, err := workers.OpenTables(t.Context(), wc)
 			if err != nil {
 				t.Fatal(err)
@@ -152,7 +155,8 @@ func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []la
 			return errors.Join(err, tables.PlanExpiry(ctx, 0, 1))
 		})
 		again("alert", func(ctx context.Context) error {
-			return lake.PutAlert(ctx, store, fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/x", Fan: "fan-0", Kind: fanwatch.KindStall, Opened: time.Unix(1e9, 0), EndedAt: time.Unix(1e9+60, 0)})
+			return lake.PutAlert(ctx, store, fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/x", Fan: "fan-0",
+				Kind: fanwatch.KindStall, Opened: time.Unix(1e9, 0), EndedAt: time.Unix(1e9+60, 0)})
 		})
 		again("apply", func(ctx context.Context) error { _, err := tables.Apply(ctx); return err })
 		for _, log := range logs {
@@ -168,11 +172,14 @@ func lakeUnderFire(t *testing.T, tables *lake.Tables, store objstore.Store) []la
 // segmentOf makes the window of fifty readings with which a shard's log goes on.
 func segmentOf(fan string, step int) landing.Segment {
 	number := func(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
-	s := landing.Segment{Header: landing.Header{After: number(step * 50), Last: number(step*50 + 50), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
+	s := landing.Segment{Header: landing.Header{After: number(step * 50), Last: number(step*50 + 50),
+		Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}}
 	for i := range 50 {
 		seq := step*50 + i + 1
 		at := time.Unix(1e9+int64(seq), 0).UTC()
-		s.Rows = append(s.Rows, fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 7, Seq: uint64(seq)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
+		s.Rows = append(s.Rows, fanwatch.Row{Kind: fanwatch.RowScored,
+			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: 7, Seq: uint64(seq)}, Time: at, RPM: 1800,
+				State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(seq)}, Arrived: at})
 	}
 	s.Rows[10].Anomaly = fanwatch.KindStall

@@ -23,7 +23,8 @@ func (s *system) temporal() client.Client {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
-	c, err := operator.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: s.Namespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	c, err := operator.Dial(ctx, client.Options{HostPort: s.Temporal, Namespace: s.Namespace,
+		Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -57,7 +57,8 @@ func tryStart(t testing.TB, dir string, env []string, args ...string) (*system, 
 		}
 	}
 	s := &system{t: t, out: &bytes.Buffer{}}
-	s.cmd = exec.Command(filepath.Join(bin, "fanwatch-local"), append([]string{"up", "--json", "--dir", dir, "--ports", "free", "--canary-every", "-1s"}, args...)...)
+	s.cmd = exec.Command(filepath.Join(bin, "fanwatch-local"), append([]string{"up", "--json", "--dir", dir, "--ports",
+		"free", "--canary-every", "-1s"}, args...)...)
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.cmd.Stderr = s.out
@@ -170,7 +171,8 @@ func (s *system) provision(fan string, args ...string) (cert, key string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: fan}}, k)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: fan}},
+		k)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -210,7 +212,8 @@ func (s *system) dial(clientID, cert, key, address string) (mqtt.Client, error) 
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + address).SetClientID(clientID).SetAutoReconnect(false).SetConnectTimeout(5 * time.Second).
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + address).SetClientID(clientID).SetAutoReconnect(
+		false).SetConnectTimeout(5 * time.Second).
 		SetTLSConfig(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12,
 			// Sent whatever authorities the broker asks for: a list of Certificates would leave out a foreign one.
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}))
@@ -237,7 +240,8 @@ func mustConnect(s *system, clientID, cert, key string) mqtt.Client {
 // IoT Core takes from one connection.
 func demo(t testing.TB, c mqtt.Client, fan string, at time.Time, rpm float64) {
 	t.Helper()
-	token := c.Publish("IoT_TOPIC/recieve", 1, false, fmt.Sprintf(`{"TIME": %q,"FANID": %q,"FREQ": %g,"RPM": %g}`, at.UTC().Format("2006-01-02T15:04:05.000000Z"), fan, rpm/30, rpm))
+	token := c.Publish("IoT_TOPIC/recieve", 1, false, fmt.Sprintf(`{"TIME": %q,"FANID": %q,"FREQ": %g,"RPM": %g}`,
+		at.UTC().Format("2006-01-02T15:04:05.000000Z"), fan, rpm/30, rpm))
 	if !token.WaitTimeout(10*time.Second) || token.Error() != nil {
 		t.Fatalf("no PUBACK for %s at %s: %v", fan, at, token.Error())
 	}

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// TestEveryExportedNameIsUsed finds dead exported names (constants, variables, functions, types and methods): those that
-// no program code of this module uses, nor a test of another package. staticcheck finds dead names that are not
-// exported. rcf is a library and exempt.
+// TestEveryExportedNameIsUsed finds dead exported names (constants, variables, functions, types and methods): those
+// that no program code of this module uses, nor a test of another package. staticcheck finds dead names that are
+// not exported. rcf is a library and exempt.
 //
-// A method counts as used when a type that has it, itself or by embedding, implements an interface with it. Temporal finds workflows and activities by
-// reflection, but workflows and workers name them in Go, which is a use.
+// A method counts as used when a type that has it, itself or by embedding, implements an interface with it.
+// Temporal finds workflows and activities by reflection, but workflows and workers name them in Go, which is a use.
 func TestEveryExportedNameIsUsed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("type-checks the whole module: about 20 seconds")
@@ -57,7 +57,8 @@ func TestEveryExportedNameIsUsed(t *testing.T) {
 	}
 	for _, o := range declared {
 		if !used[name(o)] {
-			t.Errorf("%s: no program code and no test of another package uses it: remove it, or what it is for is missing", name(o))
+			t.Errorf("%s: no program code and no test of another package uses it: remove it, or what it is for is missing",
+				name(o))
 		}
 	}
 	if len(declared) < 300 {

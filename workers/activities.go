@@ -46,7 +46,8 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Activities{Kinesis: kinesis, IoT: cloud.NewIoT(c.AWS, c.Endpoints.IoT), SNS: cloud.NewSNS(c.AWS, c.Endpoints.SNS),
+	a := &Activities{Kinesis: kinesis, IoT: cloud.NewIoT(c.AWS, c.Endpoints.IoT), SNS: cloud.NewSNS(c.AWS,
+		c.Endpoints.SNS),
 		S3: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket)}
 	s := stream{kinesis: kinesis, name: c.Stream, poll: c.Poll}
 	a.Provisioner = &activities.Provisioner{Registry: registry{a.IoT}, Stream: s, Topics: activities.PolicyTopics{
@@ -55,12 +56,14 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	t := newTopics(c)
 	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Now: c.Now}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
-	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch, Now: c.Now, Log: log}
+	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch,
+		Now: c.Now, Log: log}
 	a.Watcher.Topics = func(ctx context.Context) ([]activities.Finding, error) {
 		trouble, err := a.Notifier.Topics(ctx)
 		var found []activities.Finding
 		for _, t := range trouble {
-			found = append(found, activities.Finding{Part: activities.PartPaging, Why: fmt.Sprintf("Topic %s of the policies: %s.", t.Topic, strings.TrimRight(t.Why, "."))})
+			found = append(found, activities.Finding{Part: activities.PartPaging,
+				Why: fmt.Sprintf("Topic %s of the policies: %s.", t.Topic, strings.TrimRight(t.Why, "."))})
 		}
 		return found, err
 	}

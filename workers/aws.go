@@ -134,7 +134,8 @@ func nonRetryable(what string, err error) error {
 	}
 	switch refusal.ErrorCode() {
 	case "InvalidRequestException", "MalformedPolicyException":
-		return temporal.NewNonRetryableApplicationError(fmt.Sprintf("AWS IoT Core refuses %s: %s", what, refusal.ErrorMessage()), "Refused", err)
+		return temporal.NewNonRetryableApplicationError(fmt.Sprintf("AWS IoT Core refuses %s: %s", what,
+			refusal.ErrorMessage()), "Refused", err)
 	}
 	return err
 }
@@ -154,7 +155,8 @@ type topics struct {
 }
 
 func (t topics) Publish(ctx context.Context, topic, subject, body, key string, attributes map[string]string) error {
-	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: body, Key: key, Attributes: attributes})
+	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: body, Key: key,
+		Attributes: attributes})
 	var final interface{ Permanent() bool }
 	if errors.As(err, &final) && final.Permanent() {
 		return temporal.NewNonRetryableApplicationError(refusal(err), "Refused", err) // the alert goes on by its next step
@@ -162,7 +164,7 @@ func (t topics) Publish(ctx context.Context, topic, subject, body, key string, a
 	return err
 }
 
-// refusal gives what SNS says of a request that it refuses, without the numbers of the SDK.
+// refusal returns what SNS says of a request that it refuses, without the numbers of the SDK.
 func refusal(err error) string {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -185,13 +187,14 @@ type Config struct {
 	// HeartbeatURL is called each minute while all is well, so that an outside service notices what nothing inside can;
 	// "" = none.
 	HeartbeatURL string
-	// CanaryURL is where SNS delivers the canary's pages to CanaryPages; "" = they count as come back when SNS has taken them.
+	// CanaryURL is where SNS delivers the canary's pages to CanaryPages; "" = they count as come back when SNS has
+	// taken them.
 	CanaryURL string
 	Policies  activities.Policies
 	Now       fanwatch.Clock // nil = time.Now
 }
 
-// Open gives a bucket of the account, or of the local S3.
+// Open returns a bucket of the account, or of the local S3.
 func (c Config) Open(bucket string) objstore.Store { return cloud.NewS3(c.AWS, c.Endpoints.S3, bucket) }
 
 // Endpoints are base URLs of local servers; an empty one means AWS.
@@ -203,5 +206,5 @@ type Endpoints struct {
 const (
 	RuleReadings = "fanwatch_readings"
 	RuleLegacy   = "fanwatch_legacy"
-	TopicLegacy  = "IoT_TOPIC/recieve" // as the demo spells it
+	TopicLegacy  = "IoT_TOPIC/recieve" // RuleLegacy's topic, with the spelling of the legacy publishers
 )

@@ -24,7 +24,8 @@ func TestWhatIoTCoreRefusesIsNotTriedAgain(t *testing.T) {
 		_, _ = w.Write([]byte(`{"message":"RSA key of 1024 bits"}`)) // the client's failure says enough
 	}))
 	defer iot.Close()
-	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "eu-central-1", Local: true, AccessKey: "a", SecretKey: "b", Endpoints: []string{iot.URL}})
+	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "eu-central-1", Local: true, AccessKey: "a",
+		SecretKey: "b", Endpoints: []string{iot.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,8 @@ func TestWhatIoTCoreRefusesIsNotTriedAgain(t *testing.T) {
 	r := registry{cloud.NewIoT(cfg, iot.URL)}
 	var app *temporal.ApplicationError
 	_, err = r.CertificateFromCSR(t.Context(), "x")
-	if !errors.As(err, &app) || !app.NonRetryable() || app.Message() != "AWS IoT Core refuses the certificate signing request: RSA key of 1024 bits" {
+	if !errors.As(err, &app) || !app.NonRetryable() || app.Message() != "AWS IoT Core refuses the certificate "+
+		"signing request: RSA key of 1024 bits" {
 		t.Errorf("refused: %v", err)
 	}
 	if err = r.CreateThing(t.Context(), "x", nil); !errors.As(err, &app) || !app.NonRetryable() {
@@ -53,7 +55,8 @@ func TestKinesisThatRefusesIsAnErrorAndOneThatIsAwayIsTrouble(t *testing.T) {
 		w.WriteHeader(400)
 		_, _ = w.Write([]byte(`{"message":"no"}`))
 	}))
-	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "eu-central-1", Local: true, AccessKey: "a", SecretKey: "b", Endpoints: []string{server.URL}})
+	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "eu-central-1", Local: true, AccessKey: "a",
+		SecretKey: "b", Endpoints: []string{server.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,16 +69,19 @@ func TestKinesisThatRefusesIsAnErrorAndOneThatIsAwayIsTrouble(t *testing.T) {
 		t.Errorf("a role that may not ask when the stream was made: %v, %v", at, err)
 	}
 	for _, c := range []struct{ code, want string }{
-		{"AccessDeniedException", "allow the worker's role"}, {"ResourceNotFoundException", "make the stream"}, {"KMSDisabledException", "the stream's key"},
+		{"AccessDeniedException", "allow the worker's role"}, {"ResourceNotFoundException", "make the stream"},
+		{"KMSDisabledException", "the stream's key"},
 	} {
 		code = c.code
 		_, err := s.Open("fans", "shardId-000000000000", "0").Next(t.Context())
-		if err == nil || !strings.Contains(err.Error(), c.code) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), c.code) || !strings.Contains(err.Error(), c.want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", c.code, err)
 		}
 	}
 	code = "InvalidArgumentException"
-	if _, err := s.Open("fans", "shardId-000000000000", "5").Next(t.Context()); !errors.Is(err, activities.ErrOtherStream) {
+	if _, err := s.Open("fans", "shardId-000000000000", "5").Next(t.Context()); !errors.Is(err,
+		activities.ErrOtherStream) {
 		t.Errorf("a number of another stream: %v", err)
 	}
 	server.Close()

@@ -33,15 +33,18 @@ func TestOnlyTheCanarysPagesAreTaken(t *testing.T) {
 	}
 	const arn = "arn:aws:sns:us-east-1:000000000000:fanwatch-canary"
 	page := func(topic, alert, state string) string {
-		return fmt.Sprintf(`{"Type":"Notification","TopicArn":%q,"MessageAttributes":{"alert":{"Type":"String","Value":%q},"state":{"Type":"String","Value":%q}}}`, topic, alert, state)
+		return fmt.Sprintf(
+			`{"Type":"Notification","TopicArn":%q,"MessageAttributes":{"alert":{"Type":"String","Value":%q},"state":{"Type":"String","Value":%q}}}`, topic, alert, state)
 	}
 	const own = "alert/fanwatch-canary/stall/x"
-	for _, body := range []string{"", "[]", `{"Type":"Notification"}`, page("arn:aws:sns:us-east-1:000000000000:on-call", own, "open"), strings.Repeat("x", maxDelivery+1)} {
+	for _, body := range []string{"", "[]", `{"Type":"Notification"}`, page("arn:aws:sns:us-east-1:000000000000:on-call",
+		own, "open"), strings.Repeat("x", maxDelivery+1)} {
 		if code := post(body); code != http.StatusBadRequest {
 			t.Errorf("%.60s: %d", body, code)
 		}
 	}
-	for _, body := range []string{page(arn, "alert/fan-07/stall/x", "open"), page(arn, "alert/fanwatch-canary-2/stall/x", "open"), page(arn, own, "resolved")} {
+	for _, body := range []string{page(arn, "alert/fan-07/stall/x", "open"), page(arn, "alert/fanwatch-canary-2/stall/x",
+		"open"), page(arn, own, "resolved")} {
 		if code := post(body); code != http.StatusOK || len(did) > 0 {
 			t.Errorf("%s: %d, did %q", body, code, did)
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // ParsePolicies reads escalation policies from YAML, one per document (separated by ---). One must be
-// named default. A field that does not exist is an error: a misspelt step would wake nobody.
+// named default. A field that does not exist is an error: a misspelt step would wake no one.
 func ParsePolicies(text []byte) (map[string]fanwatch.Policy, error) {
 	policies := make(map[string]fanwatch.Policy)
 	dec := yaml.NewDecoder(bytes.NewReader(text))
@@ -43,7 +43,8 @@ func ParsePolicies(text []byte) (map[string]fanwatch.Policy, error) {
 		policies[p.Name] = p
 	}
 	if _, ok := policies["default"]; !ok {
-		return nil, errors.New("escalation policies: none is named default: alerts of fans without a policy of their own go by it")
+		return nil, errors.New("escalation policies: none is named default: alerts of fans without a policy of their " +
+			"own go by it")
 	}
 	return policies, nil
 }
@@ -58,7 +59,7 @@ type PolicyFile struct {
 	seen     fileState                  // of the file when it was read last, good or not
 }
 
-// fileState tells whether a file has changed.
+// fileState reports whether a file has changed.
 type fileState struct {
 	modified time.Time
 	size     int64
@@ -75,7 +76,7 @@ func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	return f, nil
 }
 
-// Policies gives the policies as the file has them now. While it cannot be read or is not good, which is logged once
+// Policies returns the policies as the file has them now. While it cannot be read or is not good, which is logged once
 // for each change of it, the last good ones stay.
 func (f *PolicyFile) Policies() map[string]fanwatch.Policy {
 	f.mu.Lock()
@@ -128,14 +129,15 @@ func (t topics) CheckTopic(ctx context.Context, topic string) (why string, err e
 	case err != nil:
 		return "", err
 	case confirmed == 0 && pending > 0:
-		return fmt.Sprintf("none of its %d subscriptions is confirmed: follow the link in the mail that AWS sent", pending), nil
+		return fmt.Sprintf("none of its %d subscriptions is confirmed: follow the link in the mail that AWS sent", pending),
+			nil
 	case confirmed == 0:
 		return "it has no subscription: a message to it reaches nobody", nil
 	}
 	return "", nil
 }
 
-// arn gives the topic's ARN: a name means a topic of the workers' account and region.
+// arn returns the topic's ARN: a name means a topic of the workers' account and region.
 func (t topics) arn(topic string) string {
 	if strings.HasPrefix(topic, "arn:") {
 		return topic
@@ -159,7 +161,8 @@ func newTopics(c Config) topics {
 func (a *Activities) LogTopics(ctx context.Context, log *slog.Logger) {
 	trouble, err := a.Notifier.Topics(ctx)
 	for _, t := range trouble {
-		log.Error("a topic of the escalation policies", "topic", t.Topic, "policies", strings.Join(t.Policies, ", "), "err", t.Why)
+		log.Error("a topic of the escalation policies", "topic", t.Topic, "policies", strings.Join(t.Policies, ", "), "err",
+			t.Why)
 	}
 	if err != nil {
 		log.Error("the topics of the escalation policies were not all checked", "err", err)

@@ -30,17 +30,28 @@ func TestPolicyFilesThatNoTopicCanFit(t *testing.T) {
 	for text, want := range map[string]string{
 		onePolicy: "",
 		"version: 1\nname: default\nhold: -1s\nsteps:\n  - notify: ['arn:aws-cn:sns:cn-north-1:123456789012:on_call']\n": "",
-		strings.Replace(onePolicy, "on-call", "''", 1):                                                                   "a name has 1 to 256",
-		strings.Replace(onePolicy, "on-call", "Bereitschaft S\u00fcd", 1):                                                "a name has 1 to 256",
-		strings.Replace(onePolicy, "on-call", strings.Repeat("a", 257), 1):                                               "a name has 1 to 256",
-		strings.Replace(onePolicy, "on-call", "'arn:aws:sns:eu-central-1:123456789012'", 1):                              "want arn:aws:sns:REGION:ACCOUNT:NAME",
-		strings.Replace(onePolicy, "on-call", "'arn:aws:sqs:eu-central-1:123456789012:x'", 1):                            "want arn:aws:sns:REGION:ACCOUNT:NAME",
-		strings.Replace(onePolicy, "on-call", "'arn:aws:sns:eu-central-1:1:x'", 1):                                       "want arn:aws:sns:REGION:ACCOUNT:NAME",
-		strings.Replace(onePolicy, "on-call", "calls.fifo", 1):                                                           "a FIFO topic takes no mail",
-		onePolicy + "ack_timeout: 1ns\n":                                                                                 "ack_timeout 1ns is below 1s",
-		onePolicy + "ack_timeout: -1s\n":                                                                                 "ack_timeout -1s is below 1s",
-		onePolicy + "hold: 1ms\n":                                                                                        "hold 1ms is outside",
-		onePolicy + "hold: 9000h\n":                                                                                      "hold 9000h0m0s is outside",
+		strings.Replace(onePolicy, "on-call", "''",
+			1): "a name has 1 to 256",
+		strings.Replace(onePolicy, "on-call", "Bereitschaft S\u00fcd",
+			1): "a name has 1 to 256",
+		strings.Replace(onePolicy, "on-call", strings.Repeat("a", 257),
+			1): "a name has 1 to 256",
+		strings.Replace(onePolicy, "on-call", "'arn:aws:sns:eu-central-1:123456789012'",
+			1): "want arn:aws:sns:REGION:ACCOUNT:NAME",
+		strings.Replace(onePolicy, "on-call", "'arn:aws:sqs:eu-central-1:123456789012:x'",
+			1): "want arn:aws:sns:REGION:ACCOUNT:NAME",
+		strings.Replace(onePolicy, "on-call", "'arn:aws:sns:eu-central-1:1:x'",
+			1): "want arn:aws:sns:REGION:ACCOUNT:NAME",
+		strings.Replace(onePolicy, "on-call", "calls.fifo",
+			1): "a FIFO topic takes no mail",
+		onePolicy +
+			"ack_timeout: 1ns\n": "ack_timeout 1ns is below 1s",
+		onePolicy +
+			"ack_timeout: -1s\n": "ack_timeout -1s is below 1s",
+		onePolicy +
+			"hold: 1ms\n": "hold 1ms is outside",
+		onePolicy +
+			"hold: 9000h\n": "hold 9000h0m0s is outside",
 	} {
 		_, err := ParsePolicies([]byte(text))
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
@@ -63,7 +74,8 @@ func TestPolicyFilesThatNoTopicCanFit(t *testing.T) {
 
 func FuzzParsePolicies(f *testing.F) {
 	f.Add(onePolicy)
-	f.Add("version: 1\nname: default\nack_timeout: 1ns\nsteps:\n  - notify: ['', 'arn:aws:sns:eu-central-1:123456789012']\n    repeat: 101\n---\n{}")
+	f.Add("version: 1\nname: default\nack_timeout: 1ns\nsteps:\n  - notify: ['', " +
+		"'arn:aws:sns:eu-central-1:123456789012']\n    repeat: 101\n---\n{}")
 	f.Fuzz(func(t *testing.T, text string) {
 		policies, err := ParsePolicies([]byte(text))
 		if err != nil {
@@ -111,14 +123,16 @@ func TestAMendedPolicyFileIsReadAnew(t *testing.T) {
 	}
 	logged.Reset()
 	write("version: 1\nname: default\nsteps: [{notify: ['']}]\n")
-	if first, second := topic(), topic(); first != "mended1" || second != "mended1" || strings.Count(logged.String(), "the last good ones stay") != 1 {
+	if first, second := topic(), topic(); first != "mended1" || second != "mended1" ||
+		strings.Count(logged.String(), "the last good ones stay") != 1 {
 		t.Errorf("spoiled: %q, then %q, logged %s", first, second, &logged)
 	}
 	logged.Reset()
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if first, second := topic(), topic(); first != "mended1" || second != "mended1" || strings.Count(logged.String(), "the last good ones stay") != 1 {
+	if first, second := topic(), topic(); first != "mended1" || second != "mended1" ||
+		strings.Count(logged.String(), "the last good ones stay") != 1 {
 		t.Errorf("removed: %q, then %q, logged %s", first, second, &logged)
 	}
 	write(onePolicy)
@@ -140,7 +154,8 @@ func localSNS(t *testing.T) (*sns.Server, Config) {
 	t.Cleanup(func() { _ = server.Close() }) // nothing is kept
 	web := httptest.NewServer(server)
 	t.Cleanup(web.Close)
-	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "us-east-1", Local: true, AccessKey: "a", SecretKey: "b", Endpoints: []string{web.URL}})
+	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "us-east-1", Local: true, AccessKey: "a", SecretKey: "b",
+		Endpoints: []string{web.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,13 +184,15 @@ func TestTopicsThatReachNobodyAreFound(t *testing.T) {
 	if err != nil || len(found) != 2 {
 		t.Fatalf("%+v, %v", found, err)
 	}
-	if g := found[0]; g.Topic != "gone" || !slices.Equal(g.Policies, []string{"default", "night"}) || !strings.Contains(g.Why, "NotFound") || g.Unknown {
+	if g := found[0]; g.Topic != "gone" || !slices.Equal(g.Policies, []string{"default", "night"}) ||
+		!strings.Contains(g.Why, "NotFound") || g.Unknown {
 		t.Errorf("%+v", g)
 	}
 	if l := found[1]; l.Topic != "lonely" || !strings.Contains(l.Why, "no subscription") || l.Unknown {
 		t.Errorf("%+v", l)
 	}
-	if err := server.Faults().Inject(fault.Fault{Operation: "GetTopicAttributes", Kind: fault.Fail, Count: 100}); err != nil {
+	if err := server.Faults().Inject(fault.Fault{Operation: "GetTopicAttributes", Kind: fault.Fail,
+		Count: 100}); err != nil {
 		t.Fatal(err)
 	}
 	if found, err = CheckTopics(t.Context(), c); err != nil || len(found) != 4 || !found[0].Unknown {
@@ -190,7 +207,9 @@ func TestWhatSNSRefusesIsNotTriedAgain(t *testing.T) {
 	m := activities.Notification{Key: "alert/x#0.1.0", To: "gone", Step: 1, Subject: "s", Body: "b",
 		Alert: fanwatch.Alert{ID: "alert/x", Fan: "fan-07", Kind: fanwatch.KindStall, State: fanwatch.AlertOpen}}
 	_, err := n.Notify(t.Context(), m)
-	if app, ok := err.(*temporal.ApplicationError); !ok || !app.NonRetryable() || !strings.Contains(app.Message(), "NotFound") { // Temporal looks at the outermost error alone
+	// Temporal looks at the outermost error alone
+	if app, ok := err.(*temporal.ApplicationError); !ok || !app.NonRetryable() ||
+		!strings.Contains(app.Message(), "NotFound") {
 		t.Errorf("a topic that does not exist: %T %v", err, err)
 	}
 	m.To = "on-call"
@@ -205,7 +224,8 @@ func TestWhatSNSRefusesIsNotTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := server.Inbox(0, 10)
-	if len(in) != 1 || in[0].Attributes["state"] != "open" || in[0].Attributes["alert"] != "alert/x" || in[0].Attributes["kind"] != "stall" {
+	if len(in) != 1 || in[0].Attributes["state"] != "open" || in[0].Attributes["alert"] != "alert/x" ||
+		in[0].Attributes["kind"] != "stall" {
 		t.Errorf("%+v", in)
 	}
 }

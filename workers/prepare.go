@@ -28,7 +28,8 @@ func (a *Activities) Prepare(ctx context.Context, c Config, o ResourceOptions) e
 	}
 	const fields = "SELECT *, timestamp() AS arrived, clientid() AS client FROM "
 	rule := func(name, topic, key string) error {
-		return a.IoT.PutRule(ctx, cloud.Rule{Name: name, SQL: fields + "'" + topic + "'", Stream: c.Stream, PartitionKey: key, RoleARN: role,
+		return a.IoT.PutRule(ctx, cloud.Rule{Name: name, SQL: fields + "'" + topic + "'", Stream: c.Stream, PartitionKey: key,
+			RoleARN:     role,
 			ErrorStream: c.Stream})
 	}
 	err := errors.Join(

@@ -31,7 +31,8 @@ func ReadTables(ctx context.Context, c Config) (*lake.Tables, func() error, erro
 	return openTables(ctx, c, lake.ReadTables)
 }
 
-func openTables(ctx context.Context, c Config, open func(context.Context, lake.TableConfig) (*lake.Tables, error)) (*lake.Tables, func() error, error) {
+func openTables(ctx context.Context, c Config, open func(context.Context, lake.TableConfig) (*lake.Tables,
+	error)) (*lake.Tables, func() error, error) {
 	files, err := cloud.IcebergFiles(ctx, c.AWS, c.Endpoints.S3)
 	if err != nil {
 		return nil, nil, err
@@ -40,7 +41,8 @@ func openTables(ctx context.Context, c Config, open func(context.Context, lake.T
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := open(ctx, lake.TableConfig{Catalog: cat, Store: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket), Location: "s3://" + c.Bucket})
+	t, err := open(ctx, lake.TableConfig{Catalog: cat, Store: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket),
+		Location: "s3://" + c.Bucket})
 	if err != nil {
 		return nil, nil, errors.Join(err, done())
 	}
@@ -53,7 +55,7 @@ type Tables struct {
 	read, change *handle
 }
 
-// LazyTables gives the tables of c's bucket, unopened.
+// LazyTables returns the tables of c's bucket, unopened.
 func LazyTables(c Config) *Tables {
 	return &Tables{
 		read:   newHandle(func(ctx context.Context) (*lake.Tables, func() error, error) { return ReadTables(ctx, c) }),
@@ -61,7 +63,7 @@ func LazyTables(c Config) *Tables {
 	}
 }
 
-// Open gives the tables for activities.Lake.
+// Open returns the tables for activities.Lake.
 func (t *Tables) Open(ctx context.Context, change bool) (activities.Table, error) {
 	h := t.read
 	if change {

@@ -47,7 +47,8 @@ func TestTablesAreOpenedWhenTheyAreNeeded(t *testing.T) {
 		return err
 	}
 	for range 2 {
-		if _, err := lazy.Open(t.Context(), true); err == nil || err.Error() != "the lake's tables cannot be opened: the catalog does not answer" {
+		if _, err := lazy.Open(t.Context(), true); err == nil ||
+			err.Error() != "the lake's tables cannot be opened: the catalog does not answer" {
 			t.Errorf("%v", err)
 		}
 		if err := query(); err == nil || !strings.Contains(err.Error(), "the catalog does not answer") {

@@ -128,13 +128,16 @@ func (a *alert) listen(ctx workflow.Context) error {
 	a.observations = workflow.GetSignalChannel(ctx, SignalObserve)
 	a.resolves = workflow.GetSignalChannel(ctx, SignalResolve)
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
-		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
+		workflow.QueryHandlerOptions{
+			Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
+	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context,
+		k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
-	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
+	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": " +
+		"\"name\", \"note\": \"...\"}",
 		Validator: func(_ workflow.Context, k fanwatch.Acknowledgement) error {
 			if a.State == fanwatch.AlertResolved { // and has not ended yet, such as while the lake is out of reach
 				return temporal.NewApplicationError("the alert is over already", TypeEnded)
@@ -183,12 +186,12 @@ func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 		return workflow.Await(ctx, news)
 	}
 	timing, cancel := workflow.WithCancel(ctx)
-	defer cancel() // a timer that fires in vain would grow the history
+	defer cancel() // a timer that fires without need would grow the history
 	timer := workflow.NewTimerWithOptions(timing, due.Sub(workflow.Now(ctx)), workflow.TimerOptions{Summary: a.next()})
 	return workflow.Await(ctx, func() bool { return timer.IsReady() || news() })
 }
 
-// full tells whether the run is to continue as new. It waits for a moment in which no notification is on its way,
+// full reports whether the run is to continue as new. It waits for a moment in which no notification is on its way,
 // which would be sent again, but not for ever: one to a topic that hangs is on its way for minutes.
 func (a *alert) full(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
@@ -299,7 +302,7 @@ func (a *alert) resolve(o fanwatch.Observation) {
 	a.End = &o
 }
 
-// over tells whether the alert ends now.
+// over reports whether the alert ends now.
 func (a *alert) over(ctx workflow.Context) bool {
 	return a.State == fanwatch.AlertResolved || a.End != nil ||
 		!a.NormalFrom.IsZero() && !workflow.Now(ctx).Before(a.NormalFrom.Add(a.hold()))
@@ -312,7 +315,7 @@ func (a *alert) hold() time.Duration {
 	return a.Known.HoldFor()
 }
 
-// due gives when there is something to do by the clock, if there is.
+// due returns when there is something to do by the clock, if there is.
 func (a *alert) due() (at time.Time, ok bool) {
 	switch {
 	case !a.NormalFrom.IsZero():
@@ -386,7 +389,7 @@ func (a *alert) readPolicy(ctx workflow.Context) error {
 	return nil
 }
 
-// begin gives a step of the round its first turn, once, if the policy has the step.
+// begin returns a step of the round its first turn, once, if the policy has the step.
 func (a *alert) begin(step int, due time.Time) {
 	if step < a.Begun || a.Known == nil || step >= len(a.Known.Steps) {
 		return
@@ -465,7 +468,8 @@ func (a *alert) close(ctx workflow.Context) error {
 	a.show(ctx)
 	err := landAlert(ctx, a.Alert)
 	if err != nil && !temporal.IsCanceledError(err) {
-		a.fail(ctx, fanwatch.Failure{Step: a.Step, To: "the lake", Why: "the alert did not get into the table: " + reason(err)})
+		a.fail(ctx, fanwatch.Failure{Step: a.Step, To: "the lake", Why: "the alert did not get into the table: " +
+			reason(err)})
 		a.show(ctx)
 		return nil
 	}

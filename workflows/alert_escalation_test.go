@@ -66,7 +66,8 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		r.at(12*time.Minute, r.normal)
 		a := r.run(t)
 		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first  is normal again")
-		if seen.Kind != fanwatch.KindStall || seen.Why != "fan-07 turns too slowly. Before: fan-07 has stopped." || seen.AckedBy != "ada" {
+		if seen.Kind != fanwatch.KindStall || seen.Why != "fan-07 turns too slowly. Before: fan-07 has stopped." ||
+			seen.AckedBy != "ada" {
 			t.Errorf("shown as %+v", seen)
 		}
 		if a.Kind != fanwatch.KindStall || a.Why != "fan-07 has stopped." {
@@ -109,13 +110,15 @@ func TestADeadTopicKeepsNothingFromTheOthers(t *testing.T) {
 		"0s lead : stall (step 2 of 2)", // its turn was in 5 minutes: the failure hastens it
 		"11m0s boss  is normal again",
 		"11m0s lead  is normal again")
-	if len(open.Failed) != 1 || open.Failed[0].To != "on-call" || !strings.Contains(open.Failed[0].Why, "Topic does not exist") {
+	if len(open.Failed) != 1 || open.Failed[0].To != "on-call" || !strings.Contains(open.Failed[0].Why,
+		"Topic does not exist") {
 		t.Errorf("the alert shows the failures %+v", open.Failed)
 	}
 	if acked.State != fanwatch.AlertAcknowledged || a.State != fanwatch.AlertResolved || a.Notices != 2 {
 		t.Errorf("acknowledged as %+v, ended as %+v", acked, a)
 	}
-	if text := r.textOf("boss"); !strings.Contains(text, "Could not be told: on-call: sns: NotFound: Topic does not exist") || !strings.Contains(text, "Acknowledged by ada") {
+	if text := r.textOf("boss"); !strings.Contains(text, "Could not be told: on-call: sns: NotFound: Topic does "+
+		"not exist") || !strings.Contains(text, "Acknowledged by ada") {
 		t.Errorf("boss was told %q", text)
 	}
 }
@@ -189,7 +192,8 @@ func TestAnAlertEndsWhateverATopicDoes(t *testing.T) {
 			if len(r.over) != 1 || r.overAt.Sub(opened) != 11*time.Minute {
 				t.Errorf("the fan heard of the end %s after the opening", r.overAt.Sub(opened))
 			}
-			if len(a.Failed) != 1 || a.Failed[0].To != "first" || !slices.Contains(r.mail.sent, "boss [fanwatch] fan-07 is normal again") {
+			if len(a.Failed) != 1 || a.Failed[0].To != "first" ||
+				!slices.Contains(r.mail.sent, "boss [fanwatch] fan-07 is normal again") {
 				t.Errorf("%+v; sent %q", a, r.mail.sent)
 			}
 		})
@@ -201,7 +205,8 @@ func TestAnAlertEndsThoughTheLakeIsGone(t *testing.T) {
 	r.OnActivity("LandAlert", anything, anything).Return(errors.New("AccessDenied"))
 	r.at(time.Minute, r.normal)
 	a := r.run(t)
-	if a.State != fanwatch.AlertResolved || len(a.Failed) != 1 || a.Failed[0].To != "the lake" || !strings.Contains(a.Failed[0].Why, "AccessDenied") {
+	if a.State != fanwatch.AlertResolved || len(a.Failed) != 1 || a.Failed[0].To != "the lake" ||
+		!strings.Contains(a.Failed[0].Why, "AccessDenied") {
 		t.Errorf("%+v", a)
 	}
 }
@@ -280,7 +285,8 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 	})
 	t.Run("though it cannot be read for a while", func(t *testing.T) {
 		r := newAlertRun(t)
-		r.OnActivity("Policy", anything, anything).Return(fanwatch.Policy{}, temporal.NewNonRetryableApplicationError("no policy", "NoPolicy", nil)).Times(3)
+		r.OnActivity("Policy", anything, anything).Return(fanwatch.Policy{},
+			temporal.NewNonRetryableApplicationError("no policy", "NoPolicy", nil)).Times(3)
 		r.OnActivity("Policy", anything, anything).Return(twoSteps, nil)
 		r.at(time.Hour, r.normal)
 		r.run(t)
@@ -293,25 +299,46 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 // TestOneOrder: signals that waited together, as after a restart of the workers, count by their positions.
 func TestOneOrder(t *testing.T) {
 	resolve := func(r *alertRun, n int) {
-		r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Why: "fan-07 is normal again."}})
+		r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n),
+			Anomaly: fanwatch.Anomaly{Why: "fan-07 is normal again."}})
 	}
 	for name, c := range map[string]struct {
 		signals func(*alertRun)
 		ends    bool
 	}{
-		"trouble, then the end":             {func(r *alertRun) { r.observe(fanwatch.KindStall, "stall", 200); resolve(r, 300) }, true},
-		"the end, then trouble":             {func(r *alertRun) { resolve(r, 200); r.observe(fanwatch.KindStall, "stall", 300) }, false},
-		"trouble, then normal":              {func(r *alertRun) { r.observe(fanwatch.KindStall, "stall", 200); r.observe("", "well", 300) }, true},
-		"normal, then old trouble":          {func(r *alertRun) { r.observe("", "well", 300); r.observe(fanwatch.KindStall, "stall", 200) }, true},
-		"old normal":                        {func(r *alertRun) { r.observe("", "well", 50) }, false},
-		"the end of a fan that was retired": {func(r *alertRun) { r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1}) }, true},
+		"trouble, then the end": {func(r *alertRun) {
+			r.observe(fanwatch.KindStall, "stall", 200)
+			resolve(r,
+				300)
+		}, true},
+		"the end, then trouble": {func(r *alertRun) {
+			resolve(r, 200)
+			r.observe(fanwatch.KindStall, "stall",
+				300)
+		}, false},
+		"trouble, then normal": {func(r *alertRun) {
+			r.observe(fanwatch.KindStall, "stall", 200)
+			r.observe("",
+				"well", 300)
+		}, true},
+		"normal, then old trouble": {func(r *alertRun) {
+			r.observe("", "well", 300)
+			r.observe(fanwatch.KindStall,
+				"stall", 200)
+		}, true},
+		"old normal": {func(r *alertRun) { r.observe("", "well", 50) }, false},
+		"the end of a fan that was retired": {func(r *alertRun) {
+			r.SignalWorkflow(SignalResolve,
+				fanwatch.Observation{V: 1})
+		}, true},
 		"normal without positions": {func(r *alertRun) {
 			r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Why: "normal"}})
 		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
-			r.OnActivity("Policy", anything, anything).After(10*time.Second).Return(twoSteps, nil) // while it is asked for, signals wait
+			// while it is asked for, signals wait
+			r.OnActivity("Policy", anything, anything).After(10*time.Second).Return(twoSteps, nil)
 			r.at(5*time.Second, func() { c.signals(r) })
 			r.at(30*time.Minute, r.normal)
 			a := r.run(t)
@@ -345,7 +372,8 @@ func TestTroubleThatReturnsWithinTheHoldGoesOnAtTheStepReached(t *testing.T) {
 	if !back.NormalFrom.IsZero() || back.Returns != 1 || a.Returns != 1 || len(r.over) != 1 {
 		t.Errorf("back as %+v, ended as %+v", back, a)
 	}
-	if want := "Since: 2026-05-28T20:26:40Z\nUntil: 2026-05-28T20:46:40Z, 20m0s in all\n"; !strings.Contains(r.textOf("boss"), want) {
+	if want := "Since: 2026-05-28T20:26:40Z\nUntil: 2026-05-28T20:46:40Z, 20m0s in all\n"; !strings.Contains(
+		r.textOf("boss"), want) {
 		t.Errorf("boss was told %q", r.textOf("boss"))
 	}
 }
@@ -392,7 +420,8 @@ func TestResolveEndsWithoutHold(t *testing.T) {
 	})
 	a := r.run(t)
 	r.told(t, "0s first : stall (step 1 of 2)", "30s first : the alert is over")
-	if !a.EndedAt.Equal(opened.Add(30*time.Second)) || !strings.HasPrefix(r.textOf("first"), "fan-07 is retired.\n\nIt was: fan-07 has stopped.\n") {
+	if !a.EndedAt.Equal(opened.Add(30*time.Second)) || !strings.HasPrefix(r.textOf("first"),
+		"fan-07 is retired.\n\nIt was: fan-07 has stopped.\n") {
 		t.Errorf("%+v; told %q", a, r.textOf("first"))
 	}
 }
@@ -407,7 +436,8 @@ func TestAnAlertOfTwoThousandNotificationsEndsWhole(t *testing.T) {
 	r.policy = fanwatch.Policy{V: 1, Name: "default", Steps: []fanwatch.Step{step}}
 	r.at(3*time.Hour, r.normal)
 	a := r.run(t)
-	if len(r.mail.sent) != 2040 || a.Notices != 2020 || len(a.Told) != fanwatch.MaxNotices || a.State != fanwatch.AlertResolved {
+	if len(r.mail.sent) != 2040 || a.Notices != 2020 || len(a.Told) != fanwatch.MaxNotices ||
+		a.State != fanwatch.AlertResolved {
 		t.Errorf("%d messages, %d notices, %d kept, %s", len(r.mail.sent), a.Notices, len(a.Told), a.State)
 	}
 	if r.runs < 4 {
@@ -435,7 +465,8 @@ func TestLongLapsesContinueAsNew(t *testing.T) {
 func TestANewRunGoesOnWhereTheLastOneStood(t *testing.T) {
 	r := newAlertRun(t)
 	deadTopic(r)
-	r.policy.Steps = append(r.policy.Steps, fanwatch.Step{After: fanwatch.Duration(20 * time.Minute), Notify: []string{"chief"}})
+	r.policy.Steps = append(r.policy.Steps, fanwatch.Step{After: fanwatch.Duration(20 * time.Minute),
+		Notify: []string{"chief"}})
 	r.at(2*time.Minute, func() {
 		r.SetContinueAsNewSuggested(true)
 		r.observe(fanwatch.KindStall, "fan-07 has stopped again.", 200)
@@ -459,7 +490,8 @@ func TestANewRunGoesOnWhereTheLastOneStood(t *testing.T) {
 }
 
 func TestACancelledAlertTellsItsFan(t *testing.T) {
-	for name, d := range map[string]time.Duration{"before the last step": 30 * time.Second, "acknowledged": 10 * time.Minute} {
+	for name, d := range map[string]time.Duration{"before the last step": 30 * time.Second,
+		"acknowledged": 10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
 			r.at(8*time.Minute, r.ack)
@@ -480,7 +512,8 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 		want   []string
 	}{
 		"between two steps": {func(*alertRun) {}, []string{
-			"0s first : stall (step 1 of 2)", "1m0s first : stall (step 1 of 2)", "6m0s second : stall (step 2 of 2)", "6m0s boss : stall (step 2 of 2)",
+			"0s first : stall (step 1 of 2)", "1m0s first : stall (step 1 of 2)", "6m0s second : stall (step 2 of 2)",
+			"6m0s boss : stall (step 2 of 2)",
 			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
 		"acknowledged": {func(r *alertRun) { r.at(30*time.Second, r.ack) }, []string{
 			"0s first : stall (step 1 of 2)", "31m0s first  is normal again"}},
@@ -489,7 +522,8 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 			r.policy.Steps[0].Notify = []string{"second", "gone", "first"}
 			r.mail.down["gone"] = errAway
 		}, []string{
-			"0s second : stall (step 1 of 2)", "2m0s first : stall (step 1 of 2)", "3m0s first : stall (step 1 of 2)", "3m0s second : stall (step 1 of 2)",
+			"0s second : stall (step 1 of 2)", "2m0s first : stall (step 1 of 2)", "3m0s first : stall (step 1 of 2)",
+			"3m0s second : stall (step 1 of 2)",
 			"4m31s second : stall (step 2 of 2)", "4m31s boss : stall (step 2 of 2)", // the environment gives up after ten tries
 			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
 	} {

@@ -49,7 +49,7 @@ func (a *alert) send(ctx workflow.Context, step int, key, to string) {
 	a.fly(ctx, n, workflow.Now(ctx).Add(notifyFor))
 }
 
-// small gives the alert without its lists, which grow with it.
+// small returns the alert without its lists, which grow with it.
 func small(a fanwatch.Alert) fanwatch.Alert {
 	a.Told, a.Failed = nil, nil
 	return a
@@ -202,7 +202,7 @@ func (a *alert) tellEnd(ctx workflow.Context) error {
 	return workflow.Await(ctx, func() bool { return left == 0 })
 }
 
-// reason gives why an activity was given up, as one line of at most 300 bytes.
+// reason returns why an activity was given up, as one line of at most 300 bytes.
 func reason(err error) string {
 	var app *temporal.ApplicationError
 	var timeout *temporal.TimeoutError
@@ -215,14 +215,14 @@ func reason(err error) string {
 	return fanwatch.Legible(err.Error(), 300)
 }
 
-// neverTried tells whether an activity was given up because no worker had taken it.
+// neverTried reports whether an activity was given up because no worker had taken it.
 func neverTried(err error) bool {
 	var timeout *temporal.TimeoutError
 	return errors.As(err, &timeout) && timeout.TimeoutType() != enums.TIMEOUT_TYPE_START_TO_CLOSE &&
 		errors.Unwrap(timeout) == nil
 }
 
-// with gives the list with s at its end, unless it has it.
+// with returns the list with s at its end, unless it has it.
 func with(list []string, s string) []string {
 	if slices.Contains(list, s) {
 		return list

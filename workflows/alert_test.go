@@ -126,8 +126,10 @@ func (r *alertRun) run(t *testing.T) fanwatch.Alert {
 // runOf runs an alert of that kind to its end, over all its runs.
 func (r *alertRun) runOf(t *testing.T, kind fanwatch.Kind, why string) (a fanwatch.Alert, err error) {
 	t.Helper()
-	return r.runIn(t, AlertInput{Alert: fanwatch.Alert{V: 1, ID: AlertID("fan-07", kind, opened), Fan: "fan-07", Kind: kind,
-		Opened: opened, Why: why, Position: fanwatch.Position{Shard: "s", Sequence: "100"}, State: fanwatch.AlertOpen}}, opened)
+	return r.runIn(t, AlertInput{Alert: fanwatch.Alert{V: 1, ID: AlertID("fan-07", kind, opened), Fan: "fan-07",
+		Kind:   kind,
+		Opened: opened, Why: why, Position: fanwatch.Position{Shard: "s", Sequence: "100"}, State: fanwatch.AlertOpen}},
+		opened)
 }
 
 func (r *alertRun) runIn(t *testing.T, in AlertInput, now time.Time) (a fanwatch.Alert, err error) {
@@ -176,7 +178,8 @@ func position(n int) fanwatch.Position {
 }
 
 func (r *alertRun) observe(kind fanwatch.Kind, why string, n int) {
-	r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n), Anomaly: fanwatch.Anomaly{Kind: kind, Why: why}})
+	r.SignalWorkflow(SignalObserve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n),
+		Anomaly: fanwatch.Anomaly{Kind: kind, Why: why}})
 }
 
 func (r *alertRun) normal() { r.observe(fanwatch.KindNone, "fan-07 is normal again.", 1000000) }
@@ -188,7 +191,8 @@ func (r *alertRun) told(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
 	for i, s := range r.mail.sent {
-		got = append(got, fmt.Sprintf("%s %s", r.mail.at[i].Sub(opened).Round(time.Second), strings.ReplaceAll(s, "[fanwatch] fan-07", "")))
+		got = append(got, fmt.Sprintf("%s %s", r.mail.at[i].Sub(opened).Round(time.Second),
+			strings.ReplaceAll(s, "[fanwatch] fan-07", "")))
 	}
 	slices.Sort(got) // those of one moment go out side by side
 	slices.Sort(want)
@@ -244,11 +248,13 @@ func TestAResolvedAlertKeepsWhyItWasOpened(t *testing.T) {
 	if a.Why != "fan-07 has stopped." || r.over[0].Why != a.Why || a.State != fanwatch.AlertResolved {
 		t.Errorf("the alert says %q, the fan was told %q", a.Why, r.over[0].Why)
 	}
-	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last, "fan-07 is normal again.\n\nIt was: fan-07 has stopped.\n") {
+	if last := r.mail.text[len(r.mail.text)-1]; !strings.HasPrefix(last,
+		"fan-07 is normal again.\n\nIt was: fan-07 has stopped.\n") {
 		t.Errorf("people were told %q", last)
 	}
 	for o := range r.lake.List(t.Context(), "alerts/", "") {
-		if data, err := r.lake.Get(t.Context(), o.Key); err != nil || !strings.Contains(string(data), `"why":"fan-07 has stopped."`) {
+		if data, err := r.lake.Get(t.Context(), o.Key); err != nil ||
+			!strings.Contains(string(data), `"why":"fan-07 has stopped."`) {
 			t.Errorf("landed %s, %v", data, err)
 		}
 	}
@@ -258,7 +264,8 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 	var refused []string
 	refuse := func(k fanwatch.Acknowledgement) func(*alertRun) {
 		return func(r *alertRun) {
-			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = append(refused, err.Error()) }, OnComplete: func(any, error) {}}, k)
+			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {},
+				OnReject: func(err error) { refused = append(refused, err.Error()) }, OnComplete: func(any, error) {}}, k)
 			r.SignalWorkflow(SignalAcknowledge, "ada")
 		}
 	}
@@ -270,9 +277,13 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 		{"update that names nobody", refuse(fanwatch.Acknowledgement{By: " "}), "ada"},
 		{"update that forges a row", refuse(fanwatch.Acknowledgement{By: "bob\nfan-08"}), "ada"},
 		{"signal that forges a row", func(r *alertRun) {
-			r.SignalWorkflow(SignalAcknowledge, fanwatch.Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n", 5000)})
+			r.SignalWorkflow(SignalAcknowledge, fanwatch.Acknowledgement{By: "ada\nfan-08\x1b[2J", Note: strings.Repeat("n",
+				5000)})
 		}, "ada fan-08 [2J"},
-		{"signal of a name that is cut inside a letter", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, strings.Repeat("a", 99)+"\u00e9") }, strings.Repeat("a", 99)},
+		{"signal of a name that is cut inside a letter", func(r *alertRun) {
+			r.SignalWorkflow(SignalAcknowledge,
+				strings.Repeat("a", 99)+"\u00e9")
+		}, strings.Repeat("a", 99)},
 		{"signal that is nonsense", func(r *alertRun) {
 			r.SignalWorkflow(SignalAcknowledge, 7)
 			r.SignalWorkflow(SignalAcknowledge, " ")
@@ -283,7 +294,8 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 		{"signal with a name alone", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, "ada") }, "ada"},
 		{"signal without input", func(r *alertRun) { r.SignalWorkflow(SignalAcknowledge, nil) }, "somebody"},
 		{"update", func(r *alertRun) {
-			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { panic(err) }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
+			r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {},
+				OnReject: func(err error) { panic(err) }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
 		}, "ada"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -303,7 +315,8 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 			}
 		})
 	}
-	if len(refused) != 2 || !strings.Contains(refused[0], "names nobody") || !strings.Contains(refused[1], "control characters") {
+	if len(refused) != 2 || !strings.Contains(refused[0], "names nobody") ||
+		!strings.Contains(refused[1], "control characters") {
 		t.Errorf("refused %q", refused)
 	}
 }
@@ -315,7 +328,8 @@ func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
 	r.at(time.Minute+time.Second, r.normal)
 	var refused error
 	r.at(2*time.Minute+10*time.Second, func() {
-		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
+		r.UpdateWorkflow(UpdateAcknowledge, "", &testsuite.TestUpdateCallback{OnAccept: func() {},
+			OnReject: func(err error) { refused = err }, OnComplete: func(any, error) {}}, fanwatch.Acknowledgement{By: "ada"})
 	})
 	r.OnActivity("LandAlert", anything, anything).Return(nil)
 	var said *temporal.ApplicationError

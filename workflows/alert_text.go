@@ -10,7 +10,7 @@ import (
 	"fanwatch"
 )
 
-// why gives the sentence of the alert: what is wrong now, what was at the gravest, and that it comes and goes.
+// why returns the sentence of the alert: what is wrong now, what was at the gravest, and that it comes and goes.
 func (a *alert) why(now string) string {
 	text := now
 	if now != a.Worst {
@@ -34,7 +34,8 @@ func (a *alert) subject(step int) string {
 }
 
 func (a *alert) body(step int) string {
-	return a.Why + "\n\n" + a.facts() + fmt.Sprintf("Step:  %d of %d\n\nAcknowledge:\n  fanwatch ack %s\n", step, a.Steps, a.ID)
+	return a.Why + "\n\n" + a.facts() + fmt.Sprintf("Step:  %d of %d\n\nAcknowledge:\n  fanwatch ack %s\n", step, a.Steps,
+		a.ID)
 }
 
 func (a *alert) endBody() string {
@@ -43,7 +44,8 @@ func (a *alert) endBody() string {
 		end, why = a.EndedAt, a.End.Anomaly.Why
 	}
 	text := cmp.Or(why, a.Fan+" is normal again.") + "\n\nIt was: " + a.Why + "\n" + a.facts()
-	return text + fmt.Sprintf("Until: %s, %s in all\n", end.UTC().Format(time.RFC3339), max(0, end.Sub(a.Opened)).Round(time.Second))
+	return text + fmt.Sprintf("Until: %s, %s in all\n", end.UTC().Format(time.RFC3339),
+		max(0, end.Sub(a.Opened)).Round(time.Second))
 }
 
 // facts are the lines that all messages share.
@@ -63,7 +65,8 @@ func (a *alert) facts() string {
 func (a *alert) history() []string {
 	var lines []string
 	if a.Before.By != "" {
-		lines = append(lines, fmt.Sprintf("%s acknowledged before at %s.", a.Before.By, a.Before.At.UTC().Format(time.RFC3339)))
+		lines = append(lines, fmt.Sprintf("%s acknowledged before at %s.", a.Before.By,
+			a.Before.At.UTC().Format(time.RFC3339)))
 	}
 	if a.AckedBy != "" {
 		line := fmt.Sprintf("Acknowledged by %s at %s", a.AckedBy, a.AckedAt.UTC().Format(time.RFC3339))
@@ -104,9 +107,12 @@ func (a *alert) next() string {
 // show makes the alert readable in lists, without a worker, and in the Temporal Web UI.
 func (a *alert) show(ctx workflow.Context) {
 	a.dirty = false
-	_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(a.Fan), SearchState.ValueSet(string(a.State))) // registered at start
-	_ = workflow.UpsertMemo(ctx, map[string]any{MemoAlert: a.Alert})                                                // it always encodes
-	details := fmt.Sprintf("**%s**: %s\n\n%s, step %d of %d. Waits for %s.", a.Fan, a.Why, a.State, a.Step, a.Steps, a.next())
+	// registered at start
+	_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(a.Fan), SearchState.ValueSet(string(a.State)))
+	// it always encodes
+	_ = workflow.UpsertMemo(ctx, map[string]any{MemoAlert: a.Alert})
+	details := fmt.Sprintf("**%s**: %s\n\n%s, step %d of %d. Waits for %s.", a.Fan, a.Why, a.State, a.Step, a.Steps,
+		a.next())
 	for _, line := range a.history() {
 		details += "\n\n" + line
 	}

@@ -39,7 +39,8 @@ func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 	for renew.ReceiveAsync(nil) {
 		continue // a second one says no more than the first
 	}
-	return a.Alert, workflow.NewContinueAsNewError(ctx, Alert, AlertInput{Alert: a.Alert, Policy: in.Policy, Escalation: a.carry()})
+	return a.Alert, workflow.NewContinueAsNewError(ctx, Alert, AlertInput{Alert: a.Alert, Policy: in.Policy,
+		Escalation: a.carry()})
 }
 
 type alertOfV1 struct {
@@ -53,7 +54,7 @@ type alertOfV1 struct {
 	normal  fanwatch.Observation      // the newest that came by resolve; unlike ended it outlives an observe
 }
 
-// idle tells whether every signal that has arrived was taken: one left over would be lost with the run.
+// idle reports whether every signal that has arrived was taken: one left over would be lost with the run.
 func (a *alertOfV1) idle() bool {
 	for _, c := range a.waiting {
 		if c.Len() > 0 {
@@ -63,9 +64,10 @@ func (a *alertOfV1) idle() bool {
 	return true
 }
 
-// carry gives what the run of alert.go goes on from.
+// carry returns what the run of alert.go goes on from.
 func (a *alertOfV1) carry() *Escalation {
-	e := &Escalation{Version: escalationVersion, Begun: a.Step, Current: a.Why, Worst: a.Why, Last: fanwatch.Observation{Position: a.Position}}
+	e := &Escalation{Version: escalationVersion, Begun: a.Step, Current: a.Why, Worst: a.Why,
+		Last: fanwatch.Observation{Position: a.Position}}
 	for _, n := range a.Told {
 		e.Reached = with(e.Reached, n.To)
 		if n.Step == a.Step {
@@ -122,13 +124,16 @@ func (a *alertOfV1) over() bool     { return a.ended.V != 0 }
 // listen takes what people and the fan say, in coroutines of its own, until the workflow ends.
 func (a *alertOfV1) listen(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
-		workflow.QueryHandlerOptions{Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
+		workflow.QueryHandlerOptions{
+			Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
 		return err
 	}
-	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context,
+		k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 		a.acknowledge(ctx, k)
 		return a.Alert, nil
-	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": \"name\", \"note\": \"...\"}",
+	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": " +
+		"\"name\", \"note\": \"...\"}",
 		Validator: func(_ workflow.Context, k fanwatch.Acknowledgement) error {
 			if a.State == fanwatch.AlertResolved { // and has not ended yet, such as while the lake is out of reach
 				return temporal.NewApplicationError("the alert is over already", TypeEnded)
@@ -138,7 +143,8 @@ func (a *alertOfV1) listen(ctx workflow.Context) error {
 		return err
 	}
 	acks := workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
-		Description: "Stop the escalation: somebody takes care. Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
+		Description: "Stop the escalation: somebody takes care. Input: \"name\", {\"by\": \"name\", \"note\": " +
+			"\"...\"} or nothing"})
 	resolve, observe := workflow.GetSignalChannel(ctx, SignalResolve), workflow.GetSignalChannel(ctx, SignalObserve)
 	a.waiting = []workflow.ReceiveChannel{acks, resolve, observe}
 	each(ctx, acks, a.acknowledge)
@@ -294,7 +300,8 @@ func (a *alertOfV1) close(ctx workflow.Context) error {
 			continue
 		}
 		told[n.To] = true
-		if _, err := notifyV1(ctx, activities.Notification{Key: a.ID + "#over/" + n.To, To: n.To, Step: a.Step, Alert: a.Alert,
+		if _, err := notifyV1(ctx, activities.Notification{Key: a.ID + "#over/" + n.To, To: n.To, Step: a.Step,
+			Alert:   a.Alert,
 			Subject: a.subject(), Body: a.body()}); err != nil {
 			return err
 		}

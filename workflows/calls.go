@@ -54,7 +54,7 @@ func announce(ctx workflow.Context, d fanwatch.Device) error {
 	return workflow.ExecuteActivity(attended(ctx), a.Announce, d).Get(ctx, nil)
 }
 
-// deactivate gives up after 15 s: who waits for it goes on without, or asks again.
+// deactivate returns up after 15 s: who waits for it goes on without, or asks again.
 func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, err error) {
 	var a *activities.Provisioner
 	o := workflow.GetActivityOptions(attended(ctx))
@@ -63,7 +63,7 @@ func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, e
 	return arns, err
 }
 
-// findPolicy gives up after a minute: the alert goes on by the policy that it knows.
+// findPolicy returns up after a minute: the alert goes on by the policy that it knows.
 func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
 	var a *activities.Notifier
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
@@ -111,7 +111,8 @@ func scoreShard(ctx workflow.Context, in activities.ScoreInput) (out activities.
 		StartToCloseTimeout: in.For + 6*time.Hour, // it goes on while segments wait; heartbeats tell whether it lives
 		HeartbeatTimeout:    10 * time.Second,
 		Summary:             "shard " + in.Shard.ID,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 1.5, MaximumInterval: 15 * time.Second},
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 1.5,
+			MaximumInterval: 15 * time.Second},
 	})
 	err = workflow.ExecuteActivity(ctx, a.ScoreShard, in).Get(ctx, &out)
 	return out, err
@@ -124,13 +125,14 @@ func commit(ctx workflow.Context, stream string) (r activities.CommitReport, err
 		ScheduleToStartTimeout: 2 * time.Minute, // no worker, or all are busy: that is a failure to be told
 		StartToCloseTimeout:    10 * time.Minute,
 		HeartbeatTimeout:       20 * time.Second,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumAttempts: 3}, // the next round is soon
+		// the next round is soon
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, MaximumAttempts: 3},
 	})
 	err = workflow.ExecuteActivity(ctx, a.Commit, stream).Get(ctx, &r)
 	return r, err
 }
 
-// landAlert gives up after a day: an alert that is over must not run for ever because the lake is gone.
+// landAlert returns up after a day: an alert that is over must not run for ever because the lake is gone.
 func landAlert(ctx workflow.Context, alert fanwatch.Alert) error {
 	var a *activities.Lake
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

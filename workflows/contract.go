@@ -21,10 +21,11 @@ const (
 
 // Signals, updates and queries.
 const (
-	SignalObserve     = "observe"     // to Fan and Alert: fanwatch.Observation
-	SignalAlertOver   = "alert-over"  // Alert to Fan: fanwatch.Alert
-	SignalResolve     = "resolve"     // Fan to Alert: fanwatch.Observation; end at once
-	SignalRenew       = "renew"       // to Fan and Alert: continue as new, so that a run of an earlier program goes on as this one's
+	SignalObserve   = "observe"    // to Fan and Alert: fanwatch.Observation
+	SignalAlertOver = "alert-over" // Alert to Fan: fanwatch.Alert
+	SignalResolve   = "resolve"    // Fan to Alert: fanwatch.Observation; end at once
+	// to Fan and Alert: continue as new, so that a run of an earlier program goes on as this one's
+	SignalRenew       = "renew"
 	SignalShards      = "shards"      // to Stream: start every shard that can be scored and does not run
 	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing
 	SignalAcknowledge = "acknowledge" // people to Alert: fanwatch.Acknowledgement, a JSON text with a name, or nothing
@@ -109,7 +110,8 @@ type RevokeAnswer struct {
 type RetireAnswer struct {
 	Alert        string   `json:"alert,omitempty"`        // the alert that was open
 	Certificates []string `json:"certificates,omitempty"` // ARNs of those that are inactive now
-	Pending      string   `json:"pending,omitempty"`      // why certificates may be active still; it is tried until they are not
+	// why certificates may be active still; it is tried until they are not
+	Pending string `json:"pending,omitempty"`
 }
 
 // ProvisionAnswer holds the signed certificate.

@@ -28,15 +28,16 @@ const changeFan2 = "fan-2"
 type FanInput struct {
 	Status      fanwatch.FanStatus     `json:"status"`
 	Certificate activities.Certificate `json:"certificate,omitzero"`
-	CSRHash     string                 `json:"csr_hash,omitempty"`   // of the CSR that the certificate answers
-	PerRun      int                    `json:"per_run,omitempty"`    // signals per run; 0 = 2000
-	Untold      bool                   `json:"untold,omitempty"`     // the open alert has not heard of Status.Last
-	Deactivate  bool                   `json:"deactivate,omitempty"` // the fan is retired and its certificates may be active still
+	CSRHash     string                 `json:"csr_hash,omitempty"` // of the CSR that the certificate answers
+	PerRun      int                    `json:"per_run,omitempty"`  // signals per run; 0 = 2000
+	Untold      bool                   `json:"untold,omitempty"`   // the open alert has not heard of Status.Last
+	// the fan is retired and its certificates may be active still
+	Deactivate bool `json:"deactivate,omitempty"`
 }
 
 // Fan is one fan for as long as it exists: its provisioning and configuration, its current state, and the alert that
 // is open, if any. It hears of changes of state alone, never of readings. It ends when the fan is retired; asked to
-// renew itself or cancelled, it continues as new, for a fan without workflow is told to no one.
+// renew itself or cancelled, it continues as new, for the trouble of a fan without workflow reaches no policy.
 func Fan(ctx workflow.Context, in FanInput) error {
 	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx),
 		observations: workflow.GetSignalChannel(ctx, SignalObserve),
@@ -90,7 +91,7 @@ type fan struct {
 	poke    bool           // an update has left something to do for watch
 }
 
-// ended tells whether the fan is retired and nothing of it is left to be ended, or was never one: what it was to be
+// ended reports whether the fan is retired and nothing of it is left to be ended, or was never one: what it was to be
 // provisioned with was refused.
 func (f *fan) ended() bool {
 	if f.old {
@@ -101,7 +102,10 @@ func (f *fan) ended() bool {
 
 // listen installs what people and programs may ask at any time.
 func (f *fan) listen(ctx workflow.Context) error {
-	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.FanStatus, error) { return f.Status, nil },
+	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.FanStatus, error) {
+		return f.Status,
+			nil
+	},
 		workflow.QueryHandlerOptions{Description: "The fan: its device, phase, state and open alert."}); err != nil {
 		return err
 	}
@@ -224,7 +228,8 @@ func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	// While the lock is held, an update is at it, and pokes when it leaves something.
 	if f.Status.Phase == fanwatch.PhaseRetired && f.Deactivate && f.lock.TryLock(ctx) {
 		if _, err := f.deactivate(ctx, ""); err != nil {
-			log.Error("certificates of a retired fan are active still, tried again in 1 min", "fan", f.Status.Device.Fan, "err", err)
+			log.Error("certificates of a retired fan are active still, tried again in 1 min", "fan", f.Status.Device.Fan, "err",
+				err)
 			retry = time.Minute
 		} else {
 			f.Deactivate, f.changed = false, true
@@ -244,8 +249,10 @@ func (f *fan) alarm(ctx workflow.Context) error {
 	retired, trouble := f.Status.Phase == fanwatch.PhaseRetired, f.Status.Last.Anomaly.Kind != fanwatch.KindNone
 	switch {
 	case f.Status.Alert != "" && retired:
-		end := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan, Position: f.Status.Last.Position,
-			Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Why: fmt.Sprintf("%s was retired.", f.Status.Device.Fan)}}
+		end := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan,
+			Position: f.Status.Last.Position,
+			Time:     workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Why: fmt.Sprintf("%s was retired.",
+				f.Status.Device.Fan)}}
 		if _, err := f.tell(ctx, f.Status.Alert, SignalResolve, end); err != nil {
 			return err
 		}
@@ -299,15 +306,17 @@ func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 // start starts the workflow of an alert that opens at that time; started is false when there was one of that ID. It
 // outlives this run: its parent's end, also by continuing as new, leaves it alone.
 func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) (id string, started bool, err error) {
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan, Site: f.Status.Device.Site,
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan,
+		Site: f.Status.Device.Site,
 		Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(o.Fan), SearchState.ValueSet(string(fanwatch.AlertOpen))),
-		StaticSummary:         o.Anomaly.Why,
+		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(o.Fan),
+			SearchState.ValueSet(string(fanwatch.AlertOpen))),
+		StaticSummary: o.Anomaly.Why,
 	}), Alert, AlertInput{Alert: a, Policy: f.Status.Device.Policy})
 	err = child.GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
@@ -365,7 +374,7 @@ func (f *fan) provision(ctx workflow.Context, r ProvisionRequest) (answer Provis
 	return answer, err
 }
 
-// wanted gives the device that a request asks for: of a fan that exists, what it has with what the request names.
+// wanted returns the device that a request asks for: of a fan that exists, what it has with what the request names.
 func (f *fan) wanted(r ProvisionRequest) fanwatch.Device {
 	if r.Change == nil {
 		return r.Device
@@ -404,13 +413,13 @@ func (f *fan) certify(ctx workflow.Context, r ProvisionRequest) error {
 	return nil
 }
 
-// refused tells whether an activity's error would be the same however often it is tried.
+// refused reports whether an activity's error would be the same however often it is tried.
 func refused(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && app.NonRetryable()
 }
 
-// next gives d with the revision after the newest. Revisions follow the time, because the scorers take no smaller one
+// next returns d with the revision after the newest. Revisions follow the time, because the scorers take no smaller one
 // than they know: a workflow that knows nothing of the one before it, such as after the fan was retired or with a new
 // Temporal database, must exceed what that one gave. Small ones, which counted from 1, are exceeded too.
 func (f *fan) next(ctx workflow.Context, d fanwatch.Device) fanwatch.Device {
@@ -516,7 +525,7 @@ func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 	return answer, err
 }
 
-// said gives the sentence of an activity's error, without Temporal's names and numbers.
+// said returns the sentence of an activity's error, without Temporal's names and numbers.
 func said(err error) string {
 	var app *temporal.ApplicationError
 	var late *temporal.TimeoutError
@@ -541,7 +550,8 @@ func (f *fan) show(ctx workflow.Context) {
 	}
 	fan := s.Device.Fan
 	if fan != "" {
-		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(found)) // they were registered at start
+		// they were registered at start
+		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(found))
 	}
 	_ = workflow.UpsertMemo(ctx, map[string]any{MemoFan: s}) // s always encodes
 	details := fmt.Sprintf("**%s** is **%s** since %s.", fan, state, s.Since.UTC().Format(time.DateTime))

@@ -35,7 +35,8 @@ type registry struct {
 }
 
 func newRegistry() *registry {
-	return &registry{things: map[string]bool{}, attached: map[string][]string{}, policies: map[string]string{}, has: map[string][]string{}}
+	return &registry{things: map[string]bool{}, attached: map[string][]string{}, policies: map[string]string{},
+		has: map[string][]string{}}
 }
 
 func (r *registry) CreateThing(_ context.Context, name string, _ map[string]string) error {
@@ -126,7 +127,8 @@ func newFanRun(t *testing.T) *fanRun {
 	env.SetStartTime(opened)
 	r := &fanRun{TestWorkflowEnvironment: env, reg: newRegistry()}
 	env.RegisterWorkflow(Fan)
-	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
+	env.RegisterActivity(&activities.Provisioner{Registry: r.reg, Stream: r.reg,
+		Topics:   activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"},
 		Policies: func() map[string]fanwatch.Policy { return map[string]fanwatch.Policy{"default": {}, "night": {}} }})
 	env.RegisterWorkflowWithOptions(r.alert, workflow.RegisterOptions{Name: "Alert"})
 	return r
@@ -171,7 +173,8 @@ func (r *fanRun) retireAt(t *testing.T, d time.Duration) {
 }
 
 func observation(n int, kind fanwatch.Kind) fanwatch.Observation {
-	return fanwatch.Observation{V: 1, Fan: "fan-07", Position: fanwatch.Position{Shard: "s", Sequence: fanwatch.SequenceNumber(fmt.Sprint(100 + n))},
+	return fanwatch.Observation{V: 1, Fan: "fan-07", Position: fanwatch.Position{Shard: "s",
+		Sequence: fanwatch.SequenceNumber(fmt.Sprint(100 + n))},
 		Time: opened.Add(time.Duration(n) * time.Second), Anomaly: fanwatch.Anomaly{Kind: kind, Why: "because"}}
 }
 
@@ -231,7 +234,8 @@ func TestProvisionTwiceGivesOneCertificateAndRotationEndsTheOld(t *testing.T) {
 func TestProvisionRefusesBadDevices(t *testing.T) {
 	r := newFanRun(t)
 	var errs []error
-	for _, req := range []ProvisionRequest{{Device: fanwatch.Device{Fan: "a/b"}, CSR: "x"}, {Device: fanwatch.Device{Fan: "fan-07"}}, {Device: fanwatch.Device{Fan: "fan-07", Zone: "Mars"}, CSR: "x"}} {
+	for _, req := range []ProvisionRequest{{Device: fanwatch.Device{Fan: "a/b"}, CSR: "x"},
+		{Device: fanwatch.Device{Fan: "fan-07"}}, {Device: fanwatch.Device{Fan: "fan-07", Zone: "Mars"}, CSR: "x"}} {
 		r.at(time.Second, func() {
 			r.update(t, UpdateProvision, func(_ any, err error) { errs = append(errs, err) }, req)
 		})

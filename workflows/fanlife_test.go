@@ -59,7 +59,8 @@ func (r *fanRun) continued(t *testing.T) (in FanInput) {
 func TestAfterAnOutagePeopleAreToldWhatIsNotWhatWas(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() {
-		for n, kind := range []fanwatch.Kind{fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindOverspeed, fanwatch.KindNone, fanwatch.KindUnusual} {
+		for n, kind := range []fanwatch.Kind{fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindNone,
+			fanwatch.KindOverspeed, fanwatch.KindNone, fanwatch.KindUnusual} {
 			r.observe(n+1, kind)
 		}
 	})
@@ -85,7 +86,8 @@ func TestACancelledFanGoesOn(t *testing.T) {
 	r.at(20*time.Second, func() { r.reg.fail = nil })
 	r.execute(t, FanInput{})
 	in := r.continued(t)
-	if in.Certificate.ID != "one" || in.Status.Phase != fanwatch.PhaseActive || in.Status.Alert == "" || in.Status.Last.Anomaly.Kind != fanwatch.KindOverspeed {
+	if in.Certificate.ID != "one" || in.Status.Phase != fanwatch.PhaseActive || in.Status.Alert == "" ||
+		in.Status.Last.Anomaly.Kind != fanwatch.KindOverspeed {
 		t.Errorf("carried over: %+v", in)
 	}
 }
@@ -108,13 +110,15 @@ func TestRetiringEndsTheAlertAndTheCertificates(t *testing.T) {
 	if err := r.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(r.told, []string{"resolve  fan-07 was retired."}) || !slices.Equal(r.reg.inactive, []string{"arn:cert/one"}) {
+	if !slices.Equal(r.told, []string{"resolve  fan-07 was retired."}) ||
+		!slices.Equal(r.reg.inactive, []string{"arn:cert/one"}) {
 		t.Errorf("the alert heard %q, inactive %q", r.told, r.reg.inactive)
 	}
 	if last := r.reg.announced[len(r.reg.announced)-1]; !last.Retired {
 		t.Errorf("announced %+v", last)
 	}
-	if answer.Alert != r.alerts[0].ID || !slices.Equal(answer.Certificates, []string{"arn:cert/one"}) || answer.Pending != "" {
+	if answer.Alert != r.alerts[0].ID || !slices.Equal(answer.Certificates, []string{"arn:cert/one"}) ||
+		answer.Pending != "" {
 		t.Errorf("answer %+v", answer)
 	}
 	if s := r.status(t); s.Phase != fanwatch.PhaseRetired || s.Alert != "" || s.Certificate != "" {
@@ -141,7 +145,8 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 			})
 		})
 		r.at(2*time.Minute, func() {
-			if s := r.status(t); s.Phase != fanwatch.PhaseRetired || s.Alert != "" || len(r.told) != 1 || len(r.reg.inactive) != 0 {
+			if s := r.status(t); s.Phase != fanwatch.PhaseRetired || s.Alert != "" || len(r.told) != 1 ||
+				len(r.reg.inactive) != 0 {
 				t.Errorf("while it is away: %+v, the alert heard %q", s, r.told)
 			}
 		})
@@ -165,7 +170,8 @@ func TestRetiringHoldsWhileIoTCoreIsAway(t *testing.T) {
 			if err := r.GetWorkflowError(); err != nil {
 				t.Error(err)
 			}
-		} else if in := r.continued(t); in.Status.Phase != fanwatch.PhaseActive || in.Deactivate || in.Certificate.ID != "two" || in.Status.Alert != "" {
+		} else if in := r.continued(t); in.Status.Phase != fanwatch.PhaseActive || in.Deactivate ||
+			in.Certificate.ID != "two" || in.Status.Alert != "" {
 			t.Errorf("provisioned again: %+v", in)
 		}
 	}
@@ -192,7 +198,8 @@ func TestAFanIsHeardWhileIoTCoreIsAwaited(t *testing.T) {
 	})
 	r.at(90*time.Second, func() { r.reg.fail = temporal.NewNonRetryableApplicationError("no", "Refused", nil) })
 	r.at(10*time.Minute, func() {
-		if s := r.status(t); s.Alert == "" || s.Last.Anomaly.Kind != fanwatch.KindStall || s.Certificate != "one" || s.Device.Site != "" {
+		if s := r.status(t); s.Alert == "" || s.Last.Anomaly.Kind != fanwatch.KindStall || s.Certificate != "one" ||
+			s.Device.Site != "" {
 			t.Errorf("after the refusal: %+v", s)
 		}
 	})
@@ -238,8 +245,9 @@ func TestARefusalAfterTheCertificateWasSignedLeavesTheOldOne(t *testing.T) {
 // policy.
 func TestWhatIsNotNamedStays(t *testing.T) {
 	r := newFanRun(t)
-	r.provisioned(t, fanwatch.DeviceChange{Site: point("Hall A"), MinRPM: point(500.0), MaxRPM: point(3000.0), Silence: point(fanwatch.Duration(5 * time.Minute)),
-		Zone: point("Europe/Berlin"), Clients: point([]string{"new_Client"}), Policy: point("night")})
+	r.provisioned(t, fanwatch.DeviceChange{Site: point("Hall A"), MinRPM: point(500.0), MaxRPM: point(3000.0),
+		Silence: point(fanwatch.Duration(5 * time.Minute)),
+		Zone:    point("Europe/Berlin"), Clients: point([]string{"new_Client"}), Policy: point("night")})
 	r.at(2*time.Second, func() { r.enroll(t, "two", fanwatch.DeviceChange{}) })
 	r.at(3*time.Second, func() {
 		r.update(t, UpdateChange, func(v any, err error) {
@@ -253,8 +261,9 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 	if err := r.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	want := fanwatch.Device{V: 1, Fan: "fan-07", Site: "Hall A", Limits: fanwatch.Limits{MinRPM: 500, MaxRPM: 3000}, Silence: fanwatch.Duration(5 * time.Minute),
-		Zone: "Europe/Berlin", Clients: []string{"new_Client"}, Policy: "night", Revision: int(opened.Unix()) + 2}
+	want := fanwatch.Device{V: 1, Fan: "fan-07", Site: "Hall A", Limits: fanwatch.Limits{MinRPM: 500, MaxRPM: 3000},
+		Silence: fanwatch.Duration(5 * time.Minute),
+		Zone:    "Europe/Berlin", Clients: []string{"new_Client"}, Policy: "night", Revision: int(opened.Unix()) + 2}
 	if got := r.reg.announced[1]; fmt.Sprint(got) != fmt.Sprint(want) || r.reg.certificates != 2 {
 		t.Errorf("after the new certificate: %+v, want %+v", got, want)
 	}
@@ -286,16 +295,19 @@ func TestWhatForgesOrWakesForNothingIsRefused(t *testing.T) {
 	answer := func(v any, err error) {
 		said = append(said, fmt.Sprint(err))
 		if err == nil {
-			if d := v.(fanwatch.Device); d.Silence != fanwatch.Duration(fanwatch.MinSilence) || d.Site != "Hall  [2J" || d.Limits.MinRPM != 300 {
+			if d := v.(fanwatch.Device); d.Silence != fanwatch.Duration(fanwatch.MinSilence) || d.Site != "Hall  [2J" ||
+				d.Limits.MinRPM != 300 {
 				t.Errorf("took effect: %+v", d)
 			}
 		}
 	}
-	before := fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Revision: 1, Fan: "fan-07", Site: "Hall \x1b[2J", Silence: fanwatch.Duration(time.Second)}}
+	before := fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Revision: 1, Fan: "fan-07",
+		Site: "Hall \x1b[2J", Silence: fanwatch.Duration(time.Second)}}
 	r.at(time.Second, func() {
 		r.update(t, UpdateConfigure, answer, fanwatch.Device{Fan: "fan-07", Clients: []string{"*"}})
 		r.update(t, UpdateChange, answer, fanwatch.DeviceChange{Silence: point(fanwatch.Duration(14 * time.Second))})
-		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "a\nb"}, CSR: "one"})
+		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-07", Site: "a\nb"},
+			CSR: "one"})
 		r.update(t, UpdateProvision, answer, ProvisionRequest{Device: fanwatch.Device{Fan: "fan-08"}, CSR: "one"})
 		r.update(t, UpdateChange, answer, fanwatch.DeviceChange{MinRPM: point(300.0)})
 	})
@@ -319,7 +331,8 @@ func TestTroubleThatGoesOnAfterItsAlertOpensTheNext(t *testing.T) {
 	r.at(time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(time.Minute, func() { r.SignalWorkflow(SignalAlertOver, r.alerts[0]) })
 	r.at(2*time.Minute, func() {
-		if s := r.status(t); len(r.alerts) != 2 || r.alerts[1].ID == r.alerts[0].ID || s.Alert != r.alerts[1].ID || s.Alerts != 2 {
+		if s := r.status(t); len(r.alerts) != 2 || r.alerts[1].ID == r.alerts[0].ID || s.Alert != r.alerts[1].ID ||
+			s.Alerts != 2 {
 			t.Errorf("%d alerts, %+v", len(r.alerts), s)
 		}
 	})
@@ -327,21 +340,24 @@ func TestTroubleThatGoesOnAfterItsAlertOpensTheNext(t *testing.T) {
 	r.execute(t, FanInput{})
 
 	r = newFanRun(t) // and one whose alert was terminated while nothing changed is found when the run is renewed
-	r.OnSignalExternalWorkflow(anything, "alert/that/is/gone", anything, SignalObserve, anything).Return(serviceerror.NewNotFound("gone"))
+	r.OnSignalExternalWorkflow(anything, "alert/that/is/gone", anything, SignalObserve,
+		anything).Return(serviceerror.NewNotFound("gone"))
 	r.at(time.Minute, func() {
 		if s := r.status(t); len(r.alerts) != 1 || s.Alert != r.alerts[0].ID {
 			t.Errorf("%d alerts, %+v", len(r.alerts), s)
 		}
 	})
 	r.retireAt(t, 10*time.Minute)
-	r.execute(t, FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Alert: "alert/that/is/gone", Last: observation(1, fanwatch.KindStall)}})
+	r.execute(t, FanInput{Status: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Alert: "alert/that/is/gone",
+		Last: observation(1, fanwatch.KindStall)}})
 }
 
 // TestARunOfAnEarlierProgramRenewsItself carries a fan over: its certificate, device and open alert.
 func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 	r := newFanRun(t)
 	r.OnGetVersion(changeFan2, workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
-	r.OnGetVersion("fan-renew-1", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion) // a worker of before passed over it
+	// a worker of before passed over it
+	r.OnGetVersion("fan-renew-1", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
 	r.OnGetVersion("fan-renew-2", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.Version(1))
 	r.at(time.Second, func() {
 		r.update(t, UpdateProvision, func(_ any, err error) {
@@ -360,11 +376,13 @@ func TestARunOfAnEarlierProgramRenewsItself(t *testing.T) {
 	r.at(time.Minute, func() { r.SignalWorkflow(SignalRenew, nil) })
 	r.execute(t, FanInput{})
 	in := r.continued(t)
-	if in.Certificate.ID != "one" || in.CSRHash == "" || in.Status.Device.Site != "Hall A" || in.Status.Alert != r.alerts[0].ID || in.Status.Phase != fanwatch.PhaseActive {
+	if in.Certificate.ID != "one" || in.CSRHash == "" || in.Status.Device.Site != "Hall A" ||
+		in.Status.Alert != r.alerts[0].ID || in.Status.Phase != fanwatch.PhaseActive {
 		t.Fatalf("carried over: %+v", in)
 	}
 	next := newFanRun(t)
-	next.OnSignalExternalWorkflow(anything, in.Status.Alert, anything, SignalObserve, in.Status.Last).Return(nil) // the alert is asked whether it runs
+	// the alert is asked whether it runs
+	next.OnSignalExternalWorkflow(anything, in.Status.Alert, anything, SignalObserve, in.Status.Last).Return(nil)
 	next.at(time.Second, func() {
 		if s := next.status(t); s.V != fanwatch.FanStatusVersion || s.Certificate != "one" {
 			t.Errorf("after: %+v", s)
@@ -414,7 +432,8 @@ func TestRevokingEndsCertificatesAndNotTheFan(t *testing.T) {
 // one that is full.
 func TestPoliciesDoNotPileUp(t *testing.T) {
 	reg := newRegistry()
-	p := &activities.Provisioner{Registry: reg, Stream: reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y", Rule: "r", Legacy: "l"}}
+	p := &activities.Provisioner{Registry: reg, Stream: reg, Topics: activities.PolicyTopics{ARN: "arn:aws:iot:x:y",
+		Rule: "r", Legacy: "l"}}
 	c := activities.Certificate{ARN: "arn:cert/one"}
 	reg.has[c.ARN] = []string{"the-operators-own", "fanwatch-device-x"}
 	for i := range 8 {
@@ -425,11 +444,13 @@ func TestPoliciesDoNotPileUp(t *testing.T) {
 		if err := p.Authorise(t.Context(), d, c); err != nil {
 			t.Fatal(err)
 		}
-		if has := reg.has[c.ARN]; len(has) != 3 || has[0] != "the-operators-own" || !strings.Contains(reg.policies[has[2]]+reg.policies[has[1]], fmt.Sprintf("client/client-%d\"", i)) {
+		if has := reg.has[c.ARN]; len(has) != 3 || has[0] != "the-operators-own" ||
+			!strings.Contains(reg.policies[has[2]]+reg.policies[has[1]], fmt.Sprintf("client/client-%d\"", i)) {
 			t.Errorf("after %d changes: %q", i+1, has)
 		}
 	}
-	if err := p.Authorise(t.Context(), fanwatch.Device{Fan: "fan-07"}, activities.Certificate{}); err != nil || len(reg.has[c.ARN]) != 2 {
+	if err := p.Authorise(t.Context(), fanwatch.Device{Fan: "fan-07"}, activities.Certificate{}); err != nil ||
+		len(reg.has[c.ARN]) != 2 {
 		t.Errorf("a certificate that is not known: %v, %q", err, reg.has[c.ARN])
 	}
 	err := p.Authorise(t.Context(), fanwatch.Device{Fan: "fan-07", Clients: []string{"*"}}, c)

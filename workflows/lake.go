@@ -51,7 +51,8 @@ const stateEvery = 5 * time.Minute
 func Committer(ctx workflow.Context, in CommitterInput) error {
 	in.Every = cmp.Or(in.Every, time.Minute)
 	asked := workflow.GetSignalChannelWithOptions(ctx, SignalCommit, workflow.SignalChannelOptions{
-		Description: "Make a round now: there is a plan to apply. Input: nothing, or {\"stream\": ..., \"every\": nanoseconds} to change the settings"})
+		Description: "Make a round now: there is a plan to apply. Input: nothing, or {\"stream\": ..., \"every\": " +
+			"nanoseconds} to change the settings"})
 	in.take(asked) // the settings with which it was started
 	var shown time.Time
 	for range commitsPerRun {
@@ -89,13 +90,14 @@ func (s *CommitterState) show(ctx workflow.Context, shown time.Time, failed erro
 	if failed != nil {
 		s.Why = fanwatch.Legible(cause(failed), 1000)
 	}
-	if !changed && now.Before(shown.Add(stateEvery)) || workflow.GetVersion(ctx, "committer-memo", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+	if !changed && now.Before(shown.Add(stateEvery)) || workflow.GetVersion(ctx, "committer-memo", workflow.DefaultVersion,
+		1) == workflow.DefaultVersion {
 		return shown, nil
 	}
 	return now, workflow.UpsertMemo(ctx, map[string]any{MemoCommitter: *s})
 }
 
-// cause gives what an activity's error says, without Temporal's names and numbers around it.
+// cause returns what an activity's error says, without Temporal's names and numbers around it.
 func cause(err error) string {
 	var said *temporal.ApplicationError
 	if errors.As(err, &said) {
@@ -104,9 +106,10 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// wait lets the time of one round pass, or less when somebody asks.
+// wait lets the time of one round pass, or less when a signal asks for a commit.
 func (in *CommitterInput) wait(ctx workflow.Context, asked workflow.ReceiveChannel) error {
-	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: in.Every, TimerOptions: workflow.TimerOptions{Summary: "until the next round"}},
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: in.Every,
+		TimerOptions: workflow.TimerOptions{Summary: "until the next round"}},
 		func() bool { return asked.Len() > 0 })
 	in.take(asked)
 	return err
@@ -128,7 +131,8 @@ func told(ctx workflow.Context, in CommitterInput, r activities.CommitReport, er
 	if err != nil && len(r.Failed) == 0 {
 		return fmt.Sprintf("The round of %s failed, the next is in %s: %v", at, in.Every, err)
 	}
-	text := fmt.Sprintf("Round of %s: %d readings from %d segments in %d files; %d plans applied, %d discarded.", at, r.Rows, r.Segments, r.Files, r.Applied, r.Discarded)
+	text := fmt.Sprintf("Round of %s: %d readings from %d segments in %d files; %d plans applied, %d discarded.", at,
+		r.Rows, r.Segments, r.Files, r.Applied, r.Discarded)
 	return text + partly(r.Parts)
 }
 
@@ -148,13 +152,14 @@ func partly(p activities.Parts) string {
 // failed. Its details hold the result.
 const TypeParts = "PartsFailed"
 
-// ended gives the error of a work of which parts failed, or nil. What the schedule's last run came to is what people
+// ended returns the error of a work of which parts failed, or nil. What the schedule's last run came to is what people
 // and programs look at.
 func ended(what string, p activities.Parts, result any) error {
 	if len(p.Failed) == 0 {
 		return nil
 	}
-	return temporal.NewNonRetryableApplicationError(what+" failed in part, the rest is done: "+strings.Join(p.Failed, "; "), TypeParts, nil, result)
+	return temporal.NewNonRetryableApplicationError(what+" failed in part, the rest is done: "+
+		strings.Join(p.Failed, "; "), TypeParts, nil, result)
 }
 
 // Compact merges small files of the tables and hands the plans to the Committer. A schedule runs it. It fails at its
@@ -180,7 +185,8 @@ func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, e
 		err = handIn(ctx)
 	}
 	if err == nil {
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d orphaned files removed, %d landing segments emptied, %d files of days past retention to go.", r.Orphans, r.Tombstones, r.Retired)+partly(r.Parts))
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d orphaned files removed, %d landing segments emptied, %d files "+
+			"of days past retention to go.", r.Orphans, r.Tombstones, r.Retired)+partly(r.Parts))
 		err = ended("maintenance", r.Parts, r)
 	}
 	return r, err
@@ -197,7 +203,8 @@ func Ingest(ctx workflow.Context, stream string, from activities.DeliveryStream)
 	if err != nil {
 		return r, err
 	}
-	details := fmt.Sprintf("%d objects of %s: %d readings, %d passed over because they were there, %d values refused.", r.Objects, from.Prefix, r.Readings, r.Duplicates, r.Quarantined)
+	details := fmt.Sprintf("%d objects of %s: %d readings, %d passed over because they were there, %d values refused.",
+		r.Objects, from.Prefix, r.Readings, r.Duplicates, r.Quarantined)
 	failure := r.Failure()
 	if failure != "" {
 		details += " " + failure + "."

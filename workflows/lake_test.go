@@ -41,7 +41,8 @@ func newCommitterRun(t *testing.T) *committerRun {
 	r := &committerRun{TestWorkflowEnvironment: env, lake: &activities.Lake{}}
 	env.RegisterWorkflow(Committer)
 	env.RegisterActivity(r.lake)
-	env.OnActivity(r.lake.Commit, anything, anything).Return(func(_ context.Context, stream string) (activities.CommitReport, error) {
+	env.OnActivity(r.lake.Commit, anything, anything).Return(func(_ context.Context,
+		stream string) (activities.CommitReport, error) {
 		r.rounds, r.streams = append(r.rounds, env.Now().Sub(opened).Round(time.Second)), append(r.streams, stream)
 		if r.failing > 0 {
 			r.failing--
@@ -49,12 +50,14 @@ func newCommitterRun(t *testing.T) *committerRun {
 		}
 		if r.partly > 0 {
 			r.partly--
-			return activities.CommitReport{Rows: 5, Parts: activities.Parts{Failed: []string{"table quarantine: its metadata is gone"}}}, nil
+			return activities.CommitReport{Rows: 5,
+				Parts: activities.Parts{Failed: []string{"table quarantine: its metadata is gone"}}}, nil
 		}
 		return activities.CommitReport{Rows: 5}, nil
 	})
 	env.OnUpsertMemo(anything).Return(nil).Run(func(args mock.Arguments) {
-		r.memos, r.shown = append(r.memos, args.Get(0).(map[string]any)[MemoCommitter].(CommitterState)), append(r.shown, env.Now().Sub(opened).Round(time.Second))
+		r.memos, r.shown = append(r.memos, args.Get(0).(map[string]any)[MemoCommitter].(CommitterState)),
+			append(r.shown, env.Now().Sub(opened).Round(time.Second))
 	}).Maybe()
 	return r
 }
@@ -80,7 +83,8 @@ func TestCommitterMakesARoundAMinute(t *testing.T) {
 	if in := r.run(t); in.settings() != (CommitterInput{Stream: "a", Every: time.Minute}) {
 		t.Errorf("goes on with %+v", in)
 	}
-	if len(r.rounds) != commitsPerRun || r.rounds[0] != 0 || r.rounds[1] != time.Minute || r.rounds[299] != 299*time.Minute {
+	if len(r.rounds) != commitsPerRun || r.rounds[0] != 0 || r.rounds[1] != time.Minute ||
+		r.rounds[299] != 299*time.Minute {
 		t.Errorf("%d rounds, at %v ...", len(r.rounds), r.rounds[:4])
 	}
 }
@@ -114,7 +118,10 @@ func TestTheCommitterSaysHowItDoes(t *testing.T) {
 func TestCommitterMakesARoundWhenAsked(t *testing.T) {
 	r := newCommitterRun(t)
 	r.RegisterDelayedCallback(func() { r.SignalWorkflow(SignalCommit, nil) }, 90*time.Second)
-	r.RegisterDelayedCallback(func() { r.SignalWorkflow(SignalCommit, CommitterInput{Stream: "b", Every: 2 * time.Minute}) }, 160*time.Second)
+	r.RegisterDelayedCallback(func() {
+		r.SignalWorkflow(SignalCommit, CommitterInput{Stream: "b",
+			Every: 2 * time.Minute})
+	}, 160*time.Second)
 	if in := r.run(t); in.settings() != (CommitterInput{Stream: "b", Every: 2 * time.Minute}) {
 		t.Errorf("goes on with %+v", in)
 	}
@@ -168,12 +175,18 @@ func TestIngestSaysWhatIsNotLanded(t *testing.T) {
 	signals := 0
 	from := activities.DeliveryStream{Prefix: "firehose/"}
 	r.RegisterWorkflow(Ingest)
-	r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(ingest.Result{Objects: 2, Readings: 7, PassedOver: 1, Passed: []ingest.PassedOver{{Key: "firehose/x", Why: "it is a ZIP archive"}}}, nil).Once()
-	r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil })
+	r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(ingest.Result{Objects: 2, Readings: 7, PassedOver: 1,
+		Passed: []ingest.PassedOver{{Key: "firehose/x", Why: "it is a ZIP archive"}}}, nil).Once()
+	r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _,
+		_ string, _ any) error {
+		signals++
+		return nil
+	})
 	r.ExecuteWorkflow(Ingest, "readings", from)
 	var failed *temporal.ApplicationError
 	var got ingest.Result
-	if err := r.GetWorkflowError(); !errors.As(err, &failed) || failed.Type() != IngestIncomplete || failed.Message() != `ingest of firehose/: 1 object is not landed: "firehose/x": it is a ZIP archive` {
+	if err := r.GetWorkflowError(); !errors.As(err, &failed) || failed.Type() != IngestIncomplete ||
+		failed.Message() != `ingest of firehose/: 1 object is not landed: "firehose/x": it is a ZIP archive` {
 		t.Fatal(err)
 	}
 	if err := failed.Details(&got); err != nil || got.Readings != 7 || got.PassedOver != 1 || signals != 1 {
@@ -199,9 +212,14 @@ func TestPartsThatFailEndTheRun(t *testing.T) {
 		signals := 0
 		r.RegisterWorkflow(Compact)
 		r.RegisterWorkflow(Maintain)
-		r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil })
+		r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _,
+			_ string, _ any) error {
+			signals++
+			return nil
+		})
 		start(r)
-		if err := r.GetWorkflowError(); err == nil || !strings.Contains(err.Error(), "day 2026-03-01: a file") || signals != 1 {
+		if err := r.GetWorkflowError(); err == nil || !strings.Contains(err.Error(), "day 2026-03-01: a file") ||
+			signals != 1 {
 			t.Errorf("%s: %v, %d signals", name, err, signals)
 		}
 	}
@@ -214,11 +232,17 @@ func TestIngestHandsIn(t *testing.T) {
 		r := newCommitterRun(t)
 		signals := 0
 		r.RegisterWorkflow(Ingest)
-		r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(ingest.Result{Objects: objects, Readings: 100 * objects}, nil).Once()
-		r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _, _ string, _ any) error { signals++; return nil }).Maybe()
+		r.OnActivity(r.lake.Ingest, anything, "readings", from).Return(ingest.Result{Objects: objects,
+			Readings: 100 * objects}, nil).Once()
+		r.OnSignalExternalWorkflow("default-test-namespace", CommitterID, "", SignalCommit, anything).Return(func(_, _, _,
+			_ string, _ any) error {
+			signals++
+			return nil
+		}).Maybe()
 		r.ExecuteWorkflow(Ingest, "readings", from)
 		var got ingest.Result
-		if err := errors.Join(r.GetWorkflowError(), r.GetWorkflowResult(&got)); err != nil || got.Readings != 100*objects || signals != want {
+		if err := errors.Join(r.GetWorkflowError(), r.GetWorkflowResult(&got)); err != nil || got.Readings != 100*objects ||
+			signals != want {
 			t.Errorf("%d objects: %+v, %d signals, %v", objects, got, signals, err)
 		}
 	}

@@ -34,12 +34,13 @@ func Reconcile(ctx workflow.Context, stream string) (Reconciled, error) {
 	case temporal.IsCanceledError(err):
 		return now, err
 	case err != nil:
-		return now, temporal.NewNonRetryableApplicationError("the readings were not counted: "+cause(err), TypeParts, err, now)
+		return now, temporal.NewNonRetryableApplicationError("the readings were not counted: "+cause(err), TypeParts, err,
+			now)
 	}
 	return now, ended("the count", parts, now)
 }
 
-// lastReconciled gives what the run before left.
+// lastReconciled returns what the run before left.
 func lastReconciled(ctx workflow.Context) (before Reconciled, err error) {
 	var failed *temporal.ApplicationError
 	if errors.As(workflow.GetLastError(ctx), &failed) && failed.Type() == TypeParts && failed.HasDetails() {
@@ -87,12 +88,14 @@ func holdAgainst(ctx workflow.Context, stream string, before Reconciled) (Reconc
 		if differ[fan] || len(found.Differences) >= activities.DifferencesNamed { // it may differ, but was not named
 			continue
 		}
-		if _, err := tellAlert(ctx, before.Open[fan], SignalResolve, activities.Difference{Fan: fan, Why: "The readings of " + fan + " in log and table agree again."}); err != nil {
+		if _, err := tellAlert(ctx, before.Open[fan], SignalResolve, activities.Difference{Fan: fan, Why: "The readings of " +
+			fan + " in log and table agree again."}); err != nil {
 			return now, found.Parts, err
 		}
 		delete(now.Open, fan)
 	}
-	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d readings of %d fans, %d fans differ; %d segments of the landing log were read.", now.Readings, now.Fans, len(now.Open), found.Segments)+partly(found.Parts))
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d readings of %d fans, %d fans differ; %d segments of the "+
+		"landing log were read.", now.Readings, now.Fans, len(now.Open), found.Segments)+partly(found.Parts))
 	return now, found.Parts, failed
 }
 
@@ -100,7 +103,8 @@ func holdAgainst(ctx workflow.Context, stream string, before Reconciled) (Reconc
 // opens no second one.
 func openDifference(ctx workflow.Context, d activities.Difference) (string, error) {
 	at := workflow.GetInfo(ctx).WorkflowStartTime.UTC()
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(d.Fan, fanwatch.KindDifference, at), Fan: d.Fan, Kind: fanwatch.KindDifference, Opened: at, State: fanwatch.AlertOpen,
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(d.Fan, fanwatch.KindDifference, at), Fan: d.Fan,
+		Kind: fanwatch.KindDifference, Opened: at, State: fanwatch.AlertOpen,
 		Why: "Readings of " + d.Fan + ": " + d.Why}
 	return a.ID, openAlert(ctx, AlertInput{Alert: a})
 }
@@ -108,6 +112,7 @@ func openDifference(ctx workflow.Context, d activities.Difference) (string, erro
 // tellAlert signals an alert that was opened before, and tells whether it is open still: a person may have
 // terminated it.
 func tellAlert(ctx workflow.Context, id, signal string, d activities.Difference) (open bool, err error) {
-	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Time: workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindDifference, Why: d.Why}}
+	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Time: workflow.Now(ctx).UTC(),
+		Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindDifference, Why: d.Why}}
 	return signalAlert(ctx, id, signal, o)
 }

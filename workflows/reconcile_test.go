@@ -27,7 +27,8 @@ type reconcileRun struct {
 	failed error // with which this run ended
 }
 
-func (r *reconcileRun) run(t *testing.T, before *Reconciled, found activities.Reconciliation, gone ...string) Reconciled {
+func (r *reconcileRun) run(t *testing.T, before *Reconciled, found activities.Reconciliation,
+	gone ...string) Reconciled {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet())
@@ -49,7 +50,8 @@ func (r *reconcileRun) run(t *testing.T, before *Reconciled, found activities.Re
 		r.started = append(r.started, in.Alert)
 		return in.Alert, nil
 	}).Maybe()
-	env.OnSignalExternalWorkflow("default-test-namespace", anything, "", anything, anything).Return(func(_, id, _, signal string, arg any) error {
+	env.OnSignalExternalWorkflow("default-test-namespace", anything, "", anything, anything).Return(func(_, id, _,
+		signal string, arg any) error {
 		r.signals = append(r.signals, fmt.Sprintf("%s %s %s", id, signal, arg.(fanwatch.Observation).Anomaly.Why))
 		if slices.Contains(gone, id) {
 			return fmt.Errorf("there is no such workflow")
@@ -74,14 +76,17 @@ func (r *reconcileRun) run(t *testing.T, before *Reconciled, found activities.Re
 
 func TestADifferenceIsAnAlertUntilItIsOver(t *testing.T) {
 	r := &reconcileRun{}
-	lost := activities.Reconciliation{Fans: 2, Readings: 50, Differences: []activities.Difference{{Fan: "fan-1", Why: "3 lost"}}}
+	lost := activities.Reconciliation{Fans: 2, Readings: 50, Differences: []activities.Difference{{Fan: "fan-1",
+		Why: "3 lost"}}}
 	first := r.run(t, nil, lost)
 	id := "alert/fan-1/difference/20260528T202640.000000Z"
-	if len(r.started) != 1 || r.started[0].ID != id || r.started[0].Kind != fanwatch.KindDifference || !strings.Contains(r.started[0].Why, "3 lost") || !maps.Equal(first.Open, map[string]string{"fan-1": id}) {
+	if len(r.started) != 1 || r.started[0].ID != id || r.started[0].Kind != fanwatch.KindDifference ||
+		!strings.Contains(r.started[0].Why, "3 lost") || !maps.Equal(first.Open, map[string]string{"fan-1": id}) {
 		t.Fatalf("started %+v, left %+v", r.started, first)
 	}
 	second := r.run(t, &first, lost)
-	if len(r.started) != 1 || len(r.signals) != 1 || !strings.HasPrefix(r.signals[0], id+" observe") || !maps.Equal(second.Open, first.Open) {
+	if len(r.started) != 1 || len(r.signals) != 1 || !strings.HasPrefix(r.signals[0], id+" observe") ||
+		!maps.Equal(second.Open, first.Open) {
 		t.Fatalf("started %+v, told %v, left %+v", r.started, r.signals, second)
 	}
 	third := r.run(t, &second, activities.Reconciliation{Fans: 2, Readings: 50})
@@ -94,7 +99,8 @@ func TestADifferenceIsAnAlertUntilItIsOver(t *testing.T) {
 func TestADifferenceWhoseAlertIsGone(t *testing.T) {
 	r := &reconcileRun{}
 	old := Reconciled{Open: map[string]string{"unknown": "alert/unknown/difference/x"}}
-	now := r.run(t, &old, activities.Reconciliation{Differences: []activities.Difference{{Why: "3 lost"}}}, "alert/unknown/difference/x")
+	now := r.run(t, &old, activities.Reconciliation{Differences: []activities.Difference{{Why: "3 lost"}}},
+		"alert/unknown/difference/x")
 	if len(r.started) != 1 || now.Open["unknown"] != "alert/unknown/difference/20260528T202640.000000Z" {
 		t.Fatalf("started %+v, left %+v", r.started, now)
 	}
@@ -118,16 +124,20 @@ func TestMoreDifferencesThanAreNamed(t *testing.T) {
 func TestACountThatFailsForgetsNoAlert(t *testing.T) {
 	id := "alert/fan-1/difference/20260528T202640.000000Z"
 	r := &reconcileRun{}
-	lost := activities.Reconciliation{Differences: []activities.Difference{{Fan: "fan-1", Why: "3 lost"}}, Parts: activities.Parts{Failed: []string{"50 readings of 2 fans wait"}}}
-	if r.run(t, nil, lost); r.failed == nil || !strings.Contains(r.failed.Error(), "50 readings of 2 fans wait") || len(r.started) != 1 {
+	lost := activities.Reconciliation{Differences: []activities.Difference{{Fan: "fan-1", Why: "3 lost"}},
+		Parts: activities.Parts{Failed: []string{"50 readings of 2 fans wait"}}}
+	if r.run(t, nil, lost); r.failed == nil || !strings.Contains(r.failed.Error(), "50 readings of 2 fans wait") ||
+		len(r.started) != 1 {
 		t.Fatalf("%v; started %+v", r.failed, r.started)
 	}
 	r.counts = temporal.NewNonRetryableApplicationError("the tables cannot be opened", "Gone", nil)
-	if r.run(t, &Reconciled{}, lost); r.failed == nil || !strings.Contains(r.failed.Error(), "the tables cannot be opened") || len(r.started) != 1 {
+	if r.run(t, &Reconciled{}, lost); r.failed == nil || !strings.Contains(r.failed.Error(),
+		"the tables cannot be opened") || len(r.started) != 1 {
 		t.Fatalf("%v; started %+v", r.failed, r.started)
 	}
 	r.counts = nil
-	if now := r.run(t, &Reconciled{}, activities.Reconciliation{}); r.failed != nil || len(now.Open) != 0 || len(r.signals) != 1 || !strings.HasPrefix(r.signals[0], id+" resolve") {
+	if now := r.run(t, &Reconciled{}, activities.Reconciliation{}); r.failed != nil || len(now.Open) != 0 ||
+		len(r.signals) != 1 || !strings.HasPrefix(r.signals[0], id+" resolve") {
 		t.Fatalf("%v; told %v, left %+v", r.failed, r.signals, now)
 	}
 }

@@ -18,7 +18,8 @@ import (
 func TestRecordedHistoriesReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) < 9 {
-		t.Fatalf("%d histories in testdata, %v: want two each of fan and stream, three of alert, and shard and committer", len(files), err)
+		t.Fatalf("%d histories in testdata, %v: want two each of fan and stream, three of alert, and shard and committer",
+			len(files), err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
@@ -58,7 +59,8 @@ func TestARenewalThatAnEarlierWorkerPassedOverStaysSo(t *testing.T) {
 		for _, e := range events {
 			shift(e, at)
 		}
-		signal := map[string]any{"eventId": fmt.Sprint(at + 1), "eventTime": events[at]["eventTime"], "eventType": "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED",
+		signal := map[string]any{"eventId": fmt.Sprint(at + 1), "eventTime": events[at]["eventTime"],
+			"eventType": "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED",
 			"workflowExecutionSignaledEventAttributes": map[string]any{"signalName": c.signal, "input": map[string]any{}}}
 		history["events"] = slices.Insert(events, at, signal)
 		text, err = json.Marshal(history)
@@ -83,7 +85,8 @@ func TestARenewalThatAnEarlierWorkerPassedOverStaysSo(t *testing.T) {
 func shift(v any, n int) {
 	m, _ := v.(map[string]any)
 	for key, inner := range m {
-		if text, ok := inner.(string); ok && (strings.HasSuffix(key, "EventId") || slices.Contains([]string{"eventId", "activityId", "timerId", "control"}, key)) {
+		if text, ok := inner.(string); ok && (strings.HasSuffix(key, "EventId") ||
+			slices.Contains([]string{"eventId", "activityId", "timerId", "control"}, key)) {
 			if id, err := strconv.Atoi(text); err == nil && id > n {
 				m[key] = strconv.Itoa(id + 1)
 			}

@@ -40,7 +40,10 @@ func Stream(ctx workflow.Context, in StreamInput) error {
 		if err := s.round(inner); err != nil {
 			return err
 		}
-		if _, err := workflow.AwaitWithTimeout(inner, in.Every, func() bool { return s.restart.Len() > 0 || ctx.Err() != nil }); err != nil {
+		if _, err := workflow.AwaitWithTimeout(inner, in.Every, func() bool {
+			return s.restart.Len() > 0 ||
+				ctx.Err() != nil
+		}); err != nil {
 			return err
 		}
 		if s.renewed(inner) || ctx.Err() != nil {
@@ -67,7 +70,8 @@ func (s *stream) renewed(ctx workflow.Context) bool {
 		s.asked++
 		if !s.old {
 			s.started = map[string]bool{}
-		} else if workflow.GetVersion(ctx, fmt.Sprintf("stream-renew-%d", s.asked), workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+		} else if workflow.GetVersion(ctx, fmt.Sprintf("stream-renew-%d", s.asked), workflow.DefaultVersion,
+			1) != workflow.DefaultVersion {
 			return true
 		}
 	}
@@ -148,7 +152,8 @@ const shardHours = 24
 // Shard has one shard scored until it ends. Each activity lasts about an hour, so that a worker's
 // deployment or a move to another worker needs no special case.
 func Shard(ctx workflow.Context, in activities.ScoreInput) error {
-	workflow.SetCurrentDetails(ctx, fmt.Sprintf("Scoring **%s**, hash keys %s to %s. The pending activity's heartbeat says how far.", in.Shard.ID, in.Shard.StartHash, in.Shard.EndHash))
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("Scoring **%s**, hash keys %s to %s. The pending activity's "+
+		"heartbeat says how far.", in.Shard.ID, in.Shard.StartHash, in.Shard.EndHash))
 	for range shardHours {
 		r, err := scoreShard(ctx, in)
 		if err != nil {

@@ -37,7 +37,8 @@ func TestAShardThatWasEndedIsStartedAgain(t *testing.T) {
 		l := &listing{shards: []activities.Shard{{ID: "shard-1"}, {ID: "shard-0"}}}
 		env.RegisterActivity(l)
 		var started []string
-		env.RegisterWorkflowWithOptions(func(_ workflow.Context, in activities.ScoreInput) error { // it ends at once, as if by hand
+		// it ends at once, as if by hand
+		env.RegisterWorkflowWithOptions(func(_ workflow.Context, in activities.ScoreInput) error {
 			started = append(started, in.Shard.ID)
 			return nil
 		}, workflow.RegisterOptions{Name: "Shard"})
@@ -92,7 +93,8 @@ func TestAShardThatWasEndedIsStartedAgain(t *testing.T) {
 		env.ExecuteWorkflow(Stream, StreamInput{Stream: "s"})
 		var next *workflow.ContinueAsNewError
 		var in StreamInput
-		if err := env.GetWorkflowError(); !asContinue(err, &next) || converter.GetDefaultDataConverter().FromPayloads(next.Input, &in) != nil || in.Stream != "s" {
+		if err := env.GetWorkflowError(); !asContinue(err, &next) ||
+			converter.GetDefaultDataConverter().FromPayloads(next.Input, &in) != nil || in.Stream != "s" {
 			t.Errorf("cancelled: %v", err)
 		}
 	}

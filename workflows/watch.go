@@ -20,8 +20,9 @@ const PolicyOperations = "operations"
 // WatchInput is what a Watch starts with and what it hands to itself when it continues as new.
 type WatchInput struct {
 	Stream string            `json:"stream"`
-	Open   map[string]string `json:"open,omitempty"`  // part -> ID of its open alert
-	Alerts map[string]string `json:"alert,omitempty"` // part -> ID of the alert that was open last: it may be about to resolve
+	Open   map[string]string `json:"open,omitempty"` // part -> ID of its open alert
+	// part -> ID of the alert that was open last: it may be about to resolve
+	Alerts map[string]string `json:"alert,omitempty"`
 }
 
 // changesPerRun is how many answers of its activity a Watch takes before it continues as new.
@@ -82,7 +83,8 @@ func (in *WatchInput) failed(ctx workflow.Context, f activities.Finding) error {
 func (in *WatchInput) over(ctx workflow.Context, part string) error {
 	id := in.Open[part]
 	delete(in.Open, part)
-	_, err := signalAlert(ctx, id, SignalObserve, fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: part, Time: workflow.Now(ctx).UTC(),
+	_, err := signalAlert(ctx, id, SignalObserve, fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: part,
+		Time:    workflow.Now(ctx).UTC(),
 		Anomaly: fanwatch.Anomaly{Why: fmt.Sprintf("%s works again.", part)}})
 	return err
 }
@@ -97,7 +99,8 @@ func (in *WatchInput) show(ctx workflow.Context) {
 
 // openPipeline starts the alert of a part; its Fan is the part.
 func openPipeline(ctx workflow.Context, o fanwatch.Observation) (string, error) {
-	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, fanwatch.KindPipeline, o.Time), Fan: o.Fan, Kind: fanwatch.KindPipeline, Opened: o.Time,
+	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, fanwatch.KindPipeline, o.Time), Fan: o.Fan,
+		Kind: fanwatch.KindPipeline, Opened: o.Time,
 		State: fanwatch.AlertOpen, Why: o.Anomaly.Why}
 	return a.ID, openAlert(ctx, AlertInput{Alert: a, Policy: PolicyOperations})
 }
@@ -109,8 +112,9 @@ func openAlert(ctx workflow.Context, in AlertInput) error {
 		TaskQueue:             QueueControl,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(in.Alert.Fan), SearchState.ValueSet(string(fanwatch.AlertOpen))),
-		StaticSummary:         in.Alert.Why,
+		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(in.Alert.Fan),
+			SearchState.ValueSet(string(fanwatch.AlertOpen))),
+		StaticSummary: in.Alert.Why,
 	}), Alert, in)
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
@@ -154,7 +158,8 @@ func Canary(ctx workflow.Context) (time.Duration, error) {
 	var took time.Duration
 	err := workflow.ExecuteActivity(ctx, a.Fly).Get(ctx, &took)
 	if err == nil {
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("The canary's page was sent %s after it stopped.", took.Round(time.Millisecond)))
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("The canary's page was sent %s after it stopped.",
+			took.Round(time.Millisecond)))
 	}
 	return took, err
 }

@@ -43,7 +43,8 @@ func newWatchRun(t *testing.T, answers ...activities.WatchResult) *watchRun {
 		}
 	}, workflow.RegisterOptions{Name: "Alert"})
 	env.RegisterActivity(&activities.Watcher{})
-	env.OnActivity("Watch", anything, anything).Return(func(_ context.Context, in activities.WatchInput) (activities.WatchResult, error) {
+	env.OnActivity("Watch", anything, anything).Return(func(_ context.Context, in activities.WatchInput) (
+		activities.WatchResult, error) {
 		r.inputs = append(r.inputs, in)
 		if len(r.inputs) > len(answers) {
 			return activities.WatchResult{}, temporal.NewNonRetryableApplicationError("the script is over", "Over", nil)
@@ -55,12 +56,14 @@ func newWatchRun(t *testing.T, answers ...activities.WatchResult) *watchRun {
 
 func TestAPartThatFailsIsAnAlertByTheOperationsPolicyUntilItWorksAgain(t *testing.T) {
 	lake := []activities.Finding{{Part: "lake", Why: "Nothing gets into the tables: S3 does not answer."}}
-	r := newWatchRun(t, activities.WatchResult{Failed: lake}, activities.WatchResult{}, activities.WatchResult{Over: []string{"lake"}})
+	r := newWatchRun(t, activities.WatchResult{Failed: lake}, activities.WatchResult{},
+		activities.WatchResult{Over: []string{"lake"}})
 	r.ExecuteWorkflow(Watch, WatchInput{Stream: "s"})
 	if len(r.inputs) != 4 || r.inputs[1].Open["lake"] == "" || len(r.inputs[3].Open) != 0 {
 		t.Fatalf("the activity was asked %+v", r.inputs)
 	}
-	if len(r.alerts) != 1 || r.alerts[0].Policy != PolicyOperations || r.alerts[0].Alert.Kind != fanwatch.KindPipeline || r.alerts[0].Alert.Why != lake[0].Why ||
+	if len(r.alerts) != 1 || r.alerts[0].Policy != PolicyOperations || r.alerts[0].Alert.Kind != fanwatch.KindPipeline ||
+		r.alerts[0].Alert.Why != lake[0].Why ||
 		strings.Join(r.told, " ") != "lake:" {
 		t.Errorf("opened %+v, told %q", r.alerts, r.told)
 	}
@@ -68,9 +71,11 @@ func TestAPartThatFailsIsAnAlertByTheOperationsPolicyUntilItWorksAgain(t *testin
 
 func TestAPartThatFailsAgainSoonGoesOnInItsAlert(t *testing.T) {
 	lake := []activities.Finding{{Part: "lake", Why: "S3 does not answer."}}
-	r := newWatchRun(t, activities.WatchResult{Failed: lake}, activities.WatchResult{Over: []string{"lake"}}, activities.WatchResult{Failed: lake}, activities.WatchResult{})
+	r := newWatchRun(t, activities.WatchResult{Failed: lake}, activities.WatchResult{Over: []string{"lake"}},
+		activities.WatchResult{Failed: lake}, activities.WatchResult{})
 	r.ExecuteWorkflow(Watch, WatchInput{Stream: "s"})
-	if len(r.alerts) != 1 || strings.Join(r.told, " ") != "lake: lake:pipeline" || r.inputs[1].Open["lake"] != r.inputs[3].Open["lake"] {
+	if len(r.alerts) != 1 || strings.Join(r.told, " ") != "lake: lake:pipeline" ||
+		r.inputs[1].Open["lake"] != r.inputs[3].Open["lake"] {
 		t.Errorf("opened %d, told %q, asked %+v", len(r.alerts), r.told, r.inputs)
 	}
 }
@@ -123,14 +128,17 @@ func (w *canaryWorld) FanStatus(context.Context, string) (fanwatch.FanStatus, er
 func (w *canaryWorld) Alert(context.Context, string) (fanwatch.Alert, error) { return w.alert, nil }
 
 func TestTheCanarySaysWhereThePageWasLost(t *testing.T) {
-	for broken, want := range map[string]string{"": "", "iot": "IoT Core does not take", "scorer": "see rule, stream and scorer", "topic": "topic does not exist", "delivery": "SNS took the page and it did not come back"} {
+	for broken, want := range map[string]string{"": "", "iot": "IoT Core does not take",
+		"scorer": "see rule, stream and scorer", "topic": "topic does not exist",
+		"delivery": "SNS took the page and it did not come back"} {
 		t.Run(broken, func(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
 			suite.SetLogger(quiet())
 			env := suite.NewTestWorkflowEnvironment()
 			w := &canaryWorld{broken: broken}
 			env.RegisterWorkflow(Canary)
-			env.RegisterActivity(&activities.Canary{IoT: w, Stream: w, System: w, Rule: "rule", Comes: true, Topic: func(context.Context) error { return nil },
+			env.RegisterActivity(&activities.Canary{IoT: w, Stream: w, System: w, Rule: "rule", Comes: true,
+				Topic:  func(context.Context) error { return nil },
 				Within: 20 * time.Millisecond, Poll: time.Millisecond, Now: time.Now})
 			env.ExecuteWorkflow(Canary)
 			err := env.GetWorkflowError()

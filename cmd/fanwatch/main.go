@@ -21,7 +21,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends what the first cannot: a write to a pipe that nobody reads
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends what the first cannot: a write to a pipe without a reader
 	err := command().ExecuteContext(ctx)
 	if err == nil {
 		return

@@ -9,7 +9,7 @@ import (
 
 // bar shows on a terminal how far a long reading is. Elsewhere it is silent.
 type bar struct {
-	out   *os.File // nil: nobody watches
+	out   *os.File // nil: no progress is shown
 	what  string
 	shown time.Time
 }

@@ -172,7 +172,7 @@ func (s *scorer) rows(t *rowTable) error {
 
 // progress tells people at a terminal how far the scoring is.
 type progress struct {
-	w           io.Writer // nil: nobody looks
+	w           io.Writer // nil: no progress is shown
 	start, last time.Time
 	rows        int
 }

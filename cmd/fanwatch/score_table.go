@@ -15,7 +15,7 @@ const maxRow = 16 << 20
 
 // rowTable reads rows and writes them on with something appended.
 type rowTable struct {
-	mu   sync.Mutex // held by who scores, but while he reads: whoever else gets it finds whole rows in out
+	mu   sync.Mutex // held by the scoring loop, except while it reads: its holder finds whole rows in out
 	in   *bufio.Reader
 	out  *bufio.Writer
 	line int    // where the current row began, counted from 1

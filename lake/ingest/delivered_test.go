@@ -21,8 +21,10 @@ import (
 // TestIngestOfWhatDeliveryStreamsWriteBetweenRecords: 300 readings are 300 readings and nothing is refused.
 func TestIngestOfWhatDeliveryStreamsWriteBetweenRecords(t *testing.T) {
 	for name, c := range map[string]struct{ before, between, after string }{
-		"joined": {}, "lines": {"", "\n", "\n"}, "commas": {"", ",", ","}, "array": {"[", ",\n", "]"}, "BOM": {"\ufeff", "\n", ""}, "BOM of joined files": {"\ufeff", "\n\ufeff", "\n"},
-		"record separators": {"\x1e", "\n\x1e", ""}, "escaped line ends": {"", `\n`, `\n`}, "zeros": {"", "\x00", strings.Repeat("\x00", 512)}, "arrays joined": {"[", "][", "]"},
+		"joined": {}, "lines": {"", "\n", "\n"}, "commas": {"", ",", ","}, "array": {"[", ",\n", "]"}, "BOM": {"\ufeff", "\n",
+			""}, "BOM of joined files": {"\ufeff", "\n\ufeff", "\n"},
+		"record separators": {"\x1e", "\n\x1e", ""}, "escaped line ends": {"", `\n`, `\n`},
+		"zeros": {"", "\x00", strings.Repeat("\x00", 512)}, "arrays joined": {"[", "][", "]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := openWorld(t, t.TempDir(), nil)
@@ -63,7 +65,8 @@ func TestIngestOfGzipMembers(t *testing.T) {
 	}
 	put(t, w.store, "firehose/lines", lines.String(), false)
 	put(t, w.store, "firehose/padded", zipped(t, demoObject("fan-b", 0))+strings.Repeat("\x00", 4096), false)
-	put(t, w.store, "firehose/twice", zipped(t, zipped(t, demoObject("fan-c", 0))+"\r\n"+zipped(t, demoObject("fan-c", 1))), false)
+	put(t, w.store, "firehose/twice", zipped(t, zipped(t, demoObject("fan-c", 0))+"\r\n"+
+		zipped(t, demoObject("fan-c", 1))), false)
 	if r := f.run(t); r.Readings != 53 || r.Objects != 3 || r.Quarantined != 0 || r.PassedOver != 0 {
 		t.Fatalf("%+v", r)
 	}
@@ -72,7 +75,8 @@ func TestIngestOfGzipMembers(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	rows := rowsOf(t, f.Log())
-	if last := rows[len(rows)-1]; string(last.Payload) != "rubbish" || !strings.Contains(last.Reason, `object "firehose/z": it cannot be read behind its 1. value`) {
+	if last := rows[len(rows)-1]; string(last.Payload) != "rubbish" ||
+		!strings.Contains(last.Reason, `object "firehose/z": it cannot be read behind its 1. value`) {
 		t.Errorf("%+v", last)
 	}
 }
@@ -88,7 +92,8 @@ func TestIngestOfJunkIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, w.store, "firehose/a", string(garbage), false)
-	if r := f.run(t); r.Quarantined != 0 || r.PassedOver != 1 || r.Objects != 0 || !strings.Contains(r.Passed[0].Why, "no JSON object") {
+	if r := f.run(t); r.Quarantined != 0 || r.PassedOver != 1 || r.Objects != 0 || !strings.Contains(r.Passed[0].Why,
+		"no JSON object") {
 		t.Fatalf("%+v", r)
 	}
 	put(t, w.store, "firehose/b", "a\nb\nc\n"+demoObject("fan-a", 0)+string(garbage)+"\n"+demoObject("fan-a", 1), false)
@@ -101,7 +106,9 @@ func TestIngestOfJunkIsBounded(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	rows := rowsOf(t, f.Log())[before:]
-	if last := rows[len(rows)-1]; len(rows) != 101 || last.Reason != `49900 values of object "firehose/c", the first: FANID is missing: say which fan this is` || string(last.Payload) != `{"other":"program"}` {
+	if last := rows[len(rows)-1]; len(rows) != 101 ||
+		last.Reason != `49900 values of object "firehose/c", the first: FANID is missing: say which fan this is` ||
+		string(last.Payload) != `{"other":"program"}` {
 		t.Errorf("%d rows, the last %+v", len(rows), last)
 	}
 	w.commit(t, f.Log())
@@ -116,17 +123,23 @@ func TestIngestOfTimesThatCannotBe(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	var text strings.Builder
-	for _, at := range []string{"0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", f.now.Add(time.Hour).UTC().Format("2006-01-02T15:04:05"), f.now.Add(10 * time.Minute).UTC().Format(time.RFC3339)} {
+	for _, at := range []string{"0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z",
+		"1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", f.now.Add(time.Hour).UTC().Format("2006-01-02T15:04:05"),
+		f.now.Add(10 * time.Minute).UTC().Format(time.RFC3339)} {
 		fmt.Fprintf(&text, `{"TIME":"%s","FANID":"fan-a","RPM":1800}`, at)
 	}
-	sound := fmt.Sprintf(`{"TIME":"%s","FANID":"fan-a","RPM":1800,"arrived":7}`, f.now.Add(2*time.Minute).UTC().Format(time.RFC3339)) // arrived by no clock
+	// arrived by no clock
+	sound := fmt.Sprintf(`{"TIME":"%s","FANID":"fan-a","RPM":1800,"arrived":7}`,
+		f.now.Add(2*time.Minute).UTC().Format(time.RFC3339))
 	put(t, w.store, "firehose/x", text.String()+sound, false)
 	if r := f.run(t); r.Readings != 1 || r.Quarantined != 7 || r.PassedOver != 0 {
 		t.Fatalf("%+v", r)
 	}
-	for i, want := range []string{"not after 1970", "not after 1970", "not after 1970", "not after 1970", "TIME 9999-12-31T23:59:59Z is later than its arrival", "--zone", "the clock was wrong"} {
+	for i, want := range []string{"not after 1970", "not after 1970", "not after 1970", "not after 1970",
+		"TIME 9999-12-31T23:59:59Z is later than its arrival", "--zone", "the clock was wrong"} {
 		r := rowsOf(t, f.Log())[i]
-		if !strings.Contains(r.Reason, want) || r.Kind != fanwatch.RowQuarantined || r.Fan != "fan-a" || r.Arrived.Year() < 2000 {
+		if !strings.Contains(r.Reason, want) || r.Kind != fanwatch.RowQuarantined || r.Fan != "fan-a" ||
+			r.Arrived.Year() < 2000 {
 			t.Errorf("%+v, want %q", r, want)
 		}
 		if strings.Contains(r.Reason, "--zone") != (i == 5) {
@@ -144,15 +157,18 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 	f := newFolder(t, w)
 	arrived := midnight.Add(5 * time.Second)
 	record := func(raw, code string) string {
-		text, err := json.Marshal(map[string]any{"attemptsMade": 4, "arrivalTimestamp": arrived.UnixMilli(), "errorCode": code, "errorMessage": "the function failed", "attemptEndingTimestamp": arrived.UnixMilli(),
+		text, err := json.Marshal(map[string]any{"attemptsMade": 4, "arrivalTimestamp": arrived.UnixMilli(),
+			"errorCode": code, "errorMessage": "the function failed", "attemptEndingTimestamp": arrived.UnixMilli(),
 			"rawData": base64.StdEncoding.EncodeToString([]byte(raw)), "lambdaArn": "arn:aws:lambda:x"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return string(text) + "\n"
 	}
-	put(t, w.store, "firehose/processing-failed/1", record(demoObject("fan-a", 0), "Lambda.FunctionError")+record(demoObject("fan-a", 1)+"\n"+demoObject("fan-a", 2)+demoObject("fan-a", 1), "Lambda.FunctionError")+
-		record(zipped(t, demoObject("fan-a", 3)), "Lambda.FunctionError")+record("hello", "Lambda.MissingRecordId")+record(`{"FANID":"fan-b"}`, "Lambda.MissingRecordId")+record("", "Lambda.MissingRecordId"), true)
+	put(t, w.store, "firehose/processing-failed/1", record(demoObject("fan-a", 0), "Lambda.FunctionError")+
+		record(demoObject("fan-a", 1)+"\n"+demoObject("fan-a", 2)+demoObject("fan-a", 1), "Lambda.FunctionError")+
+		record(zipped(t, demoObject("fan-a", 3)), "Lambda.FunctionError")+record("hello", "Lambda.MissingRecordId")+
+		record(`{"FANID":"fan-b"}`, "Lambda.MissingRecordId")+record("", "Lambda.MissingRecordId"), true)
 	r := f.run(t)
 	if r.Readings != 4 || r.Duplicates != 1 || r.Quarantined != 3 || r.PassedOver != 0 {
 		t.Fatalf("%+v", r)
@@ -165,8 +181,11 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 			t.Errorf("%+v", row)
 		}
 	}
-	for i, want := range []struct{ why, fan, payload string }{{"its rawData: it is no JSON object", "", "hello"}, {"its rawData: RPM is missing", "fan-b", `{"FANID":"fan-b"}`}, {"its rawData: it is empty", "", ""}} {
-		if r := refused[i]; !strings.HasPrefix(r.Reason, "Firehose could not process this record (Lambda.MissingRecordId: the function failed)") || !strings.HasSuffix(r.Reason, want.why) || r.Fan != want.fan || string(r.Payload) != want.payload {
+	for i, want := range []struct{ why, fan, payload string }{{"its rawData: it is no JSON object", "", "hello"},
+		{"its rawData: RPM is missing", "fan-b", `{"FANID":"fan-b"}`}, {"its rawData: it is empty", "", ""}} {
+		if r := refused[i]; !strings.HasPrefix(r.Reason, "Firehose could not process this record "+
+			"(Lambda.MissingRecordId: the function failed)") || !strings.HasSuffix(r.Reason, want.why) || r.Fan != want.fan ||
+			string(r.Payload) != want.payload {
 			t.Errorf("%+v, want %v", r, want)
 		}
 	}
@@ -200,7 +219,8 @@ func TestIngestOfTheHourThatAutumnRepeats(t *testing.T) {
 					if name == "arrived" {
 						arrived = fmt.Sprintf(`,"arrived":%d`, at.Add(300*time.Millisecond).UnixMilli())
 					}
-					fmt.Fprintf(&text, `{"TIME":"%s","FANID":"fan-a","RPM":1800%s}`, at.In(berlin).Format("2006-01-02T15:04:05"), arrived)
+					fmt.Fprintf(&text, `{"TIME":"%s","FANID":"fan-a","RPM":1800%s}`, at.In(berlin).Format("2006-01-02T15:04:05"),
+						arrived)
 				}
 				put(t, w.store, fmt.Sprintf("firehose/%02d", i), text.String(), false)
 			}

@@ -73,7 +73,7 @@ type PassedOver struct {
 // MaxPassed is how many of the objects that were passed over Result names.
 const MaxPassed = 20
 
-// Failure gives in one line what was passed over, "" when nothing was.
+// Failure returns in one line what was passed over, "" when nothing was.
 func (i Result) Failure() string {
 	if i.PassedOver == 0 {
 		return ""
@@ -92,7 +92,7 @@ func (i Result) Failure() string {
 	return text
 }
 
-// Log gives the landing log of the ingestion.
+// Log returns the landing log of the ingestion.
 func (in *Ingestion) Log() landing.Log {
 	folder := in.Prefix
 	if in.Bucket != "" {
@@ -105,7 +105,7 @@ func (in *Ingestion) Log() landing.Log {
 // own are the folders of the lake's bucket that the lake itself fills.
 var own = []string{"landing/", "tables/", "state/", "alerts/"}
 
-// CheckPrefix tells whether Prefix names a folder that may be ingested: none of the lake's own, and none that
+// CheckPrefix reports whether Prefix names a folder that may be ingested: none of the lake's own, and none that
 // could hold one of them.
 func (in *Ingestion) CheckPrefix() error {
 	for _, folder := range own {
@@ -208,7 +208,7 @@ func (r *ingestRun) run(ctx context.Context, progress func(done, total int)) err
 // closing is how long an ingestion that is stopped may take to land what it has read.
 const closing = 10 * time.Second
 
-// list gives the objects that are to be read: first those that were never passed over.
+// list returns the objects that are to be read: first those that were never passed over.
 func (r *ingestRun) list(ctx context.Context) (fresh []objstore.Object, err error) {
 	var again []objstore.Object
 	there := make(map[string]bool)
@@ -285,7 +285,7 @@ func (r *ingestRun) objects(ctx context.Context, fresh []objstore.Object, progre
 // outage is how many objects must fail for the first time, and none be read, before it is the store that is to blame.
 const outage = 3
 
-// answers tells whether the store of the objects is there at all.
+// answers reports whether the store of the objects is there at all.
 func (r *ingestRun) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.ReadTimeout)
 	defer cancel()
@@ -406,7 +406,7 @@ func (r *ingestRun) read(ctx context.Context, o objstore.Object) *objectReader {
 	return &objectReader{ctx: ctx, store: r.From, object: o, timeout: r.ReadTimeout}
 }
 
-// open gives the object's text, or why it has none.
+// open returns the object's text, or why it has none.
 func (r *ingestRun) open(o objstore.Object, in *objectReader) (text *bufio.Reader, why string) {
 	text, err := unpack(in)
 	if err != nil {
@@ -416,7 +416,7 @@ func (r *ingestRun) open(o objstore.Object, in *objectReader) (text *bufio.Reade
 	return text, foreignFormat(o.Key, head)
 }
 
-// beginsWith tells whether the first n parts of the object have that hash.
+// beginsWith reports whether the first n parts of the object have that hash.
 func (r *ingestRun) beginsWith(ctx context.Context, o objstore.Object, n int, sum []byte) (bool, error) {
 	in, h := r.read(ctx, o), sha256.New()
 	text, why := r.open(o, in)
@@ -459,7 +459,7 @@ func (r *ingestRun) giveUp(o objstore.Object, p *passed) {
 	r.source(landing.Source{Key: o.Key, Upto: t.n, Done: true})
 }
 
-// begin gives the object, or what is left of it, a sequence number.
+// begin returns the object, or what is left of it, a sequence number.
 func (r *ingestRun) begin() {
 	n, _ := new(big.Int).SetString(string(cmp.Or(r.next, r.at, "0")), 10) // it was parsed
 	r.next = fanwatch.SequenceNumber(n.Add(n, big.NewInt(1)).String())
@@ -557,7 +557,7 @@ func (r *ingestRun) instant(fan, legacy string, arrived time.Time, guessed bool)
 // firstArrival is before anything can have arrived by an IoT rule: an earlier time was misread.
 var firstArrival = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// arrived gives the first of the times at which something in the object can have arrived: not after the object
+// arrived returns the first of the times at which something in the object can have arrived: not after the object
 // was written. Without any it is when the object was written.
 func (t *intake) arrived(now time.Time, times ...time.Time) time.Time {
 	written := t.Modified
@@ -602,7 +602,8 @@ func (r *ingestRun) junk(t *intake, data []byte) {
 
 func (r *ingestRun) refuse(rec fanwatch.Record, t *intake, why error, payload []byte) {
 	r.pending.Quarantined++
-	row := fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
+	row := fanwatch.Row{Kind: fanwatch.RowQuarantined,
+		Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
 		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: cmp.Or(rec.Arrived, t.arrived(r.Now())),
 		Client: rec.Client, Reason: why.Error(), Payload: bytes.Clone(payload[:min(len(payload), maxPayload)])}
 	if t.refused++; t.refused <= maxRefused {

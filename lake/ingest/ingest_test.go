@@ -19,7 +19,8 @@ import (
 )
 
 func demoObject(fan string, second int) string {
-	return fmt.Sprintf(`{"TIME":"%s","FANID":"%s","FREQ":60,"RPM":%d}`, midnight.Add(time.Duration(second)*time.Second).Format("2006-01-02T15:04:05.000000"), fan, 1800+second%7)
+	return fmt.Sprintf(`{"TIME":"%s","FANID":"%s","FREQ":60,"RPM":%d}`,
+		midnight.Add(time.Duration(second)*time.Second).Format("2006-01-02T15:04:05.000000"), fan, 1800+second%7)
 }
 
 func put(t testing.TB, store objstore.Store, key, text string, zipped bool) {
@@ -61,18 +62,22 @@ func TestIngest(t *testing.T) {
 		lines.WriteString(demoObject("fan-b", i) + "\n")
 	}
 	put(t, w.store, "firehose/2026/03/01/00/fans-1-a", joined.String(), false)
-	put(t, w.store, "firehose/2026/03/01/00/fans-1-b.gz", lines.String()+demoObject("fan-b", 3)+"\nrubbish\n"+`{"TIME":"2026-03-01T00:10:00","FANID":"fan-b"}`, true)
+	put(t, w.store, "firehose/2026/03/01/00/fans-1-b.gz", lines.String()+demoObject("fan-b", 3)+"\nrubbish\n"+
+		`{"TIME":"2026-03-01T00:10:00","FANID":"fan-b"}`, true)
 	put(t, w.store, "elsewhere/fans-1-c", joined.String(), false)
 	run(ingest.Result{Objects: 2, Readings: 200, Duplicates: 1, Quarantined: 2})
 	run(ingest.Result{})
-	put(t, w.store, "firehose/2026/03/01/00/fans-0-late", demoObject("fan-a", 100)+demoObject("fan-a", 99), false) // a key in front of others
+	// a key in front of others
+	put(t, w.store, "firehose/2026/03/01/00/fans-0-late", demoObject("fan-a", 100)+demoObject("fan-a", 99), false)
 	run(ingest.Result{Objects: 1, Readings: 1, Duplicates: 1})
 	wantCounts(t, w.counts(t), map[string]int{"fan-a": 101, "fan-b": 100})
-	if r := w.rows(t, "fan-a")[5]; r.Kind != fanwatch.RowLate || r.RPM != 1805 || r.Hz != 60 || !r.Time.Equal(midnight.Add(5*time.Second)) || r.Run != 0 || r.Seq != uint64(r.Time.UnixMicro()) {
+	if r := w.rows(t, "fan-a")[5]; r.Kind != fanwatch.RowLate || r.RPM != 1805 || r.Hz != 60 ||
+		!r.Time.Equal(midnight.Add(5*time.Second)) || r.Run != 0 || r.Seq != uint64(r.Time.UnixMicro()) {
 		t.Errorf("%+v", r)
 	}
 	refused, err := tables.Quarantine(t.Context(), time.Time{}, time.Time{})
-	if err != nil || len(refused) != 2 || refused[0].Fan == "" && string(refused[0].Payload) != "rubbish" || refused[1].Reason != "RPM is missing" {
+	if err != nil || len(refused) != 2 || refused[0].Fan == "" && string(refused[0].Payload) != "rubbish" ||
+		refused[1].Reason != "RPM is missing" {
 		t.Errorf("%+v, %v", refused, err)
 	}
 	v, err := tables.Verify(t.Context(), []landing.Log{in.Log()}, nil)
@@ -83,9 +88,11 @@ func TestIngest(t *testing.T) {
 
 // TestIngestOfTheLakesOwnFolderIsRefused before anything is read: also by a prefix that could hold one.
 func TestIngestOfTheLakesOwnFolderIsRefused(t *testing.T) {
-	for _, own := range []string{"", "l", "landing", "landing/", "landing/stream=x/", "tab", "tables", "tables/fanwatch", "s", "state", "state/", "a", "alerts", "alerts/waiting/"} {
+	for _, own := range []string{"", "l", "landing", "landing/", "landing/stream=x/", "tab", "tables", "tables/fanwatch",
+		"s", "state", "state/", "a", "alerts", "alerts/waiting/"} {
 		for _, bucket := range []string{"", "other"} {
-			bad := ingest.Ingestion{From: nil, Bucket: bucket, Prefix: own, To: nil, Stream: "readings"} // a store would be called
+			// a store would be called
+			bad := ingest.Ingestion{From: nil, Bucket: bucket, Prefix: own, To: nil, Stream: "readings"}
 			if _, err := bad.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "the lake's own") {
 				t.Errorf("prefix %q was taken: %v", own, err)
 			}
@@ -118,12 +125,14 @@ func TestIngestOfADamagedObject(t *testing.T) {
 	landed := r.Readings + r.Duplicates
 	for _, again := range []bool{false, true} {
 		in.Again = again
-		if r, err = in.Run(t.Context(), nil); err != nil || r.Objects != 0 || r.Quarantined != 0 || r.PassedOver != 1 || !strings.Contains(r.Failure(), "unexpected EOF") {
+		if r, err = in.Run(t.Context(), nil); err != nil || r.Objects != 0 || r.Quarantined != 0 || r.PassedOver != 1 ||
+			!strings.Contains(r.Failure(), "unexpected EOF") {
 			t.Fatalf("again: %+v, %v", r, err)
 		}
 	}
 	put(t, w.store, "firehose/whole", text.String(), true) // it is written anew, as a whole
-	if r, err = in.Run(t.Context(), nil); err != nil || r.Objects != 1 || landed+r.Readings+r.Duplicates != 20_000 || r.PassedOver != 0 || r.Failure() != "" {
+	if r, err = in.Run(t.Context(), nil); err != nil || r.Objects != 1 || landed+r.Readings+r.Duplicates != 20_000 ||
+		r.PassedOver != 0 || r.Failure() != "" {
 		t.Fatalf("mended: %+v, %v", r, err)
 	}
 	w.commit(t, in.Log())
@@ -160,7 +169,8 @@ func TestIngestIsKilled(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		f := &fuse{at: at, die: cancel, lost: at%2 == 0}
-		in := ingest.Ingestion{From: w.store, Prefix: "firehose/", To: brittleStore{w.store, f}, Stream: "readings", SegmentRows: 25}
+		in := ingest.Ingestion{From: w.store, Prefix: "firehose/", To: brittleStore{w.store, f}, Stream: "readings",
+			SegmentRows: 25}
 		_, err := in.Run(ctx, nil)
 		cancel()
 		if err == nil {

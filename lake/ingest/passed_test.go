@@ -52,8 +52,10 @@ type folder struct {
 }
 
 func newFolder(t *testing.T, w world) *folder {
-	f := &folder{delivery: &delivery{Store: w.store, bad: make(map[string]error), gets: make(map[string]int)}, now: time.Now()}
-	f.Ingestion = &ingest.Ingestion{From: f.delivery, Prefix: "firehose/", To: w.store, Stream: "readings", Now: func() time.Time { return f.now }, ReadTimeout: 50 * time.Millisecond}
+	f := &folder{delivery: &delivery{Store: w.store, bad: make(map[string]error), gets: make(map[string]int)},
+		now: time.Now()}
+	f.Ingestion = &ingest.Ingestion{From: f.delivery, Prefix: "firehose/", To: w.store, Stream: "readings",
+		Now: func() time.Time { return f.now }, ReadTimeout: 50 * time.Millisecond}
 	return f
 }
 
@@ -83,13 +85,16 @@ func TestAnObjectThatCannotBeReadStopsNoOther(t *testing.T) {
 	if r.Readings != 7 || r.PassedOver != 5 || len(r.Passed) != 5 {
 		t.Fatalf("%+v", r)
 	}
-	for i, want := range []struct{ key, why string }{{"00", "archived"}, {"03", "AccessDenied"}, {"04", "deadline"}, {"05", "ZIP"}, {"06", "gzip"}} {
+	for i, want := range []struct{ key, why string }{{"00", "archived"}, {"03", "AccessDenied"}, {"04", "deadline"},
+		{"05", "ZIP"}, {"06", "gzip"}} {
 		p := r.Passed[i]
-		if p.Key != "firehose/"+want.key || !strings.Contains(p.Why, want.why) || !p.Since.Equal(f.now) || strings.ContainsAny(p.Why, "\x1b\n") || p.Next.IsZero() != (i > 2) {
+		if p.Key != "firehose/"+want.key || !strings.Contains(p.Why, want.why) || !p.Since.Equal(f.now) ||
+			strings.ContainsAny(p.Why, "\x1b\n") || p.Next.IsZero() != (i > 2) {
 			t.Errorf("%+v, want %v", p, want)
 		}
 	}
-	if text := r.Failure(); !strings.HasPrefix(text, `5 objects are not landed: "firehose/00": `) || !strings.HasSuffix(text, "; and 2 more") {
+	if text := r.Failure(); !strings.HasPrefix(text, `5 objects are not landed: "firehose/00": `) ||
+		!strings.HasSuffix(text, "; and 2 more") {
 		t.Errorf("%q", text)
 	}
 	put(t, w.store, "firehose/12", demoObject("fan-a", 12), false) // what comes later is landed too
@@ -117,7 +122,8 @@ func TestWhatIsPassedOverIsNotReadAtEveryRound(t *testing.T) {
 	f.bad["firehose/archived"] = objstore.ErrArchived
 	first := f.now
 	for range 7 * 24 * 60 { // each minute of a week
-		if r := f.run(t); r.PassedOver != 2 || !r.Passed[0].Since.Equal(first) || !r.Passed[1].Since.Equal(first) || r.Quarantined != 0 || r.Objects != 0 {
+		if r := f.run(t); r.PassedOver != 2 || !r.Passed[0].Since.Equal(first) || !r.Passed[1].Since.Equal(first) ||
+			r.Quarantined != 0 || r.Objects != 0 {
 			t.Fatalf("%+v", r)
 		}
 		if f.now = f.now.Add(time.Minute); f.gets["firehose/archived"] > 9 && f.now.Sub(first) < 8*time.Hour {
@@ -135,7 +141,8 @@ func TestWhatIsPassedOverIsNotReadAtEveryRound(t *testing.T) {
 	}
 	t.Log(f.gets)
 	f.Again, f.bad = true, nil
-	if r := f.run(t); r.Readings != 1 || r.PassedOver != 1 || !strings.Contains(r.Passed[0].Why, "CSV") || f.gets["firehose/csv"] != 2 {
+	if r := f.run(t); r.Readings != 1 || r.PassedOver != 1 || !strings.Contains(r.Passed[0].Why, "CSV") ||
+		f.gets["firehose/csv"] != 2 {
 		t.Fatalf("%+v, %v", r, f.gets)
 	}
 }
@@ -243,7 +250,8 @@ func TestGivingUpAnObject(t *testing.T) {
 	if r := f.run(t); r.PassedOver != 0 || r.Quarantined != 0 {
 		t.Fatalf("%+v", r)
 	}
-	if rows := rowsOf(t, f.Log()); len(rows) != 1 || !strings.Contains(rows[0].Reason, `object "firehose/x.zip" was given up by hand: it is a ZIP archive`) {
+	if rows := rowsOf(t, f.Log()); len(rows) != 1 ||
+		!strings.Contains(rows[0].Reason, `object "firehose/x.zip" was given up by hand: it is a ZIP archive`) {
 		t.Errorf("%+v", rows)
 	}
 }
@@ -251,7 +259,11 @@ func TestGivingUpAnObject(t *testing.T) {
 // rowsOf gives the rows of a landing log.
 func rowsOf(t *testing.T, log landing.Log) (all []fanwatch.Row) {
 	t.Helper()
-	if err := log.Walk(t.Context(), "0", func(s landing.Segment) error { all = append(all, s.Rows...); return nil }); err != nil {
+	if err := log.Walk(t.Context(), "0", func(s landing.Segment) error {
+		all = append(all,
+			s.Rows...)
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -264,7 +276,8 @@ func TestIngestIsKilledBesideBadObjects(t *testing.T) {
 		w := openWorld(t, t.TempDir(), nil)
 		f := newFolder(t, w)
 		for i := range 4 {
-			put(t, w.store, fmt.Sprintf("firehose/%d", i), strings.Repeat("[", i)+demoObject("fan-a", i)+","+demoObject("fan-a", i+10), false)
+			put(t, w.store, fmt.Sprintf("firehose/%d", i), strings.Repeat("[", i)+demoObject("fan-a", i)+","+
+				demoObject("fan-a", i+10), false)
 		}
 		put(t, w.store, "firehose/1", zipped(t, demoObject("fan-a", 1)+demoObject("fan-a", 11))+"rubbish", false)
 		f.bad["firehose/0"], f.bad["firehose/2"] = objstore.ErrArchived, errForbidden
@@ -311,17 +324,22 @@ func TestIngestGoesOnBehindTheVersionBefore(t *testing.T) {
 		}
 		put(t, w.store, "firehose/x", text.String(), false)
 		put(t, w.store, "firehose/w", demoObject("fan-a", 99), false)
-		segment := landing.Segment{Header: landing.Header{After: "0", Last: "1", Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "ingest"}, Sources: []landing.Source{{Key: "firehose/w", Upto: 1, Done: true}, {Key: "firehose/x", Upto: 6}}}}
+		segment := landing.Segment{Header: landing.Header{After: "0", Last: "1", Writer: landing.Token{Scheduled: 1,
+			Attempt: 1, Run: "ingest"}, Sources: []landing.Source{{Key: "firehose/w", Upto: 1, Done: true},
+			{Key: "firehose/x", Upto: 6}}}}
 		for i := range 3 {
 			at := midnight.Add(time.Duration(i) * time.Second)
-			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.RowLate, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
+			segment.Rows = append(segment.Rows, fanwatch.Row{Kind: fanwatch.RowLate,
+				Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-a", Seq: uint64(at.UnixMicro())}, Time: at,
+					RPM: 1800, State: fanwatch.StateRunning},
 				Position: fanwatch.Position{Sequence: "1", Index: 2*i + 1}, Arrived: at})
 		}
 		if err := f.Log().Append(t.Context(), segment); err != nil {
 			t.Fatal(err)
 		}
 		if snapshot {
-			if err := f.Log().PutSnapshot(t.Context(), "1", []byte(`{"v":1,"done":{"firehose/w":-1,"firehose/x":6},"seen":{}}`)); err != nil {
+			if err := f.Log().PutSnapshot(t.Context(), "1",
+				[]byte(`{"v":1,"done":{"firehose/w":-1,"firehose/x":6},"seen":{}}`)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -61,7 +61,7 @@ func splitObjects(text io.Reader) iter.Seq2[textPiece, error] {
 	}
 }
 
-// window gives what comes next behind white space, at most maxObject bytes; the error only with none.
+// window returns what comes next behind white space, at most maxObject bytes; the error only with none.
 func (s *splitter) window() ([]byte, error) {
 	for {
 		window, err := s.in.Peek(maxObject)
@@ -114,7 +114,7 @@ func (s *splitter) note(text []byte) {
 	s.junk = append(s.junk, text[:min(len(text), maxPayload-min(len(s.junk), maxPayload))]...)
 }
 
-// flush gives the run of junk, if there is one; it ends with part n.
+// flush returns the run of junk, if there is one; it ends with part n.
 func (s *splitter) flush(n int, yield func(textPiece, error) bool) bool {
 	if !s.run {
 		return true
@@ -124,7 +124,7 @@ func (s *splitter) flush(n int, yield func(textPiece, error) bool) bool {
 	return given
 }
 
-// end gives what is left when the reader has ended with err.
+// end returns what is left when the reader has ended with err.
 func (s *splitter) end(err error, yield func(textPiece, error) bool) {
 	if err == io.EOF {
 		s.flush(s.n, yield)
@@ -154,12 +154,12 @@ func trimSeparators(text []byte) []byte {
 	return nil
 }
 
-// hasMember tells whether a JSON object is not empty.
+// hasMember reports whether a JSON object is not empty.
 func hasMember(object []byte) bool {
 	return len(bytes.TrimLeft(object[1:], " \t\r\n")) > 1
 }
 
-// objectEnd gives the length of the JSON object with which data begins, 0 when it begins with none.
+// objectEnd returns the length of the JSON object with which data begins, 0 when it begins with none.
 func objectEnd(data []byte) int {
 	if len(data) == 0 || data[0] != '{' {
 		return 0

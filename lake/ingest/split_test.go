@@ -46,7 +46,8 @@ func TestSplitObjects(t *testing.T) {
 		`}{"b":2}]`:                             {`!}`, `{"b":2}`},
 		`[{"b":2}]`:                             {`{"b":2}`},
 		`[{"a":1}, {"b":2},` + "\n{\"c\":3}\n]": {`{"a":1}`, `{"b":2}`, `{"c":3}`},
-		"\ufeff{\"a\":1},\ufeff{\"b\":2}\x1e{\"c\":3}\x00\x00\x00{\"d\":4}\\n{\"e\":5}\\r\\n\x7f": {`{"a":1}`, `{"b":2}`, `{"c":3}`, `{"d":4}`, `{"e":5}`},
+		"\ufeff{\"a\":1},\ufeff{\"b\":2}\x1e{\"c\":3}\x00\x00\x00{\"d\":4}\\n{\"e\":5}\\r\\n\x7f": {`{"a":1}`, `{"b":2}`,
+			`{"c":3}`, `{"d":4}`, `{"e":5}`},
 		strings.Repeat("{ ", 40) + `"b":2}`:   {"!" + strings.Repeat("{ \n", 38) + "{ ", `{ "b":2}`},
 		`{"a":"` + strings.Repeat("x", 70000): {`!{"a":"` + strings.Repeat("x", maxPayload-6)},
 	} {
@@ -122,7 +123,8 @@ func FuzzSplitObjects(f *testing.F) {
 		text := append(bytes.ReplaceAll(junk, []byte("{"), nil), '\n')
 		for n := range 5 {
 			objects = append(objects, fmt.Sprintf(`{"n":%d,"s":"}{%d\""}`, n, rng.Uint32()))
-			text = append(text, objects[n]+[]string{"", "\n", " \r\n", ",", ",\n", "\x1e", "\ufeff", "\\n", "\x00\x00"}[rng.IntN(9)]...)
+			text = append(text, objects[n]+[]string{"", "\n", " \r\n", ",", ",\n", "\x1e", "\ufeff", "\\n",
+				"\x00\x00"}[rng.IntN(9)]...)
 		}
 		got, _ = split(t, bytes.NewReader(text))
 		if len(got) < 5 || strings.Join(got[len(got)-5:], "|") != strings.Join(objects, "|") {

@@ -46,12 +46,12 @@ type passed struct {
 	Sum      []byte    `json:"sum,omitempty"`     // of what is landed, SHA-256, where it is damaged
 }
 
-// another tells whether the object was written since.
+// another reports whether the object was written since.
 func (p *passed) another(o objstore.Object) bool {
 	return o.Size != p.Size || !o.Modified.Equal(p.Modified)
 }
 
-// due tells whether the object is to be tried again.
+// due reports whether the object is to be tried again.
 func (p *passed) due(o objstore.Object, now time.Time) bool {
 	return p.another(o) || !p.Next.IsZero() && !now.Before(p.Next)
 }
@@ -132,7 +132,7 @@ type recent struct {
 	pruned int64 // newest when times was last pruned
 }
 
-// first tells whether a fan's reading is new, and remembers it.
+// first reports whether a fan's reading is new, and remembers it.
 func (s *ingestState) first(fan string, micros int64) bool {
 	f := s.recent[fan]
 	if f == nil {

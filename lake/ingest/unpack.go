@@ -28,7 +28,7 @@ const (
 
 var gzipMagic = []byte{0x1f, 0x8b}
 
-// unpack gives the text of an object. gzip, which it knows by its first bytes, is unpacked for as long as what
+// unpack returns the text of an object. gzip, which it knows by its first bytes, is unpacked for as long as what
 // comes out is gzip again. What is damaged ends with an error behind the last sound byte.
 func unpack(object io.Reader) (*bufio.Reader, error) {
 	in := bufio.NewReaderSize(&bounded{in: object, left: maxForeign}, maxObject)
@@ -163,7 +163,7 @@ func (o *objectReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// failed gives the store's error, nil where the object was removed since it was listed.
+// failed returns the store's error, nil where the object was removed since it was listed.
 func (o *objectReader) failed() error {
 	if errors.Is(o.err, objstore.ErrNotFound) {
 		return nil

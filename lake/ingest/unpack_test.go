@@ -118,10 +118,13 @@ func TestForeignFormatIsNamed(t *testing.T) {
 	}
 	const reading = `{"TIME":"2026-03-01T00:00:00","FANID":"fan-a","RPM":1800}`
 	for name, head := range map[string]string{
-		"ZIP": archive.String(), "Parquet": "PAR1\x15\x04", "ORC": "ORC\x08\x03", "Avro": "Obj\x01\x04", "bzip2": "BZh91AY&SY", "Zstandard": "\x28\xb5\x2f\xfd\x24",
-		"Snappy": "\xff\x06\x00\x00sNaPpY\x01", "UTF-16": "\xff\xfe{\x00\"\x00", "tar": "x.json" + strings.Repeat("\x00", 251) + "ustar\x0000", "xz": "\xfd7zXZ\x00",
+		"ZIP": archive.String(), "Parquet": "PAR1\x15\x04", "ORC": "ORC\x08\x03", "Avro": "Obj\x01\x04",
+		"bzip2": "BZh91AY&SY", "Zstandard": "\x28\xb5\x2f\xfd\x24",
+		"Snappy": "\xff\x06\x00\x00sNaPpY\x01", "UTF-16": "\xff\xfe{\x00\"\x00", "tar": "x.json" +
+			strings.Repeat("\x00", 251) + "ustar\x0000", "xz": "\xfd7zXZ\x00",
 	} {
-		if got := foreignFormat("firehose/x", []byte(head)); !strings.HasPrefix(got, "it is ") || !strings.Contains(got, name) {
+		if got := foreignFormat("firehose/x", []byte(head)); !strings.HasPrefix(got, "it is ") ||
+			!strings.Contains(got, name) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -130,17 +133,20 @@ func TestForeignFormatIsNamed(t *testing.T) {
 			t.Errorf("%q: %q", head, got)
 		}
 	}
-	if got := foreignFormat("x.hsnappy", []byte("\x00\x00\x01\x00\x00\x00\x00\x80\x80\x02\xf0\x3c{")); !strings.Contains(got, "Snappy") {
+	if got := foreignFormat("x.hsnappy", []byte("\x00\x00\x01\x00\x00\x00\x00\x80\x80\x02\xf0\x3c{")); !strings.Contains(
+		got, "Snappy") {
 		t.Errorf("Hadoop's Snappy: %q", got)
 	}
-	for _, head := range []string{"", reading, "[" + reading, "\ufeff" + reading, "\x00" + reading, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + reading, "rubbish\n" + reading, "\x1e" + reading} {
+	for _, head := range []string{"", reading, "[" + reading, "\ufeff" + reading, "\x00" + reading,
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + reading, "rubbish\n" + reading, "\x1e" + reading} {
 		for _, key := range []string{"x", "x.snappy"} {
 			if got := foreignFormat(key, []byte(head)); got != "" && !(key == "x.snappy" && (head == "" || head[0] == 'r')) {
 				t.Errorf("%s, %q: %q", key, head, got)
 			}
 		}
 	}
-	for junk, want := range map[string]string{"TIME,FANID,RPM\n2026,a,1800": "CSV", "a;b;c": "CSV", "hello, world": "no JSON object", "\x80\x81,\x00,,": "no JSON object"} {
+	for junk, want := range map[string]string{"TIME,FANID,RPM\n2026,a,1800": "CSV", "a;b;c": "CSV",
+		"hello, world": "no JSON object", "\x80\x81,\x00,,": "no JSON object"} {
 		if got := noObject([]byte(junk)); !strings.Contains(got, want) {
 			t.Errorf("%q: %q", junk, got)
 		}
@@ -150,7 +156,8 @@ func TestForeignFormatIsNamed(t *testing.T) {
 // FuzzUnpack wants members back, whatever stands between them, and of other bytes an end without a panic.
 func FuzzUnpack(f *testing.F) {
 	f.Add([]byte("abc"), uint64(1), uint8(0))
-	f.Add(slicesOf(gzipped(f, []byte("abc")), "\n", gzipped(f, gzipped(f, []byte("def"))), "\x00rubbish"), uint64(2), uint8(9))
+	f.Add(slicesOf(gzipped(f, []byte("abc")), "\n", gzipped(f, gzipped(f, []byte("def"))), "\x00rubbish"), uint64(2),
+		uint8(9))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64, cut uint8) {
 		text, err := unpacked(data)
 		if !bytes.HasPrefix(data, gzipMagic) && (err != nil || text != string(data)) {
@@ -169,7 +176,9 @@ func FuzzUnpack(f *testing.F) {
 		if text, err := unpacked(packed); err != nil || text != string(whole) {
 			t.Fatalf("%q became %q, %v", whole, text, err)
 		}
-		if text, err := unpacked(packed[:len(packed)-int(cut)%len(packed)]); !strings.HasPrefix(string(whole), text) && text != "\x1f" { // one byte of gzip's two is text
+		// one byte of gzip's two is text
+		if text, err := unpacked(packed[:len(packed)-int(cut)%len(packed)]); !strings.HasPrefix(string(whole), text) &&
+			text != "\x1f" {
 			t.Fatalf("cut by %d bytes: %q is no beginning of %q, %v", cut, text, whole, err)
 		}
 		if format := foreignFormat("x", data); format == "" {

@@ -148,7 +148,8 @@ func (s brittleStore) Put(ctx context.Context, key string, data []byte, onlyIfAb
 	return s.fuse.change(func() error { return s.Store.Put(ctx, key, data, onlyIfAbsent) })
 }
 
-func (s brittleStore) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error {
+func (s brittleStore) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64,
+	onlyIfAbsent bool) error {
 	return s.fuse.change(func() error { return s.Store.PutFrom(ctx, key, data, size, onlyIfAbsent) })
 }
 

@@ -160,7 +160,8 @@ func openSegment(data []byte) (*parquet.File, error) {
 	if err := parquetguard.CheckFooter(data); err != nil {
 		return nil, err
 	}
-	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)), parquet.SkipPageIndex(true),
+		parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, fmt.Errorf("damaged Parquet file: %w", err)
 	}
@@ -277,10 +278,13 @@ func readRows(f *parquet.File, shard string) ([]fanwatch.Row, error) {
 }
 
 func toSegmentRow(r *fanwatch.Row) segmentRow {
-	l := segmentRow{segmentRowV1: segmentRowV1{Kind: string(r.Kind), Fan: r.Fan, Run: r.Run, Seq: r.Seq, Time: r.Time.UnixMicro(), RPM: r.RPM, Hz: r.Hz,
+	l := segmentRow{segmentRowV1: segmentRowV1{Kind: string(r.Kind), Fan: r.Fan, Run: r.Run, Seq: r.Seq,
+		Time: r.Time.UnixMicro(), RPM: r.RPM, Hz: r.Hz,
 		Jitter: r.Jitter, Edges: r.Edges, Glitch: r.Glitch, Lost: r.Lost, State: string(r.State), Unsynch: r.Unsynch,
-		Sequence: string(r.Position.Sequence), Index: int32(r.Position.Index), Arrived: r.Arrived.UnixMicro(), Client: r.Client,
-		Score: r.Score, Anomaly: string(r.Anomaly), Acked: r.Acked, Dropped: r.Dropped, Reason: r.Reason, Payload: r.Payload}}
+		Sequence: string(r.Position.Sequence), Index: int32(r.Position.Index), Arrived: r.Arrived.UnixMicro(),
+		Client: r.Client,
+		Score:  r.Score, Anomaly: string(r.Anomaly), Acked: r.Acked, Dropped: r.Dropped, Reason: r.Reason,
+		Payload: r.Payload}}
 	if duty, known := r.PWM.Fraction(); known {
 		l.PWM = &duty
 	}
@@ -297,11 +301,15 @@ func toRow(l *segmentRow, shard string, same intern) (fanwatch.Row, error) {
 	}
 	r := fanwatch.Row{
 		Kind: fanwatch.RowKind(same.text(l.Kind)),
-		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: same.text(l.Fan), Run: l.Run, Seq: l.Seq}, Time: time.UnixMicro(l.Time).UTC(),
-			RPM: l.RPM, Hz: l.Hz, Jitter: l.Jitter, Edges: l.Edges, Glitch: l.Glitch, Lost: l.Lost, State: fanwatch.State(same.text(l.State)), Unsynch: l.Unsynch},
-		Position: fanwatch.Position{Shard: shard, Sequence: fanwatch.SequenceNumber(same.text(string(sequence))), Index: int(l.Index)},
-		Arrived:  time.UnixMicro(l.Arrived).UTC(), Client: same.text(l.Client), Score: l.Score, Anomaly: fanwatch.Kind(same.text(l.Anomaly)),
-		Acked: l.Acked, Dropped: l.Dropped, Reason: same.text(l.Reason),
+		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: same.text(l.Fan), Run: l.Run, Seq: l.Seq},
+			Time: time.UnixMicro(l.Time).UTC(),
+			RPM:  l.RPM, Hz: l.Hz, Jitter: l.Jitter, Edges: l.Edges, Glitch: l.Glitch, Lost: l.Lost,
+			State: fanwatch.State(same.text(l.State)), Unsynch: l.Unsynch},
+		Position: fanwatch.Position{Shard: shard, Sequence: fanwatch.SequenceNumber(same.text(string(sequence))),
+			Index: int(l.Index)},
+		Arrived: time.UnixMicro(l.Arrived).UTC(), Client: same.text(l.Client), Score: l.Score,
+		Anomaly: fanwatch.Kind(same.text(l.Anomaly)),
+		Acked:   l.Acked, Dropped: l.Dropped, Reason: same.text(l.Reason),
 	}
 	if l.PWM != nil {
 		r.PWM = fanwatch.NewDuty(*l.PWM)

@@ -18,7 +18,7 @@ func (l Log) MarkEnded(ctx context.Context, last fanwatch.SequenceNumber) error 
 	return l.Store.Put(ctx, l.endedKey(), []byte(`{"v":1,"last":"`+string(last)+`"}`), false)
 }
 
-// Ended tells whether MarkEnded was called for the shard.
+// Ended reports whether MarkEnded was called for the shard.
 func (l Log) Ended(ctx context.Context) (bool, error) {
 	if err := l.check(); err != nil {
 		return false, err

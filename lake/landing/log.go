@@ -15,7 +15,7 @@ import (
 
 // Log is the landing log of one shard: a chain of segments, each stored under the sequence number at
 // which the one before it ended. It is the shard's checkpoint. Whoever writes a link of the chain first
-// fixes where it ends; everybody else finds it taken. So no two segments overlap, however many attempts
+// fixes where it ends; every other writer finds it taken. So no two segments overlap, however many attempts
 // of a scorer believe that they own the shard.
 //
 // A Log holds no state and may be copied and used concurrently. Readers follow the chain; they never list.
@@ -43,14 +43,15 @@ func (c *Conflict) Error() string {
 	case c.Existing.Writer == c.Own:
 		what = "this attempt's own, with another end: reload the snapshot and the log and go on behind it"
 	}
-	return fmt.Sprintf("the segment after %s of shard %s exists and ends at %s; it is %s", c.Existing.After, c.Existing.Shard, c.Existing.Last, what)
+	return fmt.Sprintf("the segment after %s of shard %s exists and ends at %s; it is %s", c.Existing.After,
+		c.Existing.Shard, c.Existing.Last, what)
 }
 
-// Newer tells whether the existing segment's writer is newer: then the caller is a zombie and must stop.
+// Newer reports whether the existing segment's writer is newer: then the caller is a zombie and must stop.
 // Otherwise it must discard its models, reload snapshot and segments, and go on behind Existing.Last.
 func (c *Conflict) Newer() bool { return c.Existing.Writer.Newer(c.Own) }
 
-// Logs gives the landing logs of a stream: of every shard that ever landed anything, by name. A stream
+// Logs returns the landing logs of a stream: of every shard that ever landed anything, by name. A stream
 // forgets a closed shard once its records expired; its log stays.
 func Logs(ctx context.Context, store objstore.Store, stream string) ([]Log, error) {
 	folder := "landing/stream=" + stream + "/shard="
@@ -68,7 +69,7 @@ func Logs(ctx context.Context, store objstore.Store, stream string) ([]Log, erro
 	}
 }
 
-// firstShard gives the shard of the first object of the folder whose key is above after; "": there is none.
+// firstShard returns the shard of the first object of the folder whose key is above after; "": there is none.
 func firstShard(ctx context.Context, store objstore.Store, folder, after string) (string, error) {
 	for o, err := range store.List(ctx, folder, after) {
 		if err != nil {
@@ -80,7 +81,7 @@ func firstShard(ctx context.Context, store objstore.Store, folder, after string)
 	return "", nil
 }
 
-// Foreign tells whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not
+// Foreign reports whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not
 // of models.
 func (l Log) Foreign() bool { return strings.HasPrefix(l.Shard, ForeignPrefix) }
 
@@ -114,7 +115,7 @@ func (l Log) Append(ctx context.Context, s Segment) error {
 	return &Conflict{Existing: existing, Own: s.Writer}
 }
 
-// Next gives the segment behind the given sequence number ("0" or "" is the shard's start), or an error
+// Next returns the segment behind the given sequence number ("0" or "" is the shard's start), or an error
 // that wraps ErrNotFound at the log's present end.
 func (l Log) Next(ctx context.Context, after fanwatch.SequenceNumber) (Segment, error) {
 	data, err := l.get(ctx, after)
@@ -253,7 +254,8 @@ func (l Log) get(ctx context.Context, after fanwatch.SequenceNumber) ([]byte, er
 // in a circle would lose readings.
 func (l Log) belongs(h Header, after fanwatch.SequenceNumber) error {
 	if h.Stream != l.Stream || h.Shard != l.Shard || h.After.Compare(after) != 0 {
-		return fmt.Errorf("the segment says that it is %s/%s after %s: it was moved or copied here", h.Stream, h.Shard, h.After)
+		return fmt.Errorf("the segment says that it is %s/%s after %s: it was moved or copied here", h.Stream, h.Shard,
+			h.After)
 	}
 	if c := h.Last.Compare(h.After); c < 0 || c == 0 && !h.End {
 		return fmt.Errorf("the segment ends at %s, which is not behind its start", h.Last)

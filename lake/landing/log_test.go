@@ -45,9 +45,11 @@ func window(after int, fan string, run uint64, first, n int) landing.Segment {
 		seq := uint64(first + i)
 		s.Rows = append(s.Rows, fanwatch.Row{
 			Kind: fanwatch.RowScored,
-			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: run, Seq: seq}, Time: midnight.Add(time.Duration(seq) * time.Second),
-				RPM: 1800 + float64(seq%7), Hz: 60, Jitter: 0.01, Edges: 60, State: fanwatch.StateRunning},
-			Position: fanwatch.Position{Sequence: number(after + i + 1)}, Arrived: midnight.Add(time.Duration(seq)*time.Second + 40*time.Millisecond),
+			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan, Run: run, Seq: seq},
+				Time: midnight.Add(time.Duration(seq) * time.Second),
+				RPM:  1800 + float64(seq%7), Hz: 60, Jitter: 0.01, Edges: 60, State: fanwatch.StateRunning},
+			Position: fanwatch.Position{Sequence: number(after + i + 1)}, Arrived: midnight.Add(time.Duration(seq)*time.Second +
+				40*time.Millisecond),
 			Client: fan, Score: 0.5 + float64(seq%11)/16, Acked: seq - 1,
 		})
 	}
@@ -76,7 +78,8 @@ func TestChain(t *testing.T) {
 		t.Fatalf("walked %+v", got)
 	}
 	want := landing.FanRun{Fan: "fan-1", Run: fanwatch.FormatRun(7), Landed: 10, First: 11, Last: 20, Acked: 19}
-	if h := got[1].Header; h.Counts != (landing.Counts{Scored: 10, Duplicates: 3}) || len(h.Fans) != 1 || h.Fans[0] != want {
+	if h := got[1].Header; h.Counts != (landing.Counts{Scored: 10, Duplicates: 3}) || len(h.Fans) != 1 ||
+		h.Fans[0] != want {
 		t.Fatalf("header %+v", h)
 	}
 	h, err := log.NextHeader(ctx, "10")
@@ -91,7 +94,8 @@ func TestAWindowOfNothingMovesTheChain(t *testing.T) {
 	if err := log.Append(ctx, empty); err != nil {
 		t.Fatal(err)
 	}
-	closed := landing.Segment{Header: landing.Header{After: "5", Last: "5", Writer: older, End: true}} // the shard closed right behind it
+	// the shard closed right behind it
+	closed := landing.Segment{Header: landing.Header{After: "5", Last: "5", Writer: older, End: true}}
 	if err := log.Append(ctx, closed); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +142,8 @@ func TestZombie(t *testing.T) {
 		t.Fatalf("own segment, by now a tombstone: %v", err)
 	}
 	grave, err := log.Next(ctx, "0")
-	if err != nil || !grave.Tombstone || len(grave.Rows) != 0 || grave.Counts != kept.Counts || !reflect.DeepEqual(grave.Fans, kept.Fans) {
+	if err != nil || !grave.Tombstone || len(grave.Rows) != 0 || grave.Counts != kept.Counts ||
+		!reflect.DeepEqual(grave.Fans, kept.Fans) {
 		t.Fatalf("tombstone %+v, %v", grave, err)
 	}
 }
@@ -172,7 +177,8 @@ func TestRacingAppends(t *testing.T) {
 }
 
 func TestTokenOrder(t *testing.T) {
-	ordered := []landing.Token{{}, {Scheduled: 1}, {Scheduled: 1, Run: "b"}, {Scheduled: 1, Attempt: 1, Run: "a"}, {Scheduled: 2}}
+	ordered := []landing.Token{{}, {Scheduled: 1}, {Scheduled: 1, Run: "b"}, {Scheduled: 1, Attempt: 1, Run: "a"},
+		{Scheduled: 2}}
 	for i, a := range ordered {
 		for j, b := range ordered {
 			if a.Newer(b) != (i > j) {
@@ -199,7 +205,8 @@ func TestRowsComeBackBitByBit(t *testing.T) {
 	for i, want := range s.Rows {
 		want.Position.Shard = log.Shard
 		have := got.Rows[i]
-		for _, f := range [][2]*float64{{&have.RPM, &want.RPM}, {&have.Hz, &want.Hz}, {&have.Jitter, &want.Jitter}, {&have.Score, &want.Score}} {
+		for _, f := range [][2]*float64{{&have.RPM, &want.RPM}, {&have.Hz, &want.Hz}, {&have.Jitter, &want.Jitter},
+			{&have.Score, &want.Score}} {
 			if math.Float64bits(*f[0]) != math.Float64bits(*f[1]) {
 				t.Fatalf("row %d: bits %x, want %x", i, math.Float64bits(*f[0]), math.Float64bits(*f[1]))
 			}
@@ -214,24 +221,29 @@ func TestRowsComeBackBitByBit(t *testing.T) {
 // anyRow makes a row of any kind with any bits in its floats.
 func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 	float := func() float64 {
-		odd := []float64{0, math.Copysign(0, -1), math.NaN(), math.Float64frombits(0xfff8dead00beef00), math.Inf(1), math.Inf(-1), math.SmallestNonzeroFloat64, math.MaxFloat64}
+		odd := []float64{0, math.Copysign(0, -1), math.NaN(), math.Float64frombits(0xfff8dead00beef00), math.Inf(1),
+			math.Inf(-1), math.SmallestNonzeroFloat64, math.MaxFloat64}
 		if i := rng.IntN(12); i < len(odd) {
 			return odd[i]
 		}
 		return math.Float64frombits(rng.Uint64())
 	}
 	r := fanwatch.Row{
-		Kind:     []fanwatch.RowKind{fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured}[rng.IntN(4)],
+		Kind: []fanwatch.RowKind{fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined,
+			fanwatch.RowConfigured}[rng.IntN(4)],
 		Position: fanwatch.Position{Sequence: number(sequence), Index: index},
-		Arrived:  time.UnixMicro(rng.Int64N(4e15)).UTC(), Client: fmt.Sprint("client ", rng.IntN(5)), Acked: rng.Uint64(), Dropped: rng.Uint64(),
+		Arrived:  time.UnixMicro(rng.Int64N(4e15)).UTC(), Client: fmt.Sprint("client ", rng.IntN(5)), Acked: rng.Uint64(),
+		Dropped: rng.Uint64(),
 		Anomaly: []fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnusual}[rng.IntN(3)], Score: float(),
 	}
 	r.Fan = fmt.Sprint("fan-", rng.IntN(9))
 	switch r.Kind {
 	case fanwatch.RowScored, fanwatch.RowLate:
-		r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: r.Fan, Run: rng.Uint64(), Seq: rng.Uint64()}, Time: time.UnixMicro(rng.Int64N(4e15)).UTC(),
-			RPM: float(), Hz: float(), Jitter: float(), Edges: rng.Uint32(), Glitch: rng.Uint32(), Lost: rng.Uint32(),
-			PWM: fanwatch.Duty(rng.UintN(3) * rng.UintN(5_001)), State: []fanwatch.State{fanwatch.StateRunning, fanwatch.StateNoSignal}[rng.IntN(2)], Unsynch: rng.IntN(2) == 0}
+		r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: r.Fan, Run: rng.Uint64(), Seq: rng.Uint64()},
+			Time: time.UnixMicro(rng.Int64N(4e15)).UTC(),
+			RPM:  float(), Hz: float(), Jitter: float(), Edges: rng.Uint32(), Glitch: rng.Uint32(), Lost: rng.Uint32(),
+			PWM: fanwatch.Duty(rng.UintN(3) * rng.UintN(5_001)), State: []fanwatch.State{fanwatch.StateRunning,
+				fanwatch.StateNoSignal}[rng.IntN(2)], Unsynch: rng.IntN(2) == 0}
 	default:
 		r.Reason = strings.Repeat("because \xff\x00", rng.IntN(3))
 		r.Payload = make([]byte, 1+rng.IntN(300))
@@ -367,7 +379,8 @@ func TestSegmentOfVersion2IsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	duty, known := got.Rows[2].PWM.Fraction()
-	if r := got.Rows[3]; len(got.Rows) != 20 || r.Refused != 0 || string(r.Payload) != "why" || r.Acked != 600 || duty != 0.5 || !known || got.Fans[0].Quarantined != 1 {
+	if r := got.Rows[3]; len(got.Rows) != 20 || r.Refused != 0 || string(r.Payload) != "why" || r.Acked != 600 ||
+		duty != 0.5 || !known || got.Fans[0].Quarantined != 1 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -376,13 +389,18 @@ func TestSegmentOfVersion2IsRead(t *testing.T) {
 func TestAFooterCountsRefusedReadings(t *testing.T) {
 	log := openLog(t)
 	s := window(0, "fan-1", 7, 1, 10)
-	s.Rows[3] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[3].Position, Arrived: s.Rows[3].Arrived, Reason: "fan fan-1 is retired", Refused: 60}
-	s.Rows[4] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[4].Position, Arrived: s.Rows[4].Arrived, Reason: "RPM is missing"}
+	s.Rows[3] = fanwatch.Row{Kind: fanwatch.RowQuarantined,
+		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[3].Position,
+		Arrived: s.Rows[3].Arrived, Reason: "fan fan-1 is retired", Refused: 60}
+	s.Rows[4] = fanwatch.Row{Kind: fanwatch.RowQuarantined,
+		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1"}}, Position: s.Rows[4].Position,
+		Arrived: s.Rows[4].Arrived, Reason: "RPM is missing"}
 	if err := log.Append(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	got, err := log.Next(t.Context(), "0")
-	if err != nil || got.Fans[0].Quarantined != 2 || got.Fans[0].Refused != 61 || got.Rows[3].Refused != 60 || got.Counts.Quarantined != 2 {
+	if err != nil || got.Fans[0].Quarantined != 2 || got.Fans[0].Refused != 61 || got.Rows[3].Refused != 60 ||
+		got.Counts.Quarantined != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -393,7 +411,9 @@ func TestNamesThatDevicesMakeUpDoNotFillFooters(t *testing.T) {
 	log := openLog(t)
 	s := window(0, "fan-1", 7, 1, 5000)
 	refuse := func(i int, fan, reason string) {
-		s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan}}, Position: s.Rows[i].Position, Arrived: s.Rows[i].Arrived, Reason: reason}
+		s.Rows[i] = fanwatch.Row{Kind: fanwatch.RowQuarantined,
+			Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: fan}}, Position: s.Rows[i].Position,
+			Arrived: s.Rows[i].Arrived, Reason: reason}
 	}
 	for i := range 2000 {
 		name := fmt.Sprint("bogus-", i)

@@ -12,7 +12,7 @@ import (
 // recentListed is how many keys Recent looks at before it takes the oldest snapshot instead.
 const recentListed = 50_000
 
-// Recent gives a place in the log from which Walk meets every segment that was appended since t, and the time from
+// Recent returns a place in the log from which Walk meets every segment that was appended since t, and the time from
 // which on that is so: t or earlier, or later where the log is too long to be listed; zero: the place is the log's
 // start.
 func (l Log) Recent(ctx context.Context, t time.Time) (at fanwatch.SequenceNumber, since time.Time, err error) {
@@ -46,13 +46,14 @@ func (l Log) Recent(ctx context.Context, t time.Time) (at fanwatch.SequenceNumbe
 	return at, t, err
 }
 
-// oldestSnapshot gives where the oldest snapshot was taken, without reading it.
+// oldestSnapshot returns where the oldest snapshot was taken, without reading it.
 func (l Log) oldestSnapshot(ctx context.Context) (at fanwatch.SequenceNumber, since time.Time, err error) {
 	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
 		if err != nil {
 			return "", since, fmt.Errorf("snapshots of shard %s: %w", l.Shard, err)
 		}
-		at, err = fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(o.Key, l.snapshotPrefix()), snapshotSuffix))
+		at, err = fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(o.Key, l.snapshotPrefix()),
+			snapshotSuffix))
 		return at, o.Modified, err
 	}
 	return "0", time.Time{}, nil

@@ -82,14 +82,15 @@ type FanRun struct {
 	Acked       uint64 `json:"acked,omitempty"`  // largest Row.Acked
 	Dropped     uint64 `json:"dropped,omitempty"`
 	Quarantined int    `json:"quarantined,omitempty"` // rows
-	Refused     int    `json:"refused,omitempty"`     // readings that these rows stand for; 0 in segments of before: one a row
-	Configured  int    `json:"configured,omitempty"`  // rows; not counted in segments of before
+	// readings that these rows stand for; 0 in segments of before: one a row
+	Refused    int `json:"refused,omitempty"`
+	Configured int `json:"configured,omitempty"` // rows; not counted in segments of before
 }
 
 // strangersNamed is how many fans of which a segment has nothing but refusals stand in its footer by name.
 const strangersNamed = 64
 
-// RefusedReadings gives the readings that were refused.
+// RefusedReadings returns the readings that were refused.
 func (f *FanRun) RefusedReadings() int { return max(f.Quarantined, f.Refused) }
 
 // Token tells one attempt of a shard's scorer from every other and says which is newer.
@@ -99,15 +100,17 @@ type Token struct {
 	Run       string `json:"run"`       // the workflow run that scheduled it
 }
 
-// Newer tells whether t's attempt began after o's. Two attempts that tie in time and number are ordered
+// Newer reports whether t's attempt began after o's. Two attempts that tie in time and number are ordered
 // by run, so that of two different tokens exactly one is newer.
 func (t Token) Newer(o Token) bool {
-	return cmp.Or(cmp.Compare(t.Scheduled, o.Scheduled), cmp.Compare(t.Attempt, o.Attempt), strings.Compare(t.Run, o.Run)) > 0
+	return cmp.Or(cmp.Compare(t.Scheduled, o.Scheduled), cmp.Compare(t.Attempt, o.Attempt), strings.Compare(t.Run,
+		o.Run)) > 0
 }
 
-// sameExtent tells whether two segments cover the same window with the same content, as far as headers tell.
+// sameExtent reports whether two segments cover the same window with the same content, as far as headers tell.
 func (h Header) sameExtent(o Header) bool {
-	return h.After == o.After && h.Last == o.Last && h.End == o.End && h.Counts == o.Counts && slices.Equal(h.Fans, o.Fans) && slices.Equal(h.Sources, o.Sources)
+	return h.After == o.After && h.Last == o.Last && h.End == o.End && h.Counts == o.Counts &&
+		slices.Equal(h.Fans, o.Fans) && slices.Equal(h.Sources, o.Sources)
 }
 
 // check says what is wrong with a segment's extent and rows, or nil.
@@ -136,7 +139,8 @@ func (s *Segment) checkRow(r *fanwatch.Row) error {
 	case r.Position.Index < 0 || r.Position.Index > 1<<30:
 		return fmt.Errorf("position %s has an impossible index", r.Position)
 	case !r.Time.Equal(r.Time.Truncate(1000)) || !r.Arrived.Equal(r.Arrived.Truncate(1000)):
-		return fmt.Errorf("%s: its times %v and %v are not whole microseconds: truncate them on arrival", r.ReadingID, r.Time, r.Arrived)
+		return fmt.Errorf("%s: its times %v and %v are not whole microseconds: truncate them on arrival", r.ReadingID, r.Time,
+			r.Arrived)
 	}
 	switch r.Kind {
 	case fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured:
@@ -193,13 +197,16 @@ func (s *Segment) count() (Counts, []FanRun) {
 		f.First, f.Last = min(f.First, r.Seq), max(f.Last, r.Seq)
 	}
 	list := make([]FanRun, 0, len(fans))
-	for _, k := range slices.SortedFunc(maps.Keys(fans), func(a, b key) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(fans), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.fan, b.fan),
+			cmp.Compare(a.run, b.run))
+	}) {
 		list = append(list, *fans[k])
 	}
 	return counts, list
 }
 
-// unnamed gives the fans of the rows that count under no name; see FanRun.
+// unnamed returns the fans of the rows that count under no name; see FanRun.
 func (s *Segment) unnamed() map[string]bool {
 	refused := make(map[string]int) // of fans of which nothing was taken
 	for i := range s.Rows {
@@ -212,7 +219,8 @@ func (s *Segment) unnamed() map[string]bool {
 			delete(refused, r.Fan)
 		}
 	}
-	names := slices.SortedFunc(maps.Keys(refused), func(a, b string) int { return cmp.Or(cmp.Compare(refused[b], refused[a]), strings.Compare(a, b)) })
+	names := slices.SortedFunc(maps.Keys(refused),
+		func(a, b string) int { return cmp.Or(cmp.Compare(refused[b], refused[a]), strings.Compare(a, b)) })
 	unnamed := make(map[string]bool)
 	for _, fan := range names[min(strangersNamed, len(names)):] {
 		unnamed[fan] = true

@@ -77,7 +77,7 @@ func (d *DamagedSnapshots) Error() string {
 	return "damaged snapshots are passed over, more of the log is replayed: " + strings.Join(reasons, "; ")
 }
 
-// LatestSnapshot gives the newest snapshot of the shard's models and where it was taken, or an error
+// LatestSnapshot returns the newest snapshot of the shard's models and where it was taken, or an error
 // that wraps ErrNotFound when there is none: then the whole log is replayed. Where a newer one is
 // damaged it gives the one before and a *DamagedSnapshots beside it, which tells what to log.
 func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byte, error) {
@@ -89,9 +89,9 @@ func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byt
 	return at, data, err
 }
 
-// RestoreSnapshot gives the shard's snapshots to use, the newest first, until use gives nil, and tells where that one
-// was taken. Those that are damaged, or of which use gives an error, are named by a *DamagedSnapshots beside it. Where none is
-// usable the error wraps ErrNotFound, and also a *DamagedSnapshots where there are some.
+// RestoreSnapshot returns the shard's snapshots to use, the newest first, until use gives nil, and tells where that
+// one was taken. Those that are damaged, or of which use gives an error, are named by a *DamagedSnapshots beside
+// it. Where none is usable the error wraps ErrNotFound, and also a *DamagedSnapshots where there are some.
 func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
 		return "", err
@@ -126,8 +126,8 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 	return "", fmt.Errorf("%w: shard %s has no snapshot", objstore.ErrNotFound, l.Shard)
 }
 
-// OldestSnapshot gives where the oldest snapshot was taken that is kept to fall back on, having read it; "0": there is
-// no snapshot. Rows behind it are needed, so a segment that ends later must not become a tombstone.
+// OldestSnapshot returns where the oldest snapshot was taken that is kept to fall back on, having read it; "0":
+// there is no snapshot. Rows behind it are needed, so a segment that ends later must not become a tombstone.
 func (l Log) OldestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
 		return "0", err
@@ -170,7 +170,8 @@ func (l Log) snapshots(ctx context.Context) ([]string, error) {
 }
 
 func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNumber, []byte, error) {
-	at, err := fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(key, l.snapshotPrefix()), snapshotSuffix))
+	at, err := fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(key, l.snapshotPrefix()),
+		snapshotSuffix))
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %w", errSnapshot, err)
 	}
@@ -184,8 +185,8 @@ func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNum
 
 var errSnapshot = errors.New("damaged snapshot")
 
-// EncodeFrame packs data, at most MaxSnapshot bytes, as it lies in a snapshot's object: magic, version, CRC-32C and length
-// in front of zstd. DecodeFrame undoes it.
+// EncodeFrame packs data, at most MaxSnapshot bytes, as it lies in a snapshot's object: magic, version, CRC-32C and
+// length in front of zstd. DecodeFrame undoes it.
 func EncodeFrame(data []byte) ([]byte, error) {
 	if len(data) > MaxSnapshot {
 		return nil, fmt.Errorf("%d bytes, want at most %d: split the stream into more shards", len(data), MaxSnapshot)
@@ -203,7 +204,7 @@ func EncodeFrame(data []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// DecodeFrame gives what EncodeFrame packed. Its error tells what is damaged.
+// DecodeFrame returns what EncodeFrame packed. Its error tells what is damaged.
 func DecodeFrame(frame []byte) ([]byte, error) {
 	if len(frame) < snapshotHeader || !bytes.HasPrefix(frame, []byte(snapshotMagic)) {
 		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)

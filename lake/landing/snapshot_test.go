@@ -52,7 +52,8 @@ func TestSnapshots(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err = log.LatestSnapshot(ctx); !errors.Is(err, objstore.ErrNotFound) || !errors.As(err, &damaged) || len(damaged.Reasons) != 3 {
+	if _, _, err = log.LatestSnapshot(ctx); !errors.Is(err, objstore.ErrNotFound) || !errors.As(err, &damaged) ||
+		len(damaged.Reasons) != 3 {
 		t.Fatalf("all damaged: %v", err)
 	}
 }

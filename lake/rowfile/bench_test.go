@@ -64,7 +64,8 @@ func BenchmarkBytesPerReading(b *testing.B) {
 		case "time", "fan_id", "run", "seq", "rpm", "score":
 			six += n
 		}
-		table += fmt.Sprintf("\n%-8s %6.3f bytes a reading, %v", column.name, float64(n)/float64(f.Rows), f.groups[0][c].encoding)
+		table += fmt.Sprintf("\n%-8s %6.3f bytes a reading, %v", column.name, float64(n)/float64(f.Rows),
+			f.groups[0][c].encoding)
 	}
 	b.Log(table)
 	b.ReportMetric(float64(six)/float64(f.Rows), "B")

@@ -222,7 +222,8 @@ func decodeDelta(dst []uint64, data []byte, n int) error {
 	}
 	first, size := binary.Varint(data[at:n])
 	// A mini-block is a multiple of 32 values by the format; so it fills whole bytes.
-	if size <= 0 || head[2] != uint64(len(dst)) || head[0] == 0 || head[0] > 1<<20 || head[1] == 0 || head[1] > head[0]/32 || head[0]%head[1] != 0 || head[0]/head[1]%32 != 0 {
+	if size <= 0 || head[2] != uint64(len(dst)) || head[0] == 0 || head[0] > 1<<20 || head[1] == 0 ||
+		head[1] > head[0]/32 || head[0]%head[1] != 0 || head[0]/head[1]%32 != 0 {
 		return errPage
 	}
 	at += size
@@ -256,8 +257,8 @@ func decodeDelta(dst []uint64, data []byte, n int) error {
 	return nil
 }
 
-// unpackDeltas fills dst with sums that go on from last: of the one before, least, and a value as unpackBits gives them.
-// It gives the last sum.
+// unpackDeltas fills dst with sums that go on from last: of the one before, least, and a value as unpackBits gives
+// them. It returns the last sum.
 func unpackDeltas(dst []uint64, data []byte, width int, last, least uint64) uint64 {
 	if width > 28 {
 		unpackBits(dst, data, width)
@@ -282,7 +283,7 @@ func unpackDeltas(dst []uint64, data []byte, width int, last, least uint64) uint
 	return last
 }
 
-// padded gives data[:n] with padding readable bytes behind it: data itself where it goes on long enough,
+// padded returns data[:n] with padding readable bytes behind it: data itself where it goes on long enough,
 // otherwise a copy in spare, which it grows.
 func padded(data []byte, n int, spare *[]byte) []byte {
 	if cap(data) >= n+padding {
@@ -292,7 +293,7 @@ func padded(data []byte, n int, spare *[]byte) []byte {
 	return *spare
 }
 
-// grown gives a slice of n elements, s itself where it is large enough. What is in it is left over.
+// grown returns a slice of n elements, s itself where it is large enough. What is in it is left over.
 func grown[T any](s []T, n int) []T {
 	return slices.Grow(s[:0], n)[:n]
 }

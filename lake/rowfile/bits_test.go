@@ -42,11 +42,13 @@ func TestHybridAgainstTheLibrary(t *testing.T) {
 		}
 		for _, data := range [][]byte{ours, theirs} {
 			got := make([]uint32, len(values))
-			if err := decodeHybrid(got, append(slices.Clone(data), make([]byte, padding)...), len(data), width); err != nil || !slices.Equal(got, values) {
+			if err := decodeHybrid(got, append(slices.Clone(data), make([]byte, padding)...), len(data), width); err != nil ||
+				!slices.Equal(got, values) {
 				t.Fatalf("seed %d: read back other values: %v", seed, err)
 			}
 			back := vector{}.noRuns()
-			fits, err := decodeHybridRuns(&back, append(slices.Clone(data), make([]byte, padding)...), len(data), width, len(values), len(values))
+			fits, err := decodeHybridRuns(&back, append(slices.Clone(data), make([]byte, padding)...), len(data), width,
+				len(values), len(values))
 			if err != nil || !fits || !slices.Equal(back.tags, runs.tags) || !slices.Equal(back.ends, runs.ends) {
 				t.Fatalf("seed %d: read back other runs: %t, %v", seed, fits, err)
 			}
@@ -101,7 +103,8 @@ func TestDeltaAgainstTheLibrary(t *testing.T) {
 		}
 		for _, data := range [][]byte{ours, theirs} {
 			got := make([]uint64, len(values))
-			if err := decodeDelta(got, append(slices.Clone(data), make([]byte, padding)...), len(data)); err != nil || !slices.Equal(got, values) {
+			if err := decodeDelta(got, append(slices.Clone(data), make([]byte, padding)...), len(data)); err != nil ||
+				!slices.Equal(got, values) {
 				t.Fatalf("seed %d: read back other values: %v", seed, err)
 			}
 		}

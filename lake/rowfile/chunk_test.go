@@ -23,7 +23,8 @@ func TestChunks(t *testing.T) {
 			dict.placeOf(fmt.Sprint("text-", i))
 		}
 		v := vector{}.sized(c.kind, rows)
-		stretch, until, n := 1+rng.IntN([]int{1, 40, 2 * pageRows}[seed/16%3]), 0, 0 // the longest have pages of nothing but nulls between others
+		// the longest have pages of nothing but nulls between others
+		stretch, until, n := 1+rng.IntN([]int{1, 40, 2 * pageRows}[seed/16%3]), 0, 0
 		for i := range rows {
 			if i == until {
 				n, until = rng.IntN(distinct), i+1+rng.IntN(stretch)
@@ -62,10 +63,12 @@ func TestChunks(t *testing.T) {
 		to := from + rng.IntN(rows-from) + 1
 		first := from / pageRows
 		part := vector{}.sized(c.kind, to-from)
-		if err := newChunkReader(dict).readPart(part, c, &index, data[:ch.dictionary], data[ch.pages[first].offset:], from-ch.pages[first].row); err != nil {
+		if err := newChunkReader(dict).readPart(part, c, &index, data[:ch.dictionary], data[ch.pages[first].offset:],
+			from-ch.pages[first].row); err != nil {
 			t.Fatalf("seed %d: rows %d to %d: %v", seed, from, to, err)
 		}
-		if want := v.slice(c.kind, from, to); !slices.Equal(part.numbers, want.numbers) || !slices.Equal(part.tags, want.tags) {
+		if want := v.slice(c.kind, from, to); !slices.Equal(part.numbers, want.numbers) ||
+			!slices.Equal(part.tags, want.tags) {
 			t.Fatalf("seed %d: rows %d to %d are others", seed, from, to)
 		}
 	}
@@ -80,10 +83,12 @@ func checkRuns(t *testing.T, c column, v vector, index *chunkIndex, data []byte,
 	if err != nil || !bytes.Equal(again, data) {
 		t.Fatalf("%+v: %d bytes from runs, want the %d from values: %v", c, len(again), len(data), err)
 	}
-	if fits, err := newChunkReader(dict).readRuns(&back, c, index, data, v.len(), v.len()); err != nil || !fits && !c.kind.numeric() {
+	if fits, err := newChunkReader(dict).readRuns(&back, c, index, data, v.len(), v.len()); err != nil || !fits &&
+		!c.kind.numeric() {
 		t.Fatalf("%+v: %t, %v", c, fits, err)
 	}
-	if err := newChunkReader(dict).inRuns(&back, c, index, data, v.len()); err != nil || !slices.Equal(back.ends, runs.ends) {
+	if err := newChunkReader(dict).inRuns(&back, c, index, data, v.len()); err != nil ||
+		!slices.Equal(back.ends, runs.ends) {
 		t.Fatalf("%+v: %d runs, want %d: %v", c, len(back.ends), len(runs.ends), err)
 	}
 	if got := back.expand(c.kind, vector{}); !slices.Equal(got.numbers, v.numbers) || !slices.Equal(got.tags, v.tags) {
@@ -118,7 +123,8 @@ func TestContentSum(t *testing.T) {
 			}
 			want += ids[i] * hash
 		}
-		if inRuns, got := contentSum(k, runs, from, to, sums, dict), contentSum(k, v, from, to, sums, dict); inRuns != want || got != want {
+		if inRuns, got := contentSum(k, runs, from, to, sums, dict), contentSum(k, v, from, to, sums, dict); inRuns != want ||
+			got != want {
 			t.Fatalf("seed %d: %x in runs, %x in values, want %x", seed, inRuns, got, want)
 		}
 	}
@@ -132,7 +138,8 @@ func TestBoundsOfNaN(t *testing.T) {
 	}
 	c := column{name: "c", kind: floats}
 	_, ch, err := newChunkWriter().write(nil, c, v, nil)
-	if err != nil || !ch.indexIsValid || math.Float64frombits(uint64(number(ch.lo))) != -20 || math.Float64frombits(uint64(number(ch.hi))) != 29 {
+	if err != nil || !ch.indexIsValid || math.Float64frombits(uint64(number(ch.lo))) != -20 ||
+		math.Float64frombits(uint64(number(ch.hi))) != 29 {
 		t.Fatalf("bounds %x to %x, %v", ch.lo, ch.hi, err)
 	}
 	v.numbers[7] = math.Float64bits(math.NaN())

@@ -36,7 +36,9 @@ type chunkReader struct {
 
 // pageDecoder decompresses pages, for all readers: one keeps some memory, and is slow to make.
 var pageDecoder = sync.OnceValue(func() *zstd.Decoder {
-	d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecoderLowmem(true)) // these options cannot fail
+	// these options cannot fail
+	d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPage),
+		zstd.WithDecoderLowmem(true))
 	return d
 })
 
@@ -63,9 +65,10 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 	})
 }
 
-// readRuns appends a chunk's values to runs. False: these would be more than limit, or the encoding has none, or another
-// program wrote the chunk; the runs are no good then.
-func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte, rows, limit int) (fits bool, err error) {
+// readRuns appends a chunk's values to runs. False: these would be more than limit, or the encoding has none, or
+// another program wrote the chunk; the runs are no good then.
+func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte, rows, limit int) (fits bool,
+	err error) {
 	if !ch.present {
 		to.add(c.kind, 0, rows)
 		return true, nil
@@ -106,7 +109,8 @@ func (r *chunkReader) inRuns(to *vector, c column, ch *chunkIndex, data []byte, 
 }
 
 // eachPage reads the dictionary, and calls with every data page and its number of rows.
-func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, do func(n int, head *pageHeader, body []byte) error) error {
+func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, do func(n int, head *pageHeader,
+	body []byte) error) error {
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
 	for rows > 0 {
 		head, body, rest, err := r.nextPage(data)
@@ -222,7 +226,7 @@ func (r *chunkReader) nextPage(data []byte) (head *pageHeader, body, rest []byte
 	return &r.header, body, rest, nil
 }
 
-// unpack gives a page's bytes, decompressed and padded, and their number.
+// unpack returns a page's bytes, decompressed and padded, and their number.
 func (r *chunkReader) unpack(ch *chunkIndex, body []byte, size int, compressed bool) ([]byte, int, error) {
 	if ch.codec == format.Uncompressed || !compressed {
 		if len(body) != size {
@@ -287,8 +291,9 @@ func (r *chunkReader) plainTexts(to []uint32, data []byte) error {
 	return nil
 }
 
-// openPage gives a data page's definition levels, and its values as unpack does.
-func (r *chunkReader) openPage(rows int, c column, ch *chunkIndex, head *pageHeader, body []byte) (levels, data []byte, size int, err error) {
+// openPage returns a data page's definition levels, and its values as unpack does.
+func (r *chunkReader) openPage(rows int, c column, ch *chunkIndex, head *pageHeader, body []byte) (levels, data []byte,
+	size int, err error) {
 	n, repetition := head.levels()
 	if head.values() != rows || repetition != 0 || n < 0 || n > len(body) || !c.optional && n != 0 {
 		return nil, nil, 0, errPage
@@ -326,7 +331,8 @@ func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *pageHe
 }
 
 // readPageRuns appends a data page's values to runs; see readRuns.
-func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows int, head *pageHeader, body []byte, limit int) (fits bool, err error) {
+func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows int, head *pageHeader, body []byte,
+	limit int) (fits bool, err error) {
 	levels, data, size, err := r.openPage(rows, c, ch, head, body)
 	if err != nil {
 		return false, err
@@ -340,7 +346,8 @@ func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows in
 	}
 	r.defined = r.defined.noRuns()
 	var spare []byte
-	if fits, err := decodeHybridRuns(&r.defined, padded(levels, len(levels), &spare), len(levels), 1, rows, limit); err != nil || !fits {
+	if fits, err := decodeHybridRuns(&r.defined, padded(levels, len(levels), &spare), len(levels), 1, rows,
+		limit); err != nil || !fits {
 		return fits, err
 	}
 	present, from := 0, 0
@@ -368,7 +375,8 @@ func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows in
 }
 
 // decodeRuns makes r.places runs of places in the dictionary, or of flags.
-func (r *chunkReader) decodeRuns(c column, encoding format.Encoding, data []byte, size, rows, limit int) (fits bool, err error) {
+func (r *chunkReader) decodeRuns(c column, encoding format.Encoding, data []byte, size, rows, limit int) (fits bool,
+	err error) {
 	r.places = r.places.noRuns()
 	switch {
 	case rows == 0:
@@ -472,7 +480,8 @@ func (r *chunkReader) decode(to vector, c column, encoding format.Encoding, data
 	case encoding == format.Plain && c.kind == texts:
 		return r.plainTexts(to.tags, data[:size])
 	}
-	return fmt.Errorf("damaged Parquet file, or one that another program wrote: column %s has encoding %v", c.name, encoding)
+	return fmt.Errorf("damaged Parquet file, or one that another program wrote: column %s has encoding %v", c.name,
+		encoding)
 }
 
 func fill[T uint32 | uint64](to []T, v T) {

@@ -61,7 +61,9 @@ type chunkWriter struct {
 
 func newChunkWriter() *chunkWriter {
 	w := &chunkWriter{}
-	w.zstd, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)) // these options cannot fail
+	// these options cannot fail
+	w.zstd, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderCRC(false))
 	w.encoder = thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&w.header))
 	return w
 }
@@ -99,7 +101,8 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, dict *textDict) ([]b
 		w.encode(c, &ch, values, first, width)
 		done += to - from - p.nulls
 		header := format.PageHeader{Type: format.DataPageV2}
-		header.DataPageHeaderV2.Set(format.DataPageHeaderV2{NumValues: int32(to - from), NumNulls: int32(p.nulls), NumRows: int32(to - from), Encoding: ch.encoding, DefinitionLevelsByteLength: int32(len(levels))})
+		header.DataPageHeaderV2.Set(format.DataPageHeaderV2{NumValues: int32(to - from), NumNulls: int32(p.nulls),
+			NumRows: int32(to - from), Encoding: ch.encoding, DefinitionLevelsByteLength: int32(len(levels))})
 		if dst, try, err = w.page(dst, &header, levels, try, &ch); err != nil {
 			return nil, chunk{}, err
 		}
@@ -139,7 +142,7 @@ func less(k kind, a, b []byte) bool {
 }
 
 // dictionary chooses the encoding, puts the dictionary into w.body and the values' places in it into w.index.
-// It gives the width of these places in bits.
+// It returns the width of these places in bits.
 func (w *chunkWriter) dictionary(c column, v vector, dict *textDict, ch *chunk) int {
 	w.body = w.body[:0]
 	switch {
@@ -245,7 +248,7 @@ func (w *chunkWriter) withoutNulls(k kind, v vector) vector {
 	return w.present
 }
 
-// definitions gives the definition levels of an optional column's page: 1 where there is a value.
+// definitions returns the definition levels of an optional column's page: 1 where there is a value.
 func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
 	if v.ends != nil {
 		w.levels = w.levels.noRuns()
@@ -277,7 +280,8 @@ func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
 // to say that it is not. Where compression does not pay for a page of at least a bit a row, it is not tried with those
 // behind: what repeats in a column of bit-packed numbers stands in its runs and its dictionary, and to look for more
 // takes longer than to write all of it.
-func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, try bool, ch *chunk) ([]byte, bool, error) {
+func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, try bool, ch *chunk) ([]byte, bool,
+	error) {
 	raw := len(levels) + len(w.body)
 	w.packed = append(w.packed[:0], levels...)
 	compressed := header.Type == format.DictionaryPage
@@ -332,8 +336,8 @@ func (w *chunkWriter) bounds(c column, v vector, dict *textDict, p *chunkPage) {
 	p.lo, p.hi = both[:8:8], both[8:]
 }
 
-// extent gives the least and the greatest number, compared with the bits of flip turned over: the sign's, for int64. It goes
-// in two strands, for each step waits for the one before.
+// extent returns the least and the greatest number, compared with the bits of flip turned over: the sign's, for
+// int64. It goes in two strands, for each step waits for the one before.
 func extent(numbers []uint64, flip uint64) (lo, hi uint64) {
 	lo, hi = math.MaxUint64, 0
 	lo2, hi2 := lo, hi
@@ -347,7 +351,7 @@ func extent(numbers []uint64, flip uint64) (lo, hi uint64) {
 	return min(lo, lo2) ^ flip, max(hi, hi2) ^ flip
 }
 
-// floatBounds gives the bits of the least and the greatest float64; false: there are none, or NaN is among them.
+// floatBounds returns the bits of the least and the greatest float64; false: there are none, or NaN is among them.
 func floatBounds(numbers []uint64) (lo, hi uint64, ok bool) {
 	lo, hi = extent(numbers, 0) // without a sign the bits are in the numbers' order
 	if hi <= math.Float64bits(math.Inf(1)) {
@@ -411,7 +415,7 @@ func (s *numberSet) index(values []uint64, to []uint32, limit int) bool {
 	return true
 }
 
-// find gives the slot where the value's place is or is to be.
+// find returns the slot where the value's place is or is to be.
 func (s *numberSet) find(v uint64) *uint32 {
 	at := v * 0x9E3779B97F4A7C15 >> (s.shift & 63) // Fibonacci hashing: Knuth, The Art of Computer Programming, 6.4
 	for {

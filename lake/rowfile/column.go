@@ -77,7 +77,8 @@ var tableLayout = sync.OnceValue(func() fileLayout {
 			panic(fmt.Sprintf("column %s: kind %s is not provided for", c.name, k))
 		}
 		l.columns = append(l.columns, c)
-		for name, place := range map[string]*int{"time": &l.time, "fan_id": &l.fan, "run": &l.run, "seq": &l.seq, "arrived": &l.arrived, "shard": &l.shard, "rpm": &l.rpm, "score": &l.score, "anomaly": &l.anomaly} {
+		for name, place := range map[string]*int{"time": &l.time, "fan_id": &l.fan, "run": &l.run, "seq": &l.seq,
+			"arrived": &l.arrived, "shard": &l.shard, "rpm": &l.rpm, "score": &l.score, "anomaly": &l.anomaly} {
 			if c.name == name {
 				*place = i
 			}
@@ -96,7 +97,7 @@ type vector struct {
 
 func (k kind) numeric() bool { return k == integers || k == floats }
 
-// sized gives a vector of n values of the kind, in v's memory as far as it suffices.
+// sized returns a vector of n values of the kind, in v's memory as far as it suffices.
 func (v vector) sized(k kind, n int) vector {
 	if k.numeric() {
 		v.numbers = grown(v.numbers, n)

@@ -95,7 +95,7 @@ func contentSum(k kind, v vector, from, to int, ids identitySums, dict *textDict
 	return sum
 }
 
-// hash gives a hash of the text at a place, which is never 0.
+// hash returns a hash of the text at a place, which is never 0.
 func (t *textDict) hash(place uint32) uint64 {
 	for n := len(t.hashes); n < len(t.texts); n++ {
 		t.hashes = append(t.hashes, maphash.String(t.seed, t.texts[n])|1)

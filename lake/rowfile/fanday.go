@@ -21,7 +21,7 @@ type FanDay struct {
 // columnMemory has columns of fanDays that are released.
 var columnMemory sync.Pool // of *[]vector
 
-// Release gives the memory of d up for others to use: nothing of d may be used from then on.
+// Release returns the memory of d up for others to use: nothing of d may be used from then on.
 func (d *FanDay) Release() {
 	columns := d.columns
 	*d = FanDay{}
@@ -30,7 +30,7 @@ func (d *FanDay) Release() {
 	}
 }
 
-// AllColumns gives the places of all columns.
+// AllColumns returns the places of all columns.
 func AllColumns() []int {
 	columns := make([]int, len(tableLayout().columns))
 	for i := range columns {
@@ -39,7 +39,7 @@ func AllColumns() []int {
 	return columns
 }
 
-// SeriesColumns gives the places of the columns that series needs.
+// SeriesColumns returns the places of the columns that series needs.
 func SeriesColumns() []int {
 	l := tableLayout()
 	return []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly}
@@ -68,16 +68,16 @@ func JoinFiles(files []FanDay) *FanDay {
 	return d
 }
 
-// Ranges gives the numbers of the rows, in order of time; copies are not among them.
+// Ranges returns the numbers of the rows, in order of time; copies are not among them.
 func (d *FanDay) Ranges() []RowRange { return d.plan.ranges }
 
-// Row gives a row by its number. All columns must have been read.
+// Row returns a row by its number. All columns must have been read.
 func (d *FanDay) Row(i int) (r Row) {
 	assemble(&r, d.columns, i, d.dict)
 	return r
 }
 
-// Series gives the columns that a chart needs.
+// Series returns the columns that a chart needs.
 func (d *FanDay) Series() FanSeries {
 	l := tableLayout()
 	return FanSeries{times: d.columns[l.time].numbers, rpms: d.columns[l.rpm].numbers, scores: d.columns[l.score].numbers,
@@ -91,29 +91,30 @@ type FanSeries struct {
 	texts               []string
 }
 
-// Time gives the row's time in Unix microseconds.
+// Time returns the row's time in Unix microseconds.
 func (s *FanSeries) Time(i uint32) int64 { return int64(s.times[i]) }
 
-// RPM gives the row's speed.
+// RPM returns the row's speed.
 func (s *FanSeries) RPM(i uint32) float64 { return math.Float64frombits(s.rpms[i]) }
 
-// Score gives the row's score.
+// Score returns the row's score.
 func (s *FanSeries) Score(i uint32) float64 { return math.Float64frombits(s.scores[i]) }
 
-// Anomaly gives the row's anomaly; "": none.
+// Anomaly returns the row's anomaly; "": none.
 func (s *FanSeries) Anomaly(i uint32) string { return s.texts[s.anomalies[i]] }
 
-// keys gives what orders the rows.
+// keys returns what orders the rows.
 func (d *FanDay) keys() *rowKeys {
 	l := tableLayout()
 	arrived, shards := d.columns[l.arrived].numbers, d.columns[l.shard].tags
 	return &rowKeys{time: d.columns[l.time].numbers, seq: d.columns[l.seq].numbers, tie: func(a, b int) int {
-		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(d.dict.texts[shards[a]], d.dict.texts[shards[b]]))
+		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(d.dict.texts[shards[a]],
+			d.dict.texts[shards[b]]))
 	}}
 }
 
-// ReadFile fills d with the fan's rows of one file with lo <= time < hi, in Unix microseconds. columns are those that are
-// decoded, of AllColumns or SeriesColumns.
+// ReadFile fills d with the fan's rows of one file with lo <= time < hi, in Unix microseconds. columns are those
+// that are decoded, of AllColumns or SeriesColumns.
 func (d *FanDay) ReadFile(index *Index, fetch FetchFunc, fan string, lo, hi int64, columns []int) (err error) {
 	defer parquetguard.Catch(&err)
 	l := tableLayout()

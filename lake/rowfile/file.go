@@ -26,15 +26,17 @@ const Version = 2
 // MetaVersion is the footer's entry that has the version of the file's layout.
 const MetaVersion = "fanwatch.version"
 
-// fileTail gives the page index and the footer of a file with these groups of chunks, and how many bytes the
+// fileTail returns the page index and the footer of a file with these groups of chunks, and how many bytes the
 // chunks take.
 func fileTail(groups [][]chunk) ([]byte, error) {
 	l := tableLayout()
-	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: writtenBy + strconv.Itoa(Version) + " (build table)",
+	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: writtenBy +
+		strconv.Itoa(Version) + " (build table)",
 		KeyValueMetadata: []format.KeyValue{{Key: MetaVersion, Value: strconv.Itoa(Version)}}}
 	at := int64(len(fileMagic))
 	for g, chunks := range groups {
-		group := format.RowGroup{Ordinal: int16(g), FileOffset: at, NumRows: int64(chunks[0].rows), Columns: make([]format.ColumnChunk, len(chunks)),
+		group := format.RowGroup{Ordinal: int16(g), FileOffset: at, NumRows: int64(chunks[0].rows),
+			Columns:        make([]format.ColumnChunk, len(chunks)),
 			SortingColumns: []format.SortingColumn{{ColumnIdx: int32(l.fan)}, {ColumnIdx: int32(l.time)}}}
 		for c := range chunks {
 			group.Columns[c] = chunks[c].describe(l.columns[c], l.schema[c+1], at)
@@ -68,8 +70,10 @@ func (ch *chunk) size() int {
 
 // describe makes the footer's entry of a chunk that begins at at.
 func (ch *chunk) describe(c column, s format.SchemaElement, at int64) format.ColumnChunk {
-	m := format.ColumnMetaData{Type: s.Type.V, PathInSchema: []string{c.name}, Codec: format.Zstd, NumValues: int64(ch.rows), TotalUncompressedSize: int64(ch.raw), TotalCompressedSize: int64(ch.size()),
-		DataPageOffset: at + int64(ch.dictionary), Encoding: []format.Encoding{ch.encoding, format.RLE}, Statistics: format.Statistics{NullCount: int64(ch.nulls)}}
+	m := format.ColumnMetaData{Type: s.Type.V, PathInSchema: []string{c.name}, Codec: format.Zstd,
+		NumValues: int64(ch.rows), TotalUncompressedSize: int64(ch.raw), TotalCompressedSize: int64(ch.size()),
+		DataPageOffset: at + int64(ch.dictionary), Encoding: []format.Encoding{ch.encoding, format.RLE},
+		Statistics: format.Statistics{NullCount: int64(ch.nulls)}}
 	if ch.dictionary > 0 {
 		m.DictionaryPageOffset = at
 		m.Encoding = append(m.Encoding, format.Plain)
@@ -106,7 +110,8 @@ func pageIndex(groups [][]chunk, meta *format.FileMetaData, at int64) ([]byte, e
 			index := format.OffsetIndex{}
 			start := entry.MetaData.DataPageOffset - int64(chunks[c].dictionary)
 			for _, p := range chunks[c].pages {
-				index.PageLocations = append(index.PageLocations, format.PageLocation{Offset: start + int64(p.offset), CompressedPageSize: int32(p.size), FirstRowIndex: int64(p.row)})
+				index.PageLocations = append(index.PageLocations, format.PageLocation{Offset: start + int64(p.offset),
+					CompressedPageSize: int32(p.size), FirstRowIndex: int64(p.row)})
 			}
 			data, err := thrift.Marshal(protocol, &index)
 			if err != nil {
@@ -148,7 +153,7 @@ type ColumnStats struct {
 	Lo, Hi []byte // least and greatest value in Parquet's PLAIN encoding; nil: not known
 }
 
-// Columns gives the statistics of all columns, in the layout's order.
+// Columns returns the statistics of all columns, in the layout's order.
 func (f *File) Columns() []ColumnStats {
 	stats := make([]ColumnStats, len(tableLayout().columns))
 	for c, column := range tableLayout().columns {
@@ -162,7 +167,7 @@ func (f *File) Columns() []ColumnStats {
 	return stats
 }
 
-// bounds gives the least and the greatest value of a column.
+// bounds returns the least and the greatest value of a column.
 func (f *File) bounds(c int) (lo, hi []byte, ok bool) {
 	k := tableLayout().columns[c].kind
 	for g := range f.groups {

@@ -19,9 +19,10 @@ import (
 type Index struct {
 	Rows   int
 	groups []groupIndex
-	newer  string // a column that the layout lacks and that holds values: of a later version of this program, or of another
-	pages  []byte // the page index, which begins at pagesAt of the file; nil = none
-	at     int64
+	// a column that the layout lacks and that holds values: of a later version of this program, or of another
+	newer string
+	pages []byte // the page index, which begins at pagesAt of the file; nil = none
+	at    int64
 }
 
 // groupIndex has one entry per column of the layout; a column that the file lacks has none but zeros.
@@ -93,7 +94,7 @@ func parseFooter(footer []byte, size int64) (*Index, error) {
 	return parseAny(footer, size)
 }
 
-// parseAny has the library read the footer, whoever wrote it.
+// parseAny has the library read the footer, whichever program wrote it.
 func parseAny(footer []byte, size int64) (*Index, error) {
 	if !parquetguard.CheckStruct(footer) {
 		return nil, parquetguard.ErrFooter
@@ -185,8 +186,10 @@ func columnPlaces(meta *format.FileMetaData) ([]int, error) {
 
 func indexChunk(from *format.ColumnChunk, rows, end int64) (chunkIndex, error) {
 	m := &from.MetaData
-	ch := chunkIndex{present: true, codec: m.Codec, start: m.DataPageOffset, size: m.TotalCompressedSize, lo: m.Statistics.MinValue, hi: m.Statistics.MaxValue,
-		columnIndex: span{from.ColumnIndexOffset, int64(from.ColumnIndexLength)}, offsets: span{from.OffsetIndexOffset, int64(from.OffsetIndexLength)}}
+	ch := chunkIndex{present: true, codec: m.Codec, start: m.DataPageOffset, size: m.TotalCompressedSize,
+		lo: m.Statistics.MinValue, hi: m.Statistics.MaxValue,
+		columnIndex: span{from.ColumnIndexOffset, int64(from.ColumnIndexLength)}, offsets: span{from.OffsetIndexOffset,
+			int64(from.OffsetIndexLength)}}
 	if m.DictionaryPageOffset > 0 && m.DictionaryPageOffset < m.DataPageOffset {
 		ch.start, ch.dictionary = m.DictionaryPageOffset, true
 	}
@@ -208,7 +211,7 @@ func checkOwnCodec(codec format.CompressionCodec) error {
 	return nil
 }
 
-// piece gives a piece of the page index.
+// piece returns a piece of the page index.
 func (x *Index) piece(s span) ([]byte, bool) {
 	if s.size == 0 || x.pages == nil || s.offset < x.at || s.offset-x.at > int64(len(x.pages))-s.size {
 		return nil, false

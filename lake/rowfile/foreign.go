@@ -26,7 +26,7 @@ type foreignChunk struct {
 	meta    format.ColumnMetaData // offsets count from the chunk's start
 }
 
-// isOwn tells whether this program, in any version, wrote the file.
+// isOwn reports whether this program, in any version, wrote the file.
 func isOwn(meta *format.FileMetaData) bool {
 	return strings.HasPrefix(meta.CreatedBy, writtenBy)
 }
@@ -44,7 +44,10 @@ func foreignPlaces(meta *format.FileMetaData) ([]int, error) {
 		if s.NumChildren.V != 0 || s.RepetitionType.V == format.Repeated {
 			return nil, fmt.Errorf("column %.80q is nested: fanwatch reads tables of plain columns", s.Name)
 		}
-		place := slices.IndexFunc(l.columns, func(c column) bool { return byName && c.name == s.Name || !byName && c.id == int(s.FieldID) })
+		place := slices.IndexFunc(l.columns, func(c column) bool {
+			return byName && c.name == s.Name || !byName &&
+				c.id == int(s.FieldID)
+		})
 		if place >= 0 {
 			if s.Type.V != l.schema[place+1].Type.V || !inMicroseconds(&s) || slices.Contains(places, place) {
 				return nil, fmt.Errorf("column %s is of another type than the table's, or there twice", l.columns[place].name)
@@ -72,8 +75,10 @@ func inMicroseconds(s *format.SchemaElement) bool {
 
 func newForeignChunk(element format.SchemaElement, meta *format.ColumnMetaData, ch *chunkIndex) *foreignChunk {
 	const front = int64(len(fileMagic))
-	m := format.ColumnMetaData{Type: meta.Type, Encoding: meta.Encoding, PathInSchema: []string{element.Name}, Codec: meta.Codec, NumValues: meta.NumValues,
-		TotalUncompressedSize: meta.TotalUncompressedSize, TotalCompressedSize: ch.size, DataPageOffset: front + meta.DataPageOffset - ch.start}
+	m := format.ColumnMetaData{Type: meta.Type, Encoding: meta.Encoding, PathInSchema: []string{element.Name},
+		Codec: meta.Codec, NumValues: meta.NumValues,
+		TotalUncompressedSize: meta.TotalUncompressedSize, TotalCompressedSize: ch.size, DataPageOffset: front +
+			meta.DataPageOffset - ch.start}
 	if ch.dictionary {
 		m.DictionaryPageOffset = front
 	}
@@ -118,7 +123,8 @@ func (f *foreignChunk) file(data []byte) (*parquet.File, error) {
 	root := format.SchemaElement{Name: "root"}
 	root.NumChildren.V, root.NumChildren.Valid = 1, true
 	meta := format.FileMetaData{Version: 2, Schema: []format.SchemaElement{root, f.element}, NumRows: f.meta.NumValues,
-		RowGroups: []format.RowGroup{{NumRows: f.meta.NumValues, TotalByteSize: f.meta.TotalUncompressedSize, Columns: []format.ColumnChunk{{MetaData: f.meta}}}}}
+		RowGroups: []format.RowGroup{{NumRows: f.meta.NumValues, TotalByteSize: f.meta.TotalUncompressedSize,
+			Columns: []format.ColumnChunk{{MetaData: f.meta}}}}}
 	footer, err := thrift.Marshal(new(thrift.CompactProtocol), &meta)
 	if err != nil {
 		return nil, err
@@ -163,7 +169,8 @@ func checkPages(codec format.CompressionCodec, data []byte) error {
 	switch codec {
 	case format.Zstd, format.Snappy, format.Gzip, format.Brotli, format.Uncompressed:
 	default:
-		return fmt.Errorf("damaged Parquet file, or one that another program wrote with compression %v: have it write zstd or snappy", codec)
+		return fmt.Errorf("damaged Parquet file, or one that another program wrote with compression %v: have it write "+
+			"zstd or snappy", codec)
 	}
 	for r := newChunkReader(nil); len(data) > 0; {
 		_, _, rest, err := r.nextPage(data)

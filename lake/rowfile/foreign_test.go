@@ -65,24 +65,31 @@ func orNull[T comparable](rng *rand.Rand, v T) *T {
 }
 
 func toLoose(rng *rand.Rand, s Row) loose {
-	return loose{orNull(rng, s.Shard), orNull(rng, s.Arrived), orNull(rng, s.Unsynch), orNull(rng, s.Lost), orNull(rng, s.Glitch), orNull(rng, s.Edges), orNull(rng, s.Late), orNull(rng, s.Anomaly),
-		orNull(rng, s.State), orNull(rng, s.Score), orNull(rng, s.Jitter), orNull(rng, s.Hz), orNull(rng, s.RPM), orNull(rng, s.Seq), orNull(rng, s.Run), orNull(rng, s.Fan), orNull(rng, s.Time)}
+	return loose{orNull(rng, s.Shard), orNull(rng, s.Arrived), orNull(rng, s.Unsynch), orNull(rng, s.Lost),
+		orNull(rng, s.Glitch), orNull(rng, s.Edges), orNull(rng, s.Late), orNull(rng, s.Anomaly),
+		orNull(rng, s.State), orNull(rng, s.Score), orNull(rng, s.Jitter), orNull(rng, s.Hz), orNull(rng, s.RPM),
+		orNull(rng, s.Seq), orNull(rng, s.Run), orNull(rng, s.Fan), orNull(rng, s.Time)}
 }
 
 func toNamed(rng *rand.Rand, s Row) named {
-	return named{s.Fan, s.Time, s.Run, s.Seq, s.RPM, s.Hz, s.Jitter, s.Score, s.State, orNull(rng, s.Anomaly), s.Late, s.Edges, s.Glitch, s.Lost, s.Unsynch, s.Arrived, s.Shard}
+	return named{s.Fan, s.Time, s.Run, s.Seq, s.RPM, s.Hz, s.Jitter, s.Score, s.State, orNull(rng, s.Anomaly), s.Late,
+		s.Edges, s.Glitch, s.Lost, s.Unsynch, s.Arrived, s.Shard}
 }
 
 // foreignFile writes rows with options that are drawn, and tells them.
 func foreignFile(t testing.TB, rng *rand.Rand, rows []Row) ([]byte, string) {
 	t.Helper()
-	codec := []compress.Codec{&parquet.Snappy, &parquet.Gzip, &parquet.Brotli, &parquet.Zstd, &parquet.Uncompressed}[rng.IntN(5)]
+	codec := []compress.Codec{&parquet.Snappy, &parquet.Gzip, &parquet.Brotli, &parquet.Zstd,
+		&parquet.Uncompressed}[rng.IntN(5)]
 	version, page, group := 1+rng.IntN(2), 64<<rng.IntN(12), int64(1+len(rows)/8+rng.IntN(2*len(rows)+1))
-	options := []parquet.WriterOption{parquet.Compression(codec), parquet.DataPageVersion(version), parquet.PageBufferSize(page), parquet.MaxRowsPerRowGroup(group)}
+	options := []parquet.WriterOption{parquet.Compression(codec), parquet.DataPageVersion(version),
+		parquet.PageBufferSize(page), parquet.MaxRowsPerRowGroup(group)}
 	if rng.IntN(2) == 0 {
-		return write(t, rows, func(s Row) loose { return toLoose(rng, s) }, options), fmt.Sprintf("loose, %v, version %d, pages %d, groups %d", codec, version, page, group)
+		return write(t, rows, func(s Row) loose { return toLoose(rng, s) }, options),
+			fmt.Sprintf("loose, %v, version %d, pages %d, groups %d", codec, version, page, group)
 	}
-	return write(t, rows, func(s Row) named { return toNamed(rng, s) }, options), fmt.Sprintf("named, %v, version %d, pages %d, groups %d", codec, version, page, group)
+	return write(t, rows, func(s Row) named { return toNamed(rng, s) }, options),
+		fmt.Sprintf("named, %v, version %d, pages %d, groups %d", codec, version, page, group)
 }
 
 func write[T any](t testing.TB, rows []Row, convert func(Row) T, options []parquet.WriterOption) []byte {
@@ -165,7 +172,8 @@ func TestForeignFilesThatAreRefused(t *testing.T) {
 		Fan  string  `parquet:"fan_id,id(2)"`
 		Tags []int64 `parquet:"tags,id(40)"`
 	}
-	for column, data := range map[string][]byte{"fan_id": fileOf(t, []noFan{{1, 1, 1}}), "arrived": fileOf(t, []milliseconds{{}}), "edges": fileOf(t, []narrow{{}}), "tags": fileOf(t, []nested{{}})} {
+	for column, data := range map[string][]byte{"fan_id": fileOf(t, []noFan{{1, 1, 1}}),
+		"arrived": fileOf(t, []milliseconds{{}}), "edges": fileOf(t, []narrow{{}}), "tags": fileOf(t, []nested{{}})} {
 		if _, err := openFileIndex(data); err == nil || !strings.Contains(err.Error(), column) {
 			t.Errorf("%s: %v", column, err)
 		}
@@ -176,7 +184,8 @@ func TestForeignFilesThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := index.EachIdentity(FetchBytes(lz4), func(string, uint64, uint64) {}); err == nil || !strings.Contains(err.Error(), "LZ4") {
+	if err := index.EachIdentity(FetchBytes(lz4), func(string, uint64, uint64) {}); err == nil ||
+		!strings.Contains(err.Error(), "LZ4") {
 		t.Errorf("LZ4: %v", err)
 	}
 }

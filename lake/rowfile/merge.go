@@ -57,11 +57,13 @@ type mergeInput struct {
 // MergeStats accounts for a merge: rows in = rows out + duplicates.
 type MergeStats struct{ RowsIn, RowsOut, Duplicates int }
 
-// NewMerger makes a merger of some rows; more or fewer may come. Room for the keys of so many, or of 2^23, is made at once: it is
-// most of what a merge holds, and on a small heap the collector would run each time that the files coming in doubled it.
+// NewMerger makes a merger of some rows; more or fewer may come. Room for the keys of so many, or of 2^23, is made
+// at once: it is most of what a merge holds, and on a small heap the collector would run each time that the files
+// coming in doubled it.
 func NewMerger(rows int) *Merger {
 	rows = min(max(rows, 0), 1<<23)
-	m := &Merger{keys: rowKeys{time: make([]uint64, 0, rows), seq: make([]uint64, 0, rows+1)}, layout: tableLayout(), dict: newTextDict(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
+	m := &Merger{keys: rowKeys{time: make([]uint64, 0, rows), seq: make([]uint64, 0, rows+1)}, layout: tableLayout(),
+		dict: newTextDict(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
 	m.reader = newChunkReader(m.dict)
 	m.sums, m.runLength = make([]uint64, len(m.layout.columns)), make([]bool, len(m.layout.columns))
 	return m
@@ -72,8 +74,8 @@ func (m *Merger) Close() error {
 	return errors.Join(m.in.close(), m.out.close())
 }
 
-// The bytes of files that a merge holds in memory, coming in and going out: small files are twice what they become, or more.
-// What goes beyond goes through temporary files.
+// The bytes of files that a merge holds in memory, coming in and going out: small files are twice what they become,
+// or more. What goes beyond goes through temporary files.
 const (
 	inputMemory  = 96 << 20
 	outputMemory = 32 << 20
@@ -102,7 +104,8 @@ func (m *Merger) Add(ctx context.Context, store objstore.Store, key string, size
 		return err
 	}
 	if in.index.newer != "" {
-		return fmt.Errorf("it has a column %.80q with values, which this program does not know and would lose: have the program that wrote it compact it, or empty the column", in.index.newer)
+		return fmt.Errorf("it has a column %.80q with values, which this program does not know and would lose: have "+
+			"the program that wrote it compact it, or empty the column", in.index.newer)
 	}
 	if in.index.Rows != recorded {
 		return fmt.Errorf("the table counts %d rows, the file %d", recorded, in.index.Rows)
@@ -147,7 +150,7 @@ func (m *Merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) erro
 	return nil
 }
 
-// chunk gives the bytes of a column of a group.
+// chunk returns the bytes of a column of a group.
 func (m *Merger) chunk(c int, in *mergeInput, g *groupIndex) ([]byte, error) {
 	ch := &g.chunks[c]
 	if in.bytes != nil {
@@ -186,7 +189,8 @@ func (m *Merger) decodeRuns(c int) (fits bool, err error) {
 		if err != nil {
 			return err
 		}
-		if fits, err = m.reader.readRuns(&m.column, m.layout.columns[c], &g.chunks[c], data, g.rows, (base+g.rows)/leastRun); err == nil && !fits {
+		if fits, err = m.reader.readRuns(&m.column, m.layout.columns[c], &g.chunks[c], data, g.rows,
+			(base+g.rows)/leastRun); err == nil && !fits {
 			err = errNoRuns
 		}
 		return err
@@ -206,7 +210,8 @@ func (m *Merger) Merge(ctx context.Context, store objstore.Store, key string, da
 		return nil, err
 	}
 	if s := m.Stats(); s.RowsOut != s.RowsIn-s.Duplicates {
-		return nil, fmt.Errorf("of %d rows %d are there twice, but %d are left: nothing was changed", s.RowsIn, s.Duplicates, s.RowsOut)
+		return nil, fmt.Errorf("of %d rows %d are there twice, but %d are left: nothing was changed", s.RowsIn, s.Duplicates,
+			s.RowsOut)
 	}
 	if err := m.write(); err != nil {
 		return nil, err
@@ -222,8 +227,8 @@ func (m *Merger) Merge(ctx context.Context, store objstore.Store, key string, da
 	return file, m.verify(ctx, store, key, file.Size)
 }
 
-// arrange puts the inputs into the order of their first rows, as far as they tell. What comes out is the same in any order,
-// but in this one a fan's rows lie behind each other in memory as they follow each other in time.
+// arrange puts the inputs into the order of their first rows, as far as they tell. What comes out is the same in
+// any order, but in this one a fan's rows lie behind each other in memory as they follow each other in time.
 func (m *Merger) arrange() {
 	first := func(in mergeInput) int64 {
 		if len(in.index.groups) > 0 {
@@ -280,12 +285,14 @@ func (m *Merger) tie() func(a, b int) int {
 	return func(a, b int) int {
 		if arrived == nil && m.failed == nil {
 			arrived, shards = make([]uint64, m.rows), make([]uint32, m.rows)
-			m.failed = errors.Join(m.decodeAll(vector{numbers: arrived}, m.layout.arrived, nil), m.decodeAll(vector{tags: shards}, m.layout.shard, nil))
+			m.failed = errors.Join(m.decodeAll(vector{numbers: arrived}, m.layout.arrived, nil),
+				m.decodeAll(vector{tags: shards}, m.layout.shard, nil))
 		}
 		if m.failed != nil {
 			return 0
 		}
-		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(m.dict.texts[shards[a]], m.dict.texts[shards[b]]))
+		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(m.dict.texts[shards[a]],
+			m.dict.texts[shards[b]]))
 	}
 }
 
@@ -453,7 +460,8 @@ func (m *Merger) verify(ctx context.Context, store objstore.Store, key string, s
 		}
 	}
 	if rows != m.plan.rows || !slices.Equal(sums, m.sums) {
-		return fmt.Errorf("the merged file holds %d rows and other content than the %d rows that were to be in it: nothing was changed", rows, m.plan.rows)
+		return fmt.Errorf("the merged file holds %d rows and other content than the %d rows that were to be in it: "+
+			"nothing was changed", rows, m.plan.rows)
 	}
 	return nil
 }
@@ -469,7 +477,8 @@ func (m *Merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *
 		return m.reader.read(to.slice(column.kind, 0, group.rows), column, &group.chunks[c], chunk(c))
 	}
 	l, keys := &m.layout, &m.group
-	if err := errors.Join(read(&keys.fan, l.fan, true), read(&keys.run, l.run, true), read(&keys.time, l.time, false), read(&keys.seq, l.seq, false)); err != nil {
+	if err := errors.Join(read(&keys.fan, l.fan, true), read(&keys.run, l.run, true), read(&keys.time, l.time, false),
+		read(&keys.seq, l.seq, false)); err != nil {
 		return err
 	}
 	times := keys.time.numbers[:group.rows]

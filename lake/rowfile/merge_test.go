@@ -162,8 +162,10 @@ func wantSame(t *testing.T, seed uint64, got, want []Row) {
 
 // anyStored draws from few enough values that identities and times collide.
 func anyStored(rng *rand.Rand) Row {
-	return Row{Fan: fmt.Sprint("fan-", rng.IntN(5)), Time: rng.Int64N(50) - 10, Run: rng.Int64N(3), Seq: rng.Int64N(400), RPM: float64(rng.IntN(9)), State: "running",
-		Anomaly: []string{"", "", "", "stall", "unusual"}[rng.IntN(5)], Late: rng.IntN(2) == 0, Arrived: rng.Int64(), Shard: fmt.Sprint(rng.IntN(2)), Score: rng.Float64()}
+	return Row{Fan: fmt.Sprint("fan-", rng.IntN(5)), Time: rng.Int64N(50) - 10, Run: rng.Int64N(3), Seq: rng.Int64N(400),
+		RPM: float64(rng.IntN(9)), State: "running",
+		Anomaly: []string{"", "", "", "stall", "unusual"}[rng.IntN(5)], Late: rng.IntN(2) == 0, Arrived: rng.Int64(),
+		Shard: fmt.Sprint(rng.IntN(2)), Score: rng.Float64()}
 }
 
 func dumbMerge(rows []Row) (out []Row, duplicates int) {
@@ -193,7 +195,8 @@ func TestMergeOfManyGroups(t *testing.T) {
 		for fan := range 5 {
 			for i := range 20_000 {
 				n := int64(f*19_000 + i) // files overlap
-				row := Row{Fan: fmt.Sprint("fan-", fan), Time: n*1_000_000 + n*7919%500, Run: 7, Seq: n, RPM: 1800 + float64(rng.IntN(9000))/1000, Hz: rng.Float64(), State: "running", Arrived: n, Shard: "0"}
+				row := Row{Fan: fmt.Sprint("fan-", fan), Time: n*1_000_000 + n*7919%500, Run: 7, Seq: n, RPM: 1800 +
+					float64(rng.IntN(9000))/1000, Hz: rng.Float64(), State: "running", Arrived: n, Shard: "0"}
 				if fan == 1 && n < 3000 {
 					row.Anomaly = "stall" // one long run, and pages without any behind it
 				}
@@ -229,8 +232,8 @@ func TestMergeOfManyGroups(t *testing.T) {
 	wantSame(t, 0, got, want)
 }
 
-// TestMergeOfFleets merges what fans land: many rows of few fans, in which each column keeps its value for a while, from a row to
-// several pages. Some rows come once more in a later file.
+// TestMergeOfFleets merges what fans land: many rows of few fans, in which each column keeps its value for a while,
+// from a row to several pages. Some rows come once more in a later file.
 func TestMergeOfFleets(t *testing.T) {
 	seeds := uint64(6)
 	if os.Getenv("FANWATCH_LONG") != "" {
@@ -256,7 +259,8 @@ func TestMergeOfFleets(t *testing.T) {
 			for fan := range fans {
 				for i := range perFile {
 					n := int64(f*perFile + i)
-					row := Row{Fan: fmt.Sprint("fan-", fan), Time: n * 1_000_000, Run: 1, Seq: n + 1, Arrived: n*1_000_000 + 700, Shard: "0"}
+					row := Row{Fan: fmt.Sprint("fan-", fan), Time: n * 1_000_000, Run: 1, Seq: n + 1, Arrived: n*1_000_000 + 700,
+						Shard: "0"}
 					fleet[fan].fill(&row)
 					file = append(file, row)
 				}
@@ -346,14 +350,16 @@ func TestMergeNoticesOtherContent(t *testing.T) {
 		"not sorted":                func(r []Row) []Row { slices.Reverse(r); return r },
 	} {
 		m := NewMerger(0)
-		if err := errors.Join(m.Add(t.Context(), fixedStore{data: data}, "in", int64(len(data)), len(rows)), m.prepare(), m.write()); err != nil {
+		if err := errors.Join(m.Add(t.Context(), fixedStore{data: data}, "in", int64(len(data)), len(rows)), m.prepare(),
+			m.write()); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.verify(t.Context(), fixedStore{data: data}, "out", int64(len(data))); err != nil {
 			t.Fatalf("unchanged: %v", err)
 		}
 		other := ourFile(t, change(slices.Clone(rows)))
-		if err := m.verify(t.Context(), fixedStore{data: other}, "out", int64(len(other))); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		if err := m.verify(t.Context(), fixedStore{data: other}, "out", int64(len(other))); err == nil ||
+			!strings.Contains(err.Error(), "nothing was changed") {
 			t.Errorf("%s: %v", name, err)
 		}
 		_ = m.Close()
@@ -386,14 +392,18 @@ func TestMergeOfOtherVersions(t *testing.T) {
 		Row
 		Voltage float64 `parquet:"voltage,id(99),optional"`
 	}
-	old := fileOf(t, []earlier{{1, "fan-1", 7, 1, 900}, {2, "fan-1", 7, 2, 901}}, parquet.CreatedBy("fanwatch", "0", "table"))
+	old := fileOf(t, []earlier{{1, "fan-1", 7, 1, 900}, {2, "fan-1", 7, 2, 901}}, parquet.CreatedBy("fanwatch", "0",
+		"table"))
 	now := ourFile(t, []Row{{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
 	merged, _ := columnMerge(t, [][]byte{now, old}, []int{1, 2})
-	wantSame(t, 0, libraryRows(t, merged), []Row{{Time: 1, Fan: "fan-1", Run: 7, Seq: 1, RPM: 900}, {Time: 2, Fan: "fan-1", Run: 7, Seq: 2, RPM: 901},
+	wantSame(t, 0, libraryRows(t, merged), []Row{{Time: 1, Fan: "fan-1", Run: 7, Seq: 1, RPM: 900}, {Time: 2, Fan: "fan-1",
+		Run: 7, Seq: 2, RPM: 901},
 		{Time: 3, Fan: "fan-1", Run: 7, Seq: 3, RPM: 902, State: "running", Anomaly: "stall"}})
 
-	newer := fileOf(t, []later{{Row{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}}, parquet.CreatedBy("fanwatch", "2", "table"))
-	if err := NewMerger(0).Add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil || !strings.Contains(err.Error(), "voltage") {
+	newer := fileOf(t, []later{{Row{Time: 4, Fan: "fan-1", Run: 7, Seq: 4}, 230}}, parquet.CreatedBy("fanwatch", "2",
+		"table"))
+	if err := NewMerger(0).Add(t.Context(), fixedStore{data: newer}, "in", int64(len(newer)), 1); err == nil ||
+		!strings.Contains(err.Error(), "voltage") {
 		t.Errorf("a merge would lose the column: %v", err)
 	}
 	index, err := openFileIndex(newer)
@@ -420,7 +430,8 @@ func fileOf[T any](t *testing.T, rows []T, options ...parquet.WriterOption) []by
 }
 
 func TestDayOfARow(t *testing.T) {
-	for micros, want := range map[int64]int32{0: 0, DayMicros - 1: 0, DayMicros: 1, -1: -1, -DayMicros: -1, -DayMicros - 1: -2} {
+	for micros, want := range map[int64]int32{0: 0, DayMicros - 1: 0, DayMicros: 1, -1: -1, -DayMicros: -1,
+		-DayMicros - 1: -2} {
 		if got := (&Row{Time: micros}).Day(); got != want {
 			t.Errorf("%d us is day %d, want %d", micros, got, want)
 		}
@@ -509,7 +520,9 @@ func FuzzFooter(f *testing.F) {
 func FuzzDataFile(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	rows := someStored(rng, 50)
-	for _, data := range [][]byte{ourFile(f, rows), libraryFile(f, rows), write(f, rows, func(s Row) loose { return toLoose(rng, s) }, []parquet.WriterOption{parquet.Compression(&parquet.Snappy)})} {
+	for _, data := range [][]byte{ourFile(f, rows), libraryFile(f, rows),
+		write(f, rows, func(s Row) loose { return toLoose(rng, s) },
+			[]parquet.WriterOption{parquet.Compression(&parquet.Snappy)})} {
 		f.Add(data)
 		for range 20 {
 			bad := slices.Clone(data)
@@ -524,7 +537,9 @@ func FuzzDataFile(f *testing.F) {
 			_ = d.ReadFile(index, FetchBytes(data), "fan-2", -5, 1000, AllColumns())
 		}
 		m := NewMerger(0)
-		if index, err := openFileIndex(data); err == nil && index.Rows < 1<<20 && m.Add(context.Background(), fixedStore{data: data}, "in", int64(len(data)), index.Rows) == nil && m.prepare() == nil {
+		if index, err := openFileIndex(data); err == nil && index.Rows < 1<<20 &&
+			m.Add(context.Background(), fixedStore{data: data}, "in", int64(len(data)), index.Rows) == nil &&
+			m.prepare() == nil {
 			_ = m.write()
 		}
 		_ = m.Close()

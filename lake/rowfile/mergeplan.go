@@ -31,7 +31,7 @@ func (k *rowKeys) compare(a, runA, b, runB uint32) int {
 	return k.tie(int(a), int(b))
 }
 
-// runPlace gives a run's place in runs.
+// runPlace returns a run's place in runs.
 func (k *rowKeys) runPlace(run uint64) uint32 {
 	if k.known == nil {
 		k.known = make(map[uint64]uint32)
@@ -54,9 +54,9 @@ type sortedRange struct {
 	run uint32 // place in rowKeys.runs
 }
 
-// addSortedRanges appends the sorted ranges of the rows that begin at base, of which fan and run are given, in runs. A row
-// that is out of order begins a range of its own, so that a file that is not sorted as it should be is merged all
-// the same.
+// addSortedRanges appends the sorted ranges of the rows that begin at base, of which fan and run are given, in
+// runs. A row that is out of order begins a range of its own, so that a file that is not sorted as it should be is
+// merged all the same.
 func (k *rowKeys) addSortedRanges(to []sortedRange, fans, runs vector, base int) []sortedRange {
 	from := uint32(base)
 	for f, r := 0, 0; f < len(fans.ends); {
@@ -171,7 +171,7 @@ func (p *mergePlan) siftDown() {
 	}
 }
 
-// gallop gives the end of the rows of h, at least one, that come before the first of next or tie with it.
+// gallop returns the end of the rows of h, at least one, that come before the first of next or tie with it.
 func (p *mergePlan) gallop(h, next mergeHead) uint32 {
 	before := func(row uint32) bool { return p.keys.compare(row, h.run, next.From, next.run) <= 0 }
 	if h.last < next.first || before(h.To-1) {

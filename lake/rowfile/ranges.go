@@ -13,15 +13,19 @@ import (
 // rowsOfGroup says which rows of a group are wanted.
 type rowsOfGroup struct{ from, to int }
 
-// mayHoldFan gives the rows of a group among which those of the fan with lo <= time < hi are, by the page index.
+// mayHoldFan returns the rows of a group among which those of the fan with lo <= time < hi are, by the page index.
 func (x *Index) mayHoldFan(g int, fan string, lo, hi int64) rowsOfGroup {
 	group, l := &x.groups[g], tableLayout()
 	whole := rowsOfGroup{0, group.rows}
 	fans, times := &group.chunks[l.fan], &group.chunks[l.time]
-	if fans.lo != nil && string(fans.lo) > fan || fans.hi != nil && string(fans.hi) < fan || times.before(lo) || times.atOrAfter(hi) {
+	if fans.lo != nil && string(fans.lo) > fan || fans.hi != nil && string(fans.hi) < fan || times.before(lo) ||
+		times.atOrAfter(hi) {
 		return rowsOfGroup{}
 	}
-	whole = x.narrow(whole, fans, group.rows, func(min, max []byte) bool { return string(min) <= fan && fan <= string(max) })
+	whole = x.narrow(whole, fans, group.rows, func(min, max []byte) bool {
+		return string(min) <= fan &&
+			fan <= string(max)
+	})
 	return x.narrow(whole, times, group.rows, func(min, max []byte) bool {
 		return len(min) != 8 || len(max) != 8 || number(min) < hi && number(max) >= lo
 	})
@@ -35,7 +39,8 @@ func (ch *chunkIndex) atOrAfter(hi int64) bool { return len(ch.lo) == 8 && numbe
 func (x *Index) narrow(r rowsOfGroup, ch *chunkIndex, rows int, fits func(min, max []byte) bool) rowsOfGroup {
 	var values format.ColumnIndex
 	places, ok := x.pageRows(ch, rows)
-	if !ok || !x.decodePart(ch.columnIndex, &values) || len(values.MinValues) != len(places)-1 || len(values.MaxValues) != len(places)-1 {
+	if !ok || !x.decodePart(ch.columnIndex, &values) || len(values.MinValues) != len(places)-1 ||
+		len(values.MaxValues) != len(places)-1 {
 		return r
 	}
 	first, last := -1, -1
@@ -59,7 +64,7 @@ type pagePlace struct {
 	row    int
 }
 
-// pageRows gives the places of a chunk's pages and, behind them, its end. False: there is no page index.
+// pageRows returns the places of a chunk's pages and, behind them, its end. False: there is no page index.
 func (x *Index) pageRows(ch *chunkIndex, rows int) ([]pagePlace, bool) {
 	var index format.OffsetIndex
 	if !x.decodePart(ch.offsets, &index) || len(index.PageLocations) == 0 {
@@ -69,7 +74,8 @@ func (x *Index) pageRows(ch *chunkIndex, rows int) ([]pagePlace, bool) {
 	last := pagePlace{ch.start, 0}
 	for i, p := range index.PageLocations {
 		at := pagePlace{p.Offset, int(p.FirstRowIndex)}
-		if at.offset < last.offset || at.offset > ch.start+ch.size || at.row < last.row || at.row > rows || i == 0 && at.row != 0 {
+		if at.offset < last.offset || at.offset > ch.start+ch.size || at.row < last.row || at.row > rows || i == 0 &&
+			at.row != 0 {
 			return nil, false
 		}
 		places, last = append(places, at), at
@@ -94,7 +100,10 @@ func (x *Index) part(g, column int, r rowsOfGroup) columnPart {
 	if ch.dictionary {
 		part.dictionary = span{ch.start, places[0].offset - ch.start}
 	}
-	first, _ := slices.BinarySearchFunc(places, r.from+1, func(p pagePlace, row int) int { return cmp.Compare(p.row, row) })
+	first, _ := slices.BinarySearchFunc(places, r.from+1, func(p pagePlace, row int) int {
+		return cmp.Compare(p.row,
+			row)
+	})
 	last, _ := slices.BinarySearchFunc(places, r.to, func(p pagePlace, row int) int { return cmp.Compare(p.row, row) })
 	part.pages = span{places[first-1].offset, places[last].offset - places[first-1].offset}
 	part.first = places[first-1].row
@@ -115,14 +124,15 @@ func (x *Index) readRows(r *chunkReader, fetch FetchFunc, g int, columns []int, 
 	}
 	for i, part := range parts {
 		column := tableLayout().columns[part.column]
-		if err := r.readPart(to[i], column, &x.groups[g].chunks[part.column], pieces.of(part.dictionary), pieces.of(part.pages), rows.from-part.first); err != nil {
+		if err := r.readPart(to[i], column, &x.groups[g].chunks[part.column], pieces.of(part.dictionary),
+			pieces.of(part.pages), rows.from-part.first); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// FetchFunc gives n bytes of a file from offset on.
+// FetchFunc returns n bytes of a file from offset on.
 type FetchFunc func(offset, n int64) ([]byte, error)
 
 // fetched are pieces of a file, by where they begin.
@@ -191,7 +201,7 @@ type cachedIndex struct {
 	index *Index
 }
 
-// Get gives the index of the file at path, which it opens with open where it is not at hand.
+// Get returns the index of the file at path, which it opens with open where it is not at hand.
 func (c *IndexCache) Get(path string, open func() (*Index, error)) (*Index, error) {
 	c.mu.Lock()
 	if e := c.places[path]; e != nil {
@@ -210,7 +220,7 @@ func (c *IndexCache) Get(path string, open func() (*Index, error)) (*Index, erro
 		c.places = make(map[string]*list.Element)
 	}
 	if c.places[path] != nil {
-		return index, nil // somebody else was as fast
+		return index, nil // another goroutine was as fast
 	}
 	c.places[path] = c.order.PushFront(&cachedIndex{path, index})
 	for c.size += index.memory(); c.size > indexMemory && c.order.Len() > 1; {

@@ -34,21 +34,27 @@ type Row struct {
 	Shard   string  `parquet:"shard,id(17),dict"`
 }
 
-// RowOf gives the row as the table keeps it: RPM and score are rounded.
+// RowOf returns the row as the table keeps it: RPM and score are rounded.
 func RowOf(r *fanwatch.Row) Row {
-	return Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: plainZero(roundRPM(r.RPM)), Hz: plainZero(r.Hz), Jitter: plainZero(r.Jitter),
-		Score: plainZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.RowLate,
-		Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch, Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
+	return Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: plainZero(roundRPM(r.RPM)),
+		Hz: plainZero(r.Hz), Jitter: plainZero(r.Jitter),
+		Score: plainZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly),
+		Late:  r.Kind == fanwatch.RowLate,
+		Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch,
+		Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
 }
 
-// Reading gives the reading; what the table does not keep is zero.
+// Reading returns the reading; what the table does not keep is zero.
 func (s *Row) Reading() fanwatch.Row {
-	r := fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Shard: s.Shard}, Arrived: time.UnixMicro(s.Arrived).UTC(), Score: s.Score, Anomaly: fanwatch.Kind(s.Anomaly)}
+	r := fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Shard: s.Shard},
+		Arrived: time.UnixMicro(s.Arrived).UTC(), Score: s.Score, Anomaly: fanwatch.Kind(s.Anomaly)}
 	if s.Late {
 		r.Kind = fanwatch.RowLate
 	}
-	r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Fan, Run: uint64(s.Run), Seq: uint64(s.Seq)}, Time: time.UnixMicro(s.Time).UTC(),
-		RPM: s.RPM, Hz: s.Hz, Jitter: s.Jitter, Edges: uint32(s.Edges), Glitch: uint32(s.Glitch), Lost: uint32(s.Lost), State: fanwatch.State(s.State), Unsynch: s.Unsynch}
+	r.Reading = fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: s.Fan, Run: uint64(s.Run), Seq: uint64(s.Seq)},
+		Time: time.UnixMicro(s.Time).UTC(),
+		RPM:  s.RPM, Hz: s.Hz, Jitter: s.Jitter, Edges: uint32(s.Edges), Glitch: uint32(s.Glitch), Lost: uint32(s.Lost),
+		State: fanwatch.State(s.State), Unsynch: s.Unsynch}
 	return r
 }
 
@@ -74,14 +80,15 @@ func plainZero(f float64) float64 {
 // Compare orders rows as the table sorts them, and what ties there by all that tells two rows apart, so
 // that of several copies the same one always comes first.
 func (s *Row) Compare(o *Row) int {
-	return cmp.Or(cmp.Compare(s.Fan, o.Fan), cmp.Compare(s.Time, o.Time), cmp.Compare(s.Run, o.Run), cmp.Compare(s.Seq, o.Seq),
+	return cmp.Or(cmp.Compare(s.Fan, o.Fan), cmp.Compare(s.Time, o.Time), cmp.Compare(s.Run, o.Run),
+		cmp.Compare(s.Seq, o.Seq),
 		cmp.Compare(s.Arrived, o.Arrived), cmp.Compare(s.Shard, o.Shard))
 }
 
 // DayMicros is a day in microseconds.
 const DayMicros = 24 * 3600 * 1_000_000
 
-// DayOf gives the day of a time in Unix microseconds: whole days since 1970, in UTC.
+// DayOf returns the day of a time in Unix microseconds: whole days since 1970, in UTC.
 func DayOf(micros int64) int32 {
 	d := micros / DayMicros
 	if micros%DayMicros < 0 {
@@ -90,7 +97,7 @@ func DayOf(micros int64) int32 {
 	return int32(d)
 }
 
-// Day gives the partition of the row; see DayOf.
+// Day returns the partition of the row; see DayOf.
 func (s *Row) Day() int32 { return DayOf(s.Time) }
 
 // Deduper passes the first row of every (fan, run, seq). Rows must come with each fan's together: then it
@@ -100,7 +107,7 @@ type Deduper struct {
 	seen map[[2]int64]struct{}
 }
 
-// First tells whether the row is the first of its identity.
+// First reports whether the row is the first of its identity.
 func (d *Deduper) First(s *Row) bool {
 	if d.seen == nil || d.fan != s.Fan {
 		d.fan, d.seen = s.Fan, make(map[[2]int64]struct{}, len(d.seen))
@@ -117,7 +124,8 @@ func (d *Deduper) First(s *Row) bool {
 func (s *Row) Hash(seed maphash.Seed) uint64 {
 	var buf [512]byte
 	b := buf[:0]
-	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM), math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
+	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM),
+		math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
 		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived)} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}

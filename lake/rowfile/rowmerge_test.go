@@ -22,7 +22,8 @@ func libraryFile(t testing.TB, rows []Row) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w := parquet.NewGenericWriter[Row](&buf, parquet.Compression(&parquet.Zstd), parquet.PageBufferSize(64<<10),
-		parquet.CreatedBy("fanwatch", strconv.Itoa(Version), "table"), parquet.KeyValueMetadata(MetaVersion, strconv.Itoa(Version)),
+		parquet.CreatedBy("fanwatch", strconv.Itoa(Version), "table"), parquet.KeyValueMetadata(MetaVersion,
+			strconv.Itoa(Version)),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("fan_id"), parquet.Ascending("time"))))
 	if _, err := w.Write(rows); err != nil {
 		t.Fatal(err)
@@ -140,7 +141,8 @@ func (c *cursor) next() (s *Row, err error) {
 	}
 	s = &c.batch[c.i]
 	c.i++
-	s.Fan, s.State, s.Anomaly, s.Shard = c.same.text(s.Fan), c.same.text(s.State), c.same.text(s.Anomaly), c.same.text(s.Shard)
+	s.Fan, s.State, s.Anomaly, s.Shard = c.same.text(s.Fan), c.same.text(s.State), c.same.text(s.Anomaly),
+		c.same.text(s.Shard)
 	return s, nil
 }
 

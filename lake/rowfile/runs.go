@@ -34,7 +34,7 @@ func (v vector) rows() int {
 	}
 }
 
-// run gives the run that the row is in.
+// run returns the run that the row is in.
 func (v vector) run(row int) int {
 	return sort.Search(len(v.ends), func(i int) bool { return int(v.ends[i]) > row })
 }
@@ -85,7 +85,7 @@ func (v *vector) addValues(k kind, o vector, from, to int) {
 	}
 }
 
-// part gives the rows from..to of v and the place of their first value in v. It may use the memory of ends.
+// part returns the rows from..to of v and the place of their first value in v. It may use the memory of ends.
 func (v vector) part(k kind, from, to int, ends *[]uint32) (part vector, first int) {
 	if v.ends == nil {
 		return v.slice(k, from, to), from
@@ -105,7 +105,7 @@ func (v vector) part(k kind, from, to int, ends *[]uint32) (part vector, first i
 
 func rowsBefore(ends []uint32) int { return vector{ends: ends}.rows() }
 
-// expand gives v with one value for each row, in the memory of spare.
+// expand returns v with one value for each row, in the memory of spare.
 func (v vector) expand(k kind, spare vector) vector {
 	if v.ends == nil {
 		return v

@@ -33,7 +33,7 @@ func (s *tempFile) write(p []byte) (span, error) {
 	return at, nil
 }
 
-// read gives n bytes from offset on, in buf, which it grows.
+// read returns n bytes from offset on, in buf, which it grows.
 func (s *tempFile) read(offset, n int64, buf *[]byte) ([]byte, error) {
 	if offset < 0 || n < 0 || offset > s.size-n {
 		return nil, io.ErrUnexpectedEOF
@@ -103,7 +103,7 @@ func (p *pieces) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// next gives what comes next, at most n bytes and not beyond a part's end.
+// next returns what comes next, at most n bytes and not beyond a part's end.
 func (p *pieces) next(n int64) ([]byte, error) {
 	i := sort.Search(len(p.parts), func(i int) bool { return p.parts[i].start+p.parts[i].size > p.at })
 	if i == len(p.parts) {

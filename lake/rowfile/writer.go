@@ -17,7 +17,8 @@ type Writer struct {
 
 // NewWriter begins a file of the day, which is counted from 1970.
 func NewWriter(day int32) *Writer {
-	return &Writer{File: File{Day: day}, dict: newTextDict(), group: make([]vector, len(tableLayout().columns)), batch: make([]Row, 0, 1024),
+	return &Writer{File: File{Day: day}, dict: newTextDict(), group: make([]vector, len(tableLayout().columns)),
+		batch:  make([]Row, 0, 1024),
 		chunks: newChunkWriter(), buf: []byte(fileMagic)}
 }
 

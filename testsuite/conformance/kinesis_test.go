@@ -82,14 +82,18 @@ func kinesisStreams(t *testing.T, c *kinesis.Client) {
 	_, err = c.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: aws.Int32(1)})
 	kinesisWant(t, "creating it again", err, "ResourceInUseException")
 	shards := kinesisShards(t, c, stream)
-	if *shards[0].HashKeyRange.StartingHashKey != "0" || *shards[2].HashKeyRange.EndingHashKey != "340282366920938463463374607431768211455" {
-		t.Errorf("the ring goes from %s to %s", *shards[0].HashKeyRange.StartingHashKey, *shards[2].HashKeyRange.EndingHashKey)
+	if *shards[0].HashKeyRange.StartingHashKey != "0" ||
+		*shards[2].HashKeyRange.EndingHashKey != "340282366920938463463374607431768211455" {
+		t.Errorf("the ring goes from %s to %s", *shards[0].HashKeyRange.StartingHashKey,
+			*shards[2].HashKeyRange.EndingHashKey)
 	}
 	for i, s := range shards {
-		if *s.ShardId != fmt.Sprintf("shardId-%012d", i) || s.ParentShardId != nil || len(*s.SequenceNumberRange.StartingSequenceNumber) != 56 || s.SequenceNumberRange.EndingSequenceNumber != nil {
+		if *s.ShardId != fmt.Sprintf("shardId-%012d", i) || s.ParentShardId != nil ||
+			len(*s.SequenceNumberRange.StartingSequenceNumber) != 56 || s.SequenceNumberRange.EndingSequenceNumber != nil {
 			t.Errorf("shard %d: %s %+v", i, *s.ShardId, s.SequenceNumberRange)
 		}
-		if i > 0 && kinesisInt(t, *shards[i-1].HashKeyRange.EndingHashKey).Add(kinesisInt(t, *shards[i-1].HashKeyRange.EndingHashKey), big.NewInt(1)).String() != *s.HashKeyRange.StartingHashKey {
+		if i > 0 && kinesisInt(t, *shards[i-1].HashKeyRange.EndingHashKey).Add(kinesisInt(t,
+			*shards[i-1].HashKeyRange.EndingHashKey), big.NewInt(1)).String() != *s.HashKeyRange.StartingHashKey {
 			t.Errorf("shard %d does not begin where shard %d ends", i, i-1)
 		}
 	}
@@ -101,7 +105,8 @@ func kinesisStreams(t *testing.T, c *kinesis.Client) {
 	if err != nil || len(page.Shards) != 1 || page.NextToken != nil {
 		t.Errorf("the second page: %v", err)
 	}
-	page, err = c.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: &stream, ExclusiveStartShardId: shards[0].ShardId})
+	page, err = c.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: &stream,
+		ExclusiveStartShardId: shards[0].ShardId})
 	if err != nil || len(page.Shards) != 2 {
 		t.Errorf("behind the first shard: %v", err)
 	}
@@ -125,17 +130,20 @@ func kinesisPutAndRead(t *testing.T, c *kinesis.Client) {
 	began := time.Now().Add(-time.Minute) // clocks differ
 	var previous *string
 	for i := range 10 {
-		out, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("abc"), Data: fmt.Append(nil, i), SequenceNumberForOrdering: previous})
+		out, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("abc"),
+			Data: fmt.Append(nil, i), SequenceNumberForOrdering: previous})
 		if err != nil {
 			t.Fatal(err)
 		}
 		// MD5 ("abc") begins with 9 (RFC 1321, A.5), so the second half of the ring has it.
-		if *out.ShardId != *shards[1].ShardId || len(*out.SequenceNumber) != 56 || (previous != nil && *out.SequenceNumber <= *previous) {
+		if *out.ShardId != *shards[1].ShardId || len(*out.SequenceNumber) != 56 ||
+			(previous != nil && *out.SequenceNumber <= *previous) {
 			t.Errorf("record %d: %s %s", i, *out.ShardId, *out.SequenceNumber)
 		}
 		previous = out.SequenceNumber
 	}
-	records := kinesisRead(t, c, kinesisIterator(t, c, stream, *shards[1].ShardId, types.ShardIteratorTypeTrimHorizon, "", nil), 10)
+	records := kinesisRead(t, c, kinesisIterator(t, c, stream, *shards[1].ShardId, types.ShardIteratorTypeTrimHorizon, "",
+		nil), 10)
 	for i, r := range records {
 		if string(r.Data) != fmt.Sprint(i) || *r.PartitionKey != "abc" || r.ApproximateArrivalTimestamp.Before(began) {
 			t.Errorf("record %d: %s %s %s", i, *r.SequenceNumber, *r.PartitionKey, r.Data)
@@ -145,15 +153,18 @@ func kinesisPutAndRead(t *testing.T, c *kinesis.Client) {
 		t.Errorf("the last is %s, PutRecord said %s", *records[9].SequenceNumber, *previous)
 	}
 	// The other shard has none of them; an explicit hash key goes before the partition key.
-	_, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("abc"), ExplicitHashKey: aws.String("0"), Data: []byte{}})
+	_, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("abc"),
+		ExplicitHashKey: aws.String("0"), Data: []byte{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	records = kinesisRead(t, c, kinesisIterator(t, c, stream, *shards[0].ShardId, types.ShardIteratorTypeTrimHorizon, "", nil), 1)
+	records = kinesisRead(t, c, kinesisIterator(t, c, stream, *shards[0].ShardId, types.ShardIteratorTypeTrimHorizon, "",
+		nil), 1)
 	if len(records) != 1 || len(records[0].Data) != 0 {
 		t.Errorf("the first shard has %d records", len(records))
 	}
-	out, err := c.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: kinesisIterator(t, c, stream, *shards[1].ShardId, types.ShardIteratorTypeTrimHorizon, "", nil), Limit: aws.Int32(4)})
+	out, err := c.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: kinesisIterator(t, c, stream,
+		*shards[1].ShardId, types.ShardIteratorTypeTrimHorizon, "", nil), Limit: aws.Int32(4)})
 	if err != nil || len(out.Records) > 4 || out.NextShardIterator == nil || out.ChildShards != nil {
 		t.Errorf("with a limit of 4: %v", err)
 	}
@@ -164,7 +175,8 @@ func kinesisPutRecords(t *testing.T, c *kinesis.Client) {
 	shards := kinesisShards(t, c, stream)
 	var entries []types.PutRecordsRequestEntry
 	for i := range 500 {
-		entries = append(entries, types.PutRecordsRequestEntry{PartitionKey: aws.String(fmt.Sprint("fan-", i%7)), Data: fmt.Append(nil, i)})
+		entries = append(entries, types.PutRecordsRequestEntry{PartitionKey: aws.String(fmt.Sprint("fan-", i%7)),
+			Data: fmt.Append(nil, i)})
 	}
 	out, err := c.PutRecords(t.Context(), &kinesis.PutRecordsInput{StreamName: &stream, Records: entries})
 	if err != nil || len(out.Records) != 500 || *out.FailedRecordCount != 0 {
@@ -181,7 +193,8 @@ func kinesisPutRecords(t *testing.T, c *kinesis.Client) {
 			t.Errorf("%s got nothing of 7 keys", *s.ShardId)
 			continue
 		}
-		records := kinesisRead(t, c, kinesisIterator(t, c, stream, *s.ShardId, types.ShardIteratorTypeTrimHorizon, "", nil), count[*s.ShardId])
+		records := kinesisRead(t, c, kinesisIterator(t, c, stream, *s.ShardId, types.ShardIteratorTypeTrimHorizon, "", nil),
+			count[*s.ShardId])
 		for _, r := range records {
 			if sent[*r.SequenceNumber] != string(r.Data) {
 				t.Errorf("%s is %s, sent %s", *r.SequenceNumber, r.Data, sent[*r.SequenceNumber])
@@ -196,7 +209,8 @@ func kinesisIterators(t *testing.T, c *kinesis.Client) {
 	latest := kinesisIterator(t, c, stream, shard, types.ShardIteratorTypeLatest, "", nil)
 	var sequences []string
 	for i := range 4 {
-		out, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("1"), Data: fmt.Append(nil, i)})
+		out, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("k"),
+			ExplicitHashKey: aws.String("1"), Data: fmt.Append(nil, i)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,16 +237,22 @@ func kinesisIterators(t *testing.T, c *kinesis.Client) {
 		}
 	}
 	get := func(kind types.ShardIteratorType, sequence *string, at *time.Time) error {
-		_, err := c.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: &stream, ShardId: &shard, ShardIteratorType: kind, StartingSequenceNumber: sequence, Timestamp: at})
+		_, err := c.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: &stream, ShardId: &shard,
+			ShardIteratorType: kind, StartingSequenceNumber: sequence, Timestamp: at})
 		return err
 	}
-	kinesisWant(t, "AT_SEQUENCE_NUMBER without one", get(types.ShardIteratorTypeAtSequenceNumber, nil, nil), "InvalidArgumentException")
-	kinesisWant(t, "LATEST with a number", get(types.ShardIteratorTypeLatest, &sequences[0], nil), "InvalidArgumentException")
-	kinesisWant(t, "a number of no stream", get(types.ShardIteratorTypeAtSequenceNumber, aws.String("0"), nil), "InvalidArgumentException")
-	kinesisWant(t, "a time ahead", get(types.ShardIteratorTypeAtTimestamp, nil, aws.Time(time.Now().Add(24*time.Hour))), "InvalidArgumentException")
+	kinesisWant(t, "AT_SEQUENCE_NUMBER without one", get(types.ShardIteratorTypeAtSequenceNumber, nil, nil),
+		"InvalidArgumentException")
+	kinesisWant(t, "LATEST with a number", get(types.ShardIteratorTypeLatest, &sequences[0], nil),
+		"InvalidArgumentException")
+	kinesisWant(t, "a number of no stream", get(types.ShardIteratorTypeAtSequenceNumber, aws.String("0"), nil),
+		"InvalidArgumentException")
+	kinesisWant(t, "a time ahead", get(types.ShardIteratorTypeAtTimestamp, nil, aws.Time(time.Now().Add(24*time.Hour))),
+		"InvalidArgumentException")
 	kinesisWant(t, "no such type", get("FIRST", nil, nil), "ValidationException")
 	other := "shardId-000000000001"
-	_, err := c.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: &stream, ShardId: &other, ShardIteratorType: types.ShardIteratorTypeAfterSequenceNumber, StartingSequenceNumber: &sequences[0]})
+	_, err := c.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: &stream, ShardId: &other,
+		ShardIteratorType: types.ShardIteratorTypeAfterSequenceNumber, StartingSequenceNumber: &sequences[0]})
 	kinesisWant(t, "a number of another shard", err, "InvalidArgumentException")
 }
 
@@ -242,7 +262,8 @@ func kinesisSplitAndMerge(t *testing.T, c *kinesis.Client) {
 	put := func() {
 		t.Helper()
 		for _, hash := range []string{"5", "170141183460469231731687303715884105729"} { // one in each half
-			if _, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("k"), ExplicitHashKey: &hash, Data: []byte(hash)}); err != nil {
+			if _, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("k"),
+				ExplicitHashKey: &hash, Data: []byte(hash)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -261,18 +282,22 @@ func kinesisSplitAndMerge(t *testing.T, c *kinesis.Client) {
 	kinesisWant(t, "a split of a closed shard", err, "InvalidArgumentException")
 	put()
 	shards := kinesisShards(t, c, stream)
-	if len(shards) != 3 || shards[0].SequenceNumberRange.EndingSequenceNumber == nil || *shards[1].ParentShardId != parent || *shards[2].HashKeyRange.StartingHashKey != middle {
+	if len(shards) != 3 || shards[0].SequenceNumberRange.EndingSequenceNumber == nil ||
+		*shards[1].ParentShardId != parent || *shards[2].HashKeyRange.StartingHashKey != middle {
 		t.Fatalf("after the split there are %d shards: %+v", len(shards), shards)
 	}
 	children := kinesisEnd(t, c, stream, parent, 2)
-	if len(children) != 2 || *children[0].ShardId != *shards[1].ShardId || children[0].ParentShards[0] != parent || *children[1].HashKeyRange.StartingHashKey != middle {
+	if len(children) != 2 || *children[0].ShardId != *shards[1].ShardId || children[0].ParentShards[0] != parent ||
+		*children[1].HashKeyRange.StartingHashKey != middle {
 		t.Errorf("the parent's children: %+v", children)
 	}
 	// All of a child's numbers are above all of its parent's.
-	if end := *shards[0].SequenceNumberRange.EndingSequenceNumber; kinesisInt(t, *shards[1].SequenceNumberRange.StartingSequenceNumber).Cmp(kinesisInt(t, end)) <= 0 {
+	if end := *shards[0].SequenceNumberRange.EndingSequenceNumber; kinesisInt(t,
+		*shards[1].SequenceNumberRange.StartingSequenceNumber).Cmp(kinesisInt(t, end)) <= 0 {
 		t.Errorf("the child begins at %s, the parent ends at %s", *shards[1].SequenceNumberRange.StartingSequenceNumber, end)
 	}
-	merge := &kinesis.MergeShardsInput{StreamName: &stream, ShardToMerge: shards[1].ShardId, AdjacentShardToMerge: shards[1].ShardId}
+	merge := &kinesis.MergeShardsInput{StreamName: &stream, ShardToMerge: shards[1].ShardId,
+		AdjacentShardToMerge: shards[1].ShardId}
 	_, err = c.MergeShards(t.Context(), merge)
 	kinesisWant(t, "a merge of a shard with itself", err, "InvalidArgumentException")
 	merge.AdjacentShardToMerge = shards[2].ShardId
@@ -286,11 +311,13 @@ func kinesisSplitAndMerge(t *testing.T, c *kinesis.Client) {
 		t.Errorf("the merged shard: %+v", merged)
 	}
 	for _, s := range shards[1:] {
-		if children := kinesisEnd(t, c, stream, *s.ShardId, 1); len(children) != 1 || *children[0].ShardId != *merged.ShardId || len(children[0].ParentShards) != 2 {
+		if children := kinesisEnd(t, c, stream, *s.ShardId, 1); len(children) != 1 ||
+			*children[0].ShardId != *merged.ShardId || len(children[0].ParentShards) != 2 {
 			t.Errorf("the children of %s: %+v", *s.ShardId, children)
 		}
 	}
-	if got := kinesisRead(t, c, kinesisIterator(t, c, stream, *merged.ShardId, types.ShardIteratorTypeTrimHorizon, "", nil), 2); len(got) != 2 {
+	if got := kinesisRead(t, c, kinesisIterator(t, c, stream, *merged.ShardId, types.ShardIteratorTypeTrimHorizon, "",
+		nil), 2); len(got) != 2 {
 		t.Errorf("the merged shard has %d records", len(got))
 	}
 }
@@ -298,12 +325,14 @@ func kinesisSplitAndMerge(t *testing.T, c *kinesis.Client) {
 func kinesisRefusals(t *testing.T, c *kinesis.Client) {
 	stream := kinesisStream(t, c, 1)
 	put := func(key string, size int, hash *string) error {
-		_, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: &key, Data: make([]byte, size), ExplicitHashKey: hash})
+		_, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: &key,
+			Data: make([]byte, size), ExplicitHashKey: hash})
 		return err
 	}
 	kinesisWant(t, "an empty partition key", put("", 1, nil), "ValidationException")
 	kinesisWant(t, "a partition key of 257 characters", put(strings.Repeat("k", 257), 1, nil), "ValidationException")
-	kinesisWant(t, "a hash key of 2^128", put("k", 1, aws.String("340282366920938463463374607431768211456")), "InvalidArgumentException")
+	kinesisWant(t, "a hash key of 2^128", put("k", 1, aws.String("340282366920938463463374607431768211456")),
+		"InvalidArgumentException")
 	kinesisWant(t, "a hash key that is no number", put("k", 1, aws.String("x")), "ValidationException")
 	kinesisWant(t, "data above 1 MiB", put("k", 1<<20+1, nil), "ValidationException", "InvalidArgumentException")
 	if err := put(strings.Repeat("\u00e4", 256), 1, nil); err != nil {
@@ -316,16 +345,19 @@ func kinesisRefusals(t *testing.T, c *kinesis.Client) {
 	}
 	_, err := c.PutRecords(t.Context(), &kinesis.PutRecordsInput{StreamName: &stream, Records: many})
 	kinesisWant(t, "501 records", err, "ValidationException")
-	_, err = c.PutRecords(t.Context(), &kinesis.PutRecordsInput{StreamName: &stream, Records: []types.PutRecordsRequestEntry{}})
+	_, err = c.PutRecords(t.Context(), &kinesis.PutRecordsInput{StreamName: &stream,
+		Records: []types.PutRecordsRequestEntry{}})
 	kinesisWant(t, "no records", err, "ValidationException")
 	it := kinesisIterator(t, c, stream, "shardId-000000000000", types.ShardIteratorTypeLatest, "", nil)
 	_, err = c.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(10001)})
 	kinesisWant(t, "a limit of 10001", err, "InvalidArgumentException", "ValidationException")
 	_, err = c.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: aws.String("rubbish")})
 	kinesisWant(t, "an iterator of rubbish", err, "InvalidArgumentException")
-	_, err = c.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("a/b"), ShardCount: aws.Int32(1)})
+	_, err = c.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("a/b"),
+		ShardCount: aws.Int32(1)})
 	kinesisWant(t, "a name with a slash", err, "ValidationException")
-	_, err = c.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String(stream + "x"), ShardCount: aws.Int32(0)})
+	_, err = c.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String(stream + "x"),
+		ShardCount: aws.Int32(0)})
 	kinesisWant(t, "no shards", err, "ValidationException")
 }
 
@@ -337,13 +369,17 @@ func kinesisUnknown(t *testing.T, c *kinesis.Client) {
 	missing("DescribeStreamSummary", err)
 	_, err = c.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: no})
 	missing("ListShards", err)
-	_, err = c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: no, PartitionKey: aws.String("k"), Data: []byte("d")})
+	_, err = c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: no, PartitionKey: aws.String("k"),
+		Data: []byte("d")})
 	missing("PutRecord", err)
-	_, err = c.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: &stream, ShardId: shard, ShardIteratorType: types.ShardIteratorTypeLatest})
+	_, err = c.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: &stream, ShardId: shard,
+		ShardIteratorType: types.ShardIteratorTypeLatest})
 	missing("GetShardIterator of a shard", err)
-	_, err = c.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: &stream, ShardToSplit: shard, NewStartingHashKey: aws.String("7")})
+	_, err = c.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: &stream, ShardToSplit: shard,
+		NewStartingHashKey: aws.String("7")})
 	missing("SplitShard of a shard", err)
-	_, err = c.MergeShards(t.Context(), &kinesis.MergeShardsInput{StreamName: no, ShardToMerge: shard, AdjacentShardToMerge: shard})
+	_, err = c.MergeShards(t.Context(), &kinesis.MergeShardsInput{StreamName: no, ShardToMerge: shard,
+		AdjacentShardToMerge: shard})
 	missing("MergeShards", err)
 	_, err = c.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: no})
 	missing("DeleteStream", err)
@@ -353,7 +389,8 @@ func kinesisUnknown(t *testing.T, c *kinesis.Client) {
 func kinesisStream(t *testing.T, c *kinesis.Client, shards int32) string {
 	t.Helper()
 	stream := "fanwatch-conformance-" + strings.ToLower(rand.Text()[:10])
-	if _, err := c.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: &shards}); err != nil {
+	if _, err := c.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: &stream,
+		ShardCount: &shards}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // the test's own context has ended
@@ -388,7 +425,8 @@ func kinesisShards(t *testing.T, c *kinesis.Client, stream string) []types.Shard
 	return out.Shards
 }
 
-func kinesisIterator(t *testing.T, c *kinesis.Client, stream, shard string, kind types.ShardIteratorType, sequence string, at *time.Time) *string {
+func kinesisIterator(t *testing.T, c *kinesis.Client, stream, shard string, kind types.ShardIteratorType,
+	sequence string, at *time.Time) *string {
 	t.Helper()
 	in := &kinesis.GetShardIteratorInput{StreamName: &stream, ShardId: &shard, ShardIteratorType: kind, Timestamp: at}
 	if sequence != "" {

@@ -37,7 +37,8 @@ func TestShadow(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		cfg := aws.Config{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""), BaseEndpoint: aws.String("http://" + s.RESTAddr())}
+		cfg := aws.Config{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
+			BaseEndpoint: aws.String("http://" + s.RESTAddr())}
 		shadowCases(t, cfg)
 	})
 	t.Run("aws", func(t *testing.T) {
@@ -48,7 +49,8 @@ func TestShadow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		endpoint, err := iot.NewFromConfig(cfg).DescribeEndpoint(t.Context(), &iot.DescribeEndpointInput{EndpointType: aws.String("iot:Data-ATS")})
+		endpoint, err := iot.NewFromConfig(cfg).DescribeEndpoint(t.Context(),
+			&iot.DescribeEndpointInput{EndpointType: aws.String("iot:Data-ATS")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +75,8 @@ func shadowCases(t *testing.T, cfg aws.Config) {
 }
 
 func (s shadowOf) update(payload string) (map[string]any, error) {
-	out, err := s.c.UpdateThingShadow(s.Context(), &iotdataplane.UpdateThingShadowInput{ThingName: &s.thing, ShadowName: aws.String("fanwatch"), Payload: []byte(payload)})
+	out, err := s.c.UpdateThingShadow(s.Context(), &iotdataplane.UpdateThingShadowInput{ThingName: &s.thing,
+		ShadowName: aws.String("fanwatch"), Payload: []byte(payload)})
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +84,8 @@ func (s shadowOf) update(payload string) (map[string]any, error) {
 }
 
 func (s shadowOf) get() (map[string]any, error) {
-	out, err := s.c.GetThingShadow(s.Context(), &iotdataplane.GetThingShadowInput{ThingName: &s.thing, ShadowName: aws.String("fanwatch")})
+	out, err := s.c.GetThingShadow(s.Context(), &iotdataplane.GetThingShadowInput{ThingName: &s.thing,
+		ShadowName: aws.String("fanwatch")})
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +127,8 @@ func shadowLife(s shadowOf) {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() {
-		_, _ = s.c.DeleteThingShadow(context.Background(), &iotdataplane.DeleteThingShadowInput{ThingName: &s.thing, ShadowName: aws.String("fanwatch")})
+		_, _ = s.c.DeleteThingShadow(context.Background(), &iotdataplane.DeleteThingShadowInput{ThingName: &s.thing,
+			ShadowName: aws.String("fanwatch")})
 	})
 	s.is(doc, "version", "1")
 	s.is(doc, "clientToken", `"token-1"`)
@@ -150,11 +155,13 @@ func shadowLife(s shadowOf) {
 	if m, _ := doc["metadata"].(map[string]any); m["desired"] == nil || m["reported"] == nil {
 		s.Errorf("metadata %v", m)
 	}
-	list, err := s.c.ListNamedShadowsForThing(s.Context(), &iotdataplane.ListNamedShadowsForThingInput{ThingName: &s.thing})
+	list, err := s.c.ListNamedShadowsForThing(s.Context(),
+		&iotdataplane.ListNamedShadowsForThingInput{ThingName: &s.thing})
 	if err != nil || !reflect.DeepEqual(list.Results, []string{"fanwatch"}) {
 		s.Errorf("list: %+v %v", list, err)
 	}
-	if _, err := s.c.DeleteThingShadow(s.Context(), &iotdataplane.DeleteThingShadowInput{ThingName: &s.thing, ShadowName: aws.String("fanwatch")}); err != nil {
+	if _, err := s.c.DeleteThingShadow(s.Context(), &iotdataplane.DeleteThingShadowInput{ThingName: &s.thing,
+		ShadowName: aws.String("fanwatch")}); err != nil {
 		s.Fatal(err)
 	}
 	if doc, err = s.update(`{"state":{"desired":{"live":true}}}`); err != nil {
@@ -167,7 +174,8 @@ func shadowLife(s shadowOf) {
 
 func shadowRefused(s shadowOf) {
 	var invalid *types.InvalidRequestException
-	for _, payload := range []string{`{"state":`, `{}`, `{"state":7}`, `{"state":{"desired":[]}}`, `{"state":{"reported":"x"}}`,
+	for _, payload := range []string{`{"state":`, `{}`, `{"state":7}`, `{"state":{"desired":[]}}`,
+		`{"state":{"reported":"x"}}`,
 		`{"state":{"desired":{}},"clientToken":"` + strings.Repeat("x", 65) + `"}`} {
 		if _, err := s.update(payload); !errors.As(err, &invalid) {
 			s.Errorf("%s: %v", payload, err)

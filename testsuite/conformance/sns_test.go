@@ -127,12 +127,15 @@ func snsEmail(t *testing.T, c *sns.Client) {
 		t.Errorf("subscribing again: %v %v", again, err)
 	}
 	list, err := c.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topic})
-	if err != nil || len(list.Subscriptions) != 1 || *list.Subscriptions[0].Endpoint != snsAddress || *list.Subscriptions[0].Protocol != "email" {
+	if err != nil || len(list.Subscriptions) != 1 || *list.Subscriptions[0].Endpoint != snsAddress ||
+		*list.Subscriptions[0].Protocol != "email" {
 		t.Errorf("list: %v %v", list, err)
 	}
-	attributes, err := c.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: out.SubscriptionArn})
+	attributes, err := c.GetSubscriptionAttributes(t.Context(),
+		&sns.GetSubscriptionAttributesInput{SubscriptionArn: out.SubscriptionArn})
 	if err != nil || attributes.Attributes["FilterPolicy"] != policy || attributes.Attributes["Endpoint"] != snsAddress ||
-		attributes.Attributes["RawMessageDelivery"] != "false" || attributes.Attributes["FilterPolicyScope"] != "MessageAttributes" {
+		attributes.Attributes["RawMessageDelivery"] != "false" ||
+		attributes.Attributes["FilterPolicyScope"] != "MessageAttributes" {
 		t.Errorf("attributes: %v %v", attributes, err)
 	}
 }
@@ -145,11 +148,14 @@ func snsSubscribeRefusals(t *testing.T, c *sns.Client) {
 		{"http", "https://localhost/", "must match the specified protocol"},
 		{"https", "ftp://localhost/", "must match the specified protocol"},
 	} {
-		_, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: &bad.protocol, Endpoint: &bad.endpoint})
+		_, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: &bad.protocol,
+			Endpoint: &bad.endpoint})
 		snsWant(t, err, "InvalidParameter", bad.want)
 	}
-	for name, value := range map[string]string{"RawMessageDelivery": "perhaps", "FilterPolicyScope": "Everything", "Surprise": "x"} {
-		_, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"), Endpoint: aws.String(snsAddress),
+	for name, value := range map[string]string{"RawMessageDelivery": "perhaps", "FilterPolicyScope": "Everything",
+		"Surprise": "x"} {
+		_, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"),
+			Endpoint:   aws.String(snsAddress),
 			Attributes: map[string]string{name: value}})
 		snsWant(t, err, "InvalidParameter", "")
 	}
@@ -165,8 +171,10 @@ func snsPublish(t *testing.T, c *sns.Client) {
 		{TopicArn: &topic, Message: aws.String(`{"default":"d","email":"e","x":{}}`), MessageStructure: aws.String("json")},
 		{TopicArn: &topic, Message: aws.String(strings.Repeat("m", 256<<10))},
 		{TopicArn: &topic, Message: aws.String("with attributes"), MessageAttributes: map[string]types.MessageAttributeValue{
-			"s": {DataType: aws.String("String"), StringValue: aws.String("v")}, "n": {DataType: aws.String("Number"), StringValue: aws.String("-1.5e3")},
-			"a": {DataType: aws.String("String.Array"), StringValue: aws.String(`["x",1,true,null]`)}, "b": {DataType: aws.String("Binary"), BinaryValue: []byte{0, 1}}}},
+			"s": {DataType: aws.String("String"), StringValue: aws.String("v")}, "n": {DataType: aws.String("Number"),
+				StringValue: aws.String("-1.5e3")},
+			"a": {DataType: aws.String("String.Array"), StringValue: aws.String(`["x",1,true,null]`)},
+			"b": {DataType: aws.String("Binary"), BinaryValue: []byte{0, 1}}}},
 	} {
 		out, err := c.Publish(t.Context(), in)
 		if err != nil {
@@ -193,14 +201,22 @@ func snsPublishRefusals(t *testing.T, c *sns.Client) {
 		{sns.PublishInput{Message: aws.String(strings.Repeat("m", 256<<10+1))}, "InvalidParameter", "Message too long"},
 		{sns.PublishInput{Message: aws.String("m"), Subject: aws.String("")}, "InvalidParameter", "Subject"},
 		{sns.PublishInput{Message: aws.String("m"), Subject: aws.String("two\nlines")}, "InvalidParameter", "Subject"},
-		{sns.PublishInput{Message: aws.String("m"), Subject: aws.String(strings.Repeat("s", 101))}, "InvalidParameter", "Subject"},
-		{sns.PublishInput{Message: aws.String("{"), MessageStructure: aws.String("json")}, "InvalidParameter", "failed to parse"},
-		{sns.PublishInput{Message: aws.String(`{"email":"e"}`), MessageStructure: aws.String("json")}, "InvalidParameter", "No default entry"},
-		{sns.PublishInput{Message: aws.String(`{"default":1}`), MessageStructure: aws.String("json")}, "InvalidParameter", "No default entry"},
-		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("k", "Text", "v")}, "ParameterValueInvalid", "invalid message attribute type"},
-		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("k", "String", "")}, "ParameterValueInvalid", "non-empty message attribute value"},
-		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("k", "Number", "many")}, "ParameterValueInvalid", ""},
-		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("a b", "String", "v")}, "ParameterValueInvalid", ""},
+		{sns.PublishInput{Message: aws.String("m"), Subject: aws.String(strings.Repeat("s", 101))}, "InvalidParameter",
+			"Subject"},
+		{sns.PublishInput{Message: aws.String("{"), MessageStructure: aws.String("json")}, "InvalidParameter",
+			"failed to parse"},
+		{sns.PublishInput{Message: aws.String(`{"email":"e"}`), MessageStructure: aws.String("json")}, "InvalidParameter",
+			"No default entry"},
+		{sns.PublishInput{Message: aws.String(`{"default":1}`), MessageStructure: aws.String("json")}, "InvalidParameter",
+			"No default entry"},
+		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("k", "Text", "v")}, "ParameterValueInvalid",
+			"invalid message attribute type"},
+		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("k", "String", "")}, "ParameterValueInvalid",
+			"non-empty message attribute value"},
+		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("k", "Number", "many")},
+			"ParameterValueInvalid", ""},
+		{sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute("a b", "String", "v")},
+			"ParameterValueInvalid", ""},
 	} {
 		bad.in.TopicArn = &topic
 		_, err := c.Publish(t.Context(), &bad.in)
@@ -219,7 +235,8 @@ func snsFilterRefusals(t *testing.T, c *sns.Client) {
 		`{"k":[{"numeric":[">",3,"<"]}]}`: "Value of < must be numeric",
 		`{"a":[1],"b":[1],"c":[1],"d":[1],"e":[1],"f":[1]}`: "can not have more than 5 keys",
 	} {
-		_, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"), Endpoint: aws.String(snsAddress),
+		_, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"),
+			Endpoint:   aws.String(snsAddress),
 			Attributes: map[string]string{"FilterPolicy": policy}})
 		snsWant(t, err, "InvalidParameter", want)
 	}
@@ -243,21 +260,25 @@ func snsUnknown(t *testing.T, c *sns.Client) {
 	if _, err := c.Unsubscribe(t.Context(), &sns.UnsubscribeInput{SubscriptionArn: &subscription}); err != nil {
 		t.Errorf("Unsubscribe is idempotent, but: %v", err)
 	}
-	_, err = c.ConfirmSubscription(t.Context(), &sns.ConfirmSubscriptionInput{TopicArn: &topic, Token: aws.String("no-token")})
+	_, err = c.ConfirmSubscription(t.Context(), &sns.ConfirmSubscriptionInput{TopicArn: &topic,
+		Token: aws.String("no-token")})
 	snsWant(t, err, "InvalidParameter", "")
 }
 
 func snsDelivery(t *testing.T, c *sns.Client, s *local.Server) {
 	topic := snsTopic(t, c)
-	out, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"), Endpoint: aws.String(snsAddress),
+	out, err := c.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("email"),
+		Endpoint:   aws.String(snsAddress),
 		Attributes: map[string]string{"FilterPolicy": `{"rpm":[{"numeric":["<",500]}],"kind":[{"anything-but":"test"}]}`}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	publish := func(body, rpm, kind string) {
 		t.Helper()
-		_, err := c.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: &body, MessageAttributes: map[string]types.MessageAttributeValue{
-			"rpm": {DataType: aws.String("Number"), StringValue: &rpm}, "kind": {DataType: aws.String("String"), StringValue: &kind}}})
+		_, err := c.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: &body,
+			MessageAttributes: map[string]types.MessageAttributeValue{
+				"rpm": {DataType: aws.String("Number"), StringValue: &rpm}, "kind": {DataType: aws.String("String"),
+					StringValue: &kind}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,8 +286,9 @@ func snsDelivery(t *testing.T, c *sns.Client, s *local.Server) {
 	publish("slow", "300", "stall")
 	publish("fast", "1800", "stall")
 	publish("trial", "300", "test")
-	_, err = c.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{SubscriptionArn: out.SubscriptionArn,
-		AttributeName: aws.String("FilterPolicy"), AttributeValue: aws.String("{}")})
+	_, err = c.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{
+		SubscriptionArn: out.SubscriptionArn,
+		AttributeName:   aws.String("FilterPolicy"), AttributeValue: aws.String("{}")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,8 +79,10 @@ func text(r fanwatch.Row) string {
 	if anomaly == "" {
 		anomaly = "null"
 	}
-	return fmt.Sprintf("%s|%d|%d|%d|%.6f|%.6f|%.6f|%.6f|%s|%s|%t|%d|%d|%d|%t|%d|%s", r.Fan, r.Time.UnixMicro(), r.Run, r.Seq, r.RPM, r.Hz, r.Jitter, r.Score,
-		r.State, anomaly, r.Kind == fanwatch.RowLate, r.Edges, r.Glitch, r.Lost, r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard)
+	return fmt.Sprintf("%s|%d|%d|%d|%.6f|%.6f|%.6f|%.6f|%s|%s|%t|%d|%d|%d|%t|%d|%s", r.Fan, r.Time.UnixMicro(), r.Run,
+		r.Seq, r.RPM, r.Hz, r.Jitter, r.Score,
+		r.State, anomaly, r.Kind == fanwatch.RowLate, r.Edges, r.Glitch, r.Lost, r.Unsynch, r.Arrived.UnixMicro(),
+		r.Position.Shard)
 }
 
 // compare lets both read the table. Where it may hold copies DuckDB drops them by the table's rule: of several
@@ -106,11 +108,13 @@ func compare(t *testing.T, w *world, fleet *readings.Fleet, rows int, compacted 
 	defer db.Close()
 	from := "SELECT * FROM read_parquet(['" + strings.Join(w.files(t), "','") + "'], union_by_name = true)"
 	if !compacted {
-		from = "SELECT DISTINCT ON (fan_id, run, seq) * FROM (" + from + ") ORDER BY fan_id, time, run, seq, arrived NULLS FIRST, shard NULLS FIRST"
+		from = "SELECT DISTINCT ON (fan_id, run, seq) * FROM (" + from +
+			") ORDER BY fan_id, time, run, seq, arrived NULLS FIRST, shard NULLS FIRST"
 	}
 	var theirRows int
 	var theirSum string
-	err = db.QueryRowContext(t.Context(), "SELECT count(*), sum(('0x' || substr(md5("+rowText+"), 1, 15))::BIGINT::HUGEINT)::VARCHAR FROM ("+from+")").Scan(&theirRows, &theirSum)
+	err = db.QueryRowContext(t.Context(), "SELECT count(*), sum(('0x' || substr(md5("+rowText+
+		"), 1, 15))::BIGINT::HUGEINT)::VARCHAR FROM ("+from+")").Scan(&theirRows, &theirSum)
 	if err != nil {
 		t.Fatal(err)
 	}

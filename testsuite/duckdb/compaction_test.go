@@ -66,7 +66,8 @@ func obey(order, dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, "COPY (SELECT DISTINCT * FROM read_parquet(['"+strings.Join(strings.Fields(string(files)), "','")+"']) ORDER BY fan_id, time) TO '"+
+	_, err = db.ExecContext(ctx, "COPY (SELECT DISTINCT * FROM read_parquet(['"+strings.Join(strings.Fields(string(files)),
+		"','")+"']) ORDER BY fan_id, time) TO '"+
 		filepath.Join(dir, "duckdb.parquet")+"' (FORMAT parquet, COMPRESSION zstd)")
 	return err
 }
@@ -94,7 +95,8 @@ func child(b *testing.B, order, dir string) spent {
 		b.Fatalf("%s: %v\n%s", order, err, out)
 	}
 	u := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	s := spent{cpu: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), rss: float64(u.Maxrss) * maxrssUnit() / 1e6}
+	s := spent{cpu: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(),
+		rss: float64(u.Maxrss) * maxrssUnit() / 1e6}
 	if order == "lake" {
 		if s.compact, err = strconv.ParseFloat(strings.TrimSpace(string(out)), 64); err != nil {
 			b.Fatal(err)
@@ -114,9 +116,9 @@ func maxrssUnit() float64 {
 func BenchmarkLake(b *testing.B) { b.Run("Compaction", benchmarkCompaction) }
 
 // benchmarkCompaction has the lake compact 1,000 files of 5,040 rows, and DuckDB do what it can of the same: drop
-// equal rows, sort, write with zstd. It neither swaps files in a table nor reads back what it wrote. The ratios are of whole
-// processes; rows per second of processor time are of Compact, since a worker starts once and compacts often. Each figure is the
-// median of the runs.
+// equal rows, sort, write with zstd. It neither swaps files in a table nor reads back what it wrote. The ratios are
+// of whole processes; rows per second of processor time are of Compact, since a worker starts once and compacts
+// often. Each figure is the median of the runs.
 func benchmarkCompaction(b *testing.B) {
 	const fans, files = 84, 1000
 	dir := b.TempDir()
@@ -156,11 +158,13 @@ func benchmarkCompaction(b *testing.B) {
 		for unit, value := range map[string]float64{
 			"cpu_ratio_duckdb-x": ours.cpu / theirs.cpu, "rss_ratio_duckdb-x": ours.rss / theirs.rss,
 			"size_ratio_duckdb-x":   size(b, merged[0]) / size(b, filepath.Join(dir, "duckdb.parquet")),
-			"rows_per_cpu_s-rows/s": fans * 60 * files / ours.compact, "cpu-s": ours.cpu, "rss-MB": ours.rss, "duckdb_cpu-s": theirs.cpu, "duckdb_rss-MB": theirs.rss,
+			"rows_per_cpu_s-rows/s": fans * 60 * files / ours.compact, "cpu-s": ours.cpu, "rss-MB": ours.rss,
+			"duckdb_cpu-s": theirs.cpu, "duckdb_rss-MB": theirs.rss,
 		} {
 			measured[unit] = append(measured[unit], value)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "catalog.db"), uncompacted, 0o600); err != nil { // as if nothing had been done
+		// as if nothing had been done
+		if err := os.WriteFile(filepath.Join(dir, "catalog.db"), uncompacted, 0o600); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -85,7 +85,8 @@ func (l *lander) land(tb testing.TB, shard string, rows []fanwatch.Row) {
 		rows[i].Position = fanwatch.Position{Shard: shard, Sequence: number(after + i + 1)}
 	}
 	l.at[shard] = after + len(rows)
-	s := landing.Segment{Header: landing.Header{After: number(after), Last: number(after + len(rows)), Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}, Rows: rows}
+	s := landing.Segment{Header: landing.Header{After: number(after), Last: number(after + len(rows)),
+		Writer: landing.Token{Scheduled: 1, Attempt: 1, Run: "r"}}, Rows: rows}
 	if err := l.log(shard).Append(tb.Context(), s); err != nil {
 		tb.Fatal(err)
 	}

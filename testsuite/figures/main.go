@@ -3,11 +3,10 @@
 // lines go to standard error as they come, as a sign of life.
 //
 // NAME is the package, the benchmark and its sub-benchmarks: BenchmarkScoreUpdate/d1/k1 of package rcf gives
-// rcf.score_update.d1.k1 in ns, and .bytes and .allocs beside it; what testsuite and the
-// packages in it measure has no package in front. A metric of the benchmark's own (ReportMetric)
-// is named by its unit: "p50-ms" gives NAME.p50 in ms, a unit without a dash NAME itself in that unit, and one with a dot
-// before its dash is the whole of another figure's name: "edge.rss-B" gives edge.rss in B. That is for what must be measured
-// from outside its package.
+// rcf.score_update.d1.k1 in ns, and .bytes and .allocs beside it; what testsuite and the packages in it measure has
+// no package in front. A metric of the benchmark's own (ReportMetric) is named by its unit: "p50-ms" gives NAME.p50
+// in ms, a unit without a dash NAME itself in that unit, and one with a dot before its dash is the whole of another
+// figure's name: "edge.rss-B" gives edge.rss in B. That is for what must be measured from outside its package.
 package main
 
 import (
@@ -47,7 +46,8 @@ func run(in io.Reader, out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "figure\tmedian\tmin\tmax\truns\tunit\t")
 	for _, f := range figures {
-		fmt.Fprintf(w, "%s\t%.4g\t%.4g\t%.4g\t%d\t%s\t\n", f.name, median(f.values), slices.Min(f.values), slices.Max(f.values), len(f.values), f.unit)
+		fmt.Fprintf(w, "%s\t%.4g\t%.4g\t%.4g\t%d\t%s\t\n", f.name, median(f.values), slices.Min(f.values),
+			slices.Max(f.values), len(f.values), f.unit)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -90,7 +90,7 @@ var (
 	upper = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 )
 
-// nameOf gives a figure's name and unit.
+// nameOf returns a figure's name and unit.
 func nameOf(pkg, bench, unit string) (string, string) {
 	bench = upper.ReplaceAllString(procs.ReplaceAllString(bench, ""), "${1}_${2}")
 	name := strings.ToLower(strings.ReplaceAll(bench, "/", "."))

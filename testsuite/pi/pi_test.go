@@ -117,7 +117,8 @@ func TestProgramsRun(t *testing.T) {
 			readings := json.NewDecoder(strings.NewReader(out))
 			for seq := uint64(1); seq <= 3; seq++ {
 				var r fanwatch.WireReading
-				if err := readings.Decode(&r); err != nil || r.Seq != seq || r.State != fanwatch.StateRunning || math.Abs(r.RPM-1800) > 40 {
+				if err := readings.Decode(&r); err != nil || r.Seq != seq || r.State != fanwatch.StateRunning ||
+					math.Abs(r.RPM-1800) > 40 {
 					t.Errorf("of a fan at 1800 RPM: %v\n%s", err, out)
 				}
 			}
@@ -140,8 +141,10 @@ func TestPackage(t *testing.T) {
 			t.Errorf("%s is for %s", deb, got)
 		}
 		contents := run(t, "dpkg-deb", "--contents", deb)
-		for _, want := range []string{"-rwxr-xr-x root/root", "./usr/bin/fanwatch-edge", "./usr/lib/systemd/system/fanwatch-edge@.service",
-			"./usr/lib/udev/rules.d/60-fanwatch-gpio.rules", "./etc/fanwatch/example.yaml", "./usr/share/doc/fanwatch-edge/README.md", "./usr/share/doc/fanwatch-edge/copyright"} {
+		for _, want := range []string{"-rwxr-xr-x root/root", "./usr/bin/fanwatch-edge",
+			"./usr/lib/systemd/system/fanwatch-edge@.service",
+			"./usr/lib/udev/rules.d/60-fanwatch-gpio.rules", "./etc/fanwatch/example.yaml",
+			"./usr/share/doc/fanwatch-edge/README.md", "./usr/share/doc/fanwatch-edge/copyright"} {
 			if !strings.Contains(contents, want) {
 				t.Errorf("%s: no %s in\n%s", arch, want, contents)
 			}
@@ -155,8 +158,8 @@ func TestPackage(t *testing.T) {
 	}
 }
 
-// TestPackageInstalls installs, installs again, removes and purges the package by dpkg, in an overlay over this machine's own
-// root directory, of which nothing is left afterwards.
+// TestPackageInstalls installs, installs again, removes and purges the package by dpkg, in an overlay over this
+// machine's own root directory, of which nothing is left afterwards.
 func TestPackageInstalls(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to mount an overlay")
@@ -197,7 +200,9 @@ test ! -e /etc/fanwatch; test ! -e /var/lib/fanwatch; getent passwd fanwatch || 
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"(fanwatch)", "(gpio)", "gpio:x:", "fanwatch 750 /etc/fanwatch", "root 755 /usr/bin/fanwatch-edge", "changed by hand", "UNIT VERIFIED", "secret", "/var/lib/fanwatch/fan-21", "NO USER LEFT"} {
+	for _, want := range []string{"(fanwatch)", "(gpio)", "gpio:x:", "fanwatch 750 /etc/fanwatch",
+		"root 755 /usr/bin/fanwatch-edge", "changed by hand", "UNIT VERIFIED", "secret", "/var/lib/fanwatch/fan-21",
+		"NO USER LEFT"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -207,14 +212,15 @@ test ! -e /etc/fanwatch; test ! -e /var/lib/fanwatch; getent passwd fanwatch || 
 	}
 }
 
-// TestServiceIsHardened holds the unit to an exposure of at most 1.5 of 10 by systemd's own count, and to the device and
-// the system call that it must keep.
+// TestServiceIsHardened holds the unit to an exposure of at most 1.5 of 10 by systemd's own count, and to the
+// device and the system call that it must keep.
 func TestServiceIsHardened(t *testing.T) {
 	unit, err := os.ReadFile(filepath.Join("..", "..", "deploy", "pi", "fanwatch-edge@.service"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Type=notify\n", "WatchdogSec=", "DevicePolicy=closed\nDeviceAllow=char-gpiochip rw\n", "adjtimex\n"} {
+	for _, want := range []string{"Type=notify\n", "WatchdogSec=", "DevicePolicy=closed\nDeviceAllow=char-gpiochip rw\n",
+		"adjtimex\n"} {
 		if !bytes.Contains(unit, []byte(want)) {
 			t.Errorf("the unit does not say %q", want)
 		}
@@ -233,8 +239,9 @@ func TestServiceIsHardened(t *testing.T) {
 	t.Log(strings.TrimSpace(out[strings.LastIndex(out, "Overall"):]))
 }
 
-// TestServiceAllowsWhatTheProgramCalls holds the system calls that the program makes against the unit's filter: a refused one
-// shows only on the Raspberry Pi, and then as something else (an adjtimex that fails as a clock that is never right).
+// TestServiceAllowsWhatTheProgramCalls holds the system calls that the program makes against the unit's filter: a
+// refused one shows only on the Raspberry Pi, and then as something else (an adjtimex that fails as a clock that is
+// never right).
 func TestServiceAllowsWhatTheProgramCalls(t *testing.T) {
 	for _, tool := range []string{"strace", "systemd-analyze"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -248,7 +255,8 @@ func TestServiceAllowsWhatTheProgramCalls(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	text := "version: 1\nfan: fan-21\nbroker: localhost:1\nca: c\ncert: c\nkey: fan-21.key\nspool: spool\nsource: {gpio: {line: GPIO17}}\n"
+	text := "version: 1\nfan: fan-21\nbroker: localhost:1\nca: c\ncert: c\nkey: fan-21.key\nspool: spool\nsource: " +
+		"{gpio: {line: GPIO17}}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

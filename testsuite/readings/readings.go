@@ -90,7 +90,8 @@ func (f *Fleet) Shard(fan int) string { return fmt.Sprintf("shardId-%012d", fan%
 func (f *Fleet) Row(fan, window int) fanwatch.Row {
 	series := f.series[fan%kinds]
 	m := series[(window+fan/kinds*7919)%len(series)]
-	r := fanwatch.Row{Kind: fanwatch.RowScored, Reading: m.Reading, Position: fanwatch.Position{Shard: f.Shard(fan)}, Client: f.Name(fan), Score: m.score}
+	r := fanwatch.Row{Kind: fanwatch.RowScored, Reading: m.Reading, Position: fanwatch.Position{Shard: f.Shard(fan)},
+		Client: f.Name(fan), Score: m.score}
 	r.Fan, r.Run, r.Seq, r.Time = f.Name(fan), f.runs[fan], uint64(window+1), f.end(fan, window)
 	last := window - window%batch + batch - 1
 	r.Arrived = f.end(fan, last).Add(3 * time.Millisecond).Truncate(time.Millisecond)

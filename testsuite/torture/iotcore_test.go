@@ -24,8 +24,8 @@ import (
 	"fanwatch/local/aws/iotcore"
 )
 
-// serveIoTCore is the broker's process: the local IoT Core, whose stream is a file with a line for each record. A line is
-// written before the publish is acknowledged.
+// serveIoTCore is the broker's process: the local IoT Core, whose stream is a file with a line for each record. A
+// line is written before the publish is acknowledged.
 func serveIoTCore() int {
 	var c iotcore.Config
 	if err := json.Unmarshal([]byte(os.Getenv(setting)), &c); err != nil {
@@ -54,7 +54,8 @@ func serveIoTCore() int {
 type stream struct{ f *os.File }
 
 func (s stream) Put(_ context.Context, name, _ string, data []byte) error {
-	_, err := s.f.Write(append([]byte(name+" "+string(data)), '\n')) // one write, so that a kill leaves all or nothing of it
+	// one write, so that a kill leaves all or nothing of it
+	_, err := s.f.Write(append([]byte(name+" "+string(data)), '\n'))
 	return err
 }
 
@@ -99,8 +100,10 @@ func (l *localCore) start() {
 		l.t.Fatal("the local IoT Core did not start")
 	}
 	if l.control == nil {
-		l.control = cloud.NewIoT(aws.Config{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}, "http://"+lines.Text())
-		l.must(l.control.PutRule(l.t.Context(), cloud.Rule{Name: "fanwatch_readings", SQL: "SELECT * FROM 'never'", Stream: "readings", PartitionKey: "${fan}",
+		l.control = cloud.NewIoT(aws.Config{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider(
+			"local", "local", "")}, "http://"+lines.Text())
+		l.must(l.control.PutRule(l.t.Context(), cloud.Rule{Name: "fanwatch_readings", SQL: "SELECT * FROM 'never'",
+			Stream: "readings", PartitionKey: "${fan}",
 			RoleARN: "arn:aws:iam::000000000000:role/fanwatch", ErrorStream: "errors"}))
 		l.must(l.control.PutPolicy(l.t.Context(), "fan", `{"Version":"2012-10-17","Statement":[
  {"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:000000000000:client/${iot:Connection.Thing.ThingName}"},

@@ -27,12 +27,13 @@ import (
 	"fanwatch/edge"
 )
 
-// mosquitto is Debian's broker with mutual TLS for the publisher, and a plain listener on loopback for the subscriber
-// that writes down what arrives. Mosquitto keeps what it has acknowledged in memory until the subscriber has it, so two
-// things keep its own forgetfulness out of the count: each life begins with the subscriber's session in its database,
-// so that it holds messages from the first moment on; and it is killed only after the subscriber has caught up with
-// its present life. From then on a message is in the subscriber's socket before its PUBACK is in the publisher's: Nagle's
-// algorithm, which is off, could keep it back, and a socket that is closed with something unread in it lets go of that.
+// mosquitto is Debian's broker with mutual TLS for the publisher, and a plain listener on loopback for the
+// subscriber that writes down what arrives. Mosquitto keeps what it has acknowledged in memory until the subscriber
+// has it, so two things keep its own forgetfulness out of the count: each life begins with the subscriber's session
+// in its database, so that it holds messages from the first moment on; and it is killed only after the subscriber
+// has caught up with its present life. From then on a message is in the subscriber's socket before its PUBACK is in
+// the publisher's: Nagle's algorithm, which is off, could keep it back, and a socket that is closed with something
+// unread in it lets go of that.
 type mosquitto struct {
 	t        *testing.T
 	dir      string
@@ -107,8 +108,9 @@ func (m *mosquitto) start() {
 	until(m.t, "the subscriber's connection to mosquitto", m.subscribe)
 }
 
-// subscriber is a client with a session that lasts. It takes each message in the goroutine that reads the socket, to the
-// last one that is in there: paho's client lets go of those that it has read and not handled when the connection ends.
+// subscriber is a client with a session that lasts. It takes each message in the goroutine that reads the socket,
+// to the last one that is in there: paho's client lets go of those that it has read and not handled when the
+// connection ends.
 type subscriber struct {
 	conn net.Conn
 	done chan struct{} // closed when the socket has been read to its end
@@ -207,8 +209,9 @@ func (m *mosquitto) authority() {
 	if m.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		m.t.Fatal(err)
 	}
-	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "torture CA"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(48 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "torture CA"},
+		NotBefore: time.Now().Add(-time.Hour),
+		NotAfter:  time.Now().Add(48 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, &m.key.PublicKey, m.key)
 	if err != nil {
 		m.t.Fatal(err)
@@ -227,8 +230,10 @@ func (m *mosquitto) sign(name string) (certFile, keyFile string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:   pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, m.ca, &key.PublicKey, m.key)
 	if err != nil {
 		m.t.Fatal(err)
@@ -238,7 +243,8 @@ func (m *mosquitto) sign(name string) (certFile, keyFile string) {
 
 func (m *mosquitto) identity(fan string) identity {
 	cert, key := m.sign(fan)
-	return identity{Broker: m.tls, CA: filepath.Join(m.dir, "ca.pem"), Cert: cert, Key: key, Topic: mosquittoTopic + "/" + fan}
+	return identity{Broker: m.tls, CA: filepath.Join(m.dir, "ca.pem"), Cert: cert, Key: key, Topic: mosquittoTopic + "/" +
+		fan}
 }
 
 func freePort(t *testing.T) string {

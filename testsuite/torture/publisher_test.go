@@ -68,9 +68,11 @@ func (n node) run(ctx context.Context, seed uint64) error {
 		return err
 	}
 	truth := &truthful{Source: sim, fan: n.Fan}
-	e, err := edge.New(edge.Config{Fan: n.Fan, Source: truth, Interval: 100 * time.Millisecond, Dir: n.Dir, Broker: n.Broker, TLS: tls, Topic: n.Topic,
+	e, err := edge.New(edge.Config{Fan: n.Fan, Source: truth, Interval: 100 * time.Millisecond, Dir: n.Dir,
+		Broker: n.Broker, TLS: tls, Topic: n.Topic,
 		FlushEvery: 50 * time.Millisecond, // most readings travel alone, so that there is always something in flight
-		BackoffMin: 20 * time.Millisecond, BackoffMax: 300 * time.Millisecond, AckTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second, Drain: 30 * time.Second})
+		BackoffMin: 20 * time.Millisecond, BackoffMax: 300 * time.Millisecond, AckTimeout: 3 * time.Second,
+		ConnectTimeout: 3 * time.Second, Drain: 30 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,8 @@ func (n node) run(ctx context.Context, seed uint64) error {
 	connected, end := context.WithCancel(context.Background())
 	go func() {
 		<-ctx.Done()
-		for !e.Status().Connected { // who has no connection when it ends leaves its readings to its next life, and this is the last
+		// who has no connection when it ends leaves its readings to its next life, and this is the last
+		for !e.Status().Connected {
 			time.Sleep(5 * time.Millisecond)
 		}
 		end()

@@ -116,7 +116,8 @@ func judge(t *testing.T, truth map[run]uint64, order map[string][]uint64, batche
 			t.Errorf("%v says that it dropped %d", r, batch.Dropped)
 		}
 		if batch.Readings[0].Seq <= batch.Acked || batch.Acked < highest[r] {
-			t.Errorf("%v repeats reading %d, and knew that %d were acknowledged", r, batch.Readings[0].Seq, max(batch.Acked, highest[r]))
+			t.Errorf("%v repeats reading %d, and knew that %d were acknowledged", r, batch.Readings[0].Seq,
+				max(batch.Acked, highest[r]))
 		}
 		highest[r] = batch.Acked
 		for _, reading := range batch.Readings {
@@ -148,7 +149,8 @@ func judge(t *testing.T, truth map[run]uint64, order map[string][]uint64, batche
 	if lost != 0 || reordered != 0 || readings == 0 {
 		t.Errorf("lost %d, reordered %d of %d", lost, reordered, readings)
 	}
-	t.Logf("%s: %d readings of %d runs arrived, lost %d, reordered %d, repeated %d", log, readings, len(next), lost, reordered, again)
+	t.Logf("%s: %d readings of %d runs arrived, lost %d, reordered %d, repeated %d", log, readings, len(next), lost,
+		reordered, again)
 }
 
 // run names one life of a fan's publisher.

@@ -46,8 +46,10 @@ type middle struct {
 }
 
 func toEarly(r *fanwatch.Row) early {
-	return early{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter, Score: r.Score, State: string(r.State),
-		Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.RowLate, Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch}
+	return early{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: r.RPM, Hz: r.Hz,
+		Jitter: r.Jitter, Score: r.Score, State: string(r.State),
+		Anomaly: string(r.Anomaly), Late: r.Kind == fanwatch.RowLate, Edges: int64(r.Edges), Glitch: int64(r.Glitch),
+		Lost: int64(r.Lost), Unsynch: r.Unsynch}
 }
 
 func toMiddle(r *fanwatch.Row) middle { return middle{toEarly(r), r.Arrived.UnixMicro()} }
@@ -73,7 +75,8 @@ func Leave(ctx context.Context, dir string, first, second []fanwatch.Row) (err e
 		return err
 	}
 	tx := tbl.NewTransaction()
-	if err := tx.UpdateSchema(true, false).AddColumn([]string{"arrived"}, iceberg.PrimitiveTypes.TimestampTz, "", false, nil).Commit(); err != nil {
+	if err := tx.UpdateSchema(true, false).AddColumn([]string{"arrived"}, iceberg.PrimitiveTypes.TimestampTz, "", false,
+		nil).Commit(); err != nil {
 		return err
 	}
 	if tbl, err = tx.Commit(ctx); err != nil {
@@ -92,17 +95,22 @@ func create(ctx context.Context, cat catalog.Catalog, location string) (*table.T
 	for i, c := range []struct {
 		name string
 		typ  iceberg.Type
-	}{{"time", p.TimestampTz}, {"fan_id", p.String}, {"run", p.Int64}, {"seq", p.Int64}, {"rpm", p.Float64}, {"hz", p.Float64}, {"jitter", p.Float64}, {"score", p.Float64},
-		{"state", p.String}, {"anomaly", p.String}, {"late", p.Bool}, {"edges", p.Int64}, {"glitch", p.Int64}, {"lost", p.Int64}, {"unsynch", p.Bool}} {
+	}{{"time", p.TimestampTz}, {"fan_id", p.String}, {"run", p.Int64}, {"seq", p.Int64}, {"rpm", p.Float64},
+		{"hz", p.Float64}, {"jitter", p.Float64}, {"score", p.Float64},
+		{"state", p.String}, {"anomaly", p.String}, {"late", p.Bool}, {"edges", p.Int64}, {"glitch", p.Int64},
+		{"lost", p.Int64}, {"unsynch", p.Bool}} {
 		fields = append(fields, iceberg.NestedField{ID: i + 1, Name: c.name, Type: c.typ, Required: c.name != "anomaly"})
 	}
-	spec := iceberg.NewPartitionSpec(iceberg.PartitionField{SourceIDs: []int{1}, FieldID: 1000, Name: "time_day", Transform: iceberg.DayTransform{}})
-	return cat.CreateTable(ctx, table.Identifier{"fanwatch", "readings"}, iceberg.NewSchema(0, fields...), catalog.WithLocation(location),
+	spec := iceberg.NewPartitionSpec(iceberg.PartitionField{SourceIDs: []int{1}, FieldID: 1000, Name: "time_day",
+		Transform: iceberg.DayTransform{}})
+	return cat.CreateTable(ctx, table.Identifier{"fanwatch", "readings"}, iceberg.NewSchema(0, fields...),
+		catalog.WithLocation(location),
 		catalog.WithPartitionSpec(&spec), catalog.WithProperties(iceberg.Properties{"fanwatch.version": "0"}))
 }
 
 // add stores the rows as a file of one day and commits it, as a program of its time.
-func add[T any](ctx context.Context, store *objstore.Dir, tbl *table.Table, name string, rows []fanwatch.Row, convert func(*fanwatch.Row) T) (*table.Table, error) {
+func add[T any](ctx context.Context, store *objstore.Dir, tbl *table.Table, name string, rows []fanwatch.Row,
+	convert func(*fanwatch.Row) T) (*table.Table, error) {
 	var stored []T
 	for i := range rows {
 		stored = append(stored, convert(&rows[i]))
@@ -120,13 +128,16 @@ func add[T any](ctx context.Context, store *objstore.Dir, tbl *table.Table, name
 	if err := store.Put(ctx, key, buf.Bytes(), true); err != nil {
 		return nil, err
 	}
-	b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, "file://"+filepath.Join(store.Root(), key), iceberg.ParquetFile,
-		map[int]any{1000: iceberg.Date(day.Unix() / (24 * 3600))}, map[int]string{1000: "date"}, nil, int64(len(rows)), int64(buf.Len()))
+	b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, "file://"+filepath.Join(store.Root(), key),
+		iceberg.ParquetFile,
+		map[int]any{1000: iceberg.Date(day.Unix() / (24 * 3600))}, map[int]string{1000: "date"}, nil, int64(len(rows)),
+		int64(buf.Len()))
 	if err != nil {
 		return nil, err
 	}
 	tx := tbl.NewTransaction()
-	if err := tx.AddDataFiles(ctx, []iceberg.DataFile{b.Build()}, nil, table.WithoutDuplicateCheck(), table.WithoutAutoNameMapping()); err != nil {
+	if err := tx.AddDataFiles(ctx, []iceberg.DataFile{b.Build()}, nil, table.WithoutDuplicateCheck(),
+		table.WithoutAutoNameMapping()); err != nil {
 		return nil, err
 	}
 	return tx.Commit(ctx)

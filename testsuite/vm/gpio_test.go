@@ -26,7 +26,10 @@ func TestEdgeOnTheKernelsGPIO(t *testing.T) {
 		t.Fatal("edge has no TestKernel... tests")
 	}
 	for _, test := range tests {
-		if !slices.ContainsFunc(console, func(line string) bool { return strings.HasPrefix(line, "--- PASS: "+test[1]+" ") }) {
+		if !slices.ContainsFunc(console, func(line string) bool {
+			return strings.HasPrefix(line, "--- PASS: "+test[1]+
+				" ")
+		}) {
 			t.Errorf("%s did not pass in the machine", test[1])
 		}
 	}

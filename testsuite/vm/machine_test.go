@@ -1,5 +1,6 @@
-// Package vm tests package edge where a real kernel must take part: its GPIO character device, and a disk whose power is
-// cut. The machine is Debian's kernel under qemu, which emulates the processor, so that neither root nor KVM is needed.
+// Package vm tests package edge where a real kernel must take part: its GPIO character device, and a disk whose
+// power is cut. The machine is Debian's kernel under qemu, which emulates the processor, so that neither root nor
+// KVM is needed.
 package vm
 
 import (
@@ -69,16 +70,18 @@ func (m *machine) format(megabytes int64) {
 	}
 }
 
-// run boots the machine and gives each line of its console to listen until it ends or listen returns false, which is as
-// if somebody pulled its plug. Its clock counts instructions, 4 ns each, and jumps over idle time (-icount): a busy host
-// makes the machine slower, not its timers late, and an hour of waiting costs seconds.
+// run boots the machine and gives each line of its console to listen until it ends or listen returns false, which
+// is as if somebody pulled its plug. Its clock counts instructions, 4 ns each, and jumps over idle time (-icount):
+// a busy host makes the machine slower, not its timers late, and an hour of waiting costs seconds.
 func (m *machine) run(patience time.Duration, listen func(line string) bool) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	args := []string{"-accel", "tcg", "-icount", "shift=2,sleep=off", "-cpu", "max", "-m", "512", "-no-reboot", "-display", "none", "-nodefaults",
+	args := []string{"-accel", "tcg", "-icount", "shift=2,sleep=off", "-cpu", "max", "-m", "512", "-no-reboot", "-display",
+		"none", "-nodefaults",
 		"-serial", "stdio", "-kernel", filepath.Join(kernel, "vmlinuz"), "-initrd", m.initrd,
-		"-append", strings.Join(append(append([]string{"console=ttyS0", "quiet", "loglevel=3", "panic=-1", "rdinit=/init"}, m.env...), append([]string{"--"}, m.args...)...), " ")}
+		"-append", strings.Join(append(append([]string{"console=ttyS0", "quiet", "loglevel=3", "panic=-1", "rdinit=/init"},
+			m.env...), append([]string{"--"}, m.args...)...), " ")}
 	if m.disk != "" {
 		args = append(args, "-drive", "if=virtio,format=raw,file="+m.disk)
 	}
@@ -119,7 +122,8 @@ var ramDisk = sync.OnceValues(func() (string, error) {
 	for _, m := range strings.Fields(string(list)) {
 		files = append(files, filepath.Join(dir, m))
 	}
-	for _, args := range [][]string{{"build", "-o", files[0], "./testsuite/vm/init"}, {"test", "-c", "-o", files[1], "./edge"}} {
+	for _, args := range [][]string{{"build", "-o", files[0], "./testsuite/vm/init"}, {"test", "-c", "-o", files[1],
+		"./edge"}} {
 		cmd := exec.Command("go", args...)
 		cmd.Dir = filepath.Join("..", "..")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
@@ -156,7 +160,8 @@ func writeArchive(path string, files []string) error {
 }
 
 func writeEntry(w io.Writer, name string, mode int, content []byte) error {
-	header := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", 0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name)+1, 0)
+	header := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", 0, mode, 0, 0, 1, 0, len(content),
+		0, 0, 0, 0, len(name)+1, 0)
 	for _, part := range [][]byte{[]byte(header + name + "\x00"), content} {
 		part = append(part, make([]byte, (4-len(part)%4)%4)...) // each is padded to a multiple of 4 bytes
 		if _, err := w.Write(part); err != nil {

@@ -21,7 +21,8 @@ func TestPowerCut(t *testing.T) {
 	m := newMachine(t)
 	m.format(64)
 	rng := rand.New(rand.NewPCG(7, 7))
-	synced, acked := map[uint64]uint64{}, map[uint64]uint64{} // per run: the highest number that was synced, that may have been acknowledged
+	// per run: the highest number that was synced, that may have been acknowledged
+	synced, acked := map[uint64]uint64{}, map[uint64]uint64{}
 	for round := range rounds + 1 {
 		type span struct{ run, from, to uint64 }
 		var left []span
@@ -55,13 +56,15 @@ func TestPowerCut(t *testing.T) {
 				t.Errorf("boot %d: run %d comes twice or out of order: %v", round, s.run, left)
 			}
 			if s.from > acked[s.run]+1 || s.to < synced[s.run] {
-				t.Errorf("boot %d: run %d: synced 1..%d, acknowledged 1..%d at most, but left %d..%d", round, s.run, synced[s.run], acked[s.run], s.from, s.to)
+				t.Errorf("boot %d: run %d: synced 1..%d, acknowledged 1..%d at most, but left %d..%d", round, s.run, synced[s.run],
+					acked[s.run], s.from, s.to)
 			}
 			seen[s.run] = true
 		}
 		for _, run := range slices.Sorted(maps.Keys(synced)) {
 			if run <= uint64(round) && !seen[run] && acked[run] < synced[run] {
-				t.Errorf("boot %d: run %d: synced 1..%d, acknowledged 1..%d at most, nothing left", round, run, synced[run], acked[run])
+				t.Errorf("boot %d: run %d: synced 1..%d, acknowledged 1..%d at most, nothing left", round, run, synced[run],
+					acked[run])
 			}
 		}
 	}

@@ -52,8 +52,8 @@ func CheckFooter(data []byte) error {
 	return nil
 }
 
-// CheckStruct tells whether data begins with a struct in which every list, text and map has its bytes. Only then may it
-// be given to a decoder that believes counts.
+// CheckStruct reports whether data begins with a struct in which every list, text and map has its bytes. Only then
+// may it be given to a decoder that believes counts.
 func CheckStruct(data []byte) bool {
 	w := Thrift{Data: data}
 	return w.value(Struct, 0)
@@ -124,8 +124,8 @@ func (w *Thrift) fields(depth int) bool {
 	}
 }
 
-// field reads what stands before a struct's next field: its number, told by that of the last, and the kind of its value; 0: there
-// is none.
+// field reads what stands before a struct's next field: its number, told by that of the last, and the kind of its
+// value; 0: there is none.
 func (w *Thrift) field(last int64) (field int64, kind byte, ok bool) {
 	head, ok := w.byte()
 	if !ok || head == 0 {
@@ -204,7 +204,8 @@ func (w *Thrift) Structs(kind byte, read func(i int) bool) bool {
 // Numbers are a struct's numbers and flags, by field.
 type Numbers [9]int64
 
-// Numbers reads a struct's numbers, of 32 bits at most, and flags, and those of its fields for which inner gives a place.
+// Numbers reads a struct's numbers, of 32 bits at most, and flags, and those of its fields for which inner gives a
+// place.
 func (w *Thrift) Numbers(to *Numbers, inner map[int64]*Numbers) bool {
 	for field, kind := int64(0), byte(0); ; {
 		ok := false

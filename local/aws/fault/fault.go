@@ -130,7 +130,7 @@ func (i *Injector) Clear() {
 	i.faults = nil
 }
 
-// List gives the faults that are left, each with the Count that is left of it, in the order of Inject.
+// List returns the faults that are left, each with the Count that is left of it, in the order of Inject.
 func (i *Injector) List() []Fault {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -167,7 +167,7 @@ func (i *Injector) meets(operation string, f Fault) bool {
 	return len(operations) == 0 || slices.Contains(operations, operation)
 }
 
-// Has tells whether the call meets a fault of the kind.
+// Has reports whether the call meets a fault of the kind.
 func (m Met) Has(k Kind) bool {
 	_, ok := m[k]
 	return ok
@@ -183,9 +183,9 @@ var (
 	ErrFail = errors.New("a fault that a test set: fail")
 )
 
-// Run does one call under the faults that it meets: Delay, then Cut, Throttle or Fail instead of do, then Lose. do itself
-// obeys Partial and Expired. The error is do's, [ErrThrottle], [ErrFail] or [ErrCut]; it is ErrCut, too, when ctx ends
-// the wait of a Delay.
+// Run does one call under the faults that it meets: Delay, then Cut, Throttle or Fail instead of do, then Lose. do
+// itself obeys Partial and Expired. The error is do's, [ErrThrottle], [ErrFail] or [ErrCut]; it is ErrCut, too,
+// when ctx ends the wait of a Delay.
 func (m Met) Run(ctx context.Context, do func() error) error {
 	if f, ok := m[Delay]; ok {
 		wait := time.NewTimer(time.Duration(f.Delay))

@@ -77,7 +77,7 @@ func (a *authority) pool() *x509.CertPool {
 	return p
 }
 
-// serverCertificate gives the broker's certificate for localhost, 127.0.0.1 and ::1, issuing a new one
+// serverCertificate returns the broker's certificate for localhost, 127.0.0.1 and ::1, issuing a new one
 // when there is none, when it is of another root, or when it ends within 30 days.
 func (a *authority) serverCertificate() (*tls.Certificate, error) {
 	a.mu.Lock()

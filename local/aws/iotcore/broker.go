@@ -163,7 +163,7 @@ func (b *broker) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 }
 
-// connected gives the client of a connection that was taken; nil before.
+// connected returns the client of a connection that was taken; nil before.
 func (p *peer) connected() *mqtt.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -198,7 +198,7 @@ func (b *broker) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Pack
 // code 1, they try again without.
 const bridgeBit = 0x80
 
-// olderCode gives the CONNACK return code of MQTT 3.1.1 for a reason code of MQTT 5.
+// olderCode returns the CONNACK return code of MQTT 3.1.1 for a reason code of MQTT 5.
 func olderCode(version, code byte) byte {
 	switch {
 	case version != 4, code == packets.ErrUnsupportedProtocolVersion.Code:
@@ -453,7 +453,7 @@ func (b *broker) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return true
 }
 
-// OnDisconnect gives a reason for endings that the MQTT server decided on its own.
+// OnDisconnect returns a reason for endings that the MQTT server decided on its own.
 func (b *broker) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok || p.judged || err == nil || errors.Is(cl.StopCause(), packets.ErrSessionTakenOver) {

@@ -27,7 +27,7 @@ func Guard(next http.Handler) http.Handler {
 	})
 }
 
-// loopbackName tells whether a Host header, with or without port, names this machine's loopback.
+// loopbackName reports whether a Host header, with or without port, names this machine's loopback.
 func loopbackName(host string) bool {
 	if h, port, err := net.SplitHostPort(host); err == nil {
 		if _, err := strconv.ParseUint(port, 10, 16); err != nil {

@@ -105,7 +105,7 @@ func (l *listener) serve(conn net.Conn, establish listeners.EstablishFn) {
 	}
 }
 
-// hungUp tells whether err is the client's or the broker's own end of the connection, and so no refusal.
+// hungUp reports whether err is the client's or the broker's own end of the connection, and so no refusal.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, context.Canceled)

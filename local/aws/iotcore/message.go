@@ -93,7 +93,7 @@ func (q *query) output(m *message) ([]byte, error) {
 	return out.bytes(), nil
 }
 
-// wants tells whether the WHERE clause holds. A comparison with something undefined, or of two different
+// wants reports whether the WHERE clause holds. A comparison with something undefined, or of two different
 // kinds, does not. Numbers are compared as float64.
 func (q *query) wants(m *message) bool {
 	for _, c := range q.where {

@@ -210,7 +210,7 @@ func parsePattern(s string, variables bool) (pattern, error) {
 	return p, nil
 }
 
-// match tells whether all of s fits the pattern. Time is bounded by len(pattern) x len(s).
+// match reports whether all of s fits the pattern. Time is bounded by len(pattern) x len(s).
 func (p pattern) match(c connection, s string) bool {
 	flat := make([]patternElement, 0, 64)
 	for _, part := range p {

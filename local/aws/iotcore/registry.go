@@ -156,7 +156,7 @@ func (r *registry) policy(name string) (*policy, error) {
 	return nil, notFound("Policy", name)
 }
 
-// rule gives the rule of that name, or false.
+// rule returns the rule of that name, or false.
 func (r *registry) rule(name string) (*rule, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -164,7 +164,7 @@ func (r *registry) rule(name string) (*rule, bool) {
 	return u, ok
 }
 
-// matching gives the enabled rules whose FROM fits the topic, sorted by name.
+// matching returns the enabled rules whose FROM fits the topic, sorted by name.
 func (r *registry) matching(topic string) []*rule {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -178,7 +178,7 @@ func (r *registry) matching(topic string) []*rule {
 	return out
 }
 
-// attachedCertificates gives the IDs of the certificates attached to the thing, sorted.
+// attachedCertificates returns the IDs of the certificates attached to the thing, sorted.
 func (r *registry) attachedCertificates(name string) []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -192,7 +192,7 @@ func (r *registry) attachedCertificates(name string) []string {
 	return out
 }
 
-// thingOf gives the thing that the certificate is attached to, "" when there is none or more than one.
+// thingOf returns the thing that the certificate is attached to, "" when there is none or more than one.
 func (r *registry) thingOf(certificateID string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -41,7 +41,8 @@ func serve(dir string) {
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent kills this process, or ends
 }
 
-// TestKill: what the control plane has acknowledged is there after kill -9, and a device that was provisioned then connects.
+// TestKill: what the control plane has acknowledged is there after kill -9, and a device that was provisioned then
+// connects.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	var d device

@@ -171,7 +171,7 @@ func (r *shadowRequest) readState(raw json.RawMessage) error {
 	return nil
 }
 
-// echo gives the request's state as it is answered, and the metadata that it now has.
+// echo returns the request's state as it is answered, and the metadata that it now has.
 func (r shadowRequest) echo(now sections) (state, metadata map[string]any) {
 	state, metadata = map[string]any{}, map[string]any{}
 	for _, s := range []struct {
@@ -189,7 +189,7 @@ func (r shadowRequest) echo(now sections) (state, metadata map[string]any) {
 	return state, metadata
 }
 
-// update gives the shadow as the request makes it of s, which may be nil.
+// update returns the shadow as the request makes it of s, which may be nil.
 func (s *shadow) update(id shadowID, r shadowRequest, now time.Time) (*shadow, error) {
 	next := &shadow{Thing: id.Thing, Name: id.Name}
 	if s != nil && (s.Deleted.IsZero() || now.Sub(s.Deleted) < shadowMemory) {
@@ -214,7 +214,7 @@ func (s *shadow) update(id shadowID, r shadowRequest, now time.Time) (*shadow, e
 	return next, nil
 }
 
-// document gives the whole shadow, as get answers it.
+// document returns the whole shadow, as get answers it.
 func (s *shadow) document(now time.Time) shadowDocument {
 	state := s.State
 	state.Delta, _ = delta(s.State.Desired, s.State.Reported, s.Metadata.Desired)
@@ -258,7 +258,7 @@ func merged(state, meta tree, change *tree, stamp json.Number) (tree, tree) {
 	return state, meta
 }
 
-// stamped gives a value's metadata: of a list, one for each element.
+// stamped returns a value's metadata: of a list, one for each element.
 func stamped(v any, stamp json.Number) any {
 	if list, ok := v.([]any); ok {
 		out := make([]any, len(list))
@@ -270,7 +270,7 @@ func stamped(v any, stamp json.Number) any {
 	return map[string]any{"timestamp": stamp}
 }
 
-// delta gives what of desired is missing from reported or differs there, with its metadata.
+// delta returns what of desired is missing from reported or differs there, with its metadata.
 func delta(desired, reported, meta tree) (state, stamps tree) {
 	state, stamps = tree{}, tree{}
 	for k, want := range desired {
@@ -292,7 +292,7 @@ func delta(desired, reported, meta tree) (state, stamps tree) {
 	return state, stamps
 }
 
-// within gives the part of the metadata that belongs to the members of change.
+// within returns the part of the metadata that belongs to the members of change.
 func within(meta, change tree) tree {
 	out := tree{}
 	for k, v := range change {

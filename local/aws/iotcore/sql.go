@@ -341,7 +341,7 @@ func (p *parser) call(name string) (expression, error) {
 	return e, nil
 }
 
-// String gives the expression as it could be written.
+// String returns the expression as it could be written.
 func (e expression) String() string {
 	switch {
 	case e.literal != nil:

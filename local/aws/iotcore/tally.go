@@ -74,7 +74,7 @@ func (t *tally) news(f Refusal, of origin) bool {
 	return false
 }
 
-// due gives what was held back for tallyEvery by now, or all of it, and forgets what has come no more.
+// due returns what was held back for tallyEvery by now, or all of it, and forgets what has come no more.
 func (t *tally) due(now time.Time, all bool) []report {
 	var out []report
 	for key, c := range t.counted {

@@ -84,7 +84,7 @@ func (t *template) expand(m *message) (string, error) {
 	return b.String(), nil
 }
 
-// textOf gives a JSON value as template text: a string without its quotes, anything else as JSON.
+// textOf returns a JSON value as template text: a string without its quotes, anything else as JSON.
 func textOf(v json.RawMessage) string {
 	var s string
 	if len(v) > 0 && v[0] == '"' && json.Unmarshal(v, &s) == nil {

@@ -56,7 +56,7 @@ func checkSize(topic string) error {
 	return nil
 }
 
-// matchFilter tells whether the topic fits the MQTT filter. A wildcard in first place does not match topics
+// matchFilter reports whether the topic fits the MQTT filter. A wildcard in first place does not match topics
 // that start with $ (MQTT 3.1.1, 4.7.2).
 func matchFilter(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && !strings.HasPrefix(filter, "$") {

@@ -71,7 +71,7 @@ func newFrameReader(r io.Reader, size int64) *frameReader {
 	return &frameReader{r: bufio.NewReaderSize(r, 64<<10), left: size}
 }
 
-// next gives the next record, whose data is valid until the next call. It returns io.EOF at the end,
+// next returns the next record, whose data is valid until the next call. It returns io.EOF at the end,
 // errDamaged for anything but an intact frame, and the reader's error when reading fails.
 func (f *frameReader) next() (record, error) {
 	if f.left == 0 {

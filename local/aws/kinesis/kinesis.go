@@ -1,6 +1,6 @@
-// Package kinesis is a small Amazon Kinesis Data Streams for one machine. It speaks the JSON 1.1 protocol of the service
-// (https://docs.aws.amazon.com/kinesis/latest/APIReference/), so the AWS SDK works against it unchanged. [New] opens the
-// streams of a directory; the [Server] is an http.Handler.
+// Package kinesis is a small Amazon Kinesis Data Streams for one machine. It speaks the JSON 1.1 protocol of the
+// service (https://docs.aws.amazon.com/kinesis/latest/APIReference/), so the AWS SDK works against it unchanged.
+// [New] opens the streams of a directory; the [Server] is an http.Handler.
 //
 // It promises: an acknowledged record has been written to a file and survives kill -9 of the process; whether it also
 // survives a power cut is for Config.SyncEvery to say. Streams, splits and merges survive both. Sequence numbers of a

@@ -248,7 +248,8 @@ func TestARestartKeepsStreamsShardsAndIterators(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	now := newClock()
-	_, c := start(t, kinesis.Config{Dir: t.TempDir(), Now: now.now, Limits: kinesis.Limits{WriteBytes: 1 << 20, WriteRecords: 1000, ReadCalls: 5}, MaxShards: 2})
+	_, c := start(t, kinesis.Config{Dir: t.TempDir(), Now: now.now, Limits: kinesis.Limits{WriteBytes: 1 << 20,
+		WriteRecords: 1000, ReadCalls: 5}, MaxShards: 2})
 	create(t, c, "fans", 1)
 	big := strings.Repeat("x", 600<<10)
 	if _, err := putOnce(t.Context(), c, "fans", "k", big); err != nil {

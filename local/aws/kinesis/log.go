@@ -132,7 +132,7 @@ func (l *shardLog) put(records []record, now int64, clock uint64) error {
 	return nil
 }
 
-// read gives the records from counter on, at most limit and, beyond the first, at most maxBytes of keys and
+// read returns the records from counter on, at most limit and, beyond the first, at most maxBytes of keys and
 // data together; the counter to go on from; and whether there are records there by now.
 func (l *shardLog) read(from uint64, limit, maxBytes int) (out []record, next uint64, more bool, err error) {
 	l.mu.RLock()
@@ -163,7 +163,7 @@ func (l *shardLog) read(from uint64, limit, maxBytes int) (out []record, next ui
 	return out, max(from, l.last+1), false, nil // counters up to the last may be trimmed
 }
 
-// since gives the counter of the first record that arrived at or after the time t (milliseconds), or one past
+// since returns the counter of the first record that arrived at or after the time t (milliseconds), or one past
 // the newest when there is none.
 func (l *shardLog) since(t int64) (counter uint64, err error) {
 	l.mu.RLock()
@@ -184,7 +184,7 @@ func (l *shardLog) since(t int64) (counter uint64, err error) {
 	return counter, err
 }
 
-// tip gives the counter of the newest record.
+// tip returns the counter of the newest record.
 func (l *shardLog) tip() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -241,7 +241,7 @@ func (l *shardLog) seal() error {
 	return l.closeFile()
 }
 
-// find gives the index of the first segment with ok, which must hold for all behind it too.
+// find returns the index of the first segment with ok, which must hold for all behind it too.
 func (l *shardLog) find(ok func(*segment) bool) int {
 	return sort.Search(len(l.segments), func(i int) bool { return ok(l.segments[i]) })
 }
@@ -369,7 +369,7 @@ func (g *segment) mark(r record, offset int64) {
 	}
 }
 
-// before gives the offset of the last mark with ok, which must hold for all marks before it too, or the first
+// before returns the offset of the last mark with ok, which must hold for all marks before it too, or the first
 // record's.
 func (g *segment) before(ok func(mark) bool) int64 {
 	i := sort.Search(len(g.marks), func(i int) bool { return !ok(g.marks[i]) })

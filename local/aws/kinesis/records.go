@@ -132,7 +132,7 @@ func (e putEntry) size() int {
 	return n
 }
 
-// hash gives the hash key that decides over the shard.
+// hash returns the hash key that decides over the shard.
 func (e putEntry) hash() (hashKey, error) {
 	if e.ExplicitHashKey == nil {
 		return hashOf(*e.PartitionKey), nil
@@ -257,7 +257,7 @@ func (s *Server) getShardIterator(in getShardIteratorInput) (any, error) {
 	return map[string]string{"ShardIterator": iterator{st.id, uint32(i), from, now.UnixMilli()}.String()}, nil
 }
 
-// startAt gives the counter that an iterator starts from.
+// startAt returns the counter that an iterator starts from.
 func (s *Server) startAt(st *stream, i int, in getShardIteratorInput, now time.Time) (uint64, error) {
 	bySequence := in.ShardIteratorType == "AT_SEQUENCE_NUMBER" || in.ShardIteratorType == "AFTER_SEQUENCE_NUMBER"
 	if bySequence != (in.StartingSequenceNumber != nil) ||
@@ -416,7 +416,7 @@ type iterator struct {
 
 const iteratorSize = 1 + 8 + 4 + 8 + 8 + 4
 
-// String gives version, fields and CRC-32C in base64.
+// String returns version, fields and CRC-32C in base64.
 func (it iterator) String() string {
 	b := make([]byte, 1, iteratorSize)
 	b[0] = 1

@@ -25,7 +25,7 @@ const (
 	maxShardIndex = 1<<31 - 1
 )
 
-// String gives the decimal number.
+// String returns the decimal number.
 func (q sequence) String() string {
 	var b [24]byte
 	binary.BigEndian.PutUint64(b[0:], sequenceMark<<56|q.epoch<<20|q.counter>>44)
@@ -52,7 +52,7 @@ func parseSequence(s string) (q sequence, ok bool) {
 	return sequence{epoch: top >> 20 & maxEpoch, counter: top<<44 | mid>>20, shard: uint32(low >> 4)}, true
 }
 
-// isDecimal tells whether s is 0 or a decimal integer without leading zeros of at most max digits.
+// isDecimal reports whether s is 0 or a decimal integer without leading zeros of at most max digits.
 func isDecimal(s string, max int) bool {
 	if s == "" || len(s) > max || (s[0] == '0' && len(s) > 1) {
 		return false
@@ -88,7 +88,7 @@ func parseHashKey(s string) (hashKey, error) {
 	return hashKey{}, fmt.Errorf("hash key %.50q: not a decimal integer from 0 to 2^128-1", s)
 }
 
-// evenRange gives part i of the ring cut into n equal parts; the last takes the remainder.
+// evenRange returns part i of the ring cut into n equal parts; the last takes the remainder.
 func evenRange(i, n int) (start, end hashKey) {
 	ring := new(big.Int).Lsh(big.NewInt(1), 128)
 	part := new(big.Int).Div(ring, big.NewInt(int64(n)))
@@ -115,7 +115,7 @@ func (h hashKey) minusOne() hashKey {
 	return hashKey{h.hi - borrow, lo}
 }
 
-// String gives the key in decimal.
+// String returns the key in decimal.
 func (h hashKey) String() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], h.hi)

@@ -117,7 +117,7 @@ func (s *Server) openStream(dir string, id uint64) (*stream, error) {
 	return st, err
 }
 
-// openShards gives the shards of meta: those it is given and, opened, the ones behind them.
+// openShards returns the shards of meta: those it is given and, opened, the ones behind them.
 func (s *Server) openShards(dir string, meta streamMeta, have []*shard) ([]*shard, error) {
 	all := append([]*shard{}, have...)
 	for i := len(have); i < len(meta.Shards); i++ {
@@ -293,7 +293,7 @@ func (m streamMeta) open() (n int) {
 	return n
 }
 
-// owner gives the open shard whose range holds the hash key. Open shards always cover the whole ring.
+// owner returns the open shard whose range holds the hash key. Open shards always cover the whole ring.
 func (st *stream) owner(h hashKey) *shard {
 	for i, m := range st.meta.Shards {
 		if m.Closed == 0 && !h.less(m.Start) && !m.End.less(h) {
@@ -303,7 +303,7 @@ func (st *stream) owner(h hashKey) *shard {
 	return nil
 }
 
-// children gives the shards whose parent is the shard with this index.
+// children returns the shards whose parent is the shard with this index.
 func (st *stream) children(index int) (out []int) {
 	for i, m := range st.meta.Shards {
 		for _, p := range m.Parents {
@@ -315,13 +315,13 @@ func (st *stream) children(index int) (out []int) {
 	return out
 }
 
-// expired tells whether a closed shard's records are all past retention: AWS does not list it any more.
+// expired reports whether a closed shard's records are all past retention: AWS does not list it any more.
 func (st *stream) expired(index int, cutoff time.Time) bool {
 	closed := st.meta.Shards[index].Closed
 	return closed != 0 && closed < cutoff.UnixMilli()
 }
 
-// sequence gives the sequence number of a counter in a shard.
+// sequence returns the sequence number of a counter in a shard.
 func (st *stream) sequence(index int, counter uint64) string {
 	return sequence{epoch: st.meta.Shards[index].Epoch, counter: counter, shard: uint32(index)}.String()
 }

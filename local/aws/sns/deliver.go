@@ -91,7 +91,7 @@ func (s *Server) deliver(d delivery, slot chan struct{}) {
 	s.finish(d)
 }
 
-// wanted says whether the subscription still waits for this message.
+// wanted reports whether the subscription still waits for this message.
 func (s *Server) wanted(d delivery) bool {
 	if d.Mail {
 		return true

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Command init is the first process of the tests' virtual machine: it loads the kernel's modules, mounts the disk where there
-// is one, runs a command with the arguments that stand behind "--" on the kernel's command line, says its exit status on
-// the console and ends the machine.
+// Command init is the first process of the tests' virtual machine: it loads the kernel's modules, mounts the disk
+// where there is one, runs a command with the arguments that stand behind "--" on the kernel's command line, says
+// its exit status on the console and ends the machine.
 package main
 
 import (
@@ -29,7 +29,8 @@ func main() {
 }
 
 func run(args []string) (status int, err error) {
-	for _, m := range []struct{ dir, kind string }{{"/proc", "proc"}, {"/sys", "sysfs"}, {"/dev", "devtmpfs"}, {"/tmp", "tmpfs"}} {
+	for _, m := range []struct{ dir, kind string }{{"/proc", "proc"}, {"/sys", "sysfs"}, {"/dev", "devtmpfs"},
+		{"/tmp", "tmpfs"}} {
 		if err := mount(m.dir, m.kind, m.kind); err != nil {
 			return 0, err
 		}
@@ -49,7 +50,8 @@ func run(args []string) (status int, err error) {
 		return 0, err
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "PATH=/", "TMPDIR=/tmp") // what stood as NAME=VALUE on the kernel's command line is there too
+	// what stood as NAME=VALUE on the kernel's command line is there too
+	cmd.Env = append(os.Environ(), "PATH=/", "TMPDIR=/tmp")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	err = cmd.Run()
 	var exit *exec.ExitError
