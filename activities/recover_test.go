@@ -300,10 +300,12 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 						t.Fatalf("%+v, %v", out, err)
 					}
 					r.tape.other = false
-					got, err = s.RunnableShards(t.Context(), "s")
+					if got, err = s.RunnableShards(t.Context(), "s"); err != nil {
+						t.Fatal(err)
+					}
 				}
-				if err != nil || len(got) != 1 || !strings.HasPrefix(got[0].ID, "shard-0.") {
-					t.Fatalf("runnable %+v, %v", got, err)
+				if len(got) != 1 || !strings.HasPrefix(got[0].ID, "shard-0.") {
+					t.Fatalf("runnable %+v", got)
 				}
 				late := r.prepare(3, Shard{ID: "shard-0"})
 				if out, err := late.score(t.Context()); err != nil || !out.Ended {

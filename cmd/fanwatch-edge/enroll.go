@@ -20,7 +20,7 @@ for it. Run again it keeps the key and writes the request anew.
 func enroll(args []string, out, errs io.Writer) error {
 	f := flags("enroll", enrollHelp, errs)
 	fan := f.String("fan", "", "the fan's `name`: 1 to 100 letters, digits, : _ -")
-	dir := f.String("dir", ".", "the `directory` for key and request; made when missing")
+	dir := f.String("dir", ".", "the `directory` for the fan's key and request; made when missing")
 	if err := parse(f, args, out); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ process is told to end (SIGTERM, Ctrl-C). Readings that the broker has not ackno
   fanwatch-edge run --config fan-21.yaml
   fanwatch-edge run --config fan-21.yaml --dry-run   print readings, publish and keep nothing
   fanwatch-edge run --config fan-21.yaml --dry-run --json   as they would be published, one a line
-  fanwatch-edge run --sim --dry-run                  the same for a simulated fan, without a configuration
+  fanwatch-edge run --sim --dry-run                  print readings of a simulated fan, without a configuration
   fanwatch-edge run --sim --dry-run --fast --count 600 --seed 7 --fault dust,60s,9m,0.2 --truth truth.jsonl
 
 A simulated fan (source: sim, or --sim) goes through the same tacho, spool and publisher as a real one. Its faults have a
@@ -48,12 +48,12 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	sim := f.Bool("sim", false, "measure simulated fans instead of the configuration's sources")
 	dry := f.Bool("dry-run", false, "print readings instead of publishing them")
 	asJSON := f.Bool("json", false, "with --dry-run: print readings as JSON, one object a line")
-	fast := f.Bool("fast", false, "with --dry-run, of simulated fans: as fast as possible instead of in real time")
-	count := f.Int("count", 0, "with --dry-run: end after this many readings of each fan; 0 = never")
-	truth := f.String("truth", "", "append the simulated faults to this `file`, one JSON object a line")
+	fast := f.Bool("fast", false, "with --dry-run: let simulated fans run as fast as possible instead of in real time")
+	count := f.Int("count", 0, "with --dry-run: end after this many readings of each fan; 0: never")
+	truth := f.String("truth", "", "append the faults of simulated fans to this `file`, one JSON object a line")
 	var made edge.SimConfig
-	f.Uint64Var(&made.Seed, "seed", 0, "with --sim: the same seed gives the same fan")
-	f.Func("fault", "with --sim: `kind,from,to,severity`, such as stall,20s,60s,1; may be given again", func(s string) error {
+	f.Uint64Var(&made.Seed, "seed", 0, "with --sim: seed of the simulated fan; one seed gives the same fan")
+	f.Func("fault", "with --sim: a fault of the simulated fan as `kind,from,to,severity`, such as stall,20s,60s,1; may be given again", func(s string) error {
 		fault, err := parseFault(s)
 		made.Faults = append(made.Faults, fault)
 		return err

@@ -50,8 +50,8 @@ func (a *app) ack() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&k.By, "by", "", "who takes care; empty: the name of your account")
-	c.Flags().StringVar(&k.Note, "note", "", "for the others")
+	c.Flags().StringVar(&k.By, "by", "", "name of the person who takes care; empty: the name of your account")
+	c.Flags().StringVar(&k.Note, "note", "", "text that is kept with the acknowledgement and shown with the alert")
 	return c
 }
 
@@ -111,12 +111,12 @@ type settings struct {
 func (s *settings) flags(f *pflag.FlagSet) {
 	d := &s.device
 	f.StringVar(&d.Site, "site", "", "where the fan stands, for people")
-	f.StringSliceVar(&d.Clients, "client", nil, "MQTT client ID that may speak for the fan besides its name (repeatable; all of them, for they take the place of those before)")
+	f.StringSliceVar(&d.Clients, "client", nil, "MQTT client ID that may speak for the fan besides its name (may be given again; those that are given replace those of before)")
 	f.StringVar(&d.Zone, "zone", "", "IANA zone in which a TIME without zone is read; empty: UTC")
-	f.Float64Var(&d.Limits.MinRPM, "min-rpm", 0, "hard limit; 0: half of what the fan has been seen to do")
-	f.Float64Var(&d.Limits.MaxRPM, "max-rpm", 0, "hard limit; 0: none")
+	f.Float64Var(&d.Limits.MinRPM, "min-rpm", 0, "lowest speed in RPM; a lower one is an alert; 0: half of what is usual of the fan")
+	f.Float64Var(&d.Limits.MaxRPM, "max-rpm", 0, "highest speed in RPM; a higher one is an alert; 0: none")
 	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), fmt.Sprintf("alert when no reading was judged for this long, at least %s; 0: 30s, negative: never", fanwatch.Duration(fanwatch.MinSilence)))
-	f.StringVar(&d.Policy, "policy", "", "escalation policy; empty: default")
+	f.StringVar(&d.Policy, "policy", "", "name of the escalation policy; empty: the policy default")
 }
 
 // change gives what the flags name: one that was not given changes nothing, not even to its default.
@@ -183,7 +183,7 @@ stay as they are. To change settings alone use fanwatch configure.`,
 	}
 	f := c.Flags()
 	f.StringVar(&csr, "csr", "", "file with the device's certificate signing request, PEM")
-	f.StringVar(&out, "out", "", "where the certificate goes; empty: standard output")
+	f.StringVar(&out, "out", "", "file for the certificate, PEM; empty: standard output")
 	s.flags(f)
 	_ = c.MarkFlagRequired("csr") // the flag exists
 	return c

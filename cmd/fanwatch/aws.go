@@ -24,11 +24,11 @@ func (o *awsOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.region, "region", "", "AWS region; empty: the SDK's default chain")
 	f.StringVar(&o.caBundle, "ca-bundle", "", "PEM file of certificates to trust beside the system's")
 	f.StringVar(&o.stream, "stream", "fanwatch", "Kinesis stream of readings")
-	f.StringVar(&o.bucket, "bucket", "", "S3 bucket of landing log and table")
-	f.StringVar(&o.catalog.Kind, "catalog", "glue", "Iceberg catalog of the table: glue, rest, or sqlite (a file of this machine, for one lake worker)")
-	f.StringVar(&o.catalog.URI, "catalog-uri", "", "with --catalog rest: its address, such as https://s3tables.eu-central-1.amazonaws.com/iceberg; with sqlite: the file")
-	f.StringVar(&o.catalog.Warehouse, "warehouse", "", "with --catalog rest: the warehouse; for S3 Tables the ARN of the table bucket")
-	f.StringVar(&o.catalog.SigningService, "sign", "", "with --catalog rest: sign requests for this AWS service (s3tables or glue)")
+	f.StringVar(&o.bucket, "bucket", "", "S3 bucket of landing log and tables")
+	f.StringVar(&o.catalog.Kind, "catalog", "glue", "Iceberg catalog of the tables: glue, rest, or sqlite (a file of this machine, for one lake worker)")
+	f.StringVar(&o.catalog.URI, "catalog-uri", "", "with --catalog rest: the catalog's address, such as https://s3tables.eu-central-1.amazonaws.com/iceberg; with --catalog sqlite: its file")
+	f.StringVar(&o.catalog.Warehouse, "warehouse", "", "with --catalog rest: the catalog's warehouse; for S3 Tables the ARN of the table bucket")
+	f.StringVar(&o.catalog.SigningService, "sign", "", "with --catalog rest: AWS service for which requests are signed (s3tables or glue); empty: not signed")
 }
 
 // config gives AWS as the flags say it.

@@ -91,11 +91,11 @@ complete.`,
 	}
 	o.flags(c.Flags())
 	f := c.Flags()
-	f.StringVar(&e.table, "table", "readings", "readings, anomalies, quarantine or alerts")
-	f.StringVar(&e.fan, "fan", "", "of this fan only; empty: of all")
-	f.StringVar(&e.from, "from", "", "from this time on, or so long ago; empty: from the start")
-	f.StringVar(&e.to, "to", "", "before this time; empty: to the end")
-	f.StringVar(&e.format, "format", "", "csv, parquet or ndjson; empty: by the name of --out, else csv")
+	f.StringVar(&e.table, "table", "readings", "table to write: readings, anomalies, quarantine or alerts")
+	f.StringVar(&e.fan, "fan", "", "write rows of this fan only; empty: of all fans")
+	f.StringVar(&e.from, "from", "", "write rows from this time on (2026-05-28, RFC 3339, or 24h ago as 24h); empty: from the start")
+	f.StringVar(&e.to, "to", "", "write rows before this time (2026-05-28, RFC 3339, or 24h ago as 24h); empty: to the end")
+	f.StringVar(&e.format, "format", "", "format to write: csv, parquet or ndjson; empty: by the name of --out, else csv")
 	f.StringVar(&e.out, "out", "", "file to write; empty: standard output")
 	return c
 }

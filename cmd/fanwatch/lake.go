@@ -124,7 +124,7 @@ when a table or a log cannot be read.`,
 		},
 	}
 	o.flags(c.Flags())
-	c.Flags().IntVar(&changes, "commits", changes, "show the newest N commits of each table")
+	c.Flags().IntVar(&changes, "commits", changes, "number of the newest commits of each table to show, 0 or more")
 	return c
 }
 
@@ -361,7 +361,7 @@ where it was the store that did not give it, after pauses of a minute to six hou
 	o.flags(c.Flags())
 	c.Flags().StringVar(&d.Bucket, "from-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	c.Flags().StringVar(&d.Zone, "zone", "UTC", "IANA zone in which a TIME without zone is read")
-	c.Flags().StringArrayVar(&giveUp, "give-up", nil, "object that was passed over and is to count as landed, as far as it is; may be given again")
+	c.Flags().StringArrayVar(&giveUp, "give-up", nil, "key of an object that was passed over and is to count as landed, as far as it is; may be given again")
 	return c
 }
 

@@ -61,7 +61,7 @@ Without FILE it is policy.yaml of the local system. Workers that run read a file
 	f := c.Flags()
 	f.StringVar(&o.region, "region", "", "with --account: AWS region; empty: the SDK's default chain")
 	f.StringVar(&o.caBundle, "ca-bundle", "", "with --account: PEM file of certificates to trust beside the system's")
-	f.StringVar(&account, "account", "", "AWS account ID of topics that are named without ARN")
+	f.StringVar(&account, "account", "", "AWS account ID (12 digits) of topics that are named without ARN; empty: the local system's")
 	return c
 }
 

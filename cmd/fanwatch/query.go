@@ -77,9 +77,9 @@ every reading as a point of its own.`,
 		},
 	}
 	o.flags(c.Flags())
-	c.Flags().StringVar(&p.from, "from", p.from, "start of the period: a time, or so long ago")
-	c.Flags().StringVar(&p.to, "to", "", "end of the period; empty: now")
-	c.Flags().IntVar(&points, "points", points, "at most so many; 0: every reading")
+	c.Flags().StringVar(&p.from, "from", p.from, "start of the period: 2026-05-28, RFC 3339, or 24h ago as 24h")
+	c.Flags().StringVar(&p.to, "to", "", "end of the period: 2026-05-29, RFC 3339, or 1h ago as 1h; empty: now")
+	c.Flags().IntVar(&points, "points", points, "greatest number of points to show; 0: every reading")
 	return c
 }
 

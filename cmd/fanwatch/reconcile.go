@@ -67,8 +67,8 @@ Without --bucket it is the local system's lake (--dir).`,
 		},
 	}
 	o.flags(c.Flags())
-	c.Flags().BoolVar(&byHour, "by-hour", false, "by fan and hour, not by fan")
-	c.Flags().BoolVar(&fromStart, "from-start", false, "count all that ever landed, not only what came since the last count")
+	c.Flags().BoolVar(&byHour, "by-hour", false, "count by fan and hour, not by fan")
+	c.Flags().BoolVar(&fromStart, "from-start", false, "count all that ever landed, not only what came since the daily count")
 	c.MarkFlagsMutuallyExclusive("by-hour", "from-start")
 	return c
 }

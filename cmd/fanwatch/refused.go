@@ -70,7 +70,7 @@ Without --bucket it is the local system's log (--dir).`,
 		},
 	}
 	o.flags(c.Flags())
-	c.Flags().IntVar(&limit, "limit", limit, "list the newest N")
+	c.Flags().IntVar(&limit, "limit", limit, "number of the newest refusals to list, 1 or more")
 	return c
 }
 

@@ -65,15 +65,15 @@ counted on standard error at the end; --strict stops at the first one, with exit
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&o.columns, "columns", nil, "the columns to score together")
-	f.IntVar(&o.trees, "trees", 100, "trees of the forest")
-	f.IntVar(&o.sampleSize, "sample-size", 256, "points that each tree holds")
-	f.IntVar(&o.shingle, "shingle", 1, "consecutive rows that are judged together")
-	f.IntVar(&o.timeDecay, "time-decay", 100_000, "about how many of the latest rows count")
-	f.Uint64Var(&o.seed, "seed", 1, "determines all random choices: the same input gives the same output")
-	f.StringVar(&o.preset, "preset", "", "kda: score as Kinesis Data Analytics did")
-	f.StringVar(&o.format, "format", "auto", "csv, ndjson, or auto: by the first character that is not white space")
-	f.BoolVar(&o.explain, "explain", false, "append what each column owes to the score")
+	f.StringSliceVar(&o.columns, "columns", nil, "names of the columns to score together, with commas between")
+	f.IntVar(&o.trees, "trees", 100, "number of the forest's trees")
+	f.IntVar(&o.sampleSize, "sample-size", 256, "number of points that each tree holds")
+	f.IntVar(&o.shingle, "shingle", 1, "number of consecutive rows that are judged together")
+	f.IntVar(&o.timeDecay, "time-decay", 100_000, "number of the latest rows, about, that the forest remembers")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of all random choices: with one seed the same input gives the same output")
+	f.StringVar(&o.preset, "preset", "", "kda: score as Kinesis Data Analytics did; empty: as this program does")
+	f.StringVar(&o.format, "format", "auto", "format of the input: csv, ndjson, or auto: by the first character that is not white space")
+	f.BoolVar(&o.explain, "explain", false, "append columns with what each column of --columns owes to the score")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first row that cannot be scored")
 	_ = c.MarkFlagRequired("columns") // the flag exists
 	return c

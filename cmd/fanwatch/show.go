@@ -23,6 +23,7 @@ func (a *app) fans() *cobra.Command {
 JUDGED says when a reading of the fan was last held against its limits and the forest: now (within the last ten
 seconds), a while ago, never, or not since a time because its shard is not read. RPM THEN is the speed at the last
 change of state, at the time in SINCE. A fan that is not judged for longer than its silence is not called normal.`,
+		Example: "  fanwatch fans\n  fanwatch fans --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				fans, err := op.Fans(ctx)
@@ -65,6 +66,7 @@ func (a *app) alerts() *cobra.Command {
 		Use: "alerts", Short: "List open alerts, newest first", Args: cobra.NoArgs,
 		Long: `List open alerts, newest first. TOLD is how many notices were sent, and NOT in it which topics could not be told.
 Of the alerts that are over, --all lists the newest 200.`,
+		Example: "  fanwatch alerts\n  fanwatch alerts --all --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
 				alerts, err := op.Alerts(ctx, all)
@@ -82,7 +84,7 @@ Of the alerts that are over, --all lists the newest 200.`,
 			})
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "also those that are over")
+	c.Flags().BoolVar(&all, "all", false, "list the newest 200 alerts that are over, too")
 	return c
 }
 

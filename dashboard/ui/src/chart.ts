@@ -10,7 +10,10 @@ export interface Series {
   rpm: number[];
   score: number[];
   kinds: { from: number; kind: string }[];
-  /** Where the values are means of parts: how long a part is in milliseconds, and the least and the greatest value of each. */
+  /**
+   * Where the values are means of parts: how long a part is in milliseconds, and the least and the greatest value
+   * of each.
+   */
   parts?: { length: number; rpm: Band; score: Band };
 }
 
@@ -34,13 +37,27 @@ interface Limit {
 // Times without AM and PM: there is little room under an axis.
 const minutes = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const days = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-const dayMinutes = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const dayMinutes = new Intl.DateTimeFormat(undefined, {
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
+const seconds = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const axisWidth = 56; // the same left of both charts, so that they line up
 
 export class Charts {
   readonly el: HTMLElement;
-  private readonly boxes = [h("div", { class: "chart", role: "img" }), h("div", { class: "chart", role: "img" })] as const;
+  private readonly boxes = [
+    h("div", { class: "chart", role: "img" }),
+    h("div", { class: "chart", role: "img" }),
+  ] as const;
   private plots: uPlot[] = [];
   private series: Series = { t: [], rpm: [], score: [], kinds: [] };
   private marks: Marks = { min: 0, max: 0, threshold: 0, alerts: [] };
@@ -64,8 +81,14 @@ export class Charts {
     this.range = range;
     if (this.plots.length === 0 || others) this.build();
     this.plots.forEach((p, i) => p.setData(this.data(i)));
-    this.boxes[0].setAttribute("aria-label", `RPM over time. ${spread(series.rpm, series.parts?.rpm, 0)}${this.sayLimits(0)}`);
-    this.boxes[1].setAttribute("aria-label", `Score over time. ${spread(series.score, series.parts?.score, 2)}${this.sayLimits(1)}`);
+    this.boxes[0].setAttribute(
+      "aria-label",
+      `RPM over time. ${spread(series.rpm, series.parts?.rpm, 0)}${this.sayLimits(0)}`,
+    );
+    this.boxes[1].setAttribute(
+      "aria-label",
+      `Score over time. ${spread(series.score, series.parts?.score, 2)}${this.sayLimits(1)}`,
+    );
   }
 
   close(): void {
@@ -77,12 +100,20 @@ export class Charts {
 
   private limits(i: number): Limit[] {
     const m = this.marks;
-    const all = i === 0 ? [{ at: m.min, name: `lowest ${m.min}` }, { at: m.max, name: `highest ${m.max}` }] : [{ at: m.threshold, name: `threshold ${m.threshold.toFixed(2)}` }];
-    return all.filter((l) => l.at > 0);
+    const all =
+      i === 0
+        ? [
+            { at: m.min, name: `lowest ${m.min}` },
+            { at: m.max, name: `highest ${m.max}` },
+          ]
+        : [{ at: m.threshold, name: `threshold ${m.threshold.toFixed(2)}` }];
+    return all.filter(l => l.at > 0);
   }
 
   private sayLimits(i: number): string {
-    return this.limits(i).map((l) => ` Limit: ${l.name}.`).join("");
+    return this.limits(i)
+      .map(l => ` Limit: ${l.name}.`)
+      .join("");
   }
 
   /** data breaks the line where readings are missing, for a line across would claim what nobody measured. */
@@ -92,12 +123,13 @@ export class Charts {
     const columns = [i === 0 ? this.series.rpm : this.series.score, ...(band ? [band.max, band.min] : [])];
     const t: number[] = [];
     const drawn: (number | null)[][] = columns.map(() => []);
-    const gap = parts ? Math.max(1.5 * parts.length, 3 * median(steps(at))) : 10_000; // a fan may report less often than once a part
+    // a fan may report less often than once a part
+    const gap = parts ? Math.max(1.5 * parts.length, 3 * median(steps(at))) : 10_000;
     at.forEach((x, j) => {
       const before = at[j - 1];
       if (before !== undefined && x - before > gap) {
         t.push(before + 1);
-        drawn.forEach((v) => v.push(null));
+        drawn.forEach(v => v.push(null));
       }
       t.push(x);
       drawn.forEach((v, c) => v.push(columns[c]?.[j] ?? null));
@@ -123,7 +155,12 @@ export class Charts {
   private options(i: number): uPlot.Options {
     const css = getComputedStyle(document.documentElement);
     const color = (name: string): string => css.getPropertyValue(name).trim();
-    const axis = { stroke: color("--quiet"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
+    const axis = {
+      stroke: color("--quiet"),
+      grid: { stroke: color("--line"), width: 1 },
+      ticks: { stroke: color("--line"), width: 1 },
+      font: "12px system-ui, sans-serif",
+    };
     return {
       width: this.width(),
       height: i === 0 ? 230 : 150,
@@ -132,11 +169,40 @@ export class Charts {
         x: { range: () => this.range },
         y: { range: (_, lo, hi) => this.extent(lo, hi, i) },
       },
-      axes: [{ ...axis, size: 32, space: (_, __, ___, ____, width) => (width < 400 ? 44 : 64), values: (_, splits, __, ___, step) => splits.map((v) => (step < 60_000 ? seconds : new Date(v).getHours() + new Date(v).getMinutes() > 0 ? minutes : days).format(v)) }, { ...axis, size: axisWidth, values: (_, splits) => splits.map((v) => v.toLocaleString(undefined, { maximumFractionDigits: 2 })) }],
-      series: [{ value: (_, v) => (v === null ? "" : (this.range[1] - this.range[0] > 86_000_000 ? dayMinutes : seconds).format(v)) }, ...this.lines(i, color(i === 0 ? "--accent" : "--odd"))],
+      axes: [
+        {
+          ...axis,
+          size: 32,
+          space: (_, __, ___, ____, width) => (width < 400 ? 44 : 64),
+          values: (_, splits, __, ___, step) =>
+            splits.map(v =>
+              (step < 60_000
+                ? seconds
+                : new Date(v).getHours() + new Date(v).getMinutes() > 0
+                  ? minutes
+                  : days
+              ).format(v),
+            ),
+        },
+        {
+          ...axis,
+          size: axisWidth,
+          values: (_, splits) => splits.map(v => v.toLocaleString(undefined, { maximumFractionDigits: 2 })),
+        },
+      ],
+      series: [
+        {
+          value: (_, v) =>
+            v === null ? "" : (this.range[1] - this.range[0] > 86_000_000 ? dayMinutes : seconds).format(v),
+        },
+        ...this.lines(i, color(i === 0 ? "--accent" : "--odd")),
+      ],
       bands: this.series.parts ? [{ series: [2, 3], fill: tinted(color(i === 0 ? "--accent" : "--odd")) }] : [],
       cursor: { sync: { key: this.sync.key }, drag: { x: false, y: false } },
-      hooks: { drawClear: [(u) => this.drawAlerts(u, color)], draw: [(u) => this.drawLimits(u, i, color), (u) => i === 0 && this.nameAlerts(u, color)] },
+      hooks: {
+        drawClear: [u => this.drawAlerts(u, color)],
+        draw: [u => this.drawLimits(u, i, color), u => i === 0 && this.nameAlerts(u, color)],
+      },
       padding: [12, 28, 0, 0],
     };
   }
@@ -145,14 +211,21 @@ export class Charts {
   private lines(i: number, stroke: string): uPlot.Series[] {
     const value = (_: uPlot, v: number | null): string => (v === null ? "" : v.toFixed(i === 0 ? 1 : 2));
     const name = i === 0 ? "RPM" : "Score";
-    if (!this.series.parts) return [{ label: name, stroke, width: 1.5, points: { show: (u) => u.data[0].length < 80, size: 4 }, value }];
+    if (!this.series.parts)
+      return [{ label: name, stroke, width: 1.5, points: { show: u => u.data[0].length < 80, size: 4 }, value }];
     const edge: uPlot.Series = { stroke: tinted(stroke), width: 1, points: { show: false }, value };
-    return [{ label: `${name}, mean`, stroke, width: 1.5, points: { show: (u) => u.data[0].length < 80, size: 4 }, value }, { ...edge, label: "highest" }, { ...edge, label: "lowest" }];
+    return [
+      { label: `${name}, mean`, stroke, width: 1.5, points: { show: u => u.data[0].length < 80, size: 4 }, value },
+      { ...edge, label: "highest" },
+      { ...edge, label: "lowest" },
+    ];
   }
 
   /** extent of the y axis: the readings and the limits near them, with some air. */
   private extent(lo: number | null, hi: number | null, i: number): [number, number] {
-    const span = [lo, hi, ...this.limits(i).map((l) => l.at)].filter((v): v is number => v !== null && Number.isFinite(v));
+    const span = [lo, hi, ...this.limits(i).map(l => l.at)].filter(
+      (v): v is number => v !== null && Number.isFinite(v),
+    );
     if (i === 1) span.push(0);
     const a = Math.min(...span);
     const b = Math.max(...span);
@@ -217,7 +290,13 @@ export class Charts {
       const room = 90 * devicePixelRatio;
       free = x + room;
       const left = x + room > u.bbox.left + u.bbox.width; // at the end of the axis there is none to the right
-      this.write(u.ctx, `${symbol} ${word}`, left ? x - room : x + 5 * devicePixelRatio, u.bbox.top + 18 * devicePixelRatio, color(`--${tone}`));
+      this.write(
+        u.ctx,
+        `${symbol} ${word}`,
+        left ? x - room : x + 5 * devicePixelRatio,
+        u.bbox.top + 18 * devicePixelRatio,
+        color(`--${tone}`),
+      );
     }
   }
 
@@ -235,7 +314,9 @@ export class Charts {
 function spread(values: number[], band: Band | undefined, digits: number): string {
   if (values.length === 0) return "No readings.";
   const last = values[values.length - 1] ?? 0;
-  return `Lowest ${least(band?.min ?? values).toFixed(digits)}, highest ${(-least((band?.max ?? values).map((v) => -v))).toFixed(digits)}, ${band ? "lately" : "now"} ${last.toFixed(digits)}.`;
+  const lowest = least(band?.min ?? values).toFixed(digits);
+  const highest = (-least((band?.max ?? values).map(v => -v))).toFixed(digits);
+  return `Lowest ${lowest}, highest ${highest}, ${band ? "lately" : "now"} ${last.toFixed(digits)}.`;
 }
 
 const least = (values: number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);

@@ -3,8 +3,15 @@
 export type Child = Node | string | null | undefined | false;
 type Attrs = Record<string, string | number | boolean | null | undefined | ((e: Event) => void)>;
 
-/** h makes an element. An attribute that is a function listens to the event of its name; false, null and undefined are left out. */
-export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attrs: Attrs = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+/**
+ * h makes an element. An attribute that is a function listens to the event of its name; false, null and undefined
+ * are left out.
+ */
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attrs: Attrs = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
   const el = document.createElement(tag);
   for (const [name, v] of Object.entries(attrs)) {
     if (typeof v === "function") el.addEventListener(name, v);
@@ -19,7 +26,10 @@ export function put(el: Element, ...children: Child[]): void {
   el.replaceChildren(...children.filter((c): c is Node | string => c !== null && c !== undefined && c !== false));
 }
 
-/** setText and setAttr touch the document only when something changes, so that a redraw of what is the same costs nothing. */
+/**
+ * setText and setAttr touch the document only when something changes, so that a redraw of what is the same costs
+ * nothing.
+ */
 export function setText(el: Node, text: string): void {
   if (el.textContent !== text) el.textContent = text;
 }
@@ -42,5 +52,6 @@ export function arrange(parent: Element, children: Element[]): void {
     const at = parent.children[i] ?? null;
     if (at !== c) parent.insertBefore(c, at);
   });
-  if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
+  if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused))
+    focused.focus({ preventScroll: true });
 }

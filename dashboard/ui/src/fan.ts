@@ -33,7 +33,12 @@ interface Details {
   refused_unknown?: string;
 }
 
-const rotors: Record<string, string> = { running: "running", starting: "starting up", stalled: "stalled", "no-signal": "no signal from the sensor" };
+const rotors: Record<string, string> = {
+  running: "running",
+  starting: "starting up",
+  stalled: "stalled",
+  "no-signal": "no signal from the sensor",
+};
 
 /** The range that is shown, of one fan as of the next. */
 const chosen = { label: ranges[0]!.label };
@@ -50,7 +55,11 @@ export class FanView {
   private readonly retired = h("p", { class: "empty" });
   private readonly now = h("dl", { class: "now" });
   private readonly note = h("p", { class: "empty", role: "status" });
-  private readonly again = h("button", { type: "button", class: "more", click: () => this.askHistory(this.range(), true) }, "Try again");
+  private readonly again = h(
+    "button",
+    { type: "button", class: "more", click: () => this.askHistory(this.range(), true) },
+    "Try again",
+  );
   private readonly charts = new Charts();
   private readonly choices = h("div", { class: "filters", role: "group", "aria-label": "Time shown" });
   private readonly buttons = new Map<string, HTMLButtonElement>();
@@ -62,22 +71,66 @@ export class FanView {
   private readonly refused = h("div");
   private readonly body: HTMLElement;
   private readonly missing = h("p", { class: "empty" });
-  private readonly numbers = { rpm: h("dd"), score: h("dd"), rotor: h("dd"), seen: h("dd"), judged: h("dd"), since: h("dd") };
+  private readonly numbers = {
+    rpm: h("dd"),
+    score: h("dd"),
+    rotor: h("dd"),
+    seen: h("dd"),
+    judged: h("dd"),
+    since: h("dd"),
+  };
 
   private series: Series | null = null; // live
-  private past = { label: "", asked: 0, range: [0, 1] as [number, number], series: null as Series | null, failed: "", loading: false };
+  private past = {
+    label: "",
+    asked: 0,
+    range: [0, 1] as [number, number],
+    series: null as Series | null,
+    failed: "",
+    loading: false,
+  };
   private details: Details | null = null;
   private untold = "Loading."; // why there are no details
   private asked = { readings: 0, upTo: -1, details: 0, view: "" };
   private closed = false;
 
-  constructor(private readonly store: Store, private readonly name: string) {
+  constructor(
+    private readonly store: Store,
+    private readonly name: string,
+  ) {
     this.title = name;
     this.alerts = new AlertList(store);
     this.alertsBox = h("section", {}, h("h2", {}, "Alerts of this fan"), this.alerts.el);
-    for (const [label, dd] of [["RPM", this.numbers.rpm], ["Score", this.numbers.score], ["Rotor", this.numbers.rotor], ["Last reading", this.numbers.seen], ["Judged", this.numbers.judged], ["In this state for", this.numbers.since]] as const)
+    for (const [label, dd] of [
+      ["RPM", this.numbers.rpm],
+      ["Score", this.numbers.score],
+      ["Rotor", this.numbers.rotor],
+      ["Last reading", this.numbers.seen],
+      ["Judged", this.numbers.judged],
+      ["In this state for", this.numbers.since],
+    ] as const)
       this.now.append(h("div", {}, h("dt", {}, label), dd));
-    const latest = h("details", {}, this.tableName, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "RPM"), h("th", { scope: "col" }, "Score"))), this.table));
+    const latest = h(
+      "details",
+      {},
+      this.tableName,
+      h(
+        "table",
+        { class: "plain" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "Time"),
+            h("th", { scope: "col" }, "RPM"),
+            h("th", { scope: "col" }, "Score"),
+          ),
+        ),
+        this.table,
+      ),
+    );
     latest.addEventListener("toggle", () => this.drawTable());
     this.drawTable();
     this.body = h(
@@ -95,13 +148,19 @@ export class FanView {
       h("section", {}, h("h2", {}, "Device"), this.device),
       h("section", {}, h("h2", {}, "Refused messages"), this.refused),
     );
-    this.el.append(h("p", { class: "back" }, h("a", { href: "#/" }, "\u2190 All fans")), h("div", { class: "title" }, h("h1", {}, name), this.badge, this.site), this.missing, this.body);
+    this.el.append(
+      h("p", { class: "back" }, h("a", { href: "#/" }, "\u2190 All fans")),
+      h("div", { class: "title" }, h("h1", {}, name), this.badge, this.site),
+      this.missing,
+      this.body,
+    );
   }
 
   update(): void {
     const told = this.store.fans.get(this.name);
     this.askDetailsOf(told);
-    const f = told ?? (this.details && this.store.started ? fanOf(this.details.fan) : undefined); // the stream does not tell of fans that retired before the server's start
+    // the stream does not tell of fans that retired before the server's start
+    const f = told ?? (this.details && this.store.started ? fanOf(this.details.fan) : undefined);
     setAttr(this.body, "hidden", !f);
     setAttr(this.badge, "hidden", !f);
     setAttr(this.missing, "hidden", f !== undefined);
@@ -116,14 +175,15 @@ export class FanView {
     setText(this.why, why);
     setAttr(this.why, "data-tone", wordsFor(state).tone);
     this.drawNow(f);
-    const alerts = this.store.alerts.filter((a) => a.fan === this.name);
-    const current = alerts.filter((a) => !over(a));
+    const alerts = this.store.alerts.filter(a => a.fan === this.name);
+    const current = alerts.filter(a => !over(a));
     this.alerts.update([...current, ...alerts.filter(over).slice(0, 3)]);
     setAttr(this.alertsBox, "hidden", alerts.length === 0);
     const retired = f.phase === "retired";
     setAttr(this.retired, "hidden", !retired);
     if (retired) put(this.retired, "Retired since ", time(f.since), ": its readings are refused.");
-    setAttr(this.why, "hidden", retired || state === "unknown" || why === "" || current.some((a) => a.why === why)); // the alert says it already
+    // the alert says it already
+    setAttr(this.why, "hidden", retired || state === "unknown" || why === "" || current.some(a => a.why === why));
     this.drawChoices();
     this.ask(f);
     this.drawCharts(f);
@@ -139,12 +199,12 @@ export class FanView {
   }
 
   private range(): Range {
-    return this.offered().find((r) => r.label === chosen.label) ?? ranges[0]!;
+    return this.offered().find(r => r.label === chosen.label) ?? ranges[0]!;
   }
 
   private drawChoices(): void {
     const shown = this.range();
-    const buttons = this.offered().map((r) => {
+    const buttons = this.offered().map(r => {
       const b = this.buttons.get(r.label) ?? h("button", { type: "button", click: () => this.choose(r) }, r.label);
       this.buttons.set(r.label, b);
       setAttr(b, "aria-pressed", String(r.label === shown.label));
@@ -178,13 +238,26 @@ export class FanView {
     put(n.since, since && state !== "unknown" ? time(since, sayFor(this.store.now() - since)) : "\u2013");
   }
 
-  /** lastReading tells how old the newest reading is, and its speed where that does not stand beside it as that of now. */
+  /**
+   * lastReading tells how old the newest reading is, and its speed where that does not stand beside it as that of
+   * now.
+   */
   private lastReading(f: Fan): Node | string {
     if (this.store.link === "lost") return f.t ? time(f.t) : "not known";
     const ago = (ms: number): string => `${sayFor(this.store.now() - ms)} ago`;
     if (f.t) return h("span", {}, time(f.t, ago(f.t)), this.store.fresh(f) ? null : `: ${sayRPM(f.rpm)} RPM`);
-    if (f.known) return h("span", { title: "The reading at which its state last changed; there may have been later ones" }, time(f.known, ago(f.known)), `: ${sayRPM(f.known_rpm)} RPM`);
-    return f.phase === "retired" ? "\u2013" : f.judging === "never" || f.judging === "stopped" ? "none yet" : "not known";
+    if (f.known)
+      return h(
+        "span",
+        { title: "The reading at which its state last changed; there may have been later ones" },
+        time(f.known, ago(f.known)),
+        `: ${sayRPM(f.known_rpm)} RPM`,
+      );
+    return f.phase === "retired"
+      ? "\u2013"
+      : f.judging === "never" || f.judging === "stopped"
+        ? "none yet"
+        : "not known";
   }
 
   private ask(f: Fan): void {
@@ -202,7 +275,16 @@ export class FanView {
   private askDetailsOf(f: Fan | undefined): void {
     const now = Date.now();
     // Details change with the fan's line, and when messages are refused.
-    const view = JSON.stringify([f?.phase, f?.kind, f?.since, f?.why, f?.site, f?.min_rpm, f?.max_rpm, this.store.alertsVersion]);
+    const view = JSON.stringify([
+      f?.phase,
+      f?.kind,
+      f?.since,
+      f?.why,
+      f?.site,
+      f?.min_rpm,
+      f?.max_rpm,
+      this.store.alertsVersion,
+    ]);
     if ((view !== this.asked.view && now - this.asked.details > refresh) || now - this.asked.details > 30_000) {
       this.asked.view = view;
       this.asked.details = now;
@@ -228,10 +310,17 @@ export class FanView {
     const old = Date.now() - p.asked > (p.failed ? 60_000 : keeps(range));
     if (p.label === range.label && !again && !old) return;
     const other = p.label !== range.label;
-    const mine: typeof p = { ...p, label: range.label, asked: Date.now(), series: other ? null : p.series, failed: other ? "" : p.failed, loading: true };
+    const mine: typeof p = {
+      ...p,
+      label: range.label,
+      asked: Date.now(),
+      series: other ? null : p.series,
+      failed: other ? "" : p.failed,
+      loading: true,
+    };
     this.past = mine;
     history(this.name, range, this.store.now())
-      .then((answer) => Object.assign(mine, answer, { failed: "" }))
+      .then(answer => Object.assign(mine, answer, { failed: "" }))
       .catch((e: Error) => (mine.failed = e.message))
       .finally(() => {
         mine.loading = false;
@@ -256,7 +345,9 @@ export class FanView {
       const unknown = e instanceof Answered && e.status === 404;
       if (unknown) this.details = null;
       else this.asked.view = "";
-      this.untold = unknown ? "No fan of this name is known. It appears as soon as it is provisioned or its first reading arrives." : (e as Error).message;
+      this.untold = unknown
+        ? "No fan of this name is known. It appears as soon as it is provisioned or its first reading arrives."
+        : (e as Error).message;
       this.update();
     }
   }
@@ -268,7 +359,13 @@ export class FanView {
     const empty = !series || series.t.length === 0;
     setAttr(this.charts.el, "hidden", empty);
     setAttr(this.again, "hidden", !past?.failed);
-    const note = past ? sayPast(past, range) : f.t === 0 ? (unread(f)) : empty ? "Loading the readings." : this.old(series, range.seconds * 1000);
+    const note = past
+      ? sayPast(past, range)
+      : f.t === 0
+        ? unread(f)
+        : empty
+          ? "Loading the readings."
+          : this.old(series, range.seconds * 1000);
     setText(this.note, note);
     setAttr(this.note, "hidden", note === "");
     if (!series || empty) return;
@@ -279,8 +376,13 @@ export class FanView {
         max: f.max_rpm,
         threshold: scoreThreshold(this.details),
         alerts: this.store.alerts
-          .filter((a) => a.fan === this.name)
-          .map((a) => ({ from: Date.parse(a.opened), to: a.ended_at ? Date.parse(a.ended_at) : 0, kind: a.kind, open: a.state === "open" })),
+          .filter(a => a.fan === this.name)
+          .map(a => ({
+            from: Date.parse(a.opened),
+            to: a.ended_at ? Date.parse(a.ended_at) : 0,
+            kind: a.kind,
+            open: a.state === "open",
+          })),
       },
       past ? past.range : this.liveRange(series, range.seconds * 1000),
     );
@@ -289,34 +391,56 @@ export class FanView {
   /** old says of when the readings are that are shown although none is of the range before now. */
   private old(series: Series, ms: number): string {
     const newest = series.t[series.t.length - 1] ?? 0;
-    return this.store.now() - newest < ms ? "" : `No reading in the last ${sayFor(ms)}. These are the last ones, up to ${fullTime(newest)}.`;
+    return this.store.now() - newest < ms
+      ? ""
+      : `No reading in the last ${sayFor(ms)}. These are the last ones, up to ${fullTime(newest)}.`;
   }
 
   private liveRange(series: Series, ms: number): [number, number] {
     const newest = series.t[series.t.length - 1] ?? 0;
     const now = this.store.now();
-    const end = now - newest < ms && now > newest ? now : newest; // a fan silent for longer still shows its last readings
+    // a fan silent for longer still shows its last readings
+    const end = now - newest < ms && now > newest ? now : newest;
     return [end - ms, end];
   }
 
   private drawTable(): void {
     const range = this.range();
     const series = range.part === undefined ? this.series : this.past.series;
-    setText(this.tableName, range.part === undefined ? "The last 20 readings as a table" : `The last 20 parts of ${sayFor(range.part * 1000)} as a table`);
+    setText(
+      this.tableName,
+      range.part === undefined
+        ? "The last 20 readings as a table"
+        : `The last 20 parts of ${sayFor(range.part * 1000)} as a table`,
+    );
     if (!this.table.closest("details")?.open) return;
     if (!series) return put(this.table);
     const { t, rpm, score, parts } = series;
-    const within = (say: (v: number) => string, v: number[], i: number, b?: Band): string => say(v[i] ?? 0) + (b ? ` (${say(b.min[i] ?? 0)} to ${say(b.max[i] ?? 0)})` : "");
+    const within = (say: (v: number) => string, v: number[], i: number, b?: Band): string =>
+      say(v[i] ?? 0) + (b ? ` (${say(b.min[i] ?? 0)} to ${say(b.max[i] ?? 0)})` : "");
     const line = (i: number): HTMLElement =>
-      h("tr", {}, h("td", {}, time((t[i] ?? 0) - (parts ? parts.length / 2 : 0))), h("td", {}, within(sayRPM, rpm, i, parts?.rpm)), h("td", {}, within(sayScore, score, i, parts?.score)));
-    put(this.table, ...t.slice(-20).map((_, i, all) => line(t.length - all.length + i)).reverse());
+      h(
+        "tr",
+        {},
+        h("td", {}, time((t[i] ?? 0) - (parts ? parts.length / 2 : 0))),
+        h("td", {}, within(sayRPM, rpm, i, parts?.rpm)),
+        h("td", {}, within(sayScore, score, i, parts?.score)),
+      );
+    put(
+      this.table,
+      ...t
+        .slice(-20)
+        .map((_, i, all) => line(t.length - all.length + i))
+        .reverse(),
+    );
   }
 }
 
 /** unread tells why there is no reading to draw. */
 function unread(f: Fan): string {
   if (f.phase === "retired") return "Its last readings are no longer remembered.";
-  if (f.known === 0 && (f.judging === "never" || f.judging === "stopped")) return "No reading yet. The charts begin with the first one.";
+  if (f.known === 0 && (f.judging === "never" || f.judging === "stopped"))
+    return "No reading yet. The charts begin with the first one.";
   return "The server remembers no reading of this fan from the last quarter of an hour. Longer times show older ones.";
 }
 
@@ -326,7 +450,10 @@ function notJudged(f: Fan): string {
   return `No reading of this fan is judged now, so nothing would be noticed.${why}`;
 }
 
-/** scoreThreshold is what the score had to exceed, 0 = nothing: the threshold of a hard rule is an RPM, only the forest's is a score. */
+/**
+ * scoreThreshold is what the score had to exceed, 0 = nothing: the threshold of a hard rule is an RPM, only the
+ * forest's is a score.
+ */
 function scoreThreshold(d: Details | null): number {
   const a = d?.status?.last.anomaly;
   return a?.kind === "unusual" ? a.threshold : 0;
@@ -337,11 +464,18 @@ function sayPast(past: { series: Series | null; failed: string; loading: boolean
   const old = past.series && past.series.t.length > 0;
   if (past.loading && (!past.series || past.failed)) return "Loading the history.";
   if (past.failed) return `The history could not be had: ${past.failed}${old ? " What you see is older." : ""}`;
-  return old ? "" : `The table has no reading of this fan in the last ${range.label}. Readings reach it within some two minutes.`;
+  return old
+    ? ""
+    : `The table has no reading of this fan in the last ${range.label}. Readings reach it within some two minutes.`;
 }
 
 function deviceFacts(d: Details, name: string, workflows: string | undefined): HTMLElement {
-  if (!d.status) return h("p", { class: "empty" }, "No workflow knows this fan: its readings arrive, but it is not registered, and nobody is alerted for it.");
+  if (!d.status)
+    return h(
+      "p",
+      { class: "empty" },
+      "No workflow knows this fan: its readings arrive, but it is not registered, and nobody is alerted for it.",
+    );
   const { device, phase, alerts } = d.status;
   const limit = (v: number | undefined, none: string): string => (v ? `${v} RPM` : none);
   const rows: [string, Node | string][] = [
@@ -349,13 +483,28 @@ function deviceFacts(d: Details, name: string, workflows: string | undefined): H
     ["Phase", phase],
     ["Lowest RPM allowed", limit(device.limits.min_rpm, "half of its usual speed")],
     ["Highest RPM allowed", limit(device.limits.max_rpm, "none")],
-    ["Silent after", device.silence === undefined || device.silence === "0s" ? "30s" : device.silence.startsWith("-") ? "never" : device.silence],
+    [
+      "Silent after",
+      device.silence === undefined || device.silence === "0s"
+        ? "30s"
+        : device.silence.startsWith("-")
+          ? "never"
+          : device.silence,
+    ],
     ["Escalation policy", device.policy || "default"],
     ["Client IDs", [name, ...(device.clients ?? [])].join(", ")],
     ["Zone of times without one", device.zone || "UTC"],
     ["Configuration", `revision ${device.revision}`],
     ["Alerts so far", String(alerts)],
   ];
-  if (workflows) rows.push(["Workflow", h("a", { href: workflows + encodeURIComponent(`fan/${name}`), target: "_blank", rel: "noopener" }, "Open in Temporal")]);
+  if (workflows)
+    rows.push([
+      "Workflow",
+      h(
+        "a",
+        { href: workflows + encodeURIComponent(`fan/${name}`), target: "_blank", rel: "noopener" },
+        "Open in Temporal",
+      ),
+    ]);
   return h("dl", { class: "facts" }, ...rows.flatMap(([k, v]) => [h("dt", {}, k), h("dd", {}, v)]));
 }

@@ -36,7 +36,13 @@ export class FleetView {
   private readonly table: HTMLElement;
 
   constructor(private readonly store: Store) {
-    const search = h("input", { type: "search", placeholder: "Fan or site", "aria-label": "Search by fan or site", value: chosen.search, autocomplete: "off" });
+    const search = h("input", {
+      type: "search",
+      placeholder: "Fan or site",
+      "aria-label": "Search by fan or site",
+      value: chosen.search,
+      autocomplete: "off",
+    });
     search.addEventListener("input", () => this.choose({ search: search.value }));
     const bar = h("div", { class: "filters", role: "group", "aria-label": "Show" });
     for (const f of ["all", "trouble", "normal", "other"] as Filter[]) {
@@ -46,16 +52,32 @@ export class FleetView {
     }
     const head = h("tr", { role: "row" });
     for (const c of columns) {
-      const th = h("th", { role: "columnheader", scope: "col", class: `c-${c.key}` }, h("button", { type: "button", click: () => this.sortBy(c.key) }, c.name));
+      const th = h(
+        "th",
+        { role: "columnheader", scope: "col", class: `c-${c.key}` },
+        h("button", { type: "button", click: () => this.sortBy(c.key) }, c.name),
+      );
       this.heads.set(c.key, th);
       head.append(th);
     }
-    this.table = h("table", { role: "table", "aria-label": "Fans" }, h("thead", { role: "rowgroup" }, head), this.body);
-    this.el.append(h("h1", { class: "sr" }, "Fleet"), h("div", { class: "bar" }, bar, search), this.table, this.empty, this.more);
+    this.table = h(
+      "table",
+      { role: "table", "aria-label": "Fans" },
+      h("thead", { role: "rowgroup" }, head),
+      this.body,
+    );
+    this.el.append(
+      h("h1", { class: "sr" }, "Fleet"),
+      h("div", { class: "bar" }, bar, search),
+      this.table,
+      this.empty,
+      this.more,
+    );
   }
 
   update(): void {
-    const fans = [...this.store.fans.values()].filter((f) => f.phase !== "retired"); // the server remembers some of them, for their pages
+    // the server remembers some of them, for their pages
+    const fans = [...this.store.fans.values()].filter(f => f.phase !== "retired");
     const wanted = chosen.search.trim().toLowerCase();
     const counts: Record<Filter, number> = { all: 0, trouble: 0, normal: 0, other: 0 };
     const list: Fan[] = [];
@@ -63,24 +85,32 @@ export class FleetView {
       const g = group(this.store.state(f));
       counts.all++;
       counts[g]++;
-      if ((chosen.filter === "all" || chosen.filter === g) && (wanted === "" || f.name.toLowerCase().includes(wanted) || f.site.toLowerCase().includes(wanted))) list.push(f);
+      if (
+        (chosen.filter === "all" || chosen.filter === g) &&
+        (wanted === "" || f.name.toLowerCase().includes(wanted) || f.site.toLowerCase().includes(wanted))
+      )
+        list.push(f);
     }
     list.sort(order(this.store, chosen.sort, chosen.down));
     this.drawBar(counts);
     const visible = list.slice(0, this.limit);
-    const rows = visible.map((f) => this.line(f).el);
+    const rows = visible.map(f => this.line(f).el);
     arrange(this.body, rows);
     if (this.lines.size > 4 * page) this.forget(visible);
     setAttr(this.table, "hidden", list.length === 0);
     setAttr(this.table, "aria-rowcount", list.length + 1);
     setAttr(this.more, "hidden", list.length <= this.limit);
-    setText(this.more, `${this.limit} of ${list.length} shown. Show ${Math.min(page, list.length - this.limit)} more`);
+    setText(
+      this.more,
+      `${this.limit} of ${list.length} shown. Show ${Math.min(page, list.length - this.limit)} more`,
+    );
     setAttr(this.empty, "hidden", list.length > 0);
     setText(this.empty, this.nothing(fans.length));
   }
 
   private nothing(all: number): string {
-    if (!this.store.started) return this.store.link === "lost" ? "The server does not answer yet." : "Loading the fleet.";
+    if (!this.store.started)
+      return this.store.link === "lost" ? "The server does not answer yet." : "Loading the fleet.";
     if (all === 0) return "No fans yet. Each appears here as soon as it is provisioned or its first reading arrives.";
     if (chosen.search.trim() !== "") return `No fan or site matches \u201c${chosen.search.trim()}\u201d here.`;
     return chosen.filter === "trouble" ? "No fan is in trouble." : "No fan is in this state.";
@@ -93,7 +123,8 @@ export class FleetView {
       setAttr(b, "aria-pressed", String(chosen.filter === f));
       setAttr(b, "hidden", f === "other" && counts.other === 0 && chosen.filter !== "other");
     }
-    for (const [c, th] of this.heads) setAttr(th, "aria-sort", c === chosen.sort ? (chosen.down ? "descending" : "ascending") : null);
+    for (const [c, th] of this.heads)
+      setAttr(th, "aria-sort", c === chosen.sort ? (chosen.down ? "descending" : "ascending") : null);
   }
 
   private line(f: Fan): Line {
@@ -104,7 +135,7 @@ export class FleetView {
   }
 
   private forget(visible: Fan[]): void {
-    const keep = new Set(visible.map((f) => f.name));
+    const keep = new Set(visible.map(f => f.name));
     for (const name of this.lines.keys()) if (!keep.has(name)) this.lines.delete(name);
   }
 
@@ -115,7 +146,7 @@ export class FleetView {
   }
 
   private sortBy(key: Column): void {
-    const first = columns.find((c) => c.key === key)?.down ?? false;
+    const first = columns.find(c => c.key === key)?.down ?? false;
     this.choose({ sort: key, down: chosen.sort === key ? !chosen.down : first });
   }
 
@@ -138,7 +169,17 @@ class Line {
 
   constructor(name: string) {
     const link = h("a", { href: `#/fan/${encodeURIComponent(name)}` }, name);
-    this.el = h("tr", { role: "row" }, h("td", { role: "cell", class: "c-state" }, this.badge), h("td", { role: "rowheader", class: "c-name" }, link), this.site, this.rpm, this.score, this.seen, this.since);
+    this.el = h(
+      "tr",
+      { role: "row" },
+      h("td", { role: "cell", class: "c-state" }, this.badge),
+      h("td", { role: "rowheader", class: "c-name" }, link),
+      this.site,
+      this.rpm,
+      this.score,
+      this.seen,
+      this.since,
+    );
   }
 
   update(f: Fan, store: Store): void {
@@ -161,14 +202,22 @@ class Line {
       this.sinceAt = f.since;
       this.since.replaceChildren(f.since ? time(f.since, "") : h("span", {}, "\u2013"));
     }
-    if (f.since) setText(this.since.firstElementChild!, state === "unknown" ? "\u2013" : sayFor(now - (state === "unjudged" && f.unjudged_since ? f.unjudged_since : f.since)));
+    if (f.since)
+      setText(
+        this.since.firstElementChild!,
+        state === "unknown"
+          ? "\u2013"
+          : sayFor(now - (state === "unjudged" && f.unjudged_since ? f.unjudged_since : f.since)),
+      );
   }
 }
 
 /** sayLast tells of the newest reading that is known. */
 function sayLast(f: Fan, now: number): string {
   if (f.t) return `${sayRPM(f.rpm)} RPM, ${sayFor(now - f.t)} ago`;
-  return f.known ? `${sayRPM(f.known_rpm)} RPM at its last change of state, ${sayFor(now - f.known)} ago` : "No reading is known";
+  return f.known
+    ? `${sayRPM(f.known_rpm)} RPM at its last change of state, ${sayFor(now - f.known)} ago`
+    : "No reading is known";
 }
 
 function group(state: string): Exclude<Filter, "all"> {

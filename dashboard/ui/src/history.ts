@@ -43,17 +43,29 @@ export function keeps(r: Range): number {
   return Math.max(minute, r.part ?? 0) * 1000;
 }
 
-/** history asks for the parts that end with the one of now. They begin at whole multiples of their length, so that they do not change with every question. */
-export async function history(fan: string, r: Range, now: number): Promise<{ series: Series; range: [number, number] }> {
+/**
+ * history asks for the parts that end with the one of now. They begin at whole multiples of their length, so that
+ * they do not change with every question.
+ */
+export async function history(
+  fan: string,
+  r: Range,
+  now: number,
+): Promise<{ series: Series; range: [number, number] }> {
   const part = (r.part ?? minute) * 1000;
   const to = (Math.floor(now / part) + 1) * part;
   const from = to - r.seconds * 1000;
-  const p = await get<Parts>(`api/fans/${encodeURIComponent(fan)}/history?from=${from}&to=${to}&points=${(to - from) / part}`);
+  const p = await get<Parts>(
+    `api/fans/${encodeURIComponent(fan)}/history?from=${from}&to=${to}&points=${(to - from) / part}`,
+  );
   const series: Series = {
-    t: p.t.map((t) => t + part / 2), // a part is drawn in its middle
+    t: p.t.map(t => t + part / 2), // a part is drawn in its middle
     rpm: p.rpm.mean,
     score: p.score.mean,
-    kinds: p.t.flatMap((t, i) => [{ from: t, kind: p.kind[i] ?? "" }, { from: t + part, kind: "" }]),
+    kinds: p.t.flatMap((t, i) => [
+      { from: t, kind: p.kind[i] ?? "" },
+      { from: t + part, kind: "" },
+    ]),
     parts: { length: part, rpm: p.rpm, score: p.score },
   };
   return { series, range: [from, to] };

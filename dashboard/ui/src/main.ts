@@ -31,7 +31,7 @@ const links = (
     ["#/refused", "Refused"],
   ] as const
 ).map(([href, name]) => ({ name, href, a: h("a", { href }, name, h("span", { class: "count" })) }));
-document.getElementById("nav")!.append(...links.map((l) => l.a));
+document.getElementById("nav")!.append(...links.map(l => l.a));
 
 function open(): void {
   const [, kind = "", arg = ""] = /^#\/([^/]*)(?:\/(.*))?$/.exec(location.hash) ?? [];
@@ -67,7 +67,12 @@ function open(): void {
 /** NoView stands where an address leads to nothing, so that the fleet is not taken for what was asked for. */
 class NoView implements View {
   readonly title = "No such page";
-  readonly el = h("section", {}, h("h1", {}, "No such page"), h("p", { class: "empty" }, "This address leads to nothing here. ", h("a", { href: "#/" }, "See all fans")));
+  readonly el = h(
+    "section",
+    {},
+    h("h1", {}, "No such page"),
+    h("p", { class: "empty" }, "This address leads to nothing here. ", h("a", { href: "#/" }, "See all fans")),
+  );
   update(): void {
     // It says the same for good.
   }
@@ -96,7 +101,7 @@ function soon(): void {
 
 function draw(): void {
   drawn = Date.now();
-  const open = store.alerts.filter((a) => a.state === "open").length;
+  const open = store.alerts.filter(a => a.state === "open").length;
   const alerts = links[1]!.a;
   setText(alerts.lastElementChild!, open ? String(open) : "");
   setAttr(alerts.lastElementChild!, "aria-label", open ? `${open} open` : null);
@@ -118,7 +123,14 @@ function drawBanners(): void {
   put(
     banners,
     store.link === "lost" &&
-      h("p", { class: "banner", "data-tone": "bad" }, h("strong", {}, "Connection lost. "), "What you see is from ", time(store.heard), ". Trying again every few seconds."),
+      h(
+        "p",
+        { class: "banner", "data-tone": "bad" },
+        h("strong", {}, "Connection lost. "),
+        "What you see is from ",
+        time(store.heard),
+        ". Trying again every few seconds.",
+      ),
     store.link !== "lost" &&
       store.trouble !== "" &&
       h(
@@ -130,7 +142,14 @@ function drawBanners(): void {
         ". ",
         h("span", { class: "quiet" }, store.trouble),
       ),
-    store.link !== "lost" && store.logs !== "" && h("p", { class: "banner", "data-tone": "warn" }, h("strong", {}, "Readings are old. "), h("span", { class: "quiet" }, store.logs)),
+    store.link !== "lost" &&
+      store.logs !== "" &&
+      h(
+        "p",
+        { class: "banner", "data-tone": "warn" },
+        h("strong", {}, "Readings are old. "),
+        h("span", { class: "quiet" }, store.logs),
+      ),
   );
 }
 
@@ -138,7 +157,7 @@ window.addEventListener("hashchange", () => {
   open();
   main.focus({ preventScroll: true });
 });
-document.querySelector(".skip")!.addEventListener("click", (e) => {
+document.querySelector(".skip")!.addEventListener("click", e => {
   e.preventDefault(); // the address after # names the view
   main.focus();
 });

@@ -80,9 +80,29 @@ export type FanLine = Partial<Fan> & { name: string };
 /** fanOf makes a line whole; the reading is the one that was known before. */
 export function fanOf(line: FanLine, old?: Fan): Fan {
   return {
-    site: "", phase: "", kind: "", since: 0, why: "", alert: "", min_rpm: 0, max_rpm: 0,
-    state: "", silence: 0, known: 0, known_rpm: 0, judging: "", judged_at: 0, unjudged_since: 0, unjudged_why: "", ...line,
-    t: old?.t ?? 0, rpm: old?.rpm ?? 0, score: old?.score ?? 0, rotor: old?.rotor ?? "", seenKind: old?.seenKind ?? "", rank: old?.rank ?? 0,
+    site: "",
+    phase: "",
+    kind: "",
+    since: 0,
+    why: "",
+    alert: "",
+    min_rpm: 0,
+    max_rpm: 0,
+    state: "",
+    silence: 0,
+    known: 0,
+    known_rpm: 0,
+    judging: "",
+    judged_at: 0,
+    unjudged_since: 0,
+    unjudged_why: "",
+    ...line,
+    t: old?.t ?? 0,
+    rpm: old?.rpm ?? 0,
+    score: old?.score ?? 0,
+    rotor: old?.rotor ?? "",
+    seenKind: old?.seenKind ?? "",
+    rank: old?.rank ?? 0,
   };
 }
 
@@ -144,7 +164,10 @@ export class Store {
     window.addEventListener("online", () => this.link === "lost" && this.connect());
   }
 
-  /** state is the word under which a fan is shown; see words.ts. What is not known to be so now is not shown as normal. */
+  /**
+   * state is the word under which a fan is shown; see words.ts. What is not known to be so now is not shown as
+   * normal.
+   */
   state(f: Fan): string {
     if (f.phase === "retired") return f.phase;
     if (this.link === "lost") return "unknown";
@@ -175,7 +198,7 @@ export class Store {
     this.opened = Date.now();
     const stream = new EventSource("api/events");
     this.stream = stream;
-    stream.addEventListener("update", (e) => {
+    stream.addEventListener("update", e => {
       this.heard = Date.now();
       this.take(JSON.parse((e as MessageEvent<string>).data) as Update);
       this.setLink("live");
@@ -264,7 +287,10 @@ export class Store {
 
 /** Answered is a failure that the server told of; every other one is that it did not answer. */
 export class Answered extends Error {
-  constructor(readonly status: number, message: string) {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
     super(message);
   }
 }
@@ -276,7 +302,13 @@ export async function get<T>(path: string): Promise<T> {
 
 /** post sends JSON. */
 export async function post(path: string, body: unknown): Promise<void> {
-  await read(await reach(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }));
+  await read(
+    await reach(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    }),
+  );
 }
 
 async function reach(path: string, init?: RequestInit): Promise<Response> {

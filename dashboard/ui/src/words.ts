@@ -60,7 +60,10 @@ export function sayScore(v: number): string {
   return v.toFixed(2);
 }
 
-/** sayFanScore gives the score of a fan's newest reading (t is 0 before the first) and what explains it; 0 is no score. */
+/**
+ * sayFanScore gives the score of a fan's newest reading (t is 0 before the first) and what explains it; 0 is no
+ * score.
+ */
 export function sayFanScore(f: { t: number; score: number }): [text: string, title: string | null] {
   if (f.t === 0) return ["\u2013", null];
   if (f.score === 0) return ["learning", "The forest gives no score until it has seen enough readings"];
@@ -82,7 +85,9 @@ export function sayJudged(f: Fan, store: Store): [text: string, title: string | 
     case "unread":
       return [f.unjudged_since ? `not since ${sayTime(f.unjudged_since)}` : "not judged", f.unjudged_why];
   }
-  return f.t ? [ago(f.t), f.unjudged_why || null] : ["not known", f.unjudged_why || "Nothing is known of its readings since the server started"];
+  return f.t
+    ? [ago(f.t), f.unjudged_why || null]
+    : ["not known", f.unjudged_why || "Nothing is known of its readings since the server started"];
 }
 
 /** sayFor gives a length of time in its two largest units. */
@@ -97,7 +102,13 @@ export function sayFor(ms: number): string {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const dayClock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const dayClock = new Intl.DateTimeFormat(undefined, {
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
