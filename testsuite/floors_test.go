@@ -144,3 +144,30 @@ func TestTheScorerKnowsNoTables(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryRoomIsOnTheMap(t *testing.T) {
+	text := readText(t, "ARCHITECTURE.md")
+	_, rooms, _ := strings.Cut(text, "\n## Rooms\n")
+	rooms, _, _ = strings.Cut(rooms, "\n## ")
+	onMap := map[string]bool{}
+	for line := range strings.Lines(rooms) {
+		if cells := strings.Split(line, "|"); len(cells) == 4 && strings.Contains(cells[1], "`") {
+			onMap[strings.Trim(cells[1], " `")] = true
+		}
+	}
+	for _, names := range floors {
+		for _, name := range names {
+			room := name
+			if name != "fanwatch" {
+				room = strings.TrimPrefix(name, "fanwatch/")
+			}
+			if !onMap[room] {
+				t.Errorf("ARCHITECTURE.md, Rooms, has no row of `%s`", room)
+			}
+			delete(onMap, room)
+		}
+	}
+	for room := range onMap {
+		t.Errorf("ARCHITECTURE.md, Rooms, has a row of `%s`, which stands on no floor", room)
+	}
+}
