@@ -23,8 +23,8 @@ type board struct {
 	mu       sync.Mutex
 	version  uint64
 	fans     map[string]*fan
-	gone     map[string]uint64 // fans that were taken away, and at which version
-	floor    uint64            // before this version, gone is not complete
+	removed  map[string]uint64 // fans that were taken away, and at which version
+	floor    uint64            // before this version, removed is not complete
 	refused  []refusal         // newest last
 	alerts   []byte            // JSON array
 	changed  uint64            // version at which alerts or refused last changed
@@ -38,7 +38,7 @@ type board struct {
 // Bounds of memory: fans that never registered (any name may arrive), remembered departures, refusals.
 const (
 	maxFans       = 50_000
-	maxGone       = 1000
+	maxRemoved    = 1000
 	maxRefused    = 500
 	maxRefusedFan = 20
 	maxPayload    = 1024
@@ -95,7 +95,7 @@ type update struct {
 	At      int64     `json:"at"` // the server's clock
 	Whole   bool      `json:"whole,omitempty"`
 	Fans    []fanView `json:"fans,omitempty"`
-	Gone    []string  `json:"gone,omitempty"`
+	Removed []string  `json:"gone,omitempty"`
 	Latest  latest    `json:"latest"`
 	Alerts  uint64    `json:"alerts"`            // changes when /api/alerts or /api/refused has news
 	Trouble string    `json:"trouble,omitempty"` // why fans and alerts are as old as Asked
@@ -117,7 +117,7 @@ func newBoard(now fanwatch.Clock) *board {
 	// The version starts at the clock, so that a browser's number from before a restart is not mistaken
 	// for one of this run.
 	v := uint64(max(now().UnixMilli(), 0)) << 10
-	return &board{now: now, version: v, floor: v, changed: v, fans: map[string]*fan{}, gone: map[string]uint64{},
+	return &board{now: now, version: v, floor: v, changed: v, fans: map[string]*fan{}, removed: map[string]uint64{},
 		alerts: []byte("[]")}
 }
 
@@ -144,9 +144,9 @@ func (b *board) since(k uint64) (update, uint64, bool) {
 			u.Latest.add(name, f.last)
 		}
 	}
-	for name, v := range b.gone {
+	for name, v := range b.removed {
 		if v > k && !u.Whole {
-			u.Gone = append(u.Gone, name)
+			u.Removed = append(u.Removed, name)
 		}
 	}
 	return u, b.version, true
@@ -222,7 +222,7 @@ func (b *board) fan(name string) *fan {
 		}
 		f = &fan{view: fanView{Name: name}, told: b.version}
 		b.fans[name] = f
-		delete(b.gone, name)
+		delete(b.removed, name)
 	}
 	return f
 }
@@ -301,12 +301,12 @@ func (b *board) setFans(list []fanwatch.FanStatus) {
 		for name, f := range b.fans {
 			if f.status != nil && !known[name] && !f.retired() {
 				delete(b.fans, name)
-				b.gone[name] = b.version
+				b.removed[name] = b.version
 				changed = true
 			}
 		}
-		if len(b.gone) > maxGone {
-			clear(b.gone)
+		if len(b.removed) > maxRemoved {
+			clear(b.removed)
 			b.floor = b.version
 		}
 		return changed

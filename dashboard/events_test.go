@@ -33,9 +33,9 @@ func TestStreamTellsEverythingThenWhatChanged(t *testing.T) {
 		t.Fatalf("after a stall: %+v", u)
 	}
 	p.change(func() { delete(p.fans, "fan-01") })
-	u = w.until("the departure", func(u update) bool { return len(u.Gone) > 0 })
-	if u.Gone[0] != "fan-01" {
-		t.Fatalf("gone: %v", u.Gone)
+	u = w.until("the departure", func(u update) bool { return len(u.Removed) > 0 })
+	if u.Removed[0] != "fan-01" {
+		t.Fatalf("gone: %v", u.Removed)
 	}
 	before := u.Alerts
 	p.change(func() { a := alert("fan-02", fanwatch.AlertOpen, noon); p.alerts[a.ID] = a })

@@ -460,10 +460,10 @@ func TestMemoryIsBounded(t *testing.T) {
 	if most := allowance(10_000) * 10_000; most > keepInAll {
 		t.Errorf("10,000 fans may keep %d readings", most)
 	}
-	for i := range 2 * maxGone {
+	for i := range 2 * maxRemoved {
 		b.setFans([]fanwatch.FanStatus{status(fmt.Sprint("fan", i), "")})
 	}
-	if len(b.gone) > maxGone {
-		t.Errorf("%d departures remembered", len(b.gone))
+	if len(b.removed) > maxRemoved {
+		t.Errorf("%d departures remembered", len(b.removed))
 	}
 }
