@@ -171,3 +171,21 @@ func TestEveryRoomIsOnTheMap(t *testing.T) {
 		t.Errorf("ARCHITECTURE.md, Rooms, has a row of `%s`, which stands on no floor", room)
 	}
 }
+
+// TestNoProgramLinksAnotherCloud: iceberg-go and gocloud have parts for Azure and Google, which one import too many
+// brings.
+func TestNoProgramLinksAnotherCloud(t *testing.T) {
+	foreign := []string{"github.com/Azure/", "cloud.google.com/go/storage", "google.golang.org/api/storage",
+		"gocloud.dev/blob/azureblob",
+		"gocloud.dev/blob/gcsblob", "github.com/duckdb/", "go.temporal.io/server"}
+	for _, program := range []string{"fanwatch/cmd/fanwatch", "fanwatch/cmd/fanwatch-local",
+		"fanwatch/cmd/fanwatch-edge"} {
+		for _, dep := range list(t, program)[program].Deps {
+			for _, f := range foreign {
+				if strings.HasPrefix(dep, f) {
+					t.Errorf("%s links %s: find the import with go list -deps, and take a narrower one", program, dep)
+				}
+			}
+		}
+	}
+}
