@@ -173,7 +173,7 @@ func (d *Detector) take(point []float64) error {
 	return nil
 }
 
-// process returns the forest its view and returns its score, and the smoothed score in deviations from what it has
+// process feeds the forest its view and returns its score, and the smoothed score in deviations from what it has
 // been.
 func (l *lane) process(r *rolling) (score, z float64, err error) {
 	l.view.of(r, l.point)

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// BenchmarkRun measures the program itself, as it is installed, at one reading a second with a broker that takes them: the
-// processor time that it uses, of one core, and its memory. The fan is simulated, so that its edges are computed in the same process.
+// BenchmarkRun measures the program itself, as it is installed, at one reading a second with a broker that takes
+// them: the processor time that it uses, of one core, and its memory. The fan is simulated, so that its edges are
+// computed in the same process.
 func BenchmarkRun(b *testing.B) {
 	const start, span = 5 * time.Second, 30 * time.Second
 	program := filepath.Join(b.TempDir(), "fanwatch-edge")
@@ -56,7 +57,8 @@ func BenchmarkBinary(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // says nothing: it is the compiler's
 }
 
-// processorTime adds up what all threads have run, from /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst).
+// processorTime adds up what all threads have run, from /proc/PID/task/TID/schedstat
+// (Documentation/scheduler/sched-stats.rst).
 func processorTime(b *testing.B, pid int) (sum time.Duration) {
 	b.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))

@@ -16,9 +16,10 @@ import (
 	"fanwatch/edge"
 )
 
-const checkHelp = `fanwatch-edge check tries everything that run needs, without publishing anything, and says of each thing that is
-wrong how to mend it. The exit status is 1 when something is wrong. Run it as the user that run will have
-(sudo -u fanwatch ...), and before the service is started: a running one holds the line, and loses its connection once.
+const checkHelp = `fanwatch-edge check tries everything that run needs, without publishing anything, and says of each
+thing that is wrong how to mend it. The exit status is 1 when something is wrong. Run it as the user that run will
+have (sudo -u fanwatch ...), and before the service is started: a running one holds the line, and loses its connection
+once.
 
   fanwatch-edge check --config fan-21.yaml
   fanwatch-edge check --config fan-21.yaml --json    one object a line: {"fan","check","ok","error","mend"}
@@ -74,7 +75,8 @@ func check(ctx context.Context, args []string, out, errs io.Writer) error {
 		if len(configs) > 1 && !*asJSON {
 			fmt.Fprintf(out, "%s\n", c.Fan)
 		}
-		for _, one := range []func(context.Context, config) finding{checkSource, checkClock, checkKey, checkCertificate, checkPair, checkSpool, checkName, checkConnection} {
+		for _, one := range []func(context.Context, config) finding{checkSource, checkClock, checkKey, checkCertificate,
+			checkPair, checkSpool, checkName, checkConnection} {
 			found := one(ctx, c)
 			all++
 			if found.err != nil {
@@ -134,7 +136,8 @@ func checkKey(_ context.Context, c config) finding {
 }
 
 func checkCertificate(_ context.Context, c config) finding {
-	f := finding{what: "certificate: " + c.Cert, mend: "Fetch it with: fanwatch provision " + c.Fan + " --csr " + c.Fan + ".csr --out " + c.Fan + ".pem"}
+	f := finding{what: "certificate: " + c.Cert, mend: "Fetch it with: fanwatch provision " + c.Fan + " --csr " + c.Fan +
+		".csr --out " + c.Fan + ".pem"}
 	b, err := os.ReadFile(c.Cert)
 	if f.err = err; err != nil {
 		return f
@@ -154,14 +157,16 @@ func checkCertificate(_ context.Context, c config) finding {
 	case now.After(cert.NotAfter):
 		f.err = fmt.Errorf("has expired on %s", cert.NotAfter.UTC().Format(time.DateOnly))
 	case now.Before(cert.NotBefore) && now.After(edge.BuildTime()):
-		f.err, f.mend = fmt.Errorf("begins on %s only", cert.NotBefore.UTC().Format(time.RFC3339)), "See whether the clock is right."
+		f.err, f.mend = fmt.Errorf("begins on %s only", cert.NotBefore.UTC().Format(time.RFC3339)),
+			"See whether the clock is right."
 	}
 	return f
 }
 
 func checkPair(_ context.Context, c config) finding {
 	_, err := edge.TLSConfig(c.CA, c.Cert, c.Key, nil)
-	return finding{"certificate, key and root CA belong together", err, "Provision with the request that enroll made on this device; the root CA is the broker's, for AWS AmazonRootCA1.pem."}
+	return finding{"certificate, key and root CA belong together", err,
+		"Provision with the request that enroll made on this device; the root CA is the broker's, for AWS AmazonRootCA1.pem."}
 }
 
 func checkSpool(_ context.Context, c config) finding {
@@ -179,7 +184,8 @@ func checkSpool(_ context.Context, c config) finding {
 }
 
 func checkName(ctx context.Context, c config) finding {
-	f := finding{what: "broker: " + c.Broker, mend: "Write the endpoint as aws iot describe-endpoint --endpoint-type iot:Data-ATS gives it, with :8883, and see that DNS works."}
+	f := finding{what: "broker: " + c.Broker, mend: "Write the endpoint as aws iot describe-endpoint " +
+		"--endpoint-type iot:Data-ATS gives it, with :8883, and see that DNS works."}
 	host, _, err := net.SplitHostPort(c.Broker)
 	if f.err = err; err != nil {
 		return f
@@ -194,7 +200,9 @@ func checkName(ctx context.Context, c config) finding {
 func sentence(mend string) string { return strings.ToUpper(mend[:1]) + mend[1:] + "." }
 
 func checkConnection(ctx context.Context, c config) finding {
-	f := finding{what: "connection to " + c.Broker, mend: "See that this port is open to the outside (443 often is where 8883 is not), that the root CA is the broker's, that the certificate is active, and that a policy which allows connect and publish is attached to it."}
+	f := finding{what: "connection to " + c.Broker, mend: "See that this port is open to the outside (443 often is " +
+		"where 8883 is not), that the root CA is the broker's, that the certificate is active, and that a policy " +
+		"which allows connect and publish is attached to it."}
 	conf := c.edge()
 	conf.ConnectTimeout = 10 * time.Second
 	var err error

@@ -89,7 +89,7 @@ These have defaults, and all but shadow and silence can be changed meanwhile by 
   jump: 0.1                       # a change of speed by this part of it is published at once
   live: false                     # a reading every second, each published at once
   shadow: fanwatch                # its name; off = none
-  silence: 30s                    # as provisioned, -1s = never: the shadow sets interval and flush_every to half of it at most
+  silence: 30s                    # as provisioned, -1s = never: bounds interval and flush_every as the shadow sets them
 
   aws iot-data update-thing-shadow --thing-name fan-21 --shadow-name fanwatch --cli-binary-format raw-in-base64-out \
       --payload '{"state":{"desired":{"live":true}}}' out.json
@@ -200,7 +200,8 @@ func (c config) check() error {
 	if (c.Source.GPIO == nil) == (c.Source.Sim == nil) {
 		return fmt.Errorf("fan %s: source: name one of gpio and sim, such as source: {gpio: {line: GPIO17}}", c.Fan)
 	}
-	for _, f := range []struct{ name, value string }{{"broker", c.Broker}, {"ca", c.CA}, {"cert", c.Cert}, {"key", c.Key}, {"spool", c.Spool}} {
+	for _, f := range []struct{ name, value string }{{"broker", c.Broker}, {"ca", c.CA}, {"cert", c.Cert}, {"key", c.Key},
+		{"spool", c.Spool}} {
 		if f.value == "" {
 			return fmt.Errorf("fan %s: %s is missing (run --help shows an example)", c.Fan, f.name)
 		}
@@ -216,7 +217,8 @@ func (c config) check() error {
 
 // settings returns what the file says, with the defaults where it says nothing.
 func (c config) settings() edge.Settings {
-	s := edge.Settings{Interval: c.Interval, FlushEvery: c.Flush, Batch: c.Batch, Jump: c.Jump, MinRPM: c.MinRPM, MaxRPM: c.MaxRPM, Live: c.Live}
+	s := edge.Settings{Interval: c.Interval, FlushEvery: c.Flush, Batch: c.Batch, Jump: c.Jump, MinRPM: c.MinRPM,
+		MaxRPM: c.MaxRPM, Live: c.Live}
 	return s.WithDefaults()
 }
 
@@ -232,7 +234,8 @@ func (c config) edge() edge.Config {
 	if c.ClientID != "" && c.ClientID != c.Fan && c.Shadow == "" {
 		shadow = "" // under another name a client cannot use the thing's shadow
 	}
-	return edge.Config{Fan: c.Fan, Broker: c.Broker, ClientID: c.ClientID, Topic: c.Topic, Silence: timeOf(c.Silence), Dir: c.Spool, MaxSpool: c.MaxSpool,
+	return edge.Config{Fan: c.Fan, Broker: c.Broker, ClientID: c.ClientID, Topic: c.Topic, Silence: timeOf(c.Silence),
+		Dir: c.Spool, MaxSpool: c.MaxSpool,
 		FlushEvery: timeOf(c.Flush), Interval: timeOf(c.Interval), Batch: c.Batch, Jump: c.Jump, Live: c.Live, Shadow: shadow,
 		TachConfig: edge.TachConfig{Pulses: c.Pulses, MinRPM: c.MinRPM, MaxRPM: c.MaxRPM}}
 }

@@ -10,8 +10,8 @@ import (
 	"fanwatch/edge"
 )
 
-const enrollHelp = `fanwatch-edge enroll makes this device's private key, which never leaves it, and a certificate signing request
-for it. Run again it keeps the key and writes the request anew.
+const enrollHelp = `fanwatch-edge enroll makes this device's private key, which never leaves it, and a certificate
+signing request for it. Run again it keeps the key and writes the request anew.
 
   fanwatch-edge enroll --fan fan-21 --dir /etc/fanwatch
 `
@@ -47,7 +47,8 @@ func enroll(args []string, out, errs io.Writer) error {
 	}
 	fmt.Fprintf(out, "key      %s.key (stays on this device)\nrequest  %s.csr\n\n"+
 		"Next, where the operator's tool is:\n  fanwatch provision %s --csr %s.csr --out %s.pem\n"+
-		"Then put %s.pem into %s, write a configuration (fanwatch-edge run --help shows one) and test it:\n  fanwatch-edge check --config %s.yaml\n",
+		"Then put %s.pem into %s, write a configuration (fanwatch-edge run --help shows one) and test it:\n  "+
+		"fanwatch-edge check --config %s.yaml\n",
 		base, base, *fan, *fan, *fan, *fan, *dir, base)
 	return nil
 }

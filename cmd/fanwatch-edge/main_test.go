@@ -64,7 +64,8 @@ func TestCommandLine(t *testing.T) {
 		{"enroll --fan a/b", 2, "", "letters, digits"},
 	} {
 		status, out, errs := cli(strings.Fields(c.args)...)
-		if status != c.status || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) || c.errs == "" && errs != "" {
+		if status != c.status || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) || c.errs == "" &&
+			errs != "" {
 			t.Errorf("fanwatch-edge %s: status %d\nout: %s\nerrors: %s", c.args, status, out, errs)
 		}
 	}
@@ -88,8 +89,10 @@ func newDevice(t testing.TB) *device {
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)
 	must(t, err)
 	write(t, filepath.Join(d.dir, "ca.pem"), der)
@@ -99,8 +102,9 @@ func newDevice(t testing.TB) *device {
 		block, _ := pem.Decode(b)
 		csr, err := x509.ParseCertificateRequest(block.Bytes)
 		must(t, err)
-		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: csr.Subject, NotBefore: time.Now().Add(-2 * time.Hour),
-			NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, root, csr.PublicKey, key)
+		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: csr.Subject,
+			NotBefore: time.Now().Add(-2 * time.Hour),
+			NotAfter:  until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, root, csr.PublicKey, key)
 		must(t, err)
 		write(t, d.cert, der)
 	}
@@ -109,7 +113,8 @@ func newDevice(t testing.TB) *device {
 	ca, err := x509.ParseCertificate(der)
 	must(t, err)
 	pool.AddCert(ca)
-	d.broker, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+	d.broker, err = tls.Listen("tcp", "127.0.0.1:0", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert,
+		ClientCAs:    pool,
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 	must(t, err)
 	t.Cleanup(func() { d.broker.Close() })
@@ -148,7 +153,8 @@ func (d *device) serve(conn net.Conn) {
 
 func (d *device) configure(t testing.TB, source string) {
 	t.Helper()
-	must(t, os.WriteFile(d.config, fmt.Appendf(nil, "version: 1\nfan: fan-21\nbroker: %s\nca: ca.pem\ncert: fan-21.pem\nkey: fan-21.key\nspool: spool\nsource:\n  %s\npulses: 2\nmin_rpm: 300\n",
+	must(t, os.WriteFile(d.config, fmt.Appendf(nil, "version: 1\nfan: fan-21\nbroker: %s\nca: ca.pem\ncert: "+
+		"fan-21.pem\nkey: fan-21.key\nspool: spool\nsource:\n  %s\npulses: 2\nmin_rpm: 300\n",
 		d.broker.Addr(), source), 0o600))
 }
 
@@ -178,14 +184,17 @@ func TestCheckFindsWhatIsWrongAndSaysHowToMendIt(t *testing.T) {
 	d.sign(time.Now().Add(time.Hour))
 	d.refusal.Store(5) // MQTT 3.1.1: not authorized
 	wrong("no policy", "the broker refuses this client")
-	wrong("no policy", "See that the certificate is ACTIVE and that its policy allows this client ID, or provision the fan again.")
+	wrong("no policy", "See that the certificate is ACTIVE and that its policy allows this client ID, or provision "+
+		"the fan again.")
 	d.refusal.Store(0)
-	if status, out, _ := cli("check", "--json", "--config", d.config); status != 0 || strings.Count(out, `"ok":true`) != 8 {
+	if status, out, _ := cli("check", "--json", "--config", d.config); status != 0 ||
+		strings.Count(out, `"ok":true`) != 8 {
 		t.Errorf("as JSON: status %d\n%s", status, out)
 	}
 	d.broker.Close()
 	wrong("no broker", "refused")
-	if status, out, _ := cli("check", "--json", "--config", d.config); status != 1 || strings.Count(out, `"ok":true`) != 7 || !strings.Contains(out, `"mend":"Nothing listens there`) {
+	if status, out, _ := cli("check", "--json", "--config", d.config); status != 1 ||
+		strings.Count(out, `"ok":true`) != 7 || !strings.Contains(out, `"mend":"Nothing listens there`) {
 		t.Errorf("as JSON: status %d\n%s", status, out)
 	}
 	d.configure(t, "gpio: {chip: no-such-chip, line: GPIO17}")
@@ -246,7 +255,8 @@ func TestDryRunReadsTheConfiguration(t *testing.T) {
 		}
 		path := filepath.Join(d.dir, "bad.yaml")
 		must(t, os.WriteFile(path, []byte(text+change+"\n"), 0o600))
-		if status, _, errs := cli("run", "--config", path, "--dry-run", "--count", "1"); status != 1 || !strings.Contains(errs, want) {
+		if status, _, errs := cli("run", "--config", path, "--dry-run", "--count", "1"); status != 1 ||
+			!strings.Contains(errs, want) {
 			t.Errorf("%s: status %d %s", change, status, errs)
 		}
 	}
@@ -256,7 +266,8 @@ func TestDryRunReadsTheConfiguration(t *testing.T) {
 func TestSeveralFans(t *testing.T) {
 	d := newDevice(t)
 	const common = "version: 1\nbroker: %s\nca: ca.pem\nspool: spools\ninterval: 200ms\n"
-	const fans = "fans:\n- {fan: fan-21, source: {sim: {rpm: 1200}}}\n- {fan: fan-22, cert: other.pem, spool: there, pulses: 4, source: {sim: {rpm: 3000, pwm: 0.5, faults: [{kind: stall, from: 1s, to: 9s}]}}}\n"
+	const fans = "fans:\n- {fan: fan-21, source: {sim: {rpm: 1200}}}\n- {fan: fan-22, cert: other.pem, spool: " +
+		"there, pulses: 4, source: {sim: {rpm: 3000, pwm: 0.5, faults: [{kind: stall, from: 1s, to: 9s}]}}}\n"
 	write := func(text string) {
 		t.Helper()
 		must(t, os.WriteFile(d.config, fmt.Appendf(nil, text, d.broker.Addr()), 0o600))
@@ -266,24 +277,33 @@ func TestSeveralFans(t *testing.T) {
 	must(t, err)
 	a, b := configs[0], configs[1]
 	at := func(name string) string { return filepath.Join(d.dir, name) }
-	if len(configs) != 2 || a.Cert != at("fan-21.pem") || a.Key != at("fan-21.key") || a.Spool != at("spools/fan-21") || b.Cert != at("other.pem") || b.Key != at("fan-22.key") ||
-		b.Spool != at("there") || b.Pulses != 4 || time.Duration(b.Interval) != 200*time.Millisecond || a.edge().Shadow != "fanwatch" {
+	if len(configs) != 2 || a.Cert != at("fan-21.pem") || a.Key != at("fan-21.key") || a.Spool != at("spools/fan-21") ||
+		b.Cert != at("other.pem") || b.Key != at("fan-22.key") ||
+		b.Spool != at("there") || b.Pulses != 4 || time.Duration(b.Interval) != 200*time.Millisecond ||
+		a.edge().Shadow != "fanwatch" {
 		t.Fatalf("%+v", configs)
 	}
-	status, out, errs := cli("run", "--config", d.config, "--dry-run", "--fast", "--count", "20", "--truth", at("truth.jsonl"))
-	if status != 0 || strings.Count(out, "fan-21") != 20 || strings.Count(out, "fan-22") != 20 || !strings.Contains(out, "stalled") || !strings.Contains(out, " 50 % PWM") {
+	status, out, errs := cli("run", "--config", d.config, "--dry-run", "--fast", "--count", "20", "--truth",
+		at("truth.jsonl"))
+	if status != 0 || strings.Count(out, "fan-21") != 20 || strings.Count(out, "fan-22") != 20 ||
+		!strings.Contains(out, "stalled") || !strings.Contains(out, " 50 % PWM") {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}
-	if truth, err := os.ReadFile(at("truth.jsonl")); err != nil || strings.Count(string(truth), "\n") != 1 || !strings.Contains(string(truth), `"fan":"fan-22","fault":"stall"`) {
+	if truth, err := os.ReadFile(at("truth.jsonl")); err != nil || strings.Count(string(truth), "\n") != 1 ||
+		!strings.Contains(string(truth), `"fan":"fan-22","fault":"stall"`) {
 		t.Errorf("truth %s %v", truth, err)
 	}
 	status, out, errs = cli("check", "--config", d.config)
-	if status != 1 || strings.Count(out, "ok ") < 8 || !strings.Contains(out, "other.pem") || !strings.Contains(errs, "of 16 things") {
+	if status != 1 || strings.Count(out, "ok ") < 8 || !strings.Contains(out, "other.pem") ||
+		!strings.Contains(errs, "of 16 things") {
 		t.Errorf("check: status %d\n%s%s", status, out, errs)
 	}
 	for text, want := range map[string]string{
-		common + "fans:\n- {fan: a, source: {sim: {}}}\n- {fan: a, source: {sim: {}}}\n":                       "fan a is there twice",
-		common + "fans:\n- {fan: a, spool: x, source: {sim: {}}}\n- {fan: b, spool: ./x, source: {sim: {}}}\n": "fan b has the spool of a",
+		common +
+			"fans:\n- {fan: a, source: {sim: {}}}\n- {fan: a, source: {sim: {}}}\n": "fan a is there twice",
+		common +
+			"fans:\n- {fan: a, spool: x, source: {sim: {}}}\n" +
+			"- {fan: b, spool: ./x, source: {sim: {}}}\n": "fan b has the spool of a",
 		common + "fans:\n- {fan: a}\n":                                               "fan a: source",
 		common + "fans:\n- {fan: a, source: {sim: {}}, interval: 1s}\n":              "interval",
 		common + "pulses: 2\nfans:\n- {fan: a, source: {sim: {}}}\n":                 "move it",
@@ -291,7 +311,8 @@ func TestSeveralFans(t *testing.T) {
 		"version: 1\nbroker: %s\nca: ca.pem\nfans:\n- {fan: a, source: {sim: {}}}\n": "fan a: spool is missing",
 	} {
 		write(text)
-		if status, _, errs := cli("run", "--config", d.config, "--dry-run", "--count", "1"); status != 1 || !strings.Contains(errs, want) {
+		if status, _, errs := cli("run", "--config", d.config, "--dry-run", "--count", "1"); status != 1 ||
+			!strings.Contains(errs, want) {
 			t.Errorf("%s: status %d %s", text, status, errs)
 		}
 	}
@@ -301,7 +322,8 @@ func TestSeveralFans(t *testing.T) {
 // one that cannot start is named.
 func TestRunPublishesEveryFan(t *testing.T) {
 	d := newDevice(t)
-	text := fmt.Sprintf("version: 1\nbroker: %s\nca: ca.pem\nspool: spools\ninterval: 100ms\nfans:\n- {fan: fan-21, source: {sim: {}}}\n"+
+	text := fmt.Sprintf("version: 1\nbroker: %s\nca: ca.pem\nspool: spools\ninterval: 100ms\nfans:\n- {fan: "+
+		"fan-21, source: {sim: {}}}\n"+
 		"- {fan: fan-22, cert: fan-21.pem, key: fan-21.key, source: {sim: {}}}\n", d.broker.Addr())
 	must(t, os.WriteFile(d.config, []byte(text), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -317,13 +339,15 @@ func TestRunPublishesEveryFan(t *testing.T) {
 		}
 		return false
 	}
-	for end := time.Now().Add(30 * time.Second); !spooled("fan-21") || !spooled("fan-22"); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !spooled("fan-21") ||
+		!spooled("fan-22"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited 30 s for both spools")
 		}
 	}
 	// The spools are in use: another process gets none of them.
-	if status, _, errs := cli("run", "--config", d.config); status != 1 || !strings.Contains(errs, "another publisher uses it") {
+	if status, _, errs := cli("run", "--config", d.config); status != 1 ||
+		!strings.Contains(errs, "another publisher uses it") {
 		t.Errorf("a second process: status %d %s", status, errs)
 	}
 	cancel()
@@ -331,16 +355,19 @@ func TestRunPublishesEveryFan(t *testing.T) {
 		t.Errorf("status %d %s", status, errs.String())
 	}
 	must(t, os.WriteFile(d.config, []byte(strings.ReplaceAll(text, "cert: fan-21.pem", "cert: missing.pem")), 0o600))
-	if status, _, errs := cli("run", "--config", d.config); status != 1 || !strings.Contains(errs, "fan fan-22: certificate") {
+	if status, _, errs := cli("run", "--config", d.config); status != 1 ||
+		!strings.Contains(errs, "fan fan-22: certificate") {
 		t.Errorf("status %d %s", status, errs)
 	}
 }
 
 func FuzzConfiguration(f *testing.F) {
-	f.Add([]byte("version: 1\nfan: fan-21\nbroker: b:8883\nca: a\ncert: b\nkey: c\nspool: d\nsource: {gpio: {line: 17}}\nmin_rpm: 300\n"))
+	f.Add([]byte("version: 1\nfan: fan-21\nbroker: b:8883\nca: a\ncert: b\nkey: c\nspool: d\nsource: {gpio: {line: " +
+		"17}}\nmin_rpm: 300\n"))
 	f.Add([]byte("version: 1\nsource: {sim: {faults: [{kind: stall, from: 1s, to: 2s}]}}\n"))
 	f.Add([]byte("&a [*a]"))
-	f.Add([]byte("version: 1\nbroker: b:8883\nca: a\nspool: s\ninterval: 2s\nfans: [{fan: a, source: {gpio: {line: 17}}, pwm: p}, {fan: b, source: {sim: {pwm: 0.5}}}]\n"))
+	f.Add([]byte("version: 1\nbroker: b:8883\nca: a\nspool: s\ninterval: 2s\nfans: [{fan: a, source: {gpio: {line: " +
+		"17}}, pwm: p}, {fan: b, source: {sim: {pwm: 0.5}}}]\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		configs, err := decode(b)
 		if err != nil {

@@ -39,7 +39,8 @@ func (m manager) tell(state string) error {
 	if m.socket == "" {
 		return nil
 	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.socket, Net: "unixgram"}) // a leading @ is an abstract name
+	// a leading @ is an abstract name
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.socket, Net: "unixgram"})
 	if err == nil {
 		_, err = conn.Write([]byte(state))
 		err = errors.Join(err, conn.Close())

@@ -64,7 +64,8 @@ func TestWatchdogIsFedWhileReadingsAreMade(t *testing.T) {
 	must(t, err)
 	s := &stoppable{Source: sim, free: make(chan struct{})}
 	const interval = 100 * time.Millisecond
-	n, err := edge.New(edge.Config{Fan: "fan-21", Source: s, Interval: interval, Dir: t.TempDir(), Broker: "127.0.0.1:1", Drain: -1})
+	n, err := edge.New(edge.Config{Fan: "fan-21", Source: s, Interval: interval, Dir: t.TempDir(), Broker: "127.0.0.1:1",
+		Drain: -1})
 	must(t, err)
 	done := make(chan error, 1)
 	go func() { done <- m.supervise(context.Background(), []*edge.Node{n}) }()
@@ -100,7 +101,8 @@ func TestServiceManagerOfTheEnvironment(t *testing.T) {
 		{map[string]string{}, 0, false},
 		{map[string]string{"WATCHDOG_USEC": "1000"}, 0, false}, // nobody listens
 		{map[string]string{"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "1000"}, time.Millisecond, false},
-		{map[string]string{"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, 0, false}, // another process's
+		// another process's
+		{map[string]string{"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, 0, false},
 		{map[string]string{"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "soon"}, 0, true},
 		{map[string]string{"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "-1"}, 0, true},
 	} {

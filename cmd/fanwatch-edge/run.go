@@ -18,8 +18,8 @@ import (
 	"fanwatch/edge"
 )
 
-const runHelp = `fanwatch-edge run measures the fans of the configuration and publishes a reading a second of each, until the
-process is told to end (SIGTERM, Ctrl-C). Readings that the broker has not acknowledged stay in the spool.
+const runHelp = `fanwatch-edge run measures the fans of the configuration and publishes a reading a second of each,
+until the process is told to end (SIGTERM, Ctrl-C). Readings that the broker has not acknowledged stay in the spool.
 
   fanwatch-edge run --config fan-21.yaml
   fanwatch-edge run --config fan-21.yaml --dry-run   print readings, publish and keep nothing
@@ -27,8 +27,8 @@ process is told to end (SIGTERM, Ctrl-C). Readings that the broker has not ackno
   fanwatch-edge run --sim --dry-run                  print readings of a simulated fan, without a configuration
   fanwatch-edge run --sim --dry-run --fast --count 600 --seed 7 --fault dust,60s,9m,0.2 --truth truth.jsonl
 
-A simulated fan (source: sim, or --sim) goes through the same tacho, spool and publisher as a real one. Its faults have a
-kind, a beginning and an end since the start, and a severity of 0..1:
+A simulated fan (source: sim, or --sim) goes through the same tacho, spool and publisher as a real one. Its faults
+have a kind, a beginning and an end since the start, and a severity of 0..1:
 
   stall       blocked rotor: it stops within a second and spins up afterwards
   drag        a hot motor or a rubbing cable: within 5 s it loses that part of its speed
@@ -53,7 +53,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	truth := f.String("truth", "", "append the faults of simulated fans to this `file`, one JSON object a line")
 	var made edge.SimConfig
 	f.Uint64Var(&made.Seed, "seed", 0, "with --sim: seed of the simulated fan; one seed gives the same fan")
-	f.Func("fault", "with --sim: a fault of the simulated fan as `kind,from,to,severity`, such as stall,20s,60s,1; may be given again", func(s string) error {
+	f.Func("fault", "with --sim: a fault of the simulated fan as `kind,from,to,severity`, such as stall,20s,60s,1; "+
+		"may be given again", func(s string) error {
 		fault, err := parseFault(s)
 		made.Faults = append(made.Faults, fault)
 		return err
@@ -78,7 +79,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	case *asJSON && !*dry:
 		return wrong(f, "--json goes with --dry-run")
 	}
-	o := opening{log: slog.New(slog.NewTextHandler(errs, nil)), started: time.Now(), fast: *fast, publish: !*dry, truth: *truth}
+	o := opening{log: slog.New(slog.NewTextHandler(errs, nil)), started: time.Now(), fast: *fast, publish: !*dry,
+		truth: *truth}
 	fans, closeAll, err := o.all(configs)
 	if err != nil {
 		return err

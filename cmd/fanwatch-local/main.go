@@ -65,7 +65,8 @@ type options struct {
 }
 
 func command() *cobra.Command {
-	root := &cobra.Command{Use: "fanwatch-local", Short: "The whole of fanwatch on this machine, on loopback", SilenceUsage: true, SilenceErrors: true}
+	root := &cobra.Command{Use: "fanwatch-local", Short: "The whole of fanwatch on this machine, on loopback",
+		SilenceUsage: true, SilenceErrors: true}
 	var o options
 	up := &cobra.Command{
 		Use:   "up",
@@ -81,20 +82,30 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 	f := up.Flags()
 	f.StringVar(&o.dir, "dir", defaultDir, "state directory, made when missing")
 	f.BoolVar(&o.reset, "reset", false, "remove the state first and start anew")
-	f.StringVar(&o.ports, "ports", "default", "ports to listen on. default: 8080 (dashboard), 7233 and 8233 (Temporal and its Web UI), 8883 (MQTT), 4566 (AWS), 4569 (S3); free: whatever is free")
-	f.StringVar(&o.temporal, "temporal", "", "address (host:port) of a Temporal server to use; empty: one is started (another it needs the namespace fanwatch and the search attributes FanwatchFan and FanwatchState)")
+	f.StringVar(&o.ports, "ports", "default", "ports to listen on. default: 8080 (dashboard), 7233 and 8233 "+
+		"(Temporal and its Web UI), 8883 (MQTT), 4566 (AWS), 4569 (S3); free: whatever is free")
+	f.StringVar(&o.temporal, "temporal", "", "address (host:port) of a Temporal server to use; empty: one is "+
+		"started (another it needs the namespace fanwatch and the search attributes FanwatchFan and FanwatchState)")
 	f.IntVar(&o.fans, "fans", 20, "number of simulated fans; 0: none")
 	f.BoolVar(&o.noFaults, "no-faults", false, "simulated fans do not fail")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the random choices of simulated fans and forests")
-	f.DurationVar(&o.snapshots, "snapshot-every", time.Minute, "time between two saved snapshots of the forests; what came later is replayed from the landing log")
-	f.DurationVar(&o.keepSegments, "keep-segments", 7*24*time.Hour, "how long the landing log keeps rows that are in the tables; 0: 168h")
-	f.DurationVar(&o.keepReadings, "keep-readings", 0, "how long a day stays in the tables after its end, such as 8760h; 0: for ever")
-	f.StringVar(&o.ingest, "ingest", "", "folder of the local bucket whose objects are landed as a delivery stream's, every 15 s; empty: none")
-	f.BoolVar(&o.noWorkers, "no-workers", false, "run the servers, the dashboard and the fans alone: fanwatch worker processes do the rest")
-	f.DurationVar(&o.canary, "canary-every", time.Hour, "time between two stops of the simulated fan canary, whose page must be sent; 0: 1h, negative: never")
-	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL of an outside service (a dead man's switch) that is called each minute while all is well; empty: none; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
+	f.DurationVar(&o.snapshots, "snapshot-every", time.Minute, "time between two saved snapshots of the forests; "+
+		"what came later is replayed from the landing log")
+	f.DurationVar(&o.keepSegments, "keep-segments", 7*24*time.Hour,
+		"how long the landing log keeps rows that are in the tables; 0: 168h")
+	f.DurationVar(&o.keepReadings, "keep-readings", 0, "how long a day stays in the tables after its end, such as "+
+		"8760h; 0: for ever")
+	f.StringVar(&o.ingest, "ingest", "", "folder of the local bucket whose objects are landed as a delivery "+
+		"stream's, every 15 s; empty: none")
+	f.BoolVar(&o.noWorkers, "no-workers", false, "run the servers, the dashboard and the fans alone: fanwatch "+
+		"worker processes do the rest")
+	f.DurationVar(&o.canary, "canary-every", time.Hour, "time between two stops of the simulated fan canary, whose "+
+		"page must be sent; 0: 1h, negative: never")
+	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL of an outside service (a dead man's switch) that is called "+
+		"each minute while all is well; empty: none; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty: that of this program")
-	f.TextVar(&o.log, "log", slog.LevelWarn, "least level of fanwatch.log in the state directory: debug, info, warn or error")
+	f.TextVar(&o.log, "log", slog.LevelWarn, "least level of fanwatch.log in the state directory: debug, info, "+
+		"warn or error")
 	f.BoolVar(&o.json, "json", false, "print the endpoints as one line of JSON when ready")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(up, version())
@@ -161,7 +172,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return err
 		}
 	}
-	cfg := local.Config{Dir: o.dir, Reset: o.reset, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults, Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings, Ingest: o.ingest,
+	cfg := local.Config{Dir: o.dir, Reset: o.reset, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults,
+		Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings,
+		Ingest:      o.ingest,
 		CanaryEvery: o.canary, NoWorkers: o.noWorkers, HeartbeatURL: cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))}
 	if o.fans == 0 {
 		cfg.Fans = -1
@@ -219,7 +232,8 @@ func resettable(dir string) error {
 		return nil
 	}
 	if _, e := os.Stat(filepath.Join(dir, local.LockFile)); err != nil || e != nil {
-		return fmt.Errorf("--reset: %s is not a state directory of fanwatch-local (it has no file %s): remove it by hand if it may go", dir, local.LockFile)
+		return fmt.Errorf("--reset: %s is not a state directory of fanwatch-local (it has no file %s): remove it by "+
+			"hand if it may go", dir, local.LockFile)
 	}
 	return nil
 }
@@ -247,7 +261,9 @@ fanwatch is up (%.1f s)
         %s alerts
         %s ack ALERT
   stop: Ctrl-C
-`, took.Seconds(), s.Dashboard, s.TemporalUI, s.Inbox, s.MQTT, s.CA, s.Certs, s.AWS, s.S3, s.Keys, s.Dir, first, fw, fw, fw)
+`,
+		took.Seconds(), s.Dashboard, s.TemporalUI, s.Inbox, s.MQTT, s.CA, s.Certs, s.AWS, s.S3, s.Keys, s.Dir,
+		first, fw, fw, fw)
 }
 
 // quoted writes a path as a POSIX shell reads it.

@@ -15,7 +15,9 @@ import (
 
 // TestEveryListedCommandWorks: what --help lists was refused as unknown.
 func TestEveryListedCommandWorks(t *testing.T) {
-	for args, want := range map[string]string{"help": "completion", "help up": "--ports", "completion bash --help": "autocompletion", "version": "fanwatch-local ", "version --json": `"commit":`, "up --help": "--ingest"} {
+	for args, want := range map[string]string{"help": "completion", "help up": "--ports",
+		"completion bash --help": "autocompletion", "version": "fanwatch-local ", "version --json": `"commit":`,
+		"up --help": "--ingest"} {
 		var out bytes.Buffer
 		c := command()
 		if _, _, err := c.Find(strings.Fields(args)); err != nil { // as main does

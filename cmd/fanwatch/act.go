@@ -55,7 +55,7 @@ func (a *app) ack() *cobra.Command {
 	return c
 }
 
-// alertOf gives the alert that what names: by its ID, or by a fan that has one open alert. Alerts that no person has
+// alertOf returns the alert that what names: by its ID, or by a fan that has one open alert. Alerts that no person has
 // acknowledged come before the others.
 func alertOf(ctx context.Context, op operator.Client, what string) (string, error) {
 	if strings.HasPrefix(what, "alert/") || fanwatch.CheckFan(what) != nil {
@@ -99,7 +99,8 @@ func taken(a fanwatch.Alert, k fanwatch.Acknowledgement) string {
 	case k.Note == "":
 		return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so", a.ID, a.AckedBy, when(a.AckedAt))
 	}
-	return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so, and the note of %s was not kept", a.ID, a.AckedBy, when(a.AckedAt), k.By)
+	return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so, and the note of %s was not kept", a.ID,
+		a.AckedBy, when(a.AckedAt), k.By)
 }
 
 // settings are the flags by which provision and configure name what is to be of a fan.
@@ -111,18 +112,22 @@ type settings struct {
 func (s *settings) flags(f *pflag.FlagSet) {
 	d := &s.device
 	f.StringVar(&d.Site, "site", "", "where the fan stands, for people")
-	f.StringSliceVar(&d.Clients, "client", nil, "MQTT client ID that may speak for the fan besides its name (may be given again; those that are given replace those of before)")
+	f.StringSliceVar(&d.Clients, "client", nil, "MQTT client ID that may speak for the fan besides its name (may "+
+		"be given again; those that are given replace those of before)")
 	f.StringVar(&d.Zone, "zone", "", "IANA zone in which a TIME without zone is read; empty: UTC")
-	f.Float64Var(&d.Limits.MinRPM, "min-rpm", 0, "lowest speed in RPM; a lower one is an alert; 0: half of what is usual of the fan")
+	f.Float64Var(&d.Limits.MinRPM, "min-rpm", 0, "lowest speed in RPM; a lower one is an alert; 0: half of what is "+
+		"usual of the fan")
 	f.Float64Var(&d.Limits.MaxRPM, "max-rpm", 0, "highest speed in RPM; a higher one is an alert; 0: none")
-	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), fmt.Sprintf("alert when no reading was judged for this long, at least %s; 0: 30s, negative: never", fanwatch.Duration(fanwatch.MinSilence)))
+	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), fmt.Sprintf("alert when no reading was judged for this "+
+		"long, at least %s; 0: 30s, negative: never", fanwatch.Duration(fanwatch.MinSilence)))
 	f.StringVar(&d.Policy, "policy", "", "name of the escalation policy; empty: the policy default")
 }
 
-// change gives what the flags name: one that was not given changes nothing, not even to its default.
+// change returns what the flags name: one that was not given changes nothing, not even to its default.
 func (s *settings) change(f *pflag.FlagSet) fanwatch.DeviceChange {
 	d := &s.device
-	return fanwatch.DeviceChange{Site: given(f, "site", &d.Site), Clients: given(f, "client", &d.Clients), Zone: given(f, "zone", &d.Zone),
+	return fanwatch.DeviceChange{Site: given(f, "site", &d.Site), Clients: given(f, "client", &d.Clients),
+		Zone:   given(f, "zone", &d.Zone),
 		MinRPM: given(f, "min-rpm", &d.Limits.MinRPM), MaxRPM: given(f, "max-rpm", &d.Limits.MaxRPM),
 		Silence: given(f, "silence", &d.Silence), Policy: given(f, "policy", &d.Policy), Relearn: s.relearn}
 }
@@ -138,7 +143,8 @@ func (a *app) provision() *cobra.Command {
 	var s settings
 	var csr, out string
 	c := &cobra.Command{
-		Use: "provision FAN --csr FILE", Short: "Make a fan known and have its device's certificate signed", Args: cobra.ExactArgs(1),
+		Use:   "provision FAN --csr FILE",
+		Short: "Make a fan known and have its device's certificate signed", Args: cobra.ExactArgs(1),
 		Long: `Make a fan known and have its device's certificate signed. The key stays on the device: make it and the CSR
 there with fanwatch-edge enroll, or with openssl (the subject's common name is the fan's, or there is none).
 
@@ -166,7 +172,8 @@ stay as they are. To change settings alone use fanwatch configure.`,
 				}
 				if out != "" {
 					if err := os.WriteFile(out, []byte(answer.Certificate), 0o644); err != nil {
-						return fmt.Errorf("the fan is provisioned, but its certificate could not be written: %w: run the same again with another --out", err)
+						return fmt.Errorf("the fan is provisioned, but its certificate could not be written: %w: run the same "+
+							"again with another --out", err)
 					}
 				}
 				switch {
@@ -200,7 +207,8 @@ func checkChange(fan string, c fanwatch.DeviceChange) error {
 func (a *app) configure() *cobra.Command {
 	var s settings
 	c := &cobra.Command{
-		Use: "configure FAN", Short: "Change a fan's limits, silence, site, zone, clients or policy", Args: cobra.ExactArgs(1),
+		Use:   "configure FAN",
+		Short: "Change a fan's limits, silence, site, zone, clients or policy", Args: cobra.ExactArgs(1),
 		Long: `Change a fan's limits, silence, site, zone, clients or policy. Only what is named changes; the device keeps its
 certificate and need not be touched. It takes effect between two readings, and what is printed is what holds then.
 
@@ -259,12 +267,13 @@ type revoked struct {
 
 func (a *app) revoke() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke FAN|CERTIFICATE", Short: "End a fan's certificates, such as after a theft; the fan stays", Args: cobra.ExactArgs(1),
-		Long: `End a fan's certificates, such as after a theft of its device: they are made inactive in AWS IoT Core, which closes
-their connections. The fan stays, with its settings and what was learned of it, and is called silent after a
-while; fanwatch provision gives it the next certificate. A certificate is named by its ARN or its ID of 64
-hexadecimal digits, as fanwatch show FAN --json has it. fanwatch retire ends the certificates too; those of a fan
-that was retired before it did so are ended here.`,
+		Use:   "revoke FAN|CERTIFICATE",
+		Short: "End a fan's certificates, such as after a theft; the fan stays", Args: cobra.ExactArgs(1),
+		Long: `End a fan's certificates, such as after a theft of its device: they are made inactive in AWS IoT Core, which
+closes their connections. The fan stays, with its settings and what was learned of it, and is called silent after a
+while; fanwatch provision gives it the next certificate. A certificate is named by its ARN or its ID of 64 hexadecimal
+digits, as fanwatch show FAN --json has it. fanwatch retire ends the certificates too; those of a fan that was retired
+before it did so are ended here.`,
 		Example: "  fanwatch revoke fan-07\n  fanwatch revoke arn:aws:iot:eu-central-1:123456789012:cert/4f5c...",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !strings.Contains(args[0], ":cert/") {
@@ -303,10 +312,12 @@ type retired struct {
 
 func (a *app) retire() *cobra.Command {
 	return &cobra.Command{
-		Use: "retire FAN", Short: "Refuse a fan's readings from now on and end its alert, certificates and workflow", Args: cobra.ExactArgs(1),
-		Long: `Refuse a fan's readings from now on and end its alert, its certificates and its workflow. When AWS IoT Core does
-not answer, the fan is retired nevertheless, and its certificates are ended when it does. Its readings and
-alerts of before stay. fanwatch provision makes a fan of that name anew.`,
+		Use:   "retire FAN",
+		Short: "Refuse a fan's readings from now on and end its alert, certificates and workflow",
+		Args:  cobra.ExactArgs(1),
+		Long: `Refuse a fan's readings from now on and end its alert, its certificates and its workflow. When AWS IoT Core
+does not answer, the fan is retired nevertheless, and its certificates are ended when it does. Its readings and alerts
+of before stay. fanwatch provision makes a fan of that name anew.`,
 		Example: "  fanwatch retire fan-07",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := fanwatch.CheckFan(args[0]); err != nil {
@@ -334,7 +345,8 @@ func ended(fan string, r workflows.RetireAnswer) string {
 		text += "; " + r.Alert + " has ended"
 	}
 	if r.Pending != "" {
-		text += fmt.Sprintf("; its certificates are active still (%s), and are ended as soon as that can be", fanwatch.OneLine(r.Pending))
+		text += fmt.Sprintf("; its certificates are active still (%s), and are ended as soon as that can be",
+			fanwatch.OneLine(r.Pending))
 	}
 	return text
 }

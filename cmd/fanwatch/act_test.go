@@ -65,12 +65,15 @@ func TestAckRefusesWhatForgesLists(t *testing.T) {
 
 // TestAckTellsWhoWasFirst guards against a second answer that reads like a success and loses its note.
 func TestAckTellsWhoWasFirst(t *testing.T) {
-	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.AlertAcknowledged, AckedBy: "Ada", Note: "on my way", AckedAt: time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)}
+	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.AlertAcknowledged, AckedBy: "Ada", Note: "on my way",
+		AckedAt: time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)}
 	for k, want := range map[fanwatch.Acknowledgement]string{
 		{By: "Ada", Note: "on my way"}: "alert/x is acknowledged by Ada",
 		{By: "bob"}:                    "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so",
-		{By: "bob", Note: "mine"}:      "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, and the note of bob was not kept",
-		{By: "Ada", Note: "again"}:     "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, and the note of Ada was not kept",
+		{By: "bob", Note: "mine"}: "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, " +
+			"and the note of bob was not kept",
+		{By: "Ada", Note: "again"}: "alert/x was acknowledged before, by Ada at 2026-05-28 20:00:00: it stays so, " +
+			"and the note of Ada was not kept",
 	} {
 		if got := taken(a, k); got != want {
 			t.Errorf("%+v: %q, want %q", k, got, want)
@@ -85,12 +88,14 @@ func csrOf(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}},
+		key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "csr.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -99,7 +104,8 @@ func csrOf(t *testing.T, name string) string {
 // TestACSROfAnotherFanIsNotSent guards against a mistyped name, which would end the certificate of a fan that works.
 func TestACSROfAnotherFanIsNotSent(t *testing.T) {
 	file := csrOf(t, "fan-08")
-	fails(t, `--csr `+file+`: it is made for "fan-08" (its subject's common name), not for fan-07: make one with fanwatch-edge enroll --fan fan-07`, "provision", "fan-07", "--csr", file)
+	fails(t, `--csr `+file+`: it is made for "fan-08" (its subject's common name), not for fan-07: `+
+		`make one with fanwatch-edge enroll --fan fan-07`, "provision", "fan-07", "--csr", file)
 	for _, name := range []string{"", "fan-07", "new_Client"} { // these are sent, to no system
 		_, err := inProcess(t, "provision", "fan-07", "--csr", csrOf(t, name), "--client", "new_Client")
 		if err == nil || !strings.HasPrefix(err.Error(), "nothing runs in ") {
@@ -137,7 +143,8 @@ func TestOnlyNamedFlagsAreChanges(t *testing.T) {
 	if err := f.Parse([]string{"--min-rpm", "0", "--client", "a", "--client", "b", "--silence", "-1s"}); err != nil {
 		t.Fatal(err)
 	}
-	before := fanwatch.Device{Fan: "fan-07", Site: "Hall A", Zone: "Europe/Berlin", Limits: fanwatch.Limits{MinRPM: 500, MaxRPM: 3000}, Policy: "night", Clients: []string{"old"}}
+	before := fanwatch.Device{Fan: "fan-07", Site: "Hall A", Zone: "Europe/Berlin", Limits: fanwatch.Limits{MinRPM: 500,
+		MaxRPM: 3000}, Policy: "night", Clients: []string{"old"}}
 	want := before
 	want.Limits.MinRPM, want.Clients, want.Silence = 0, []string{"a", "b"}, fanwatch.Duration(-time.Second)
 	if got := s.change(f).Apply(before); !reflect.DeepEqual(got, want) {
@@ -150,15 +157,18 @@ func TestAFansNameMeansItsOpenAlert(t *testing.T) {
 	alert := func(id, fan string, s fanwatch.AlertState) fanwatch.Alert {
 		return fanwatch.Alert{ID: id, Fan: fan, State: s}
 	}
-	alerts := []fanwatch.Alert{alert("alert/1", "one", fanwatch.AlertOpen), alert("alert/2", "two", fanwatch.AlertOpen), alert("alert/3", "two", fanwatch.AlertOpen),
-		alert("alert/4", "acked", fanwatch.AlertAcknowledged), alert("alert/5", "both", fanwatch.AlertAcknowledged), alert("alert/6", "both", fanwatch.AlertOpen),
+	alerts := []fanwatch.Alert{alert("alert/1", "one", fanwatch.AlertOpen), alert("alert/2", "two", fanwatch.AlertOpen),
+		alert("alert/3", "two", fanwatch.AlertOpen),
+		alert("alert/4", "acked", fanwatch.AlertAcknowledged), alert("alert/5", "both", fanwatch.AlertAcknowledged),
+		alert("alert/6", "both", fanwatch.AlertOpen),
 		alert("alert/7", "gone", fanwatch.AlertTerminated)}
 	for fan, want := range map[string]string{"one": "alert/1", "acked": "alert/4", "both": "alert/6"} {
 		if id, err := alertAmong(alerts, fan); id != want || err != nil {
 			t.Errorf("%s: %q, %v", fan, id, err)
 		}
 	}
-	if _, err := alertAmong(alerts, "two"); err == nil || err.Error() != "fan two has 2 open alerts, name one of alert/2, alert/3" {
+	if _, err := alertAmong(alerts, "two"); err == nil ||
+		err.Error() != "fan two has 2 open alerts, name one of alert/2, alert/3" {
 		t.Error(err)
 	}
 	for _, fan := range []string{"none", "gone"} {
@@ -172,8 +182,10 @@ func TestAFansNameMeansItsOpenAlert(t *testing.T) {
 func TestRetireSaysWhatHolds(t *testing.T) {
 	for want, r := range map[string]workflows.RetireAnswer{
 		"x is retired": {},
-		"x is retired; alert/x/stall/1 has ended":                                                           {Alert: "alert/x/stall/1"},
-		"x is retired; its certificates are active still (no answer), and are ended as soon as that can be": {Pending: "no answer"},
+		"x is retired; alert/x/stall/1 has ended": {
+			Alert: "alert/x/stall/1"},
+		"x is retired; its certificates are active still (no answer), and are ended as soon as that can be": {
+			Pending: "no answer"},
 	} {
 		if got := ended("x", r); got != want {
 			t.Errorf("%q, want %q", got, want)

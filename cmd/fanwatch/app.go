@@ -58,7 +58,8 @@ func (a *app) system() (s system, err error) {
 		if s.local, err = a.local(); err != nil {
 			return s, err
 		}
-		s.options, s.name = client.Options{HostPort: s.local.Temporal, Namespace: s.local.Namespace}, "the local system in "+a.dir
+		s.options, s.name = client.Options{HostPort: s.local.Temporal, Namespace: s.local.Namespace}, "the local system in "+
+			a.dir
 	}
 	if elsewhere || s.local.Temporal == "" && !a.given("dir") {
 		if s.options, err = envconfig.LoadDefaultClientOptions(); err != nil {
@@ -87,7 +88,8 @@ func (a *app) operator(ctx context.Context) (op operator.Client, name string, do
 		return op, "", nil, err
 	}
 	if s.options.HostPort == "" || s.options.HostPort == s.local.Temporal && gone(ctx, s.local.Temporal) {
-		return op, "", nil, fmt.Errorf("nothing runs in %s: start the local system (go tool task up), or give --temporal", a.dir)
+		return op, "", nil, fmt.Errorf("nothing runs in %s: start the local system (go tool task up), or give --temporal",
+			a.dir)
 	}
 	s.options.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -22,14 +22,16 @@ func TestKilledSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	text := `{"v": 1, "pid": 1, "temporal": "` + at + `", "namespace": "fanwatch", "s3": "http://` + at + `", "keys": "keys"}`
+	text := `{"v": 1, "pid": 1, "temporal": "` + at + `", "namespace": "fanwatch", "s3": "http://` + at +
+		`", "keys": "keys"}`
 	if err := os.WriteFile(filepath.Join(dir, "endpoints.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("TEMPORAL_ADDRESS", "")
 	for _, args := range []string{"alerts", "show fan-07", "refused", "lake status", "reconcile"} {
 		out, err := inProcess(t, append(strings.Fields(args), "--dir", dir)...)
-		if err == nil || !strings.HasPrefix(err.Error(), "nothing runs in "+dir+": start the local system (go tool task up), or ") || out != "" {
+		if err == nil || !strings.HasPrefix(err.Error(), "nothing runs in "+dir+
+			": start the local system (go tool task up), or ") || out != "" {
 			t.Errorf("%s: %v, output %q", args, err, out)
 		}
 	}

@@ -46,7 +46,8 @@ type exported struct {
 }
 
 func toExported(r fanwatch.Row) exported {
-	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State), string(r.Anomaly), r.Kind == fanwatch.RowLate,
+	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State),
+		string(r.Anomaly), r.Kind == fanwatch.RowLate,
 		int64(r.Edges), int64(r.Glitch), int64(r.Lost), r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard}
 }
 
@@ -60,14 +61,16 @@ func (a *app) lakeExport() *cobra.Command {
 	var o awsOptions
 	var e exportOptions
 	c := &cobra.Command{
-		Use: "export", Short: "Write a table, or a part of it, as CSV, Parquet or newline-delimited JSON", Args: cobra.NoArgs,
+		Use:   "export",
+		Short: "Write a table, or a part of it, as CSV, Parquet or newline-delimited JSON", Args: cobra.NoArgs,
 		Long: `Write a table, or a part of it, as CSV, Parquet or newline-delimited JSON.
 
 Times are UTC; a run is a whole number, as in the table. With --fan readings come in the order of time, without it
 day by day, and within a day in the order of the table's files. A file appears under its name only when it is
 complete.`,
 		Example: "  fanwatch lake export --fan fan-07 --from 2026-05-28 --to 2026-05-29 --out fan-07.csv\n" +
-			"  fanwatch lake export --format ndjson | jq .rpm\n  fanwatch lake export --table alerts --format parquet --out alerts.parquet",
+			"  fanwatch lake export --format ndjson | jq .rpm\n  fanwatch lake export --table alerts --format parquet " +
+			"--out alerts.parquet",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.json {
 				return fmt.Errorf("--json is not for export, give --format ndjson (%w)", errUsage)
@@ -85,7 +88,10 @@ complete.`,
 				}
 			}
 			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, _ []landing.Log) error {
-				return toFile(e.out, cmd.OutOrStdout(), func(w io.Writer) error { return e.write(cmd.Context(), tables, from, to, w) })
+				return toFile(e.out, cmd.OutOrStdout(), func(w io.Writer) error {
+					return e.write(cmd.Context(), tables, from, to,
+						w)
+				})
 			})
 		},
 	}
@@ -93,14 +99,16 @@ complete.`,
 	f := c.Flags()
 	f.StringVar(&e.table, "table", "readings", "table to write: readings, anomalies, quarantine or alerts")
 	f.StringVar(&e.fan, "fan", "", "write rows of this fan only; empty: of all fans")
-	f.StringVar(&e.from, "from", "", "write rows from this time on (2026-05-28, RFC 3339, or 24h ago as 24h); empty: from the start")
-	f.StringVar(&e.to, "to", "", "write rows before this time (2026-05-28, RFC 3339, or 24h ago as 24h); empty: to the end")
+	f.StringVar(&e.from, "from", "", "write rows from this time on (2026-05-28, RFC 3339, or 24h ago as 24h); "+
+		"empty: from the start")
+	f.StringVar(&e.to, "to", "", "write rows before this time (2026-05-28, RFC 3339, or 24h ago as 24h); empty: to "+
+		"the end")
 	f.StringVar(&e.format, "format", "", "format to write: csv, parquet or ndjson; empty: by the name of --out, else csv")
 	f.StringVar(&e.out, "out", "", "file to write; empty: standard output")
 	return c
 }
 
-// toFile gives do a file that gets its name only when it is complete, or standard output.
+// toFile calls do with a file that gets its name only when it is complete, or standard output.
 func toFile(path string, stdout io.Writer, do func(io.Writer) error) error {
 	if path == "" {
 		w := bufio.NewWriter(stdout)
@@ -124,7 +132,7 @@ func toFile(path string, stdout io.Writer, do func(io.Writer) error) error {
 // hidden begins the name of a file that is not complete.
 const hidden = ".export-"
 
-// named gives an error of the hidden file the name by which people know that file.
+// named returns err with the name of the target in the place of the hidden temporary file's.
 func named(err error, path string) error {
 	var file *os.PathError
 	if errors.As(err, &file) && strings.HasPrefix(file.Path, dirOf(path)) && strings.Contains(file.Path, hidden) {
@@ -247,12 +255,13 @@ func columnsOf[T any]() (cols []exportColumn) {
 	t := reflect.TypeFor[T]()
 	for i := range t.NumField() {
 		name, options, _ := strings.Cut(t.Field(i).Tag.Get("parquet"), ",")
-		cols = append(cols, exportColumn{name, strings.Contains(options, "timestamp("), strings.Contains(options, "optional")})
+		cols = append(cols, exportColumn{name, strings.Contains(options, "timestamp("), strings.Contains(options,
+			"optional")})
 	}
 	return cols
 }
 
-// value gives a column's value: a time as text in UTC, nil for what is not there.
+// value returns a column's value: a time as text in UTC, nil for what is not there.
 func (c *exportColumn) value(f reflect.Value) any {
 	switch {
 	case c.optional && f.IsZero():

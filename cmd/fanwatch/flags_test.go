@@ -56,7 +56,9 @@ func stateDir(t *testing.T, addr string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), ".fanwatch")
 	err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "keys"), []byte("LOCALKEY\nsecret\n"), 0o600),
-		os.WriteFile(filepath.Join(dir, "endpoints.json"), fmt.Appendf(nil, `{"v": 1, "temporal": %q, "namespace": "fanwatch", "s3": "http://%s", "keys": %q, "region": "r", "stream": "fanwatch", "bucket": "b"}`,
+		os.WriteFile(filepath.Join(dir, "endpoints.json"), fmt.Appendf(nil,
+			`{"v": 1, "temporal": %q, "namespace": "fanwatch", "s3": "http://%s", "keys": %q, "region": "r", `+
+				`"stream": "fanwatch", "bucket": "b"}`,
 			addr, addr, filepath.Join(dir, "keys")), 0o600))
 	if err != nil {
 		t.Fatal(err)
@@ -71,12 +73,14 @@ func requestFile(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "fan-07"}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: "fan-07"}}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "fan.csr")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -86,13 +90,17 @@ func requestFile(t *testing.T) string {
 func TestFlagsBeatTheEnvironment(t *testing.T) {
 	csr := requestFile(t)
 	control := map[string]string{ // commands that ask Temporal
-		"fans": "", "alerts": "", "show": "fan-07", "retire": "fan-07", "ack": "alert/fan-07/stall/x --by ada", "provision": "fan-07 --csr " + csr,
+		"fans": "", "alerts": "", "show": "fan-07", "retire": "fan-07", "ack": "alert/fan-07/stall/x --by ada",
+		"provision": "fan-07 --csr " + csr,
 		"configure": "fan-07 --site x", "revoke": "fan-07",
 	}
-	data := map[string]string{ // commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
-		"refused": "", "reconcile": "", "lake status": "", "lake verify": "", "lake query": "fan-07", "lake export": "", "lake ingest": "firehose/",
+	// commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
+	data := map[string]string{
+		"refused": "", "reconcile": "", "lake status": "", "lake verify": "", "lake query": "fan-07", "lake export": "",
+		"lake ingest": "firehose/",
 	}
-	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true} // they connect to no local system, or to its SNS alone
+	// they connect to no local system, or to its SNS alone
+	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true}
 	for _, name := range leaves(command(), "") {
 		_, isControl := control[name]
 		_, isData := data[name]
@@ -118,7 +126,8 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 		_, err := runs(ctx, args...)
 		for name, d := range doors {
 			if (d.calls.Load() > 0) != (name == want) {
-				t.Errorf("fanwatch %s: %s was called %d times, want %s alone; %v", strings.Join(args, " "), name, d.calls.Load(), want, err)
+				t.Errorf("fanwatch %s: %s was called %d times, want %s alone; %v", strings.Join(args, " "), name, d.calls.Load(),
+					want, err)
 			}
 		}
 	}
@@ -128,7 +137,10 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 		run(t, name, "default", func(_, _, _ *door) string { return "" })
 		run(t, name, "dir", func(_, dir, _ *door) string { return "--dir " + stateDir(t, dir.addr) })
 		run(t, name, "flag", func(_, _, flag *door) string { return "--temporal " + flag.addr })
-		run(t, name, "flag", func(_, dir, flag *door) string { return "--temporal " + flag.addr + " --dir " + stateDir(t, dir.addr) })
+		run(t, name, "flag", func(_, dir, flag *door) string {
+			return "--temporal " + flag.addr + " --dir " +
+				stateDir(t, dir.addr)
+		})
 	}
 	for name, args := range data {
 		name += " " + args
@@ -170,7 +182,8 @@ func TestWhichSystemIsMeant(t *testing.T) {
 		}
 		s, err := a.system()
 		if err != nil || s.options.HostPort != c.host || s.options.Namespace != c.namespace || s.name != c.name {
-			t.Errorf("%s: %s, namespace %s, called %s (%v), want %s, %s, %s", c.args, s.options.HostPort, s.options.Namespace, s.name, err, c.host, c.namespace, c.name)
+			t.Errorf("%s: %s, namespace %s, called %s (%v), want %s, %s, %s", c.args, s.options.HostPort, s.options.Namespace,
+				s.name, err, c.host, c.namespace, c.name)
 		}
 		if secret := s.options.Credentials != nil; secret != (s.local.Temporal == "" && c.host != "") {
 			t.Errorf("%s: the API key of the environment is sent: %v", c.args, secret)
@@ -182,7 +195,8 @@ func TestErrorsSayWhichSystemWasAsked(t *testing.T) {
 	t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := runs(ctx, "fans"); err == nil || !strings.Contains(err.Error(), "(asked Temporal at 127.0.0.1:1, namespace default)") {
+	if _, err := runs(ctx, "fans"); err == nil ||
+		!strings.Contains(err.Error(), "(asked Temporal at 127.0.0.1:1, namespace default)") {
 		t.Errorf("%v", err)
 	}
 	dir := t.TempDir()

@@ -56,7 +56,7 @@ func judged(j operator.Judgement, now time.Time) string {
 	return "not known"
 }
 
-// clock gives local time, with the day when it is not today's.
+// clock returns local time, with the day when it is not today's.
 func clock(t, now time.Time) string {
 	switch {
 	case t.IsZero():
@@ -114,10 +114,11 @@ func (a *app) exists(ctx context.Context, fan string, inLake func() (bool, error
 		return fmt.Errorf("the lake has nothing of a fan %.120q, and whether there is one is not known: %w", fan, err)
 	}
 	s, _ := a.system() // asked just now
-	return fmt.Errorf("fan %.120q: %w: none of that name is provisioned, and the lake has nothing of it (asked %s): see fanwatch fans", fan, operator.ErrUnknown, s.name)
+	return fmt.Errorf("fan %.120q: %w: none of that name is provisioned, and the lake has nothing of it (asked "+
+		"%s): see fanwatch fans", fan, operator.ErrUnknown, s.name)
 }
 
-// inTable tells whether the table has a reading of the fan.
+// inTable reports whether the table has a reading of the fan.
 func inTable(ctx context.Context, t *lake.Table, fan string) func() (bool, error) {
 	return func() (bool, error) {
 		for _, err := range t.Rows(ctx, fan, time.Time{}, time.Time{}) {

@@ -35,7 +35,8 @@ local system's lake (--dir).`}
 }
 
 // withLake runs do with the tables and the landing logs of the lake that the flags name.
-func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store objstore.Store, logs []landing.Log) error) error {
+func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.Tables, store objstore.Store,
+	logs []landing.Log) error) error {
 	wc, err := a.lakeConfig(ctx, o)
 	if err != nil {
 		return err
@@ -43,7 +44,8 @@ func (a *app) withLake(ctx context.Context, o awsOptions, do func(tables *lake.T
 	return inLake(ctx, wc, do)
 }
 
-func inLake(ctx context.Context, wc workers.Config, do func(tables *lake.Tables, store objstore.Store, logs []landing.Log) error) (err error) {
+func inLake(ctx context.Context, wc workers.Config, do func(tables *lake.Tables, store objstore.Store,
+	logs []landing.Log) error) (err error) {
 	store := cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket)
 	logs, err := landing.Logs(ctx, store, wc.Stream)
 	if err != nil {
@@ -72,13 +74,14 @@ type lakeState struct {
 
 // catalogPlace says which Iceberg catalog holds the tables, so that a reader can be pointed at it.
 type catalogPlace struct {
-	Kind      string `json:"kind"`                // sqlite, glue or rest, as the flag --catalog has it
-	Name      string `json:"name"`                // what a SQL catalog's rows call it; with glue and rest a reader may call it as it likes
+	Kind string `json:"kind"` // sqlite, glue or rest, as the flag --catalog has it
+	// what a SQL catalog's rows call it; with glue and rest a reader may call it as it likes
+	Name      string `json:"name"`
 	Where     string `json:"where"`               // sqlite: the file; glue: the AWS region; rest: the address
 	Warehouse string `json:"warehouse,omitempty"` // of rest
 }
 
-// placeOf gives the place of c's catalog. An address loses its password.
+// placeOf returns the place of c's catalog. An address loses its password.
 func placeOf(c workers.Config) catalogPlace {
 	if c.Catalog.SQLite != "" {
 		return catalogPlace{Kind: "sqlite", Name: lake.CatalogName, Where: c.Catalog.SQLite}
@@ -97,7 +100,8 @@ func (a *app) lakeStatus() *cobra.Command {
 	var o awsOptions
 	changes := 5
 	c := &cobra.Command{
-		Use: "status", Short: "Show files, rows and sizes of the tables, how far they lag, and their last commits", Args: cobra.NoArgs,
+		Use:   "status",
+		Short: "Show files, rows and sizes of the tables, how far they lag, and their last commits", Args: cobra.NoArgs,
 		Long: `Show files, rows and sizes of the tables, how far they lag behind the landing log, and their last commits.
 
 The catalog and the current metadata file of each table stand there too: readers that know the catalog (pyiceberg,
@@ -128,7 +132,7 @@ when a table or a log cannot be read.`,
 	return c
 }
 
-// readState gives what can be read; the error says what cannot.
+// readState returns what can be read; the error says what cannot.
 func readState(ctx context.Context, tables *lake.Tables, logs []landing.Log, changes int) (lakeState, error) {
 	s := lakeState{Lags: []lake.Lag{}}
 	var failed, err error
@@ -160,7 +164,8 @@ func printPlaces(out io.Writer, s lakeState) error {
 	}
 	for _, l := range s.Lags {
 		if !l.OldSince.IsZero() {
-			say(out, "readings of shard %s that were days old at their arrival wait since %s: they enter the table once a day", l.Shard, when(l.OldSince))
+			say(out, "readings of shard %s that were days old at their arrival wait since %s: they enter the table once a day",
+				l.Shard, when(l.OldSince))
 		}
 	}
 	for _, p := range s.Passed {
@@ -172,7 +177,8 @@ func printPlaces(out io.Writer, s lakeState) error {
 func printState(out io.Writer, s lakeState) error {
 	err := table(out, "TABLE\tROWS\tFILES\tSIZE\tBYTES/ROW\tDAYS\tSNAPSHOTS\tPLANS", func(add row) {
 		for _, t := range s.Tables {
-			add(t.Table, t.Rows, t.Files, size(t.Bytes), fmt.Sprintf("%.1f", float64(t.Bytes)/float64(max(t.Rows, 1))), t.Days, t.Snapshots, t.Plans)
+			add(t.Table, t.Rows, t.Files, size(t.Bytes), fmt.Sprintf("%.1f", float64(t.Bytes)/float64(max(t.Rows, 1))), t.Days,
+				t.Snapshots, t.Plans)
 		}
 	})
 	if err != nil {
@@ -230,9 +236,9 @@ func (a *app) lakeVerify() *cobra.Command {
 		Long: `Read the whole lake and hold it against itself and the landing log.
 
 Every snapshot's manifests and the files they name must be there. Every data file must be undamaged, of its day,
-sorted if the table calls it so, and hold as many rows as it says. Every reading that still has its row in the landing log must be in
-the table with the same content, by hash; and all counts must agree, as fanwatch reconcile has them. It reads
-everything once and changes nothing. Exit status 1 when there is a fault.`,
+sorted if the table calls it so, and hold as many rows as it says. Every reading that still has its row in the landing
+log must be in the table with the same content, by hash; and all counts must agree, as fanwatch reconcile has them. It
+reads everything once and changes nothing. Exit status 1 when there is a fault.`,
 		Example: "  fanwatch lake verify\n  fanwatch lake verify --bucket my-fan-lake --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withLake(cmd.Context(), o, func(tables *lake.Tables, _ objstore.Store, logs []landing.Log) error {
@@ -265,7 +271,8 @@ func (a *app) printVerdict(out io.Writer, v lake.VerifyReport) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\n%s of the landing log; %s compared by content; %d left by age\n", count(v.Segments, "segment"), count(v.Compared, "reading"), v.Retired)
+		fmt.Fprintf(out, "\n%s of the landing log; %s compared by content; %d left by age\n", count(v.Segments, "segment"),
+			count(v.Compared, "reading"), v.Retired)
 		for _, f := range v.Faults {
 			say(out, "FAULT: %s", f)
 		}
@@ -308,7 +315,8 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("time %q cannot be read: write 2026-05-28T20:00:00Z, 2026-05-28 or 24h for a day ago", s)
+	return time.Time{}, fmt.Errorf("time %q cannot be read: write 2026-05-28T20:00:00Z, 2026-05-28 or 24h for a day ago",
+		s)
 }
 
 func (a *app) lakeIngest() *cobra.Command {
@@ -316,8 +324,9 @@ func (a *app) lakeIngest() *cobra.Command {
 	var d activities.DeliveryStream
 	var giveUp []string
 	c := &cobra.Command{
-		Use: "ingest PREFIX", Short: "Land what a delivery stream has written: readings in the demo's format", Args: cobra.ExactArgs(1),
-		Long: `Land what a delivery stream (Amazon Data Firehose) has written: readings in the demo's format.
+		Use:   "ingest PREFIX",
+		Short: "Land what a delivery stream has written: readings in the legacy format", Args: cobra.ExactArgs(1),
+		Long: `Land what a delivery stream (Amazon Data Firehose) has written: readings in the legacy format.
 
 PREFIX is the folder of its objects: JSON on lines, in arrays, with commas between or joined without anything, plain or
 gzip. Each object is landed once, however often this is called; call it again for what has come since. To have that
@@ -329,7 +338,8 @@ An object that cannot be read (archived, forbidden, damaged, ZIP, Parquet, CSV a
 named, and the exit status is 1 for as long as it is there. The schedule tries it again when it is written anew, or,
 where it was the store that did not give it, after pauses of a minute to six hours; this command tries it at once.
 --give-up KEY has it count as landed, and a row of the quarantine says so.`,
-		Example: "  fanwatch lake ingest firehose/fans/\n  fanwatch lake ingest 2019/ --from-bucket old-delivery --zone Asia/Tokyo --bucket my-fan-lake\n  fanwatch lake ingest firehose/fans/ --give-up firehose/fans/2019/x.zip",
+		Example: "  fanwatch lake ingest firehose/fans/\n  fanwatch lake ingest 2019/ --from-bucket old-delivery " +
+			"--zone Asia/Tokyo --bucket my-fan-lake\n  fanwatch lake ingest firehose/fans/ --give-up firehose/fans/2019/x.zip",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wc, err := a.lakeConfig(cmd.Context(), o)
 			if err != nil {
@@ -344,7 +354,8 @@ where it was the store that did not give it, after pauses of a minute to six hou
 			}
 			for _, err := range in.From.List(cmd.Context(), d.Prefix, "") {
 				if errors.Is(err, objstore.ErrNoBucket) {
-					return fmt.Errorf("there is no bucket %q: name the delivery stream's with --from-bucket (%w)", cmp.Or(d.Bucket, wc.Bucket), errUsage)
+					return fmt.Errorf("there is no bucket %q: name the delivery stream's with --from-bucket (%w)",
+						cmp.Or(d.Bucket, wc.Bucket), errUsage)
 				}
 				break
 			}
@@ -361,7 +372,8 @@ where it was the store that did not give it, after pauses of a minute to six hou
 	o.flags(c.Flags())
 	c.Flags().StringVar(&d.Bucket, "from-bucket", "", "bucket of the delivery stream; empty: the lake's own")
 	c.Flags().StringVar(&d.Zone, "zone", "UTC", "IANA zone in which a TIME without zone is read")
-	c.Flags().StringArrayVar(&giveUp, "give-up", nil, "key of an object that was passed over and is to count as landed, as far as it is; may be given again")
+	c.Flags().StringArrayVar(&giveUp, "give-up", nil, "key of an object that was passed over and is to count as "+
+		"landed, as far as it is; may be given again")
 	return c
 }
 
@@ -372,7 +384,8 @@ func (a *app) printIngested(out io.Writer, r ingest.Result) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%s: %s landed, %d passed over because they were there, %s refused\n", count(r.Objects, "object"), count(r.Readings, "reading"), r.Duplicates, count(r.Quarantined, "value"))
+		fmt.Fprintf(out, "%s: %s landed, %d passed over because they were there, %s refused\n", count(r.Objects, "object"),
+			count(r.Readings, "reading"), r.Duplicates, count(r.Quarantined, "value"))
 		for _, p := range r.Passed {
 			fmt.Fprintf(out, "NOT LANDED: %.300q: %s\n", p.Key, p.Why)
 		}
@@ -381,7 +394,8 @@ func (a *app) printIngested(out io.Writer, r ingest.Result) error {
 		}
 	}
 	if r.PassedOver > 0 {
-		return fmt.Errorf("%s not landed: named above; write anew what is damaged or no JSON, or give it up with --give-up", count(r.PassedOver, "object"))
+		return fmt.Errorf("%s not landed: named above; write anew what is damaged or no JSON, or give it up with --give-up",
+			count(r.PassedOver, "object"))
 	}
 	return nil
 }

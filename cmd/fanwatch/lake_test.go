@@ -33,7 +33,8 @@ var start = time.Date(2026, 5, 28, 20, 0, 0, 0, time.UTC)
 func rows(n int, rng *rand.Rand) (all []fanwatch.Row) {
 	at := start
 	for i := range n {
-		r := fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1", Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800 + 10*rng.NormFloat64(), State: fanwatch.StateRunning},
+		r := fanwatch.Row{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1",
+			Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800 + 10*rng.NormFloat64(), State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Shard: "s"}, Arrived: at.Add(time.Second), Score: rng.Float64()}
 		if i%7 == 3 {
 			r.Anomaly = fanwatch.KindStall
@@ -82,7 +83,8 @@ func TestExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	records, err := csv.NewReader(&buf).ReadAll()
-	if err != nil || len(records) != 5001 || records[0][0] != "time" || records[1][0] != "2026-05-28T20:00:00.000000Z" || records[1][9] != "" || records[4][9] != "stall" || records[1][10] != "false" {
+	if err != nil || len(records) != 5001 || records[0][0] != "time" || records[1][0] != "2026-05-28T20:00:00.000000Z" ||
+		records[1][9] != "" || records[4][9] != "stall" || records[1][10] != "false" {
 		t.Fatalf("%d records, %v ...; %v", len(records), records[:5], err)
 	}
 	buf.Reset()
@@ -120,7 +122,8 @@ func TestPeriod(t *testing.T) {
 	if err != nil || !from.Equal(now.Add(-24*time.Hour)) || !to.Equal(now.Add(-time.Hour)) {
 		t.Errorf("%v to %v, %v", from, to, err)
 	}
-	if from, to, err = (period{"2026-05-01", ""}).times(now); err != nil || !from.Equal(time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)) || !to.IsZero() {
+	if from, to, err = (period{"2026-05-01", ""}).times(now); err != nil ||
+		!from.Equal(time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)) || !to.IsZero() {
 		t.Errorf("%v to %v, %v", from, to, err)
 	}
 	for _, bad := range []period{{"yesterday", ""}, {"", "soon"}, {"1h", "2h"}} {
@@ -148,11 +151,14 @@ func TestToFile(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || string(got) != "x" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if err := toFile(dir, io.Discard, write); !errors.Is(err, errUsage) || err.Error() != "--out "+dir+" is a folder, name a file in it (see --help)" {
+	if err := toFile(dir, io.Discard, write); !errors.Is(err, errUsage) || err.Error() != "--out "+dir+
+		" is a folder, name a file in it (see --help)" {
 		t.Error(err)
 	}
 	missing := filepath.Join(dir, "no", "x.csv")
-	if err := toFile(missing, io.Discard, write); !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "--out: open "+missing+": ") || !strings.HasSuffix(err.Error(), ", name a file in a folder that is there and can be written") {
+	if err := toFile(missing, io.Discard, write); !errors.Is(err, os.ErrNotExist) ||
+		!strings.HasPrefix(err.Error(), "--out: open "+missing+": ") ||
+		!strings.HasSuffix(err.Error(), ", name a file in a folder that is there and can be written") {
 		t.Error(err)
 	}
 	fail := func(io.Writer) error {
@@ -174,7 +180,9 @@ func TestExportJSON(t *testing.T) {
 func TestIngestWithoutBucket(t *testing.T) {
 	s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/lake" || r.URL.Path == "/lake/" {
-			fmt.Fprint(w, `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated></ListBucketResult>`)
+			fmt.Fprint(w,
+				`<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">`+
+					`<IsTruncated>false</IsTruncated></ListBucketResult>`)
 			return
 		}
 		w.WriteHeader(http.StatusNotFound)
@@ -186,30 +194,38 @@ func TestIngestWithoutBucket(t *testing.T) {
 	}))
 	defer s3.Close()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"keys": "a\nb\n", "endpoints.json": fmt.Sprintf(`{"v": 1, "s3": %q, "keys": %q, "region": "us-east-1", "bucket": "lake", "stream": "s"}`, s3.URL, filepath.Join(dir, "keys"))} {
+	for name, text := range map[string]string{"keys": "a\nb\n",
+		"endpoints.json": fmt.Sprintf(
+			`{"v": 1, "s3": %q, "keys": %q, "region": "us-east-1", "bucket": "lake", "stream": "s"}`, s3.URL,
+			filepath.Join(dir, "keys"))} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_, err := inProcess(t, "lake", "ingest", "x/", "--from-bucket", "nobucket", "--dir", dir)
-	if !errors.Is(err, errUsage) || err.Error() != `there is no bucket "nobucket": name the delivery stream's with --from-bucket (see --help)` {
+	if !errors.Is(err, errUsage) ||
+		err.Error() != `there is no bucket "nobucket": name the delivery stream's with --from-bucket (see --help)` {
 		t.Error(err)
 	}
 }
 
 // TestIngestNamesWhatIsNotLanded, fit for a line, and exits with 1 for it.
 func TestIngestNamesWhatIsNotLanded(t *testing.T) {
-	r := ingest.Result{Objects: 3, Readings: 300, PassedOver: 7, Passed: []ingest.PassedOver{{Key: "firehose/\x1b[2Jx.zip", Why: "it is a ZIP archive"}, {Key: "firehose/y", Why: "it is damaged"}}}
+	r := ingest.Result{Objects: 3, Readings: 300, PassedOver: 7, Passed: []ingest.PassedOver{{Key: "firehose/\x1b[2Jx.zip",
+		Why: "it is a ZIP archive"}, {Key: "firehose/y", Why: "it is damaged"}}}
 	var out bytes.Buffer
 	err := (&app{}).printIngested(&out, r)
-	if want := "3 objects: 300 readings landed, 0 passed over because they were there, 0 values refused\nNOT LANDED: \"firehose/\\x1b[2Jx.zip\": it is a ZIP archive\nNOT LANDED: \"firehose/y\": it is damaged\nNOT LANDED: 5 more\n"; out.String() != want {
+	if want := "3 objects: 300 readings landed, 0 passed over because they were there, 0 values refused\nNOT " +
+		"LANDED: \"firehose/\\x1b[2Jx.zip\": it is a ZIP archive\nNOT LANDED: \"firehose/y\": it is damaged\nNOT " +
+		"LANDED: 5 more\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 	if err == nil || errors.Is(err, errUsage) || !strings.HasPrefix(err.Error(), "7 objects not landed: ") {
 		t.Error(err)
 	}
 	out.Reset()
-	if err := (&app{json: true}).printIngested(&out, r); err == nil || !strings.Contains(out.String(), `"passed_over": 7`) && !strings.Contains(out.String(), `"passed_over":7`) {
+	if err := (&app{json: true}).printIngested(&out, r); err == nil ||
+		!strings.Contains(out.String(), `"passed_over": 7`) && !strings.Contains(out.String(), `"passed_over":7`) {
 		t.Errorf("%v: %s", err, out.String())
 	}
 	if err := (&app{}).printIngested(&out, ingest.Result{Objects: 1}); err != nil {
@@ -220,11 +236,13 @@ func TestIngestNamesWhatIsNotLanded(t *testing.T) {
 // Programs that read JSON want a list where there is nothing, and people want one segment, not 1 segments.
 func TestEmptyVerdict(t *testing.T) {
 	var out bytes.Buffer
-	if err := (&app{json: true}).printVerdict(&out, lake.VerifyReport{OK: true}); err != nil || strings.Contains(out.String(), "null") {
+	if err := (&app{json: true}).printVerdict(&out, lake.VerifyReport{OK: true}); err != nil ||
+		strings.Contains(out.String(), "null") {
 		t.Errorf("%v: %s", err, out.String())
 	}
 	out.Reset()
-	if err := printState(&out, lakeState{Lags: []lake.Lag{{Shard: "s", Rows: 57, Segments: 1}}}); err != nil || !strings.Contains(out.String(), "57 readings in 1 segment ") {
+	if err := printState(&out, lakeState{Lags: []lake.Lag{{Shard: "s", Rows: 57, Segments: 1}}}); err != nil ||
+		!strings.Contains(out.String(), "57 readings in 1 segment ") {
 		t.Errorf("%v: %s", err, out.String())
 	}
 }
@@ -242,7 +260,8 @@ func TestLakeStatusSaysWhereAReaderFindsTheTables(t *testing.T) {
 	} {
 		s := lakeState{Catalog: placeOf(c), Tables: []lake.Status{{Table: "fanwatch.readings", Metadata: "s3://b/m.json"}}}
 		var out strings.Builder
-		if err := printPlaces(&out, s); err != nil || out.String() != "\n"+want+"\nmetadata of fanwatch.readings: s3://b/m.json\n" {
+		if err := printPlaces(&out, s); err != nil || out.String() != "\n"+want+
+			"\nmetadata of fanwatch.readings: s3://b/m.json\n" {
 			t.Errorf("%v, %q, want %q", err, out.String(), want)
 		}
 	}

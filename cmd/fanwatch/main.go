@@ -51,7 +51,8 @@ fanwatch finds the local system by the directory that fanwatch-local up uses (--
 cluster give the address with --temporal, or in the environment as the Temporal CLI takes it
 (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_...). Flags win over the environment:
 --temporal, then --dir, then TEMPORAL_ADDRESS, then ./.fanwatch.`,
-		Example:       "  fanwatch fans\n  fanwatch alerts --all\n  fanwatch ack fan-07 --by ada\n  fanwatch show fan-07 --json",
+		Example: "  fanwatch fans\n  fanwatch alerts --all\n  fanwatch ack fan-07 --by ada\n  fanwatch show " +
+			"fan-07 --json",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -59,10 +60,12 @@ cluster give the address with --temporal, or in the environment as the Temporal 
 	p := root.PersistentFlags()
 	a.given = p.Changed
 	p.StringVar(&a.dir, "dir", ".fanwatch", "state directory of the local system")
-	p.StringVar(&a.address, "temporal", "", "address of the Temporal server; default: the local system's, or the environment's")
+	p.StringVar(&a.address, "temporal", "", "address of the Temporal server; default: the local system's, or the "+
+		"environment's")
 	p.StringVar(&a.namespace, "namespace", "", "Temporal namespace; empty: the local system's, or the environment's")
 	p.BoolVar(&a.json, "json", false, "print JSON instead of tables")
-	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.configure(), a.revoke(), a.retire(), a.reconcile(), a.refused(), a.score(), a.lake(), a.policy(), a.worker(), a.version())
+	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.configure(), a.revoke(), a.retire(),
+		a.reconcile(), a.refused(), a.score(), a.lake(), a.policy(), a.worker(), a.version())
 	root.InitDefaultHelpCmd() // now, not at the end, so that explain sees them
 	root.InitDefaultCompletionCmd()
 	explain(root)

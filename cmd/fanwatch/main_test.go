@@ -29,11 +29,13 @@ func program(args ...string) *exec.Cmd {
 }
 
 func TestVersionAsTextAndAsJSON(t *testing.T) {
-	if out, err := inProcess(t, "version"); err != nil || !strings.HasPrefix(out, "fanwatch ") || !strings.Contains(out, "commit ") {
+	if out, err := inProcess(t, "version"); err != nil || !strings.HasPrefix(out, "fanwatch ") ||
+		!strings.Contains(out, "commit ") {
 		t.Errorf("%q, %v", out, err)
 	}
 	var b fanwatch.Build
-	if out, err := inProcess(t, "version", "--json"); err != nil || json.Unmarshal([]byte(out), &b) != nil || b != fanwatch.RunningBuild() {
+	if out, err := inProcess(t, "version", "--json"); err != nil || json.Unmarshal([]byte(out), &b) != nil ||
+		b != fanwatch.RunningBuild() {
 		t.Errorf("%q, %v", out, err)
 	}
 }

@@ -25,12 +25,13 @@ func (a *app) policyCheck() *cobra.Command {
 	var o awsOptions
 	account := ""
 	c := &cobra.Command{
-		Use: "check [FILE]", Short: "Check a file of escalation policies, and that its topics can be reached", Args: cobra.MaximumNArgs(1),
+		Use:   "check [FILE]",
+		Short: "Check a file of escalation policies, and that its topics can be reached", Args: cobra.MaximumNArgs(1),
 		Long: `Check a file of escalation policies, and that its topics can be reached.
 
 It reads FILE as the workers do and then asks SNS of each topic that a policy names: that it exists, and that it has a
-confirmed subscription. With --account that is AWS; without it the local system (--dir), where that runs. Where neither is
-at hand the file alone is checked, and that is said. Exit status 1 when the file or a topic is not good.
+confirmed subscription. With --account that is AWS; without it the local system (--dir), where that runs. Where
+neither is at hand the file alone is checked, and that is said. Exit status 1 when the file or a topic is not good.
 
 Without FILE it is policy.yaml of the local system. Workers that run read a file that was changed by themselves.`,
 		Example: "  fanwatch policy check\n  fanwatch policy check policy.yaml --account 123456789012 --region eu-central-1",
@@ -47,7 +48,8 @@ Without FILE it is policy.yaml of the local system. Workers that run read a file
 			if err != nil {
 				return err
 			}
-			r := policyReport{V: 1, File: file, Policies: len(policies.Policies()), Topics: len(activities.NamedTopics(policies.Policies())),
+			r := policyReport{V: 1, File: file, Policies: len(policies.Policies()),
+				Topics:  len(activities.NamedTopics(policies.Policies())),
 				Checked: reachable, Trouble: []activities.TopicTrouble{}}
 			if reachable {
 				wc.Policies = policies.Policies
@@ -61,15 +63,17 @@ Without FILE it is policy.yaml of the local system. Workers that run read a file
 	f := c.Flags()
 	f.StringVar(&o.region, "region", "", "with --account: AWS region; empty: the SDK's default chain")
 	f.StringVar(&o.caBundle, "ca-bundle", "", "with --account: PEM file of certificates to trust beside the system's")
-	f.StringVar(&account, "account", "", "AWS account ID (12 digits) of topics that are named without ARN; empty: the local system's")
+	f.StringVar(&account, "account", "", "AWS account ID (12 digits) of topics that are named without ARN; empty: "+
+		"the local system's")
 	return c
 }
 
 // localAccount is the account of the local system's AWS.
 const localAccount = "000000000000"
 
-// topicsConfig gives the AWS whose topics are meant; reachable is false when there is none at hand.
-func (a *app) topicsConfig(ctx context.Context, o awsOptions, account string) (c workers.Config, reachable bool, err error) {
+// topicsConfig returns the AWS whose topics are meant; reachable is false when there is none at hand.
+func (a *app) topicsConfig(ctx context.Context, o awsOptions, account string) (c workers.Config, reachable bool,
+	err error) {
 	if account != "" {
 		c, err = o.config(ctx)
 		c.Account = account
@@ -101,18 +105,22 @@ func (a *app) printPolicies(out io.Writer, r policyReport) error {
 		}
 	} else {
 		for _, t := range r.Trouble {
-			fmt.Fprintf(out, "topic %s (policy %s): %s\n", t.Topic, fanwatch.OneLine(strings.Join(t.Policies, ", ")), fanwatch.OneLine(t.Why))
+			fmt.Fprintf(out, "topic %s (policy %s): %s\n", t.Topic, fanwatch.OneLine(strings.Join(t.Policies, ", ")),
+				fanwatch.OneLine(t.Why))
 		}
 	}
 	switch {
 	case len(r.Trouble) > 0:
-		return fmt.Errorf("%s: %d of %d topics reach nobody, or could not be checked: mend the file or the topics", r.File, len(r.Trouble), r.Topics)
+		return fmt.Errorf("%s: %d of %d topics reach nobody, or could not be checked: mend the file or the topics", r.File,
+			len(r.Trouble), r.Topics)
 	case a.json:
 		return nil
 	case !r.Checked:
-		_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; its topics (%d) were not checked: start the local system, or give --account\n", r.File, r.Policies, r.Topics)
+		_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; its topics (%d) were not checked: start the local "+
+			"system, or give --account\n", r.File, r.Policies, r.Topics)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; all its topics (%d) can be reached\n", r.File, r.Policies, r.Topics)
+	_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; all its topics (%d) can be reached\n", r.File, r.Policies,
+		r.Topics)
 	return err
 }

@@ -22,7 +22,8 @@ func TestPolicyCheckNamesEachBadTopic(t *testing.T) {
 	defer server.Close()
 	web := httptest.NewServer(server)
 	defer web.Close()
-	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "us-east-1", Local: true, AccessKey: "a", SecretKey: "b", Endpoints: []string{web.URL}})
+	cfg, err := cloud.Config(t.Context(), cloud.Settings{Region: "us-east-1", Local: true, AccessKey: "a", SecretKey: "b",
+		Endpoints: []string{web.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,8 @@ func TestPolicyCheckNamesEachBadTopic(t *testing.T) {
 	}
 	bad := file("bad.yaml", good+"  - notify: [lonely, on-cal]\n")
 	out, err := run(bad)
-	if err == nil || !strings.Contains(err.Error(), "2 of 3 topics") || !strings.Contains(out, "topic lonely (policy default): it has no subscription") ||
+	if err == nil || !strings.Contains(err.Error(), "2 of 3 topics") ||
+		!strings.Contains(out, "topic lonely (policy default): it has no subscription") ||
 		!strings.Contains(out, "topic on-cal (policy default): ") {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -79,7 +81,8 @@ func TestPolicyCheckNamesEachBadTopic(t *testing.T) {
 	if json.Unmarshal([]byte(out), &r) != nil || err == nil || len(r.Trouble) != 2 || !r.Checked {
 		t.Errorf("%v: %s", err, out)
 	}
-	if _, err := run(file("misspelt.yaml", strings.Replace(good, "notify", "notfy", 1))); err == nil || !strings.Contains(err.Error(), "notfy") {
+	if _, err := run(file("misspelt.yaml", strings.Replace(good, "notify", "notfy", 1))); err == nil ||
+		!strings.Contains(err.Error(), "notfy") {
 		t.Errorf("a misspelt field: %v", err)
 	}
 }

@@ -29,7 +29,8 @@ func (b *bar) show(done, total int) {
 	b.shown = time.Now()
 	const width = 30
 	full := done * width / total
-	fmt.Fprintf(b.out, "\r[%s%s] %d of %d %s ", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total, b.what)
+	fmt.Fprintf(b.out, "\r[%s%s] %d of %d %s ", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total,
+		b.what)
 }
 
 // end removes the bar.

@@ -32,10 +32,11 @@ func (a *app) lakeQuery() *cobra.Command {
 	p, points := period{from: "24h"}, 1000
 	c := &cobra.Command{
 		Use: "query FAN", Short: "Show what a fan did in a period, as at most so many points", Args: cobra.ExactArgs(1),
-		Long: `Show what a fan did in a period, as at most so many points: for each of so many equal parts of it the lowest, the mean and
-the highest RPM, the highest score and the last anomaly. Parts without readings are left out. --points 0 gives
-every reading as a point of its own.`,
-		Example: "  fanwatch lake query fan-07 --from 24h\n  fanwatch lake query fan-07 --from 2026-05-28 --to 2026-05-29 --points 24 --json",
+		Long: `Show what a fan did in a period, as at most so many points: for each of so many equal parts of it the lowest,
+the mean and the highest RPM, the highest score and the last anomaly. Parts without readings are left out. --points 0
+gives every reading as a point of its own.`,
+		Example: "  fanwatch lake query fan-07 --from 24h\n  fanwatch lake query fan-07 --from 2026-05-28 --to " +
+			"2026-05-29 --points 24 --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			now := time.Now()
 			from, to, err := p.times(now)
@@ -52,7 +53,8 @@ every reading as a point of its own.`,
 				return fmt.Errorf("--points %d: use 1 to %d, or 0 for every reading (%w)", points, lake.MaxPoints, errUsage)
 			}
 			if from.IsZero() && points > 0 {
-				return fmt.Errorf("--from is empty: a period without a start has no equal parts; give it one, or --points 0 (%w)", errUsage)
+				return fmt.Errorf("--from is empty: a period without a start has no equal parts; give it one, or --points 0 (%w)",
+					errUsage)
 			}
 			if err := fanwatch.CheckFan(args[0]); err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
@@ -86,7 +88,8 @@ every reading as a point of its own.`,
 func printBuckets(out io.Writer, buckets []bucket) error {
 	return table(out, "FROM\tREADINGS\tMIN RPM\tMEAN RPM\tMAX RPM\tSCORE\tANOMALY", func(add row) {
 		for _, b := range buckets {
-			add(b.From.UTC().Format("2006-01-02T15:04:05.000Z"), b.Readings, tenths(b.Min), tenths(b.Mean), tenths(b.Max), fmt.Sprintf("%.3f", b.Score), cmp.Or(b.Anomaly, "-"))
+			add(b.From.UTC().Format("2006-01-02T15:04:05.000Z"), b.Readings, tenths(b.Min), tenths(b.Mean), tenths(b.Max),
+				fmt.Sprintf("%.3f", b.Score), cmp.Or(b.Anomaly, "-"))
 		}
 	})
 }
@@ -101,7 +104,8 @@ func inPoints(ctx context.Context, t *lake.Table, fan string, from, to time.Time
 	parts, err := t.Query(ctx, fan, from, to, points)
 	var out []bucket
 	for _, p := range parts {
-		out = append(out, bucket{From: p.From, Readings: p.Count, Min: p.RPM.Min, Mean: p.RPM.Mean, Max: p.RPM.Max, Score: p.Score.Max, Anomaly: string(p.Anomaly)})
+		out = append(out, bucket{From: p.From, Readings: p.Count, Min: p.RPM.Min, Mean: p.RPM.Mean, Max: p.RPM.Max,
+			Score: p.Score.Max, Anomaly: string(p.Anomaly)})
 	}
 	return out, err
 }
@@ -111,7 +115,8 @@ func everyReading(rows iter.Seq2[fanwatch.Row, error]) (out []bucket, err error)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, bucket{From: r.Time, Readings: 1, Min: r.RPM, Mean: r.RPM, Max: r.RPM, Score: r.Score, Anomaly: string(r.Anomaly)})
+		out = append(out, bucket{From: r.Time, Readings: 1, Min: r.RPM, Mean: r.RPM, Max: r.RPM, Score: r.Score,
+			Anomaly: string(r.Anomaly)})
 	}
 	return out, nil
 }

@@ -30,13 +30,15 @@ func (a *app) refused() *cobra.Command {
 	var o awsOptions
 	limit := 50
 	c := &cobra.Command{
-		Use: "refused [FAN]", Short: "List what was received but not accepted, and why, newest last", Args: cobra.MaximumNArgs(1),
+		Use:   "refused [FAN]",
+		Short: "List what was received but not accepted, and why, newest last", Args: cobra.MaximumNArgs(1),
 		Long: `List what was received but not accepted, and why, newest last.
 
 Nothing that was acknowledged is thrown away: a message that is no reading, or one that cannot be true, is kept
-with the reason, in the landing log and then in the table quarantine. So is what the local broker itself did not let in (a
-foreign certificate, a topic that is not the client's own, more than 128 KiB, a connection that another one took over): once a
-minute for each client and reason, with the number of the others. AWS IoT Core logs that to CloudWatch instead.
+with the reason, in the landing log and then in the table quarantine. So is what the local broker itself did not let
+in (a foreign certificate, a topic that is not the client's own, more than 128 KiB, a connection that another one took
+over): once a minute for each client and reason, with the number of the others. AWS IoT Core logs that to CloudWatch
+instead.
 
 Without --bucket it is the local system's log (--dir).`,
 		Example: "  fanwatch refused\n  fanwatch refused fan-07 --json",
@@ -82,10 +84,11 @@ func printRefusals(out io.Writer, all []refusal) error {
 	})
 }
 
-// refusals gives the newest refusals of one fan or of all, by time of arrival, from the table quarantine and, as far
+// refusals returns the newest refusals of one fan or of all, by time of arrival, from the table quarantine and, as far
 // as it does not have them yet, the landing log. Beside what it could read it says what it could not. landed tells
 // whether the lake has readings of the fan.
-func refusals(ctx context.Context, wc workers.Config, fan string, limit int) (all []refusal, landed func() (bool, error), err error) {
+func refusals(ctx context.Context, wc workers.Config, fan string, limit int) (all []refusal,
+	landed func() (bool, error), err error) {
 	landed = func() (bool, error) { return false, nil }
 	logs, err := landing.Logs(ctx, cloud.NewS3(wc.AWS, wc.Endpoints.S3, wc.Bucket), wc.Stream)
 	if err != nil || len(logs) == 0 {
@@ -104,7 +107,8 @@ func refusals(ctx context.Context, wc workers.Config, fan string, limit int) (al
 		err = errors.Join(err, failed)
 	}
 	for _, r := range rows {
-		all = append(all, refusal{time.UnixMicro(r.Arrived).UTC(), r.Fan, r.Client, r.Reason, max(1, int(r.Refused)), string(r.Payload)})
+		all = append(all, refusal{time.UnixMicro(r.Arrived).UTC(), r.Fan, r.Client, r.Reason, max(1, int(r.Refused)),
+			string(r.Payload)})
 	}
 	return all, landed, err
 }

@@ -27,7 +27,8 @@ type scoreOptions struct {
 func (a *app) score() *cobra.Command {
 	var o scoreOptions
 	c := &cobra.Command{
-		Use: "score --columns NAME[,NAME...] [flags] < IN > OUT", Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: scoreArgs,
+		Use:   "score --columns NAME[,NAME...] [flags] < IN > OUT",
+		Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: scoreArgs,
 		Long: `Score any stream of numbers, CSV or NDJSON, for anomalies.
 
 Reads rows on standard input and writes the same rows on standard output as they come, with columns appended. No
@@ -72,7 +73,8 @@ counted on standard error at the end; --strict stops at the first one, with exit
 	f.IntVar(&o.timeDecay, "time-decay", 100_000, "number of the latest rows, about, that the forest remembers")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all random choices: with one seed the same input gives the same output")
 	f.StringVar(&o.preset, "preset", "", "kda: score as Kinesis Data Analytics did; empty: as this program does")
-	f.StringVar(&o.format, "format", "auto", "format of the input: csv, ndjson, or auto: by the first character that is not white space")
+	f.StringVar(&o.format, "format", "auto", "format of the input: csv, ndjson, or auto: by the first character "+
+		"that is not white space")
 	f.BoolVar(&o.explain, "explain", false, "append columns with what each column of --columns owes to the score")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first row that cannot be scored")
 	_ = c.MarkFlagRequired("columns") // the flag exists
@@ -82,7 +84,8 @@ counted on standard error at the end; --strict stops at the first one, with exit
 // scoreArgs says how a file is given, which is not by its name.
 func scoreArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("score reads standard input, not %.40q: write fanwatch score --columns NAME < FILE (%w)", args[0], errUsage)
+		return fmt.Errorf("score reads standard input, not %.40q: write fanwatch score --columns NAME < FILE (%w)", args[0],
+			errUsage)
 	}
 	return nil
 }

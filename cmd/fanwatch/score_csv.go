@@ -71,7 +71,8 @@ func (s *scorer) header(t *rowTable) (h csvHeader, err error) {
 	var names []string
 	for i := range t.cut.starts {
 		if bareCR(t.cut.field(t.row, i)) { // the header would be the whole file, without a row
-			return h, fmt.Errorf("line %d: the header has a bare CR (\\r), as where lines end in CR alone: make them end in LF, with tr '\\r' '\\n' < FILE", t.line)
+			return h, fmt.Errorf("line %d: the header has a bare CR (\\r), as where lines end in CR alone: make them end "+
+				"in LF, with tr '\\r' '\\n' < FILE", t.line)
 		}
 		names = append(names, string(unquoted(t.cut.field(t.row, i))))
 	}
@@ -133,7 +134,7 @@ func number(text string) (float64, error) {
 	return v, nil
 }
 
-// bareCR says whether a CR stands in a field outside of quotes.
+// bareCR reports whether a CR stands in a field outside of quotes.
 func bareCR(field []byte) bool {
 	if inner, quoted := bytes.CutPrefix(field, []byte(`"`)); quoted {
 		_, field, _ = bytes.Cut(bytes.ReplaceAll(inner, []byte(`""`), nil), []byte(`"`))

@@ -27,7 +27,8 @@ func newScorer(o scoreOptions) (*scorer, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &scorer{options: o, point: make([]float64, len(o.columns)), values: make([]float64, len(o.names())), progress: &progress{}}
+	s := &scorer{options: o, point: make([]float64, len(o.columns)), values: make([]float64, len(o.names())),
+		progress: &progress{}}
 	var err error
 	if o.preset == "kda" {
 		s.kinesis, err = rcf.NewKDA(rcf.KDAConfig{

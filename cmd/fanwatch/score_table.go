@@ -88,7 +88,8 @@ func (t *rowTable) read(quotes bool) error {
 		t.mu.Lock()
 		t.row = append(t.row, part...)
 		if len(t.row) > maxRow {
-			return fmt.Errorf("line %d: the row is longer than %d MiB, is a quote not closed, or are there no line feeds?", t.line, maxRow>>20)
+			return fmt.Errorf("line %d: the row is longer than %d MiB, is a quote not closed, or are there no line feeds?",
+				t.line, maxRow>>20)
 		}
 		if err == bufio.ErrBufferFull {
 			continue

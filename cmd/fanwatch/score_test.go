@@ -77,7 +77,8 @@ func TestScoreIsTheLibrary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinesis, err := rcf.NewKDA(rcf.KDAConfig{NumberOfTrees: 20, SubSampleSize: 64, TimeDecay: 5000, ShingleSize: 2, Seed: 7})
+	kinesis, err := rcf.NewKDA(rcf.KDAConfig{NumberOfTrees: 20, SubSampleSize: 64, TimeDecay: 5000, ShingleSize: 2,
+		Seed: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,8 @@ func TestScoreIsTheLibrary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, log, err := score(in, "--columns=rpm", "--trees=20", "--sample-size=64", "--time-decay=5000", "--shingle=2", "--seed=7", "--explain", "--preset="+preset)
+		out, log, err := score(in, "--columns=rpm", "--trees=20", "--sample-size=64", "--time-decay=5000", "--shingle=2",
+			"--seed=7", "--explain", "--preset="+preset)
 		if err != nil || log != "" {
 			t.Fatal(err, log)
 		}
@@ -146,19 +148,28 @@ func TestScoreKeepsRows(t *testing.T) {
 		{"blank lines", "value\n\n1\n\r\n", "value" + head + "\n\n1,0,0,0\n\r\n", "", nil},
 		{"quotes", "\"a \"\"b\"\", c\",\"value\"\n\"x\ny\",\" 1.5 \"\n5\" pipe,2\n",
 			"\"a \"\"b\"\", c\",\"value\"" + head + "\n\"x\ny\",\" 1.5 \",0,0,0\n5\" pipe,2,0,0,0\n", "", nil},
-		{"blank first lines", "\n\r\n \t\n value ,b\n1,2\n", "\n\r\n \t\n value ,b" + head + "\n1,2,0,0,0\n", "", []string{"--columns= value "}},
+		{"blank first lines", "\n\r\n \t\n value ,b\n1,2\n", "\n\r\n \t\n value ,b" + head + "\n1,2,0,0,0\n", "",
+			[]string{"--columns= value "}},
 		{"CR in quotes", "\"a\r\"\"b\",value\n\"\r\",2\n", "\"a\r\"\"b\",value" + head + "\n\"\r\",2,0,0,0\n", "", nil},
-		{"NDJSON after blanks", "\ufeff\n\t\n  {\"value\":1}\n", "\ufeff\n\t\n  {\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n", "", nil},
+		{"NDJSON after blanks", "\ufeff\n\t\n  {\"value\":1}\n",
+			"\ufeff\n\t\n  {\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n", "", nil},
 		{"header alone", "value", "value" + head, "", nil},
-		{"two columns", "b,t,a\n1,x,2\n", "b,t,a" + head + ",anomaly_high_a,anomaly_low_a,anomaly_high_b,anomaly_low_b\n1,x,2,0,0,0,0,0,0,0\n", "", []string{"--columns=a,b", "--explain"}},
-		{"odd name", "\"x,y\"\n1\n", "\"x,y\"" + head + ",\"anomaly_high_x,y\",\"anomaly_low_x,y\"\n1,0,0,0,0,0\n", "", []string{"--columns=\"x,y\"", "--explain"}},
-		{"unscored", "t,value\n1,\n2,abc\n3,NaN\n4,1e39\n5\n6,7,8\n7,8\n,", "t,value" + head + "\n1,,,,\n2,abc,,,\n3,NaN,,,\n4,1e39,,,\n5,,,,\n6,7,8,,,\n7,8,0,0,0\n,,,,",
+		{"two columns", "b,t,a\n1,x,2\n", "b,t,a" + head +
+			",anomaly_high_a,anomaly_low_a,anomaly_high_b,anomaly_low_b\n1,x,2,0,0,0,0,0,0,0\n", "", []string{"--columns=a,b",
+			"--explain"}},
+		{"odd name", "\"x,y\"\n1\n", "\"x,y\"" + head + ",\"anomaly_high_x,y\",\"anomaly_low_x,y\"\n1,0,0,0,0,0\n", "",
+			[]string{"--columns=\"x,y\"", "--explain"}},
+		{"unscored", "t,value\n1,\n2,abc\n3,NaN\n4,1e39\n5\n6,7,8\n7,8\n,", "t,value" + head +
+			"\n1,,,,\n2,abc,,,\n3,NaN,,,\n4,1e39,,,\n5,,,,\n6,7,8,,,\n7,8,0,0,0\n,,,,",
 			"fanwatch score: 7 of 8 rows could not be scored, first line 2: column \"value\" is empty\n", nil},
-		{"NDJSON", "{\"value\":1}\n{\"value\" : 2e0, \"x\":[1,{}]} \r\n\n", "{\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n" +
-			"{\"value\" : 2e0, \"x\":[1,{}],\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0} \r\n\n", "", nil},
-		{"NDJSON unscored", "{}\n{\"value\":null}\n{\"value\":\"1\"}\n[1]\n{\"value\":1}x\nnull\n", "{\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
-			"{\"value\":null,\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
-			"{\"value\":\"1\",\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n[1]\n{\"value\":1}x\nnull\n",
+		{"NDJSON", "{\"value\":1}\n{\"value\" : 2e0, \"x\":[1,{}]} \r\n\n",
+			"{\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n" +
+				"{\"value\" : 2e0, \"x\":[1,{}],\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0} \r\n\n", "", nil},
+		{"NDJSON unscored", "{}\n{\"value\":null}\n{\"value\":\"1\"}\n[1]\n{\"value\":1}x\nnull\n",
+			"{\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
+				"{\"value\":null,\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
+				"{\"value\":\"1\",\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
+				"[1]\n{\"value\":1}x\nnull\n",
 			"fanwatch score: 6 of 6 rows could not be scored, first line 1: there is no field \"value\"\n", nil},
 	} {
 		out, log, err := score(c.in, append([]string{"--columns=value", "--trees=3"}, c.args...)...)
@@ -191,7 +202,8 @@ func TestScoreRefuses(t *testing.T) {
 		{"", "--columns=value", "the input is empty", false},
 		{"value\n\"1\n2\n", "--columns=value", "line 2: a quote is not closed", false},
 		{"value\n1\nx\n2\n", "--columns=value --strict", `line 3: column "value" is "x", not a number`, false},
-		{"{\"value\":1,\"anomaly_grade\":2}\n", "--columns=value", `line 1: the object has a field "anomaly_grade" already`, false},
+		{"{\"value\":1,\"anomaly_grade\":2}\n", "--columns=value", `line 1: the object has a field "anomaly_grade" already`,
+			false},
 		{"{\"value\":1}\n{}\n", "--columns=value --strict", `line 2: there is no field "value"`, false},
 		{"value\n", "", `"columns" not set`, true},
 		{"value\n", "--columns=", "--columns needs names", true},
@@ -203,17 +215,24 @@ func TestScoreRefuses(t *testing.T) {
 		{"value\n", "--columns=value --sample-size=1", "--sample-size is 1, give 2 to 32767 (see --help)", true},
 		{"value\n", "--columns=value --shingle=31 --preset=kda", "--shingle is 31, give 1 to 30 (see --help)", true},
 		{"value\n", "--columns=value --shingle=5000", "--shingle is 5000, give 1 to 4096 (see --help)", true},
-		{"value\n", "--columns=value,b --shingle=4096", "--columns times --shingle is 8192, more than 4096; make either smaller (see --help)", true},
-		{"value\n", "--columns=value --preset=kda --time-decay=3000000000", "--time-decay is 3000000000, give 1 to 2147483647 (see --help)", true},
-		{"value\n", "--preset=kda --columns=" + many(137), "the number of --columns is 137, give 1 to 136 (see --help)", true},
-		{strings.Repeat("x", 1<<20) + "\n", "--columns=value", `the header has "` + strings.Repeat("x", 40) + `" (see --help)`, true},
+		{"value\n", "--columns=value,b --shingle=4096", "--columns times --shingle is 8192, more than 4096; make " +
+			"either smaller (see --help)", true},
+		{"value\n", "--columns=value --preset=kda --time-decay=3000000000",
+			"--time-decay is 3000000000, give 1 to 2147483647 (see --help)", true},
+		{"value\n", "--preset=kda --columns=" + many(137), "the number of --columns is 137, give 1 to 136 (see --help)",
+			true},
+		{strings.Repeat("x", 1<<20) + "\n", "--columns=value", `the header has "` + strings.Repeat("x", 40) +
+			`" (see --help)`, true},
 		{"\n \n", "--columns=value", "the input is empty", false},
-		{"t,value\r1,2\r2,3\r", "--columns=value", `line 1: the header has a bare CR (\r), as where lines end in CR alone: make them end in LF, with tr '\r' '\n' < FILE`, false},
+		{"t,value\r1,2\r2,3\r", "--columns=value",
+			`line 1: the header has a bare CR (\r), as where lines end in CR alone: make them end in LF, ` +
+				`with tr '\r' '\n' < FILE`, false},
 		{"\r\n\"t\",\"value\"\r\"1\",2\n", "--columns=value", "line 2: the header has a bare CR", false},
 		{"value\n1_0\n", "--columns=value --strict", `line 2: column "value" is "1_0", not a number`, false},
 		{"value\n0x10\n", "--columns=value --strict", `line 2: column "value" is "0x10", not a number`, false},
 		{"value\nnan\n", "--columns=value --strict", `line 2: column "value" is "nan", not a number`, false},
-		{"value\n-inf\n", "--columns=value --strict", `line 2: column "value" is "-inf", beyond the largest number that can be scored, 3.4028e+38`, false},
+		{"value\n-inf\n", "--columns=value --strict",
+			`line 2: column "value" is "-inf", beyond the largest number that can be scored, 3.4028e+38`, false},
 		{"value\n1e400\n", "--columns=value --strict", `line 2: column "value" is "1e400", beyond the largest`, false},
 		{"\nvalue\n1e39\n", "--columns=value --strict", `line 3: column "value" is "1e39", beyond the largest`, false},
 		{"{\"value\":-1e400}\n", "--columns=value --strict", `line 1: field "value" is -1e400, beyond the largest`, false},
@@ -223,7 +242,8 @@ func TestScoreRefuses(t *testing.T) {
 		{"value\n", "--columns=value --seed=x", "invalid argument", true},
 	} {
 		_, log, err := score(c.in, strings.Fields(c.args)...)
-		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, errUsage) != c.usage || strings.Contains(err.Error(), "\n") || log != "" {
+		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, errUsage) != c.usage ||
+			strings.Contains(err.Error(), "\n") || log != "" {
 			t.Errorf("%q %s: %v (usage: %v), want %q; log %q", c.in, c.args, err, errors.Is(err, errUsage), c.want, log)
 		}
 	}
@@ -331,12 +351,14 @@ func (w *interrupting) Write(p []byte) (int, error) {
 func TestScoreInterruptedWritesWholeRows(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s, err := newScorer(scoreOptions{columns: []string{"value"}, trees: 3, sampleSize: 16, shingle: 1, timeDecay: 100, format: "csv"})
+	s, err := newScorer(scoreOptions{columns: []string{"value"}, trees: 3, sampleSize: 16, shingle: 1, timeDecay: 100,
+		format: "csv"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := &interrupting{cancel: cancel}
-	if err := s.run(ctx, io.MultiReader(strings.NewReader("value\n"), &numbered{}), out, io.Discard); !errors.Is(err, context.Canceled) {
+	if err := s.run(ctx, io.MultiReader(strings.NewReader("value\n"), &numbered{}), out, io.Discard); !errors.Is(err,
+		context.Canceled) {
 		t.Fatal(err)
 	}
 	rows := strings.SplitAfter(out.String(), "\n")
@@ -415,12 +437,15 @@ func TestScoreProgress(t *testing.T) {
 // FuzzScore: whatever the bytes, either an error of one line, or the input's rows come out with columns appended; and
 // what encoding/csv reads of the input it reads of the output too.
 func FuzzScore(f *testing.F) {
-	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n", "{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", "", "\n \n{\"value\":1}", " \r\n\nvalue\n1_0\n", "value\r1\r"} {
+	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n",
+		"{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", "", "\n \n{\"value\":1}", " \r\n\nvalue\n1_0\n",
+		"value\r1\r"} {
 		f.Add(in, false)
 		f.Add(in, true)
 	}
 	f.Fuzz(func(t *testing.T, in string, explain bool) {
-		o := scoreOptions{columns: []string{"value"}, trees: 2, sampleSize: 4, shingle: 1, timeDecay: 10, format: "auto", explain: explain}
+		o := scoreOptions{columns: []string{"value"}, trees: 2, sampleSize: 4, shingle: 1, timeDecay: 10, format: "auto",
+			explain: explain}
 		s, err := newScorer(o)
 		if err != nil {
 			t.Fatal(err)
@@ -452,7 +477,9 @@ func checkNDJSON(t *testing.T, in, out string) {
 			if before[i] != after[i] {
 				t.Fatalf("%q becomes %q", before[i], after[i])
 			}
-		} else if err := json.Unmarshal([]byte(strings.TrimPrefix(after[i], bom)), &y); err != nil || len(y) != len(x)+len(scoreOptions{}.names()) && len(y) != len(x)+len(scoreOptions{columns: []string{"value"}, explain: true}.names()) {
+		} else if err := json.Unmarshal([]byte(strings.TrimPrefix(after[i], bom)), &y); err != nil ||
+			len(y) != len(x)+len(scoreOptions{}.names()) && len(y) != len(x)+len(scoreOptions{columns: []string{"value"},
+				explain: true}.names()) {
 			t.Fatalf("%q becomes %q (%v)", before[i], after[i], err)
 		}
 	}
@@ -474,7 +501,8 @@ func checkCSV(t *testing.T, in, out string, appended int) {
 		t.Fatalf("%q becomes %q: %d rows, %v", in, out, len(scored), err)
 	}
 	for i := range rows {
-		if len(scored[i]) != len(rows[i])+appended || strings.Join(scored[i][:len(rows[i])], "\x00") != strings.Join(rows[i], "\x00") {
+		if len(scored[i]) != len(rows[i])+appended || strings.Join(scored[i][:len(rows[i])], "\x00") != strings.Join(rows[i],
+			"\x00") {
 			t.Fatalf("row %q becomes %q", rows[i], scored[i])
 		}
 	}
@@ -488,11 +516,13 @@ func BenchmarkScore(b *testing.B) {
 		b.Run("preset="+preset, func(b *testing.B) {
 			rows := 0
 			for b.Loop() {
-				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, trees: 100, sampleSize: 256, shingle: 1, timeDecay: 100_000, seed: 1, preset: preset, format: "csv"})
+				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, trees: 100, sampleSize: 256, shingle: 1,
+					timeDecay: 100_000, seed: 1, preset: preset, format: "csv"})
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := s.run(b.Context(), io.MultiReader(strings.NewReader(in[0]), strings.NewReader(body), strings.NewReader(body)), io.Discard, io.Discard); err != nil {
+				if err := s.run(b.Context(), io.MultiReader(strings.NewReader(in[0]), strings.NewReader(body),
+					strings.NewReader(body)), io.Discard, io.Discard); err != nil {
 					b.Fatal(err)
 				}
 				rows += s.seen

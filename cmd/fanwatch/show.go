@@ -64,8 +64,8 @@ func (a *app) alerts() *cobra.Command {
 	all := false
 	c := &cobra.Command{
 		Use: "alerts", Short: "List open alerts, newest first", Args: cobra.NoArgs,
-		Long: `List open alerts, newest first. TOLD is how many notices were sent, and NOT in it which topics could not be told.
-Of the alerts that are over, --all lists the newest 200.`,
+		Long: `List open alerts, newest first. TOLD is how many notices were sent, and NOT in it which topics could not be
+told. Of the alerts that are over, --all lists the newest 200.`,
 		Example: "  fanwatch alerts\n  fanwatch alerts --all --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
@@ -163,7 +163,8 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		add("judged", judgedAtLength(f.Judgement, now))
 		switch {
 		case f.Reading != nil:
-			add("last reading", fmt.Sprintf("%.0f RPM, score %.2f, %s, at %s", f.Reading.RPM, f.Reading.Score, f.Reading.Rotor, clock(f.Reading.Time, now)))
+			add("last reading", fmt.Sprintf("%.0f RPM, score %.2f, %s, at %s", f.Reading.RPM, f.Reading.Score, f.Reading.Rotor,
+				clock(f.Reading.Time, now)))
 		case f.Last.V != 0:
 			add("last known", fmt.Sprintf("%.0f RPM at %s, the last change of state", f.Last.RPM, clock(f.Last.Time, now)))
 		}

@@ -12,7 +12,8 @@ import (
 
 func TestShowTellsWhoHasTheAlert(t *testing.T) {
 	const id = "alert/fan-07/stall/x"
-	f := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Alert: id, Last: fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}}}
+	f := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Alert: id,
+		Last: fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}}}
 	show := func(a fanwatch.Alert) string {
 		var out strings.Builder
 		if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: f}}, a, time.Now()); err != nil {
@@ -21,7 +22,8 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 		return regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
 	}
 	at := time.Date(2026, 5, 28, 20, 0, 0, 0, time.Local)
-	open, taken := show(fanwatch.Alert{State: fanwatch.AlertOpen}), show(fanwatch.Alert{State: fanwatch.AlertAcknowledged, AckedBy: "Ada", AckedAt: at, Note: "on my way"})
+	open, taken := show(fanwatch.Alert{State: fanwatch.AlertOpen}), show(fanwatch.Alert{State: fanwatch.AlertAcknowledged,
+		AckedBy: "Ada", AckedAt: at, Note: "on my way"})
 	if want := "acknowledge fanwatch ack " + id + "\n"; !strings.Contains(open, want) || strings.Contains(taken, want) {
 		t.Errorf("open:\n%s\nacknowledged:\n%s", open, taken)
 	}
@@ -40,7 +42,8 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 // TestAFanWithoutAReadingIsNotCalledWell: nothing is known yet of how it is.
 func TestAFanWithoutAReadingIsNotCalledNormal(t *testing.T) {
 	f := fanwatch.FanStatus{Phase: fanwatch.PhaseActive}
-	if got := operator.State(f, operator.Judgement{Judging: operator.JudgingUnknown}, time.Now()); got != "no reading yet" {
+	if got := operator.State(f, operator.Judgement{Judging: operator.JudgingUnknown},
+		time.Now()); got != "no reading yet" {
 		t.Errorf("before the first reading: %q", got)
 	}
 	f.Last.V = 1
@@ -52,12 +55,16 @@ func TestAFanWithoutAReadingIsNotCalledNormal(t *testing.T) {
 // TestAFanThatIsNotJudgedIsNotCalledNormal covers a shard that is not read and a fan whose readings are not judged.
 func TestAFanThatIsNotJudgedIsNotCalledNormal(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
-	normal := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
+	normal := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive,
+		Since: now.Add(-time.Hour), Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}
 	for want, j := range map[string]operator.Judgement{
-		"fan-07 normal 2026-11-30 12:42:00 now 1800":         {Judging: operator.JudgingNow, At: now.Add(-11 * time.Second)},
-		"fan-07 not judged - 35s ago 1800":                   {Judging: operator.JudgingNow, At: now.Add(-45 * time.Second)}, // an old heartbeat says so
-		"fan-07 normal 2026-11-30 12:42:00 12s ago 1800":     {Judging: operator.JudgingStopped, At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
-		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: operator.JudgingStopped, At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
+		"fan-07 normal 2026-11-30 12:42:00 now 1800": {Judging: operator.JudgingNow, At: now.Add(-11 * time.Second)},
+		// an old heartbeat says so
+		"fan-07 not judged - 35s ago 1800": {Judging: operator.JudgingNow, At: now.Add(-45 * time.Second)},
+		"fan-07 normal 2026-11-30 12:42:00 12s ago 1800": {Judging: operator.JudgingStopped,
+			At: now.Add(-12 * time.Second), Since: now.Add(-12 * time.Second)},
+		"fan-07 not judged 2026-11-30 13:41:16 44s ago 1800": {Judging: operator.JudgingStopped,
+			At: now.Add(-44 * time.Second), Since: now.Add(-44 * time.Second)},
 		"fan-07 not judged 2026-11-30 13:41:07 not since 13:41:07: shard s-1 is not read: access denied 1800": {
 			Judging: operator.JudgingUnread, Since: now.Add(-53 * time.Second), Why: "shard s-1 is not read: access denied"},
 		"fan-07 not judged - never 1800":                      {Judging: operator.JudgingNever},
@@ -77,7 +84,8 @@ func TestAFanThatIsNotJudgedIsNotCalledNormal(t *testing.T) {
 // TestShowTellsTheSpeed: the newest reading where the landing log has it, else what was last known, with its time.
 func TestShowTellsTheSpeed(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
-	d := fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Phase: fanwatch.PhaseActive, Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}}}
+	d := fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Phase: fanwatch.PhaseActive,
+		Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}}}
 	show := func() string {
 		var out strings.Builder
 		if err := showFan(&out, d, fanwatch.Alert{}, now); err != nil {
@@ -89,7 +97,8 @@ func TestShowTellsTheSpeed(t *testing.T) {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
 	d.Reading = &lastReading{RPM: 912.4, Score: 0.5, Time: now.Add(-2 * time.Second), Rotor: fanwatch.StateRunning}
-	if want := "last reading 912 RPM, score 0.50, running, at 13:41:58\n"; !strings.Contains(show(), want) || strings.Contains(show(), "last known") {
+	if want := "last reading 912 RPM, score 0.50, running, at 13:41:58\n"; !strings.Contains(show(), want) ||
+		strings.Contains(show(), "last known") {
 		t.Errorf("%s\nwant %s", show(), want)
 	}
 }
@@ -99,7 +108,8 @@ func TestShowTellsTheSpeed(t *testing.T) {
 func TestAnAlertTellsWhatItKnows(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
 	at := now.Add(-time.Minute)
-	x := fanwatch.Alert{ID: "alert/fan-07/stall/x", State: fanwatch.AlertOpen, Opened: at, Step: 1, Steps: 2, Round: 1, Returns: 3, Notices: 70, NormalFrom: at,
+	x := fanwatch.Alert{ID: "alert/fan-07/stall/x", State: fanwatch.AlertOpen, Opened: at, Step: 1, Steps: 2, Round: 1,
+		Returns: 3, Notices: 70, NormalFrom: at,
 		Failed: []fanwatch.Failure{{Step: 1, To: "arn:aws:sns:us-east-1:1:pager", Why: "NotFound", At: at}}, Why: "stopped"}
 	ended := fanwatch.Alert{ID: "alert/fan-08/stall/y", State: fanwatch.AlertTerminated, Opened: at, NormalFrom: at}
 	var out strings.Builder
@@ -107,7 +117,8 @@ func TestAnAlertTellsWhatItKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	flat := regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
-	for _, want := range []string{"open, normal since 13:41:00, back 3 times 1/2 round 2 70, NOT pager stopped alert/fan-07", "13:41:00 terminated 0/0 0 alert/fan-08"} {
+	for _, want := range []string{"open, normal since 13:41:00, back 3 times 1/2 round 2 70, NOT pager stopped " +
+		"alert/fan-07", "13:41:00 terminated 0/0 0 alert/fan-08"} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("%s\nwant %s", flat, want)
 		}
@@ -117,7 +128,9 @@ func TestAnAlertTellsWhatItKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	flat = regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
-	for _, want := range []string{"not told pager at 13:41:00: NotFound\n", "normal since 13:41:00, closes when that has held\n", "came back 3 times\n", "escalation step 1/2 round 2, told 70, NOT pager\n"} {
+	for _, want := range []string{"not told pager at 13:41:00: NotFound\n",
+		"normal since 13:41:00, closes when that has held\n", "came back 3 times\n",
+		"escalation step 1/2 round 2, told 70, NOT pager\n"} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("%s\nwant %s", flat, want)
 		}

@@ -48,7 +48,8 @@ const (
 )
 
 // cuttable are the columns of text for people. What is copied into another command is never cut.
-var cuttable = map[string]bool{"WHY": true, "MESSAGE": true, "SITE": true, "JUDGED": true, "TOLD": true, "CLIENT": true, "VERDICT": true, "FILES": true}
+var cuttable = map[string]bool{"WHY": true, "MESSAGE": true, "SITE": true, "JUDGED": true, "TOLD": true, "CLIENT": true,
+	"VERDICT": true, "FILES": true}
 
 // fit cuts cells of the cuttable columns, the widest first, until the lines are no wider than width; 0 is any width.
 // Each line has a cell for each name.

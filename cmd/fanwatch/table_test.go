@@ -70,7 +70,10 @@ func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 		if n := strings.Count(out.String(), "\n"); n != c.lines {
 			t.Errorf("%s: %d lines, want %d:\n%q", name, n, c.lines, out.String())
 		}
-		if i := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }); i >= 0 {
+		if i := strings.IndexFunc(out.String(), func(r rune) bool {
+			return r != '\n' && unicode.In(r, unicode.Cc, unicode.Cf,
+				unicode.Zl, unicode.Zp)
+		}); i >= 0 {
 			t.Errorf("%s: %q reaches the terminal", name, out.String()[i:min(i+10, out.Len())])
 		}
 	}
@@ -80,12 +83,14 @@ func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 func TestATableFitsTheTerminal(t *testing.T) {
 	const id = "alert/fan-07/stall/20260528T202640.000000Z"
 	lines := func() [][]string {
-		return [][]string{{"OPENED", "WHY", "ALERT"}, {"2026-05-28 20:26:40", strings.Repeat("The rotor has stopped. ", 9), id}, {"2026-05-28 20:26:41", "short", id}}
+		return [][]string{{"OPENED", "WHY", "ALERT"}, {"2026-05-28 20:26:40", strings.Repeat("The rotor has stopped. ", 9),
+			id}, {"2026-05-28 20:26:41", "short", id}}
 	}
 	for width, want := range map[int]int{0: 207, 120: 55, 100: 35, 40: least} { // in characters of the sentence
 		l := lines()
 		fit(l[0], l, width)
-		if got := len(l[1][1]); got != want || l[1][2] != id || l[2][1] != "short" || want < 207 && !strings.HasSuffix(l[1][1], "...") {
+		if got := len(l[1][1]); got != want || l[1][2] != id || l[2][1] != "short" || want < 207 &&
+			!strings.HasSuffix(l[1][1], "...") {
 			t.Errorf("width %d: %d characters, want %d: %q", width, got, want, l)
 		}
 	}

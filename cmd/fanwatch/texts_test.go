@@ -24,10 +24,12 @@ func TestWhatDevicesSendStaysInItsRow(t *testing.T) {
 	if err := a.printVerdict(&out, lake.VerifyReport{Faults: []string{escape}}); !errors.Is(err, errUnsound) {
 		t.Fatal(err)
 	}
-	if err := printPlaces(&out, lakeState{Catalog: catalogPlace{Kind: escape, Name: escape, Where: escape, Warehouse: escape}, Tables: []lake.Status{{Metadata: escape}}, Passed: []string{escape}}); err != nil {
+	if err := printPlaces(&out, lakeState{Catalog: catalogPlace{Kind: escape, Name: escape, Where: escape,
+		Warehouse: escape}, Tables: []lake.Status{{Metadata: escape}}, Passed: []string{escape}}); err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Count(out.String(), "\n"); strings.ContainsAny(out.String(), "\x1b\x00\u2028") || lines != 2+2+1+3+4 {
+	if lines := strings.Count(out.String(), "\n"); strings.ContainsAny(out.String(), "\x1b\x00\u2028") ||
+		lines != 2+2+1+3+4 {
 		t.Errorf("%d lines: %q", lines, out.String())
 	}
 }

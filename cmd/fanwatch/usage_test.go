@@ -39,7 +39,8 @@ func TestNegativeFlags(t *testing.T) {
 	refuses(t, "refused --limit -5", "--limit is -5, give 1 or more (see --help)")
 	refuses(t, "refused --limit 0", "--limit is 0, give 1 or more (see --help)")
 	refuses(t, "lake status --commits -3", "--commits is -3, give 0 or more (see --help)")
-	for _, flag := range []string{"keep-readings", "keep-events", "keep-segments", "keep-snapshots", "keep-orphans", "ingest-every"} {
+	for _, flag := range []string{"keep-readings", "keep-events", "keep-segments", "keep-snapshots", "keep-orphans",
+		"ingest-every"} {
 		refuses(t, "worker --account 1 --bucket b --"+flag+" -48h", "--"+flag+" is -48h0m0s, give 0 or more (see --help)")
 	}
 	refuses(t, "worker --account 1 --bucket b --shards 0", "--shards is 0, give 1 or more (see --help)")
@@ -47,22 +48,23 @@ func TestNegativeFlags(t *testing.T) {
 
 func TestNotUnderstood(t *testing.T) {
 	for args, want := range map[string]string{
-		"nonsense":                            `fanwatch has no command "nonsense"`,
-		"alert":                               `fanwatch has no command "alert", do you mean alerts?`,
-		"lake nonsense":                       `fanwatch lake has no command "nonsense"`,
-		"lake stats":                          `fanwatch lake has no command "stats", do you mean status?`,
-		"lake --json nonsense":                `fanwatch lake has no command "nonsense"`,
-		"help nonsense":                       `fanwatch has no command "nonsense"`,
-		"help lake nonsense":                  `fanwatch lake has no command "nonsense"`,
-		"completion nonsense":                 `fanwatch completion has no command "nonsense"`,
-		"show":                                "arguments are missing, write fanwatch show FAN [flags]",
-		"show a b":                            `the arguments "a", "b" do not fit, write fanwatch show FAN [flags]`,
-		"fans extra":                          `the arguments "extra" do not fit, write fanwatch fans [flags]`,
-		"ack":                                 "arguments are missing, write fanwatch ack ALERT|FAN [flags]",
-		"provision fan-1":                     `required flag(s) "csr" not set`,
-		"worker":                              `required flag(s) "account", "bucket" not set`,
-		"score":                               `required flag(s) "columns" not set`,
-		"score readings.csv":                  `score reads standard input, not "readings.csv": write fanwatch score --columns NAME < FILE`,
+		"nonsense":             `fanwatch has no command "nonsense"`,
+		"alert":                `fanwatch has no command "alert", do you mean alerts?`,
+		"lake nonsense":        `fanwatch lake has no command "nonsense"`,
+		"lake stats":           `fanwatch lake has no command "stats", do you mean status?`,
+		"lake --json nonsense": `fanwatch lake has no command "nonsense"`,
+		"help nonsense":        `fanwatch has no command "nonsense"`,
+		"help lake nonsense":   `fanwatch lake has no command "nonsense"`,
+		"completion nonsense":  `fanwatch completion has no command "nonsense"`,
+		"show":                 "arguments are missing, write fanwatch show FAN [flags]",
+		"show a b":             `the arguments "a", "b" do not fit, write fanwatch show FAN [flags]`,
+		"fans extra":           `the arguments "extra" do not fit, write fanwatch fans [flags]`,
+		"ack":                  "arguments are missing, write fanwatch ack ALERT|FAN [flags]",
+		"provision fan-1":      `required flag(s) "csr" not set`,
+		"worker":               `required flag(s) "account", "bucket" not set`,
+		"score":                `required flag(s) "columns" not set`,
+		"score readings.csv": `score reads standard input, not "readings.csv": ` +
+			`write fanwatch score --columns NAME < FILE`,
 		"fans --nonsense":                     "unknown flag: --nonsense",
 		"lake query fan-07 --from 2130-01-01": "--from 2130-01-01 is not before now, the end of the period without --to",
 	} {
@@ -72,7 +74,8 @@ func TestNotUnderstood(t *testing.T) {
 
 // Help that is asked for is no error.
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "help", "help lake", "help lake status", "help show fan-07", "lake", "lake --help", "completion", "completion bash --help"} {
+	for _, args := range []string{"", "help", "help lake", "help lake status", "help show fan-07", "lake", "lake --help",
+		"completion", "completion bash --help"} {
 		if out, err := inProcess(t, strings.Fields(args)...); err != nil || len(out) < 100 {
 			t.Errorf("%q: %v, output %q", args, err, out)
 		}
@@ -80,7 +83,8 @@ func TestHelp(t *testing.T) {
 }
 
 func TestExitStatus(t *testing.T) {
-	for args, want := range map[string]int{"": 0, "nonsense": 2, "lake nonsense": 2, "help nonsense": 2, "show": 2, "score": 2, "alerts": 1} {
+	for args, want := range map[string]int{"": 0, "nonsense": 2, "lake nonsense": 2, "help nonsense": 2, "show": 2,
+		"score": 2, "alerts": 1} {
 		c := program(append([]string{"--dir", t.TempDir()}, strings.Fields(args)...)...)
 		if _ = c.Run(); c.ProcessState.ExitCode() != want {
 			t.Errorf("%q: exit status %d, want %d", args, c.ProcessState.ExitCode(), want)
