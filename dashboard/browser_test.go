@@ -129,7 +129,9 @@ func TestBrowser(t *testing.T) {
 	p, rows := busyPlant(time.Now().Truncate(time.Second))
 	mail := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w,
-			`{"v":1,"entries":[{"id":1,"time":"2026-11-24T12:00:00Z","to":"first@line.example","subject":"fan-07 stalled","body":"The rotor has stopped: <b>no pulse</b> for 3 s.\nStep 1 of 2.","topic":"arn:aws:sns:eu-west-1:0:first-line","copies":1}]}`)
+			`{"v":1,"entries":[{"id":1,"time":"2026-11-24T12:00:00Z","to":"first@line.example",
+			"subject":"fan-07 stalled","body":"The rotor has stopped: <b>no pulse</b> for 3 s.\nStep 1 of 2.",
+			"topic":"arn:aws:sns:eu-west-1:0:first-line","copies":1}]}`)
 	}))
 	defer mail.Close()
 	s, url := open(t, Config{Operator: p, InboxURL: mail.URL, TemporalUI: "http://127.0.0.1:8233", Now: time.Now})
@@ -277,12 +279,20 @@ func TestBrowserShowsTheTable(t *testing.T) {
 		holds(`[...document.querySelectorAll(".u-legend .u-label")].some(l => l.innerText === "lowest")`))
 	over := `document.querySelector(".u-over")`
 	do(t, ctx, holds(`(() => { const r = `+over+`.getBoundingClientRect(); `+over+
-		`.dispatchEvent(new MouseEvent("mousemove", {bubbles: true, clientX: r.left + r.width * 0.75, clientY: r.top + r.height / 2})); return true })()`),
-		holds(
-			`(() => { const [x, mean, hi, lo] = [...document.querySelectorAll(".chart:first-of-type .u-value")].slice(0, 4).map(v => parseFloat(v.innerText)); return Math.abs(hi - mean - 400) < 1 && Math.abs(mean - lo - 400) < 1 })()`), picture("fan-week"))
+		`.dispatchEvent(new MouseEvent("mousemove", {bubbles: true, clientX: r.left + r.width * 0.75,
+			clientY: r.top + r.height / 2})); return true })()`),
+		holds(`(() => {
+			const values = [...document.querySelectorAll(".chart:first-of-type .u-value")].slice(0, 4);
+			const [x, mean, hi, lo] = values.map(v => parseFloat(v.innerText));
+			return Math.abs(hi - mean - 400) < 1 && Math.abs(mean - lo - 400) < 1 })()`), picture("fan-week"))
 	// Above the mean, where the limits leave room, only the band is drawn: its colour covers much of the canvas.
 	tinted := get(t, ctx, chromedp.Evaluate[float64](
-		`(() => { const c = document.querySelector(".uplot canvas"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) if (d[i] > 50 && d[i] < 80) n++; return 4 * n / d.length })()`))
+		`(() => {
+			const c = document.querySelector(".uplot canvas");
+			const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+			let n = 0;
+			for (let i = 3; i < d.length; i += 4) if (d[i] > 50 && d[i] < 80) n++;
+			return 4 * n / d.length })()`))
 	if tinted < 0.1 {
 		t.Errorf("the band covers %.3f of the chart", tinted)
 	}
@@ -463,7 +473,12 @@ func TestBrowserBearsTenThousandFans(t *testing.T) {
 		t.Errorf("the first line is %q, want the fan in trouble", first)
 	}
 	took := get(t, ctx, chromedp.Evaluate[float64](
-		`(() => { const s = document.querySelector("input[type=search]"); s.value = ""; const t = performance.now(); s.dispatchEvent(new Event("input")); return performance.now() - t })()`))
+		`(() => {
+			const s = document.querySelector("input[type=search]");
+			s.value = "";
+			const t = performance.now();
+			s.dispatchEvent(new Event("input"));
+			return performance.now() - t })()`))
 	t.Logf("drawing the fleet of 10,000 anew took %.0f ms", took)
 }
 

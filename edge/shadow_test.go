@@ -404,7 +404,8 @@ func TestShadowBesideTheWindow(t *testing.T) {
 func FuzzShadow(f *testing.F) {
 	for _, s := range []string{`{}`, `{"state":{}}`, `null`, `{"state":{"desired":{"live":true}},"version":3}`,
 		`{"state":{"desired":{"interval":"1ms"},"reported":{"interval":"1s","x":{"y":[1]}}},"version":-1}`,
-		`{"state":{"desired":{"v":1,"batch":5,"jump":0.5,"min_rpm":1e3,"max_rpm":2e3,"flush_every":"0s","interval":"100ms"}}}`,
+		`{"state":{"desired":{"v":1,"batch":5,"jump":0.5,"min_rpm":1e3,"max_rpm":2e3,"flush_every":"0s",
+			"interval":"100ms"}}}`,
 		`{"state":{"desired":null,"reported":{"error":"x"}}}`, `{"state":{"desired":{"error":"x","revision":7}}}`,
 		`{"state":{"desired":[]}}`} {
 		f.Add([]byte(s))

@@ -133,7 +133,7 @@ func TestThePictureOfTheFlowIsOfTheCode(t *testing.T) {
 	}
 	if now := before + picture + after; now != text {
 		if os.Getenv("FANWATCH_PICTURE") == "" {
-			t.Fatal("ARCHITECTURE.md does not show this flow: FANWATCH_PICTURE=1 go test ./testsuite -run TestThePictureOfTheFlow")
+			t.Fatal("ARCHITECTURE.md does not show this flow: draw it anew with the command above the picture")
 		}
 		if err := os.WriteFile("../ARCHITECTURE.md", []byte(now), 0o644); err != nil {
 			t.Fatal(err)

@@ -71,8 +71,9 @@ func landUnusual(t *testing.T, l *lander, fleet *readings.Fleet) {
 
 // rowText is a row in words, the same in Go and in SQL. What an earlier version did not know is null in Iceberg,
 // and zero in Go.
-const rowText = `concat_ws('|', fan_id, epoch_us(time), run, seq, printf('%.6f', rpm), printf('%.6f', hz), printf('%.6f', jitter), printf('%.6f', score),
-	state, coalesce(anomaly, 'null'), late, edges, glitch, lost, unsynch, coalesce(epoch_us(arrived), 0), coalesce(shard, ''))`
+const rowText = `concat_ws('|', fan_id, epoch_us(time), run, seq, printf('%.6f', rpm), printf('%.6f', hz),
+	printf('%.6f', jitter), printf('%.6f', score), state, coalesce(anomaly, 'null'), late, edges, glitch, lost, unsynch,
+	coalesce(epoch_us(arrived), 0), coalesce(shard, ''))`
 
 func text(r fanwatch.Row) string {
 	anomaly := string(r.Anomaly)

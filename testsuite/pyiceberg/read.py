@@ -28,12 +28,14 @@ def main() -> None:
     rows, total, identities = 0, 0, set()
     for row in scan.to_arrow().to_pylist():
         text = "|".join(
-            [row["fan_id"], str(row["run"]), str(row["seq"]), str(micros(row["time"])), bits(row["rpm"]), bits(row["score"]), row["state"],
+            [row["fan_id"], str(row["run"]), str(row["seq"]), str(micros(row["time"])), bits(row["rpm"]),
+             bits(row["score"]), row["state"],
              row["anomaly"] or "", str(row["late"]).lower(), str(micros(row["arrived"])), row["shard"] or ""])
         total = (total + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")) % 2**64
         identities.add((row["fan_id"], row["run"], row["seq"]))
         rows += 1
-    print(json.dumps({"rows": rows, "distinct": len(identities), "hash": str(total), "columns": len(table.schema().fields), "files": len(list(scan.plan_files()))}))
+    print(json.dumps({"rows": rows, "distinct": len(identities), "hash": str(total),
+                      "columns": len(table.schema().fields), "files": len(list(scan.plan_files()))}))
 
 
 main()

@@ -106,8 +106,11 @@ func (l *localCore) start() {
 			Stream: "readings", PartitionKey: "${fan}",
 			RoleARN: "arn:aws:iam::000000000000:role/fanwatch", ErrorStream: "errors"}))
 		l.must(l.control.PutPolicy(l.t.Context(), "fan", `{"Version":"2012-10-17","Statement":[
- {"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:000000000000:client/${iot:Connection.Thing.ThingName}"},
- {"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:us-east-1:000000000000:topic/$aws/rules/fanwatch_readings/${iot:Connection.Thing.ThingName}"}]}`))
+ {"Effect":"Allow","Action":"iot:Connect",
+  "Resource":"arn:aws:iot:us-east-1:000000000000:client/${iot:Connection.Thing.ThingName}"},
+ {"Effect":"Allow","Action":"iot:Publish",
+  "Resource":"arn:aws:iot:us-east-1:000000000000:topic/$aws/rules/fanwatch_readings/`+
+			`${iot:Connection.Thing.ThingName}"}]}`))
 	}
 }
 

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Prepares the kernel that the tests here boot: DIR/vmlinuz, its modules, and DIR/modules, which lists them in the order of
-# loading. Debian's kernel has the GPIO character device but not its simulator, gpio-sim and irq_sim: these two are built
-# out of tree from the source package of exactly that kernel. Nothing is installed and no root is needed: packages are
-# downloaded (224 MB), unpacked in DIR and deleted again; half a minute in all.
+# Prepares the kernel that the tests here boot: DIR/vmlinuz, its modules, and DIR/modules, which lists them in the
+# order of loading. Debian's kernel has the GPIO character device but not its simulator, gpio-sim and irq_sim: these
+# two are built out of tree from the source package of exactly that kernel. Nothing is installed and no root is
+# needed: packages are downloaded (224 MB), unpacked in DIR and deleted again; half a minute in all.
 #
 #   testsuite/vm/kernel.sh bin/vm
 #
-# Exit status 3, with the reason: this machine cannot do it (not Debian on amd64, no compiler, an archive without all of it).
+# Exit status 3, with the reason: this machine cannot do it (not Debian on amd64, no compiler, an archive without all
+# of it).
 set -euo pipefail
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
 
 # What a disk with ext4 needs, then the GPIO simulator.
-modules=(virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk crc16 mbcache crc32c_generic jbd2 ext4 configfs irq_sim gpio-sim)
+modules=(virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk
+  crc16 mbcache crc32c_generic jbd2 ext4 configfs irq_sim gpio-sim)
 
 cannot() { echo "testsuite/vm/kernel.sh: $1" >&2; exit 3; }
 for tool in apt-get dpkg-deb gcc make xz; do
@@ -23,7 +25,8 @@ done
 depends() { apt-cache depends "$1" 2>/dev/null | sed -n 's/^ *Depends: \(linux-[a-z]*-[0-9].*\)/\1/p' | head -1; }
 image=$(depends linux-image-amd64)
 source=$(depends linux-source)
-[ -n "$image" ] && [ -n "$source" ] || cannot "apt knows no linux-image-amd64 and linux-source: run apt-get update first, on Debian"
+[ -n "$image" ] && [ -n "$source" ] ||
+  cannot "apt knows no linux-image-amd64 and linux-source: run apt-get update first, on Debian"
 release=${image#linux-image-}
 series=${source#linux-source-}
 headers=linux-headers-$release
@@ -36,16 +39,19 @@ fi
 work=$(mktemp -d "$dir/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-# The modules must be of the kernel's own version: irq_sim uses what is no stable interface. Only the build tools may be newer, as the
-# headers' own dependency says: they stand in the archive in their newest version alone, and a signed kernel follows days after it.
-apt-get download -qq "$image=$version" "$headers=$version" "$common=$version" "linux-kbuild-$series" "$source=$version" 2>&1 |
-  { grep -v unsandboxed || true; } >&2 || cannot "apt cannot get $image $version with its headers and its source, for the reason above"
+# The modules must be of the kernel's own version: irq_sim uses what is no stable interface. Only the build tools may
+# be newer, as the headers' own dependency says: they stand in the archive in their newest version alone, and a signed
+# kernel follows days after it.
+apt-get download -qq "$image=$version" "$headers=$version" "$common=$version" "linux-kbuild-$series" \
+  "$source=$version" 2>&1 | { grep -v unsandboxed || true; } >&2 ||
+  cannot "apt cannot get $image $version with its headers and its source, for the reason above"
 for deb in linux-headers-*.deb linux-kbuild-*.deb linux-source-*.deb; do
   dpkg-deb -x "$deb" root
 done
 dpkg-deb --fsys-tarfile linux-image-*.deb | tar -x -C root --wildcards "./boot/vmlinuz-$release" '*.ko*'
 mkdir modules
-tar -xJf "root/usr/src/linux-source-$series.tar.xz" -C modules --strip-components=3 --wildcards '*/drivers/gpio/gpio-sim.c' '*/drivers/gpio/gpiolib.h' '*/kernel/irq/irq_sim.c'
+tar -xJf "root/usr/src/linux-source-$series.tar.xz" -C modules --strip-components=3 --wildcards \
+  '*/drivers/gpio/gpio-sim.c' '*/drivers/gpio/gpiolib.h' '*/kernel/irq/irq_sim.c'
 
 # irq_sim is made to be built in: as a module it needs a licence, and irq_to_desc is not exported to modules.
 sed -i -e '0,/#include/s//#include <linux\/module.h>\n#include/' \
