@@ -216,7 +216,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, ErrEnded):
 		fail(w, http.StatusConflict, oneLine(err))
 	case err != nil:
-		s.cfg.Log.Warn("dashboard: acknowledge failed", "alert", in.ID, "error", err)
+		s.cfg.Log.Warn("dashboard: acknowledge failed", "alert", in.ID, "err", err)
 		fail(w, http.StatusBadGateway, oneLine(err))
 	default:
 		s.cfg.Log.Info("dashboard: acknowledged", "alert", in.ID, "by", k.By)

@@ -26,13 +26,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	defer s.streams.Add(-1)
 	rc := http.NewResponseController(w)
 	if err := rc.SetReadDeadline(time.Time{}); err != nil { // Serve's ReadTimeout is meant for requests
-		s.cfg.Log.Debug("dashboard: no read deadlines on this connection", "error", err)
+		s.cfg.Log.Debug("dashboard: no read deadlines on this connection", "err", err)
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 	send := func(b []byte) bool {
 		if err := rc.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
-			s.cfg.Log.Debug("dashboard: no write deadlines on this connection", "error", err)
+			s.cfg.Log.Debug("dashboard: no write deadlines on this connection", "err", err)
 		}
 		_, err := w.Write(b)
 		return err == nil && rc.Flush() == nil

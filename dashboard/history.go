@@ -76,7 +76,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 	}
 	parts, err := s.cfg.History.Query(ctx, name, time.UnixMilli(from), time.UnixMilli(to), points)
 	if err != nil {
-		s.cfg.Log.Warn("dashboard: history failed", "fan", name, "error", err)
+		s.cfg.Log.Warn("dashboard: history failed", "fan", name, "err", err)
 		fail(w, http.StatusBadGateway, oneLine(err))
 		return
 	}

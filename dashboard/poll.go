@@ -89,7 +89,7 @@ func (p *poller) ask() {
 		why = oneLine(err)
 	}
 	if why != "" && p.failed == "" {
-		p.log.Warn("dashboard: the operator does not answer; showing what was known before", "error", why)
+		p.log.Warn("dashboard: the operator does not answer; showing what was known before", "err", why)
 	} else if why == "" && p.failed != "" {
 		p.log.Info("dashboard: the operator answers again")
 	}
@@ -126,7 +126,7 @@ func (p *poller) judge(ctx context.Context, fans []fanwatch.FanStatus) {
 		p.board.setJudged(Judged{})
 	}
 	if err != nil {
-		p.log.Debug("dashboard: the scorers cannot be asked", "error", err)
+		p.log.Debug("dashboard: the scorers cannot be asked", "err", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func (p *poller) retired(ctx context.Context, list []fanwatch.FanStatus) (found 
 		case errors.Is(err, ErrNoFan):
 			p.board.setStray(name)
 		case err != nil:
-			p.log.Debug("dashboard: a fan that is in no list cannot be asked for", "fan", name, "error", err)
+			p.log.Debug("dashboard: a fan that is in no list cannot be asked for", "fan", name, "err", err)
 			return found
 		case st.Phase == fanwatch.Retired:
 			found = append(found, st)

@@ -59,7 +59,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			return
 		}
 		if err != nil { // out of file descriptors, say: others may end soon
-			l.broker.log.Warn("accept failed", "error", err)
+			l.broker.log.Warn("accept failed", "err", err)
 			if !sleep(l.broker.ctx, 50*time.Millisecond) {
 				return
 			}
@@ -77,7 +77,7 @@ func (l *listener) serve(conn net.Conn, establish listeners.EstablishFn) {
 	p, err := l.handshake(conn)
 	if hungUp(err) {
 		l.broker.log.Debug("a connection ended before its TLS handshake",
-			"remote", conn.RemoteAddr().String(), "error", err)
+			"remote", conn.RemoteAddr().String(), "err", err)
 		return
 	}
 	if err != nil {
@@ -101,7 +101,7 @@ func (l *listener) serve(conn net.Conn, establish listeners.EstablishFn) {
 		if !p.taken && !p.judged && !hungUp(err) {
 			l.broker.refuse(p, RefusedProtocol, "", "", nil, noConnect(err))
 		}
-		l.broker.log.Debug("connection ended", "remote", conn.RemoteAddr().String(), "error", err)
+		l.broker.log.Debug("connection ended", "remote", conn.RemoteAddr().String(), "err", err)
 	}
 }
 

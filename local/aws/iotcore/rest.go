@@ -102,10 +102,10 @@ func (s *Server) serve(do operation) http.Handler {
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var e *apiError
 	if !errors.As(err, &e) {
-		s.cfg.Log.Error("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "error", err)
+		s.cfg.Log.Error("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "err", err)
 		e = &apiError{Status: http.StatusInternalServerError, Code: "InternalFailureException", Message: err.Error()}
 	}
-	s.cfg.Log.Debug("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "error", e.Error())
+	s.cfg.Log.Debug("IoT control plane", "request", r.Method+" "+clip(r.URL.Path), "err", e.Error())
 	body := map[string]string{"message": e.Message}
 	for k, v := range e.Extra {
 		body[k] = v

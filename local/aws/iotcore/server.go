@@ -200,7 +200,7 @@ func (s *Server) Start() error {
 	}
 	go func() {
 		if err := s.rest.Serve(rest); !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Log.Error("the IoT control plane stopped", "error", err)
+			s.cfg.Log.Error("the IoT control plane stopped", "err", err)
 		}
 	}()
 	return nil

@@ -42,7 +42,7 @@ func (b *broker) publishShadow(cl *mqtt.Client, p *peer, pk packets.Packet, id s
 		return pk, packets.ErrRejectPacket
 	}
 	if err := b.serveShadow(id, op, pk.Payload); err != nil {
-		b.log.Debug("shadow request refused", "client", cl.ID, "topic", topic, "reason", err)
+		b.log.Debug("shadow request refused", "client", cl.ID, "topic", topic, "err", err)
 	}
 	return pk, nil
 }
@@ -55,7 +55,7 @@ func (b *broker) serveShadow(id shadowID, op string, payload []byte) error {
 	if err != nil {
 		var e *apiError
 		if !errors.As(err, &e) {
-			b.log.Error("shadow", "shadow", id.String(), "error", err)
+			b.log.Error("shadow", "shadow", id.String(), "err", err)
 			e = &apiError{Status: http.StatusInternalServerError, Message: "Internal service failure"}
 		}
 		b.tell(id, op+"/rejected", map[string]any{"code": e.Status, "message": e.Message, "timestamp": b.now().Unix()}, token)
@@ -112,7 +112,7 @@ func (b *broker) tell(id shadowID, topic string, document any, token string) {
 		err = b.server.Publish(id.prefix()+topic, payload, false, 1)
 	}
 	if err != nil {
-		b.log.Error("shadow", "topic", id.prefix()+topic, "error", err)
+		b.log.Error("shadow", "topic", id.prefix()+topic, "err", err)
 	}
 }
 

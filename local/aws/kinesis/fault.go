@@ -108,7 +108,7 @@ func (s *Server) serveFaults(w http.ResponseWriter, r *http.Request) {
 		s.faults.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(set); err != nil {
-			s.cfg.Log.Debug("kinesis: listing faults", "error", err)
+			s.cfg.Log.Debug("kinesis: listing faults", "err", err)
 		}
 	case http.MethodDelete:
 		s.ClearFaults()

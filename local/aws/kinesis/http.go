@@ -145,7 +145,7 @@ func (s *Server) answer(w http.ResponseWriter, operation string, out any, err er
 	if err != nil {
 		var known *apiError
 		if !errors.As(err, &known) {
-			s.cfg.Log.Error("kinesis: a call failed", "operation", operation, "error", err)
+			s.cfg.Log.Error("kinesis: a call failed", "operation", operation, "err", err)
 			known = &apiError{http.StatusInternalServerError, "InternalFailureException", err.Error()}
 		}
 		status = known.status
@@ -155,14 +155,14 @@ func (s *Server) answer(w http.ResponseWriter, operation string, out any, err er
 	var b []byte
 	if out != nil {
 		if b, err = json.Marshal(out); err != nil {
-			s.cfg.Log.Error("kinesis: an answer cannot be written as JSON", "operation", operation, "error", err)
+			s.cfg.Log.Error("kinesis: an answer cannot be written as JSON", "operation", operation, "err", err)
 			status, b = http.StatusInternalServerError, []byte(`{"__type":"InternalFailureException"}`)
 		}
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	if _, err := w.Write(b); err != nil {
-		s.cfg.Log.Debug("kinesis: the caller went away", "operation", operation, "error", err)
+		s.cfg.Log.Debug("kinesis: the caller went away", "operation", operation, "err", err)
 	}
 }
 

@@ -139,7 +139,7 @@ func (s *Server) housekeep() {
 		case <-tick.C:
 			s.eachLog(func(name string, l *shardLog) {
 				if err := l.sync(); err != nil {
-					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name, "dir", l.dir, "error", err)
+					s.cfg.Log.Error("kinesis: cannot sync a shard; acknowledged records may be lost in a power cut", "stream", name, "dir", l.dir, "err", err)
 				}
 			})
 			s.trim()
@@ -152,7 +152,7 @@ func (s *Server) trim() {
 	cutoff := s.cfg.Now().Add(-s.cfg.Retention).UnixMilli()
 	s.eachLog(func(name string, l *shardLog) {
 		if err := l.trim(cutoff); err != nil {
-			s.cfg.Log.Error("kinesis: cannot remove old records", "stream", name, "dir", l.dir, "error", err)
+			s.cfg.Log.Error("kinesis: cannot remove old records", "stream", name, "dir", l.dir, "err", err)
 		}
 	})
 }

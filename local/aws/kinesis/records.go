@@ -196,7 +196,7 @@ func (s *Server) putShard(st *stream, sh *shard, batch []record, places []int, r
 		err = sh.log.sync()
 	}
 	if err != nil {
-		s.cfg.Log.Error("kinesis: records were not written", "stream", st.meta.Name, "shard", sh.id(), "records", len(batch), "error", err)
+		s.cfg.Log.Error("kinesis: records were not written", "stream", st.meta.Name, "shard", sh.id(), "records", len(batch), "err", err)
 	}
 	for k, j := range places {
 		if err != nil {

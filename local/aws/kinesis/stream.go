@@ -201,7 +201,7 @@ func (s *Server) deleteStream(st *stream) error {
 	delete(s.streams, st.meta.Name)
 	for _, sh := range st.shards {
 		if err := sh.log.seal(); err != nil {
-			s.cfg.Log.Warn("kinesis: closing a deleted shard", "error", err)
+			s.cfg.Log.Warn("kinesis: closing a deleted shard", "err", err)
 		}
 	}
 	if err := os.RemoveAll(going); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -239,7 +239,7 @@ func (s *Server) reshard(st *stream, parents []int, ranges [][2]hashKey) error {
 	st.meta, st.shards = meta, shards
 	for _, p := range parents {
 		if err := st.shards[p].log.seal(); err != nil {
-			s.cfg.Log.Warn("kinesis: closing a shard's log", "shard", shardID(p), "error", err)
+			s.cfg.Log.Warn("kinesis: closing a shard's log", "shard", shardID(p), "err", err)
 		}
 	}
 	return nil

@@ -90,7 +90,7 @@ func (s *Server) call(action string, p params, r *http.Request) (any, error) {
 func (s *Server) fail(w http.ResponseWriter, action string, err error, requestID string) {
 	var known *apiError
 	if !errors.As(err, &known) {
-		s.cfg.Log.Error("sns: a call failed", "action", action, "error", err)
+		s.cfg.Log.Error("sns: a call failed", "action", action, "err", err)
 		known = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
 	}
 	writeError(w, known, requestID)

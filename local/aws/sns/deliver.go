@@ -75,10 +75,10 @@ func (s *Server) deliver(d delivery, slot chan struct{}) {
 			return
 		}
 		if errors.Is(err, errPermanent) || attempt >= s.cfg.Retry.Attempts || s.cfg.Now().Sub(d.Time) > s.cfg.Retry.MaxAge {
-			s.cfg.Log.Warn("sns: a message was given up", "message", d.MessageID, "to", d.target(), "attempts", attempt, "error", err)
+			s.cfg.Log.Warn("sns: a message was given up", "message", d.MessageID, "to", d.target(), "attempts", attempt, "err", err)
 			break
 		}
-		s.cfg.Log.Info("sns: a delivery failed and is repeated", "message", d.MessageID, "to", d.target(), "in", pause, "error", err)
+		s.cfg.Log.Info("sns: a delivery failed and is repeated", "message", d.MessageID, "to", d.target(), "in", pause, "err", err)
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():
@@ -107,7 +107,7 @@ func (s *Server) finish(d delivery) {
 	defer s.mu.Unlock()
 	r := record{Done: []uint64{d.ID}}
 	if err := s.journal.append(r, false); err != nil {
-		s.cfg.Log.Warn("sns: a delivery is over but will be repeated after a restart", "message", d.MessageID, "error", err)
+		s.cfg.Log.Warn("sns: a delivery is over but will be repeated after a restart", "message", d.MessageID, "err", err)
 	}
 	s.apply(r)
 }

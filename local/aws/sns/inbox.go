@@ -158,7 +158,7 @@ func (s *Server) serveInboxPage(w http.ResponseWriter, _ *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	if err := inboxPage().Execute(w, s.Inbox(0, 200)); err != nil {
-		s.cfg.Log.Debug("sns: inbox page", "error", err)
+		s.cfg.Log.Debug("sns: inbox page", "err", err)
 	}
 }
 

@@ -189,7 +189,7 @@ func (s *Server) commit(r record) error {
 		s.start(d)
 	}
 	if err := s.journal.compact(s.live); err != nil {
-		s.cfg.Log.Warn("sns: the journal was not compacted", "error", err)
+		s.cfg.Log.Warn("sns: the journal was not compacted", "err", err)
 	}
 	return nil
 }
