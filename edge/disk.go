@@ -150,7 +150,7 @@ func (s *Spool) saveCursor() {
 func (s *Spool) fail(err error) {
 	s.failures++
 	if s.disk == nil {
-		s.c.Log.Error("spool: the disk does not take readings, they stay in memory", "fan", s.c.Fan, "reason", err)
+		s.c.Log.Error("spool: the disk does not take readings, they stay in memory", "fan", s.c.Fan, "err", err)
 	}
 	s.disk = err
 	if s.file != nil {

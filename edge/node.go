@@ -96,7 +96,7 @@ func New(c Config) (*Node, error) {
 	for _, field := range []string{"interval", "flush_every"} {
 		if err := c.settings().quiet(field, c.silence()); err != nil {
 			c.Log.Warn("settings: the fan will be taken for silent unless it was provisioned otherwise",
-				"fan", c.Fan, "reason", err)
+				"fan", c.Fan, "err", err)
 		}
 	}
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil

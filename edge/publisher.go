@@ -76,13 +76,13 @@ func (p *publisher) run(ctx context.Context) {
 				err = twin
 			}
 			p.connected(false, err)
-			log.Warn("connection lost", "reason", err)
+			log.Warn("connection lost", "err", err)
 		} else if ctx.Err() != nil {
 			return
 		} else {
 			pauses.refused()
 			p.connected(false, err)
-			log.Warn("cannot connect", "reason", err)
+			log.Warn("cannot connect", "err", err)
 		}
 		wait := pauses.next()
 		log.Info("back-off", "pause", wait.Round(time.Millisecond))

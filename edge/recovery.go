@@ -139,7 +139,7 @@ func (s *Spool) recover(cur cursor) ([]*segment, error) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			s.failures++
-			s.c.Log.Error("spool: a segment cannot be read and is left out", "fan", s.c.Fan, "reason", err)
+			s.c.Log.Error("spool: a segment cannot be read and is left out", "fan", s.c.Fan, "err", err)
 			continue
 		}
 		g := &segment{id: id, onDisk: true}
@@ -150,7 +150,7 @@ func (s *Spool) recover(cur cursor) ([]*segment, error) {
 		}
 		switch {
 		case err != nil:
-			s.c.Log.Error("spool: a segment is left out", "fan", s.c.Fan, "segment", path, "reason", err)
+			s.c.Log.Error("spool: a segment is left out", "fan", s.c.Fan, "segment", path, "err", err)
 		case g.left == 0:
 			_ = os.Remove(path)
 		default:

@@ -81,7 +81,7 @@ func newShadow(c Config, now *atomic.Pointer[Settings], changed func()) *shadow 
 	}
 	if err := s.recall(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Warn("shadow: of the settings that were kept some do not hold, those of the configuration do", "fan", s.thing,
-			"reason", err)
+			"err", err)
 	}
 	return s
 }
@@ -189,7 +189,7 @@ func (s *shadow) judge(desired json.RawMessage, version int64) {
 	s.now.Store(&next)
 	s.log.Info("shadow: settings changed", "fan", s.thing, "version", version, "settings", fmt.Sprintf("%+v", next))
 	if err := s.keep(); err != nil {
-		s.log.Warn("shadow: settings cannot be kept, a restart begins without them", "fan", s.thing, "reason", err)
+		s.log.Warn("shadow: settings cannot be kept, a restart begins without them", "fan", s.thing, "err", err)
 	}
 	s.changed()
 }
@@ -343,7 +343,7 @@ func (m *mirror) handle() {
 	log := m.s.log.With("fan", m.s.thing, "shadow", m.s.name)
 	if refused != nil {
 		m.heard = true
-		log.Warn("shadow: settings stay as they are", "reason", refused)
+		log.Warn("shadow: settings stay as they are", "err", refused)
 		return
 	}
 	if trouble != "" {
@@ -360,7 +360,7 @@ func (m *mirror) handle() {
 	m.heard = true
 	update, err := m.s.take(document)
 	if err != nil {
-		log.Warn("shadow: settings stay as they are", "reason", err)
+		log.Warn("shadow: settings stay as they are", "err", err)
 	}
 	if update != nil {
 		m.conn.publish(m.prefix+"update", update)

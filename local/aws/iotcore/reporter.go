@@ -94,7 +94,7 @@ func (r *reporter) write(ctx context.Context, f report) {
 	if err := r.try(ctx, f); err != nil {
 		n := r.dropped.Add(1)
 		r.log.Warn("a refusal could not be put on the stream, so that fanwatch refused does not list it",
-			"client", f.ClientID, "kind", f.Kind, "reason", err, "so far", n)
+			"client", f.ClientID, "kind", f.Kind, "err", err, "so far", n)
 		return
 	}
 	n := r.dropped.Swap(0)

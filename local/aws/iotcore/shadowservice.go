@@ -46,7 +46,7 @@ func (b *broker) publishShadow(cl *mqtt.Client, p *peer, pk packets.Packet, id s
 		return pk, packets.ErrRejectPacket
 	}
 	if err != nil {
-		b.log.Debug("shadow request refused", "client", cl.ID, "topic", topic, "reason", err)
+		b.log.Debug("shadow request refused", "client", cl.ID, "topic", topic, "err", err)
 	}
 	return pk, nil
 }

@@ -1,8 +1,11 @@
 package testsuite
 
 import (
+	"go/ast"
+	"go/constant"
 	"go/types"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/tools/go/packages"
@@ -15,26 +18,13 @@ import (
 // A method counts as used when a type that has it, itself or by embedding, implements an interface with it.
 // Temporal finds workflows and activities by reflection, but workflows and workers name them in Go, which is a use.
 func TestEveryExportedNameIsUsed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("type-checks the whole module: about 20 seconds")
-	}
-	all, err := packages.Load(&packages.Config{
-		Mode: packages.NeedName | packages.NeedFiles | packages.NeedImports | packages.NeedSyntax | packages.NeedTypes |
-			packages.NeedTypesInfo,
-		Dir: "..", Tests: true,
-	}, "./...")
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := module(t)
 	var declared []types.Object
 	var made []types.Type
 	used := map[string]bool{}
 	interfaces := conventions()
 	seen := map[*types.Package]bool{}
 	for _, p := range all {
-		for _, e := range p.Errors {
-			t.Fatal(e)
-		}
 		collect(p.Types, interfaces, seen)
 		home := strings.TrimSuffix(p.PkgPath, "_test") // an external test is its package's
 		for at, o := range p.TypesInfo.Uses {
@@ -64,6 +54,78 @@ func TestEveryExportedNameIsUsed(t *testing.T) {
 	if len(declared) < 300 {
 		t.Errorf("looked at %d names only", len(declared))
 	}
+}
+
+// module is the whole module type-checked, tests included.
+func module(t *testing.T) []*packages.Package {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("type-checks the whole module: 5 s, half a minute where nothing is compiled yet")
+	}
+	all, err := loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		for _, e := range p.Errors {
+			t.Fatal(e)
+		}
+	}
+	return all
+}
+
+var loaded = sync.OnceValues(func() ([]*packages.Package, error) {
+	return packages.Load(&packages.Config{
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedImports | packages.NeedSyntax | packages.NeedTypes |
+			packages.NeedTypesInfo,
+		Dir: "..", Tests: true,
+	}, "./...")
+})
+
+// TestErrorsAreLoggedUnderOneKey: what is an error stands under err in every log, of slog and of Temporal.
+func TestErrorsAreLoggedUnderOneKey(t *testing.T) {
+	fault := types.Universe.Lookup("error").Type().Underlying().(*types.Interface)
+	calls := 0
+	for _, p := range module(t) {
+		for _, file := range p.Syntax {
+			for n := range ast.Preorder(file) {
+				call, ok := n.(*ast.CallExpr)
+				if !ok || !logs(p.TypesInfo, call) {
+					continue
+				}
+				calls++
+				for i, arg := range call.Args[1:] {
+					key := p.TypesInfo.Types[call.Args[i]].Value // the argument before
+					if key == nil || key.Kind() != constant.String || constant.StringVal(key) == "err" {
+						continue
+					}
+					if constant.StringVal(key) == "error" || types.Implements(p.TypesInfo.TypeOf(arg), fault) {
+						t.Errorf("%s: the key of an error is err, not %s", p.Fset.Position(arg.Pos()), key)
+					}
+				}
+			}
+		}
+	}
+	if calls < 100 {
+		t.Errorf("looked at %d calls only", calls)
+	}
+}
+
+// logs tells whether a call has a message or a key and then keys and values.
+func logs(info *types.Info, call *ast.CallExpr) bool {
+	s, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || len(call.Args) == 0 {
+		return false
+	}
+	f, ok := info.Uses[s.Sel].(*types.Func)
+	if !ok || f.Pkg() == nil || f.Pkg().Path() != "log/slog" && f.Pkg().Path() != "go.temporal.io/sdk/log" {
+		return false
+	}
+	switch f.Name() {
+	case "Debug", "Info", "Warn", "Error", "With", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Log":
+		return true
+	}
+	return false
 }
 
 // conventions gives the interfaces, by their method, that are spelled out where they are asked for: error, the errors'
