@@ -47,7 +47,7 @@ const (
 	RefusedAction = "action"
 	// RefusedLost: a rule failed for good and nothing could take the message; dropped.
 	RefusedLost = "lost"
-	// RefusedFault: a fault that a test asked for, see [Server.Faults].
+	// RefusedFault: a fault that a test asked for, see package fault.
 	RefusedFault = "fault"
 )
 

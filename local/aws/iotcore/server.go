@@ -15,7 +15,7 @@
 // rules use. Each is refused by its name (REST: 501). Sessions that are not clean live in memory, for an hour, and end
 // with the process; topic rules do not see what happens to shadows.
 //
-// A test makes it fail by [Server.Faults], or by POST to /_faults on the REST address; see package fault.
+// A test makes it fail by POST to /_faults on the REST address; see package fault.
 package iotcore
 
 import (
@@ -280,10 +280,9 @@ const (
 	opPublish = "Publish" // an MQTT PUBLISH, or the operation Publish of the REST API
 )
 
-// Faults sets what goes wrong: [fault.Fail] for Connect, which is answered "server unavailable"; [fault.Delay] and
-// [fault.Lose] for Publish, where Lose runs the rules and ends the connection instead of sending the PUBACK.
-func (s *Server) Faults() *fault.Injector { return s.faults }
-
+// newFaults returns the faults that the server knows: [fault.Fail] for Connect, which is answered "server
+// unavailable"; [fault.Delay] and [fault.Lose] for Publish, where Lose runs the rules and ends the connection instead of
+// sending the PUBACK.
 func newFaults() *fault.Injector {
 	return fault.NewInjector("iotcore", map[fault.Kind][]string{
 		fault.Fail: {opConnect}, fault.Delay: {opPublish}, fault.Lose: {opPublish},
