@@ -7,10 +7,15 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
-// Build says from which source a program was built, and for what. The first three are empty where the go command found
-// no version control: a source without .git, or a build with -buildvcs=false.
+// stamp is the commit and its date, with a space between, as the Taskfile has the linker write it; empty in other builds.
+// It counts where the go command recorded no version control, as with -buildvcs=false.
+var stamp string
+
+// Build says from which source a program was built, and for what. Version is empty where the go command found no version
+// control (a source without .git, or -buildvcs=false), Commit and Date where the Taskfile found none either.
 type Build struct {
 	Version  string `json:"version"`  // the module's: a tag, or v0.0.0-TIME-COMMIT; ends in +dirty when Modified
 	Commit   string `json:"commit"`   // all 40 digits
@@ -24,12 +29,14 @@ type Build struct {
 // RunningBuild tells of the running program.
 func RunningBuild() Build {
 	info, _ := debug.ReadBuildInfo()
-	return buildOf(info)
+	return buildOf(info, stamp)
 }
 
-// buildOf reads what the go command recorded; nil is a program without a record.
-func buildOf(info *debug.BuildInfo) Build {
+// buildOf reads what the go command recorded, and the stamp where it recorded no commit. nil is a program without a
+// record.
+func buildOf(info *debug.BuildInfo, stamp string) Build {
 	b := Build{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	b.Commit, b.Date, _ = strings.Cut(stamp, " ")
 	if info == nil {
 		return b
 	}

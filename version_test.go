@@ -15,19 +15,23 @@ func TestABuildNamesItsCommitAndItsDate(t *testing.T) {
 			{Key: "vcs.time", Value: "2026-11-30T18:59:00Z"}, {Key: "vcs.modified", Value: modified}}
 	}
 	for _, c := range []struct {
-		name string
-		info *debug.BuildInfo
-		want string
+		name  string
+		info  *debug.BuildInfo
+		stamp string
+		want  string
 	}{
-		{"a commit", &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: vcs("false")},
+		{"a commit", &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: vcs("false")}, "",
 			"v1.2.3, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z, "},
-		{"changed files", &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3+dirty"}, Settings: vcs("true")},
+		{"changed files", &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3+dirty"}, Settings: vcs("true")}, "ffff 2020-01-01T00:00:00Z",
 			"v1.2.3+dirty, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z with changes, "},
-		{"-buildvcs=false, or a source without .git", &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}},
+		{"-buildvcs=false, or a source without .git", &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, "",
 			"version unknown, commit unknown, "},
-		{"no record at all", nil, "version unknown, commit unknown, "},
+		{"-buildvcs=false by the Taskfile", &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}},
+			"1a2b3c4d5e6f7890123456789012345678901234 2026-11-30T18:59:00Z",
+			"version unknown, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z, "},
+		{"no record at all", nil, "", "version unknown, commit unknown, "},
 	} {
-		if got := buildOf(c.info).String(); got != c.want+platform {
+		if got := buildOf(c.info, c.stamp).String(); got != c.want+platform {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want+platform)
 		}
 	}
