@@ -8,14 +8,15 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 )
 
 // stamp is the commit and its date, with a space between, as the Taskfile has the linker write it; empty in other builds.
 // It counts where the go command recorded no version control, as with -buildvcs=false.
 var stamp string
 
-// Build says from which source a program was built, and for what. Version is empty where the go command found no version
-// control (a source without .git, or -buildvcs=false), Commit and Date where the Taskfile found none either.
+// Build says from which source a program was built, and for what. The first three are empty where neither the go command
+// nor the Taskfile found version control, as in a source without .git.
 type Build struct {
 	Version  string `json:"version"`  // the module's: a tag, or v0.0.0-TIME-COMMIT; ends in +dirty when Modified
 	Commit   string `json:"commit"`   // all 40 digits
@@ -37,10 +38,13 @@ func RunningBuild() Build {
 func buildOf(info *debug.BuildInfo, stamp string) Build {
 	b := Build{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	b.Commit, b.Date, _ = strings.Cut(stamp, " ")
+	if at, err := time.Parse(time.RFC3339, b.Date); err == nil {
+		b.Version = fmt.Sprintf("v0.0.0-%s-%.12s", at.UTC().Format("20060102150405"), b.Commit)
+	}
 	if info == nil {
 		return b
 	}
-	if info.Main.Version != "(devel)" {
+	if info.Main.Version != "" && info.Main.Version != "(devel)" {
 		b.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {

@@ -28,7 +28,7 @@ func TestABuildNamesItsCommitAndItsDate(t *testing.T) {
 			"version unknown, commit unknown, "},
 		{"-buildvcs=false by the Taskfile", &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}},
 			"1a2b3c4d5e6f7890123456789012345678901234 2026-11-30T18:59:00Z",
-			"version unknown, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z, "},
+			"v0.0.0-20261130185900-1a2b3c4d5e6f, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z, "},
 		{"no record at all", nil, "", "version unknown, commit unknown, "},
 	} {
 		if got := buildOf(c.info, c.stamp).String(); got != c.want+platform {
