@@ -5,9 +5,6 @@ import (
 	"fmt"
 
 	"github.com/apache/iceberg-go"
-	"github.com/apache/iceberg-go/catalog"
-	"github.com/apache/iceberg-go/catalog/glue"
-	"github.com/apache/iceberg-go/catalog/rest"
 	icebergio "github.com/apache/iceberg-go/io"
 	// how Iceberg reaches s3:// paths; never io/gocloud, which brings Azure and Google too
 	_ "github.com/apache/iceberg-go/io/gocloud/s3"
@@ -36,43 +33,4 @@ func IcebergFiles(ctx context.Context, cfg aws.Config, endpoint string) (iceberg
 		props[icebergio.S3SessionToken] = keys.SessionToken
 	}
 	return props, nil
-}
-
-// CatalogSettings say which Iceberg catalog holds the table. lake.OpenSQLite opens the local one.
-type CatalogSettings struct {
-	// Kind is "glue" (AWS Glue Data Catalog) or "rest" (the Iceberg REST protocol, which Amazon S3 Tables
-	// speaks as well).
-	Kind string
-	// URI of the REST catalog, such as https://s3tables.eu-central-1.amazonaws.com/iceberg.
-	URI string
-	// Warehouse in the REST catalog; for S3 Tables the ARN of the table bucket.
-	Warehouse string
-	// SigningService makes requests to the REST catalog signed by AWS Signature V4 for this service
-	// ("s3tables" or "glue"). Empty: not signed.
-	SigningService string
-}
-
-// OpenCatalog opens a catalog of AWS or behind the REST protocol. Neither has been shown to work here: the
-// tests have no such server. What stands on a catalog is tested with the local one.
-func OpenCatalog(ctx context.Context, cfg aws.Config, s CatalogSettings) (catalog.Catalog, error) {
-	switch s.Kind {
-	case "glue":
-		cat, err := glue.NewCatalog(glue.WithAwsConfig(cfg),
-			glue.WithAwsProperties(glue.AwsProperties{icebergio.S3Region: cfg.Region}))
-		if err != nil {
-			return nil, fmt.Errorf("cloud: Glue catalog: %w", err)
-		}
-		return cat, nil
-	case "rest":
-		options := []rest.Option{rest.WithAwsConfig(cfg), rest.WithWarehouseLocation(s.Warehouse)}
-		if s.SigningService != "" {
-			options = append(options, rest.WithSigV4RegionSvc(cfg.Region, s.SigningService))
-		}
-		cat, err := rest.NewCatalog(ctx, "fanwatch", s.URI, options...)
-		if err != nil {
-			return nil, fmt.Errorf("cloud: REST catalog %s: %w", redacted(s.URI), err)
-		}
-		return cat, nil
-	}
-	return nil, fmt.Errorf("cloud: catalog kind %.40q is none of glue, rest", s.Kind)
 }

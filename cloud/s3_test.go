@@ -3,7 +3,6 @@ package cloud
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -272,17 +271,6 @@ func oneReading(i int) landing.Segment {
 		Rows: []fanwatch.Row{{Kind: fanwatch.RowScored, Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-1",
 			Run: 7, Seq: uint64(i + 1)}, Time: at, RPM: 1800, State: fanwatch.StateRunning},
 			Position: fanwatch.Position{Sequence: number(i + 1)}, Arrived: at, Client: "fan-1"}},
-	}
-}
-
-func TestOpenCatalogNamesWhatItKnows(t *testing.T) {
-	if _, err := OpenCatalog(context.Background(), aws.Config{}, CatalogSettings{Kind: "hive"}); err == nil ||
-		!strings.Contains(err.Error(), "glue, rest") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := OpenCatalog(context.Background(), aws.Config{Region: "eu-central-1"},
-		CatalogSettings{Kind: "glue"}); err != nil {
-		t.Errorf("Glue: %v", err)
 	}
 }
 

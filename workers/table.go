@@ -8,16 +8,18 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/lake"
 )
 
-// Catalog says which Iceberg catalog holds the table: a SQLite file on this machine, or one of AWS.
+// Catalog says which Iceberg catalog holds the tables: a SQLite file on this machine, or the one that Open opens.
 type Catalog struct {
-	SQLite string // path of the file; empty: AWS holds it
-	AWS    cloud.CatalogSettings
+	SQLite string // path of the file; empty: Open
+	// Open opens the catalog with the AWS configuration of the workers; see package awscatalog.
+	Open func(context.Context, aws.Config) (catalog.Catalog, error)
 }
 
 // OpenTables opens the tables of c's bucket, creating those that are missing. The function it gives closes the
@@ -139,6 +141,6 @@ func openCatalog(ctx context.Context, c Config, files iceberg.Properties) (catal
 	if c.Catalog.SQLite != "" {
 		return lake.OpenSQLite(c.Catalog.SQLite, files)
 	}
-	cat, err := cloud.OpenCatalog(ctx, c.AWS, c.Catalog.AWS)
+	cat, err := c.Catalog.Open(ctx, c.AWS)
 	return cat, func() error { return nil }, err
 }

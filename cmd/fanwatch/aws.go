@@ -8,16 +8,19 @@ import (
 	"os"
 	"strings"
 
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/pflag"
 
 	"fanwatch/cloud"
+	"fanwatch/cloud/awscatalog"
 	"fanwatch/workers"
 )
 
 // awsOptions are the flags of the commands that work with AWS themselves, not only with Temporal.
 type awsOptions struct {
 	region, caBundle, stream, bucket string
-	catalog                          cloud.CatalogSettings
+	catalog                          awscatalog.Settings
 }
 
 func (o *awsOptions) flags(f *pflag.FlagSet) {
@@ -40,12 +43,14 @@ func (o *awsOptions) config(ctx context.Context) (c workers.Config, err error) {
 	if (o.catalog.Kind == "rest" || o.catalog.Kind == "sqlite") && o.catalog.URI == "" {
 		return c, fmt.Errorf("--catalog %s: say where it is with --catalog-uri (%w)", o.catalog.Kind, errUsage)
 	}
-	catalog := workers.Catalog{AWS: o.catalog}
+	tables := workers.Catalog{Open: func(ctx context.Context, cfg aws.Config) (catalog.Catalog, error) {
+		return awscatalog.Open(ctx, cfg, o.catalog)
+	}}
 	if o.catalog.Kind == "sqlite" {
-		catalog = workers.Catalog{SQLite: o.catalog.URI}
+		tables = workers.Catalog{SQLite: o.catalog.URI}
 	}
 	cfg, err := cloud.Config(ctx, cloud.Settings{Region: o.region, CABundle: o.caBundle})
-	return workers.Config{AWS: cfg, Stream: o.stream, Bucket: o.bucket, Catalog: catalog}, err
+	return workers.Config{AWS: cfg, Stream: o.stream, Bucket: o.bucket, Catalog: tables}, err
 }
 
 // lakeConfig returns the lake that a command is to read: the one in the bucket of the flags, or the local one.

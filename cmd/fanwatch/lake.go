@@ -16,6 +16,7 @@ import (
 
 	"fanwatch/activities"
 	"fanwatch/cloud"
+	"fanwatch/cloud/awscatalog"
 	"fanwatch/lake"
 	"fanwatch/lake/ingest"
 	"fanwatch/lake/landing"
@@ -81,14 +82,14 @@ type catalogPlace struct {
 	Warehouse string `json:"warehouse,omitempty"` // of rest
 }
 
-// placeOf returns the place of c's catalog. An address loses its password.
-func placeOf(c workers.Config) catalogPlace {
+// placeOf returns the place of c's catalog, which is that of s unless it is a file. An address loses its password.
+func placeOf(c workers.Config, s awscatalog.Settings) catalogPlace {
 	if c.Catalog.SQLite != "" {
 		return catalogPlace{Kind: "sqlite", Name: lake.CatalogName, Where: c.Catalog.SQLite}
 	}
-	p := catalogPlace{Kind: c.Catalog.AWS.Kind, Name: lake.CatalogName, Where: c.AWS.Region}
+	p := catalogPlace{Kind: s.Kind, Name: lake.CatalogName, Where: c.AWS.Region}
 	if p.Kind == "rest" {
-		p.Where, p.Warehouse = c.Catalog.AWS.URI, c.Catalog.AWS.Warehouse
+		p.Where, p.Warehouse = s.URI, s.Warehouse
 		if u, err := url.Parse(p.Where); err == nil {
 			p.Where = u.Redacted()
 		}
@@ -119,7 +120,7 @@ when a table or a log cannot be read.`,
 			}
 			return inLake(cmd.Context(), wc, func(tables *lake.Tables, _ objstore.Store, logs []landing.Log) error {
 				s, failed := readState(cmd.Context(), tables, logs, changes)
-				s.Catalog = placeOf(wc)
+				s.Catalog = placeOf(wc, o.catalog)
 				if a.json {
 					return errors.Join(printJSON(cmd.OutOrStdout(), s), failed)
 				}

@@ -22,7 +22,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"fanwatch"
-	"fanwatch/cloud"
+	"fanwatch/cloud/awscatalog"
 	"fanwatch/lake"
 	"fanwatch/lake/ingest"
 	"fanwatch/workers"
@@ -249,16 +249,15 @@ func TestEmptyVerdict(t *testing.T) {
 
 // TestLakeStatusSaysWhereAReaderFindsTheTables holds what the status says of the catalog against the configuration.
 func TestLakeStatusSaysWhereAReaderFindsTheTables(t *testing.T) {
-	for want, c := range map[string]workers.Config{
-		"catalog fanwatch: sqlite /lake/catalog.db": {Catalog: workers.Catalog{SQLite: "/lake/catalog.db"}},
-		"catalog fanwatch: glue eu-central-1": {
-			AWS: aws.Config{Region: "eu-central-1"}, Catalog: workers.Catalog{AWS: cloud.CatalogSettings{Kind: "glue"}},
-		},
-		"catalog fanwatch: rest https://u:xxxxx@rest.example/iceberg warehouse w": {Catalog: workers.Catalog{
-			AWS: cloud.CatalogSettings{Kind: "rest", URI: "https://u:secret@rest.example/iceberg", Warehouse: "w"},
-		}},
+	for want, place := range map[string]catalogPlace{
+		"catalog fanwatch: sqlite /lake/catalog.db": placeOf(workers.Config{
+			Catalog: workers.Catalog{SQLite: "/lake/catalog.db"}}, awscatalog.Settings{Kind: "glue"}),
+		"catalog fanwatch: glue eu-central-1": placeOf(workers.Config{AWS: aws.Config{Region: "eu-central-1"}},
+			awscatalog.Settings{Kind: "glue"}),
+		"catalog fanwatch: rest https://u:xxxxx@rest.example/iceberg warehouse w": placeOf(workers.Config{},
+			awscatalog.Settings{Kind: "rest", URI: "https://u:secret@rest.example/iceberg", Warehouse: "w"}),
 	} {
-		s := lakeState{Catalog: placeOf(c), Tables: []lake.Status{{Table: "fanwatch.readings", Metadata: "s3://b/m.json"}}}
+		s := lakeState{Catalog: place, Tables: []lake.Status{{Table: "fanwatch.readings", Metadata: "s3://b/m.json"}}}
 		var out strings.Builder
 		if err := printPlaces(&out, s); err != nil || out.String() != "\n"+want+
 			"\nmetadata of fanwatch.readings: s3://b/m.json\n" {
