@@ -40,7 +40,7 @@ type Alert struct {
 	State    AlertState `json:"state"`
 	Step     int        `json:"step"`              // escalation steps reached so far, from 1; 0 before the first
 	Steps    int        `json:"steps"`             // how many the policy has
-	Told     []Notice   `json:"told,omitempty"`    // the newest MaxNotices
+	Sent     []Notice   `json:"told,omitempty"`    // the newest MaxNotices
 	Notices  int        `json:"notices,omitempty"` // how many were told in all
 	Failed   []Failure  `json:"failed,omitempty"`  // the notifications that could not be sent, the newest per topic
 	// how often the escalation began anew: graver trouble, an acknowledgement that ran out

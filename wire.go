@@ -379,10 +379,10 @@ func decodeBatch(rec Record, k keys) (Record, error) {
 	return rec, nil
 }
 
-// DecodeDemo reads one object in the demo's format as it lies outside the stream, where no rule has to have
+// DecodeLegacy reads one object in the demo's format as it lies outside the stream, where no rule has to have
 // added arrived and client; where they stand they are read. The error is one for the quarantine, as
 // DecodeRecord's is.
-func DecodeDemo(data []byte) (Record, error) {
+func DecodeLegacy(data []byte) (Record, error) {
 	k, err := readKeys(data)
 	if err != nil {
 		return Record{}, err

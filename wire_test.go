@@ -250,7 +250,7 @@ func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	for _, arrived := range []string{`"2026-11-30T13:22:05Z"`, `1796044925`, `1796044925000`, `"1796044925000"`} {
-		rec, err := DecodeDemo([]byte(`{"TIME":1,"FANID":"A","RPM":1,"client":{"id":1},"arrived":` + arrived + `}`))
+		rec, err := DecodeLegacy([]byte(`{"TIME":1,"FANID":"A","RPM":1,"client":{"id":1},"arrived":` + arrived + `}`))
 		if err != nil || !rec.Arrived.Equal(want) || rec.Client != "" {
 			t.Errorf("arrived %s: %+v, %v", arrived, rec, err)
 		}
@@ -372,7 +372,7 @@ func TestDuty(t *testing.T) {
 
 func TestDecodeDemo(t *testing.T) {
 	rec,
-		err := DecodeDemo(
+		err := DecodeLegacy(
 		[]byte(`{"TIME":"2019-10-01T00:00:01","FANID":"ABC123456","FREQ":60.5,"RPM":1815,"ANOMALY_SCORE":0.9}`))
 	if err != nil || rec.Fan != "ABC123456" || len(rec.Readings) != 1 || !rec.Arrived.IsZero() || rec.Client != "" {
 		t.Fatalf("%+v, %v", rec, err)
@@ -382,7 +382,7 @@ func TestDecodeDemo(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	rec,
-		err = DecodeDemo(
+		err = DecodeLegacy(
 		[]byte(`{"arrived":1569888001500,"client":"new_Client","TIME":1569888001,"FANID":"ABC123456","RPM":0}`))
 	if err != nil || rec.Client != "new_Client" || rec.Arrived.UnixMilli() != 1569888001500 ||
 		rec.Readings[0].State != StateStalled {
@@ -390,7 +390,7 @@ func TestDecodeDemo(t *testing.T) {
 	}
 	for _, bad := range []string{``, `[]`, `{}`, `{"FANID":"a/b","TIME":1,"RPM":2}`, `{"FANID":"a","RPM":2}`,
 		`{"FANID":"a","TIME":1}`, `{"v":1,"fan":"a","readings":[]}`, `{"FANID":"a","TIME":1,"RPM":"x"}`} {
-		if rec, err := DecodeDemo([]byte(bad)); err == nil {
+		if rec, err := DecodeLegacy([]byte(bad)); err == nil {
 			t.Errorf("%s: %+v", bad, rec)
 		}
 	}
@@ -430,7 +430,7 @@ func TestObjectsOfPublicReports(t *testing.T) {
 			t.Skip("the reports' objects are not on this machine: ", err)
 		}
 		for line := range strings.Lines(string(data)) {
-			decode := DecodeDemo
+			decode := DecodeLegacy
 			if strings.Contains(line, `"readings":[`) {
 				decode = DecodeRecord
 			}

@@ -37,13 +37,13 @@ func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 	before := f.device
 	f.setDevice(d)
 	if before.Retired && !d.Retired {
-		f.st.Heard = Heard{Since: arrived}
+		f.st.Arrivals = Arrivals{Since: arrived}
 	}
 	if d.Relearn > before.Relearn {
 		s := f.st
 		f.forest = newForest(d.Fan, cfg)
 		f.st = state{Current: s.Current, Fine: leaveInARow - 1, Run: s.Run, Seq: s.Seq, LastTime: s.LastTime,
-			Line: s.Line, Speakers: s.Speakers, Heard: s.Heard, Duty: s.Duty, Off: s.Off, Grace: s.Grace}
+			Line: s.Line, Speakers: s.Speakers, Arrivals: s.Arrivals, Duty: s.Duty, Off: s.Off, Grace: s.Grace}
 	}
 }
 
@@ -73,7 +73,7 @@ func (f *fan) kindOf(id fanwatch.ReadingID) fanwatch.RowKind {
 // trace in what was seen, for a good one with its identity may follow.
 func (f *fan) hear(row *fanwatch.Row) {
 	s := &f.st
-	s.Heard.hear(row)
+	s.Arrivals.hear(row)
 	if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate {
 		return
 	}

@@ -24,8 +24,8 @@ func newForest(fan string, cfg Config) *rcf.Forest {
 // becomes so by itself: an operator says that it is (Device.Relearn).
 func (f *fan) learn(cfg Config, r fanwatch.Reading, point []float64, score float64, trouble bool) {
 	s := &f.st
-	if s.Settle > 0 {
-		s.Settle--
+	if s.Settling > 0 {
+		s.Settling--
 		return
 	}
 	if trouble || s.Current.Kind != fanwatch.KindNone || s.Under+s.Over+s.Absent+s.Still > 0 || s.odd(cfg, score) {
@@ -75,9 +75,9 @@ func (f *fan) unusual(cfg Config, r fanwatch.Reading, point []float64, score flo
 	switch {
 	case s.Learned < cfg.Warmup:
 		return fanwatch.Anomaly{}
-	case s.Settle > 0 && s.Current.Kind == fanwatch.KindUnusual:
+	case s.Settling > 0 && s.Current.Kind == fanwatch.KindUnusual:
 		return s.Current // a step neither begins trouble nor ends it
-	case s.Settle > 0:
+	case s.Settling > 0:
 		return fanwatch.Anomaly{}
 	}
 	bar := s.bar()

@@ -187,32 +187,32 @@ func (m *Models) configure(d fanwatch.Device, row fanwatch.Row) {
 	switch {
 	case f == nil:
 		f = newFan(d, m.cfg)
-		f.st.Heard.Since = row.Arrived
+		f.st.Arrivals.Since = row.Arrived
 		m.fans[d.Fan] = f
 	case d.Revision > f.device.Revision:
 		f.configure(d, row.Arrived, m.cfg)
 	}
-	f.st.Heard.Newest = row.Position
+	f.st.Arrivals.Newest = row.Position
 }
 
 // Active returns the fans that are not retired, in no order, with what was heard of each. Neither may be changed, nor
 // kept beyond the next record.
-func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Heard] {
-	return func(yield func(*fanwatch.Device, *Heard) bool) {
+func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Arrivals] {
+	return func(yield func(*fanwatch.Device, *Arrivals) bool) {
 		for _, f := range m.fans {
-			if !f.device.Retired && !yield(&f.device, &f.st.Heard) {
+			if !f.device.Retired && !yield(&f.device, &f.st.Arrivals) {
 				return
 			}
 		}
 	}
 }
 
-// Heard returns what was heard of a fan.
-func (m *Models) Heard(name string) (Heard, bool) {
+// Arrivals returns what was heard of a fan.
+func (m *Models) Arrivals(name string) (Arrivals, bool) {
 	if f := m.fans[name]; f != nil {
-		return f.st.Heard, true
+		return f.st.Arrivals, true
 	}
-	return Heard{}, false
+	return Arrivals{}, false
 }
 
 // Fans lists the fans that are known, sorted.

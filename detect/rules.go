@@ -17,7 +17,7 @@ const (
 func (f *fan) hard(r fanwatch.Reading) fanwatch.Anomaly {
 	s, limits, base := &f.st, f.device.Limits, f.st.base()
 	lowest, learned := limits.MinRPM, false
-	if lowest == 0 && base.begun() && s.Settle == 0 {
+	if lowest == 0 && base.begun() && s.Settling == 0 {
 		lowest, learned = base.Level/2, true
 	}
 	count(&s.Under, r.State != fanwatch.StateNoSignal && r.RPM < lowest)

@@ -100,7 +100,7 @@ func (fh fanHeader) restore(blob []byte, version int) (*fan, error) {
 	if err := fh.Seen.check(); err != nil {
 		return nil, fmt.Errorf("%w: fan %s: %w", ErrSnapshot, fh.Device.Fan, err)
 	}
-	if s := fh.State; min(s.N, s.Learned, s.Settle, s.Repeats.Streak, s.Repeats.Pairs, s.Repeats.Same) < 0 {
+	if s := fh.State; min(s.N, s.Learned, s.Settling, s.Repeats.Streak, s.Repeats.Pairs, s.Repeats.Same) < 0 {
 		return nil, fmt.Errorf("%w: fan %s: negative counts", ErrSnapshot, fh.Device.Fan)
 	}
 	forest := new(rcf.Forest)
@@ -118,7 +118,7 @@ func (fh fanHeader) restore(blob []byte, version int) (*fan, error) {
 // upgrade completes the state of a snapshot before version 3: what the rule "half of its usual speed" took for usual
 // begins the baselines.
 func (s *state) upgrade(last fanwatch.Observation) {
-	s.Heard.Newest = last.Position
+	s.Arrivals.Newest = last.Position
 	if usual := s.Stats[featureRPM]; usual.N >= startOver && usual.Mean > 0 {
 		s.setBase(baseline{Level: usual.Mean})
 	}

@@ -42,15 +42,15 @@ type state struct {
 	LastTime int64    `json:"last_time"` // Unix microseconds, of the demo's readings: the newest of the clock followed
 	Line     line     `json:"line,omitzero"`
 	Speakers speakers `json:"speakers"`
-	Heard    Heard    `json:"heard"`
+	Arrivals Arrivals `json:"heard"`
 
 	// Of fans whose PWM duty cycle is known; Stats[featureRPM] is what is usual at Duty.
-	Duty   fanwatch.Duty              `json:"duty,omitempty"`   // at the last step
-	Settle int                        `json:"settle,omitempty"` // readings until the rotor has followed it
-	Usuals map[fanwatch.Duty]running  `json:"usuals,omitempty"` // usual RPM at the duty cycles before, by dutyBin
-	Bases  map[fanwatch.Duty]baseline `json:"bases,omitempty"`  // for the rule, of all duty cycles
-	Off    bool                       `json:"off,omitempty"`    // commanded to 0
-	Grace  int64                      `json:"grace,omitempty"`  // its end, Unix microseconds; 0: none
+	Duty     fanwatch.Duty              `json:"duty,omitempty"`   // at the last step
+	Settling int                        `json:"settle,omitempty"` // readings until the rotor has followed it
+	Usuals   map[fanwatch.Duty]running  `json:"usuals,omitempty"` // usual RPM at the duty cycles before, by dutyBin
+	Bases    map[fanwatch.Duty]baseline `json:"bases,omitempty"`  // for the rule, of all duty cycles
+	Off      bool                       `json:"off,omitempty"`    // commanded to 0
+	Grace    int64                      `json:"grace,omitempty"`  // its end, Unix microseconds; 0: none
 }
 
 // lineAfter is how many readings in a row on a clock behind the newest reading have that clock followed.
@@ -85,7 +85,7 @@ func (f *fan) resume(r fanwatch.Reading) {
 		s.spreadFrom(r.RPM)
 	}
 	if stood {
-		s.Settle = settleOver
+		s.Settling = settleOver
 	}
 	s.Run, s.Seq = r.Run, r.Seq
 }
@@ -102,7 +102,7 @@ func (s *state) idle(r fanwatch.Reading) bool {
 	duty, known := r.PWM.Fraction()
 	off, now := known && duty == 0, r.Time.UnixMicro()
 	if s.Off && !off {
-		s.Settle, s.Grace = settleOver, now+grace.Microseconds()
+		s.Settling, s.Grace = settleOver, now+grace.Microseconds()
 	}
 	if s.Off = off; !off {
 		if left := s.Grace - now; left <= 0 || left > grace.Microseconds() { // the clock may have gone back
@@ -138,7 +138,7 @@ func (s *state) command(d fanwatch.Duty) {
 	}
 	s.Usuals[s.Duty/dutyBin] = s.Stats[featureRPM]
 	s.Stats[featureRPM] = s.Usuals[d/dutyBin]
-	s.Duty, s.Settle = d, settleOver
+	s.Duty, s.Settling = d, settleOver
 }
 
 // turn decides whether the fan's state changes: at once to what is graver, and to what is less grave, or normal, after

@@ -7,8 +7,8 @@ import (
 	"fanwatch"
 )
 
-// Heard is what came of a fan's readings, as far as it says why none is judged. Times are arrivals.
-type Heard struct {
+// Arrivals is what came of a fan's readings, as far as it says why none is judged. Times are arrivals.
+type Arrivals struct {
 	// the configuration that made it active; zero: read by an older program
 	Since   time.Time         `json:"since,omitzero"`
 	Judged  time.Time         `json:"judged,omitzero"` // the newest reading that was judged; zero: none was
@@ -38,7 +38,7 @@ func (u *Unjudged) take(n int, arrived time.Time) {
 }
 
 // hear takes note of a row.
-func (h *Heard) hear(row *fanwatch.Row) {
+func (h *Arrivals) hear(row *fanwatch.Row) {
 	h.Newest = row.Position
 	switch row.Kind {
 	case fanwatch.RowScored:
