@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Acknowledgement says who takes care of an alert.
+// Acknowledgement stops an alert's escalation. Lists show it, so both fields are bounded and hold no control
+// characters; see [Acknowledgement.Check].
 type Acknowledgement struct {
-	By   string `json:"by"`
-	Note string `json:"note,omitempty"`
+	By   string `json:"by"`             // name of the person who takes care, 1 to 100 bytes
+	Note string `json:"note,omitempty"` // at most 1000 bytes
 }
 
-// What an Acknowledgement may hold, in bytes: lists show it.
 const (
-	maxBy   = 100
-	maxNote = 1000
+	maxBy   = 100  // bytes of By
+	maxNote = 1000 // bytes of Note
 )
 
 // Trim returns the acknowledgement without white space around the name and the note.
@@ -24,8 +24,8 @@ func (a Acknowledgement) Trim() Acknowledgement {
 	return Acknowledgement{By: strings.TrimSpace(a.By), Note: strings.TrimSpace(a.Note)}
 }
 
-// Check says what keeps a trimmed acknowledgement out of a list, or nil. Every way in asks it but the signal, which
-// cannot answer: see Legible.
+// Check returns an error that names the field and the mend when a trimmed acknowledgement cannot be listed. A signal
+// has no answer to carry the error; it goes through [Acknowledgement.Legible] instead.
 func (a Acknowledgement) Check() error {
 	switch {
 	case a.By == "":
@@ -42,17 +42,18 @@ func (a Acknowledgement) Check() error {
 	return nil
 }
 
-// Legible returns the acknowledgement trimmed, cut to what Check takes and without control characters. By may be empty.
+// Legible returns the acknowledgement trimmed, cut to the lengths that Check accepts and without control characters.
+// By may be empty.
 func (a Acknowledgement) Legible() Acknowledgement {
 	return Acknowledgement{By: Legible(a.By, maxBy), Note: Legible(a.Note, maxNote)}.Trim()
 }
 
-// UnmarshalJSON reads an object, or a JSON text as the name alone: what a person types into the
-// Temporal Web UI's signal box.
+// UnmarshalJSON reads an object, or a JSON text as By alone, which is the shortest input for a signal in the Temporal
+// Web UI.
 func (a *Acknowledgement) UnmarshalJSON(b []byte) error {
 	if strings.HasPrefix(strings.TrimSpace(string(b)), `"`) {
 		return json.Unmarshal(b, &a.By)
 	}
-	type plain Acknowledgement
-	return json.Unmarshal(b, (*plain)(a))
+	type object Acknowledgement // without this method
+	return json.Unmarshal(b, (*object)(a))
 }

@@ -7,23 +7,28 @@ import (
 	"time"
 )
 
-// AlertVersion and PolicyVersion are the versions that this program writes. An Alert of version 1 has none of the
-// fields Notices, Failed, Round, Returns and NormalFrom, and is read as one in which they are empty.
 const (
-	AlertVersion  = 2
+	// AlertVersion is the version of Alert that this program writes. Version 1 has no Notices, Failed, Round, Returns
+	// and NormalFrom; they are read as empty.
+	AlertVersion = 2
+	// PolicyVersion is the version of Policy that this program reads.
 	PolicyVersion = 1
 )
 
-// AlertState is how far an alert has come. Acknowledged and resolved are different things: a person
-// acknowledges ("I am on it", escalation stops), the machine's recovery resolves.
+// AlertState is the stage of an alert. An acknowledgement stops the escalation; only the recovery of the fan resolves
+// the alert.
 type AlertState string
 
 // The states of an alert.
 const (
-	AlertOpen         AlertState = "open"
+	// AlertOpen is the state from the opening to an acknowledgement: the alert escalates.
+	AlertOpen AlertState = "open"
+	// AlertAcknowledged is the state from an acknowledgement to the end: nothing is sent.
 	AlertAcknowledged AlertState = "acknowledged"
-	AlertResolved     AlertState = "resolved"
-	// its workflow was ended from outside: as lists show it, no workflow writes it
+	// AlertResolved is the state of an alert whose trouble is over.
+	AlertResolved AlertState = "resolved"
+	// AlertTerminated is the state of an alert whose workflow was ended from outside. Lists show it; no workflow
+	// writes it.
 	AlertTerminated AlertState = "terminated"
 )
 
@@ -36,17 +41,17 @@ type Alert struct {
 	Kind     Kind       `json:"kind"`
 	Opened   time.Time  `json:"opened"`
 	Why      string     `json:"why"`
-	Position Position   `json:"position"` // of the reading that opened it
+	Position Position   `json:"position"` // of the reading that opened the alert
 	State    AlertState `json:"state"`
 	Step     int        `json:"step"`              // escalation steps reached so far, from 1; 0 before the first
-	Steps    int        `json:"steps"`             // how many the policy has
-	Told     []Notice   `json:"told,omitempty"`    // the newest MaxNotices
-	Notices  int        `json:"notices,omitempty"` // how many were told in all
-	Failed   []Failure  `json:"failed,omitempty"`  // the notifications that could not be sent, the newest per topic
-	// how often the escalation began anew: graver trouble, an acknowledgement that ran out
+	Steps    int        `json:"steps"`             // number of steps of the policy
+	Sent     []Notice   `json:"told,omitempty"`    // notifications that topics took, the newest MaxNotices
+	Notices  int        `json:"notices,omitempty"` // number of all notifications that topics took
+	Failed   []Failure  `json:"failed,omitempty"`  // notifications that could not be sent, the newest of each topic
+	// Round counts the restarts of the escalation: by graver trouble, and by an acknowledgement that ran out.
 	Round   int `json:"round,omitempty"`
-	Returns int `json:"returns,omitempty"` // how often the trouble came back while the alert waited to resolve
-	// the trouble is over since then, and the alert resolves when that has held; zero: it goes on
+	Returns int `json:"returns,omitempty"` // number of times the trouble came back within the hold
+	// NormalFrom is when the trouble ended; the alert resolves when it stays away for the hold. Zero: it goes on.
 	NormalFrom time.Time `json:"well_from,omitzero"`
 	AckedBy    string    `json:"acked_by,omitempty"`
 	AckedAt    time.Time `json:"acked_at,omitzero"`
@@ -54,37 +59,39 @@ type Alert struct {
 	EndedAt    time.Time `json:"ended_at,omitzero"`
 }
 
-// Notice records one notification that a topic took. Key is the notification's idempotency key.
+// Notice records one notification that a topic took.
 type Notice struct {
-	Key  string    `json:"key"`
-	Step int       `json:"step"`
-	To   string    `json:"to"`
+	Key  string    `json:"key"`  // idempotency key of the notification
+	Step int       `json:"step"` // from 1
+	To   string    `json:"to"`   // topic, by name or ARN
 	At   time.Time `json:"at"`
 }
 
-// MaxNotices is how many notices an alert keeps.
+// MaxNotices is the number of notices that an alert keeps.
 const MaxNotices = 50
 
-// Failure is a notification that was given up. A later one to the same topic that is sent removes it.
+// Failure is a notification that was given up. A later notification that its topic takes removes it.
 type Failure struct {
-	Step int       `json:"step"`
-	To   string    `json:"to"`
+	Step int       `json:"step"` // from 1
+	To   string    `json:"to"`   // topic, by name or ARN
 	Why  string    `json:"why"`
 	At   time.Time `json:"at"`
 }
 
-// Policy is an escalation policy: who is told, and who next while no acknowledgement comes.
+// Policy is an escalation policy: the steps by which an alert is notified until it is acknowledged.
 type Policy struct {
 	V     int    `json:"v" yaml:"version"`
 	Name  string `json:"name" yaml:"name"`
-	Steps []Step `json:"steps" yaml:"steps"`
-	// acknowledged but not resolved for this long: the last step is told again; 0 = never
+	Steps []Step `json:"steps" yaml:"steps"` // 1 to 20
+	// AckTimeout is how long an acknowledged alert may stay unresolved before the last step is repeated; at least 1 s,
+	// 0 = for ever.
 	AckTimeout Duration `json:"ack_timeout,omitempty" yaml:"ack_timeout"`
-	// trouble that returns within this time goes on in the same alert; 0 = 1 min, negative = resolve at once
+	// Hold is how long trouble must stay away before the alert resolves; 1 s to MaxHold, 0 = DefaultHold,
+	// negative = none.
 	Hold Duration `json:"hold,omitempty" yaml:"hold"`
 }
 
-// DefaultHold is the Hold of a policy that names none.
+// DefaultHold is the Hold of a policy whose Hold is 0.
 const DefaultHold = time.Minute
 
 // HoldFor returns Hold with its default applied.
@@ -98,22 +105,21 @@ func (p Policy) HoldFor() time.Duration {
 	return time.Duration(p.Hold)
 }
 
-// Step tells the topics in Notify, After later than the step before it (the first: after the opening),
-// and again Repeat times, Every apart, until it is acknowledged.
+// Step is one step of a [Policy]: whom to notify, and how often, while the alert is not acknowledged.
 type Step struct {
-	After  Duration `json:"after" yaml:"after"`
-	Notify []string `json:"notify" yaml:"notify"` // SNS topic names or ARNs
-	Repeat int      `json:"repeat,omitempty" yaml:"repeat"`
-	Every  Duration `json:"every,omitempty" yaml:"every"`
+	After  Duration `json:"after" yaml:"after"`             // wait after the step before, or after the opening
+	Notify []string `json:"notify" yaml:"notify"`           // SNS topic names or ARNs, 1 to MaxTopics
+	Repeat int      `json:"repeat,omitempty" yaml:"repeat"` // further notifications of the step, 0 to 100
+	Every  Duration `json:"every,omitempty" yaml:"every"`   // time between two of them; at least 1 s
 }
 
-// MaxHold is the longest Hold that Check takes: an alert must end.
+// MaxHold is the longest Hold that Check accepts.
 const MaxHold = 24 * time.Hour
 
-// MaxTopics is how many topics one step may name.
+// MaxTopics is the largest number of topics of one step.
 const MaxTopics = 100
 
-// Check says what is wrong with the policy, naming the step and the mend, or nil.
+// Check returns an error that names the step and the mend when the policy cannot be used.
 func (p Policy) Check() error {
 	if p.V != PolicyVersion {
 		return fmt.Errorf("policy %.60q: version %d is unknown, this program knows %d", p.Name, p.V, PolicyVersion)
@@ -160,13 +166,14 @@ func (s Step) check() error {
 	return nil
 }
 
-// CheckTopic says why no standard SNS topic has that name or ARN, or nil. FIFO topics take no mail and are refused.
+// CheckTopic returns an error when the text is not the name or ARN of a standard SNS topic. FIFO topics take no mail
+// and are refused.
 func CheckTopic(topic string) error {
 	name := topic
 	if strings.HasPrefix(topic, "arn:") {
 		part := strings.Split(topic, ":")
 		if len(part) != 6 || !strings.HasPrefix(part[1], "aws") || part[2] != "sns" || part[3] == "" ||
-			!consists(part[3], digits+letters+"-") || len(part[4]) != 12 || !consists(part[4], digits) {
+			!consistsOf(part[3], digits+letters+"-") || len(part[4]) != 12 || !consistsOf(part[4], digits) {
 			return fmt.Errorf("topic %.120q: want arn:aws:sns:REGION:ACCOUNT:NAME, or the name alone", topic)
 		}
 		name = part[5]
@@ -174,7 +181,7 @@ func CheckTopic(topic string) error {
 	switch {
 	case strings.HasSuffix(name, ".fifo"):
 		return fmt.Errorf("topic %.120q: a FIFO topic takes no mail: name a standard one", topic)
-	case len(name) == 0 || len(name) > 256 || !consists(name, digits+letters+"-_"):
+	case len(name) == 0 || len(name) > 256 || !consistsOf(name, digits+letters+"-_"):
 		return fmt.Errorf("topic %.120q: a name has 1 to 256 of the letters a to z and A to Z, digits, - and _", topic)
 	}
 	return nil
@@ -185,4 +192,4 @@ const (
 	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
-func consists(s, of string) bool { return strings.Trim(s, of) == "" }
+func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }

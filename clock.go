@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Clock tells the time. Code that depends on time takes one, so that a test can hold the hands;
-// time.Now is the real one.
+// Clock returns the current time. Tests pass a fake; production passes [time.Now].
 type Clock func() time.Time
 
 // Duration is a time.Duration that reads and writes as text ("90s", "15m") in JSON and YAML.
@@ -18,7 +17,7 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // MarshalText writes the duration as time.Duration prints it.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads what time.ParseDuration reads.
+// UnmarshalText reads the duration as [time.ParseDuration] does.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
 	if err != nil {

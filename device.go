@@ -13,39 +13,38 @@ import (
 // DeviceVersion is the version of Device that this program writes.
 const DeviceVersion = 1
 
-// Device is what is known of one fan: how it may turn, who may speak for it, who is told when it fails.
-// The fan's workflow owns it; each change is put on the stream, so that it takes effect between two
-// readings and a replay sees it at the same place.
+// Device is the configuration of one fan. The fan's workflow owns it and puts each change on the stream, so that a
+// change takes effect between two readings and at the same place in every replay.
 type Device struct {
 	V        int    `json:"v" yaml:"-"`
-	Revision int    `json:"revision" yaml:"-"` // larger wins; a Unix time in s, or one more than the last
+	Revision int    `json:"revision" yaml:"-"` // Unix time in s, or one more than before; the largest holds
 	Fan      string `json:"fan" yaml:"fan"`
-	Site     string `json:"site,omitempty" yaml:"site"` // where it stands, for people
-	// MQTT client IDs that may speak for it besides its thing's name (= Fan), such as the demo's new_Client
+	Site     string `json:"site,omitempty" yaml:"site"` // place of the fan, at most 256 bytes
+	// Clients are the MQTT client IDs that may publish for the fan beside Fan itself, such as new_Client.
 	Clients []string `json:"clients,omitempty" yaml:"clients"`
-	Zone    string   `json:"zone,omitempty" yaml:"zone"` // IANA zone in which a TIME without zone is read; "" = UTC
+	Zone    string   `json:"zone,omitempty" yaml:"zone"` // IANA zone of a TIME without zone; "" = UTC
 	Limits  Limits   `json:"limits" yaml:"limits"`
-	// none judged for this long is an anomaly; at least MinSilence; 0 = 30 s, negative = never
+	// Silence is the longest time without a judged reading that is no anomaly; at least MinSilence, 0 = 30 s,
+	// negative = for ever.
 	Silence Duration `json:"silence,omitempty" yaml:"silence"`
 	Policy  string   `json:"policy,omitempty" yaml:"policy"` // name of the escalation policy; "" = "default"
-	// counts how often an operator had the fan learned anew; a change forgets what is usual
+	// Relearn counts an operator's requests to learn the fan anew. A change drops what was learned.
 	Relearn int  `json:"relearn,omitempty" yaml:"-"`
 	Retired bool `json:"retired,omitempty" yaml:"-"` // readings are refused
 }
 
-// Limits are the hard rules: they hold from the first second, whatever the forest has learned. RPM; 0
-// means no limit.
+// Limits are the hard rules of a fan, in RPM; 0 = no limit. They hold from the first reading, whatever was learned.
 type Limits struct {
-	MinRPM float64 `json:"min_rpm,omitempty" yaml:"min_rpm"` // below it for 2 readings: underspeed
-	MaxRPM float64 `json:"max_rpm,omitempty" yaml:"max_rpm"` // above it for 2 readings: overspeed
+	MinRPM float64 `json:"min_rpm,omitempty" yaml:"min_rpm"` // 2 readings in a row below it are underspeed
+	MaxRPM float64 `json:"max_rpm,omitempty" yaml:"max_rpm"` // 2 readings in a row above it are overspeed
 }
 
-// MinSilence is the shortest Silence: the edge publishes every 10 s by default (flush_every), and a fan must not be
-// called silent between two batches.
+// MinSilence is the shortest Silence. It exceeds the 10 s that the edge waits between two batches by default
+// (flush_every).
 const MinSilence = 15 * time.Second
 
-// SilenceAfter returns Silence with its default applied, at least MinSilence: devices that were stored before that
-// bound may hold less. 0 means never.
+// SilenceAfter returns Silence with its default applied and raised to MinSilence, because devices that earlier
+// programs stored may hold less. 0 = never.
 func (d Device) SilenceAfter() time.Duration {
 	switch {
 	case d.Silence == 0:
@@ -64,7 +63,7 @@ func (d Device) Owns(client string) bool {
 // Location returns the zone in which times without zone are read.
 func (d Device) Location() (*time.Location, error) { return time.LoadLocation(d.Zone) }
 
-// Check says what is wrong with the device, naming the field and the mend, or nil.
+// Check returns an error that names the field and the mend when the device cannot be used.
 func (d Device) Check() error {
 	if d.V != DeviceVersion {
 		return fmt.Errorf("device %.120q: version %d is unknown, this program knows %d", d.Fan, d.V, DeviceVersion)
@@ -91,12 +90,10 @@ func (d Device) Check() error {
 	return nil
 }
 
-// maxSite is how many bytes Site may have.
-const maxSite = 256
+const maxSite = 256 // bytes of Site
 
-// CheckNew is Check for a device that an operator sets now. It also refuses what Check must take, because devices that
-// were stored by earlier programs hold it: client IDs that a policy would read as a pattern, text that forges lists, a
-// Silence below MinSilence.
+// CheckNew is Check for a device that an operator sets. It also refuses what devices of earlier programs may hold:
+// client IDs that a policy reads as a pattern, text that forges lists, a Silence below MinSilence.
 func (d Device) CheckNew() error {
 	if err := d.Check(); err != nil {
 		return err
@@ -123,8 +120,8 @@ func (d Device) CheckNew() error {
 	return nil
 }
 
-// CheckClient says why a policy must not name the MQTT client ID, or nil. AWS IoT Core reads * and ? in a policy's
-// resource as wildcards and ${ as the beginning of a variable: such a client ID would let its certificate speak for
+// CheckClient returns an error when a policy must not name the MQTT client ID. AWS IoT Core reads * and ? in a
+// policy's resource as wildcards and ${ as the beginning of a variable, which would let the certificate publish for
 // other fans.
 func CheckClient(id string) error {
 	switch {
@@ -139,16 +136,15 @@ func CheckClient(id string) error {
 	return nil
 }
 
-// forges reports whether text could write outside of its own cell of a list or line of a mail.
+// forges reports whether text can write outside its cell of a list or its line of a mail.
 func forges(s string) bool {
 	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 	})
 }
 
-// Clamped returns the device with what CheckNew refuses and readers clamp made as they take it, so that a change of
-// another field is not refused for what was stored before: a Silence below MinSilence, control characters in Site.
-// Client IDs and Zone stay.
+// Clamped returns the device with Silence raised to MinSilence, control characters of Site replaced by spaces and Site
+// cut to its length, so that CheckNew does not refuse a change of another field. Clients and Zone stay.
 func (d Device) Clamped() Device {
 	if d.Silence > 0 {
 		d.Silence = max(d.Silence, Duration(MinSilence))
@@ -168,8 +164,8 @@ func (d Device) Clamped() Device {
 	return d
 }
 
-// FanStatusVersion is the version of FanStatus that this program writes; 1 is of runs of the fan's workflow that began
-// before it, and has no Certificate.
+// FanStatusVersion is the version of FanStatus that this program writes. Version 1 comes from workflow runs of earlier
+// programs and has no Certificate.
 const FanStatusVersion = 2
 
 // FanStatus is a fan as its workflow shows it.
@@ -177,28 +173,32 @@ type FanStatus struct {
 	V      int         `json:"v"` // 1 or 2
 	Device Device      `json:"device"`
 	Phase  Phase       `json:"phase"`
-	Last   Observation `json:"last"`            // the newest observation; its Anomaly.Kind is the fan's state
-	Since  time.Time   `json:"since,omitzero"`  // since when the fan is in that state
+	Last   Observation `json:"last"`            // newest observation; its Anomaly.Kind is the fan's state
+	Since  time.Time   `json:"since,omitzero"`  // beginning of that state
 	Alert  string      `json:"alert,omitempty"` // ID of the open alert
-	Alerts int         `json:"alerts"`          // how many were opened so far
-	// ID of the certificate that speaks for it; "" = none, or not known
+	Alerts int         `json:"alerts"`          // number of alerts opened so far
+	// Certificate is the ID of the fan's certificate; "" = none, or not known.
 	Certificate string `json:"certificate,omitempty"`
 }
 
-// Phase is where a fan stands in its life.
+// Phase is the stage of a fan's life.
 type Phase string
 
 // The phases of a fan.
 const (
-	PhaseProvisioning Phase = "provisioning" // no certificate yet
-	PhaseActive       Phase = "active"
-	PhaseRetired      Phase = "retired"
+	// PhaseProvisioning is the phase before the first certificate.
+	PhaseProvisioning Phase = "provisioning"
+	// PhaseActive is the phase in which readings are judged.
+	PhaseActive Phase = "active"
+	// PhaseRetired is the phase in which readings are refused.
+	PhaseRetired Phase = "retired"
 )
 
-// CanaryFan is the name of the simulated fan that shows, each hour, that a failure reaches people; CanaryPolicy is
-// the name of the escalation policy by which its alerts go, and CanaryTopic the topic that they are told to.
 const (
-	CanaryFan    = "fanwatch-canary"
+	// CanaryFan is the name of the simulated fan whose hourly failure tests the path from reading to page.
+	CanaryFan = "fanwatch-canary"
+	// CanaryPolicy is the name of the canary's escalation policy.
 	CanaryPolicy = "canary"
-	CanaryTopic  = "fanwatch-canary"
+	// CanaryTopic is the name of the SNS topic that CanaryPolicy notifies.
+	CanaryTopic = "fanwatch-canary"
 )

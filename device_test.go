@@ -45,8 +45,8 @@ func TestWhatAnOperatorSetsCannotForgeOrWakeForNothing(t *testing.T) {
 	}
 }
 
-// TestSilenceFitsTheBatches guards against a fan that is called silent between two batches.
-func TestSilenceFitsTheBatches(t *testing.T) {
+// TestAFanIsNotSilentBetweenTwoBatches, whatever Silence its device holds.
+func TestAFanIsNotSilentBetweenTwoBatches(t *testing.T) {
 	for set, want := range map[time.Duration]time.Duration{0: 30 * time.Second, -1: 0, time.Second: MinSilence,
 		MinSilence: MinSilence, time.Hour: time.Hour} {
 		if got := (Device{Silence: Duration(set)}).SilenceAfter(); got != want {
@@ -55,7 +55,7 @@ func TestSilenceFitsTheBatches(t *testing.T) {
 	}
 }
 
-// FuzzClamped: whatever site and silence a stored device has, another of its fields can be changed.
+// FuzzClamped changes a stored device of any site and silence: the change of another field is accepted.
 func FuzzClamped(f *testing.F) {
 	f.Add("Hall A", int64(0))
 	f.Add("Hall \x1b[2J\n\u2028\xff", int64(1))

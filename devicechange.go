@@ -1,6 +1,6 @@
 package fanwatch
 
-// DeviceChange is what an operator names of a fan's device; what is nil or false stays as it is.
+// DeviceChange is a change of a fan's device. A nil or false field leaves the device's field as it is.
 type DeviceChange struct {
 	Site    *string   `json:"site,omitempty"`
 	Clients *[]string `json:"clients,omitempty"`
@@ -9,13 +9,13 @@ type DeviceChange struct {
 	MaxRPM  *float64  `json:"max_rpm,omitempty"`
 	Silence *Duration `json:"silence,omitempty"`
 	Policy  *string   `json:"policy,omitempty"`
-	Relearn bool      `json:"relearn,omitempty"` // what is usual of the fan is learned anew
+	Relearn bool      `json:"relearn,omitempty"` // learn the fan anew
 }
 
-// Empty reports whether the change names nothing.
+// Empty reports whether the change changes nothing.
 func (c DeviceChange) Empty() bool { return c == DeviceChange{} }
 
-// Apply returns the device with what the change names. What was stored before CheckNew refused it is clamped.
+// Apply returns the device, clamped as by [Device.Clamped], with the change applied.
 func (c DeviceChange) Apply(d Device) Device {
 	d = d.Clamped()
 	set(&d.Site, c.Site)
@@ -31,7 +31,7 @@ func (c DeviceChange) Apply(d Device) Device {
 	return d
 }
 
-// set returns the field the value, if there is one.
+// set stores *value in *field, unless value is nil.
 func set[T any](field, value *T) {
 	if value != nil {
 		*field = *value

@@ -2,26 +2,35 @@ package fanwatch
 
 import "time"
 
-// Kind says what is wrong with a fan; the empty Kind is a fan without trouble.
+// Kind is the sort of trouble of a fan; the empty Kind is none.
 type Kind string
 
-// The kinds of trouble, the gravest first; Gravity has their order.
+// The kinds of trouble; [Kind.Gravity] orders them.
 const (
-	KindStall      Kind = "stall"      // the rotor has stopped though pulses came before, or never turned
-	KindUnderspeed Kind = "underspeed" // below Limits.MinRPM
-	KindOverspeed  Kind = "overspeed"  // above Limits.MaxRPM
-	KindSilent     Kind = "silent"     // no reading was judged at its arrival for the silence time; Anomaly.Cause says why
-	// the same value again and again where it used to vary: the publisher may repeat an old one
-	KindFrozen     Kind = "frozen"
-	KindPublishers Kind = "publishers" // two publishers speak for the fan
-	KindUnusual    Kind = "unusual"    // within every limit, but the forest has not seen the like
-	KindPipeline   Kind = "pipeline"   // not of a fan but of fanwatch: a part of it does not do its work
-	KindDifference Kind = "difference" // not of the fan but of its readings: the lake lacks some, or has some twice
-	KindNone       Kind = ""
+	// KindStall is a rotor that has stopped, or never turned.
+	KindStall Kind = "stall"
+	// KindUnderspeed is a speed below Limits.MinRPM, or below half of the usual speed.
+	KindUnderspeed Kind = "underspeed"
+	// KindOverspeed is a speed above Limits.MaxRPM.
+	KindOverspeed Kind = "overspeed"
+	// KindSilent is a fan of which no reading was judged at its arrival for the silence time; Anomaly.Cause says why.
+	KindSilent Kind = "silent"
+	// KindFrozen is a value that repeats where it used to vary: the publisher may repeat an old one.
+	KindFrozen Kind = "frozen"
+	// KindPublishers is a fan for which two publishers send by turns.
+	KindPublishers Kind = "publishers"
+	// KindUnusual is a reading within all limits whose score by the forest is high.
+	KindUnusual Kind = "unusual"
+	// KindPipeline is a part of fanwatch itself that does not do its work.
+	KindPipeline Kind = "pipeline"
+	// KindDifference is a fan of whose readings the lake lacks some, or has some twice.
+	KindDifference Kind = "difference"
+	// KindNone is a fan without trouble.
+	KindNone Kind = ""
 )
 
-// Gravity orders kinds: an alert that turns to a kind of higher gravity than the one people were told of is told anew.
-// KindNone is 0.
+// Gravity returns the weight of a kind, from 0 (KindNone) to 5. An alert that turns to a kind of higher gravity
+// escalates anew.
 func (k Kind) Gravity() int {
 	switch k {
 	case KindStall:
@@ -38,33 +47,35 @@ func (k Kind) Gravity() int {
 	return 0
 }
 
-// Cause says why no reading of a fan was judged.
+// Cause says why no reading of a silent fan was judged.
 type Cause string
 
 // The causes of silence.
 const (
-	CauseNothing Cause = "nothing-arrives" // no record names the fan
-	CauseRefused Cause = "refused"         // readings arrive and none is accepted
-	// readings arrive that were measured long before: a spool drains, or a clock went back
-	CauseOld   Cause = "old"
-	CauseNever Cause = "never-reported" // nothing arrived since the fan was provisioned
+	// CauseNothing says that no record of the fan arrives.
+	CauseNothing Cause = "nothing-arrives"
+	// CauseRefused says that readings arrive and none is accepted.
+	CauseRefused Cause = "refused"
+	// CauseOld says that the readings that arrive were measured long ago: a spool drains, or a clock went back.
+	CauseOld Cause = "old"
+	// CauseNever says that nothing has arrived since the fan was provisioned.
+	CauseNever Cause = "never-reported"
 )
 
 // ObservationVersion is the version of Observation that this program writes.
 const ObservationVersion = 1
 
-// Anomaly is what a model found wrong in one reading.
+// Anomaly is what judging found wrong with one reading.
 type Anomaly struct {
 	Kind      Kind    `json:"kind"`
-	Score     float64 `json:"score"`           // the forest's score of the reading, 0 while it warms up
-	Threshold float64 `json:"threshold"`       // what the score had to exceed
-	Why       string  `json:"why"`             // one sentence for the person who is woken
-	Cause     Cause   `json:"cause,omitempty"` // of KindSilent
+	Score     float64 `json:"score"`           // the forest's score of the reading; 0 while it warms up
+	Threshold float64 `json:"threshold"`       // bound of the score or of the speed that was passed
+	Why       string  `json:"why"`             // one sentence, which notifications carry
+	Cause     Cause   `json:"cause,omitempty"` // set with KindSilent
 }
 
-// Observation is what the scorer tells a fan's workflow when the fan's state changes: at the reading
-// at Position the fan became Anomaly.Kind (KindNone when the trouble is over). It may be told more than
-// once; see After.
+// Observation is the scorer's message to a fan's workflow that the fan's state became Anomaly.Kind at the reading at
+// Position. It may be sent more than once; see [Observation.After].
 type Observation struct {
 	V        int       `json:"v"`
 	Fan      string    `json:"fan"`
@@ -72,12 +83,11 @@ type Observation struct {
 	Time     time.Time `json:"time"`
 	RPM      float64   `json:"rpm"`
 	Anomaly  Anomaly   `json:"anomaly"`
-	At       time.Time `json:"at,omitzero"` // of KindSilent: when the scorer judged it, by the scorer's clock
+	At       time.Time `json:"at,omitzero"` // with KindSilent: when silence was judged, by the scorer's clock
 }
 
-// After reports whether o is later than p. Silence is judged after the reading at its position, so at one position
-// KindSilent is later than every other kind, and of two the one that was judged later: scorers' clocks decide there, so
-// a scorer whose clock is behind that of the one before it may leave the older sentence standing.
+// After reports whether o is later than p. At one position KindSilent is later than every other kind, because silence
+// is judged after the reading there; of two silences the one with the later At is later.
 func (o Observation) After(p Observation) bool {
 	if c := o.Position.Compare(p.Position); c != 0 {
 		return c > 0

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// SequenceNumber is a Kinesis sequence number: a decimal integer as text, without leading zeros. The
-// API allows 129 digits; AWS gives out 56. "0" stands before the first record of every shard.
+// SequenceNumber is a Kinesis sequence number: a decimal integer as text, without leading zeros, at most 64 digits.
+// "0" is the position before the first record of a shard. The API allows 129 digits; AWS has used 56 since 2013.
 type SequenceNumber string
 
-// sequenceWidth is how wide Pad makes a sequence number. AWS has given out 56 digits since 2013.
-const sequenceWidth = 64
+const sequenceWidth = 64 // digits
 
 // ErrSequenceNumber says that a text is not a sequence number.
 var ErrSequenceNumber = errors.New("not a sequence number (a decimal integer of at most 64 digits)")
 
-// ParseSequenceNumber checks s and strips leading zeros, so that what Pad wrote comes back unchanged.
+// ParseSequenceNumber reads a sequence number, with or without the zeros that Pad adds. The error wraps
+// [ErrSequenceNumber].
 func ParseSequenceNumber(s string) (SequenceNumber, error) {
 	if s == "" || len(s) > sequenceWidth || strings.Trim(s, "0123456789") != "" {
 		return "", fmt.Errorf("%w: %.80q", ErrSequenceNumber, s)
@@ -27,7 +27,7 @@ func ParseSequenceNumber(s string) (SequenceNumber, error) {
 	return SequenceNumber(s), nil
 }
 
-// Compare orders a and b as integers: -1, 0 or +1. The empty number orders as "0".
+// Compare compares a and b as integers and returns -1, 0 or +1. The empty number counts as "0".
 func (a SequenceNumber) Compare(b SequenceNumber) int {
 	if a == "" {
 		a = "0"
@@ -52,17 +52,16 @@ func (a SequenceNumber) Pad() string {
 	return strings.Repeat("0", sequenceWidth-len(a)) + string(a)
 }
 
-// Position says where a reading stood on the stream: one Kinesis record holds several readings, so the
-// record's sequence number alone does not tell them apart. Index counts from 0 within the record.
+// Position is the place of a reading on the stream: the Kinesis record, and the reading within it.
 type Position struct {
 	Shard    string         `json:"shard"`
-	Sequence SequenceNumber `json:"sequence"`
-	Index    int            `json:"index"`
+	Sequence SequenceNumber `json:"sequence"` // of the record
+	Index    int            `json:"index"`    // of the reading within the record, from 0
 }
 
-// Compare orders positions of one fan by sequence number and index. The shard does not count: after a reshard a fan
-// lives on a child, whose sequence numbers are all above its parents'. But a stream that was deleted and made again
-// numbers anew: what stands behind the "." of its shards' names, a number that grows, orders before all else.
+// Compare compares two positions of one fan and returns -1, 0 or +1. It compares the number behind the "." of the
+// shards' names, which grows each time the stream is deleted and made again, then Sequence, then Index. The rest of
+// the shard's name does not count: after a reshard the sequence numbers of a child exceed its parents'.
 func (p Position) Compare(q Position) int {
 	if p.Shard != q.Shard {
 		_, a, _ := strings.Cut(p.Shard, ".")

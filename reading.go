@@ -8,16 +8,11 @@ import (
 	"time"
 )
 
-// ReadingID tells a reading from every other, whatever path and however often it came.
-//
-// Run is a random number in 1..2^63-1 that a publisher draws at each process start (63 bits, so that it
-// fits the signed 64-bit column of every table format); Seq counts within the run from 1. A reading in
-// the 2019 demo's format has neither: its Run is 0 and its Seq is its time in Unix microseconds, so that
-// (fan, TIME) identifies it through the same three fields.
+// ReadingID identifies a reading, by whatever path and however often it arrives.
 type ReadingID struct {
 	Fan string
-	Run uint64
-	Seq uint64
+	Run uint64 // drawn at random by the publisher at its start, 1..2^63-1; 0 in the legacy format
+	Seq uint64 // counts within the run, from 1; in the legacy format the time of the reading in Unix microseconds
 }
 
 // String returns fan/run/seq, the run in hexadecimal.
@@ -25,11 +20,11 @@ func (id ReadingID) String() string {
 	return fmt.Sprintf("%s/%s/%d", id.Fan, FormatRun(id.Run), id.Seq)
 }
 
-// FormatRun writes a run as 16 hexadecimal digits. JSON carries it as text because many readers of JSON
-// turn large numbers into float64.
+// FormatRun returns a run as 16 hexadecimal digits. JSON carries it as text, because many readers of JSON turn large
+// numbers into float64.
 func FormatRun(run uint64) string { return fmt.Sprintf("%016x", run) }
 
-// ParseRun reads what FormatRun wrote; it refuses 0 and numbers of more than 63 bits.
+// ParseRun reads what [FormatRun] wrote. It refuses 0 and numbers of more than 63 bits.
 func ParseRun(s string) (uint64, error) {
 	run, err := strconv.ParseUint(s, 16, 64)
 	if err != nil || run == 0 || run > math.MaxInt64 {
@@ -38,15 +33,18 @@ func ParseRun(s string) (uint64, error) {
 	return run, nil
 }
 
-// State is what the edge says of the rotor in a reading.
+// State is the state of the rotor, as the publisher sees it at a reading.
 type State string
 
-// The states of a rotor. StateNoSignal means that no edge was ever seen since the publisher started;
-// StateStalled that edges came and have ceased; StateStarting that fewer than two edges came so far.
+// The states of a rotor.
 const (
-	StateRunning  State = "running"
+	// StateRunning says that edges come.
+	StateRunning State = "running"
+	// StateStarting says that fewer than two edges have come since the publisher started.
 	StateStarting State = "starting"
-	StateStalled  State = "stalled"
+	// StateStalled says that edges came and have ceased.
+	StateStalled State = "stalled"
+	// StateNoSignal says that no edge has come since the publisher started.
 	StateNoSignal State = "no-signal"
 )
 
@@ -61,24 +59,21 @@ type Reading struct {
 	Time    time.Time // UTC, end of the measuring window, whole microseconds
 	RPM     float64   // revolutions per minute, 0..MaxRPM
 	Hz      float64   // tacho pulses per second
-	Jitter  float64   // standard deviation of the pulse periods over their mean, 0 when unknown
+	Jitter  float64   // standard deviation of the pulse periods over their mean; 0 when unknown
 	Edges   uint32    // falling edges in the window
 	Glitch  uint32    // edges rejected as glitches in the window
 	Lost    uint32    // edges that the kernel dropped in the window
-	PWM     Duty      // what the fan was commanded to at the window's end; 0 when unknown
+	PWM     Duty      // commanded duty cycle at the window's end; 0 when unknown
 	State   State
 	Unsynch bool // the device's clock was not synchronised: Time is arrival minus monotonic age
 }
 
-// Duty is the PWM duty cycle that a fan is commanded to, in steps of 0.01 %, plus one: the zero value says
-// that it is not known, so that readings without it stay what they were, compare with == and replay to
-// the bit. Fans see 256 steps at most.
+// Duty is a commanded PWM duty cycle: 1 to 10,001 for 0 to 100 % in steps of 0.01 %; 0 when unknown.
 type Duty uint16
 
-// dutyOne is a duty cycle of 100 %.
-const dutyOne Duty = 10_001
+const dutyOne Duty = 10_001 // 100 %
 
-// NewDuty makes a Duty of a fraction 0..1. What is outside gives a Duty that Reading.Check refuses.
+// NewDuty returns the Duty of a fraction 0..1. A fraction outside gives a Duty that [Reading.Check] refuses.
 func NewDuty(fraction float64) Duty {
 	if !(fraction >= 0 && fraction <= 1) {
 		return math.MaxUint16
@@ -94,10 +89,10 @@ func (d Duty) Fraction() (fraction float64, known bool) {
 	return float64(d-1) / float64(dutyOne-1), true
 }
 
-// MaxRPM bounds what any rotating machine here turns at; a larger value is a broken message.
+// MaxRPM is the highest speed of a valid reading, in RPM.
 const MaxRPM = 1e6
 
-// Check says what is wrong with the reading's numbers in words a person can act on, or nil.
+// Check returns an error that names the mend when a number or the state of the reading is not valid.
 func (r Reading) Check() error {
 	switch {
 	case math.IsNaN(r.RPM) || math.IsInf(r.RPM, 0):
@@ -120,8 +115,8 @@ func (r Reading) Check() error {
 
 var fanName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:_-]{0,99}$`)
 
-// CheckFan reports whether a fan's name can serve as IoT thing name, MQTT topic level, partition key and
-// workflow ID: letters, digits, ':', '_' and '-', first a letter or digit, at most 100 of them.
+// CheckFan returns an error when a fan's name cannot serve as IoT thing name, MQTT topic level, partition key and
+// workflow ID: 1 to 100 letters, digits, ':', '_' and '-', the first a letter or digit.
 func CheckFan(name string) error {
 	if !fanName.MatchString(name) {
 		return fmt.Errorf("fan name %.120q: use 1 to 100 letters, digits, ':', '_' or '-', the first a letter or digit", name)

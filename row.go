@@ -2,32 +2,34 @@ package fanwatch
 
 import "time"
 
-// RowKind says what a row of the landing log is.
+// RowKind is the kind of a row of the landing log.
 type RowKind string
 
-// The kinds of rows. RowScored and RowLate rows are readings and go to the table; a RowLate one is older than
-// what its fan's forest has seen and was not fed to it. RowQuarantined rows hold what could not be
-// accepted, and why. RowConfigured rows hold a Device, where it took effect.
+// The kinds of rows.
 const (
-	RowScored      RowKind = "scored"
-	RowLate        RowKind = "late"
+	// RowScored is the kind of a reading that was judged; it goes to the table.
+	RowScored RowKind = "scored"
+	// RowLate is the kind of a reading that came after a newer one of its run; it goes to the table unjudged.
+	RowLate RowKind = "late"
+	// RowQuarantined is the kind of a reading or record that was refused, with the reason.
 	RowQuarantined RowKind = "quarantined"
-	RowConfigured  RowKind = "configured"
+	// RowConfigured is the kind of a Device, where it took effect.
+	RowConfigured RowKind = "configured"
 )
 
-// Row is one row of the landing log, in arrival order: everything a model was fed, without loss, and
-// what it said, so that replaying the rows rebuilds the model bit for bit.
+// Row is one row of the landing log. The rows of a shard, in arrival order, hold all input of its models and their
+// scores, so that a replay rebuilds the models bit for bit.
 type Row struct {
 	Kind     RowKind
-	Reading            // zero but for Fan (where known) on RowQuarantined and RowConfigured rows
-	Position Position  // Shard is the segment's; it is not stored per row
-	Arrived  time.Time // at the stream or, by the rule's timestamp(), at the broker; UTC, microseconds
-	Client   string    // MQTT client ID that published it; "" on RowConfigured rows
-	Score    float64   // 0 while the forest warms up and on rows that were not scored
-	Anomaly  Kind      // the fan's state after this reading
-	Acked    uint64    // readings of this run that the publisher says were acknowledged before this batch
-	Dropped  uint64    // readings of this run that the publisher says it had to drop before this batch
-	Reason   string    // RowQuarantined: why, for a person
-	Refused  uint32    // RowQuarantined: readings of the record that the row stands for; 0 and 1 are one
-	Payload  []byte    // RowQuarantined: the bytes (at most 4 KiB of them); RowConfigured: the Device as JSON
+	Reading            // with RowQuarantined and RowConfigured zero but for Fan, where known
+	Position Position  // Shard is the segment's; it is not stored with the row
+	Arrived  time.Time // at the stream or, by the rule's timestamp(), at the broker; UTC, whole microseconds
+	Client   string    // MQTT client ID of the publisher; "" with RowConfigured
+	Score    float64   // the forest's score; 0 while it warms up, and with other kinds than RowScored
+	Anomaly  Kind      // the fan's state after the reading
+	Acked    uint64    // readings of the run that were acknowledged before the batch, as the publisher counts
+	Dropped  uint64    // readings of the run that were dropped before the batch, as the publisher counts
+	Reason   string    // with RowQuarantined: why it was refused
+	Refused  uint32    // with RowQuarantined: number of readings that the row stands for; 0 counts as 1
+	Payload  []byte    // with RowQuarantined: the record, at most 4 KiB of it; with RowConfigured: the Device as JSON
 }

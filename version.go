@@ -18,8 +18,8 @@ var stamp string
 // Build says from which source a program was built, and for what. The first three are empty where neither the go command
 // nor the Taskfile found version control, as in a source without .git.
 type Build struct {
-	Version  string `json:"version"`  // the module's: a tag, or v0.0.0-TIME-COMMIT; ends in +dirty when Modified
-	Commit   string `json:"commit"`   // all 40 digits
+	Version  string `json:"version"`  // of the module: a tag, or v0.0.0-TIME-COMMIT; ends in +dirty when Modified
+	Commit   string `json:"commit"`   // 40 hexadecimal digits
 	Date     string `json:"date"`     // of the commit, RFC 3339, UTC
 	Modified bool   `json:"modified"` // files differed from the commit
 	Go       string `json:"go"`       // such as go1.26.8
@@ -27,7 +27,7 @@ type Build struct {
 	Arch     string `json:"arch"`     // GOARCH
 }
 
-// RunningBuild tells of the running program.
+// RunningBuild returns the Build of the running program.
 func RunningBuild() Build {
 	info, _ := debug.ReadBuildInfo()
 	return buildOf(info, stamp)
@@ -60,8 +60,8 @@ func buildOf(info *debug.BuildInfo, stamp string) Build {
 	return b
 }
 
-// String is one line: "v0.0.0-20261130185900-1a2b3c4d5e6f, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z, go1.26.8,
-// linux/arm64".
+// String returns one line: "v0.0.0-20261130185900-1a2b3c4d5e6f, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z,
+// go1.26.8, linux/arm64".
 func (b Build) String() string {
 	source := "commit unknown"
 	if b.Commit != "" {
@@ -73,7 +73,7 @@ func (b Build) String() string {
 	return fmt.Sprintf("%s, %s, %s, %s/%s", cmp.Or(b.Version, "version unknown"), source, b.Go, b.OS, b.Arch)
 }
 
-// Print writes the line of a program's command version, or one line of JSON.
+// Print writes the program's name and String in one line, or one line of JSON.
 func (b Build) Print(out io.Writer, program string, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(b)

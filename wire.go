@@ -15,30 +15,28 @@ import (
 // BatchVersion is the version of the batch envelope that this program writes.
 const BatchVersion = 1
 
-// MaxBatch is how many readings one batch may hold; 500 of them stay well under the 128 KB that AWS IoT
-// Core takes.
+// MaxBatch is the largest number of readings of one batch. 500 stay below the 128 KB of an AWS IoT Core message.
 const MaxBatch = 500
 
-// MaxAhead is how far ahead of its arrival a reading's time may lie before it is quarantined: beyond it
-// the clock is wrong, and one such reading would make every later one late.
+// MaxAhead is how far the time of a reading may lie ahead of its arrival; beyond it the reading is quarantined.
 const MaxAhead = 5 * time.Minute
 
-// Batch is the envelope that a publisher sends.
+// Batch is the envelope that a publisher sends: readings of one run of one fan.
 type Batch struct {
 	V        int           `json:"v"`
 	Fan      string        `json:"fan"`
-	Run      string        `json:"run"`               // FormatRun
+	Run      string        `json:"run"`               // as FormatRun writes it
 	Acked    uint64        `json:"acked"`             // readings of this run that were acknowledged before this batch
 	Dropped  uint64        `json:"dropped"`           // readings of this run that were dropped before this batch
-	Backlog  uint64        `json:"backlog,omitempty"` // readings that wait in the spool behind this batch; absent: unknown
-	Readings []WireReading `json:"readings"`
+	Backlog  uint64        `json:"backlog,omitempty"` // readings in the spool behind this batch; absent: unknown
+	Readings []WireReading `json:"readings"`          // 1 to MaxBatch
 }
 
-// WireReading is a Reading on the wire; the names are short because a fan sends 86,400 of them a day.
+// WireReading is a Reading on the wire. Its keys are short, because a fan sends 86,400 readings a day.
 type WireReading struct {
 	Seq uint64 `json:"seq"`
 	T   int64  `json:"t"` // Unix microseconds
-	// microseconds from the measurement to the publish, by the monotonic clock; given when Unsynch
+	// Age is the time from the measurement to the publish in microseconds, by the monotonic clock; set with Unsynch.
 	Age     int64    `json:"age,omitempty"`
 	RPM     float64  `json:"rpm"`
 	Hz      float64  `json:"hz"`
@@ -51,8 +49,7 @@ type WireReading struct {
 	Unsynch bool     `json:"unsynch,omitempty"`
 }
 
-// NewBatch makes the envelope for readings of one fan and run. now is the monotonic age's other end: it
-// dates the readings whose clock was not synchronised.
+// NewBatch returns the envelope of readings of one fan and run. The ages of readings with Unsynch end at now.
 func NewBatch(readings []Reading, acked, dropped uint64, now time.Time) Batch {
 	b := Batch{V: BatchVersion, Acked: acked, Dropped: dropped, Readings: make([]WireReading, len(readings))}
 	for i, r := range readings {
@@ -70,32 +67,31 @@ func NewBatch(readings []Reading, acked, dropped uint64, now time.Time) Batch {
 	return b
 }
 
-// Record is what one record of the stream says. Exactly one of Device, Refused and Readings is set.
+// Record is the content of one record of the stream. Exactly one of Device, Refused and Readings is set.
 type Record struct {
 	Arrived  time.Time // by the rule's timestamp(); zero when the rule did not add it
 	Client   string    // by the rule's clientid(); "" when the control plane wrote the record
-	Fan      string    // a name that CheckFan takes, or ""
-	Device   *Device   // a change of configuration, from the control plane
-	Refused  string    // why the IoT rule could not handle what was published
+	Fan      string    // a name that CheckFan accepts, or ""
+	Device   *Device   // change of configuration, from the control plane
+	Refused  string    // why the IoT rule or the broker refused what was published
 	Payload  []byte    // with Refused: what was published
-	Acked    uint64    // at most math.MaxInt64, as Dropped and Backlog are
-	Dropped  uint64
-	Backlog  uint64
-	Sent     int // readings of a record that is refused, as far as they can be counted
+	Acked    uint64    // as in Batch, at most math.MaxInt64
+	Dropped  uint64    // as in Batch, at most math.MaxInt64
+	Backlog  uint64    // as in Batch, at most math.MaxInt64
+	Sent     int       // with an error: number of readings of the record, as far as they can be counted
 	Readings []RecordReading
 }
 
 // RecordReading is one reading of a record, not yet checked.
 type RecordReading struct {
 	Reading
-	Age    time.Duration // with Unsynch: how old the reading was when it was published
-	Legacy string        // TIME of the demo's format as published; Time is not set then
+	Age    time.Duration // with Unsynch: age of the reading when it was published
+	Legacy string        // TIME of the legacy format as published; then Time is not set
 }
 
-// keys are the keys of a record with their values. The IoT rule adds arrived and client to whatever a device
-// publishes, replacing what the device may have put there: a record without client comes from the control plane,
-// which writes to the stream directly. Keys are matched to the letter: encoding/json alone takes CLIENT for client,
-// and a device could blank what the rule had added, and pass for the control plane.
+// keys are the keys of a record with their values, matched to the letter. encoding/json alone takes CLIENT for client,
+// so that a device could blank the client that the IoT rule adds; a record without client configures, because the
+// control plane writes to the stream without a rule.
 type keys map[string]json.RawMessage
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -116,13 +112,13 @@ func readKeys(data []byte) (keys, error) {
 	return k, nil
 }
 
-// has reports whether the key stands there with a value other than null.
+// has reports whether the key has a value other than null.
 func (k keys) has(name string) bool {
 	raw, ok := k[name]
 	return ok && string(raw) != "null"
 }
 
-// into decodes the key's value, where there is one.
+// into decodes the key's value into to, which stays as it is when there is none.
 func (k keys) into(name string, to any) error {
 	raw, ok := k[name]
 	if !ok {
@@ -134,7 +130,8 @@ func (k keys) into(name string, to any) error {
 	return nil
 }
 
-// number reads a number, or text that is one. given is false when the key is absent, null or empty text.
+// number returns the key's number, which may be written as text. given is false when the key is absent, null or empty
+// text.
 func (k keys) number(name string) (value float64, given bool, err error) {
 	if !k.has(name) {
 		return 0, false, nil
@@ -172,7 +169,7 @@ func (w *whole) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// count reads a number of readings, 0 when the key is absent; what is above math.MaxInt64 becomes that.
+// count returns the key's number of readings, cut to math.MaxInt64; 0 when the key is absent.
 func (k keys) count(name string) (uint64, error) {
 	var n uint64
 	err := k.into(name, &n)
@@ -220,10 +217,9 @@ func (k keys) readings() ([]WireReading, error) {
 	return readings, nil
 }
 
-// DecodeRecord reads one record of the stream: a batch, the demo's object, a device's configuration or the IoT rule's
-// error document. Of each kind only its own keys are read, so that a device may use a name of another kind as it
-// likes. The error says what is wrong in words for the quarantine; the Record then still names the fan and the client
-// as far as they could be read.
+// DecodeRecord reads one record of the stream: a batch, an object in the legacy format, a device's configuration or
+// the error document of an IoT rule. Of each kind only its own keys are read; others may have any value. With an
+// error, which is the reason for the quarantine, the Record names the fan and the client as far as they could be read.
 func DecodeRecord(data []byte) (Record, error) {
 	k, err := readKeys(data)
 	if err != nil {
@@ -244,8 +240,8 @@ func DecodeRecord(data []byte) (Record, error) {
 	return batch(rec, k)
 }
 
-// record returns what is read of every kind of record. A client that is no text is none, and an arrival that is no
-// time.
+// record returns the arrival and the client, which every kind of record may have. A value of the wrong type counts as
+// absent.
 func (k keys) record() Record {
 	var rec Record
 	if json.Unmarshal(k["client"], &rec.Client) != nil {
@@ -274,8 +270,8 @@ func fieldError(key string, err error) error {
 	return fmt.Errorf("field %s holds a %.60s, which it cannot", key, typ.Value)
 }
 
-// refused reads the document that an IoT rule's error action writes (AWS IoT developer guide, "Error
-// action message format").
+// refused reads the document that an IoT rule's error action writes (AWS IoT developer guide, "Error action message
+// format"), or one by the local broker, which has no rule name.
 func refused(rec Record, k keys) (Record, error) {
 	var rule, payload string
 	var failures []struct {
@@ -288,7 +284,7 @@ func refused(rec Record, k keys) (Record, error) {
 	}
 	rec.Payload = decodeBase64(payload)
 	rec.Refused = "rule " + rule + " failed"
-	if rule == "" { // of the broker, before any rule: it knows whose certificate it was
+	if rule == "" { // by the broker, which knows the certificate's fan
 		rec.Refused = "refused by the broker"
 		if k.into("fan", &rec.Fan) != nil || CheckFan(rec.Fan) != nil {
 			rec.Fan = ""
@@ -379,10 +375,9 @@ func decodeBatch(rec Record, k keys) (Record, error) {
 	return rec, nil
 }
 
-// DecodeDemo reads one object in the demo's format as it lies outside the stream, where no rule has to have
-// added arrived and client; where they stand they are read. The error is one for the quarantine, as
-// DecodeRecord's is.
-func DecodeDemo(data []byte) (Record, error) {
+// DecodeLegacy reads one object in the legacy format that did not come through the stream: arrived and client, which
+// an IoT rule adds, may be absent. Its errors are those of [DecodeRecord].
+func DecodeLegacy(data []byte) (Record, error) {
 	k, err := readKeys(data)
 	if err != nil {
 		return Record{}, err
@@ -390,8 +385,8 @@ func DecodeDemo(data []byte) (Record, error) {
 	return legacy(k.record(), k)
 }
 
-// legacy reads the demo's {"TIME","FANID","FREQ","RPM"}. TIME may be text or a number, as ParseTime reads it; RPM and
-// FREQ may be text; FREQ may be missing.
+// legacy reads {"TIME","FANID","FREQ","RPM"}. TIME may be text or a number, as ParseTime reads it; RPM and FREQ may be
+// text; FREQ may be absent.
 func legacy(rec Record, k keys) (Record, error) {
 	fan := strings.TrimSpace(textOf(k["FANID"]))
 	if fan == "" {
@@ -424,7 +419,7 @@ func legacy(rec Record, k keys) (Record, error) {
 	return rec, nil
 }
 
-// textOf returns a JSON text or number as text, "" for anything else.
+// textOf returns a JSON text or number as text, and "" for any other value.
 func textOf(raw json.RawMessage) string {
 	if len(raw) == 0 {
 		return ""
@@ -441,11 +436,11 @@ func textOf(raw json.RawMessage) string {
 	return ""
 }
 
-// ParseTime reads the demo's TIME: a date and a time of day to the minute or finer, joined by T or a space, the date
-// with dashes or slashes, with Z, UTC, GMT or an offset (with or without colon) or without zone, then in loc; or
-// 20060102150405; or a number of seconds, milli-, micro- or nanoseconds since 1970. Of the two instants that a time
-// without zone has in the hour that autumn repeats it gives the one nearer to arrived; arrived may be zero, then it
-// gives either. The result is UTC in whole microseconds.
+// ParseTime reads the TIME of the legacy format: a date and a time of day to the minute or finer, joined by T or a
+// space, the date with dashes or slashes, with Z, UTC, GMT or an offset (with or without colon) or, in loc, without
+// zone; or 20060102150405; or a number of seconds, milli-, micro- or nanoseconds since 1970. A time without zone in an
+// hour that loc has twice is the instant nearer to arrived, or either when arrived is zero. The result is UTC in whole
+// microseconds.
 func ParseTime(s string, loc *time.Location, arrived time.Time) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if f, err := strconv.ParseFloat(s, 64); err == nil {
@@ -476,7 +471,7 @@ func ParseTime(s string, loc *time.Location, arrived time.Time) (time.Time, erro
 	return time.Time{}, fmt.Errorf("TIME %.40q cannot be read: write it as 2026-01-31T13:45:10Z", s)
 }
 
-// compact reads 14 digits that as milliseconds since 1970 would lie beyond the year 2285.
+// compact reads 20060102150405 in the years 1970 to 2285. As milliseconds since 1970 such a number lies beyond 2285.
 func compact(s string, loc *time.Location) (time.Time, bool) {
 	const layout = "20060102150405"
 	if len(s) != len(layout) {
@@ -506,7 +501,7 @@ func sinceEpoch(s string, f float64) (time.Time, error) {
 	return time.UnixMicro(int64(math.Round(f * 1e6))).UTC(), nil
 }
 
-// TimeHasZone reports whether a TIME that ParseTime reads says itself which instant it means.
+// TimeHasZone reports whether a TIME that [ParseTime] reads names an instant without a zone from elsewhere.
 func TimeHasZone(s string) bool {
 	s = strings.TrimSpace(s)
 	if _, err := strconv.ParseFloat(s, 64); err == nil {
@@ -517,7 +512,7 @@ func TimeHasZone(s string) bool {
 	return zone != nil
 }
 
-// splitZone takes the zone off a time; nil when there is none.
+// splitZone returns the time without its zone, and the zone; nil when there is none.
 func splitZone(s string) (clock string, zone *time.Location) {
 	for _, utc := range []string{"UTC", "GMT", "Z", "z"} {
 		if rest, found := strings.CutSuffix(s, utc); found {
@@ -538,8 +533,8 @@ func splitZone(s string) (clock string, zone *time.Location) {
 	return s, zone
 }
 
-// nearest gives, of the instants that t's time of day in loc may mean, the one nearest to arrived: where a clock is
-// put back it is shown twice.
+// nearest returns the instant nearest to arrived among those that show t's time of day in loc: two where the clock is
+// put back, else one.
 func nearest(t time.Time, loc *time.Location, arrived time.Time) time.Time {
 	if arrived.IsZero() {
 		return t
@@ -556,7 +551,7 @@ func nearest(t time.Time, loc *time.Location, arrived time.Time) time.Time {
 	return best
 }
 
-// EncodeDevice makes the record by which the control plane tells the scorers of d.
+// EncodeDevice returns the record by which the control plane announces d to the scorers.
 func EncodeDevice(d Device) ([]byte, error) {
 	return json.Marshal(struct {
 		V      int    `json:"v"`

@@ -56,7 +56,7 @@ func TestBatchComesBackAsItWasSent(t *testing.T) {
 	}
 }
 
-func TestDemoObject(t *testing.T) {
+func TestTheLegacyFormatIsReadThroughTheRule(t *testing.T) {
 	rec, err := DecodeRecord(throughRule(t,
 		[]byte(`{"TIME":"2026-05-28 22:26:40","FANID":"ABC123456","FREQ":60,"RPM":1800}`), "new_Client"))
 	if err != nil {
@@ -132,17 +132,16 @@ func TestRefusalsSayWhy(t *testing.T) {
 }
 
 func TestRuleErrorKeepsThePayload(t *testing.T) {
-	rec,
-		err := DecodeRecord(
-		[]byte(
-			`{"ruleName":"fanwatch_legacy","topic":"IoT_TOPIC/recieve","clientId":"new_Client","base64OriginalPayload":"aGVsbG8=","failures":[{"failedAction":"KinesisAction","errorMessage":"the payload is not JSON"}]}`))
+	rec, err := DecodeRecord([]byte(`{"ruleName":"fanwatch_legacy","topic":"IoT_TOPIC/recieve","clientId":"new_Client",
+		"base64OriginalPayload":"aGVsbG8=",
+		"failures":[{"failedAction":"KinesisAction","errorMessage":"the payload is not JSON"}]}`))
 	if err != nil || string(rec.Payload) != "hello" || rec.Client != "new_Client" ||
 		!strings.Contains(rec.Refused, "the payload is not JSON") {
 		t.Fatalf("%+v, %v", rec, err)
 	}
 }
 
-func TestParseTime(t *testing.T) {
+func TestATimeIsReadInItsZoneOrTheFans(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Skip("no zone database on this machine: ", err)
@@ -192,7 +191,7 @@ func TestTheRepeatedHourIsDatedByItsArrival(t *testing.T) {
 }
 
 // TestFormsThatAreClearlyMeantAreRead: numbers as text, zones as strftime, Java and Go write them, any unit of Unix
-// time, integers as some encoders write them, and keys of other kinds of record beside the demo's.
+// time, integers as some encoders write them, and keys of other kinds of record beside those of the legacy format.
 func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
 	want := time.Date(2026, 11, 30, 13, 22, 5, 0, time.UTC)
 	for _, form := range []string{`"2026-11-30T14:22:05+0100"`, `"2026-11-30T14:22:05+01"`, `"2026-11-30T14:22:05 +01:00"`,
@@ -241,16 +240,14 @@ func TestFormsThatAreClearlyMeantAreRead(t *testing.T) {
 		rec.Readings[0].Hz != 0 || rec.Readings[0].State != StateStalled {
 		t.Errorf("%+v, %v", rec, err)
 	}
-	rec,
-		err := DecodeRecord(
-		[]byte(
-			`{"client":"c","v":1.0,"fan":"A","run":"00000000000000ff","acked":3.0,"readings":[{"seq":4.0,"t":1.796044925e15,"n":60.0,"rpm":1800,"hz":60,"st":"running"}]}`))
+	rec, err := DecodeRecord([]byte(`{"client":"c","v":1.0,"fan":"A","run":"00000000000000ff","acked":3.0,
+		"readings":[{"seq":4.0,"t":1.796044925e15,"n":60.0,"rpm":1800,"hz":60,"st":"running"}]}`))
 	if err != nil || rec.Acked != 3 || rec.Readings[0].Seq != 4 || rec.Readings[0].Edges != 60 ||
 		!rec.Readings[0].Time.Equal(want) {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	for _, arrived := range []string{`"2026-11-30T13:22:05Z"`, `1796044925`, `1796044925000`, `"1796044925000"`} {
-		rec, err := DecodeDemo([]byte(`{"TIME":1,"FANID":"A","RPM":1,"client":{"id":1},"arrived":` + arrived + `}`))
+		rec, err := DecodeLegacy([]byte(`{"TIME":1,"FANID":"A","RPM":1,"client":{"id":1},"arrived":` + arrived + `}`))
 		if err != nil || !rec.Arrived.Equal(want) || rec.Client != "" {
 			t.Errorf("arrived %s: %+v, %v", arrived, rec, err)
 		}
@@ -289,16 +286,14 @@ func TestARefusedRecordNamesFanAndClient(t *testing.T) {
 }
 
 func TestCountsOfAPublisherAreBounded(t *testing.T) {
-	rec,
-		err := DecodeRecord(
-		[]byte(
-			`{"client":"c","v":1,"fan":"A","run":"01","acked":18446744073709551615,"dropped":9223372036854775808,"backlog":7,"readings":[{"seq":1}]}`))
+	rec, err := DecodeRecord([]byte(`{"client":"c","v":1,"fan":"A","run":"01","acked":18446744073709551615,
+		"dropped":9223372036854775808,"backlog":7,"readings":[{"seq":1}]}`))
 	if err != nil || rec.Acked != math.MaxInt64 || rec.Dropped != math.MaxInt64 || rec.Backlog != 7 {
 		t.Errorf("%+v, %v", rec, err)
 	}
 }
 
-func TestReadingCheck(t *testing.T) {
+func TestAReadingWithANumberOutOfRangeIsRefused(t *testing.T) {
 	good := Reading{RPM: 1800, Hz: 60, State: StateRunning}
 	if err := good.Check(); err != nil {
 		t.Error(err)
@@ -313,17 +308,14 @@ func TestReadingCheck(t *testing.T) {
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	f.Add(
-		[]byte(
-			`{"TIME":"2026-05-28T20:26:40Z","FANID":"ABC123456","FREQ":60,"RPM":1800,"arrived":1780000000123,"client":"new_Client"}`))
-	f.Add(
-		[]byte(
-			`{"v":1,"fan":"fan-07","run":"00000000000000ff","acked":1,"readings":[{"seq":1,"t":1,"rpm":1,"hz":1,"st":"running"}],"client":"fan-07"}`))
+	f.Add([]byte(`{"TIME":"2026-05-28T20:26:40Z","FANID":"ABC123456","FREQ":60,"RPM":1800,
+		"arrived":1780000000123,"client":"new_Client"}`))
+	f.Add([]byte(`{"v":1,"fan":"fan-07","run":"00000000000000ff","acked":1,
+		"readings":[{"seq":1,"t":1,"rpm":1,"hz":1,"st":"running"}],"client":"fan-07"}`))
 	f.Add([]byte(`{"ruleName":"r","base64OriginalPayload":"aGVsbG8=","failures":[]}`))
 	f.Add([]byte(`{"v":1,"device":{"v":1,"fan":"fan-07"}}`))
-	f.Add(
-		[]byte(
-			`{"client":"c","v":1.0,"fan":"A","run":"ff","acked":1e3,"backlog":2,"readings":[{"seq":1.0,"t":1.7e15,"n":6.0}]}`))
+	f.Add([]byte(`{"client":"c","v":1.0,"fan":"A","run":"ff","acked":1e3,"backlog":2,
+		"readings":[{"seq":1.0,"t":1.7e15,"n":6.0}]}`))
 	f.Add([]byte("\xef\xbb\xbf" +
 		`{"client":{},"arrived":"x","TIME":"20261130132205","FANID":"A ","FREQ":"","RPM":"1e3","v":"1.0.2"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -349,7 +341,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	})
 }
 
-func TestDuty(t *testing.T) {
+func TestADutyComesBackWithinItsStep(t *testing.T) {
 	for i := range 256 {
 		want := float64(i) / 255
 		got, known := NewDuty(want).Fraction()
@@ -370,10 +362,9 @@ func TestDuty(t *testing.T) {
 	}
 }
 
-func TestDecodeDemo(t *testing.T) {
-	rec,
-		err := DecodeDemo(
-		[]byte(`{"TIME":"2019-10-01T00:00:01","FANID":"ABC123456","FREQ":60.5,"RPM":1815,"ANOMALY_SCORE":0.9}`))
+func TestTheLegacyFormatIsReadWithoutTheRule(t *testing.T) {
+	rec, err := DecodeLegacy([]byte(
+		`{"TIME":"2019-10-01T00:00:01","FANID":"ABC123456","FREQ":60.5,"RPM":1815,"ANOMALY_SCORE":0.9}`))
 	if err != nil || rec.Fan != "ABC123456" || len(rec.Readings) != 1 || !rec.Arrived.IsZero() || rec.Client != "" {
 		t.Fatalf("%+v, %v", rec, err)
 	}
@@ -381,16 +372,15 @@ func TestDecodeDemo(t *testing.T) {
 		r.State != StateRunning {
 		t.Errorf("%+v", r)
 	}
-	rec,
-		err = DecodeDemo(
-		[]byte(`{"arrived":1569888001500,"client":"new_Client","TIME":1569888001,"FANID":"ABC123456","RPM":0}`))
+	rec, err = DecodeLegacy([]byte(
+		`{"arrived":1569888001500,"client":"new_Client","TIME":1569888001,"FANID":"ABC123456","RPM":0}`))
 	if err != nil || rec.Client != "new_Client" || rec.Arrived.UnixMilli() != 1569888001500 ||
 		rec.Readings[0].State != StateStalled {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	for _, bad := range []string{``, `[]`, `{}`, `{"FANID":"a/b","TIME":1,"RPM":2}`, `{"FANID":"a","RPM":2}`,
 		`{"FANID":"a","TIME":1}`, `{"v":1,"fan":"a","readings":[]}`, `{"FANID":"a","TIME":1,"RPM":"x"}`} {
-		if rec, err := DecodeDemo([]byte(bad)); err == nil {
+		if rec, err := DecodeLegacy([]byte(bad)); err == nil {
 			t.Errorf("%s: %+v", bad, rec)
 		}
 	}
@@ -421,8 +411,8 @@ func FuzzParseTime(f *testing.F) {
 	})
 }
 
-// TestObjectsOfPublicReports reads objects made after public reports: what they mean is clear.
-func TestObjectsOfPublicReports(t *testing.T) {
+// TestObjectsOfPublicReportsAreRead: their meaning is clear.
+func TestObjectsOfPublicReportsAreRead(t *testing.T) {
 	for _, file := range []string{"06-forms-clearly-meant.ndjson", "12-ingest-arrived-as-text.json",
 		"12-ingest-extra-client-object.json"} {
 		data, err := os.ReadFile(filepath.Join("..", "shared", "faults", file))
@@ -430,7 +420,7 @@ func TestObjectsOfPublicReports(t *testing.T) {
 			t.Skip("the reports' objects are not on this machine: ", err)
 		}
 		for line := range strings.Lines(string(data)) {
-			decode := DecodeDemo
+			decode := DecodeLegacy
 			if strings.Contains(line, `"readings":[`) {
 				decode = DecodeRecord
 			}

@@ -28,15 +28,15 @@ type Statuses interface {
 
 // Canary shows that a fan's failure reaches people: a simulated fan stops, and its page must be sent.
 type Canary struct {
-	IoT    IoTPublisher
-	Stream Recorder // takes the canary's device
-	System Statuses
-	Topic  func(ctx context.Context) error // makes the topic fanwatch.CanaryTopic where it does not exist
-	Comes  bool                            // the page is delivered to fanwatch itself, which acknowledges the alert
-	Rule   string                          // topic rule of the batch envelope
-	Within time.Duration                   // for each stage; 0 = 90 s
-	Poll   time.Duration                   // 0 = 1 s
-	Now    fanwatch.Clock
+	IoT       IoTPublisher
+	Stream    Recorder // takes the canary's device
+	System    Statuses
+	Topic     func(ctx context.Context) error // makes the topic fanwatch.CanaryTopic where it does not exist
+	AwaitsAck bool                            // the page is delivered to fanwatch itself, which acknowledges the alert
+	Rule      string                          // topic rule of the batch envelope
+	Within    time.Duration                   // for each stage; 0 = 90 s
+	Poll      time.Duration                   // 0 = 1 s
+	Now       fanwatch.Clock
 }
 
 // canaryClient is what a rule's clientid() gives for a message that was not sent over MQTT (AWS IoT developer guide,
@@ -155,7 +155,7 @@ func (p *canaryFlight) paged(ctx context.Context, alert string) error {
 			return false, "the page was not sent: " + a.Failed[0].Why, nil
 		case a.Notices == 0:
 			return false, "the alert " + alert + " has told no topic", nil
-		case p.Comes && a.State == fanwatch.AlertOpen:
+		case p.AwaitsAck && a.State == fanwatch.AlertOpen:
 			return false, "SNS took the page and it did not come back: see the subscriptions of " + fanwatch.CanaryTopic, nil
 		}
 		return true, "", nil

@@ -199,7 +199,7 @@ func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 type MaintainReport struct {
 	Orphans    int `json:"orphans"`    // files that no snapshot of the tables refers to
 	Tombstones int `json:"tombstones"` // segments of the landing log that lost their rows
-	Retired    int `json:"retired"`    // files of days past retention, for the committer to remove
+	Dropped    int `json:"retired"`    // files of days past retention, for the committer to remove
 	Parts
 }
 
@@ -217,7 +217,7 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 	if err != nil {
 		return report, err
 	}
-	report.Retired, err = table.PlanDropPartitions(ctx, l.Config.Keep)
+	report.Dropped, err = table.PlanDropPartitions(ctx, l.Config.Keep)
 	report.fail(err)
 	report.fail(table.PlanExpiry(ctx, cmp.Or(l.Config.KeepSnapshots, 7*day), 1))
 	report.Orphans, err = table.RemoveOrphans(ctx, max(cmp.Or(l.Config.KeepOrphans, day), MinKeepOrphans))

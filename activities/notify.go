@@ -45,7 +45,7 @@ type Notification struct {
 	Key     string         `json:"key"`
 	To      string         `json:"to"`
 	Step    int            `json:"step"`
-	Alert   fanwatch.Alert `json:"alert"` // without Told and Failed
+	Alert   fanwatch.Alert `json:"alert"` // without Sent and Failed
 	Subject string         `json:"subject"`
 	Body    string         `json:"body"`
 }

@@ -64,7 +64,7 @@ func (p *pendingObservations) add(m *detect.Models, out detect.Output, now time.
 	judged := slices.ContainsFunc(out.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.RowScored })
 	switch {
 	case row.Kind == fanwatch.RowConfigured:
-		if h, _ := m.Heard(row.Fan); h.Judged.IsZero() && h.Since.Equal(row.Arrived) { // its life begins
+		if h, _ := m.Arrivals(row.Fan); h.Judged.IsZero() && h.Since.Equal(row.Arrived) { // its life begins
 			f := p.fan(row.Fan)
 			f.fresh, f.known = true, false
 		}

@@ -73,8 +73,8 @@ type ScoreConfig struct {
 	PendingHeld int           // bytes of memory, by estimate; 0 = 256 MiB
 	PendingTime time.Duration // since the oldest that waits was read; 0 = 2 h
 
-	Tellers    int           // signals that are under way at once; 0 = 32
-	TellWithin time.Duration // that one signal may take; 0 = 10 s
+	Senders    int           // signals that are under way at once; 0 = 32
+	SendWithin time.Duration // that one signal may take; 0 = 10 s
 	Stuck      time.Duration // without progress, after which an attempt is given up; 0 = 1 min
 }
 
@@ -88,8 +88,8 @@ func (c ScoreConfig) withDefaults() ScoreConfig {
 	c.PendingRows = cmp.Or(c.PendingRows, 1<<20)
 	c.PendingHeld = cmp.Or(c.PendingHeld, 256<<20)
 	c.PendingTime = cmp.Or(c.PendingTime, 2*time.Hour)
-	c.Tellers = cmp.Or(c.Tellers, 32)
-	c.TellWithin = cmp.Or(c.TellWithin, 10*time.Second)
+	c.Senders = cmp.Or(c.Senders, 32)
+	c.SendWithin = cmp.Or(c.SendWithin, 10*time.Second)
 	c.Stuck = cmp.Or(c.Stuck, time.Minute)
 	return c
 }

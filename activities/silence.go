@@ -60,7 +60,7 @@ func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) 
 
 // base returns the time from which a fan's silence counts: of what this attempt heard, else of what the models know,
 // whose arrivals are by another clock and lie before the attempt's beginning, else from there.
-func (p *pendingObservations) base(f *fanPending, h *detect.Heard) time.Time {
+func (p *pendingObservations) base(f *fanPending, h *detect.Arrivals) time.Time {
 	known := h.Judged
 	if known.IsZero() {
 		known = h.Since
@@ -75,7 +75,7 @@ func (p *pendingObservations) base(f *fanPending, h *detect.Heard) time.Time {
 }
 
 // why returns the cause of a fan's silence. Readings that came unjudged are one for a while.
-func (f *fanPending) why(h *detect.Heard, reported bool, holds time.Duration, now, through time.Time) fanwatch.Cause {
+func (f *fanPending) why(h *detect.Arrivals, reported bool, holds time.Duration, now, through time.Time) fanwatch.Cause {
 	recent := func(u detect.Unjudged) bool { return u.N > 0 && through.Sub(u.Last) < holds }
 	switch {
 	case recent(h.Refused):
@@ -89,7 +89,7 @@ func (f *fanPending) why(h *detect.Heard, reported bool, holds time.Duration, no
 }
 
 // sentence tells the cause to the person who is woken.
-func (f *fanPending) sentence(fan string, cause fanwatch.Cause, h *detect.Heard, base, through time.Time) string {
+func (f *fanPending) sentence(fan string, cause fanwatch.Cause, h *detect.Arrivals, base, through time.Time) string {
 	switch cause {
 	case fanwatch.CauseRefused:
 		over := ""

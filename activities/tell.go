@@ -52,7 +52,7 @@ type change struct {
 }
 
 func newTeller(fans Observer, log *slog.Logger, c ScoreConfig) *teller {
-	return &teller{fans: fans, log: log, within: c.TellWithin, slots: make(chan struct{}, c.Tellers),
+	return &teller{fans: fans, log: log, within: c.SendWithin, slots: make(chan struct{}, c.Senders),
 		queues: map[string]*telling{}, open: map[uint64]bool{}, lowest: 1}
 }
 

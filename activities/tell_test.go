@@ -17,8 +17,8 @@ import (
 // TestOneFanThatCannotBeToldHoldsUpNoOther: one fan's signals hang, another's are refused, a third's workflow is gone.
 func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 	r := newRig(t)
-	r.cfg.TellWithin = 50 * time.Millisecond
-	r.cfg.Tellers = 2
+	r.cfg.SendWithin = 50 * time.Millisecond
+	r.cfg.Senders = 2
 	a := r.prepare(1, Shard{ID: "shard-0"})
 	r.told.failing(func(o fanwatch.Observation) error {
 		switch o.Fan {

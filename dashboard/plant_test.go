@@ -138,7 +138,7 @@ func alert(fan string, state fanwatch.AlertState, opened time.Time) fanwatch.Ale
 		V: fanwatch.AlertVersion, ID: fmt.Sprintf("alert/%s/stall/%d", fan, opened.Unix()), Fan: fan,
 		Kind: fanwatch.KindStall, Opened: opened,
 		Why: "The rotor of " + fan + " has stopped: no pulse for 3 s.", State: state, Step: 1, Steps: 2,
-		Told: []fanwatch.Notice{{Key: "k1", Step: 1, To: "arn:aws:sns:eu-west-1:000000000000:first-line", At: opened}},
+		Sent: []fanwatch.Notice{{Key: "k1", Step: 1, To: "arn:aws:sns:eu-west-1:000000000000:first-line", At: opened}},
 	}
 }
 

@@ -9,23 +9,23 @@ import (
 
 const (
 	startOver   = 30                       // readings whose median begins a baseline
-	baselineTau = float64(7 * 24 * 3600e6) // memory of a baseline, microseconds
-	// of its level: how far off a reading counts, so that it moves by a tenth a week at most
+	baselineTau = float64(7 * 24 * 3600e6) // time constant of a baseline, microseconds
+	// baselineClip is the largest step of one reading as a fraction of the level: it moves by a tenth a week at most.
 	baselineClip = 0.1
-	baselineStep = int64(600e6) // microseconds: the longest time that one reading stands for
+	baselineStep = int64(600e6) // longest time that one reading stands for, microseconds
 )
 
-// baseline is the speed that is usual at one duty cycle, kept for the rule "half of its usual speed". It is slower
-// than what the forest calls usual, so that neither a fault of hours nor a decline over days becomes usual.
+// baseline is the speed that is usual at one duty cycle, for the rule "half of its usual speed". It moves more slowly
+// than the forest's usual values, so that neither a fault of hours nor a decline over days becomes usual.
 type baseline struct {
-	First []float64 `json:"first,omitempty"` // the readings before it has begun, at most startOver
-	Level float64   `json:"level"`           // RPM, 0 before it has begun
+	First []float64 `json:"first,omitempty"` // the readings before it begins, at most startOver
+	Level float64   `json:"level"`           // RPM; 0 before it begins
 	Last  int64     `json:"last"`            // time of the newest reading, Unix microseconds
 }
 
 func (b *baseline) begun() bool { return b.Level > 0 }
 
-// learn takes a reading of a normal fan that turns. It tells whether the baseline has just begun.
+// learn adds a reading of a normal fan that turns. It reports whether the baseline began with it.
 func (b *baseline) learn(rpm float64, at time.Time) bool {
 	us := at.UnixMicro()
 	dt := min(max(us-b.Last, 0), baselineStep)
@@ -41,7 +41,7 @@ func (b *baseline) learn(rpm float64, at time.Time) bool {
 	return false
 }
 
-// median returns the middle of values; of an even number the mean of the two in the middle.
+// median returns the middle of values, or the mean of the two in the middle.
 func median(values []float64) float64 {
 	sorted := slices.Clone(values)
 	slices.Sort(sorted)
@@ -51,7 +51,7 @@ func median(values []float64) float64 {
 
 func medianOf3(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c)) }
 
-// base returns the baseline at the commanded duty cycle; fans whose duty cycle is not known have one.
+// base returns the baseline at the commanded duty cycle; at key 0 when no duty cycle is known.
 func (s *state) base() baseline { return s.Bases[s.Duty/dutyBin] }
 
 func (s *state) setBase(b baseline) {

@@ -7,8 +7,7 @@ import (
 	"fanwatch/rcf"
 )
 
-// The features that a forest sees of each reading, each as its distance from the fan's own usual in
-// units of its usual spread.
+// The features of a reading: distances from the fan's usual values in units of their usual spread.
 const (
 	featureRPM    = iota // RPM
 	featureSpread        // logarithm of the spread of the last RPMs: wobble that each RPM alone hides
@@ -17,23 +16,23 @@ const (
 )
 
 const (
-	spreadOver   = 8    // readings, of which the one furthest off does not count
-	statsTau     = 2000 // readings over which a fan's usual values fade
-	scoreTau     = 2000 // readings over which the usual score fades
-	judgeOver    = 3    // scores whose middle one is judged
-	enterSigma   = 6.0  // the judged score must exceed the usual one by this many deviations ...
-	enterMargin  = 2.4  // ... and by this much: 37,000 ordinary readings (TestFewFalseAlarms) came to 1.9
-	speedFloor   = 5e-3 // of the mean RPM: load and temperature move a fan by this much; it is no trouble
-	spreadFloor  = 1e-3 // of the mean RPM: a fan steadier than this is not judged by smaller wobble
-	jitterFloor  = 5e-3 // of the period, as spreadFloor is of the RPM
-	logFloor     = 0.2  // of the logarithms of spread and jitter
-	dutyStep     = 200  // hundredths of a percent: a change of the commanded duty cycle beyond it is a step
-	dutyBin      = 50   // hundredths of a percent: what is usual is kept for duty cycles this close together
-	clampFeature = 50   // standard deviations; beyond it one is as odd as another
-	clipLearned  = 6    // deviations at which what is learned as usual is cut off, after startOver readings
+	spreadOver   = 8    // readings that the spread is taken over, the one furthest off left out
+	statsTau     = 2000 // readings, time constant of a fan's usual values
+	scoreTau     = 2000 // readings, time constant of the usual score
+	judgeOver    = 3    // scores whose median is judged
+	enterSigma   = 6.0  // standard deviations by which the judged score must exceed the usual one, and
+	enterMargin  = 2.4  // the least excess; 37,000 ordinary readings (TestFewFalseAlarms) come to 1.9
+	speedFloor   = 5e-3 // least deviation of the speed, as a fraction of the mean RPM: load and temperature move it
+	spreadFloor  = 1e-3 // least spread, as a fraction of the mean RPM
+	jitterFloor  = 5e-3 // least jitter, as a fraction of the period
+	logFloor     = 0.2  // least deviation of the logarithms of spread and jitter
+	dutyStep     = 200  // hundredths of a percent: a larger change of the commanded duty cycle is a step
+	dutyBin      = 50   // hundredths of a percent: width of the bins of duty cycle that usual speeds are kept for
+	clampFeature = 50   // standard deviations: bound of a feature
+	clipLearned  = 6    // standard deviations: bound of a value that is learned, after startOver readings
 )
 
-// running is a mean and variance that counts every value alike at first and fades over tau later.
+// running is a running mean and variance: every value has equal weight up to tau values, then old ones fade.
 type running struct {
 	N    float64 `json:"n"`
 	Mean float64 `json:"mean"`
@@ -48,7 +47,7 @@ func (r *running) add(x float64, tau float64) {
 	r.Var = float64((1 - alpha) * (r.Var + float64(alpha*float64(d*d))))
 }
 
-// addClipped adds x, cut off at clipLearned deviations: one wrong reading must not widen what is usual.
+// addClipped adds x, cut off at clipLearned deviations, so that one wrong reading does not widen the deviation.
 func (r *running) addClipped(x, floor float64) {
 	if r.N >= startOver {
 		reach := float64(clipLearned * max(r.sd(), floor))
@@ -59,12 +58,12 @@ func (r *running) addClipped(x, floor float64) {
 
 func (r *running) sd() float64 { return math.Sqrt(r.Var) }
 
-// features makes the forest's point of a reading: numbers of about one, whatever the fan. As long as the usual speed
-// is not known, at the beginning and at a new duty cycle, the speed says nothing.
+// features returns the forest's point of a reading: numbers of about 1, for any fan. The feature of the speed is 0
+// while the usual speed is not known, at the beginning and at a new duty cycle.
 func (f *fan) features(r fanwatch.Reading) [features]float64 {
 	s := &f.st
 	s.RPMs[s.N%spreadOver] = r.RPM
-	m, sd := steady(s.RPMs[:min(s.N+1, spreadOver)])
+	m, sd := withoutOutlier(s.RPMs[:min(s.N+1, spreadOver)])
 	usual := s.usual()
 	if s.Stats[featureRPM].N == 0 {
 		usual = max(m, 1)
@@ -75,29 +74,29 @@ func (f *fan) features(r fanwatch.Reading) [features]float64 {
 	for i, x := range raw {
 		st := &s.Stats[i]
 		if st.N == 0 {
-			continue // the first readings are the usual
+			continue
 		}
 		z := (x - st.Mean) / max(st.sd(), floors[i])
-		lowest := -1.0 // less wobble and less jitter than usual is no trouble
+		lowest := -1.0 // less spread or jitter than usual is no trouble
 		if i == featureRPM {
 			lowest = -clampFeature
 		}
 		point[i] = max(lowest, min(clampFeature, z))
 	}
-	s.Raw = raw // for learn, which alone decides whether these count as usual
+	s.Raw = raw // for learn
 	return point
 }
 
-// usual returns the speed that the forest takes for usual, at least 1 RPM.
+// usual returns the forest's usual speed, at least 1 RPM.
 func (s *state) usual() float64 { return max(s.Stats[featureRPM].Mean, 1) }
 
 func (s *state) floors() [features]float64 {
 	return [features]float64{float64(speedFloor * s.usual()), logFloor, logFloor}
 }
 
-// steady returns mean and deviation of values without the one that is furthest from their mean; of less than three
-// values with it.
-func steady(values []float64) (m, sd float64) {
+// withoutOutlier returns mean and standard deviation of values, without the one furthest from their mean if there are
+// at least three.
+func withoutOutlier(values []float64) (m, sd float64) {
 	m = mean(values)
 	out := -1
 	if len(values) >= 3 {

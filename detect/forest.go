@@ -11,24 +11,24 @@ import (
 
 func newForest(fan string, cfg Config) *rcf.Forest {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(fan)) // a hash never fails
+	_, _ = h.Write([]byte(fan)) // never fails
 	forest, err := rcf.New(rcf.Config{Dimensions: features, Shingle: 1, Trees: cfg.Trees, SampleSize: cfg.SampleSize,
 		OutputAfter: 32, Seed: cfg.Seed ^ h.Sum64()})
 	if err != nil {
-		panic("detect: " + err.Error()) // Config is the program's own, never input
+		panic("detect: " + err.Error()) // Config is set by the program, never by input
 	}
 	return forest
 }
 
-// learn feeds the forest and the usual values, unless the fan is in trouble: a fault must not become usual. It never
-// becomes so by itself: an operator says that it is (Device.Relearn).
+// learn updates the forest and the usual values with a reading, unless the fan is in trouble, so that a fault never
+// becomes usual by lasting. An operator makes it usual by Device.Relearn.
 func (f *fan) learn(cfg Config, r fanwatch.Reading, point []float64, score float64, trouble bool) {
 	s := &f.st
-	if s.Settle > 0 {
-		s.Settle--
+	if s.Settling > 0 {
+		s.Settling--
 		return
 	}
-	if trouble || s.Current.Kind != fanwatch.KindNone || s.Under+s.Over+s.Absent+s.Still > 0 || s.odd(cfg, score) {
+	if trouble || s.Current.Kind != fanwatch.KindNone || s.Under+s.Over+s.Absent+s.Still > 0 || s.exceeds(cfg, score) {
 		return
 	}
 	floors := s.floors()
@@ -57,37 +57,36 @@ func (f *fan) learn(cfg Config, r fanwatch.Reading, point []float64, score float
 	}
 }
 
-// odd reports whether one score alone is beyond the bar. A single such reading raises no alert, but
-// the first readings of a fault must not raise the bar for those that follow.
-func (s *state) odd(cfg Config, score float64) bool {
-	return s.Learned >= cfg.Warmup && score > s.bar()
+// exceeds reports whether one score alone is above the threshold. Such a reading is not learned, so that the first
+// readings of a fault do not raise the threshold.
+func (s *state) exceeds(cfg Config, score float64) bool {
+	return s.Learned >= cfg.Warmup && score > s.threshold()
 }
 
-// bar is what the judged score must exceed to be trouble.
-func (s *state) bar() float64 {
+// threshold returns the score that the judged score must exceed to be trouble.
+func (s *state) threshold() float64 {
 	return s.Usual.Mean + max(float64(enterSigma*s.Usual.sd()), enterMargin)
 }
 
-// unusual asks the forest. A score that hovers about the bar does not open and close alerts, because one
-// reading above it begins trouble and only leaveInARow below it end it.
+// unusual returns KindUnusual when the judged score exceeds the threshold, and during a step what was found before it.
 func (f *fan) unusual(cfg Config, r fanwatch.Reading, point []float64, score float64) fanwatch.Anomaly {
 	s := &f.st
 	switch {
 	case s.Learned < cfg.Warmup:
 		return fanwatch.Anomaly{}
-	case s.Settle > 0 && s.Current.Kind == fanwatch.KindUnusual:
+	case s.Settling > 0 && s.Current.Kind == fanwatch.KindUnusual:
 		return s.Current // a step neither begins trouble nor ends it
-	case s.Settle > 0:
+	case s.Settling > 0:
 		return fanwatch.Anomaly{}
 	}
-	bar := s.bar()
-	if score <= bar {
+	threshold := s.threshold()
+	if score <= threshold {
 		return fanwatch.Anomaly{}
 	}
-	return fanwatch.Anomaly{Kind: fanwatch.KindUnusual, Threshold: bar, Why: f.explain(r, point, score)}
+	return fanwatch.Anomaly{Kind: fanwatch.KindUnusual, Threshold: threshold, Why: f.explain(r, point, score)}
 }
 
-// explain names the feature that contributes most to the score.
+// explain returns a sentence on the feature that contributes most to the score.
 func (f *fan) explain(r fanwatch.Reading, point []float64, score float64) string {
 	s := &f.st
 	most := featureRPM

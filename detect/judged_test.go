@@ -16,8 +16,8 @@ import (
 	"fanwatch"
 )
 
-// demo publishes the demo's object with any TIME, one second after the record before.
-func (f *feed) demo(fan, client string, at time.Time, layout string, rpm float64) Output {
+// legacyAt publishes an object in the legacy format with any TIME, one second after the record before.
+func (f *feed) legacyAt(fan, client string, at time.Time, layout string, rpm float64) Output {
 	return f.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":%q,"RPM":%v,"client":%q}`, at.Format(layout), fan, rpm, client))
 }
 
@@ -52,7 +52,7 @@ func TestTheRunThatLivesIsJudged(t *testing.T) {
 			f.one("a", 1,
 				1<<62, -1)
 		},
-		"one in the demo's format": func(f *feed) { f.legacy("a", "a", 1800) },
+		"one in the legacy format": func(f *feed) { f.legacy("a", "a", 1800) },
 		"another publisher for six seconds": func(f *feed) {
 			for i := range uint64(6) {
 				f.one("a", 2, 1+i, 1810)
@@ -89,7 +89,7 @@ func TestTwoPublishersAreNamed(t *testing.T) {
 	if f.kinds() != "publishers.stall" {
 		t.Fatalf("a stall under two publishers: %+v", f.obs)
 	}
-	for i := range uint64(returnsWithin + leaveInARow) {
+	for i := range uint64(returnsWithin + recoverInARow) {
 		f.one("a", 0xa1, 12+i, 1800)
 	}
 	if f.kinds() != "publishers.stall." {
@@ -106,8 +106,8 @@ func TestTwoPublishersAreNamed(t *testing.T) {
 	}
 	clocks := newFeed(fanwatch.Device{Fan: "a"})
 	for range 10 {
-		clocks.demo("a", "a", clocks.now(), time.RFC3339, 1800)
-		clocks.demo("a", "a", clocks.now().Add(-10*time.Minute), time.RFC3339, 1800)
+		clocks.legacyAt("a", "a", clocks.now(), time.RFC3339, 1800)
+		clocks.legacyAt("a", "a", clocks.now().Add(-10*time.Minute), time.RFC3339, 1800)
 	}
 	if clocks.kinds() != "publishers" || !strings.Contains(clocks.obs[0].Anomaly.Why, `client "a" by two clocks`) {
 		t.Errorf("two clocks: %+v", clocks.obs)
@@ -115,7 +115,7 @@ func TestTwoPublishersAreNamed(t *testing.T) {
 }
 
 // TestARestartIsNotTwoPublishers: the spool of the run before, then the new run, again and again, with a straggler;
-// and readings of the demo's format that overtake each other.
+// and readings of the legacy format that overtake each other.
 func TestARestartIsNotTwoPublishers(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	for run := range uint64(20) {
@@ -127,15 +127,15 @@ func TestARestartIsNotTwoPublishers(t *testing.T) {
 		}
 	}
 	for range 50 {
-		f.demo("a", "a", f.now().Add(time.Second), time.RFC3339, 1800)
-		f.demo("a", "a", f.now().Add(-2*time.Second), time.RFC3339, 1800)
+		f.legacyAt("a", "a", f.now().Add(time.Second), time.RFC3339, 1800)
+		f.legacyAt("a", "a", f.now().Add(-2*time.Second), time.RFC3339, 1800)
 	}
 	if len(f.obs) != 0 {
 		t.Errorf("%+v", f.obs)
 	}
 }
 
-// TestAClockThatIsPutBackIsFollowed: of the demo's format fewer than lineAfter readings are not judged, whenever and
+// TestAClockThatIsPutBackIsFollowed: of the legacy format fewer than olderClockAfter readings are not judged, when and
 // however far the clock goes back, and duplicates are still known.
 func TestAClockThatIsPutBackIsFollowed(t *testing.T) {
 	for _, back := range []time.Duration{2 * time.Second, time.Minute, time.Hour, 6 * time.Hour, 300 * 24 * time.Hour} {
@@ -146,19 +146,19 @@ func TestAClockThatIsPutBackIsFollowed(t *testing.T) {
 		late := 0
 		for i := range 10 {
 			at := f.now().Add(-back).Add(time.Second / 2)
-			out := f.demo("a", "a", at, time.RFC3339Nano, 1800)
+			out := f.legacyAt("a", "a", at, time.RFC3339Nano, 1800)
 			if out.Rows[0].Kind != fanwatch.RowScored {
 				late++
 			}
-			if again := f.demo("a", "a", at, time.RFC3339Nano, 1800); again.Duplicates != 1 {
+			if again := f.legacyAt("a", "a", at, time.RFC3339Nano, 1800); again.Duplicates != 1 {
 				t.Fatalf("back by %s: reading %d came twice: %+v", back, i, again.Rows)
 			}
 		}
-		if late >= lineAfter {
+		if late >= olderClockAfter {
 			t.Errorf("back by %s: %d readings not judged", back, late)
 		}
 		f.obs = nil
-		f.demo("a", "a", f.now().Add(-back).Add(time.Second/2), time.RFC3339Nano, 0)
+		f.legacyAt("a", "a", f.now().Add(-back).Add(time.Second/2), time.RFC3339Nano, 0)
 		if f.kinds() != "stall" {
 			t.Errorf("back by %s: the stall gives %q", back, f.kinds())
 		}
@@ -194,15 +194,15 @@ func TestTheHourThatAutumnRepeatsIsJudged(t *testing.T) {
 	}
 }
 
-// TestRecordsOfPublicReports feeds records made after public reports: nothing is refused, and what stops or spikes is
-// judged rightly.
-func TestRecordsOfPublicReports(t *testing.T) {
+// TestRecordsOfPublicReportsAreJudged feeds records made after public reports: nothing is refused, and what stops
+// or spikes is judged rightly.
+func TestRecordsOfPublicReportsAreJudged(t *testing.T) {
 	for _, c := range []struct {
 		file, zone, kinds string
 		unjudged          int
 	}{
 		{"01-fold-Europe_Berlin.ndjson", "Europe/Berlin", "stall", 0},
-		{"02-clock-back-then-stall.ndjson", "", "stall", lineAfter - 1},
+		{"02-clock-back-then-stall.ndjson", "", "stall", olderClockAfter - 1},
 		{"07-one-spike-among-the-first-30.ndjson", "", "", 0},
 	} {
 		data, err := os.ReadFile(filepath.Join("..", "..", "shared", "faults", c.file))
@@ -228,11 +228,12 @@ func TestRecordsOfPublicReports(t *testing.T) {
 func TestARefusedReadingLeavesNoTrace(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	ahead := f.now().Add(6 * time.Minute)
-	if out := f.demo("a", "a", ahead, time.RFC3339, 1800); out.Rows[0].Kind != fanwatch.RowQuarantined {
+	if out := f.legacyAt("a", "a", ahead, time.RFC3339, 1800); out.Rows[0].Kind != fanwatch.RowQuarantined {
 		t.Fatalf("%+v", out.Rows)
 	}
 	f.seq += 360
-	if out := f.demo("a", "a", ahead, time.RFC3339, 1800); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowScored {
+	if out := f.legacyAt("a", "a", ahead, time.RFC3339, 1800); len(out.Rows) != 1 ||
+		out.Rows[0].Kind != fanwatch.RowScored {
 		t.Errorf("%+v, %d duplicates", out.Rows, out.Duplicates)
 	}
 	f.one("a", 1, 5, -1)
@@ -331,7 +332,7 @@ func TestATimeWithoutZoneNamesTheZone(t *testing.T) {
 		{80 * 24 * time.Hour, "2006-01-02T15:04:05", "80 days ahead"},
 	} {
 		f := newFeed(fanwatch.Device{Fan: "a"})
-		out := f.demo("a", "a", f.now().Add(c.off), c.layout, 1)
+		out := f.legacyAt("a", "a", f.now().Add(c.off), c.layout, 1)
 		if len(out.Rows) != 1 || !strings.Contains(out.Rows[0].Reason, c.want) {
 			t.Errorf("%s: %+v, want %q", c.off, out.Rows, c.want)
 		}

@@ -1,11 +1,10 @@
-// Package detect turns the records of one shard into rows of the landing log and into observations: it
-// drops duplicates, quarantines what cannot be accepted, holds every reading against hard limits from
-// the first second, scores it by the fan's own Random Cut Forest, and decides with hysteresis when a fan
-// is in trouble.
+// Package detect turns the records of one shard into rows of the landing log and into observations. It drops
+// duplicates, quarantines what cannot be accepted, applies hard limits from the first reading, scores each reading by
+// the fan's own Random Cut Forest, and decides with hysteresis whether a fan is in trouble.
 //
-// Everything here is a function of the records in their order. No clock, no randomness from outside:
-// feeding the same records, or replaying the rows that came of them, gives the same models bit for bit,
-// on every architecture (products are converted explicitly, so that nothing is fused).
+// Its results are a function of the records in their order, without clock or outside randomness. Feeding the same
+// records, or replaying their rows, gives the same models bit for bit on every architecture: products are converted
+// explicitly, so that none is fused.
 package detect
 
 import (
@@ -19,12 +18,12 @@ import (
 	"fanwatch"
 )
 
-// Config sets how fans are judged. The zero value of each field means its default.
+// Config sets how fans are judged.
 type Config struct {
-	Trees      int    // trees per forest; 0 = 50. More: steadier scores, more time.
+	Trees      int    // trees per forest; 0 = 50. More give steadier scores and take more time.
 	SampleSize int    // readings that each tree remembers; 0 = 256
-	Warmup     int    // readings of a fan before its forest may raise an alert; 0 = 200
-	Seed       uint64 // of all forests; each fan's is this and its name
+	Warmup     int    // readings that a forest learns before it may find an anomaly; 0 = 200
+	Seed       uint64 // seed of all forests; each is combined with the fan's name
 }
 
 func (c Config) withDefaults() Config {
@@ -39,34 +38,34 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Models is what a shard's scorer knows of its fans. It is not safe for concurrent use.
+// Models are the models of a shard's fans. Not safe for concurrent use.
 type Models struct {
 	cfg   Config
 	fans  map[string]*fan
 	quota quota
 }
 
-// New makes Models that know no fan.
+// New returns Models without fans.
 func New(cfg Config) *Models {
 	return &Models{cfg: cfg.withDefaults(), fans: make(map[string]*fan)}
 }
 
-// Input is one record as it came from the stream.
+// Input is one record of the stream.
 type Input struct {
-	Position fanwatch.Position // of the record: Index is not used
+	Position fanwatch.Position // of the record; Index is not used
 	Arrived  time.Time         // at the stream
 	Data     []byte
 }
 
-// Output is what came of one record.
+// Output is the outcome of one record.
 type Output struct {
 	Rows         []fanwatch.Row
 	Observations []fanwatch.Observation // changes of state, in order
-	Duplicates   int                    // readings that were landed before
-	Draining     bool                   // others wait behind these at the publisher: they do not say how the fan is now
+	Duplicates   int                    // number of readings that were landed before
+	Draining     bool                   // newer readings wait at the publisher: these are not the fan's state now
 }
 
-// Feed takes the next record. It never fails: what cannot be accepted becomes a RowQuarantined row.
+// Feed judges the next record. It never fails: what cannot be accepted becomes a RowQuarantined row.
 func (m *Models) Feed(in Input) Output {
 	var out Output
 	rec, err := fanwatch.DecodeRecord(in.Data)
@@ -78,11 +77,11 @@ func (m *Models) Feed(in Input) Output {
 	case err != nil:
 		row := quarantine(rec, in, err.Error(), in.Data)
 		row.Fan, row.Refused = rec.Fan, uint32(min(max(rec.Sent, 1), math.MaxUint32))
-		m.take(&row, &out)
+		m.addRow(&row, &out)
 	case rec.Refused != "":
 		row := quarantine(rec, in, rec.Refused, rec.Payload)
 		row.Fan = rec.Fan
-		m.take(&row, &out)
+		m.addRow(&row, &out)
 	case rec.Device != nil:
 		data, _ := fanwatch.EncodeDevice(*rec.Device) // a Device that was decoded from JSON encodes
 		row := fanwatch.Row{Kind: fanwatch.RowConfigured, Position: in.Position, Arrived: rec.Arrived, Payload: data}
@@ -95,8 +94,8 @@ func (m *Models) Feed(in Input) Output {
 	return out
 }
 
-// take lets a row change its fan's model and appends it.
-func (m *Models) take(row *fanwatch.Row, out *Output) {
+// addRow applies a row to its fan's model and appends it to the output.
+func (m *Models) addRow(row *fanwatch.Row, out *Output) {
 	if row.Kind == fanwatch.RowQuarantined && !m.quota.keep(row.Client, row.Arrived) {
 		row.Payload = nil
 		row.Reason += overQuota
@@ -111,37 +110,37 @@ func (m *Models) take(row *fanwatch.Row, out *Output) {
 
 func (m *Models) feedReadings(rec fanwatch.Record, in Input, out *Output) {
 	f := m.fans[rec.Fan]
-	if reason := stranger(f, rec); reason != "" {
+	if reason := refuseAll(f, rec); reason != "" {
 		row := quarantine(rec, in, reason, in.Data)
 		row.Fan, row.Refused = rec.Fan, uint32(len(rec.Readings))
-		m.take(&row, out)
+		m.addRow(&row, out)
 		return
 	}
 	out.Draining = rec.Backlog > uint64(len(rec.Readings))
-	bad, refused := m.refused(f, rec, in)
+	bad, refused := m.refusals(f, rec, in)
 	out.Rows = make([]fanwatch.Row, 0, len(rec.Readings)-max(0, int(bad.Refused)-1))
 	for i, r := range rec.Readings {
 		no := refused != nil && refused[i]
 		switch {
 		case no && i == bad.Position.Index:
-			m.take(&bad, out)
+			m.addRow(&bad, out)
 		case no:
 		case f.has(r.ReadingID):
 			out.Duplicates++
 		default:
-			row := fanwatch.Row{Kind: f.kindOf(r.ReadingID), Reading: r.Reading, Position: in.Position,
+			row := fanwatch.Row{Kind: f.rowKind(r.ReadingID), Reading: r.Reading, Position: in.Position,
 				Arrived: rec.Arrived, Client: rec.Client, Acked: rec.Acked, Dropped: rec.Dropped}
 			row.Position.Index = i
-			m.take(&row, out)
+			m.addRow(&row, out)
 		}
 	}
 }
 
 const tooManyGaps = "this run has more gaps in its sequence numbers than can be remembered: restart the publisher"
 
-// refused dates the readings of a record and tells which are refused, and gives the one row that stands for these: it
-// is the first, with what is wrong with that, and lists the others. refused is nil when there is none.
-func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Row, refused []bool) {
+// refusals sets the times of a record's readings and returns which of them are refused, nil when none is, and the one
+// row that stands for them: that of the first, with its reason and a list of the others.
+func (m *Models) refusals(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Row, refused []bool) {
 	var others ranges
 	for i := range rec.Readings {
 		r := &rec.Readings[i]
@@ -172,50 +171,50 @@ func (m *Models) refused(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.Ro
 	return bad, refused
 }
 
-// apply is the one place where a row of readings changes a model; Feed and Replay both end here.
+// apply changes a model by a row, for Feed and Replay alike.
 func (m *Models) apply(f *fan, row *fanwatch.Row) *fanwatch.Observation {
-	f.hear(row)
+	f.note(row)
 	if row.Kind != fanwatch.RowScored {
 		return nil
 	}
 	return f.score(m.cfg, row)
 }
 
-// configure takes a device that came with row; one that is no newer than what is known changes nothing.
+// configure sets the device that came with row, if it is new or of a larger revision.
 func (m *Models) configure(d fanwatch.Device, row fanwatch.Row) {
 	f := m.fans[d.Fan]
 	switch {
 	case f == nil:
 		f = newFan(d, m.cfg)
-		f.st.Heard.Since = row.Arrived
+		f.st.Arrivals.Since = row.Arrived
 		m.fans[d.Fan] = f
 	case d.Revision > f.device.Revision:
 		f.configure(d, row.Arrived, m.cfg)
 	}
-	f.st.Heard.Newest = row.Position
+	f.st.Arrivals.Newest = row.Position
 }
 
-// Active returns the fans that are not retired, in no order, with what was heard of each. Neither may be changed, nor
-// kept beyond the next record.
-func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Heard] {
-	return func(yield func(*fanwatch.Device, *Heard) bool) {
+// Active returns the fans that are not retired, in no order. The pointers are to the models' own values: they are not
+// to be written through, and not valid after the next record.
+func (m *Models) Active() iter.Seq2[*fanwatch.Device, *Arrivals] {
+	return func(yield func(*fanwatch.Device, *Arrivals) bool) {
 		for _, f := range m.fans {
-			if !f.device.Retired && !yield(&f.device, &f.st.Heard) {
+			if !f.device.Retired && !yield(&f.device, &f.st.Arrivals) {
 				return
 			}
 		}
 	}
 }
 
-// Heard returns what was heard of a fan.
-func (m *Models) Heard(name string) (Heard, bool) {
+// Arrivals returns the arrivals of a fan; false when it is not known.
+func (m *Models) Arrivals(name string) (Arrivals, bool) {
 	if f := m.fans[name]; f != nil {
-		return f.st.Heard, true
+		return f.st.Arrivals, true
 	}
-	return Heard{}, false
+	return Arrivals{}, false
 }
 
-// Fans lists the fans that are known, sorted.
+// Fans returns the names of all fans, sorted.
 func (m *Models) Fans() []string {
 	names := make([]string, 0, len(m.fans))
 	for name := range m.fans {
@@ -225,7 +224,7 @@ func (m *Models) Fans() []string {
 	return names
 }
 
-// Device returns what is known of a fan.
+// Device returns the device of a fan; false when it is not known.
 func (m *Models) Device(name string) (fanwatch.Device, bool) {
 	if f := m.fans[name]; f != nil {
 		return f.device, true
@@ -233,8 +232,7 @@ func (m *Models) Device(name string) (fanwatch.Device, bool) {
 	return fanwatch.Device{}, false
 }
 
-// Last returns the observation that holds for a fan now: its state at its newest reading. ok is false
-// while no reading of it was scored.
+// Last returns a fan's state at its newest scored reading. ok is false when there is none.
 func (m *Models) Last(name string) (o fanwatch.Observation, ok bool) {
 	f := m.fans[name]
 	if f == nil || f.last.Position.Sequence == "" {
@@ -243,7 +241,8 @@ func (m *Models) Last(name string) (o fanwatch.Observation, ok bool) {
 	return f.last, true
 }
 
-// Adopt takes over the fans of a parent shard that keep says yes to.
+// Adopt adds the fans of a parent shard for which keep returns true, in place of those of the same name. The parent is
+// not to be used afterwards.
 func (m *Models) Adopt(parent *Models, keep func(fan string) bool) {
 	for name, f := range parent.fans {
 		if keep(name) {

@@ -49,7 +49,7 @@ func (f *feed) record(data []byte) Output {
 	return out
 }
 
-// legacy publishes the demo's object, one second after the one before.
+// legacy publishes an object in the legacy format, one second after the one before.
 func (f *feed) legacy(fan, client string, rpm float64) Output {
 	return f.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":%q,"FREQ":60,"RPM":%v,"client":%q}`,
 		start.Add(time.Duration(f.seq)*time.Second).Format(time.RFC3339), fan, rpm, client))
@@ -107,7 +107,7 @@ func TestDropBelowTheLimitIsSaidInASentence(t *testing.T) {
 		f.obs[0].Anomaly.Why != "ABC123456 turns too slowly: 300 RPM, below the limit of 900 RPM." {
 		t.Fatalf("%+v", f.obs)
 	}
-	for range leaveInARow {
+	for range recoverInARow {
 		f.legacy("ABC123456", "new_Client", 1800)
 	}
 	if len(f.obs) != 2 || f.obs[1].Anomaly.Kind != fanwatch.KindNone {
@@ -230,7 +230,7 @@ func TestSpeedFoundAfterAGapIsNoWobble(t *testing.T) {
 		{name: "started again after a day", run: 6, seq: 1, pause: 86400},
 		{name: "dropped", run: 5, seq: watched + 49},
 		{name: "asleep", run: 5, seq: watched + 1, pause: 600},
-		{name: "in the demo's format", pause: 600},
+		{name: "in the legacy format", pause: 600},
 		{name: "started again with a wobble", run: 6, seq: 1, wobble: 0.01, unusual: true},
 		{name: "started again slower", run: 6, seq: 1, lost: 0.05, unusual: true},
 	} {
@@ -310,7 +310,7 @@ func TestWhatIsRefusedAndWhy(t *testing.T) {
 	}
 }
 
-func TestDuplicatesAndLateReadings(t *testing.T) {
+func TestDuplicatesAreDroppedAndLateReadingsAreNotJudged(t *testing.T) {
 	f := newFeed(fanwatch.Device{Fan: "a"})
 	kinds := func(out Output) string {
 		s := ""
@@ -343,8 +343,8 @@ func TestDuplicatesAndLateReadings(t *testing.T) {
 	}
 }
 
-// TestSeenAgainstASet checks the intervals against a plain set, over random arrivals.
-func TestSeenAgainstASet(t *testing.T) {
+// TestSeenHoldsWhatAPlainSetHolds checks the intervals against a plain set, over random arrivals.
+func TestSeenHoldsWhatAPlainSetHolds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	var s seen
 	plain := map[fanwatch.ReadingID]bool{}

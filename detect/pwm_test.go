@@ -60,10 +60,10 @@ func TestCommandedStepIsNoFault(t *testing.T) {
 	}
 }
 
-// TestFaultOfACommandedFan: a speed lost without a command raises an alert although the duty cycle is
+// TestAFaultOfACommandedFanIsFound: a speed lost without a command raises an alert although the duty cycle is
 // known, at the duty cycle of before and at one that the fan comes back to; a stall counts while a step
 // settles.
-func TestFaultOfACommandedFan(t *testing.T) {
+func TestAFaultOfACommandedFanIsFound(t *testing.T) {
 	lost := newCommanded(2, 0.6)
 	lost.run(400, true)
 	lost.sick = 0.25

@@ -11,11 +11,11 @@ import (
 	"fanwatch"
 )
 
-// maxAge is how old a reading may be at its arrival; beyond it the device's clock was never set.
+// maxAge is the largest age of a reading at its arrival. An older one comes from a clock that was never set.
 const maxAge = 366 * 24 * time.Hour
 
-// date completes the reading's time and, in the demo's format, its identity; it gives a reason when
-// that cannot be done.
+// date sets the reading's time and, in the legacy format, its sequence number. It returns the reason when the time
+// cannot be read.
 func (f *fan) date(r *fanwatch.RecordReading, arrived time.Time) (reason string) {
 	switch {
 	case r.Legacy != "":
@@ -30,7 +30,7 @@ func (f *fan) date(r *fanwatch.RecordReading, arrived time.Time) (reason string)
 	return ""
 }
 
-// refuse says why the reading cannot be accepted, or "".
+// refuse returns why the reading is not accepted, or "".
 func (f *fan) refuse(r fanwatch.RecordReading, arrived time.Time) string {
 	if err := r.Check(); err != nil {
 		return err.Error()
@@ -38,7 +38,7 @@ func (f *fan) refuse(r fanwatch.RecordReading, arrived time.Time) string {
 	at := r.Time.Format(time.RFC3339)
 	switch {
 	case r.Time.After(arrived.Add(fanwatch.MaxAhead)):
-		return fmt.Sprintf("time %s is %s ahead of its arrival: %s", at, distance(arrived, r.Time), f.mend(r, arrived))
+		return fmt.Sprintf("time %s is %s ahead of its arrival: %s", at, durationText(arrived, r.Time), f.mend(r, arrived))
 	case r.Time.Before(arrived.Add(-maxAge)):
 		return fmt.Sprintf("time %s is more than a year before its arrival: set the publisher's clock", at)
 	case r.Seq == 0:
@@ -49,8 +49,8 @@ func (f *fan) refuse(r fanwatch.RecordReading, arrived time.Time) string {
 	return ""
 }
 
-// mend says what to do about a time that is ahead. A time without zone that is off by whole quarter hours, as zones
-// are, was read in another zone than it was written in.
+// mend returns the mend for a time that is ahead of its arrival. A time without zone that is off by whole quarter
+// hours, as zones are, was written in another zone than it was read in.
 func (f *fan) mend(r fanwatch.RecordReading, arrived time.Time) string {
 	const quarter, near = 15 * time.Minute, time.Minute
 	off := r.Time.Sub(arrived)
@@ -62,8 +62,8 @@ func (f *fan) mend(r fanwatch.RecordReading, arrived time.Time) string {
 		"(fanwatch configure %s --zone Area/City)", f.zone, f.device.Fan)
 }
 
-// distance writes the time from one instant to a later one for a person.
-func distance(from, to time.Time) string {
+// durationText returns the time from one instant to a later one, in seconds, days or years.
+func durationText(from, to time.Time) string {
 	d := to.Sub(from)
 	switch days := d / (24 * time.Hour); {
 	case days < 2:
@@ -71,14 +71,13 @@ func distance(from, to time.Time) string {
 	case days < 2*365:
 		return fmt.Sprintf("%d days", days)
 	}
-	return fmt.Sprintf("%d years", to.Year()-from.Year()) // d ends at 292 years
+	return fmt.Sprintf("%d years", to.Year()-from.Year()) // a Duration ends at 292 years
 }
 
-// maxPayload is how much of a refused message is kept.
-const maxPayload = 4 << 10
+const maxPayload = 4 << 10 // bytes of a refused message that are kept
 
-// stranger says why nothing of this record can be accepted, or "".
-func stranger(f *fan, rec fanwatch.Record) string {
+// refuseAll returns why no reading of the record is accepted, or "".
+func refuseAll(f *fan, rec fanwatch.Record) string {
 	switch {
 	case f == nil:
 		return fmt.Sprintf("fan %s is unknown: provision it first (fanwatch provision %s)", rec.Fan, rec.Fan)
@@ -91,10 +90,9 @@ func stranger(f *fan, rec fanwatch.Record) string {
 	return ""
 }
 
-// maxReason is how much of the reason of a refusal is kept, in bytes.
-const maxReason = 1 << 10
+const maxReason = 1 << 10 // bytes of a reason that are kept
 
-// quarantine makes the row of a record that is refused, or of its first refused reading.
+// quarantine returns the row of a refused record, or of its first refused reading.
 func quarantine(rec fanwatch.Record, in Input, reason string, payload []byte) fanwatch.Row {
 	return fanwatch.Row{
 		Kind: fanwatch.RowQuarantined, Arrived: rec.Arrived, Client: rec.Client,
@@ -104,11 +102,10 @@ func quarantine(rec fanwatch.Record, in Input, reason string, payload []byte) fa
 	}
 }
 
-// ranges is a list of sequence numbers for a person: those that follow each other as one, the first maxRanges of
-// them.
+// ranges is a list of ranges of sequence numbers, at most maxRanges.
 type ranges struct {
 	list [][2]uint64
-	more int // numbers behind the list
+	more int // count of numbers that are not in list
 }
 
 const maxRanges = 8

@@ -6,28 +6,28 @@ import (
 )
 
 const (
-	repeatsKnown   = 200    // readings after which a fan's own rate of repeats is known
-	repeatsFade    = 20_000 // readings at which both counts are halved
-	frozenLeast    = 30     // readings in a row
-	frozenLonger   = 3      // times the longest run of equal readings so far: equal readings come in runs
-	frozenOften    = 0.999  // a rate of repeats from which on nothing is frozen
-	frozenUnlikely = 27.631 // -log of the probability of so many repeats, 1e-12
+	repeatsKnown   = 200    // readings after which a fan's rate of repeats is known
+	repeatsFade    = 20_000 // readings at which the counts are halved
+	frozenLeast    = 30     // repeats in a row that a frozen value needs at least
+	frozenLonger   = 3      // times the longest streak so far that a frozen value needs at least
+	frozenOften    = 0.999  // rate of repeats from which on no value counts as frozen
+	frozenUnlikely = 27.631 // -log of the probability of the streak that a frozen value needs: 1e-12
 )
 
-// repeats counts how often a turning fan's reading says the same as the one before, to the digit.
+// repeats counts the readings of a turning fan that equal the reading before to the digit.
 type repeats struct {
-	RPM     float64 `json:"rpm"` // of the newest reading, 0 when there is none to compare with
-	Hz      float64 `json:"hz"`
-	Jitter  float64 `json:"jitter"`
-	Streak  int     `json:"streak"`  // readings in a row that said the same as the one before
-	Same    int     `json:"same"`    // in the streaks that have ended
-	Pairs   int     `json:"pairs"`   // in the streaks that have ended, with the readings that ended them
-	Longest int     `json:"longest"` // streak that has ended
+	RPM     float64 `json:"rpm"`     // of the newest reading; 0 when there is none to compare with
+	Hz      float64 `json:"hz"`      // of the newest reading
+	Jitter  float64 `json:"jitter"`  // of the newest reading
+	Streak  int     `json:"streak"`  // repeats in a row up to the newest reading
+	Same    int     `json:"same"`    // repeats in the streaks that have ended
+	Pairs   int     `json:"pairs"`   // Same and the readings that ended the streaks
+	Longest int     `json:"longest"` // the longest streak that has ended
 }
 
-// take counts a reading and tells whether it says the same as the one before. A streak that was found frozen is no
-// part of the fan's own rate.
-func (p *repeats) take(r fanwatch.Reading) (same bool) {
+// add counts a reading and reports whether it equals the one before. A streak that was found frozen does not count for
+// the fan's rate.
+func (p *repeats) add(r fanwatch.Reading) (same bool) {
 	known := p.RPM > 0 && r.RPM > 0
 	same = known && r.RPM == p.RPM && r.Hz == p.Hz && r.Jitter == p.Jitter
 	switch {
@@ -48,7 +48,7 @@ func (p *repeats) take(r fanwatch.Reading) (same bool) {
 	return same
 }
 
-// frozen reports whether the streak is longer than a fan that repeats itself as often as this one ever has.
+// frozen reports whether the streak is improbably long for the fan's rate of repeats.
 func (p *repeats) frozen() bool {
 	if p.Streak < max(frozenLeast, frozenLonger*p.Longest) || p.Pairs < repeatsKnown {
 		return false

@@ -8,12 +8,12 @@ import (
 	"fanwatch"
 )
 
-// ErrDiverged says that replaying a row gave another score than the row holds: the snapshot does not
-// belong to the rows, or this program scores differently from the one that landed them.
+// ErrDiverged says that the replay of a row gave another score than the row holds: the snapshot does not belong to the
+// rows, or this program scores differently from the one that landed them.
 var ErrDiverged = errors.New("replay does not give the scores that were landed")
 
-// Replay feeds rows that Feed gave before, in their order, all of them: of those that give another score than they
-// hold, or that fit to nothing, it tells the first by an error that is ErrDiverged. It gives no other error.
+// Replay applies all rows that Feed returned, in their order. The error is for the first row that gives another score
+// than it holds, or whose fan is not known; it wraps [ErrDiverged].
 func (m *Models) Replay(rows []fanwatch.Row) error {
 	var first error
 	for i := range rows {

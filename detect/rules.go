@@ -7,24 +7,24 @@ import (
 )
 
 const (
-	limitsEnter = 2  // readings in a row outside a hard limit
-	noSignalFor = 5  // readings in a row without any edge since the publisher started
-	stillFor    = 5  // readings in a row at 0 RPM that the publisher calls running
-	startingFor = 30 // readings in a row at 0 RPM that the publisher calls starting
+	limitsEnter = 2  // readings in a row outside a hard limit that are an anomaly
+	noSignalFor = 5  // readings in a row with StateNoSignal that are a stall
+	stillFor    = 5  // readings in a row at 0 RPM with StateRunning that are a stall
+	startingFor = 30 // readings in a row at 0 RPM with StateStarting that are a stall
 )
 
-// hard applies the rules that need no forest.
-func (f *fan) hard(r fanwatch.Reading) fanwatch.Anomaly {
+// hardRules returns what the rules that need no forest find.
+func (f *fan) hardRules(r fanwatch.Reading) fanwatch.Anomaly {
 	s, limits, base := &f.st, f.device.Limits, f.st.base()
 	lowest, learned := limits.MinRPM, false
-	if lowest == 0 && base.begun() && s.Settle == 0 {
+	if lowest == 0 && base.begun() && s.Settling == 0 {
 		lowest, learned = base.Level/2, true
 	}
 	count(&s.Under, r.State != fanwatch.StateNoSignal && r.RPM < lowest)
 	count(&s.Over, limits.MaxRPM > 0 && r.RPM > limits.MaxRPM)
 	count(&s.Absent, r.State == fanwatch.StateNoSignal)
 	count(&s.Still, r.RPM == 0 && (r.State == fanwatch.StateRunning || r.State == fanwatch.StateStarting))
-	same := s.Repeats.take(r)
+	same := s.Repeats.add(r)
 	found := func(kind fanwatch.Kind, threshold float64, why string, args ...any) fanwatch.Anomaly {
 		return fanwatch.Anomaly{Kind: kind, Threshold: threshold, Why: f.device.Fan + " " + fmt.Sprintf(why, args...)}
 	}
@@ -56,7 +56,7 @@ func (f *fan) hard(r fanwatch.Reading) fanwatch.Anomaly {
 	return fanwatch.Anomaly{}
 }
 
-// relearn is the sentence that tells how to end trouble that is none.
+// relearn returns the sentence that names the command by which an operator makes the speed usual.
 func (f *fan) relearn() string {
 	return fmt.Sprintf(" If it is to run like this: fanwatch configure %s --relearn.", f.device.Fan)
 }

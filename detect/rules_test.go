@@ -11,9 +11,9 @@ import (
 	"fanwatch"
 )
 
-// TestOneWrongReadingPagesNobody: neither one among the first thirty nor one later, be it a little or far off, nor
+// TestOneWrongReadingIsNoTrouble: neither one among the first thirty nor one later, be it a little or far off, nor
 // one every ten minutes; a stall does, by one reading.
-func TestOneWrongReadingPagesNobody(t *testing.T) {
+func TestOneWrongReadingIsNoTrouble(t *testing.T) {
 	for _, wrong := range []float64{1900, 60_000, 900_000, 1} {
 		for _, at := range []int{0, 4, 29, 60, 150, 1000} {
 			f := newFeed(fanwatch.Device{Fan: "a", Limits: fanwatch.Limits{MaxRPM: 5000}})
@@ -294,11 +294,11 @@ func TestAllOfItReplaysBitIdentical(t *testing.T) {
 			whole.legacy("b", "b", m.next(0.002))
 		case i < 360:
 			whole.one("a", 1+uint64(rng.IntN(2)), seq, m.next(0.002))
-			whole.demo("b", "b", whole.now().Add(-time.Hour+500*time.Millisecond), time.RFC3339Nano, m.next(0.01))
+			whole.legacyAt("b", "b", whole.now().Add(-time.Hour+500*time.Millisecond), time.RFC3339Nano, m.next(0.01))
 		case i < 420:
 			whole.batch("a", 1, fanwatch.WireReading{Seq: seq, State: fanwatch.StateStalled, PWM: &off},
 				fanwatch.WireReading{Seq: 0, State: "odd"}, fanwatch.WireReading{Seq: 0})
-			whole.demo("b", "b", whole.now().Add(time.Duration(rng.IntN(9)-6)*time.Minute), time.RFC3339Nano, 1800)
+			whole.legacyAt("b", "b", whole.now().Add(time.Duration(rng.IntN(9)-6)*time.Minute), time.RFC3339Nano, 1800)
 		case i == 600:
 			data, _ := fanwatch.EncodeDevice(fanwatch.Device{V: 1, Revision: 9, Fan: "a", Relearn: 1})
 			whole.record(data)

@@ -7,11 +7,11 @@ import (
 	"fanwatch"
 )
 
-// seen remembers which readings of one fan were landed: per run the intervals of sequence numbers, for
-// the demo's readings their times. Kinesis delivers at least once and MQTT QoS 1 repeats, so duplicates are ordinary.
+// seen is the set of readings of one fan that were landed: per run the intervals of sequence numbers, for the legacy
+// format the times. Kinesis and MQTT QoS 1 both deliver at least once, so duplicates are ordinary.
 type seen struct {
-	Runs  []runSeen `json:"runs"`  // the one that spoke last at the end
-	Times []uint64  `json:"times"` // of readings with Run 0, ascending Unix microseconds, maxTimes about the newest
+	Runs  []runSeen `json:"runs"`  // ascending by their newest reading, at most maxRuns
+	Times []uint64  `json:"times"` // of readings with Run 0, ascending, Unix microseconds, at most maxTimes
 }
 
 type runSeen struct {
@@ -22,16 +22,16 @@ type runSeen struct {
 type interval [2]uint64 // first and last sequence number, inclusive
 
 const (
-	// a publisher's restarts that are remembered; a duplicate out of an older run is landed again and dropped by the
-	// table's merge
+	// maxRuns is the number of runs that are remembered of a fan. A duplicate of an older run is landed again, and
+	// dropped by the table's merge.
 	maxRuns      = 1024
-	maxIntervals = 16384 // gaps within one run
-	maxGaps      = 65536 // gaps within the runs of one fan that have more than countGaps
+	maxIntervals = 16384 // intervals of one run
+	maxGaps      = 65536 // intervals of all runs of one fan, checked when a run has a multiple of countGaps
 	countGaps    = 1024
 	maxTimes     = 4096 // more than an hour at 1 Hz
 )
 
-// top returns the highest sequence number seen of the run.
+// top returns the highest sequence number of the run.
 func (r *runSeen) top() uint64 { return r.Have[len(r.Have)-1][1] }
 
 func (s *seen) run(run uint64) *runSeen {
@@ -56,7 +56,7 @@ func (s *seen) has(id fanwatch.ReadingID) bool {
 	return found && i < len(r.Have)
 }
 
-// intervalHas orders an interval against a number: 0 when the number lies in it.
+// intervalHas compares an interval with a number: -1 when it lies below, 1 above, 0 when it holds the number.
 func intervalHas(iv interval, seq uint64) int {
 	switch {
 	case iv[1] < seq:
@@ -67,13 +67,13 @@ func intervalHas(iv interval, seq uint64) int {
 	return 0
 }
 
-// full reports whether a run has so many gaps that no more can be remembered.
+// full reports whether a run has maxIntervals intervals.
 func (s *seen) full(run uint64) bool {
 	r := s.run(run)
 	return r != nil && len(r.Have) >= maxIntervals
 }
 
-// add remembers a reading. following says of one in the demo's format that its clock is the one that is followed.
+// add adds a reading. following says of a reading in the legacy format that its clock is the one that is followed.
 func (s *seen) add(id fanwatch.ReadingID, following bool) {
 	if id.Run == 0 {
 		s.addTime(id.Seq, following)
@@ -102,8 +102,7 @@ func (s *seen) add(id fanwatch.ReadingID, following bool) {
 	}
 }
 
-// dropGaps forgets the runs that spoke last longest ago while there are more than maxGaps gaps: one device must not
-// fill the memory.
+// dropGaps drops the runs with the oldest newest readings while there are more than maxGaps intervals.
 func (s *seen) dropGaps() {
 	gaps := 0
 	for i := len(s.Runs) - 1; i >= 0; i-- {
@@ -119,7 +118,7 @@ func (r *runSeen) add(seq uint64) {
 	if found {
 		return
 	}
-	// i is where the number would stand: it may extend the interval before, the one behind, or join them.
+	// The number at i may extend the interval before, the one behind, or join them.
 	before := i > 0 && r.Have[i-1][1]+1 == seq
 	behind := i < len(r.Have) && seq+1 == r.Have[i][0]
 	switch {
@@ -135,8 +134,8 @@ func (r *runSeen) add(seq uint64) {
 	}
 }
 
-// addTime remembers a time. Of more than maxTimes the oldest is forgotten, or, where the clock that is followed was
-// put back, the one furthest from its readings.
+// addTime adds a time. Of more than maxTimes it drops the oldest or, where the clock that is followed was put back,
+// the newest when that is further away.
 func (s *seen) addTime(t uint64, following bool) {
 	i, found := slices.BinarySearchFunc(s.Times, t, cmp.Compare[uint64])
 	switch {

@@ -11,12 +11,11 @@ import (
 	"fanwatch/rcf"
 )
 
-// SnapshotVersion is the version of the snapshot that this program writes. It also reads version 1, which
-// knew nothing of duty cycles, and version 2, which had no baselines and did not know what was heard when.
+// SnapshotVersion is the version of the snapshot that this program writes. It also reads version 1, which has no duty
+// cycles, and version 2, which has no baselines and no arrivals.
 const SnapshotVersion = 3
 
-// header is the first part of a snapshot, as JSON: it is small beside the forests and can be read by a
-// person. Go writes a float64 with as many digits as bring back the same bits.
+// header is the first part of a snapshot, as JSON. Go writes a float64 with as many digits as bring back the same bits.
 type header struct {
 	V    int         `json:"v"`
 	Fans []fanHeader `json:"fans"`
@@ -32,8 +31,8 @@ type fanHeader struct {
 	Forest int                  `json:"forest"` // bytes of the forest's own snapshot
 }
 
-// Snapshot returns everything the models hold: four bytes of header length (little-endian), the header,
-// the forests' own snapshots in the header's order. The store adds a checksum.
+// Snapshot returns the models as bytes for [Restore]: four bytes of header length (little-endian), the header, the
+// forests' snapshots in the header's order. It has no checksum; the landing log adds one.
 func (m *Models) Snapshot() ([]byte, error) {
 	h := header{V: SnapshotVersion, Quota: m.quota}
 	var forests bytes.Buffer
@@ -54,10 +53,11 @@ func (m *Models) Snapshot() ([]byte, error) {
 	return append(append(out, head...), forests.Bytes()...), nil
 }
 
-// ErrSnapshot says that bytes are not a snapshot of this version.
+// ErrSnapshot says that bytes are not a snapshot of a version that this program reads.
 var ErrSnapshot = errors.New("not a snapshot of models")
 
-// Restore makes Models from a snapshot. Hostile bytes give an error.
+// Restore returns the Models of a snapshot. Any bytes that are none give an error that wraps [ErrSnapshot] or is one of
+// package rcf.
 func Restore(cfg Config, data []byte) (*Models, error) {
 	if len(data) < 4 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrSnapshot, len(data))
@@ -100,7 +100,7 @@ func (fh fanHeader) restore(blob []byte, version int) (*fan, error) {
 	if err := fh.Seen.check(); err != nil {
 		return nil, fmt.Errorf("%w: fan %s: %w", ErrSnapshot, fh.Device.Fan, err)
 	}
-	if s := fh.State; min(s.N, s.Learned, s.Settle, s.Repeats.Streak, s.Repeats.Pairs, s.Repeats.Same) < 0 {
+	if s := fh.State; min(s.N, s.Learned, s.Settling, s.Repeats.Streak, s.Repeats.Pairs, s.Repeats.Same) < 0 {
 		return nil, fmt.Errorf("%w: fan %s: negative counts", ErrSnapshot, fh.Device.Fan)
 	}
 	forest := new(rcf.Forest)
@@ -115,10 +115,9 @@ func (fh fanHeader) restore(blob []byte, version int) (*fan, error) {
 	return f, nil
 }
 
-// upgrade completes the state of a snapshot before version 3: what the rule "half of its usual speed" took for usual
-// begins the baselines.
+// upgrade completes the state of a snapshot before version 3: the baselines begin at the usual speeds.
 func (s *state) upgrade(last fanwatch.Observation) {
-	s.Heard.Newest = last.Position
+	s.Arrivals.Newest = last.Position
 	if usual := s.Stats[featureRPM]; usual.N >= startOver && usual.Mean > 0 {
 		s.setBase(baseline{Level: usual.Mean})
 	}
@@ -132,7 +131,7 @@ func (s *state) upgrade(last fanwatch.Observation) {
 	}
 }
 
-// check holds a decoded seen against what its methods rely on.
+// check returns an error when a decoded seen breaks an invariant of its methods.
 func (s *seen) check() error {
 	for _, r := range s.Runs {
 		if len(r.Have) == 0 {

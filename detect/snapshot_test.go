@@ -47,7 +47,7 @@ func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 		if base := f.fans["b"].st.base(); base.Level < 1750 || base.Level > 1850 {
 			t.Errorf("version %d: usual speed of b: %+v", version, base)
 		}
-		if h, _ := f.Heard("b"); h.Newest.Sequence == "" {
+		if h, _ := f.Arrivals("b"); h.Newest.Sequence == "" {
 			t.Errorf("version %d: %+v", version, h)
 		}
 		f.batch("c", 1, fanwatch.WireReading{Seq: 1, State: fanwatch.StateStalled})

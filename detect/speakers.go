@@ -8,43 +8,44 @@ import (
 )
 
 const (
-	speakersKept  = 4               // the newest speakers that are remembered
-	returnsTell   = 2               // returns of one speaker that tell two publishers from a restart
-	returnsWithin = 120             // readings in which they come, and after which without any the trouble is over
-	returnsTime   = 5 * time.Minute // the same by arrival
-	otherClock    = time.Minute     // a late TIME by more than this comes of another clock
+	speakersKept  = 4               // number of speakers that are remembered
+	returnsTell   = 2               // returns of one speaker that prove two publishers
+	returnsWithin = 120             // readings within which the returns count, and after which the trouble is over
+	returnsTime   = 5 * time.Minute // time within which the returns count, by arrival
+	otherClock    = time.Minute     // a TIME that is late by more than this comes from another clock
 )
 
-// speakers tells two publishers of one fan, which take turns, from one that was started again, which never comes
-// back. Runs and clients tell publishers apart; in the demo's format the client, and a clock behind the other.
+// speakers finds two publishers of one fan: they take turns, while a publisher that was restarted never returns under
+// its former run. Publishers differ by run and client; in the legacy format by client and by a clock behind the other.
 type speakers struct {
-	Rows   int       `json:"rows"`             // accepted readings
-	Newest []speaker `json:"newest,omitempty"` // the one that spoke last first
-	Twins  *twins    `json:"twins,omitempty"`  // nil while one publisher speaks
+	Rows   int       `json:"rows"`             // number of accepted readings
+	Newest []speaker `json:"newest,omitempty"` // newest first
+	Twins  *twins    `json:"twins,omitempty"`  // nil while one publisher sends
 }
 
+// speaker is a publisher by its run, client and clock.
 type speaker struct {
 	Run     uint64    `json:"run,string"`
 	Client  string    `json:"client"`
-	Behind  bool      `json:"behind,omitempty"`  // in the demo's format: of a clock behind the other
-	Returns int       `json:"returns,omitempty"` // how often it came back after another had spoken
-	Row     int       `json:"row,omitempty"`     // at the newest return
-	At      time.Time `json:"at,omitzero"`       // arrival then
+	Behind  bool      `json:"behind,omitempty"`  // in the legacy format: its clock is behind the other
+	Returns int       `json:"returns,omitempty"` // times it sent again after another speaker
+	Row     int       `json:"row,omitempty"`     // speakers.Rows at the newest return
+	At      time.Time `json:"at,omitzero"`       // arrival of the newest return
 }
 
 func (s speaker) is(o speaker) bool {
 	return s.Run == o.Run && s.Client == o.Client && s.Behind == o.Behind
 }
 
-// twins are two publishers that take turns, and when one came back last.
+// twins are two publishers that take turns.
 type twins struct {
 	Speakers [2]speaker `json:"speakers"`
-	Row      int        `json:"row"`
-	At       time.Time  `json:"at"`
+	Row      int        `json:"row"` // speakers.Rows at the newest return
+	At       time.Time  `json:"at"`  // arrival of the newest return
 }
 
-// hear takes note of who published an accepted reading.
-func (s *speakers) hear(now speaker, arrived time.Time) {
+// note records the publisher of an accepted reading.
+func (s *speakers) note(now speaker, arrived time.Time) {
 	s.Rows++
 	if t := s.Twins; t != nil && !s.recent(t.Row, t.At, arrived) {
 		s.Twins = nil
@@ -71,12 +72,12 @@ func (s *speakers) hear(now speaker, arrived time.Time) {
 	s.Newest = append([]speaker{now}, s.Newest[:min(len(s.Newest), speakersKept-1)]...)
 }
 
-// recent reports whether row, which arrived at at, is near enough to the newest one.
+// recent reports whether a row that arrived at at lies within returnsWithin and returnsTime of the newest row.
 func (s *speakers) recent(row int, at, arrived time.Time) bool {
 	return s.Rows-row < returnsWithin && arrived.Sub(at) < returnsTime
 }
 
-// found returns the trouble of a fan for which two publishers speak.
+// found returns the anomaly of a fan with two publishers.
 func (t *twins) found(fan string) fanwatch.Anomaly {
 	a, b := t.Speakers[0], t.Speakers[1]
 	who := fmt.Sprintf("clients %.128q and %.128q", a.Client, b.Client)

@@ -466,7 +466,7 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 
 func toAlertRow(a *fanwatch.Alert) AlertRow {
 	e := AlertRow{Opened: a.Opened.UnixMicro(), Fan: a.Fan, ID: a.ID, Kind: string(a.Kind), Site: a.Site, Why: a.Why,
-		Step: int64(a.Step), Told: int64(max(a.Notices, len(a.Told))),
+		Step: int64(a.Step), Told: int64(max(a.Notices, len(a.Sent))),
 		AckedBy: a.AckedBy, Note: a.Note, Ended: a.EndedAt.UnixMicro()}
 	if !a.AckedAt.IsZero() {
 		e.AckedAt = a.AckedAt.UnixMicro()

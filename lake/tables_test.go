@@ -141,7 +141,7 @@ func TestAlertsComeOnce(t *testing.T) {
 		opened := midnight.Add(time.Duration(n) * 9 * time.Hour)
 		return fanwatch.Alert{V: 1, ID: fmt.Sprintf("alert/fan-%d/stall/%s", n, opened.Format("20060102T150405.000000Z")),
 			Fan: fmt.Sprint("fan-", n), Kind: fanwatch.KindStall, Opened: opened, Why: "It stopped.",
-			State: fanwatch.AlertResolved, Step: 2, Told: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada",
+			State: fanwatch.AlertResolved, Step: 2, Sent: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada",
 			AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
 	}
 	for round := range 4 { // every round leaves what the one before left once more

@@ -101,13 +101,13 @@ func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 
 // ShardStatus is a shard as the newest heartbeat of its scorer shows it.
 type ShardStatus struct {
-	Shard    string              `json:"shard"`
-	Read     bool                `json:"read"`
-	Heard    time.Time           `json:"heard,omitzero"` // of the newest heartbeat
-	Progress activities.Progress `json:"progress"`       // version 0: a scorer that says nothing of fans
-	Attempt  int                 `json:"attempt,omitempty"`
-	Since    time.Time           `json:"since,omitzero"` // what arrived until then was judged; zero: not known
-	Why      string              `json:"why,omitempty"`  // why it is not read, or says nothing of its fans
+	Shard         string              `json:"shard"`
+	Read          bool                `json:"read"`
+	LastHeartbeat time.Time           `json:"heard,omitzero"` // of the newest heartbeat
+	Progress      activities.Progress `json:"progress"`       // version 0: a scorer that says nothing of fans
+	Attempt       int                 `json:"attempt,omitempty"`
+	Since         time.Time           `json:"since,omitzero"` // what arrived until then was judged; zero: not known
+	Why           string              `json:"why,omitempty"`  // why it is not read, or says nothing of its fans
 
 	holds    func(fan string) bool // nil: its range of hash keys is not known
 	unjudged map[string]time.Time  // Progress.Unjudged by fan
@@ -118,10 +118,10 @@ type ShardStatus struct {
 type Judged struct {
 	Now    time.Time // when they were asked
 	Shards []ShardStatus
-	// Unheard says why changes of state that the scorers tell may not have reached the fans' workflows, and
+	// NoControl says why changes of state that the scorers tell may not have reached the fans' workflows, and
 	// UnheardSince since when; "" while a control worker answers.
-	Unheard      string
-	UnheardSince time.Time
+	NoControl      string
+	NoControlSince time.Time
 }
 
 // controlUnheard is how long the activity of Watch may be silent, which beats every 5 s, before no control worker
@@ -140,7 +140,7 @@ func (o Client) control(ctx context.Context, j *Judged) {
 		heard = cmp.Or(timeOf(p.GetLastHeartbeatTime()), timeOf(p.GetLastStartedTime()), timeOf(p.GetScheduledTime()))
 	}
 	if !heard.IsZero() && j.Now.Sub(heard) > controlUnheard {
-		j.Unheard, j.UnheardSince = "no control worker answers since "+clock(heard)+", so a change of state may not be known",
+		j.NoControl, j.NoControlSince = "no control worker answers since "+clock(heard)+", so a change of state may not be known",
 			heard
 	}
 }
@@ -231,7 +231,7 @@ func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse
 		return
 	}
 	p := d.GetPendingActivities()[i]
-	s.Heard, s.Attempt = timeOf(p.GetLastHeartbeatTime()), int(p.GetAttempt())
+	s.LastHeartbeat, s.Attempt = timeOf(p.GetLastHeartbeatTime()), int(p.GetAttempt())
 	if err := converter.GetDefaultDataConverter().FromPayloads(p.GetHeartbeatDetails(), &s.Progress); err != nil {
 		s.Progress = activities.Progress{} // of another version
 	}
@@ -242,7 +242,7 @@ func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse
 	var known time.Time // until when there was progress, or an attempt that may still come to it
 	switch {
 	case s.Progress.V == 0 || s.Progress.Now.IsZero():
-		known, s.Since, s.Why = s.Heard, s.Heard, "its scorer says nothing of fans"
+		known, s.Since, s.Why = s.LastHeartbeat, s.LastHeartbeat, "its scorer says nothing of fans"
 	case s.Progress.Through.IsZero():
 		s.Why = "its scorer has read nothing yet"
 	default:
@@ -263,8 +263,8 @@ func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse
 		s.Why = fanwatch.Legible(s.Progress.Trouble, 200)
 	case waiting:
 		s.Why = "no score worker takes it"
-	case now.Sub(s.Heard) > ShardUnread:
-		s.Why = "its scorer has not answered since " + clock(cmp.Or(s.Heard, known))
+	case now.Sub(s.LastHeartbeat) > ShardUnread:
+		s.Why = "its scorer has not answered since " + clock(cmp.Or(s.LastHeartbeat, known))
 	default:
 		s.Why = "its scorer is behind"
 	}
@@ -299,8 +299,8 @@ func (j Judged) Expect(fans []fanwatch.FanStatus) {
 // Of returns what is known of one fan. Where more than one shard may have it, as after a reshard, one that is read says
 // more than one that is not, and one that names the fan more than one that does not.
 func (j Judged) Of(d fanwatch.Device) Judgement {
-	if j.Unheard != "" {
-		return Judgement{Judging: JudgingUnread, Since: j.UnheardSince, Why: j.Unheard}
+	if j.NoControl != "" {
+		return Judgement{Judging: JudgingUnread, Since: j.NoControlSince, Why: j.NoControl}
 	}
 	best, rank := Judgement{Judging: JudgingUnread, Why: "no workflow scores its shard"}, -1
 	for _, s := range j.Shards {

@@ -68,7 +68,7 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	told("team-lead [fanwatch] fan-e: unusual (step 2 of 2)") // an hour early
 	s.until(10*time.Second, "the failure on the alert", func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](s, "alerts")
-		return len(alerts) == 1 && len(alerts[0].Failed) == 1 && len(alerts[0].Told) == 2, fmt.Sprintf("%+v", alerts)
+		return len(alerts) == 1 && len(alerts[0].Failed) == 1 && len(alerts[0].Sent) == 2, fmt.Sprintf("%+v", alerts)
 	})
 	if out, err := s.cli("policy", "check"); err == nil || !strings.Contains(out, ":gone (policy default)") {
 		t.Errorf("policy check: %v: %s", err, out)
@@ -160,7 +160,7 @@ func TestAnAlertOfTwoThousandNotifications(t *testing.T) {
 	}
 	s.until(20*time.Second, "the end of the alert", func() (bool, string) {
 		over := ask[[]fanwatch.Alert](s, "alerts", "--all")
-		return len(over) == 1 && over[0].State == fanwatch.AlertResolved && len(over[0].Told) == fanwatch.MaxNotices,
+		return len(over) == 1 && over[0].State == fanwatch.AlertResolved && len(over[0].Sent) == fanwatch.MaxNotices,
 			fmt.Sprintf("%+v", over)
 	})
 	d, err := c.DescribeWorkflowExecution(t.Context(), a.ID, "")

@@ -68,7 +68,7 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 		return found, err
 	}
 	a.Canary = &activities.Canary{IoT: cloud.NewIoTData(c.AWS, c.Endpoints.IoT, a.IoT), Stream: s, System: fans,
-		Rule: RuleReadings, Now: c.Now, Comes: c.CanaryURL != "",
+		Rule: RuleReadings, Now: c.Now, AwaitsAck: c.CanaryURL != "",
 		Topic: func(ctx context.Context) error { return a.canaryTopic(ctx, c.CanaryURL) }}
 	return a, nil
 }

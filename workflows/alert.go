@@ -31,7 +31,7 @@ type Escalation struct {
 	Turns     []Turn                `json:"turns,omitempty"`   // what is due to be told, in no order
 	Begun     int                   `json:"begun,omitempty"`   // steps that have a turn in this round, or had one
 	From      int                   `json:"from,omitempty"`    // the step at which this round began, from 0
-	Heard     []string              `json:"heard,omitempty"`   // topics that were told in this round
+	Notified  []string              `json:"heard,omitempty"`   // topics that were told in this round
 	Reached   []string              `json:"reached,omitempty"` // topics that were told in any round
 	Broken    []string              `json:"broken,omitempty"`  // topics of which a notification was given up in this round
 	Retry     time.Time             `json:"retry,omitzero"`    // when the broken are tried again; zero: turns are left
@@ -103,7 +103,7 @@ type alert struct {
 
 	policyDue time.Time // when it is tried again while there is none
 	flights   []*flight // the notifications that are on their way, oldest first
-	sent      int       // notices and failures of this run
+	outcomes  int       // notices and failures of this run
 	woken     bool      // the loop has something new to look at
 	dirty     bool      // lists do not show the alert as it is
 }
@@ -196,9 +196,9 @@ func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 func (a *alert) full(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
 	if len(a.flights) > 0 {
-		return a.sent >= 2*noticesPerRun || info.GetCurrentHistoryLength() > maxEvents
+		return a.outcomes >= 2*noticesPerRun || info.GetCurrentHistoryLength() > maxEvents
 	}
-	return a.sent >= noticesPerRun || info.GetContinueAsNewSuggested()
+	return a.outcomes >= noticesPerRun || info.GetContinueAsNewSuggested()
 }
 
 // receive takes every signal that waits. The channels say nothing of the order between them, so observations come
@@ -441,7 +441,7 @@ func (a *alert) reopen(from int) {
 	}
 	a.AckedBy, a.AckedAt, a.Note = "", time.Time{}, ""
 	a.Round++
-	a.State, a.From, a.Begun, a.Heard, a.Broken, a.dirty = fanwatch.AlertOpen, from, from, nil, nil, true
+	a.State, a.From, a.Begun, a.Notified, a.Broken, a.dirty = fanwatch.AlertOpen, from, from, nil, nil, true
 }
 
 // close ends the alert. The fan hears of it first and then opens the next one if it is in trouble again; so nothing

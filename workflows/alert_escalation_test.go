@@ -436,9 +436,9 @@ func TestAnAlertOfTwoThousandNotificationsEndsWhole(t *testing.T) {
 	r.policy = fanwatch.Policy{V: 1, Name: "default", Steps: []fanwatch.Step{step}}
 	r.at(3*time.Hour, r.normal)
 	a := r.run(t)
-	if len(r.mail.sent) != 2040 || a.Notices != 2020 || len(a.Told) != fanwatch.MaxNotices ||
+	if len(r.mail.sent) != 2040 || a.Notices != 2020 || len(a.Sent) != fanwatch.MaxNotices ||
 		a.State != fanwatch.AlertResolved {
-		t.Errorf("%d messages, %d notices, %d kept, %s", len(r.mail.sent), a.Notices, len(a.Told), a.State)
+		t.Errorf("%d messages, %d notices, %d kept, %s", len(r.mail.sent), a.Notices, len(a.Sent), a.State)
 	}
 	if r.runs < 4 {
 		t.Errorf("%d runs", r.runs)
@@ -456,8 +456,8 @@ func TestLongLapsesContinueAsNew(t *testing.T) {
 	}
 	r.at(699*time.Hour+20*time.Minute, r.normal)
 	a := r.run(t)
-	if a.Round < 300 || r.runs < 2 || len(a.Told) != fanwatch.MaxNotices {
-		t.Errorf("%d runs, %d rounds, %d notices kept", r.runs, a.Round, len(a.Told))
+	if a.Round < 300 || r.runs < 2 || len(a.Sent) != fanwatch.MaxNotices {
+		t.Errorf("%d runs, %d rounds, %d notices kept", r.runs, a.Round, len(a.Sent))
 	}
 }
 

@@ -32,7 +32,7 @@ func (f *flight) stop() {
 // is no second one: it would stand behind the first where workers are slow, and a topic that hangs would never be
 // found out. One of an earlier round, which says less, gives way.
 func (a *alert) send(ctx workflow.Context, step int, key, to string) {
-	if slices.ContainsFunc(a.Told, func(n fanwatch.Notice) bool { return n.Key == a.ID+key }) {
+	if slices.ContainsFunc(a.Sent, func(n fanwatch.Notice) bool { return n.Key == a.ID+key }) {
 		return // as in the turn that an alert of the first code was in
 	}
 	for _, f := range a.flights {
@@ -51,7 +51,7 @@ func (a *alert) send(ctx workflow.Context, step int, key, to string) {
 
 // small returns the alert without its lists, which grow with it.
 func small(a fanwatch.Alert) fanwatch.Alert {
-	a.Told, a.Failed = nil, nil
+	a.Sent, a.Failed = nil, nil
 	return a
 }
 
@@ -73,13 +73,13 @@ func (a *alert) fly(ctx workflow.Context, n activities.Notification, until time.
 }
 
 func (a *alert) arrived(f *flight, at time.Time) {
-	a.Told = append(a.Told, fanwatch.Notice{Key: f.Key, Step: f.Step, To: f.To, At: at})
-	a.Told = a.Told[max(0, len(a.Told)-fanwatch.MaxNotices):]
+	a.Sent = append(a.Sent, fanwatch.Notice{Key: f.Key, Step: f.Step, To: f.To, At: at})
+	a.Sent = a.Sent[max(0, len(a.Sent)-fanwatch.MaxNotices):]
 	a.Notices++
-	a.sent++
+	a.outcomes++
 	a.Reached = with(a.Reached, f.To)
 	if f.round == a.Round {
-		a.Heard = with(a.Heard, f.To)
+		a.Notified = with(a.Notified, f.To)
 	}
 	a.Failed = slices.DeleteFunc(a.Failed, func(x fanwatch.Failure) bool { return x.To == f.To })
 	a.Parked = slices.DeleteFunc(a.Parked, func(p Parked) bool { return p.Notification.Key == f.Key })
@@ -90,7 +90,7 @@ func (a *alert) arrived(f *flight, at time.Time) {
 // not heard. Only the first failure of a topic in a round hastens.
 func (a *alert) givenUp(ctx workflow.Context, f *flight, err error) {
 	a.fail(ctx, fanwatch.Failure{Step: f.Step, To: f.To, Why: reason(err)})
-	a.sent++
+	a.outcomes++
 	if f.round != a.Round || a.State != fanwatch.AlertOpen {
 		return
 	}
@@ -115,7 +115,7 @@ func (a *alert) fail(ctx workflow.Context, x fanwatch.Failure) {
 func (a *alert) hasten(ctx workflow.Context, step int) {
 	now := workflow.Now(ctx)
 	a.begin(step, now)
-	unheard := step == a.Steps && len(a.Heard) == 0 && len(a.flights) == 0
+	unheard := step == a.Steps && len(a.Notified) == 0 && len(a.flights) == 0
 	for i, t := range a.Turns {
 		if t.Due.After(now) && (t.Step == step && t.Repeat == 0 || t.Step == step-1 && unheard) {
 			a.Turns[i].Due = now
@@ -139,7 +139,7 @@ func (a *alert) tellMissed(ctx workflow.Context) {
 	for i := a.From; i < min(a.Step, len(a.Known.Steps)); i++ {
 		for _, to := range a.Known.Steps[i].Notify {
 			named = append(named, to)
-			if slices.Contains(a.Heard, to) {
+			if slices.Contains(a.Notified, to) {
 				continue
 			}
 			missed = true

@@ -234,7 +234,7 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsNormal(t *testing
 			t.Fatalf("%s: %v", data, err)
 		}
 	}
-	if landed.ID != a.ID || landed.State != fanwatch.AlertResolved || len(landed.Told) != 4 {
+	if landed.ID != a.ID || landed.State != fanwatch.AlertResolved || len(landed.Sent) != 4 {
 		t.Errorf("landed %+v", landed)
 	}
 }

@@ -68,13 +68,13 @@ func (a *alertOfV1) idle() bool {
 func (a *alertOfV1) carry() *Escalation {
 	e := &Escalation{Version: escalationVersion, Begun: a.Step, Current: a.Why, Worst: a.Why,
 		Last: fanwatch.Observation{Position: a.Position}}
-	for _, n := range a.Told {
+	for _, n := range a.Sent {
 		e.Reached = with(e.Reached, n.To)
 		if n.Step == a.Step {
-			e.Heard = with(e.Heard, n.To)
+			e.Notified = with(e.Notified, n.To)
 		}
 	}
-	a.V, a.Notices, a.Round = fanwatch.AlertVersion, len(a.Told), a.round
+	a.V, a.Notices, a.Round = fanwatch.AlertVersion, len(a.Sent), a.round
 	if a.next != nil && a.State == fanwatch.AlertOpen {
 		e.Turns, e.Begun, e.From = []Turn{*a.next}, a.next.Step+1, a.next.Step
 	}
@@ -230,7 +230,7 @@ func (a *alertOfV1) tell(ctx workflow.Context, s fanwatch.Step, repeat int) erro
 		if err != nil {
 			return err
 		}
-		a.Told = append(a.Told, fanwatch.Notice{Key: n.Key, Step: a.Step, To: to, At: at})
+		a.Sent = append(a.Sent, fanwatch.Notice{Key: n.Key, Step: a.Step, To: to, At: at})
 	}
 	a.show(ctx)
 	return nil
@@ -295,7 +295,7 @@ const changeLandAlert = "land-alert"
 func (a *alertOfV1) close(ctx workflow.Context) error {
 	a.State, a.EndedAt = fanwatch.AlertResolved, workflow.Now(ctx).UTC()
 	told := map[string]bool{}
-	for _, n := range a.Told {
+	for _, n := range a.Sent {
 		if told[n.To] {
 			continue
 		}

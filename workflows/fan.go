@@ -30,7 +30,7 @@ type FanInput struct {
 	Certificate activities.Certificate `json:"certificate,omitzero"`
 	CSRHash     string                 `json:"csr_hash,omitempty"` // of the CSR that the certificate answers
 	PerRun      int                    `json:"per_run,omitempty"`  // signals per run; 0 = 2000
-	Untold      bool                   `json:"untold,omitempty"`   // the open alert has not heard of Status.Last
+	Pending     bool                   `json:"untold,omitempty"`   // the open alert has not heard of Status.Last
 	// the fan is retired and its certificates may be active still
 	Deactivate bool `json:"deactivate,omitempty"`
 }
@@ -53,7 +53,7 @@ func Fan(ctx workflow.Context, in FanInput) error {
 	if !f.old {
 		f.Status.V = fanwatch.FanStatusVersion
 		// The alert may have been ended from outside: then telling it opens the next.
-		f.Untold = f.Untold || f.Status.Alert != "" && f.Status.Last.V != 0
+		f.Pending = f.Pending || f.Status.Alert != "" && f.Status.Last.V != 0
 		if f.Certificate.ID != "" {
 			f.Status.Certificate = f.Certificate.ID
 		}
@@ -195,7 +195,7 @@ func (f *fan) hear() {
 		case f.observations.ReceiveAsync(&o):
 			f.heard++
 			if f.note(o) {
-				f.Untold, f.changed = true, true
+				f.Pending, f.changed = true, true
 			}
 		default:
 			return
@@ -257,7 +257,7 @@ func (f *fan) alarm(ctx workflow.Context) error {
 			return err
 		}
 		f.Status.Alert, f.changed = "", true
-	case f.Status.Alert != "" && f.Untold:
+	case f.Status.Alert != "" && f.Pending:
 		heard, err := f.tell(ctx, f.Status.Alert, SignalObserve, f.Status.Last)
 		if err != nil {
 			return err
@@ -266,7 +266,7 @@ func (f *fan) alarm(ctx workflow.Context) error {
 			f.Status.Alert, f.again, f.changed = "", true, true
 		}
 	}
-	f.Untold = false
+	f.Pending = false
 	if !trouble {
 		f.again = false
 	}

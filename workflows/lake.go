@@ -186,7 +186,7 @@ func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, e
 	}
 	if err == nil {
 		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d orphaned files removed, %d landing segments emptied, %d files "+
-			"of days past retention to go.", r.Orphans, r.Tombstones, r.Retired)+partly(r.Parts))
+			"of days past retention to go.", r.Orphans, r.Tombstones, r.Dropped)+partly(r.Parts))
 		err = ended("maintenance", r.Parts, r)
 	}
 	return r, err

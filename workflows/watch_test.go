@@ -137,7 +137,7 @@ func TestTheCanarySaysWhereThePageWasLost(t *testing.T) {
 			env := suite.NewTestWorkflowEnvironment()
 			w := &canaryWorld{broken: broken}
 			env.RegisterWorkflow(Canary)
-			env.RegisterActivity(&activities.Canary{IoT: w, Stream: w, System: w, Rule: "rule", Comes: true,
+			env.RegisterActivity(&activities.Canary{IoT: w, Stream: w, System: w, Rule: "rule", AwaitsAck: true,
 				Topic:  func(context.Context) error { return nil },
 				Within: 20 * time.Millisecond, Poll: time.Millisecond, Now: time.Now})
 			env.ExecuteWorkflow(Canary)

@@ -156,7 +156,7 @@ func escalation(x fanwatch.Alert) string {
 
 // told says how many notices were sent, and which topics could not be told.
 func told(x fanwatch.Alert) string {
-	s := fmt.Sprint(cmp.Or(x.Notices, len(x.Told)))
+	s := fmt.Sprint(cmp.Or(x.Notices, len(x.Sent)))
 	for _, f := range x.Failed {
 		s += ", NOT " + topic(f.To)
 	}

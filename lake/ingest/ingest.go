@@ -509,7 +509,7 @@ func (r *ingestRun) unprocessed(t *intake, f unprocessed) {
 // reading makes a row of a reading in the demo's format. arrived is when it arrived where the reading itself does
 // not say so; zero: when its object was written.
 func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch.Record, error) {
-	rec, err := fanwatch.DecodeDemo(data)
+	rec, err := fanwatch.DecodeLegacy(data)
 	written := t.arrived(r.Now())
 	rec.Arrived = t.arrived(r.Now(), rec.Arrived, arrived)
 	if err != nil {
@@ -596,7 +596,7 @@ const maxPayload = 4 << 10
 
 // junk makes one row of a run of what is no JSON object.
 func (r *ingestRun) junk(t *intake, data []byte) {
-	_, err := fanwatch.DecodeDemo(data)
+	_, err := fanwatch.DecodeLegacy(data)
 	r.refuse(fanwatch.Record{}, t, cmp.Or(err, errors.New("it is no JSON object")), data)
 }
 
