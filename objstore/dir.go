@@ -18,35 +18,35 @@ import (
 	"fanwatch/internal/durable"
 )
 
-// Dir is a Store in a directory of the local file system: an object is a file whose path is its key. It
-// serves tests and offline tools, and a machine without S3. Every Put is synced, file and directory,
-// before it returns. A new object appears by link(2), which fails when the name is taken and is atomic
-// on every POSIX file system; a replaced one by rename(2).
+// Dir is a [Store] in a directory of the local file system, for tests and offline tools: an object is a file whose path
+// is its key. Every Put is synced, file and directory, before it returns. A new object appears by link(2), which fails
+// where the name is taken and is atomic on every POSIX file system; a replaced one by rename(2).
 type Dir struct{ root string }
 
-const dirTemp = ".tmp" // half-written files, beside the objects so that link and rename stay on one file system
+// dirTemp is the folder of half-written files, beside the objects so that link and rename stay on one file system.
+const dirTemp = ".tmp"
 
-// abandonedAfter is when OpenDir takes a temporary file for the leaving of a killed process.
+// abandonedAfter is the age at which OpenDir removes a temporary file, because its process was killed.
 const abandonedAfter = time.Hour
 
-// OpenDir opens the directory, creating it where it is missing, and removes what killed processes left
-// half-written more than an hour ago.
+// OpenDir opens the directory, makes it where it is missing, and removes files that were left half-written more than
+// an hour ago.
 func OpenDir(path string) (*Dir, error) {
 	root, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("lake directory %s: %w", path, err)
+		return nil, fmt.Errorf("object directory %s: %w", path, err)
 	}
 	d := &Dir{root: root}
 	if err := durable.MkdirAll(filepath.Join(root, dirTemp), 0o755); err != nil {
-		return nil, fmt.Errorf("lake directory: %w", err)
+		return nil, fmt.Errorf("object directory: %w", err)
 	}
 	left, err := os.ReadDir(filepath.Join(root, dirTemp))
 	if err != nil {
-		return nil, fmt.Errorf("lake directory: %w", err)
+		return nil, fmt.Errorf("object directory: %w", err)
 	}
 	for _, e := range left {
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandonedAfter {
-			_ = os.Remove(filepath.Join(root, dirTemp, e.Name())) // tried again at the next opening
+			_ = os.Remove(filepath.Join(root, dirTemp, e.Name())) // one that stays is removed by the next OpenDir
 		}
 	}
 	return d, nil
@@ -55,7 +55,7 @@ func OpenDir(path string) (*Dir, error) {
 // Root returns the directory's absolute path.
 func (d *Dir) Root() string { return d.root }
 
-// Get reads the file of the key.
+// Get reads the file of the key; see [Store].
 func (d *Dir) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := d.check(ctx, key); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (d *Dir) Get(ctx context.Context, key string) ([]byte, error) {
 	return data, err
 }
 
-// GetRange reads a part of the file of the key.
+// GetRange reads a part of the file of the key; see [Store].
 func (d *Dir) GetRange(ctx context.Context, key string, offset, n int64) ([]byte, error) {
 	if err := d.check(ctx, key); err != nil {
 		return nil, err
@@ -92,12 +92,12 @@ func (d *Dir) GetRange(ctx context.Context, key string, offset, n int64) ([]byte
 	return data, err
 }
 
-// Put writes the file of the key; see Store.
+// Put writes the file of the key; see [Store].
 func (d *Dir) Put(ctx context.Context, key string, data []byte, onlyIfAbsent bool) error {
 	return d.PutFrom(ctx, key, bytes.NewReader(data), int64(len(data)), onlyIfAbsent)
 }
 
-// PutFrom writes the file of the key; see Store.
+// PutFrom writes the file of the key; see [Store].
 func (d *Dir) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size int64, onlyIfAbsent bool) error {
 	if err := d.check(ctx, key); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (d *Dir) PutFrom(ctx context.Context, key string, data io.ReadSeeker, size 
 	return durable.SyncDir(filepath.Dir(target))
 }
 
-// List walks the directory; it reads all matching names before it gives the first.
+// List walks the directory; see [Store]. It holds all matching names in memory.
 func (d *Dir) List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		found, err := d.find(ctx, prefix, startAfter)
@@ -141,7 +141,7 @@ func (d *Dir) List(ctx context.Context, prefix, startAfter string) iter.Seq2[Obj
 	}
 }
 
-// Delete removes the file of the key.
+// Delete removes the file of the key; see [Store].
 func (d *Dir) Delete(ctx context.Context, key string) error {
 	if err := d.check(ctx, key); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (d *Dir) writeTemp(data io.Reader, size int64) (string, error) {
 	}
 	n, err := io.Copy(f, data)
 	if err == nil && n != size {
-		err = fmt.Errorf("%d bytes came, want %d", n, size)
+		err = fmt.Errorf("%d bytes were read, want %d", n, size)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -192,7 +192,7 @@ func (d *Dir) find(ctx context.Context, prefix, startAfter string) ([]Object, er
 	err := filepath.WalkDir(start, func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil // removed while we walked, or nothing has the prefix
+			return nil // removed during the walk, or nothing has the prefix
 		case err != nil:
 			return err
 		case ctx.Err() != nil:
@@ -212,7 +212,7 @@ func (d *Dir) find(ctx context.Context, prefix, startAfter string) ([]Object, er
 		}
 		info, err := e.Info()
 		if err != nil {
-			return nil // removed while we walked
+			return nil // removed during the walk
 		}
 		found = append(found, Object{Key: key, Size: info.Size(), Modified: info.ModTime()})
 		return nil

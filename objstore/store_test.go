@@ -12,7 +12,7 @@ import (
 	"fanwatch/objstore"
 )
 
-func TestDir(t *testing.T) {
+func TestADirectoryIsAStore(t *testing.T) {
 	store, err := objstore.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -20,7 +20,7 @@ func TestDir(t *testing.T) {
 	testStore(t, store)
 }
 
-// testStore is what Log and Table lean on; cloud runs the like against a real S3 server.
+// testStore tests what landing.Log and lake.Table need of a Store; cloud has a test of the same against an S3 server.
 func testStore(t *testing.T, store objstore.Store) {
 	ctx := t.Context()
 	if _, err := store.Get(ctx, "a/none"); !errors.Is(err, objstore.ErrNotFound) {

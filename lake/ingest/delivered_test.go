@@ -18,8 +18,8 @@ import (
 	"fanwatch/objstore"
 )
 
-// TestIngestOfWhatDeliveryStreamsWriteBetweenRecords: 300 readings are 300 readings and nothing is refused.
-func TestIngestOfWhatDeliveryStreamsWriteBetweenRecords(t *testing.T) {
+// TestSeparatorsBetweenRecordsAreNotRefused: 300 readings are 300 readings and nothing is refused.
+func TestSeparatorsBetweenRecordsAreNotRefused(t *testing.T) {
 	for name, c := range map[string]struct{ before, between, after string }{
 		"joined": {}, "lines": {"", "\n", "\n"}, "commas": {"", ",", ","}, "array": {"[", ",\n", "]"}, "BOM": {"\ufeff", "\n",
 			""}, "BOM of joined files": {"\ufeff", "\n\ufeff", "\n"},
@@ -31,7 +31,7 @@ func TestIngestOfWhatDeliveryStreamsWriteBetweenRecords(t *testing.T) {
 			f := newFolder(t, w)
 			var text strings.Builder
 			for i := range 300 {
-				text.WriteString([]string{c.before, c.between}[min(i, 1)] + demoObject("fan-a", i))
+				text.WriteString([]string{c.before, c.between}[min(i, 1)] + legacyObject("fan-a", i))
 			}
 			put(t, w.store, "firehose/x", text.String()+c.after, name == "array")
 			if r := f.run(t); r.Readings != 300 || r.Quarantined != 0 || r.PassedOver != 0 || r.Objects != 1 {
@@ -54,23 +54,23 @@ func zipped(t testing.TB, text string) string {
 	return buf.String()
 }
 
-// TestIngestOfGzipMembers: one a record with line ends between, padded, packed twice; and what stands behind the last
-// is kept as the payload.
-func TestIngestOfGzipMembers(t *testing.T) {
+// TestReadingsOfAllGzipMembersAreLanded: one a record with line ends between, padded, packed twice; and what stands
+// behind the last is kept as the payload.
+func TestReadingsOfAllGzipMembersAreLanded(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	var lines strings.Builder
 	for i := range 50 {
-		lines.WriteString(zipped(t, demoObject("fan-a", i)) + "\n")
+		lines.WriteString(zipped(t, legacyObject("fan-a", i)) + "\n")
 	}
 	put(t, w.store, "firehose/lines", lines.String(), false)
-	put(t, w.store, "firehose/padded", zipped(t, demoObject("fan-b", 0))+strings.Repeat("\x00", 4096), false)
-	put(t, w.store, "firehose/twice", zipped(t, zipped(t, demoObject("fan-c", 0))+"\r\n"+
-		zipped(t, demoObject("fan-c", 1))), false)
+	put(t, w.store, "firehose/padded", zipped(t, legacyObject("fan-b", 0))+strings.Repeat("\x00", 4096), false)
+	put(t, w.store, "firehose/twice", zipped(t, zipped(t, legacyObject("fan-c", 0))+"\r\n"+
+		zipped(t, legacyObject("fan-c", 1))), false)
 	if r := f.run(t); r.Readings != 53 || r.Objects != 3 || r.Quarantined != 0 || r.PassedOver != 0 {
 		t.Fatalf("%+v", r)
 	}
-	put(t, w.store, "firehose/z", zipped(t, demoObject("fan-d", 0))+"\nrubbish", false)
+	put(t, w.store, "firehose/z", zipped(t, legacyObject("fan-d", 0))+"\nrubbish", false)
 	if r := f.run(t); r.Readings != 1 || r.Quarantined != 1 || r.PassedOver != 1 {
 		t.Fatalf("%+v", r)
 	}
@@ -81,9 +81,9 @@ func TestIngestOfGzipMembers(t *testing.T) {
 	}
 }
 
-// TestIngestOfJunkIsBounded: an object of garbage is named once, and however much stands between readings or is
+// TestRowsOfJunkAreBounded: an object of garbage is named once, and however much stands between readings or is
 // refused, the rows are few.
-func TestIngestOfJunkIsBounded(t *testing.T) {
+func TestRowsOfJunkAreBounded(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	garbage := make([]byte, 16<<20)
@@ -96,7 +96,8 @@ func TestIngestOfJunkIsBounded(t *testing.T) {
 		"no JSON object") {
 		t.Fatalf("%+v", r)
 	}
-	put(t, w.store, "firehose/b", "a\nb\nc\n"+demoObject("fan-a", 0)+string(garbage)+"\n"+demoObject("fan-a", 1), false)
+	put(t, w.store, "firehose/b", "a\nb\nc\n"+legacyObject("fan-a", 0)+string(garbage)+"\n"+legacyObject("fan-a", 1),
+		false)
 	if r := f.run(t); r.Readings != 2 || r.Quarantined != 2 {
 		t.Fatalf("%+v", r)
 	}
@@ -118,8 +119,8 @@ func TestIngestOfJunkIsBounded(t *testing.T) {
 	}
 }
 
-// TestIngestOfTimesThatCannotBe: before 1970 and after their arrival; what is refused is no duplicate of what comes.
-func TestIngestOfTimesThatCannotBe(t *testing.T) {
+// TestTimesThatCannotBeAreRefused: before 1970 and after their arrival; what is refused is no duplicate of what comes.
+func TestTimesThatCannotBeAreRefused(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	var text strings.Builder
@@ -151,8 +152,9 @@ func TestIngestOfTimesThatCannotBe(t *testing.T) {
 	wantCounts(t, w.counts(t), wantTables)
 }
 
-// TestIngestOfWhatFirehoseCouldNotProcess: the readings in its processing-failed records are read, with their arrival.
-func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
+// TestReadingsThatFirehoseCouldNotProcessAreLanded: the readings in its processing-failed records are read, with
+// their arrival.
+func TestReadingsThatFirehoseCouldNotProcessAreLanded(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	arrived := midnight.Add(5 * time.Second)
@@ -165,9 +167,9 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 		}
 		return string(text) + "\n"
 	}
-	put(t, w.store, "firehose/processing-failed/1", record(demoObject("fan-a", 0), "Lambda.FunctionError")+
-		record(demoObject("fan-a", 1)+"\n"+demoObject("fan-a", 2)+demoObject("fan-a", 1), "Lambda.FunctionError")+
-		record(zipped(t, demoObject("fan-a", 3)), "Lambda.FunctionError")+record("hello", "Lambda.MissingRecordId")+
+	put(t, w.store, "firehose/processing-failed/1", record(legacyObject("fan-a", 0), "Lambda.FunctionError")+
+		record(legacyObject("fan-a", 1)+"\n"+legacyObject("fan-a", 2)+legacyObject("fan-a", 1), "Lambda.FunctionError")+
+		record(zipped(t, legacyObject("fan-a", 3)), "Lambda.FunctionError")+record("hello", "Lambda.MissingRecordId")+
 		record(`{"FANID":"fan-b"}`, "Lambda.MissingRecordId")+record("", "Lambda.MissingRecordId"), true)
 	r := f.run(t)
 	if r.Readings != 4 || r.Duplicates != 1 || r.Quarantined != 3 || r.PassedOver != 0 {
@@ -191,9 +193,9 @@ func TestIngestOfWhatFirehoseCouldNotProcess(t *testing.T) {
 	}
 }
 
-// TestIngestOfTheHourThatAutumnRepeats, with TIME without zone: arrival decides, by the record or else by when the
+// TestArrivalDecidesInTheHourThatAutumnRepeats of a TIME without zone: the record's arrival, or else when the
 // object was written; and in objects that were copied years later the order of the readings.
-func TestIngestOfTheHourThatAutumnRepeats(t *testing.T) {
+func TestArrivalDecidesInTheHourThatAutumnRepeats(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)

@@ -19,44 +19,37 @@ import (
 	"fanwatch/objstore"
 )
 
-// Ingestion brings objects that a delivery stream (Amazon Data Firehose) has written into the landing log, and
-// so into the tables: newline-delimited, joined or comma-separated JSON, plain or gzip, of readings in the 2019
-// demo's format.
+// Ingestion brings the objects of a folder into the landing log.
 //
-// The log of an ingestion is a shard of its own, and its own checkpoint: every segment says which objects it
-// holds. So an object is landed once, however often and from however many places Run is called, and whatever
-// is killed. Its readings are landed as RowLate: no forest sees them. What is no reading is quarantined. A reading
-// that comes again (delivery is at least once) within a day of its fan's newest is passed over; later copies
-// are landed, and Reconcile tells of them.
-//
-// An object that cannot be read (archived, forbidden, damaged, of another format) stops no other: it is passed
-// over and named in what Run gives, again and again until it is landed, removed or given up.
+// The log of an ingestion is a shard of its own and its own checkpoint: every segment says which objects it holds.
+// Readings are landed as [fanwatch.RowLate]: no forest sees them. A reading that comes again within a day of its fan's
+// newest (delivery is at least once) is dropped; later copies are landed, and reconcile reports them.
 type Ingestion struct {
 	From   objstore.Store // where the objects are
-	Bucket string         // its name where From is not To, for the same prefix of two buckets is two folders
-	Prefix string         // of their keys
-	To     objstore.Store
-	Stream string         // whose tables the readings go to
-	Zone   *time.Location // of a TIME without zone; nil = UTC
+	Bucket string         // name of From's bucket where From is not To, so that folders of two buckets are two logs
+	Prefix string         // common beginning of the objects' keys
+	To     objstore.Store // where the landing log is
+	Stream string         // the stream whose tables get the readings
+	Zone   *time.Location // zone of a TIME without one; nil = UTC
 	Now    fanwatch.Clock // nil = time.Now
 	// SegmentRows is about how many rows a segment gets; 0 = 100,000.
 	SegmentRows int
-	// ReadTimeout is how long 8 MiB of an object may take; 0 = 1 min.
+	// ReadTimeout is the longest that a read of 8 MiB of an object may take; 0 = 1 min.
 	ReadTimeout time.Duration
-	// Again has what was passed over tried again at once. Without it an object that the store did not give is
-	// tried again a minute later, then after two, four and so on, at most after six hours; and one whose bytes
-	// are of no use when its size or time of change is another.
+	// Again has all objects that were passed over tried again at once. Without it an object that the store did not
+	// return is tried again after a minute, then after two, four and so on, at most six hours; and one whose bytes are
+	// of no use when its size or time of change differs.
 	Again bool
-	// GiveUp are keys of objects that were passed over and are to count as landed, as far as they are.
+	// GiveUp has the keys of objects that were passed over and shall count as landed, as far as they are.
 	GiveUp []string
 }
 
-// Result says what one Run landed, and what of the folder is not landed.
+// Result is what one [Ingestion.Run] landed, and what of the folder is not landed.
 type Result struct {
-	Objects     int `json:"objects"`
-	Readings    int `json:"readings"`
-	Duplicates  int `json:"duplicates"`
-	Quarantined int `json:"quarantined"`
+	Objects     int `json:"objects"`     // objects that were landed, wholly or up to a damage
+	Readings    int `json:"readings"`    // readings that were landed
+	Duplicates  int `json:"duplicates"`  // readings that were dropped as copies
+	Quarantined int `json:"quarantined"` // values that were refused
 
 	PassedOver int          `json:"passed_over,omitempty"` // objects of the folder that are not landed, or not wholly
 	Passed     []PassedOver `json:"passed,omitempty"`      // the first MaxPassed of them, by key
@@ -67,13 +60,13 @@ type PassedOver struct {
 	Key   string    `json:"key"`
 	Why   string    `json:"why"`           // one line
 	Since time.Time `json:"since"`         // when it was first passed over
-	Next  time.Time `json:"next,omitzero"` // when it is tried again; zero: when it is another, or with Again
+	Next  time.Time `json:"next,omitzero"` // when it is tried again; zero: when it was rewritten, or with Again
 }
 
-// MaxPassed is how many of the objects that were passed over Result names.
+// MaxPassed is how many of the objects that were passed over [Result] names.
 const MaxPassed = 20
 
-// Failure returns in one line what was passed over, "" when nothing was.
+// Failure returns in one line which objects were passed over, "" without any.
 func (i Result) Failure() string {
 	if i.PassedOver == 0 {
 		return ""
@@ -102,13 +95,13 @@ func (in *Ingestion) Log() landing.Log {
 	return landing.Log{Store: in.To, Stream: in.Stream, Shard: fmt.Sprintf(landing.ForeignPrefix+"%x", sum[:8])}
 }
 
-// own are the folders of the lake's bucket that the lake itself fills.
-var own = []string{"landing/", "tables/", "state/", "alerts/"}
+// lakeFolders are the folders of the lake's bucket that the lake itself writes.
+var lakeFolders = []string{"landing/", "tables/", "state/", "alerts/"}
 
-// CheckPrefix reports whether Prefix names a folder that may be ingested: none of the lake's own, and none that
+// CheckPrefix returns an error where Prefix names a folder that may not be ingested: one of the lake's own, or one that
 // could hold one of them.
 func (in *Ingestion) CheckPrefix() error {
-	for _, folder := range own {
+	for _, folder := range lakeFolders {
 		if strings.HasPrefix(in.Prefix, folder) || strings.HasPrefix(folder, in.Prefix) {
 			return fmt.Errorf("ingest: prefix %.200q: name the folder of a delivery stream, "+
 				"not the lake's own %s or what may hold it", in.Prefix, folder)
@@ -117,11 +110,11 @@ func (in *Ingestion) CheckPrefix() error {
 	return nil
 }
 
-// attempts is how often Run begins anew because another ingestion of the folder was faster.
-const attempts = 8
+// maxAttempts is how often Run begins anew because another ingestion of the folder was faster.
+const maxAttempts = 8
 
-// Run lands all objects that are not landed yet, in the order of their keys. progress is called with the objects done
-// and the total; nil: it is not. With an error, Result still says what was landed.
+// Run lands all objects that are not landed yet, in the order of their keys. progress is called with the number of
+// objects done and the total; nil is not called. Where Run returns an error, Result still says what was landed.
 func (in *Ingestion) Run(ctx context.Context, progress func(done, total int)) (Result, error) {
 	var total Result
 	if err := in.CheckPrefix(); err != nil {
@@ -135,14 +128,14 @@ func (in *Ingestion) Run(ctx context.Context, progress func(done, total int)) (R
 	if in.Zone == nil {
 		in.Zone = time.UTC
 	}
-	for range attempts {
+	for range maxAttempts {
 		writer := landing.Token{Scheduled: in.Now().UnixNano(), Attempt: 1, Run: "ingest"}
 		r := &ingestRun{Ingestion: in, log: in.Log(), writer: writer}
-		err := r.run(ctx, progress)
+		err := r.landAll(ctx, progress)
 		total = total.add(r.Result)
 		var taken *landing.Conflict
 		if errors.As(err, &taken) {
-			continue // another ingestion of the same folder was faster: go on behind it
+			continue // another ingestion of the folder was faster: go on behind it
 		}
 		total.PassedOver, total.Passed = r.state.passedOver()
 		if err != nil {
@@ -169,20 +162,20 @@ func clockOr(c fanwatch.Clock) fanwatch.Clock {
 type ingestRun struct {
 	*Ingestion
 	Result
-	log     landing.Log
-	writer  landing.Token
-	at      fanwatch.SequenceNumber
-	state   ingestState
-	rows    []fanwatch.Row
-	sources []landing.Source
-	held    int    // bytes of refused payloads among rows
-	pending Result // of rows and sources
-	next    fanwatch.SequenceNumber
-	landed  int   // segments
-	broken  error // of landing: nothing is landed behind it
+	log          landing.Log
+	writer       landing.Token
+	at           fanwatch.SequenceNumber
+	state        ingestState
+	rows         []fanwatch.Row
+	sources      []landing.Source
+	payloadBytes int    // bytes of refused payloads among rows
+	pending      Result // of rows and sources
+	next         fanwatch.SequenceNumber
+	segments     int   // segments
+	landErr      error // of landing: nothing is landed behind it
 }
 
-func (r *ingestRun) run(ctx context.Context, progress func(done, total int)) error {
+func (r *ingestRun) landAll(ctx context.Context, progress func(done, total int)) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
@@ -190,28 +183,29 @@ func (r *ingestRun) run(ctx context.Context, progress func(done, total int)) err
 	if err != nil {
 		return err
 	}
-	err = r.objects(ctx, fresh, progress)
-	if ctx.Err() != nil { // what was read is landed all the same
+	err = r.landObjects(ctx, fresh, progress)
+	if ctx.Err() != nil { // what was read is landed before the end
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), closing)
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), closingTime)
 		defer cancel()
 	}
-	if landing := r.land(ctx); landing != nil {
-		return landing // the state holds readings that are not landed: it is not saved
+	if err := r.land(ctx); err != nil {
+		return err // the state has readings that are not landed: it is not saved
 	}
-	if r.landed > 0 || r.state.changed {
+	if r.segments > 0 || r.state.changed {
 		err = cmp.Or(err, r.save(ctx))
 	}
 	return err
 }
 
-// closing is how long an ingestion that is stopped may take to land what it has read.
-const closing = 10 * time.Second
+// closingTime is how long an ingestion that is stopped may take to land what it has read.
+const closingTime = 10 * time.Second
 
-// list returns the objects that are to be read: first those that were never passed over.
+// list returns the objects that are to be read, those that were never passed over first. It adds the rows of objects
+// that are given up.
 func (r *ingestRun) list(ctx context.Context) (fresh []objstore.Object, err error) {
 	var again []objstore.Object
-	there := make(map[string]bool)
+	listed := make(map[string]bool)
 	for o, err := range r.From.List(ctx, r.Prefix, "") {
 		if err != nil {
 			return nil, err
@@ -224,32 +218,32 @@ func (r *ingestRun) list(ctx context.Context) (fresh []objstore.Object, err erro
 			fresh = append(fresh, o)
 		case slices.Contains(r.GiveUp, o.Key):
 			r.giveUp(o, p)
-		case r.Again || p.due(o, r.Now()):
+		case r.Again || p.retryDue(o, r.Now()):
 			again = append(again, o)
 		}
-		there[o.Key] = true
+		listed[o.Key] = true
 	}
 	for _, key := range r.GiveUp {
-		if r.state.Done[key] != doneWhole && (!there[key] || r.state.Passed[key] == nil) {
+		if r.state.Done[key] != doneWhole && (!listed[key] || r.state.Passed[key] == nil) {
 			return nil, fmt.Errorf("%.200q cannot be given up: no object of that name was passed over", key)
 		}
 	}
 	for key := range r.state.Passed {
-		if !there[key] {
+		if !listed[key] {
 			r.state.pass(key, nil) // removed, or landed by another ingestion
 		}
 	}
 	return append(fresh, again...), nil
 }
 
-// objects lands the objects. The error is of the landing, or says that the store of the objects does not answer.
-func (r *ingestRun) objects(ctx context.Context, fresh []objstore.Object, progress func(done, total int)) error {
+// landObjects lands the objects. Its error is the landing log's, or says that the store of the objects does not answer.
+func (r *ingestRun) landObjects(ctx context.Context, fresh []objstore.Object, progress func(done, total int)) error {
 	var first error
-	failed := make(map[string]*passed) // by key: what was remembered of it before
-	news := 0                          // how many of them failed for the first time
+	failed := make(map[string]*passedObject) // the objects that were not read, as they were remembered; nil: not at all
+	newlyFailed := 0                         // how many of failed failed for the first time
 	for i, o := range fresh {
 		progress(i, len(fresh))
-		err := r.object(ctx, o)
+		err := r.landObject(ctx, o)
 		var unread *unreadError
 		if !errors.As(err, &unread) {
 			if err != nil {
@@ -261,32 +255,32 @@ func (r *ingestRun) objects(ctx context.Context, fresh []objstore.Object, progre
 			return err
 		}
 		if !errors.Is(err, objstore.ErrArchived) {
-			if err := r.answers(ctx); err != nil {
+			if err := r.checkListing(ctx); err != nil {
 				return fmt.Errorf("%w, and its folder cannot be listed: %w", unread, err)
 			}
 			was := r.state.Passed[o.Key]
 			if failed[o.Key] = was; was == nil {
-				news++
+				newlyFailed++
 			}
 			first = cmp.Or(first, error(unread))
 		}
 		r.passUnread(o, unread)
 	}
 	progress(len(fresh), len(fresh))
-	if len(failed) == len(fresh) && news >= outage {
+	if len(failed) == len(fresh) && newlyFailed >= minOutage {
 		for key, was := range failed {
-			r.state.pass(key, was) // no object's fault: none has to wait when it is over
+			r.state.pass(key, was) // the store is at fault: no object waits for its next try
 		}
 		return fmt.Errorf("none of %d objects could be read: %w", len(fresh), first)
 	}
 	return nil
 }
 
-// outage is how many objects must fail for the first time, and none be read, before it is the store that is to blame.
-const outage = 3
+// minOutage is how many objects must fail for the first time, while none is read, before the store counts as failing.
+const minOutage = 3
 
-// answers reports whether the store of the objects is there at all.
-func (r *ingestRun) answers(ctx context.Context) error {
+// checkListing returns an error where the store of the objects does not list them.
+func (r *ingestRun) checkListing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.ReadTimeout)
 	defer cancel()
 	for _, err := range r.From.List(ctx, r.Prefix, "") {
@@ -295,33 +289,33 @@ func (r *ingestRun) answers(ctx context.Context) error {
 	return nil
 }
 
-// unreadError says that the store did not give an object.
+// unreadError says that the store did not return an object.
 type unreadError struct{ err error }
 
 func (e *unreadError) Error() string { return e.err.Error() }
 func (e *unreadError) Unwrap() error { return e.err }
 
-// maxRefused is how many rows an object's refused values get one by one. One more stands for all others.
+// maxRefused is how many refused values of an object get a row each. One more row stands for all others.
 const maxRefused = 100
 
-// maxHeld bounds the refused payloads that wait to be landed, in bytes.
-const maxHeld = 8 << 20
+// maxPayloadBytes is the largest sum of refused payloads that wait to be landed, in bytes.
+const maxPayloadBytes = 8 << 20
 
-// intake is one object on its way.
+// intake is an object that is being read.
 type intake struct {
 	objstore.Object
-	n       int // parts taken
-	sum     hash.Hash
-	refused int          // rows
-	rest    fanwatch.Row // stands for what was refused beyond maxRefused
+	n       int          // parts that were read
+	sum     hash.Hash    // SHA-256 of the parts that were read
+	refused int          // values that were refused since the last segment
+	more    fanwatch.Row // the row for values refused beyond maxRefused; Refused is their number
 }
 
-// object takes what is new of one object, and lands full segments on the way. What is wrong with its bytes is
-// noted and no error; an *unreadError says that the store did not give them.
-func (r *ingestRun) object(ctx context.Context, o objstore.Object) error {
+// landObject reads the new parts of one object, and lands segments as they are full. Useless bytes are noted in the
+// state and no error; an *unreadError says that the store did not return the object.
+func (r *ingestRun) landObject(ctx context.Context, o objstore.Object) error {
 	was := r.state.Passed[o.Key]
 	taken := r.state.Done[o.Key]
-	if taken > 0 && was != nil && was.Sum != nil && (was.Tries > 0 || was.another(o)) {
+	if taken > 0 && was != nil && was.Sum != nil && (was.Tries > 0 || was.rewritten(o)) {
 		same, err := r.beginsWith(ctx, o, taken, was.Sum)
 		if err != nil {
 			return err
@@ -339,21 +333,21 @@ func (r *ingestRun) object(ctx context.Context, o objstore.Object) error {
 		r.passUseless(o, why, nil)
 		return nil
 	}
-	r.begin()
+	r.beginObject()
 	t := &intake{Object: o, sum: sha256.New()}
 	var leading []byte // junk before the first object
 	found := false
 	for p, err := range splitObjects(text) {
 		if in.err != nil {
-			r.flush(t)
+			r.flushRefused(t)
 			if t.n > taken && found {
-				r.source(landing.Source{Key: o.Key, Upto: t.n})
+				r.addSource(landing.Source{Key: o.Key, Upto: t.n})
 			}
 			return in.failed()
 		}
 		if err != nil {
-			r.flush(t)
-			r.damaged(t, taken, p, err, was)
+			r.flushRefused(t)
+			r.addDamage(t, taken, p, err, was)
 			return nil
 		}
 		t.n = p.upto
@@ -366,47 +360,47 @@ func (r *ingestRun) object(ctx context.Context, o objstore.Object) error {
 			leading = bytes.Clone(p.data)
 			continue
 		case len(leading) > 0:
-			r.junk(t, leading)
+			r.addJunk(t, leading)
 			leading = nil
 		}
 		if p.object {
-			r.take(t, p.data)
+			r.addObject(t, p.data)
 		} else {
-			r.junk(t, p.data)
+			r.addJunk(t, p.data)
 		}
-		if len(r.rows) >= r.SegmentRows || r.held >= maxHeld {
-			r.flush(t)
-			r.source(landing.Source{Key: o.Key, Upto: t.n})
+		if len(r.rows) >= r.SegmentRows || r.payloadBytes >= maxPayloadBytes {
+			r.flushRefused(t)
+			r.addSource(landing.Source{Key: o.Key, Upto: t.n})
 			if err := r.land(ctx); err != nil {
 				return err
 			}
-			r.begin()
+			r.beginObject()
 		}
 	}
 	if !found && len(leading) > 0 {
 		r.passUseless(o, noObject(leading), nil)
 		return nil
 	}
-	r.flush(t)
-	return r.whole(ctx, landing.Source{Key: o.Key, Upto: t.n, Done: true})
+	r.flushRefused(t)
+	return r.finishObject(ctx, landing.Source{Key: o.Key, Upto: t.n, Done: true})
 }
 
-// whole notes that nothing is left of an object.
-func (r *ingestRun) whole(ctx context.Context, s landing.Source) error {
+// finishObject notes that all of an object is read.
+func (r *ingestRun) finishObject(ctx context.Context, s landing.Source) error {
 	r.pending.Objects++
-	r.source(s)
+	r.addSource(s)
 	if len(r.sources) >= 500 {
 		return r.land(ctx)
 	}
 	return nil
 }
 
-// read opens an object of the store.
+// read returns a reader of an object of the store.
 func (r *ingestRun) read(ctx context.Context, o objstore.Object) *objectReader {
 	return &objectReader{ctx: ctx, store: r.From, object: o, timeout: r.ReadTimeout}
 }
 
-// open returns the object's text, or why it has none.
+// open returns the object's text, or in why the reason that it has none.
 func (r *ingestRun) open(o objstore.Object, in *objectReader) (text *bufio.Reader, why string) {
 	text, err := unpack(in)
 	if err != nil {
@@ -416,7 +410,7 @@ func (r *ingestRun) open(o objstore.Object, in *objectReader) (text *bufio.Reade
 	return text, foreignFormat(o.Key, head)
 }
 
-// beginsWith reports whether the first n parts of the object have that hash.
+// beginsWith reports whether the first n parts of the object have the SHA-256 sum.
 func (r *ingestRun) beginsWith(ctx context.Context, o objstore.Object, n int, sum []byte) (bool, error) {
 	in, h := r.read(ctx, o), sha256.New()
 	text, why := r.open(o, in)
@@ -434,8 +428,8 @@ func (r *ingestRun) beginsWith(ctx context.Context, o objstore.Object, n int, su
 	return bytes.Equal(h.Sum(nil), sum), nil
 }
 
-// damaged takes a row that names the damage behind what was taken, once.
-func (r *ingestRun) damaged(t *intake, taken int, rest textPiece, damage error, was *passed) {
+// addDamage adds a row that names the damage behind the object's last sound part, unless the log has it.
+func (r *ingestRun) addDamage(t *intake, taken int, rest textPiece, damage error, was *passedObject) {
 	why := oneLine(fmt.Sprintf("it cannot be read behind its %d. value: %v: write it anew", t.n, damage))
 	if was == nil || !was.Damaged || t.n > taken {
 		payload := rest.data
@@ -444,43 +438,42 @@ func (r *ingestRun) damaged(t *intake, taken int, rest textPiece, damage error, 
 			payload = trailing.rest
 		}
 		behind := &intake{Object: t.Object, n: rest.upto + 1}
-		r.refuse(fanwatch.Record{}, behind, fmt.Errorf("object %.200q: %s", t.Key, why), payload)
+		r.addRefused(fanwatch.Record{}, behind, fmt.Errorf("object %.200q: %s", t.Key, why), payload)
 		r.pending.Objects++
-		r.source(landing.Source{Key: t.Key, Upto: t.n, Damaged: why})
+		r.addSource(landing.Source{Key: t.Key, Upto: t.n, Damaged: why})
 	}
 	r.passUseless(t.Object, why, t.sum.Sum(nil))
 }
 
-// giveUp lands a row in place of what is left of an object.
-func (r *ingestRun) giveUp(o objstore.Object, p *passed) {
-	r.begin()
+// giveUp adds a row in place of the parts of an object that are not landed.
+func (r *ingestRun) giveUp(o objstore.Object, p *passedObject) {
+	r.beginObject()
 	t := &intake{Object: o, n: max(r.state.Done[o.Key], 0) + 1}
-	r.refuse(fanwatch.Record{}, t, fmt.Errorf("object %.200q was given up by hand: %s", o.Key, p.Why), nil)
-	r.source(landing.Source{Key: o.Key, Upto: t.n, Done: true})
+	r.addRefused(fanwatch.Record{}, t, fmt.Errorf("object %.200q was given up by hand: %s", o.Key, p.Why), nil)
+	r.addSource(landing.Source{Key: o.Key, Upto: t.n, Done: true})
 }
 
-// begin returns the object, or what is left of it, a sequence number.
-func (r *ingestRun) begin() {
+// beginObject sets the sequence number of the next object, or of its parts behind the last segment.
+func (r *ingestRun) beginObject() {
 	n, _ := new(big.Int).SetString(string(cmp.Or(r.next, r.at, "0")), 10) // it was parsed
 	r.next = fanwatch.SequenceNumber(n.Add(n, big.NewInt(1)).String())
 }
 
-func (r *ingestRun) source(s landing.Source) { r.sources = append(r.sources, s) }
+func (r *ingestRun) addSource(s landing.Source) { r.sources = append(r.sources, s) }
 
-// take makes a row of one JSON object.
-func (r *ingestRun) take(t *intake, data []byte) {
+// addObject adds the row of one JSON object, or those of a record that Firehose could not process.
+func (r *ingestRun) addObject(t *intake, data []byte) {
 	if f, ok := parseUnprocessed(data); ok {
-		r.unprocessed(t, f)
+		r.addUnprocessed(t, f)
 		return
 	}
-	if rec, err := r.reading(t, data, time.Time{}); err != nil {
-		r.refuse(rec, t, err, data)
+	if rec, err := r.addReading(t, data, time.Time{}); err != nil {
+		r.addRefused(rec, t, err, data)
 	}
 }
 
-// unprocessed takes the readings of a record that Firehose could not process. One row stands for all that are
-// none.
-func (r *ingestRun) unprocessed(t *intake, f unprocessed) {
+// addUnprocessed adds the readings of a record that Firehose could not process, and one row for all its other values.
+func (r *ingestRun) addUnprocessed(t *intake, f unprocessed) {
 	var first fanwatch.Record
 	var why error
 	values := 0
@@ -494,7 +487,7 @@ func (r *ingestRun) unprocessed(t *intake, f unprocessed) {
 				err = cmp.Or(err, errors.New("it is no JSON object"))
 				continue
 			}
-			if rec, refusal := r.reading(t, p.data, f.arrived); refusal != nil && why == nil {
+			if rec, refusal := r.addReading(t, p.data, f.arrived); refusal != nil && why == nil {
 				first, why = rec, refusal
 			}
 		}
@@ -503,12 +496,13 @@ func (r *ingestRun) unprocessed(t *intake, f unprocessed) {
 		return
 	}
 	why = cmp.Or(why, errors.New("it is empty"))
-	r.refuse(first, t, fmt.Errorf("Firehose could not process this record (%.200s); its rawData: %w", f.why, why), f.data)
+	r.addRefused(first, t, fmt.Errorf("Firehose could not process this record (%.200s); its rawData: %w", f.why, why),
+		f.data)
 }
 
-// reading makes a row of a reading in the demo's format. arrived is when it arrived where the reading itself does
-// not say so; zero: when its object was written.
-func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch.Record, error) {
+// addReading adds the row of a reading in the legacy format. arrived is its arrival where the reading has none; zero:
+// when its object was written.
+func (r *ingestRun) addReading(t *intake, data []byte, arrived time.Time) (fanwatch.Record, error) {
 	rec, err := fanwatch.DecodeLegacy(data)
 	written := t.arrived(r.Now())
 	rec.Arrived = t.arrived(r.Now(), rec.Arrived, arrived)
@@ -527,7 +521,7 @@ func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch
 		return rec, err
 	}
 	reading.Seq = uint64(reading.Time.UnixMicro())
-	if !r.state.first(reading.Fan, int64(reading.Seq)) {
+	if !r.state.addIfNew(reading.Fan, int64(reading.Seq)) {
 		r.pending.Duplicates++
 		return rec, nil
 	}
@@ -537,12 +531,12 @@ func (r *ingestRun) reading(t *intake, data []byte, arrived time.Time) (fanwatch
 	return rec, nil
 }
 
-// instant reads TIME. In the hour that autumn repeats arrived decides. Where it is no more than when the object was
-// written, and that is long after (the object was copied), it is the fan's newest reading before: objects and
-// their readings stand in the order of their times.
+// instant parses TIME. In the hour that autumn repeats arrived decides. Where arrived is guessed, from when the object
+// was written, and is more than two hours from TIME (the object was copied), the fan's newest reading decides, because
+// objects and their readings are in the order of their times.
 func (r *ingestRun) instant(fan, legacy string, arrived time.Time, guessed bool) (time.Time, error) {
 	at, err := fanwatch.ParseTime(legacy, r.Zone, arrived)
-	const apart = 2 * time.Hour // more than any zone's step, so that it names the other instant if there is one
+	const apart = 2 * time.Hour // more than any zone's step
 	before := r.state.recent[fan]
 	if err != nil || !guessed || before == nil || arrived.Sub(at).Abs() < apart {
 		return at, err
@@ -554,11 +548,11 @@ func (r *ingestRun) instant(fan, legacy string, arrived time.Time, guessed bool)
 	return fanwatch.ParseTime(legacy, r.Zone, newest)
 }
 
-// firstArrival is before anything can have arrived by an IoT rule: an earlier time was misread.
+// firstArrival is before any reading can have arrived by an IoT rule: an earlier time was misread.
 var firstArrival = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// arrived returns the first of the times at which something in the object can have arrived: not after the object
-// was written. Without any it is when the object was written.
+// arrived returns the first of the times that can be an arrival, which is one not after the object was written, and
+// without any the time at which the object was written.
 func (t *intake) arrived(now time.Time, times ...time.Time) time.Time {
 	written := t.Modified
 	if written.IsZero() {
@@ -572,7 +566,8 @@ func (t *intake) arrived(now time.Time, times ...time.Time) time.Time {
 	return written.UTC().Truncate(time.Microsecond)
 }
 
-// checkTime refuses times that no clock that is right can have given, and that readers of the tables cannot hold.
+// checkTime returns an error of a time that is not after 1970, or later than its arrival by more than
+// fanwatch.MaxAhead: no right clock gives it, and readers of the tables cannot hold it.
 func checkTime(at, arrived time.Time) error {
 	if !at.After(time.Unix(0, 0)) {
 		return fmt.Errorf("TIME %s is not after 1970: the publisher's clock was never set, or TIME was left empty",
@@ -591,62 +586,62 @@ func checkTime(at, arrived time.Time) error {
 		at.Format(time.RFC3339), arrived.Format(time.RFC3339), mend)
 }
 
-// maxPayload is how much of what was refused is kept.
+// maxPayload is how many bytes of a refused value are kept.
 const maxPayload = 4 << 10
 
-// junk makes one row of a run of what is no JSON object.
-func (r *ingestRun) junk(t *intake, data []byte) {
+// addJunk adds one row for text between two JSON objects.
+func (r *ingestRun) addJunk(t *intake, data []byte) {
 	_, err := fanwatch.DecodeLegacy(data)
-	r.refuse(fanwatch.Record{}, t, cmp.Or(err, errors.New("it is no JSON object")), data)
+	r.addRefused(fanwatch.Record{}, t, cmp.Or(err, errors.New("it is no JSON object")), data)
 }
 
-func (r *ingestRun) refuse(rec fanwatch.Record, t *intake, why error, payload []byte) {
+func (r *ingestRun) addRefused(rec fanwatch.Record, t *intake, why error, payload []byte) {
 	r.pending.Quarantined++
 	row := fanwatch.Row{Kind: fanwatch.RowQuarantined,
 		Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: rec.Fan}},
 		Position: fanwatch.Position{Sequence: r.next, Index: t.n}, Arrived: cmp.Or(rec.Arrived, t.arrived(r.Now())),
 		Client: rec.Client, Reason: why.Error(), Payload: bytes.Clone(payload[:min(len(payload), maxPayload)])}
 	if t.refused++; t.refused <= maxRefused {
-		r.keep(row)
+		r.addRow(row)
 		return
 	}
-	if t.rest.Refused++; t.rest.Refused == 1 {
-		t.rest = row
-		t.rest.Refused = 1
+	if t.more.Refused++; t.more.Refused == 1 {
+		t.more = row
+		t.more.Refused = 1
 	}
 }
 
-func (r *ingestRun) keep(row fanwatch.Row) {
+func (r *ingestRun) addRow(row fanwatch.Row) {
 	r.rows = append(r.rows, row)
-	r.held += len(row.Payload)
+	r.payloadBytes += len(row.Payload)
 }
 
-// flush makes the row that stands for what was refused of an object beyond maxRefused.
-func (r *ingestRun) flush(t *intake) {
-	if t.rest.Refused > 1 {
-		t.rest.Reason = fmt.Sprintf("%d values of object %.200q, the first: %s",
-			t.rest.Refused, t.Key, t.rest.Reason)
+// flushRefused adds the row for the values of an object that were refused beyond maxRefused.
+func (r *ingestRun) flushRefused(t *intake) {
+	if t.more.Refused > 1 {
+		t.more.Reason = fmt.Sprintf("%d values of object %.200q, the first: %s",
+			t.more.Refused, t.Key, t.more.Reason)
 	}
-	if t.rest.Refused > 0 {
-		r.keep(t.rest)
+	if t.more.Refused > 0 {
+		r.addRow(t.more)
 	}
-	t.rest, t.refused = fanwatch.Row{}, 0
+	t.more, t.refused = fanwatch.Row{}, 0
 }
 
-// land appends what was taken as one segment.
+// land appends rows and sources as one segment. After an error it returns that error again and lands nothing.
 func (r *ingestRun) land(ctx context.Context) error {
-	if len(r.sources) == 0 || r.broken != nil {
-		return r.broken
+	if len(r.sources) == 0 || r.landErr != nil {
+		return r.landErr
 	}
 	s := landing.Segment{Header: landing.Header{After: r.at, Last: r.next, Writer: r.writer, Sources: r.sources,
 		Counts: landing.Counts{Duplicates: r.pending.Duplicates}}, Rows: r.rows}
-	if r.broken = r.log.Append(ctx, s); r.broken != nil {
-		return r.broken
+	if r.landErr = r.log.Append(ctx, s); r.landErr != nil {
+		return r.landErr
 	}
-	r.state.take(s.Sources)
+	r.state.applySources(s.Sources)
 	r.Result = r.add(r.pending)
-	r.at, r.rows, r.sources, r.held, r.pending = r.next, nil, nil, 0, Result{}
-	if r.landed++; r.landed%20 == 0 {
+	r.at, r.rows, r.sources, r.payloadBytes, r.pending = r.next, nil, nil, 0, Result{}
+	if r.segments++; r.segments%20 == 0 {
 		return r.save(ctx)
 	}
 	return nil

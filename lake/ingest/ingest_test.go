@@ -18,7 +18,7 @@ import (
 	"fanwatch/objstore"
 )
 
-func demoObject(fan string, second int) string {
+func legacyObject(fan string, second int) string {
 	return fmt.Sprintf(`{"TIME":"%s","FANID":"%s","FREQ":60,"RPM":%d}`,
 		midnight.Add(time.Duration(second)*time.Second).Format("2006-01-02T15:04:05.000000"), fan, 1800+second%7)
 }
@@ -42,7 +42,7 @@ func put(t testing.TB, store objstore.Store, key, text string, zipped bool) {
 	}
 }
 
-func TestIngest(t *testing.T) {
+func TestAnObjectIsLandedOnce(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	tables := openTables(t, w, nil)
 	in := ingest.Ingestion{From: w.store, Prefix: "firehose/", To: w.store, Stream: "readings", SegmentRows: 70}
@@ -58,17 +58,17 @@ func TestIngest(t *testing.T) {
 	run(ingest.Result{})
 	var joined, lines strings.Builder
 	for i := range 100 {
-		joined.WriteString(demoObject("fan-a", i))
-		lines.WriteString(demoObject("fan-b", i) + "\n")
+		joined.WriteString(legacyObject("fan-a", i))
+		lines.WriteString(legacyObject("fan-b", i) + "\n")
 	}
 	put(t, w.store, "firehose/2026/03/01/00/fans-1-a", joined.String(), false)
-	put(t, w.store, "firehose/2026/03/01/00/fans-1-b.gz", lines.String()+demoObject("fan-b", 3)+"\nrubbish\n"+
+	put(t, w.store, "firehose/2026/03/01/00/fans-1-b.gz", lines.String()+legacyObject("fan-b", 3)+"\nrubbish\n"+
 		`{"TIME":"2026-03-01T00:10:00","FANID":"fan-b"}`, true)
 	put(t, w.store, "elsewhere/fans-1-c", joined.String(), false)
 	run(ingest.Result{Objects: 2, Readings: 200, Duplicates: 1, Quarantined: 2})
 	run(ingest.Result{})
 	// a key in front of others
-	put(t, w.store, "firehose/2026/03/01/00/fans-0-late", demoObject("fan-a", 100)+demoObject("fan-a", 99), false)
+	put(t, w.store, "firehose/2026/03/01/00/fans-0-late", legacyObject("fan-a", 100)+legacyObject("fan-a", 99), false)
 	run(ingest.Result{Objects: 1, Readings: 1, Duplicates: 1})
 	wantCounts(t, w.counts(t), map[string]int{"fan-a": 101, "fan-b": 100})
 	if r := w.rows(t, "fan-a")[5]; r.Kind != fanwatch.RowLate || r.RPM != 1805 || r.Hz != 60 ||
@@ -86,8 +86,8 @@ func TestIngest(t *testing.T) {
 	}
 }
 
-// TestIngestOfTheLakesOwnFolderIsRefused before anything is read: also by a prefix that could hold one.
-func TestIngestOfTheLakesOwnFolderIsRefused(t *testing.T) {
+// TestAFolderOfTheLakeIsNotIngested before anything is read: also by a prefix that could hold one.
+func TestAFolderOfTheLakeIsNotIngested(t *testing.T) {
 	for _, own := range []string{"", "l", "landing", "landing/", "landing/stream=x/", "tab", "tables", "tables/fanwatch",
 		"s", "state", "state/", "a", "alerts", "alerts/waiting/"} {
 		for _, bucket := range []string{"", "other"} {
@@ -105,12 +105,12 @@ func TestIngestOfTheLakesOwnFolderIsRefused(t *testing.T) {
 	}
 }
 
-func TestIngestOfADamagedObject(t *testing.T) {
+func TestADamagedObjectIsLandedUpToItsDamage(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	in := ingest.Ingestion{From: w.store, Prefix: "firehose/", To: w.store, Stream: "readings"}
 	var text strings.Builder
 	for i := range 20_000 {
-		text.WriteString(demoObject("fan-a", i*i%86_400))
+		text.WriteString(legacyObject("fan-a", i*i%86_400))
 	}
 	put(t, w.store, "firehose/whole", text.String(), true)
 	data, err := w.store.Get(t.Context(), "firehose/whole")
@@ -141,7 +141,7 @@ func TestIngestOfADamagedObject(t *testing.T) {
 		distinct[i*i%86_400] = true
 	}
 	wantCounts(t, w.counts(t), map[string]int{"fan-a": len(distinct)})
-	put(t, w.store, "firehose/other", demoObject("fan-b", 1)+demoObject("fan-b", 2), true)
+	put(t, w.store, "firehose/other", legacyObject("fan-b", 1)+legacyObject("fan-b", 2), true)
 	data, err = w.store.Get(t.Context(), "firehose/other")
 	if err != nil {
 		t.Fatal(err)
@@ -150,20 +150,21 @@ func TestIngestOfADamagedObject(t *testing.T) {
 	if r, err = in.Run(t.Context(), nil); err != nil || r.Readings != 2 || r.PassedOver != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	put(t, w.store, "firehose/other", demoObject("fan-b", 7)+demoObject("fan-b", 8)+demoObject("fan-b", 9), true)
+	put(t, w.store, "firehose/other", legacyObject("fan-b", 7)+legacyObject("fan-b", 8)+legacyObject("fan-b", 9), true)
 	if r, err = in.Run(t.Context(), nil); err != nil || r.Readings != 3 || r.PassedOver != 0 {
 		t.Fatalf("another of the same name: %+v, %v", r, err)
 	}
 }
 
-// TestIngestIsKilled lets every change of the store fail once for good, goes on, and wants every reading once.
-func TestIngestIsKilled(t *testing.T) {
+// TestAKilledIngestionLandsEveryReadingOnce lets every change of the store fail once for good, goes on, and wants
+// every reading once.
+func TestAKilledIngestionLandsEveryReadingOnce(t *testing.T) {
 	for at := int64(1); ; at++ {
 		w := openWorld(t, t.TempDir(), nil)
 		for i := range 3 {
 			var text strings.Builder
 			for n := range 60 {
-				text.WriteString(demoObject("fan-a", i*50+n)) // ten of each come again in the next
+				text.WriteString(legacyObject("fan-a", i*50+n)) // ten of each come again in the next
 			}
 			put(t, w.store, fmt.Sprintf("firehose/%d", i), text.String(), i == 1)
 		}

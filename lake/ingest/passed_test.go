@@ -75,7 +75,7 @@ func TestAnObjectThatCannotBeReadStopsNoOther(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	for i := range 12 {
-		put(t, w.store, fmt.Sprintf("firehose/%02d", i), demoObject("fan-a", i), i%2 == 0)
+		put(t, w.store, fmt.Sprintf("firehose/%02d", i), legacyObject("fan-a", i), i%2 == 0)
 	}
 	put(t, w.store, "firehose/05", "PK\x03\x04 and so on", false)
 	put(t, w.store, "firehose/06", "\x1f\x8b rubbish", false)
@@ -97,14 +97,14 @@ func TestAnObjectThatCannotBeReadStopsNoOther(t *testing.T) {
 		!strings.HasSuffix(text, "; and 2 more") {
 		t.Errorf("%q", text)
 	}
-	put(t, w.store, "firehose/12", demoObject("fan-a", 12), false) // what comes later is landed too
+	put(t, w.store, "firehose/12", legacyObject("fan-a", 12), false) // what comes later is landed too
 	if r := f.run(t); r.Readings != 1 || r.PassedOver != 5 {
 		t.Fatalf("%+v", r)
 	}
 	f.bad = nil
 	f.now = f.now.Add(time.Hour)
-	put(t, w.store, "firehose/05", demoObject("fan-a", 5), false)
-	put(t, w.store, "firehose/06", demoObject("fan-a", 6), true)
+	put(t, w.store, "firehose/05", legacyObject("fan-a", 5), false)
+	put(t, w.store, "firehose/06", legacyObject("fan-a", 6), true)
 	if r := f.run(t); r.Readings != 5 || r.PassedOver != 0 || r.Failure() != "" {
 		t.Fatalf("mended: %+v", r)
 	}
@@ -112,12 +112,12 @@ func TestAnObjectThatCannotBeReadStopsNoOther(t *testing.T) {
 	wantCounts(t, w.counts(t), map[string]int{"fan-a": 13})
 }
 
-// TestWhatIsPassedOverIsNotReadAtEveryRound: a store that refuses is asked after longer and longer pauses, and
-// bytes that are of no use are read once. Again has all of them tried.
-func TestWhatIsPassedOverIsNotReadAtEveryRound(t *testing.T) {
+// TestAnObjectThatWasPassedOverIsReadAfterGrowingPauses: a store that refuses is asked after longer and longer
+// pauses, and bytes that are of no use are read once. Again has all of them tried.
+func TestAnObjectThatWasPassedOverIsReadAfterGrowingPauses(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
-	put(t, w.store, "firehose/archived", demoObject("fan-a", 0), false)
+	put(t, w.store, "firehose/archived", legacyObject("fan-a", 0), false)
 	put(t, w.store, "firehose/csv", "TIME,FANID,FREQ,RPM\n2026-03-01T00:00:00,fan-a,60,1800\n", false)
 	f.bad["firehose/archived"] = objstore.ErrArchived
 	first := f.now
@@ -152,7 +152,7 @@ func TestAStoreThatFailsIsAnErrorAndNoObjectsFault(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	for i := range 5 {
-		put(t, w.store, fmt.Sprintf("firehose/%d", i), demoObject("fan-a", i), false)
+		put(t, w.store, fmt.Sprintf("firehose/%d", i), legacyObject("fan-a", i), false)
 	}
 	outage := errors.New("503 Slow Down")
 	for i := range 5 {
@@ -178,7 +178,7 @@ func TestObjectsThatAreRefusedForGoodAreNoOutage(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	for i := range 4 {
-		put(t, w.store, fmt.Sprintf("firehose/%d", i), demoObject("fan-a", i), false)
+		put(t, w.store, fmt.Sprintf("firehose/%d", i), legacyObject("fan-a", i), false)
 		f.bad[fmt.Sprintf("firehose/%d", i)] = errForbidden
 	}
 	delete(f.bad, "firehose/3")
@@ -211,7 +211,7 @@ func TestAStoppedIngestionLandsWhatItHasRead(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	for i := range 4 {
-		put(t, w.store, fmt.Sprintf("firehose/%d", i), demoObject("fan-a", i), false)
+		put(t, w.store, fmt.Sprintf("firehose/%d", i), legacyObject("fan-a", i), false)
 	}
 	f.bad["firehose/1"], f.bad["firehose/2"] = errors.New("one fails"), errHangs
 	f.ReadTimeout = time.Hour
@@ -226,8 +226,8 @@ func TestAStoppedIngestionLandsWhatItHasRead(t *testing.T) {
 	}
 }
 
-// TestGivingUpAnObject: it counts as landed, and a row says what it was.
-func TestGivingUpAnObject(t *testing.T) {
+// TestAnObjectThatIsGivenUpCountsAsLanded: it counts as landed, and a row says what it was.
+func TestAnObjectThatIsGivenUpCountsAsLanded(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	f := newFolder(t, w)
 	put(t, w.store, "firehose/x.zip", "PK\x03\x04 and so on", false)
@@ -256,7 +256,7 @@ func TestGivingUpAnObject(t *testing.T) {
 	}
 }
 
-// rowsOf gives the rows of a landing log.
+// rowsOf returns the rows of a landing log.
 func rowsOf(t *testing.T, log landing.Log) (all []fanwatch.Row) {
 	t.Helper()
 	if err := log.Walk(t.Context(), "0", func(s landing.Segment) error {
@@ -269,17 +269,17 @@ func rowsOf(t *testing.T, log landing.Log) (all []fanwatch.Row) {
 	return all
 }
 
-// TestIngestIsKilledBesideBadObjects lets every change of the store fail once for good, goes on, and wants every
+// TestAKilledIngestionHasOneRowForADamage lets every change of the store fail once for good, goes on, and wants every
 // reading and the row of the damage once.
-func TestIngestIsKilledBesideBadObjects(t *testing.T) {
+func TestAKilledIngestionHasOneRowForADamage(t *testing.T) {
 	for at := int64(1); ; at++ {
 		w := openWorld(t, t.TempDir(), nil)
 		f := newFolder(t, w)
 		for i := range 4 {
-			put(t, w.store, fmt.Sprintf("firehose/%d", i), strings.Repeat("[", i)+demoObject("fan-a", i)+","+
-				demoObject("fan-a", i+10), false)
+			put(t, w.store, fmt.Sprintf("firehose/%d", i), strings.Repeat("[", i)+legacyObject("fan-a", i)+","+
+				legacyObject("fan-a", i+10), false)
 		}
-		put(t, w.store, "firehose/1", zipped(t, demoObject("fan-a", 1)+demoObject("fan-a", 11))+"rubbish", false)
+		put(t, w.store, "firehose/1", zipped(t, legacyObject("fan-a", 1)+legacyObject("fan-a", 11))+"rubbish", false)
 		f.bad["firehose/0"], f.bad["firehose/2"] = objstore.ErrArchived, errForbidden
 		ctx, cancel := context.WithCancel(t.Context())
 		f.To, f.SegmentRows = brittleStore{w.store, &fuse{at: at, die: cancel, lost: at%2 == 0}}, 1
@@ -312,18 +312,18 @@ func TestIngestIsKilledBesideBadObjects(t *testing.T) {
 	}
 }
 
-// TestIngestGoesOnBehindTheVersionBefore: its landing log counts separators among the parts of an object, and its
+// TestAnIngestionOfTheFirstVersionIsContinued: its landing log counts separators among the parts of an object, and its
 // snapshot knows of nothing that was passed over.
-func TestIngestGoesOnBehindTheVersionBefore(t *testing.T) {
+func TestAnIngestionOfTheFirstVersionIsContinued(t *testing.T) {
 	for _, snapshot := range []bool{false, true} {
 		w := openWorld(t, t.TempDir(), nil)
 		f := newFolder(t, w)
 		var text strings.Builder
 		for i := range 10 {
-			text.WriteString(demoObject("fan-a", i) + ",")
+			text.WriteString(legacyObject("fan-a", i) + ",")
 		}
 		put(t, w.store, "firehose/x", text.String(), false)
-		put(t, w.store, "firehose/w", demoObject("fan-a", 99), false)
+		put(t, w.store, "firehose/w", legacyObject("fan-a", 99), false)
 		segment := landing.Segment{Header: landing.Header{After: "0", Last: "1", Writer: landing.Token{Scheduled: 1,
 			Attempt: 1, Run: "ingest"}, Sources: []landing.Source{{Key: "firehose/w", Upto: 1, Done: true},
 			{Key: "firehose/x", Upto: 6}}}}

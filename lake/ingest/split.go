@@ -8,34 +8,35 @@ import (
 	"iter"
 )
 
-// maxObject and maxDepth bound one JSON object of a foreign file. The demo's are flat and of a hundred bytes.
+// maxObject and maxDepth are the largest size, in bytes, and depth of a JSON object. An object of the legacy format is
+// flat and has a hundred bytes.
 const (
 	maxObject = 64 << 10
 	maxDepth  = 32
 )
 
-// textPiece is a part of what a delivery stream has written: a JSON object with at least one member, or a run of
-// junk between two of them.
+// textPiece is a part of the text of a delivery stream's object: a JSON object with at least one member, or the junk
+// between two of them.
 type textPiece struct {
 	data   []byte // the object, or the beginning of the junk (at most maxPayload bytes); valid until the next piece
-	object bool
-	upto   int // how many parts were read with it, from 1; see splitter
+	object bool   // data is a JSON object
+	upto   int    // how many parts were read with it, from 1; see splitter
 }
 
-// splitter reads pieces. It counts parts as the first version of this program did, which landing logs remember
-// of objects that are half landed: an object, or what stands up to the next line or the next brace.
+// splitter reads pieces. A part is an object, or text up to the next line or the next brace: the first version of this
+// program counted so, and landing logs have its counts of objects that are half landed.
 type splitter struct {
-	in   *bufio.Reader
-	n    int    // parts that were read
-	junk []byte // the beginning of the run of junk at hand
-	run  bool   // there is one
+	in     *bufio.Reader
+	n      int    // parts that were read
+	junk   []byte // the beginning of the junk since the last object
+	inJunk bool   // there is junk since the last object
 }
 
-// splitObjects parts text into its JSON objects: on lines of their own, in an array, with commas, byte order
-// marks or control bytes between them, or one behind the other without anything between, as Amazon Data
-// Firehose joins records. What is neither an object nor such a separator is junk, and spoils nothing else.
+// splitObjects splits text into its JSON objects: on lines of their own, in an array, with commas, byte order marks or
+// control bytes between them, or without anything between, as Amazon Data Firehose joins records. Text that is neither
+// an object nor such a separator is junk and spoils no object.
 //
-// The error is the reader's; with it comes, as junk, what was read and not yet given.
+// The error is the reader's; its piece is the junk that was read and not yet yielded.
 func splitObjects(text io.Reader) iter.Seq2[textPiece, error] {
 	return func(yield func(textPiece, error) bool) {
 		s := &splitter{in: bufio.NewReaderSize(text, 4*maxObject)}
@@ -61,7 +62,7 @@ func splitObjects(text io.Reader) iter.Seq2[textPiece, error] {
 	}
 }
 
-// window returns what comes next behind white space, at most maxObject bytes; the error only with none.
+// window returns the next bytes behind white space, at most maxObject. It returns an error only without bytes.
 func (s *splitter) window() ([]byte, error) {
 	for {
 		window, err := s.in.Peek(maxObject)
@@ -75,10 +76,10 @@ func (s *splitter) window() ([]byte, error) {
 	}
 }
 
-// discard passes over bytes that were peeked at.
+// discard skips n bytes that were peeked at.
 func (s *splitter) discard(n int) { _, _ = s.in.Discard(n) }
 
-// skip reads one part that is no object: up to the next line or brace, at least a byte.
+// skip reads one part that is no object: up to the next line or brace, at least one byte.
 func (s *splitter) skip(window []byte) {
 	s.n++
 	from := 1
@@ -99,32 +100,32 @@ func (s *splitter) skip(window []byte) {
 	}
 }
 
-// note takes text for junk, unless it is nothing but separators.
+// note adds text to the junk, unless it is nothing but separators.
 func (s *splitter) note(text []byte) {
-	if !s.run {
+	if !s.inJunk {
 		text = trimSeparators(text)
 	}
 	if len(trimSeparators(text)) == 0 {
 		return
 	}
-	if s.run && len(s.junk) < maxPayload {
+	if s.inJunk && len(s.junk) < maxPayload {
 		s.junk = append(s.junk, '\n')
 	}
-	s.run = true
+	s.inJunk = true
 	s.junk = append(s.junk, text[:min(len(text), maxPayload-min(len(s.junk), maxPayload))]...)
 }
 
-// flush returns the run of junk, if there is one; it ends with part n.
+// flush yields the junk, if there is some; it ends with part n. It reports whether the caller wants more pieces.
 func (s *splitter) flush(n int, yield func(textPiece, error) bool) bool {
-	if !s.run {
+	if !s.inJunk {
 		return true
 	}
-	given := yield(textPiece{s.junk, false, n}, nil)
-	s.junk, s.run = s.junk[:0], false
-	return given
+	more := yield(textPiece{s.junk, false, n}, nil)
+	s.junk, s.inJunk = s.junk[:0], false
+	return more
 }
 
-// end returns what is left when the reader has ended with err.
+// end yields the last junk after the reader has ended with err.
 func (s *splitter) end(err error, yield func(textPiece, error) bool) {
 	if err == io.EOF {
 		s.flush(s.n, yield)
@@ -133,9 +134,8 @@ func (s *splitter) end(err error, yield func(textPiece, error) bool) {
 	yield(textPiece{s.junk, false, s.n}, err)
 }
 
-// trimSeparators removes from the beginning what delivery streams write between records: commas, the brackets
-// of an array, byte order marks, white space and other control bytes (record separators, zero padding), and
-// the text of an escaped line end where it should have been one.
+// trimSeparators removes the separators from the beginning of text: commas, the brackets of an array, byte order marks,
+// white space and other control bytes (record separators, zero padding), and escaped line ends and tabs.
 func trimSeparators(text []byte) []byte {
 	for len(text) > 0 {
 		c, n := text[0], 0
@@ -159,7 +159,7 @@ func hasMember(object []byte) bool {
 	return len(bytes.TrimLeft(object[1:], " \t\r\n")) > 1
 }
 
-// objectEnd returns the length of the JSON object with which data begins, 0 when it begins with none.
+// objectEnd returns the length of the JSON object with which data begins, 0 where it begins with none.
 func objectEnd(data []byte) int {
 	if len(data) == 0 || data[0] != '{' {
 		return 0

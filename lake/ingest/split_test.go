@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// split gives the pieces of text, junk with a "!" before it, and fails at anything but the text's end.
+// split returns the pieces of text, junk with a "!" before it, and fails at anything but the text's end.
 func split(t testing.TB, text io.Reader) (pieces []string, upto []int) {
 	t.Helper()
 	for p, err := range splitObjects(text) {
@@ -28,7 +28,7 @@ func split(t testing.TB, text io.Reader) (pieces []string, upto []int) {
 	return pieces, upto
 }
 
-func TestSplitObjects(t *testing.T) {
+func TestObjectsAreFoundBetweenSeparatorsAndJunk(t *testing.T) {
 	for in, want := range map[string][]string{
 		"":                                      nil,
 		" \r\n\t ":                              nil,

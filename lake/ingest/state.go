@@ -17,47 +17,48 @@ import (
 	"fanwatch/objstore"
 )
 
-// doneWhole marks an object of which nothing is left.
+// doneWhole marks an object that is landed to its end.
 const doneWhole = -1
 
-// ingestState is what an ingestion remembers: a function of its log, which snapshots save reading again.
+// ingestState is what an ingestion remembers. All but the undamaged of Passed follows from its log; a snapshot of it
+// spares reading the log from its start.
 type ingestState struct {
 	V    int            `json:"v"`
-	Done map[string]int `json:"done"` // parts landed of each object; doneWhole
-	// Seen has, by fan, the times of a day's readings in Unix microseconds, ascending, each as the step from the
-	// one before.
+	Done map[string]int `json:"done"` // parts of each object that are landed, or doneWhole
+	// Seen has the times of the last day of each fan's readings, ascending: the first in Unix microseconds, then the
+	// steps from one to the next.
 	Seen map[string][]int64 `json:"seen"`
 	// Passed has the objects that were passed over. The log has those that are damaged.
-	Passed map[string]*passed `json:"passed,omitempty"`
+	Passed map[string]*passedObject `json:"passed,omitempty"`
 
-	recent  map[string]*recent
-	changed bool // Passed is not what the newest snapshot has
+	recent  map[string]*recentReadings // by fan
+	changed bool                       // Passed differs from the newest snapshot's
 }
 
-// passed is what is remembered of an object that was passed over.
-type passed struct {
+// passedObject is what is remembered of an object that was passed over.
+type passedObject struct {
 	Why      string    `json:"why"`
-	Since    time.Time `json:"since"`
-	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
-	Tries    int       `json:"tries,omitempty"`   // that the store has refused, since the last it has not
-	Next     time.Time `json:"next,omitzero"`     // when it is tried again; zero: when it is another
+	Since    time.Time `json:"since"`             // when it was first passed over
+	Size     int64     `json:"size"`              // bytes, when it was last tried
+	Modified time.Time `json:"modified"`          // when it was last tried
+	Tries    int       `json:"tries,omitempty"`   // reads in a row that the store has refused
+	Next     time.Time `json:"next,omitzero"`     // when it is tried again; zero: when it was rewritten
 	Damaged  bool      `json:"damaged,omitempty"` // the log has a row that says so
-	Sum      []byte    `json:"sum,omitempty"`     // of what is landed, SHA-256, where it is damaged
+	Sum      []byte    `json:"sum,omitempty"`     // SHA-256 of the landed parts of a damaged object
 }
 
-// another reports whether the object was written since.
-func (p *passed) another(o objstore.Object) bool {
+// rewritten reports whether the object was written since it was passed over.
+func (p *passedObject) rewritten(o objstore.Object) bool {
 	return o.Size != p.Size || !o.Modified.Equal(p.Modified)
 }
 
-// due reports whether the object is to be tried again.
-func (p *passed) due(o objstore.Object, now time.Time) bool {
-	return p.another(o) || !p.Next.IsZero() && !now.Before(p.Next)
+// retryDue reports whether the object is to be tried again.
+func (p *passedObject) retryDue(o objstore.Object, now time.Time) bool {
+	return p.rewritten(o) || !p.Next.IsZero() && !now.Before(p.Next)
 }
 
-// pass remembers an object that is passed over; nil: it is not any more.
-func (s *ingestState) pass(key string, p *passed) {
+// pass remembers an object that is passed over, or with nil forgets it.
+func (s *ingestState) pass(key string, p *passedObject) {
 	s.changed = true
 	if p == nil {
 		delete(s.Passed, key)
@@ -66,15 +67,16 @@ func (s *ingestState) pass(key string, p *passed) {
 	s.Passed[key] = p
 }
 
-// The pauses after which an object is tried again that the store did not give: doubled each time.
+// firstPause is how long after the first failed read an object is tried again. The pause doubles with each failure, up
+// to maxPause.
 const (
 	firstPause = time.Minute
 	maxPause   = 6 * time.Hour
 )
 
-// passUnread passes over an object that the store did not give.
+// passUnread passes over an object that the store did not return.
 func (r *ingestRun) passUnread(o objstore.Object, why error) {
-	p := passed{}
+	p := passedObject{}
 	if was := r.state.Passed[o.Key]; was != nil {
 		p = *was
 	}
@@ -85,17 +87,18 @@ func (r *ingestRun) passUnread(o objstore.Object, why error) {
 	r.state.pass(o.Key, &p)
 }
 
-// passUseless passes over an object whose bytes are of no use as they are. sum is of what is landed of it.
+// passUseless passes over an object whose bytes are of no use. sum is the SHA-256 of its landed parts, nil where it is
+// not damaged but of another format.
 func (r *ingestRun) passUseless(o objstore.Object, why string, sum []byte) {
-	p := &passed{Why: oneLine(why), Since: r.Now().UTC(), Size: o.Size, Modified: o.Modified,
+	p := &passedObject{Why: oneLine(why), Since: r.Now().UTC(), Size: o.Size, Modified: o.Modified,
 		Damaged: sum != nil, Sum: sum}
-	if was := r.state.Passed[o.Key]; was != nil && !was.another(o) {
+	if was := r.state.Passed[o.Key]; was != nil && !was.rewritten(o) {
 		p.Since = was.Since
 	}
 	r.state.pass(o.Key, p)
 }
 
-// passedOver counts what is passed over, and names the first.
+// passedOver returns the number of objects that are passed over and the first MaxPassed of them.
 func (s *ingestState) passedOver() (n int, named []PassedOver) {
 	for _, key := range slices.Sorted(maps.Keys(s.Passed)) {
 		if len(named) < MaxPassed {
@@ -106,7 +109,7 @@ func (s *ingestState) passedOver() (n int, named []PassedOver) {
 	return len(s.Passed), named
 }
 
-// oneLine makes text fit for a line of a terminal, of at most 300 bytes.
+// oneLine returns text as one printable line of at most 300 bytes.
 func oneLine(text string) string {
 	text = strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {
@@ -125,18 +128,18 @@ const ingestStateVersion = 1
 // dayMicros is a day in microseconds.
 const dayMicros = 24 * 3600 * 1_000_000
 
-// recent are the times of the last day of a fan's readings.
-type recent struct {
+// recentReadings has the times of the last day of a fan's readings, in Unix microseconds.
+type recentReadings struct {
 	times  map[int64]struct{}
 	newest int64
 	pruned int64 // newest when times was last pruned
 }
 
-// first reports whether a fan's reading is new, and remembers it.
-func (s *ingestState) first(fan string, micros int64) bool {
+// addIfNew reports whether a fan's reading is new, and remembers it.
+func (s *ingestState) addIfNew(fan string, micros int64) bool {
 	f := s.recent[fan]
 	if f == nil {
-		f = &recent{times: make(map[int64]struct{})}
+		f = &recentReadings{times: make(map[int64]struct{})}
 		s.recent[fan] = f
 	}
 	if _, ok := f.times[micros]; ok {
@@ -153,7 +156,8 @@ func (s *ingestState) first(fan string, micros int64) bool {
 	return true
 }
 
-func (s *ingestState) take(sources []landing.Source) {
+// applySources notes what a segment has of each object.
+func (s *ingestState) applySources(sources []landing.Source) {
 	for _, src := range sources {
 		s.Done[src.Key] = src.Upto
 		switch was := s.Passed[src.Key]; {
@@ -163,16 +167,16 @@ func (s *ingestState) take(sources []landing.Source) {
 				s.pass(src.Key, nil)
 			}
 		case src.Damaged != "" && (was == nil || !was.Damaged):
-			s.pass(src.Key, &passed{Why: src.Damaged, Damaged: true}) // read once more, for it is of another size
+			s.pass(src.Key, &passedObject{Why: src.Damaged, Damaged: true}) // without Size it is read once more
 		}
 	}
 }
 
-// load makes the state from the newest snapshot and the segments behind it.
+// load restores the state from the newest snapshot and the segments behind it.
 func (r *ingestRun) load(ctx context.Context) error {
 	r.at = "0"
-	r.state = ingestState{V: ingestStateVersion, Done: make(map[string]int), Passed: make(map[string]*passed),
-		recent: make(map[string]*recent)}
+	r.state = ingestState{V: ingestStateVersion, Done: make(map[string]int), Passed: make(map[string]*passedObject),
+		recent: make(map[string]*recentReadings)}
 	at, data, err := r.log.LatestSnapshot(ctx)
 	var damaged *landing.DamagedSnapshots
 	switch {
@@ -187,19 +191,20 @@ func (r *ingestRun) load(ctx context.Context) error {
 	}
 	return r.log.Walk(ctx, r.at, func(s landing.Segment) error {
 		if s.Tombstone {
-			return fmt.Errorf("segment %s after %s was emptied, but no snapshot holds what it said", s.Shard, s.After)
+			return fmt.Errorf("shard %s: the segment after %s is a tombstone and no snapshot covers it", s.Shard, s.After)
 		}
 		for i := range s.Rows {
 			if s.Rows[i].Kind == fanwatch.RowLate {
-				r.state.first(s.Rows[i].Fan, int64(s.Rows[i].Seq))
+				r.state.addIfNew(s.Rows[i].Fan, int64(s.Rows[i].Seq))
 			}
 		}
-		r.state.take(s.Sources)
+		r.state.applySources(s.Sources)
 		r.at = s.Last
 		return nil
 	})
 }
 
+// save stores a snapshot of the state.
 func (r *ingestRun) save(ctx context.Context) error {
 	r.state.Seen = make(map[string][]int64)
 	for fan, f := range r.state.recent {
@@ -231,7 +236,7 @@ func (s *ingestState) decode(data []byte) error {
 		t := int64(0)
 		for _, step := range steps {
 			t += step
-			s.first(fan, t)
+			s.addIfNew(fan, t)
 		}
 	}
 	s.Seen = nil

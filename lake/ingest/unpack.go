@@ -19,27 +19,27 @@ import (
 	"fanwatch/objstore"
 )
 
-// maxForeign bounds the text of one foreign object, in bytes, also where it is packed; maxPacked how many times
-// over it may be packed. Firehose ends an object at 128 MiB.
+// maxText is the largest text of an object, in bytes, packed and unpacked, and maxLayers how many times over it may be
+// packed. Firehose ends an object at 128 MiB.
 const (
-	maxForeign = 1 << 30
-	maxPacked  = 4
+	maxText   = 1 << 30
+	maxLayers = 4
 )
 
 var gzipMagic = []byte{0x1f, 0x8b}
 
-// unpack returns the text of an object. gzip, which it knows by its first bytes, is unpacked for as long as what
-// comes out is gzip again. What is damaged ends with an error behind the last sound byte.
+// unpack returns the text of an object. gzip, known by its first bytes, is unpacked for as long as the result is gzip
+// again. A damaged object ends with an error behind the last sound byte.
 func unpack(object io.Reader) (*bufio.Reader, error) {
-	in := bufio.NewReaderSize(&bounded{in: object, left: maxForeign}, maxObject)
-	for range maxPacked {
+	in := bufio.NewReaderSize(&bounded{in: object, left: maxText}, maxObject)
+	for range maxLayers {
 		if head, _ := in.Peek(len(gzipMagic)); !bytes.Equal(head, gzipMagic) {
 			return in, nil
 		}
-		in = bufio.NewReaderSize(&bounded{in: &members{in: in}, left: maxForeign}, maxObject)
+		in = bufio.NewReaderSize(&bounded{in: &members{in: in}, left: maxText}, maxObject)
 	}
 	if head, _ := in.Peek(len(gzipMagic)); bytes.Equal(head, gzipMagic) {
-		return nil, fmt.Errorf("it is gzip more than %d times over", maxPacked)
+		return nil, fmt.Errorf("it is gzip more than %d times over", maxLayers)
 	}
 	return in, nil
 }
@@ -57,14 +57,14 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.in.Read(p[:min(int64(len(p)), b.left+1)])
 	if b.left -= int64(n); b.left < 0 {
-		n, err = n-1, fmt.Errorf("more than %d bytes of text: split it into smaller objects", maxForeign)
+		n, err = n-1, fmt.Errorf("more than %d bytes of text: split it into smaller objects", maxText)
 	}
 	b.err = err
 	return n, err
 }
 
-// members reads gzip members that stand one behind the other, also with line ends or zero bytes between and
-// behind them, as writers of one member a record and padded blocks leave them. Its error stays.
+// members reads gzip members that follow each other, also with line ends or zero bytes between and behind them, as
+// writers of one member a record and of padded blocks leave them. Its error stays.
 type members struct {
 	in   *bufio.Reader
 	z    *gzip.Reader
@@ -89,7 +89,7 @@ func (m *members) Read(p []byte) (int, error) {
 	return 0, m.err
 }
 
-// next opens the next member, or gives io.EOF.
+// next opens the next member, or returns io.EOF.
 func (m *members) next() (err error) {
 	for m.z != nil { // nothing stands before the first
 		c, err := m.in.ReadByte()
@@ -124,14 +124,14 @@ func (m *members) next() (err error) {
 	return nil
 }
 
-// trailingError says that behind a gzip member stands what is none.
-type trailingError struct{ rest []byte }
+// trailingError says that the bytes behind a gzip member are no gzip member.
+type trailingError struct{ rest []byte } // the bytes, at most maxPayload
 
 func (e *trailingError) Error() string {
 	return fmt.Sprintf("behind a gzip member stands what is none, %.32q", e.rest)
 }
 
-// readSize is how much of an object is read at once, in bytes.
+// readSize is the number of bytes of an object that are read at once.
 const readSize = 8 << 20
 
 // objectReader reads an object of a store in chunks. Its error, which stays, is the store's.
@@ -139,9 +139,9 @@ type objectReader struct {
 	ctx     context.Context
 	store   objstore.Store
 	object  objstore.Object
-	timeout time.Duration // of one chunk
-	at      int64
-	data    []byte
+	timeout time.Duration // for one chunk
+	at      int64         // offset of the next chunk
+	data    []byte        // the rest of the last chunk
 	err     error
 }
 
@@ -174,12 +174,12 @@ func (o *objectReader) failed() error {
 // unprocessed is a record that Firehose could not process, as it writes it under processing-failed/ and
 // format-conversion-failed/ (developer guide, "Data transformation failure handling").
 type unprocessed struct {
-	data    []byte // what was sent
+	data    []byte // the record as it was sent
 	why     string
-	arrived time.Time // zero where it does not say
+	arrived time.Time // zero: unknown
 }
 
-// parseUnprocessed reads such a record; ok is false for any other object.
+// parseUnprocessed reads a record that Firehose could not process; ok is false for any other JSON object.
 func parseUnprocessed(object []byte) (f unprocessed, ok bool) {
 	if !bytes.Contains(object, []byte(`"rawData"`)) {
 		return f, false
@@ -205,7 +205,7 @@ func parseUnprocessed(object []byte) (f unprocessed, ok bool) {
 	return f, true
 }
 
-// formats are what objects begin with that hold no JSON text.
+// formats has the first bytes of objects that hold no JSON text.
 var formats = []struct{ magic, name string }{
 	{"PK\x03\x04", "a ZIP archive"}, {"PK\x05\x06", "a ZIP archive"}, {"7z\xbc\xaf\x27\x1c", "a 7z archive"},
 	{"PAR1", "Parquet"}, {"ORC", "ORC"}, {"Obj\x01", "Avro"}, {"%PDF-", "PDF"}, {"<?xml", "XML"},
@@ -215,8 +215,8 @@ var formats = []struct{ magic, name string }{
 	{"{\x00", "UTF-16 text"}, {"\x00{\x00", "UTF-16 text"}, {"[\x00", "UTF-16 text"}, {"\x00[\x00", "UTF-16 text"},
 }
 
-// foreignFormat says what an object is that holds no JSON text, and what to do about it; "" when it may hold
-// some. head is its beginning, unpacked, of at least 512 bytes where there are so many.
+// foreignFormat returns the reason that an object holds no JSON text, with its format and the mend, and "" where it may
+// hold some. head is its beginning, unpacked, at least 512 bytes of a longer one.
 func foreignFormat(key string, head []byte) string {
 	name := ""
 	for _, f := range formats {
@@ -240,7 +240,8 @@ func foreignFormat(key string, head []byte) string {
 	return fmt.Sprintf("it is %s, not JSON: %s", name, mend)
 }
 
-// hadoopSnappy knows Hadoop's framing by its two lengths and by what Snappy's first bytes say of the first again.
+// hadoopSnappy reports whether head begins with Hadoop's framing of Snappy: the lengths of the whole and of the first
+// chunk, big-endian, and then the length with which Snappy begins, a varint, which fits them.
 func hadoopSnappy(head []byte) bool {
 	if len(head) < 10 || head[0] != 0 {
 		return false
@@ -250,7 +251,7 @@ func hadoopSnappy(head []byte) bool {
 	return n > 0 && whole > 0 && length > 0 && length <= whole && head[4] == 0
 }
 
-// noObject says what text is in which no JSON object was found; junk is its beginning.
+// noObject returns the reason that a text without a JSON object is not landed; junk is its beginning.
 func noObject(junk []byte) string {
 	line, _, _ := bytes.Cut(junk, []byte("\n"))
 	unprintable := func(c rune) bool { return c < ' ' && c != '\t' && c != '\r' || c == utf8.RuneError }

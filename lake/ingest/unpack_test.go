@@ -33,8 +33,8 @@ func unpacked(data []byte) (string, error) {
 	return string(text), err
 }
 
-// TestUnpackReadsAllMembers: with line ends or zero bytes between and behind them, packed once or over and over.
-func TestUnpackReadsAllMembers(t *testing.T) {
+// TestAllGzipMembersAreUnpacked: with line ends or zero bytes between and behind them, packed once or over and over.
+func TestAllGzipMembersAreUnpacked(t *testing.T) {
 	a, b := gzipped(t, []byte("abc")), gzipped(t, []byte("def"))
 	twice := gzipped(t, a)
 	for name, c := range map[string]struct {
@@ -90,8 +90,8 @@ func slicesOf(parts ...any) (all []byte) {
 	return all
 }
 
-// TestUnpackOfABomb: a small object does not become more than its bound, and lies nowhere as a whole.
-func TestUnpackOfABomb(t *testing.T) {
+// TestAGzipBombIsBounded: a small object does not become more than its bound, and lies nowhere as a whole.
+func TestAGzipBombIsBounded(t *testing.T) {
 	b := &bounded{in: zeros{}, left: 1000}
 	if n, err := io.Copy(io.Discard, b); n != 1000 || err == nil {
 		t.Errorf("%d bytes, %v", n, err)
@@ -105,8 +105,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestForeignFormatIsNamed: formats that Firehose and others write, and no text that may hold JSON.
-func TestForeignFormatIsNamed(t *testing.T) {
+// TestAFormatThatIsNotJSONIsNamed: formats that Firehose and others write, and no text that may hold JSON.
+func TestAFormatThatIsNotJSONIsNamed(t *testing.T) {
 	var archive bytes.Buffer
 	z := zip.NewWriter(&archive)
 	w, err := z.Create("x.json")

@@ -56,7 +56,7 @@ func (w world) commit(t testing.TB, logs ...landing.Log) lake.CommitResult {
 	return r
 }
 
-// rows gives all rows of a fan, as the table orders them.
+// rows returns all rows of a fan, as the table orders them.
 func (w world) rows(t testing.TB, fan string) []fanwatch.Row {
 	t.Helper()
 	var rows []fanwatch.Row
@@ -111,9 +111,9 @@ func openTables(t testing.TB, w world, change func(*lake.TableConfig)) *lake.Tab
 
 var errDead = errors.New("the outside is gone")
 
-// fuse lets so many changes of the outside happen and fails the next. With die, nothing is done from there on,
-// as by a process that is killed; without, the outside is back at once. With lost the change at which
-// it blows happens, but its answer does not come.
+// fuse lets a number of writes to store and catalog happen and fails the next. With die, no write happens from there
+// on, as by a killed process; without, the next write succeeds. With lost the write that fails happens, but its answer
+// is lost.
 type fuse struct {
 	calls atomic.Int64
 	at    int64
@@ -121,7 +121,7 @@ type fuse struct {
 	lost  bool
 }
 
-// change makes one change of the outside, or fails.
+// change makes one write to store or catalog, or fails.
 func (f *fuse) change(do func() error) error {
 	n := f.calls.Add(1)
 	switch {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,9 +17,8 @@ import (
 	"fanwatch/lake/internal/parquetguard"
 )
 
-// The header stands in the Parquet footer as key-value entries, not in S3 object metadata: so a segment
-// is one object that every copy keeps whole, that any Parquet reader can show, and that one PUT makes
-// appear at once on every Store.
+// The header's entries in the Parquet footer. They are not S3 object metadata: a segment is one object that every copy
+// keeps whole, that any Parquet reader can show, and that one PUT makes appear at once on every Store.
 const (
 	metaVersion   = "fanwatch.version"
 	metaStream    = "fanwatch.stream"
@@ -30,17 +30,17 @@ const (
 	metaTombstone = "fanwatch.tombstone"
 	metaCounts    = "fanwatch.counts"
 	metaFans      = "fanwatch.fans"
-	metaSources   = "fanwatch.sources" // only where there are some
+	metaSources   = "fanwatch.sources" // absent without sources
 )
 
-// segmentRow is a row as its columns lie in the file.
+// segmentRow has the columns of the segment version that is written.
 type segmentRow struct {
 	segmentRowV1
 	PWM     *float64 `parquet:"pwm,optional"`     // commanded duty cycle, 0..1; null when unknown
-	Refused *uint32  `parquet:"refused,optional"` // readings that a quarantined row stands for; null: one
+	Refused *uint32  `parquet:"refused,optional"` // readings that a quarantined row stands for; null is one
 }
 
-// segmentSchema is segmentRow's under the name that stands in every segment.
+// segmentSchema returns segmentRow's schema under the name that stands in every segment.
 var segmentSchema = sync.OnceValue(func() *parquet.Schema {
 	return parquet.NewSchema("landed", parquet.SchemaOf(segmentRow{}))
 })
@@ -51,8 +51,8 @@ type segmentRowV2 struct {
 	PWM *float64 `parquet:"pwm,optional"`
 }
 
-// segmentRowV1 has the columns of segment version 1. Floats are plain: their bits come back unchanged, -0
-// and NaN too. Times are microseconds, so the zero time.Time survives.
+// segmentRowV1 has the columns of segment version 1. Floats are plain: their bits come back unchanged, of -0 and NaN
+// too. Times are Unix microseconds, so the zero time.Time survives.
 type segmentRowV1 struct {
 	Kind     string  `parquet:"kind,dict"`
 	Fan      string  `parquet:"fan,dict"`
@@ -79,8 +79,8 @@ type segmentRowV1 struct {
 	Payload  []byte  `parquet:"payload"`
 }
 
-// EncodeSegment makes the segment's object. It checks the rows against the header and works out Counts
-// (all but Duplicates) and Fans, except in a tombstone, whose header it takes as it is. Every error wraps ErrSegment.
+// EncodeSegment returns the segment's object. It checks the rows against the header and sets s.Counts (all but
+// Duplicates) and s.Fans, except in a tombstone, whose header it takes as it is. Every error wraps [ErrSegment].
 func EncodeSegment(s *Segment) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -123,8 +123,8 @@ func EncodeSegment(s *Segment) (data []byte, err error) {
 	return buf.Bytes(), nil
 }
 
-// DecodeSegment reads a segment's object. The bytes may be anything: damage is an error, never a panic.
-// A Payload of no bytes comes back as nil, times as UTC.
+// DecodeSegment reads a segment's object. A Payload of no bytes comes back as nil, times as UTC. The bytes may be
+// anything: damage is an error, never a panic.
 func DecodeSegment(data []byte) (s Segment, err error) {
 	defer parquetguard.Catch(&err)
 	f, err := openSegment(data)
@@ -146,7 +146,7 @@ func DecodeSegment(data []byte) (s Segment, err error) {
 	return s, nil
 }
 
-// DecodeHeader reads the header alone, as hostile bytes too.
+// DecodeHeader reads the header alone. The bytes may be anything: damage is an error, never a panic.
 func DecodeHeader(data []byte) (h Header, err error) {
 	defer parquetguard.Catch(&err)
 	f, err := openSegment(data)
@@ -330,7 +330,7 @@ func (m intern) text(s string) string {
 	if c, ok := m[s]; ok {
 		return c
 	}
-	s = string([]byte(s)) // the reader's string may share a whole page's memory
+	s = strings.Clone(s) // the reader's string may share a whole page's memory
 	m[s] = s
 	return s
 }

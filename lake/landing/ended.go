@@ -9,8 +9,8 @@ import (
 	"fanwatch/objstore"
 )
 
-// MarkEnded notes beside the log that its shard is closed and read to its end, which is last. The mark may be written
-// again.
+// MarkEnded notes beside the log that its shard is closed and read to its end; last is its last sequence number. It
+// may be called again.
 func (l Log) MarkEnded(ctx context.Context, last fanwatch.SequenceNumber) error {
 	if err := l.check(); err != nil {
 		return err
@@ -18,7 +18,7 @@ func (l Log) MarkEnded(ctx context.Context, last fanwatch.SequenceNumber) error 
 	return l.Store.Put(ctx, l.endedKey(), []byte(`{"v":1,"last":"`+string(last)+`"}`), false)
 }
 
-// Ended reports whether MarkEnded was called for the shard.
+// Ended reports whether [Log.MarkEnded] was called for the shard.
 func (l Log) Ended(ctx context.Context) (bool, error) {
 	if err := l.check(); err != nil {
 		return false, err

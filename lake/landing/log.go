@@ -13,15 +13,14 @@ import (
 	"fanwatch/objstore"
 )
 
-// Log is the landing log of one shard: a chain of segments, each stored under the sequence number at
-// which the one before it ended. It is the shard's checkpoint. Whoever writes a link of the chain first
-// fixes where it ends; every other writer finds it taken. So no two segments overlap, however many attempts
-// of a scorer believe that they own the shard.
+// Log is the landing log of one shard: a chain of segments, each stored under the sequence number at which the one
+// before it ended. It is the shard's checkpoint. The first segment stored under a key stays, and every later writer of
+// the key gets a [Conflict]; so segments never overlap, however many attempts of a scorer run.
 //
-// A Log holds no state and may be copied and used concurrently. Readers follow the chain; they never list.
+// A Log holds no state and may be copied and used concurrently.
 type Log struct {
 	Store  objstore.Store
-	Stream string
+	Stream string // 1 to 128 letters, digits, '_', '.' or '-'; so is Shard
 	Shard  string
 }
 
@@ -30,11 +29,11 @@ var ErrDamaged = errors.New("damaged segment")
 
 // Conflict says that another attempt has already written the segment that was to be appended.
 type Conflict struct {
-	Existing Header
-	Own      Token
+	Existing Header // the header of the stored segment
+	Own      Token  // the writer of the segment that was not stored
 }
 
-// Error says who came first and what to do about it.
+// Error names the stored segment, its writer's age and what to do.
 func (c *Conflict) Error() string {
 	what := "an older attempt's: reload the snapshot and the log and go on behind it"
 	switch {
@@ -47,12 +46,12 @@ func (c *Conflict) Error() string {
 		c.Existing.Shard, c.Existing.Last, what)
 }
 
-// Newer reports whether the existing segment's writer is newer: then the caller is a zombie and must stop.
-// Otherwise it must discard its models, reload snapshot and segments, and go on behind Existing.Last.
+// Newer reports whether the existing segment's writer is newer: then the caller must stop. Otherwise it must discard
+// its models, reload snapshot and segments, and go on behind Existing.Last.
 func (c *Conflict) Newer() bool { return c.Existing.Writer.Newer(c.Own) }
 
-// Logs returns the landing logs of a stream: of every shard that ever landed anything, by name. A stream
-// forgets a closed shard once its records expired; its log stays.
+// Logs returns the landing logs of a stream, by shard: of every shard that has a segment, also of those that Kinesis
+// no longer lists.
 func Logs(ctx context.Context, store objstore.Store, stream string) ([]Log, error) {
 	folder := "landing/stream=" + stream + "/shard="
 	if err := (Log{Stream: stream, Shard: "any"}).check(); err != nil {
@@ -69,7 +68,7 @@ func Logs(ctx context.Context, store objstore.Store, stream string) ([]Log, erro
 	}
 }
 
-// firstShard returns the shard of the first object of the folder whose key is above after; "": there is none.
+// firstShard returns the shard of the first object of the folder whose key is above after, "" without one.
 func firstShard(ctx context.Context, store objstore.Store, folder, after string) (string, error) {
 	for o, err := range store.List(ctx, folder, after) {
 		if err != nil {
@@ -81,14 +80,12 @@ func firstShard(ctx context.Context, store objstore.Store, folder, after string)
 	return "", nil
 }
 
-// Foreign reports whether the log is no shard's but holds what other programs stored; see Ingest. Its snapshots are not
-// of models.
+// Foreign reports whether the log is an ingestion's and no shard's (package ingest). Its snapshots are not of models.
 func (l Log) Foreign() bool { return strings.HasPrefix(l.Shard, ForeignPrefix) }
 
-// Append writes the segment behind s.After. It fills in Stream, Shard, Counts (all but Duplicates) and
-// Fans. When the place is taken by the same attempt's same segment (a PUT whose answer was lost) that is
-// success; when by another, the error is a *Conflict. After any other error the segment may or may not
-// be there: append the same segment again, unless the error wraps ErrSegment: that one does not pass.
+// Append writes the segment behind s.After. It sets Stream, Shard, Counts (all but Duplicates) and Fans. A place that
+// holds the same attempt's same segment (a PUT whose answer was lost) is success; one that holds another segment is a
+// *[Conflict]. An error that wraps [ErrSegment] stays; after any other the segment may be there: append it again.
 func (l Log) Append(ctx context.Context, s Segment) error {
 	if err := l.check(); err != nil {
 		return err
@@ -115,8 +112,8 @@ func (l Log) Append(ctx context.Context, s Segment) error {
 	return &Conflict{Existing: existing, Own: s.Writer}
 }
 
-// Next returns the segment behind the given sequence number ("0" or "" is the shard's start), or an error
-// that wraps ErrNotFound at the log's present end.
+// Next returns the segment behind the given sequence number; "0" or "" is the shard's start. At the log's present end
+// the error wraps [objstore.ErrNotFound]; of a segment that cannot be read it wraps [ErrDamaged].
 func (l Log) Next(ctx context.Context, after fanwatch.SequenceNumber) (Segment, error) {
 	data, err := l.get(ctx, after)
 	if err != nil {
@@ -132,7 +129,7 @@ func (l Log) Next(ctx context.Context, after fanwatch.SequenceNumber) (Segment, 
 	return s, nil
 }
 
-// NextHeader is Next without decoding the rows.
+// NextHeader is [Log.Next] without decoding the rows; its errors do not wrap [ErrDamaged].
 func (l Log) NextHeader(ctx context.Context, after fanwatch.SequenceNumber) (Header, error) {
 	data, err := l.get(ctx, after)
 	if err != nil {
@@ -148,7 +145,7 @@ func (l Log) NextHeader(ctx context.Context, after fanwatch.SequenceNumber) (Hea
 	return h, nil
 }
 
-// Walk calls f with each segment behind from, in the chain's order, until the log's present end.
+// Walk calls f with each segment behind from, in the chain's order, until the log's present end or an error of f.
 func (l Log) Walk(ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error) error {
 	for {
 		s, err := l.Next(ctx, from)
@@ -165,9 +162,8 @@ func (l Log) Walk(ctx context.Context, from fanwatch.SequenceNumber, f func(Segm
 	}
 }
 
-// WalkOver is Walk, but it passes over a damaged segment where it finds out where that ends, from its header or from
-// the key of the one behind it, and tells passed of it. Of a damaged segment at the log's end the error wraps
-// ErrDamaged.
+// WalkOver is [Log.Walk], but it passes over damaged segments and calls passed with the error of each. Where one ends
+// it finds in its header or in the key of the next; of a damaged segment at the log's end the error wraps [ErrDamaged].
 func (l Log) WalkOver(
 	ctx context.Context, from fanwatch.SequenceNumber, f func(Segment) error, passed func(error),
 ) error {
@@ -188,7 +184,7 @@ func (l Log) WalkOver(
 	}
 }
 
-// endBehind finds where the segment behind after ends though it cannot be read.
+// endBehind returns where the segment behind after ends, though it cannot be read.
 func (l Log) endBehind(ctx context.Context, after fanwatch.SequenceNumber) (fanwatch.SequenceNumber, error) {
 	if h, err := l.NextHeader(ctx, after); err == nil {
 		return h.Last, nil
@@ -204,9 +200,9 @@ func (l Log) endBehind(ctx context.Context, after fanwatch.SequenceNumber) (fanw
 	return "", errors.New("no segment lies behind it")
 }
 
-// Tombstone replaces the segment by one without rows and with the same header, so that a zombie that
-// wakes up late still finds the place taken. The caller answers for it that the rows are in the table
-// and that no snapshot lies before them; see TruncateLog.
+// Tombstone replaces the segment by one without rows and with the same header, so that an earlier attempt still finds
+// the place taken. The caller must know that the rows are in the tables and that no kept snapshot lies before them
+// ([Log.OldestSnapshot]).
 func (l Log) Tombstone(ctx context.Context, h Header) error {
 	if err := l.check(); err != nil {
 		return err
@@ -225,10 +221,10 @@ func (l Log) Tombstone(ctx context.Context, h Header) error {
 	return wrap(err, "tombstone of shard %s after %s", l.Shard, h.After)
 }
 
-// ForeignPrefix begins the names of logs that are Foreign.
+// ForeignPrefix begins the names of logs for which [Log.Foreign] is true.
 const ForeignPrefix = "ingest-"
 
-// name bounds what stands in keys: Kinesis allows these characters in streams and shards.
+// name matches the names that may stand in keys: Kinesis allows these characters in streams and shards.
 var name = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
 
 func (l Log) check() error {
@@ -250,8 +246,8 @@ func (l Log) get(ctx context.Context, after fanwatch.SequenceNumber) ([]byte, er
 	return data, wrap(err, "landing log of shard %s", l.Shard)
 }
 
-// belongs checks that what the object says of itself agrees with its key: a chain that led elsewhere or
-// in a circle would lose readings.
+// belongs checks that the header agrees with its object's key: a chain that led elsewhere or in a circle would lose
+// readings.
 func (l Log) belongs(h Header, after fanwatch.SequenceNumber) error {
 	if h.Stream != l.Stream || h.Shard != l.Shard || h.After.Compare(after) != 0 {
 		return fmt.Errorf("the segment says that it is %s/%s after %s: it was moved or copied here", h.Stream, h.Shard,

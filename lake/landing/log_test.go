@@ -58,7 +58,7 @@ func window(after int, fan string, run uint64, first, n int) landing.Segment {
 
 func number(n int) fanwatch.SequenceNumber { return fanwatch.SequenceNumber(fmt.Sprint(n)) }
 
-func TestChain(t *testing.T) {
+func TestSegmentsFormAChainAndARepeatedAppendIsNoError(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
 	if _, err := log.Next(ctx, ""); !errors.Is(err, objstore.ErrNotFound) {
 		t.Fatalf("empty log: %v", err)
@@ -105,7 +105,7 @@ func TestAWindowOfNothingMovesTheChain(t *testing.T) {
 	}
 }
 
-func TestZombie(t *testing.T) {
+func TestAnOlderAttemptChangesNoSegment(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
 	s := window(0, "fan-1", 7, 1, 10)
 	s.Writer = newer
@@ -148,7 +148,7 @@ func TestZombie(t *testing.T) {
 	}
 }
 
-func TestRacingAppends(t *testing.T) {
+func TestOfRacingAppendsOneSucceeds(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
 	for round := range 20 {
 		var wg sync.WaitGroup
@@ -176,7 +176,7 @@ func TestRacingAppends(t *testing.T) {
 	}
 }
 
-func TestTokenOrder(t *testing.T) {
+func TestOfTwoTokensExactlyOneIsNewer(t *testing.T) {
 	ordered := []landing.Token{{}, {Scheduled: 1}, {Scheduled: 1, Run: "b"}, {Scheduled: 1, Attempt: 1, Run: "a"},
 		{Scheduled: 2}}
 	for i, a := range ordered {
@@ -254,7 +254,7 @@ func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 	return r
 }
 
-func TestAppendRefuses(t *testing.T) {
+func TestASegmentThatIsNotValidIsRefused(t *testing.T) {
 	log := openLog(t)
 	for what, change := range map[string]func(*landing.Segment, *landing.Log){
 		"goes backwards":     func(s *landing.Segment, _ *landing.Log) { s.Last = "0"; s.Rows = nil },
@@ -274,7 +274,7 @@ func TestAppendRefuses(t *testing.T) {
 	}
 }
 
-func TestAMovedSegmentIsFound(t *testing.T) {
+func TestAMovedSegmentIsAnError(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
 	if err := log.Append(ctx, window(0, "fan-1", 7, 1, 10)); err != nil {
 		t.Fatal(err)

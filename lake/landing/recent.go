@@ -9,12 +9,12 @@ import (
 	"fanwatch"
 )
 
-// recentListed is how many keys Recent looks at before it takes the oldest snapshot instead.
+// recentListed is how many keys Recent lists before it takes the oldest snapshot instead.
 const recentListed = 50_000
 
-// Recent returns a place in the log from which Walk meets every segment that was appended since t, and the time from
-// which on that is so: t or earlier, or later where the log is too long to be listed; zero: the place is the log's
-// start.
+// Recent returns a place in the log from which [Log.Walk] meets every segment that was appended since the returned
+// time. That is t; the zero time, where the place is the log's start; or the oldest snapshot's, where the log has more
+// than 50,000 segments.
 func (l Log) Recent(ctx context.Context, t time.Time) (at fanwatch.SequenceNumber, since time.Time, err error) {
 	if err := l.check(); err != nil {
 		return "", t, err
@@ -29,7 +29,7 @@ func (l Log) Recent(ctx context.Context, t time.Time) (at fanwatch.SequenceNumbe
 			return l.oldestSnapshot(ctx)
 		}
 		last = o.Key
-		switch { // a tombstone is newer than its segment was: what counts is the last run of new keys
+		switch { // a tombstone is newer than its segment was: what counts is the last series of new keys
 		case o.Modified.Before(t):
 			key, old = "", true
 		case key == "":

@@ -15,22 +15,21 @@ import (
 // the readings of a refused record, and version 1, which had none for the PWM duty cycle either, and refuses others.
 const SegmentVersion = 3
 
-// ErrSegment says that a segment can never be stored as it is, however often it is tried.
+// ErrSegment says that a segment cannot be stored as it is, however often it is tried.
 var ErrSegment = errors.New("this segment cannot be stored")
 
-// MaxSegmentRows bounds one segment: a window is 60 s of arrivals or 8 MB, some 100,000 readings.
+// MaxSegmentRows is the largest number of rows of a segment. A window of 60 s of arrivals or 8 MB has some 100,000.
 const MaxSegmentRows = 1 << 20
 
-// Segment is one object of the landing log: what a shard's scorer made of one window of the stream, in
-// arrival order. A tombstone is a segment whose rows were removed after they reached the table; its
-// header stays as it was.
+// Segment is one object of the landing log: the outcome of one window of the stream, in arrival order. A tombstone is
+// a segment whose rows were removed after they reached the tables; its header stays as it was.
 type Segment struct {
 	Header
 	Rows []fanwatch.Row
 }
 
-// Header is a segment without its rows. The writer sets Last, Writer, End and Counts.Duplicates;
-// Log.Append sets the rest.
+// Header is a segment without its rows. The writer sets After, Last, Writer, End, Sources and Counts.Duplicates;
+// [Log.Append] sets the rest.
 type Header struct {
 	Stream string
 	Shard  string
@@ -39,22 +38,22 @@ type Header struct {
 	Writer Token
 	End    bool // the shard is closed and this is its last segment
 	Counts Counts
-	Fans   []FanRun // by fan and run, in that order; outlives the rows, so that Reconcile can count
+	Fans   []FanRun // by fan and run, in that order; kept in a tombstone
 
-	Sources []Source // foreign objects that the rows come from; see Ingest
+	Sources []Source // the ingested objects that the rows come from
 
-	Tombstone bool
+	Tombstone bool // the rows were removed
 }
 
-// Source says how much of a foreign object a segment brings the log to.
+// Source is an ingested object that a segment has rows of.
 type Source struct {
 	Key     string `json:"key"`
-	Upto    int    `json:"upto"`              // parts of the object that are landed
-	Done    bool   `json:"done"`              // they are all, or the rest was given up
-	Damaged string `json:"damaged,omitempty"` // why there is no more to be read behind them; a row has it too
+	Upto    int    `json:"upto"`              // parts of the object that are landed up to this segment
+	Done    bool   `json:"done"`              // all parts are landed, or the rest was given up
+	Damaged string `json:"damaged,omitempty"` // why the parts behind Upto cannot be read; a quarantined row has it too
 }
 
-// Counts says how many rows of each kind a segment has (or had, in a tombstone).
+// Counts is how many rows of each kind a segment has, or had before it became a tombstone.
 type Counts struct {
 	Scored      int `json:"scored"`
 	Late        int `json:"late"`
@@ -63,57 +62,55 @@ type Counts struct {
 	Duplicates  int `json:"duplicates"` // readings that the scorer dropped because it had seen them
 }
 
-// Rows is the number of rows, dropped duplicates not among them.
+// Rows returns the number of rows; duplicates are not among them.
 func (c Counts) Rows() int { return c.Scored + c.Late + c.Quarantined + c.Configured }
 
-// Readings is the number of rows that go to the table.
+// Readings returns the number of rows that go to the table of readings.
 func (c Counts) Readings() int { return c.Scored + c.Late }
 
-// FanRun says what a segment holds of one run of one fan. Readings in the demo's format and rows that
-// are no readings count under the run of sixteen zeros. A device may write any name into a message: of the fans of
-// which a segment has nothing but refusals, those count under no name that are not among the strangersNamed with
-// most of them.
+// FanRun is what a segment holds of one run of one fan. Readings in the legacy format and rows that are no readings
+// count under the run of sixteen zeros. A device may write any name into a message, so of the fans of which a segment
+// has refusals alone only the 64 with most stand under their names; the others count under the name "".
 type FanRun struct {
 	Fan         string `json:"fan"`
-	Run         string `json:"run"`              // fanwatch.FormatRun
-	Landed      int    `json:"landed,omitempty"` // distinct sequence numbers among RowScored and RowLate rows
-	First       uint64 `json:"first,omitempty"`  // smallest of them
-	Last        uint64 `json:"last,omitempty"`   // largest of them
-	Acked       uint64 `json:"acked,omitempty"`  // largest Row.Acked
-	Dropped     uint64 `json:"dropped,omitempty"`
-	Quarantined int    `json:"quarantined,omitempty"` // rows
-	// readings that these rows stand for; 0 in segments of before: one a row
-	Refused    int `json:"refused,omitempty"`
-	Configured int `json:"configured,omitempty"` // rows; not counted in segments of before
+	Run         string `json:"run"`                   // fanwatch.FormatRun
+	Landed      int    `json:"landed,omitempty"`      // distinct sequence numbers of scored and late rows
+	First       uint64 `json:"first,omitempty"`       // the smallest landed sequence number
+	Last        uint64 `json:"last,omitempty"`        // the largest landed sequence number
+	Acked       uint64 `json:"acked,omitempty"`       // largest Row.Acked
+	Dropped     uint64 `json:"dropped,omitempty"`     // largest Row.Dropped
+	Quarantined int    `json:"quarantined,omitempty"` // quarantined rows
+	Refused     int    `json:"refused,omitempty"`     // readings of quarantined rows; 0 before segment version 3: one a row
+	Configured  int    `json:"configured,omitempty"`  // configured rows; 0 before segment version 3
 }
 
-// strangersNamed is how many fans of which a segment has nothing but refusals stand in its footer by name.
-const strangersNamed = 64
+// refusedFansNamed is how many fans of which a segment has refusals alone stand in its footer by name.
+const refusedFansNamed = 64
 
-// RefusedReadings returns the readings that were refused.
+// RefusedReadings returns the number of readings that were refused.
 func (f *FanRun) RefusedReadings() int { return max(f.Quarantined, f.Refused) }
 
-// Token tells one attempt of a shard's scorer from every other and says which is newer.
+// Token identifies one attempt of a shard's scorer and orders attempts by age.
 type Token struct {
 	Scheduled int64  `json:"scheduled"` // Unix nanoseconds when the attempt's activity was scheduled
 	Attempt   int32  `json:"attempt"`   // of that activity, from 1
 	Run       string `json:"run"`       // the workflow run that scheduled it
 }
 
-// Newer reports whether t's attempt began after o's. Two attempts that tie in time and number are ordered
-// by run, so that of two different tokens exactly one is newer.
+// Newer reports whether t's attempt began after o's. Attempts that tie in time and number are ordered by run, so that
+// of two different tokens exactly one is newer.
 func (t Token) Newer(o Token) bool {
 	return cmp.Or(cmp.Compare(t.Scheduled, o.Scheduled), cmp.Compare(t.Attempt, o.Attempt), strings.Compare(t.Run,
 		o.Run)) > 0
 }
 
-// sameExtent reports whether two segments cover the same window with the same content, as far as headers tell.
+// sameExtent reports whether two headers name the same window, counts and sources.
 func (h Header) sameExtent(o Header) bool {
 	return h.After == o.After && h.Last == o.Last && h.End == o.End && h.Counts == o.Counts &&
 		slices.Equal(h.Fans, o.Fans) && slices.Equal(h.Sources, o.Sources)
 }
 
-// check says what is wrong with a segment's extent and rows, or nil.
+// check returns an error where the segment's extent or a row is not valid.
 func (s *Segment) check() error {
 	last := s.Last.Compare(s.After)
 	switch {
@@ -139,8 +136,8 @@ func (s *Segment) checkRow(r *fanwatch.Row) error {
 	case r.Position.Index < 0 || r.Position.Index > 1<<30:
 		return fmt.Errorf("position %s has an impossible index", r.Position)
 	case !r.Time.Equal(r.Time.Truncate(1000)) || !r.Arrived.Equal(r.Arrived.Truncate(1000)):
-		return fmt.Errorf("%s: its times %v and %v are not whole microseconds: truncate them on arrival", r.ReadingID, r.Time,
-			r.Arrived)
+		return fmt.Errorf("%s: its times %v and %v are not whole microseconds: truncate them on arrival",
+			r.ReadingID, r.Time, r.Arrived)
 	}
 	switch r.Kind {
 	case fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured:
@@ -149,7 +146,7 @@ func (s *Segment) checkRow(r *fanwatch.Row) error {
 	return fmt.Errorf("kind %.40q is none of scored, late, quarantined, configured", r.Kind)
 }
 
-// count works out the rows' counts and the account per fan and run.
+// count returns the rows' counts, in total and by fan and run.
 func (s *Segment) count() (Counts, []FanRun) {
 	type key struct {
 		fan string
@@ -197,18 +194,16 @@ func (s *Segment) count() (Counts, []FanRun) {
 		f.First, f.Last = min(f.First, r.Seq), max(f.Last, r.Seq)
 	}
 	list := make([]FanRun, 0, len(fans))
-	for _, k := range slices.SortedFunc(maps.Keys(fans), func(a, b key) int {
-		return cmp.Or(cmp.Compare(a.fan, b.fan),
-			cmp.Compare(a.run, b.run))
-	}) {
+	byFanAndRun := func(a, b key) int { return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run)) }
+	for _, k := range slices.SortedFunc(maps.Keys(fans), byFanAndRun) {
 		list = append(list, *fans[k])
 	}
 	return counts, list
 }
 
-// unnamed returns the fans of the rows that count under no name; see FanRun.
+// unnamed returns the fans that count under the name ""; see FanRun.
 func (s *Segment) unnamed() map[string]bool {
-	refused := make(map[string]int) // of fans of which nothing was taken
+	refused := make(map[string]int) // readings of each fan of which nothing was accepted
 	for i := range s.Rows {
 		if r := &s.Rows[i]; r.Kind == fanwatch.RowQuarantined {
 			refused[r.Fan] += max(1, int(r.Refused))
@@ -222,7 +217,7 @@ func (s *Segment) unnamed() map[string]bool {
 	names := slices.SortedFunc(maps.Keys(refused),
 		func(a, b string) int { return cmp.Or(cmp.Compare(refused[b], refused[a]), strings.Compare(a, b)) })
 	unnamed := make(map[string]bool)
-	for _, fan := range names[min(strangersNamed, len(names)):] {
+	for _, fan := range names[min(refusedFansNamed, len(names)):] {
 		unnamed[fan] = true
 	}
 	return unnamed

@@ -17,19 +17,17 @@ import (
 	"fanwatch/objstore"
 )
 
-// SnapshotVersion is the version of a snapshot's frame that this program writes; what is inside has a
-// version of its own.
+// SnapshotVersion is the version of a snapshot's frame that this program writes; the data inside has its own.
 const SnapshotVersion = 1
 
-// MaxSnapshot bounds the models of one shard, uncompressed, in bytes. A fan takes some 117 KiB, and a shard, which
-// takes 1,000 records a second, some 9,000 fans: this is for twice as many, and is the largest slice of bytes on a
-// machine of 32 bits.
+// MaxSnapshot is the largest snapshot, uncompressed, in bytes. A fan's model takes some 117 KiB, and a shard of 1,000
+// records a second has some 9,000 fans: half of this, which is the largest slice of bytes on a machine of 32 bits.
 const MaxSnapshot = 1<<31 - 1
 
-// snapshotsKept is how many snapshots of a shard stay: the newest, and two to fall back on.
+// snapshotsKept is how many snapshots of a shard stay: the newest and two to fall back on.
 const snapshotsKept = 3
 
-// The frame: magic, version, CRC-32C of all that follows, length of the data, the data in zstd.
+// A frame is magic, version, CRC-32C of all that follows, length of the data, and the data in zstd.
 const (
 	snapshotMagic  = "fanwatch"
 	snapshotHeader = len(snapshotMagic) + 4 + 4 + 8
@@ -37,8 +35,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// PutSnapshot stores the shard's models as they are behind sequence number at, and removes all but the
-// newest three. It replaces one that was stored at the same place, which replays say is equal.
+// PutSnapshot stores the shard's models as they are behind sequence number at, in place of one that was stored there,
+// and removes all but the newest three.
 func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data []byte) error {
 	if err := l.check(); err != nil {
 		return err
@@ -65,8 +63,10 @@ func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data [
 	return nil
 }
 
-// DamagedSnapshots says that the newest snapshots could not be read, so that an older one was taken.
-type DamagedSnapshots struct{ Reasons []error }
+// DamagedSnapshots is an error beside a result: the newest snapshots could not be read, and an older one was used.
+type DamagedSnapshots struct {
+	Reasons []error // why each could not be read, the newest first
+}
 
 // Error names each damaged snapshot.
 func (d *DamagedSnapshots) Error() string {
@@ -77,9 +77,9 @@ func (d *DamagedSnapshots) Error() string {
 	return "damaged snapshots are passed over, more of the log is replayed: " + strings.Join(reasons, "; ")
 }
 
-// LatestSnapshot returns the newest snapshot of the shard's models and where it was taken, or an error
-// that wraps ErrNotFound when there is none: then the whole log is replayed. Where a newer one is
-// damaged it gives the one before and a *DamagedSnapshots beside it, which tells what to log.
+// LatestSnapshot returns the newest readable snapshot of the shard's models and where it was taken. Where newer ones
+// are damaged it returns a *[DamagedSnapshots] beside it, to be logged. Without a readable one the error wraps
+// [objstore.ErrNotFound]: the whole log must be replayed.
 func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byte, error) {
 	var data []byte
 	at, err := l.RestoreSnapshot(ctx, func(d []byte) error {
@@ -89,9 +89,9 @@ func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byt
 	return at, data, err
 }
 
-// RestoreSnapshot returns the shard's snapshots to use, the newest first, until use gives nil, and tells where that
-// one was taken. Those that are damaged, or of which use gives an error, are named by a *DamagedSnapshots beside
-// it. Where none is usable the error wraps ErrNotFound, and also a *DamagedSnapshots where there are some.
+// RestoreSnapshot calls use with the shard's snapshots, the newest first, until use returns nil, and returns where
+// that one was taken. Those that are damaged or that use refused are named by a *[DamagedSnapshots] beside it. Where
+// none is usable the error wraps [objstore.ErrNotFound], and also a *[DamagedSnapshots] where there are some.
 func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
 		return "", err
@@ -105,7 +105,7 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 		at, data, err := l.readSnapshot(ctx, key)
 		switch {
 		case errors.Is(err, objstore.ErrNotFound):
-			continue // removed meanwhile, because newer ones came
+			continue // removed since it was listed, because newer ones came
 		case err == nil:
 			err = use(data)
 		case !errors.Is(err, errSnapshot):
@@ -126,8 +126,8 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 	return "", fmt.Errorf("%w: shard %s has no snapshot", objstore.ErrNotFound, l.Shard)
 }
 
-// OldestSnapshot returns where the oldest snapshot was taken that is kept to fall back on, having read it; "0":
-// there is no snapshot. Rows behind it are needed, so a segment that ends later must not become a tombstone.
+// OldestSnapshot returns where the oldest kept snapshot was taken, after it has read it, and "0" without a snapshot.
+// Its replay needs the rows behind it: a segment that ends later must not become a tombstone.
 func (l Log) OldestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
 		return "0", err
@@ -154,12 +154,13 @@ func (l Log) snapshotKey(at fanwatch.SequenceNumber) string {
 	return l.snapshotPrefix() + at.Pad() + snapshotSuffix
 }
 
-// snapshots lists the shard's snapshots, the newest first. There are at most a handful.
+// snapshots returns the keys of the shard's snapshots, the newest first.
 func (l Log) snapshots(ctx context.Context) ([]string, error) {
 	var keys []string
 	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
 		if err != nil {
-			return nil, fmt.Errorf("snapshots of shard %s: %v", l.Shard, err) // a bucket that is away is no ErrNotFound
+			// %v: a bucket that is missing is no missing snapshot
+			return nil, fmt.Errorf("snapshots of shard %s: %v", l.Shard, err)
 		}
 		if strings.HasSuffix(o.Key, snapshotSuffix) {
 			keys = append(keys, o.Key)
@@ -185,8 +186,8 @@ func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNum
 
 var errSnapshot = errors.New("damaged snapshot")
 
-// EncodeFrame packs data, at most MaxSnapshot bytes, as it lies in a snapshot's object: magic, version, CRC-32C and
-// length in front of zstd. DecodeFrame undoes it.
+// EncodeFrame returns data, at most [MaxSnapshot] bytes, as it lies in a snapshot's object: magic, version, CRC-32C
+// and length in front of zstd. [DecodeFrame] undoes it.
 func EncodeFrame(data []byte) ([]byte, error) {
 	if len(data) > MaxSnapshot {
 		return nil, fmt.Errorf("%d bytes, want at most %d: split the stream into more shards", len(data), MaxSnapshot)
@@ -204,7 +205,7 @@ func EncodeFrame(data []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// DecodeFrame returns what EncodeFrame packed. Its error tells what is damaged.
+// DecodeFrame returns the data that [EncodeFrame] packed. Its error says what is damaged.
 func DecodeFrame(frame []byte) ([]byte, error) {
 	if len(frame) < snapshotHeader || !bytes.HasPrefix(frame, []byte(snapshotMagic)) {
 		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)

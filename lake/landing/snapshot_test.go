@@ -9,7 +9,7 @@ import (
 	"fanwatch/objstore"
 )
 
-func TestSnapshots(t *testing.T) {
+func TestTheNewestReadableSnapshotIsReturned(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
 	if _, _, err := log.LatestSnapshot(ctx); !errors.Is(err, objstore.ErrNotFound) {
 		t.Fatalf("no snapshot: %v", err)
