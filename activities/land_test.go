@@ -328,13 +328,13 @@ func TestSnapshotsAreTakenWhereNothingWaits(t *testing.T) {
 	}
 	r.store.failing(nil)
 	r.mustLand(a)
-	at, data, err := r.log.LatestSnapshot(t.Context())
+	newest, err := r.log.LatestSnapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := detect.New(detect.Config{Seed: 1})
 	err = r.log.Walk(t.Context(), "0", func(s landing.Segment) error {
-		if s.Last.Compare(at) > 0 {
+		if s.Last.Compare(newest.At) > 0 {
 			return nil
 		}
 		return m.Replay(s.Rows)
@@ -342,7 +342,7 @@ func TestSnapshotsAreTakenWhereNothingWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if replayed, err := m.Snapshot(); err != nil || string(replayed) != string(data) {
-		t.Errorf("the snapshot at %s is not what a replay up to there gives: %v", at, err)
+	if replayed, err := m.Snapshot(); err != nil || string(replayed) != string(newest.Data) {
+		t.Errorf("the snapshot at %s is not what a replay up to there gives: %v", newest.At, err)
 	}
 }

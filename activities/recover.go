@@ -59,25 +59,24 @@ func (r *scoring) known(ctx context.Context, l landing.Log, begin beginning) (k 
 	r.pulse.alive(longWork)
 	defer r.pulse.alive(r.cfg.Stuck)
 	l.Store = timed{l.Store}
-	var damaged *landing.DamagedSnapshots
-	at, err := l.RestoreSnapshot(ctx, func(data []byte) (err error) {
+	newest, err := l.RestoreSnapshot(ctx, func(data []byte) (err error) {
 		k.models, err = detect.Restore(r.cfg.Detect, data)
 		return err
 	})
-	if errors.As(err, &damaged) {
-		k.any = true
-		k.note("shard %s: %v", l.Shard, damaged)
+	if err != nil {
+		return k, err
 	}
-	switch {
-	case err == nil || at != "":
-		k.any, k.at, k.snapshot = true, at, at
-	case errors.Is(err, objstore.ErrNotFound):
+	if len(newest.Skipped) > 0 {
+		k.note("shard %s: damaged snapshots are passed over, more of the log is replayed: %s", l.Shard,
+			strings.ReplaceAll(errors.Join(newest.Skipped...).Error(), "\n", "; "))
+	}
+	k.any = newest.At != "" || len(newest.Skipped) > 0
+	k.at, k.snapshot = newest.At, newest.At
+	if newest.At == "" {
 		if k.models, err = begin(ctx); err != nil {
 			return k, err
 		}
 		k.at = "0"
-	default:
-		return k, err
 	}
 	emptied, diverged := 0, 0
 	err = l.WalkOver(ctx, k.at, func(seg landing.Segment) error {

@@ -234,8 +234,8 @@ func TestAParentThatExpiredHandsOnAllThatItLanded(t *testing.T) {
 		t.Fatal(err)
 	}
 	child.lander.stop() // it dies
-	if at, _, err := child.log.LatestSnapshot(t.Context()); err != nil || at != "0" {
-		t.Errorf("what it inherited is stored at %q, %v", at, err)
+	if s, err := child.log.LatestSnapshot(t.Context()); err != nil || s.At != "0" {
+		t.Errorf("what it inherited is stored at %q, %v", s.At, err)
 	}
 	m, err = r.prepare(1, Shard{ID: "shard-2", Parents: []string{"shard-1"}}).inherit(t.Context())
 	if err != nil || len(m.Fans()) != 2 {

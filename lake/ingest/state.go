@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -177,17 +176,15 @@ func (r *ingestRun) load(ctx context.Context) error {
 	r.at = "0"
 	r.state = ingestState{V: ingestStateVersion, Done: make(map[string]int), Passed: make(map[string]*passedObject),
 		recent: make(map[string]*recentReadings)}
-	at, data, err := r.log.LatestSnapshot(ctx)
-	var damaged *landing.DamagedSnapshots
-	switch {
-	case errors.Is(err, objstore.ErrNotFound):
-	case err != nil && !errors.As(err, &damaged):
+	newest, err := r.log.LatestSnapshot(ctx)
+	if err != nil {
 		return err
-	default:
-		if err := r.state.decode(data); err != nil {
+	}
+	if newest.At != "" {
+		if err := r.state.decode(newest.Data); err != nil {
 			return err
 		}
-		r.at = at
+		r.at = newest.At
 	}
 	return r.log.Walk(ctx, r.at, func(s landing.Segment) error {
 		if s.Tombstone {

@@ -10,7 +10,7 @@
 // once. Of two scorers that append to one place, one gets a [Conflict], which says whether to stop or to reload. An
 // appended segment stays; [Log.Tombstone] removes its rows once they are in the tables and keeps its header. Segments
 // and snapshots have a version, and those of all earlier versions are read. Damage is an error ([ErrDamaged],
-// [DamagedSnapshots]), never a panic.
+// [Snapshot].Skipped), never a panic.
 //
 // The package imports neither Iceberg nor AWS nor Temporal. A Log holds no state and may be used concurrently.
 package landing

@@ -63,44 +63,35 @@ func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data [
 	return nil
 }
 
-// DamagedSnapshots is an error beside a result: the newest snapshots could not be read, and an older one was used.
-type DamagedSnapshots struct {
-	Reasons []error // why each could not be read, the newest first
+// Snapshot is a stored snapshot of a shard's models.
+type Snapshot struct {
+	At      fanwatch.SequenceNumber // where it was taken; "": the shard has no usable one, and its whole log is replayed
+	Data    []byte                  // as it was given to [Log.PutSnapshot]; of [Log.RestoreSnapshot] nil
+	Skipped []error                 // the newer ones that are damaged or were refused, newest first: to be logged
 }
 
-// Error names each damaged snapshot.
-func (d *DamagedSnapshots) Error() string {
-	reasons := make([]string, len(d.Reasons))
-	for i, r := range d.Reasons {
-		reasons[i] = r.Error()
-	}
-	return "damaged snapshots are passed over, more of the log is replayed: " + strings.Join(reasons, "; ")
-}
-
-// LatestSnapshot returns the newest readable snapshot of the shard's models and where it was taken. Where newer ones
-// are damaged it returns a *[DamagedSnapshots] beside it, to be logged. Without a readable one the error wraps
-// [objstore.ErrNotFound]: the whole log must be replayed.
-func (l Log) LatestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, []byte, error) {
+// LatestSnapshot returns the newest readable snapshot of the shard's models. An error is a store that failed.
+func (l Log) LatestSnapshot(ctx context.Context) (Snapshot, error) {
 	var data []byte
-	at, err := l.RestoreSnapshot(ctx, func(d []byte) error {
+	s, err := l.RestoreSnapshot(ctx, func(d []byte) error {
 		data = d
 		return nil
 	})
-	return at, data, err
+	s.Data = data
+	return s, err
 }
 
-// RestoreSnapshot calls use with the shard's snapshots, the newest first, until use returns nil, and returns where
-// that one was taken. Those that are damaged or that use refused are named by a *[DamagedSnapshots] beside it. Where
-// none is usable the error wraps [objstore.ErrNotFound], and also a *[DamagedSnapshots] where there are some.
-func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (fanwatch.SequenceNumber, error) {
+// RestoreSnapshot calls use with the shard's snapshots, the newest first, until use returns nil, and returns which one
+// that was. An error is a store that failed.
+func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (Snapshot, error) {
+	var s Snapshot
 	if err := l.check(); err != nil {
-		return "", err
+		return s, err
 	}
 	keys, err := l.snapshots(ctx)
 	if err != nil {
-		return "", err
+		return s, err
 	}
-	var damaged DamagedSnapshots
 	for _, key := range keys {
 		at, data, err := l.readSnapshot(ctx, key)
 		switch {
@@ -109,21 +100,15 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 		case err == nil:
 			err = use(data)
 		case !errors.Is(err, errSnapshot):
-			return "", fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
+			return Snapshot{}, fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
 		}
-		if err != nil {
-			damaged.Reasons = append(damaged.Reasons, fmt.Errorf("%s: %w", key, err))
-			continue
+		if err == nil {
+			s.At = at
+			return s, nil
 		}
-		if len(damaged.Reasons) > 0 {
-			return at, &damaged
-		}
-		return at, nil
+		s.Skipped = append(s.Skipped, fmt.Errorf("%s: %w", key, err))
 	}
-	if len(damaged.Reasons) > 0 {
-		return "", fmt.Errorf("%w: snapshot of shard %s: %w", objstore.ErrNotFound, l.Shard, &damaged)
-	}
-	return "", fmt.Errorf("%w: shard %s has no snapshot", objstore.ErrNotFound, l.Shard)
+	return s, nil
 }
 
 // OldestSnapshot returns where the oldest kept snapshot was taken, after it has read it, and "0" without a snapshot.

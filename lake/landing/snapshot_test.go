@@ -2,17 +2,15 @@ package landing_test
 
 import (
 	"bytes"
-	"errors"
 	"testing"
 
-	"fanwatch/lake/landing"
 	"fanwatch/objstore"
 )
 
 func TestTheNewestReadableSnapshotIsReturned(t *testing.T) {
 	ctx, log := t.Context(), openLog(t)
-	if _, _, err := log.LatestSnapshot(ctx); !errors.Is(err, objstore.ErrNotFound) {
-		t.Fatalf("no snapshot: %v", err)
+	if s, err := log.LatestSnapshot(ctx); err != nil || s.At != "" || s.Skipped != nil {
+		t.Fatalf("no snapshot: %+v, %v", s, err)
 	}
 	other := log
 	other.Shard += "1" // a prefix of one shard's name must not find the other's
@@ -25,9 +23,9 @@ func TestTheNewestReadableSnapshotIsReturned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	at, data, err := log.LatestSnapshot(ctx)
-	if err != nil || at != "100" || !bytes.Equal(data, model(100)) {
-		t.Fatalf("at %s, %d bytes, %v", at, len(data), err)
+	s, err := log.LatestSnapshot(ctx)
+	if err != nil || s.At != "100" || !bytes.Equal(s.Data, model(100)) || s.Skipped != nil {
+		t.Fatalf("at %s, %d bytes, %v, %v", s.At, len(s.Data), s.Skipped, err)
 	}
 	keys := list(t, log.Store, "state/stream=readings/shard="+log.Shard+"/", "")
 	if len(keys) != 3 {
@@ -42,19 +40,17 @@ func TestTheNewestReadableSnapshotIsReturned(t *testing.T) {
 	if err := log.Store.Put(ctx, keys[2], frame, false); err != nil {
 		t.Fatal(err)
 	}
-	at, data, err = log.LatestSnapshot(ctx)
-	var damaged *landing.DamagedSnapshots
-	if !errors.As(err, &damaged) || errors.Is(err, objstore.ErrNotFound) || at != "11" || !bytes.Equal(data, model(11)) {
-		t.Fatalf("fell back to %s, %d bytes, %v", at, len(data), err)
+	s, err = log.LatestSnapshot(ctx)
+	if err != nil || s.At != "11" || !bytes.Equal(s.Data, model(11)) || len(s.Skipped) != 1 {
+		t.Fatalf("fell back to %s, %d bytes, %v, %v", s.At, len(s.Data), s.Skipped, err)
 	}
 	for _, key := range keys[:2] {
 		if err := log.Store.Put(ctx, key, []byte("fan"), false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err = log.LatestSnapshot(ctx); !errors.Is(err, objstore.ErrNotFound) || !errors.As(err, &damaged) ||
-		len(damaged.Reasons) != 3 {
-		t.Fatalf("all damaged: %v", err)
+	if s, err = log.LatestSnapshot(ctx); err != nil || s.At != "" || len(s.Skipped) != 3 {
+		t.Fatalf("all damaged: %+v, %v", s, err)
 	}
 }
 
@@ -75,8 +71,8 @@ func FuzzSnapshot(f *testing.F) {
 		if err := log.Store.Put(t.Context(), key, data, false); err != nil {
 			t.Fatal(err)
 		}
-		if _, got, err := log.LatestSnapshot(t.Context()); err == nil && string(got) != "a model" {
-			t.Fatalf("changed bytes gave %q", got)
+		if got, err := log.LatestSnapshot(t.Context()); err == nil && got.At != "" && string(got.Data) != "a model" {
+			t.Fatalf("changed bytes gave %q", got.Data)
 		}
 	})
 }
