@@ -124,8 +124,8 @@ func (s *Server) find(ctx context.Context, name string) (*fanwatch.FanStatus, fa
 	return nil, fanView{}, err
 }
 
-// nobody reports whether certainly no fan has that name.
-func (s *Server) nobody(ctx context.Context, name string) bool {
+// unknown reports whether it is certain that no fan has that name.
+func (s *Server) unknown(ctx context.Context, name string) bool {
 	_, _, err := s.find(ctx, name)
 	return errors.Is(err, operator.ErrUnknown)
 }
@@ -149,7 +149,7 @@ func (s *Server) readings(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), askFor)
 	defer cancel()
 	list, ok := s.board.readings(name, time.Duration(seconds)*time.Second)
-	if !ok && s.nobody(ctx, name) {
+	if !ok && s.unknown(ctx, name) {
 		unknown(w, name)
 		return
 	}

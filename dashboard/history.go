@@ -81,7 +81,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadGateway, oneLine(err))
 		return
 	}
-	if len(parts) == 0 && s.nobody(ctx, name) { // asked only now: the table may have readings of a fan without a workflow
+	if len(parts) == 0 && s.unknown(ctx, name) { // asked only now: the table may have readings of a fan without a workflow
 		unknown(w, name)
 		return
 	}

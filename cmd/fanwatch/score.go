@@ -130,8 +130,8 @@ func (o scoreOptions) names() []string {
 	return names
 }
 
-// run scores rows until the input or ctx ends. What has gone out then is whole rows, all that were scored. That nobody
-// reads the output any more is no error.
+// run scores rows until the input or ctx ends. What has been written by then is whole rows, all that were
+// scored. A closed output is no error.
 func (s *scorer) run(ctx context.Context, in io.Reader, out, log io.Writer) error {
 	t := newTable(in, out)
 	// A read of standard input cannot be interrupted, so what waits for it is left behind.

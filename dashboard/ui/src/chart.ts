@@ -116,7 +116,7 @@ export class Charts {
       .join("");
   }
 
-  /** data breaks the line where readings are missing, for a line across would claim what nobody measured. */
+  /** data breaks the line where readings are missing, for a line across would claim what was not measured. */
   private data(i: number): uPlot.AlignedData {
     const { t: at, parts } = this.series;
     const band = i === 0 ? parts?.rpm : parts?.score;
