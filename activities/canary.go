@@ -19,37 +19,37 @@ type IoTPublisher interface {
 	Publish(ctx context.Context, topic string, payload []byte) error
 }
 
-// Statuses returns what the control plane knows of a fan and of an alert. An error that wraps ErrNoFan says that it
-// knows none.
+// Statuses returns the status of a fan and of an alert. An error that wraps [ErrNoFan] says that no workflow of the fan
+// runs.
 type Statuses interface {
 	FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, error)
 	Alert(ctx context.Context, id string) (fanwatch.Alert, error)
 }
 
-// Canary shows that a fan's failure reaches people: a simulated fan stops, and its page must be sent.
+// Canary tests the path from reading to page: a simulated fan stops, and its page must be sent.
 type Canary struct {
 	IoT       IoTPublisher
-	Stream    Recorder // takes the canary's device
+	Stream    Recorder // for the canary's device
 	System    Statuses
 	Topic     func(ctx context.Context) error // makes the topic fanwatch.CanaryTopic where it does not exist
 	AwaitsAck bool                            // the page is delivered to fanwatch itself, which acknowledges the alert
 	Rule      string                          // topic rule of the batch envelope
-	Within    time.Duration                   // for each stage; 0 = 90 s
-	Poll      time.Duration                   // 0 = 1 s
+	Within    time.Duration                   // bound of each stage; 0 = 90 s
+	Poll      time.Duration                   // time between two looks at a status; 0 = 1 s
 	Now       fanwatch.Clock
 }
 
-// canaryClient is what a rule's clientid() gives for a message that was not sent over MQTT (AWS IoT developer guide,
+// canaryClient is the value of a rule's clientid() for a message that was not sent over MQTT (AWS IoT developer guide,
 // "SQL reference: functions").
 const canaryClient = "n/a"
 
-// canaryDevice is the canary as the scorers know it: never silent, for it reports once an hour.
+// canaryDevice is the canary's device. It is never silent, because it reports once an hour.
 var canaryDevice = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: fanwatch.CanaryFan,
 	Clients: []string{canaryClient},
 	Silence: fanwatch.Duration(-time.Second), Policy: fanwatch.CanaryPolicy, Limits: fanwatch.Limits{MinRPM: 100}}
 
-// Fly has the canary stop and start again. Its error says at which part of the path the page was lost. It may run
-// again at any time: it begins with a canary that is normal.
+// Fly stops the canary, waits for its page and starts it again. It returns the time from stop to page. The error names
+// the part of the path at which the page was lost. Running it again begins with a canary that is normal.
 func (c *Canary) Fly(ctx context.Context) (took time.Duration, err error) {
 	defer heartbeats(ctx)()
 	p := &canaryFlight{Canary: c, run: rand.Uint64()>>1 | 1}
@@ -78,7 +78,7 @@ func (c *Canary) Fly(ctx context.Context) (took time.Duration, err error) {
 	return took, p.recover(ctx)
 }
 
-// canaryFlight is one run of the canary's publisher.
+// canaryFlight is one call of Fly, under a run of its own.
 type canaryFlight struct {
 	*Canary
 	run, seq uint64
@@ -101,7 +101,7 @@ func (p *canaryFlight) publish(ctx context.Context, n int, rpm float64, state fa
 	return nil
 }
 
-// recover has the canary turn until its fan is normal and has no open alert.
+// recover publishes readings of a turning fan and waits until the canary is normal and has no open alert.
 func (p *canaryFlight) recover(ctx context.Context) error {
 	const readings = 10 // more than trouble needs to end
 	if err := p.publish(ctx, readings, 1000, fanwatch.StateRunning); err != nil {
@@ -123,7 +123,7 @@ func (p *canaryFlight) recover(ctx context.Context) error {
 	})
 }
 
-// stop has the canary stop, and gives its alert.
+// stop publishes a stalled reading and returns the ID of the alert that follows.
 func (p *canaryFlight) stop(ctx context.Context) (alert string, err error) {
 	if err := p.publish(ctx, 1, 0, fanwatch.StateStalled); err != nil {
 		return "", err
@@ -144,7 +144,7 @@ func (p *canaryFlight) stop(ctx context.Context) (alert string, err error) {
 	return alert, err
 }
 
-// paged waits until the alert's notification was sent and, where it is delivered to fanwatch, has come back.
+// paged waits until the alert's notification is sent and, with AwaitsAck, acknowledged.
 func (p *canaryFlight) paged(ctx context.Context, alert string) error {
 	return p.until(ctx, func() (bool, string, error) {
 		a, err := p.System.Alert(ctx, alert)
@@ -162,7 +162,7 @@ func (p *canaryFlight) paged(ctx context.Context, alert string) error {
 	})
 }
 
-// until polls until ok. What was not reached in time is the error: as a rule the part that comes next is broken.
+// until calls ok every Poll until it reports done, for Within at most; then the error is what ok calls missing.
 func (p *canaryFlight) until(ctx context.Context, ok func() (done bool, missing string, err error)) error {
 	within, poll := p.Within, p.Poll
 	if within == 0 {

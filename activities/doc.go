@@ -1,6 +1,6 @@
-// Package activities does what workflows decide: one struct per concern, each with the one or two
-// methods that it needs of the outside declared beside it. Adapters for AWS come from package cloud and
-// are put in by package workers, so nothing here, and nothing in workflows, links an AWS package.
+// Package activities holds the activities of the workflows: one struct per concern, beside it the interface of what it
+// needs from outside. Package workers joins them to AWS by package cloud, so that neither this package nor workflows
+// links an AWS package.
 //
-// Every activity may run more than once; each says how it converges.
+// Every activity may run more than once; its comment says how it converges.
 package activities

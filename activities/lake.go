@@ -18,36 +18,35 @@ import (
 	"fanwatch/objstore"
 )
 
-// Lake brings the landing log into the table, keeps the table's files few, and removes what is no longer needed.
+// Lake commits the landing log to the tables, compacts them, and removes what is no longer needed.
 type Lake struct {
-	// Tables returns the tables: to be changed, for the Committer alone, or to be read and planned for. It is asked at
-	// each activity, so a lake that cannot be opened fails where it is needed and nowhere else.
+	// Tables returns the tables: with change to be changed, which the Committer alone does, else to be read and planned
+	// for. Each activity calls it, so that a lake that cannot be opened fails the activities that need it and no other.
 	Tables func(ctx context.Context, change bool) (Table, error)
 	Store  objstore.Store
-	Bucket func(name string) objstore.Store // opens another bucket, for Ingest; nil = there is none
+	Bucket func(name string) objstore.Store // opens another bucket for Ingest; nil = none can be read
 	Config LakeConfig
 }
 
-// LakeConfig says what is merged and how long things stay. Zero values mean the defaults.
+// LakeConfig sets what is merged and how long data stays.
 type LakeConfig struct {
 	Compact lake.CompactConfig
-	Keep    lake.Retention // days in the tables; the zero value keeps them for ever
-	// KeepSnapshots is how long a reader may go on with a version of the table that it has begun to read, and
-	// how far back queries by snapshot reach; 0 = 7 days.
+	Keep    lake.Retention // days that stay in the tables; the zero value keeps all
+	// KeepSnapshots is the age at which a table snapshot expires: the longest time that a reader may use it, and the
+	// reach of queries by snapshot; 0 = 7 days.
 	KeepSnapshots time.Duration
-	// KeepOrphans is the age at which a file that no snapshot refers to is removed. It must exceed the time
-	// that the longest commit or compaction takes: at least MinKeepOrphans; 0 = 1 day.
+	// KeepOrphans is the age at which a file that no table snapshot names is removed. It must exceed the time of the
+	// longest commit or compaction; at least MinKeepOrphans, 0 = 1 day.
 	KeepOrphans time.Duration
-	// KeepSegments is the age at which a segment of the landing log that no table needs loses its rows, which
-	// are in the table by then; 0 = 7 days.
+	// KeepSegments is the age at which a segment of the landing log that every table has is truncated; 0 = 7 days.
 	KeepSegments time.Duration
 }
 
-// MinKeepOrphans is how long a file that no snapshot refers to stays in any case: a compaction may take a quarter of
-// an hour until its files are part of a plan, and Temporal may believe it dead before it is.
+// MinKeepOrphans is the lower bound of LakeConfig.KeepOrphans. A compaction may take 15 min until its files are part of
+// a plan, and may go on after Temporal has given it up.
 const MinKeepOrphans = time.Hour
 
-// Check says what is wrong with the settings, or nil.
+// Check returns an error when KeepOrphans is below [MinKeepOrphans].
 func (c LakeConfig) Check() error {
 	if c.KeepOrphans != 0 && c.KeepOrphans < MinKeepOrphans {
 		return fmt.Errorf("files that no table refers to would be removed after %s, while a merge may still be about "+
@@ -56,8 +55,8 @@ func (c LakeConfig) Check() error {
 	return nil
 }
 
-// Table is the lake's tables; *lake.Tables is the one. Where parts fail and others do not, what was done comes with
-// a *lake.Partial.
+// Table is the tables of the lake, implemented by *lake.Tables. When parts of a call fail and others do not, the result
+// holds what was done and the error is a *lake.Partial.
 type Table interface {
 	Commit(ctx context.Context, logs []landing.Log) (lake.CommitResult, error)
 	Apply(ctx context.Context) (lake.ApplyResult, error)
@@ -70,8 +69,8 @@ type Table interface {
 	PassedOver() []string
 }
 
-// Parts says which parts of a work on the lake failed while the others were done, and which objects were passed over
-// because they do not belong where they are. Each is a line; the first ten.
+// Parts are the parts of an activity on the lake that failed while others were done, and the objects that were passed
+// over because they do not belong where they lie. Each is one line; at most 10 of both.
 type Parts struct {
 	Failed []string `json:"failed,omitempty"`
 	Passed []string `json:"passed,omitempty"`
@@ -79,7 +78,7 @@ type Parts struct {
 
 const partsNamed = 10
 
-// fail takes in the failures of an error.
+// fail adds the failures of an error.
 func (p *Parts) fail(err error) {
 	if err == nil {
 		return
@@ -96,7 +95,7 @@ func (p *Parts) fail(err error) {
 	}
 }
 
-// pass takes in what was passed over, and logs it.
+// pass adds what the tables passed over, and logs it.
 func (p *Parts) pass(ctx context.Context, t Table) {
 	for _, text := range t.PassedOver() {
 		activity.GetLogger(ctx).Warn("lake: an object was passed over", "object", text)
@@ -114,29 +113,29 @@ func (p *Parts) Err() error {
 	return errors.New(strings.Join(p.Failed, "; "))
 }
 
-// workflowText bounds a text that goes into a workflow's history.
+// workflowText returns s for a workflow's history: one line of at most 500 bytes.
 func workflowText(s string) string {
 	const most = 500
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' }), " ")
 	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
-// CommitReport says what one round of the committer brought.
+// CommitReport is the result of one commit.
 type CommitReport struct {
 	Segments  int `json:"segments"`
 	Rows      int `json:"rows"`
 	Files     int `json:"files"`
-	Applied   int `json:"applied"`   // plans of compaction and maintenance
-	Discarded int `json:"discarded"` // plans that the table had passed
+	Applied   int `json:"applied"`   // plans that were applied
+	Discarded int `json:"discarded"` // plans that were discarded because the table had moved on
 	Parts
 }
 
-// LandAlert leaves an alert that is over for the committer. Left twice it is one row of the table.
+// LandAlert stores an alert that is over for the committer. Stored twice it is one row of the table.
 func (l *Lake) LandAlert(ctx context.Context, a fanwatch.Alert) error {
 	return lake.PutAlert(ctx, l.Store, a)
 }
 
-// CompactReport says what one compaction planned.
+// CompactReport is the result of one compaction, as planned.
 type CompactReport struct {
 	Days     int `json:"days"`
 	FilesIn  int `json:"files_in"`
@@ -145,9 +144,9 @@ type CompactReport struct {
 	Parts
 }
 
-// Commit appends the new segments of all shards of the stream to the tables and applies the plans that wait.
-// Running it again adds nothing: the tables themselves hold how far they have come. What fails keeps nothing else
-// from being done.
+// Commit appends the new segments of all shards of the stream to the tables and applies the plans that wait. Running it
+// again adds nothing: the tables hold how far they have come. A part that fails is named in the report and stops no
+// other.
 func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) {
 	defer heartbeats(ctx)()
 	var report CommitReport
@@ -163,7 +162,7 @@ func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) 
 		r, err := table.Commit(ctx, logs)
 		report.fail(err)
 		report.Segments, report.Rows, report.Files = report.Segments+r.Segments, report.Rows+r.Rows, report.Files+r.Files
-		more = r.More && r.Segments > 0 && ctx.Err() == nil // a log that fails at each round is no reason for another
+		more = r.More && r.Segments > 0 && ctx.Err() == nil // without progress a further batch would fail again
 	}
 	a, err := table.Apply(ctx)
 	report.fail(err)
@@ -172,8 +171,8 @@ func (l *Lake) Commit(ctx context.Context, stream string) (CommitReport, error) 
 	return report, ctx.Err()
 }
 
-// Compact merges the small files of each day and leaves the plans for the committer. Running it again finds
-// nothing to merge. A file or a day that cannot be merged keeps no other from it.
+// Compact merges the small files of each day and stores the plans for the committer. Running it again finds nothing to
+// merge. A file or a day that cannot be merged is named in the report and stops no other.
 func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 	defer heartbeats(ctx)()
 	var report CompactReport
@@ -195,17 +194,17 @@ func (l *Lake) Compact(ctx context.Context) (CompactReport, error) {
 	return report, ctx.Err()
 }
 
-// MaintainReport says what one round of maintenance removed, and planned to remove.
+// MaintainReport is the result of one maintenance.
 type MaintainReport struct {
-	Orphans    int `json:"orphans"`    // files that no snapshot of the tables refers to
-	Tombstones int `json:"tombstones"` // segments of the landing log that lost their rows
-	Dropped    int `json:"retired"`    // files of days past retention, for the committer to remove
+	Orphans    int `json:"orphans"`    // removed files that no table snapshot names
+	Tombstones int `json:"tombstones"` // segments of the landing log that were truncated
+	Dropped    int `json:"retired"`    // files of days past retention, planned to be dropped
 	Parts
 }
 
-// Maintain removes orphaned files, turns segments of the landing log that no table needs into tombstones, and
-// leaves plans for the committer: to remove days past retention and to drop old snapshots. Running it again
-// removes nothing more. What fails keeps nothing else from being done.
+// Maintain removes orphaned files, truncates the landing log, and stores plans for the committer: to drop days past
+// retention and to expire table snapshots. Running it again removes nothing more. A part that fails is named in the
+// report and stops no other.
 func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, error) {
 	defer heartbeats(ctx)()
 	const day = 24 * time.Hour
@@ -240,10 +239,11 @@ func (l *Lake) Maintain(ctx context.Context, stream string) (MaintainReport, err
 type DeliveryStream struct {
 	Prefix string `json:"prefix"`
 	Bucket string `json:"bucket,omitempty"` // "" = the lake's own
-	Zone   string `json:"zone,omitempty"`   // IANA name, of a TIME without zone; "" = UTC
+	Zone   string `json:"zone,omitempty"`   // IANA zone of a TIME without zone; "" = UTC
 }
 
-// Ingestion says how the delivery stream is brought into the landing log of stream.
+// Ingestion returns the ingestion of the delivery stream into the landing log of stream. bucket opens Bucket; own is
+// the lake's.
 func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objstore.Store,
 	stream string) (*ingest.Ingestion, error) {
 	zone, err := time.LoadLocation(d.Zone)
@@ -257,8 +257,8 @@ func (d DeliveryStream) Ingestion(own objstore.Store, bucket func(string) objsto
 	return in, in.CheckPrefix()
 }
 
-// Ingest lands the objects of the delivery stream that are not landed yet. Running it again, or beside another,
-// lands none twice: the landing log says which it holds.
+// Ingest lands the objects of the delivery stream that are not landed yet. Running it again, or twice at once, lands
+// none twice: the landing log says which it holds.
 func (l *Lake) Ingest(ctx context.Context, stream string, from DeliveryStream) (ingest.Result, error) {
 	defer heartbeats(ctx)()
 	if from.Bucket != "" && l.Bucket == nil {
@@ -271,28 +271,27 @@ func (l *Lake) Ingest(ctx context.Context, stream string, from DeliveryStream) (
 	return in.Run(ctx, nil)
 }
 
-// DifferencesNamed is how many fans one reconciliation names at most.
+// DifferencesNamed is the largest number of fans that one reconciliation names.
 const DifferencesNamed = 100
 
-// Reconciliation is what one reconciliation found.
+// Reconciliation is the result of one reconciliation.
 type Reconciliation struct {
-	Fans        int          `json:"fans"` // fans that were looked at
-	Readings    int          `json:"readings"`
-	Differences []Difference `json:"differences,omitempty"` // by fan; the first hundred
-	Segments    int          `json:"segments"`              // of the landing log that were read for it
-	Why         string       `json:"why,omitempty"`         // why all of the log and the table was read, where it was
-	Parts                    // what waits for the table for too long
+	Fans        int          `json:"fans"`                  // number of fans that were compared
+	Readings    int          `json:"readings"`              // number of readings that were landed
+	Differences []Difference `json:"differences,omitempty"` // by fan, at most DifferencesNamed
+	Segments    int          `json:"segments"`              // segments of the landing log that were read
+	Why         string       `json:"why,omitempty"`         // why everything was counted anew; "" = it was not
+	Parts                    // Failed names readings that wait for the table for too long
 }
 
-// Difference says of which fan the lake lacks readings or has some twice.
+// Difference is a fan of whose readings the lake lacks some, or has some twice.
 type Difference struct {
-	Fan string `json:"fan"` // "" where it could not be told
-	Why string `json:"why"` // a sentence
+	Fan string `json:"fan"` // "" when the rows name no fan
+	Why string `json:"why"` // one sentence
 }
 
-// Reconcile holds acknowledgements, landing log and table against each other. It goes on where the last one ended
-// and changes nothing but the tally that says where. Readings that wait for the table for too long are no difference
-// of their fans: the part that does not do its work is named instead.
+// Reconcile compares acknowledgements, landing log and table. It continues where the last one ended and changes only
+// the tally that says where. Readings that wait for the table for too long are a failed part, not a difference.
 func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, error) {
 	defer heartbeats(ctx)()
 	table, err := l.Tables(ctx, false)
@@ -328,8 +327,7 @@ func (l *Lake) Reconcile(ctx context.Context, stream string) (Reconciliation, er
 	return r, nil
 }
 
-// heartbeats tells the server every five seconds that the activity lives, until the function it gives is
-// called.
+// heartbeats records a heartbeat of the activity every 5 s until stop is called.
 func heartbeats(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {

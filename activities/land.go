@@ -14,53 +14,54 @@ import (
 )
 
 const (
-	firstWait    = 100 * time.Millisecond // before something is tried again; doubles ...
-	lastWait     = 5 * time.Second        // ... up to this
-	appendWithin = time.Minute            // one attempt to store a segment
-	shownAfter   = 5 * time.Second        // trouble that passes sooner is logged only
+	firstWait    = 100 * time.Millisecond // first wait before a retry; it doubles up to
+	lastWait     = 5 * time.Second        // the longest wait
+	appendWithin = time.Minute            // bound of one attempt to store a segment
+	shownAfter   = 5 * time.Second        // age at which trouble appears in heartbeats
 )
 
-// lander appends segments to the landing log in their order, beside the loop that reads: what waits for the store, or
-// for the teller, holds up neither reading nor judging. It tries again until its context ends. Safe for concurrent
-// use.
+// lander appends segments to the landing log, in their order, in a goroutine of its own, so that neither the store nor
+// the sender delays reading and judging. It retries until its context ends. Safe for concurrent use.
 type lander struct {
-	log    landing.Log
-	slog   *slog.Logger
-	teller *teller
-	cancel context.CancelFunc
-	done   chan struct{}
-	work   chan struct{} // something to do for run
-	moved  chan struct{} // something for wait
+	shardLog   landing.Log
+	logger     *slog.Logger
+	sender     *sender
+	cancel     context.CancelFunc
+	done       chan struct{}
+	work       chan struct{} // signals run
+	progressed chan struct{} // signals wait
 
 	mu      sync.Mutex
 	queue   []*pendingSegment
-	rows    int
-	held    int
+	rows    int                     // rows in queue
+	held    int                     // bytes of memory of queue, by estimate
 	at      fanwatch.SequenceNumber // end of the newest segment landed
-	err     error                   // that ended it
-	failing error                   // of the newest attempt; nil: it succeeded
+	err     error                   // error that ended the lander
+	failing error                   // error of the newest attempt; nil: it succeeded
 	since   time.Time               // when failing began
 }
 
-// pendingSegment is a segment on its way to the log, a snapshot, or a segment and the snapshot behind it.
+// pendingSegment is a segment, a snapshot, or a segment and the snapshot behind it, to be stored.
 type pendingSegment struct {
 	segment  *landing.Segment
 	snapshot []byte
-	at       fanwatch.SequenceNumber // where the snapshot was taken
+	at       fanwatch.SequenceNumber // position of the snapshot
 	held     int                     // bytes of memory, by estimate
-	opened   time.Time
-	ticket   uint64 // of the last change of state to be told before
+	opened   time.Time               // when the first record of the segment was read
+	ticket   uint64                  // of the newest change of state that must be sent before it lands
 }
 
-// held estimates the memory of a row: its strings are shared with other rows, but for these.
-func held(r *fanwatch.Row) int { return int(unsafe.Sizeof(*r)) + len(r.Reason) + len(r.Payload) }
+// memoryOf returns an estimate of a row's memory in bytes. Strings but Reason are shared with other rows.
+func memoryOf(r *fanwatch.Row) int { return int(unsafe.Sizeof(*r)) + len(r.Reason) + len(r.Payload) }
 
-// startLander begins at the log's end.
-func startLander(ctx context.Context, log landing.Log, at fanwatch.SequenceNumber, t *teller, sl *slog.Logger) *lander {
+// startLander starts a lander of the log, whose end is at.
+func startLander(
+	ctx context.Context, log landing.Log, at fanwatch.SequenceNumber, s *sender, logger *slog.Logger,
+) *lander {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &lander{log: log, slog: sl, teller: t, at: at, cancel: cancel, done: make(chan struct{}),
-		work: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
-	t.watch(l.work)
+	l := &lander{shardLog: log, logger: logger, sender: s, at: at, cancel: cancel, done: make(chan struct{}),
+		work: make(chan struct{}, 1), progressed: make(chan struct{}, 1)}
+	s.signalOn(l.work)
 	go func() {
 		defer close(l.done)
 		l.run(ctx)
@@ -68,7 +69,7 @@ func startLander(ctx context.Context, log landing.Log, at fanwatch.SequenceNumbe
 	return l
 }
 
-// stop ends it and waits a little for what is under way, which changes nothing if it goes on.
+// stop ends the lander and waits up to 1 s for an attempt that is under way.
 func (l *lander) stop() {
 	l.cancel()
 	select {
@@ -77,7 +78,7 @@ func (l *lander) stop() {
 	}
 }
 
-func (l *lander) push(x *pendingSegment) {
+func (l *lander) enqueue(x *pendingSegment) {
 	if x.segment == nil && x.snapshot == nil {
 		return
 	}
@@ -88,7 +89,7 @@ func (l *lander) push(x *pendingSegment) {
 	signal(l.work)
 }
 
-// count adds or takes away what x holds; l.mu is locked.
+// count adds the rows and the memory of x, or with sign -1 subtracts them. l.mu must be locked.
 func (l *lander) count(x *pendingSegment, sign int) {
 	if x.segment != nil {
 		l.rows += sign * len(x.segment.Rows)
@@ -117,7 +118,7 @@ func (l *lander) pop() {
 	}
 }
 
-// replace puts the parts of the segment at the head in its place.
+// replace replaces the segment at the head by its parts.
 func (l *lander) replace(parts []*pendingSegment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,7 +132,7 @@ func (l *lander) replace(parts []*pendingSegment) {
 func (l *lander) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		x := l.head()
-		if x == nil || x.segment != nil && !l.teller.toldUpTo(x.ticket) {
+		if x == nil || x.segment != nil && !l.sender.sentUpTo(x.ticket) {
 			select {
 			case <-ctx.Done():
 			case <-l.work:
@@ -152,7 +153,7 @@ func (l *lander) run(ctx context.Context) {
 			l.putSnapshot(ctx, x)
 		}
 		l.pop()
-		signal(l.moved)
+		signal(l.progressed)
 	}
 }
 
@@ -160,11 +161,11 @@ func (l *lander) end(err error) {
 	l.mu.Lock()
 	l.err = err
 	l.mu.Unlock()
-	signal(l.moved)
+	signal(l.progressed)
 }
 
-// land appends the segment. A conflict is an answer, an outage is waited for, and a segment that can never be stored
-// is divided: then it is not done, and the queue has its parts.
+// land appends the segment, and retries until it succeeds, the log has another segment there (*landing.Conflict) or
+// ctx ends. A segment that can never be stored is replaced by its parts; then done is false.
 func (l *lander) land(ctx context.Context, x *pendingSegment) (done bool, err error) {
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		err := l.append(ctx, x.segment)
@@ -180,15 +181,15 @@ func (l *lander) land(ctx context.Context, x *pendingSegment) (done bool, err er
 			if why != nil {
 				return false, why
 			}
-			l.slog.Error("a segment cannot be stored as it is: divided",
-				"shard", l.log.Shard, "parts", len(parts), "err", err)
+			l.logger.Error("a segment cannot be stored as it is: divided",
+				"shard", l.shardLog.Shard, "parts", len(parts), "err", err)
 			l.replace(parts)
 			return false, nil
 		}
-		l.slog.Warn("will try again", "what", "land", "shard", l.log.Shard, "err", err)
+		l.logger.Warn("will try again", "what", "land", "shard", l.shardLog.Shard, "err", err)
 		select {
 		case <-ctx.Done():
-			return false, fmt.Errorf("land shard %s: %w", l.log.Shard, errors.Join(ctx.Err(), err))
+			return false, fmt.Errorf("land shard %s: %w", l.shardLog.Shard, errors.Join(ctx.Err(), err))
 		case <-time.After(wait):
 		}
 	}
@@ -197,7 +198,7 @@ func (l *lander) land(ctx context.Context, x *pendingSegment) (done bool, err er
 func (l *lander) append(ctx context.Context, s *landing.Segment) error {
 	ctx, cancel := context.WithTimeout(ctx, appendWithin)
 	defer cancel()
-	return l.log.Append(ctx, *s)
+	return l.shardLog.Append(ctx, *s)
 }
 
 func (l *lander) failed(err error) {
@@ -212,19 +213,19 @@ func (l *lander) failed(err error) {
 func (l *lander) putSnapshot(ctx context.Context, x *pendingSegment) {
 	ctx, cancel := context.WithTimeout(ctx, longWork)
 	defer cancel()
-	if err := l.log.PutSnapshot(ctx, x.at, x.snapshot); err != nil {
-		l.slog.Warn("no snapshot this time: recovery replays more of the log", "shard", l.log.Shard, "err", err)
+	if err := l.shardLog.PutSnapshot(ctx, x.at, x.snapshot); err != nil {
+		l.logger.Warn("no snapshot this time: recovery replays more of the log", "shard", l.shardLog.Shard, "err", err)
 	}
 }
 
-// waiting is how many landings are not done.
+// waiting returns the length of the queue.
 func (l *lander) waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queue)
 }
 
-// failure is what ended the lander: a *landing.Conflict, or what no further attempt can change.
+// failure returns the error that ended the lander: a *landing.Conflict, or one that no retry can change.
 func (l *lander) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -237,8 +238,8 @@ func (l *lander) landedAt() fanwatch.SequenceNumber {
 	return l.at
 }
 
-// full says why reading has to wait, or "".
-func (l *lander) full(c ScoreConfig, now time.Time) string {
+// overBound returns why reading has to wait, or "" while the queue is within the bounds.
+func (l *lander) overBound(c ScoreConfig, now time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) == 0 {
@@ -266,7 +267,7 @@ func (l *lander) full(c ScoreConfig, now time.Time) string {
 	return fmt.Sprintf("no reading is read or judged: %s wait to be landed, which is the bound: %s", over, why)
 }
 
-// trouble says what is tried again for longer than shownAfter, or "".
+// trouble returns what has failed for longer than shownAfter, or "".
 func (l *lander) trouble() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -276,12 +277,12 @@ func (l *lander) trouble() string {
 	return fmt.Sprintf("%d segments wait to be landed: %v", len(l.queue), l.failing)
 }
 
-// wait returns when something was landed, when the lander ended, or soon.
+// wait returns when something was landed, when the lander has ended, or after firstWait. The error is ctx's.
 func (l *lander) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-l.moved:
+	case <-l.progressed:
 	case <-time.After(firstWait):
 	}
 	return nil
@@ -294,8 +295,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// divide makes two segments of one that can never be stored, at the end of a record. Where there is one record the
-// rows that cannot be stored become notes in the quarantine; without any such row it gives the cause.
+// divide divides a segment that can never be stored into two, between two records. In a segment of one record it
+// replaces the rows that cannot be stored by quarantine rows; when there is none the error is the cause.
 func divide(x *pendingSegment, cause error) ([]*pendingSegment, error) {
 	s := x.segment
 	cut := 0 // where the second part begins
@@ -320,7 +321,7 @@ func divide(x *pendingSegment, cause error) ([]*pendingSegment, error) {
 	return []*pendingSegment{&first, &second}, nil
 }
 
-// note replaces the segment's rows that cannot be stored.
+// note replaces the segment's rows that cannot be stored by quarantine rows.
 func note(s *landing.Segment, cause error) error {
 	replaced := 0
 	for i := range s.Rows {

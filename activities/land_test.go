@@ -78,7 +78,7 @@ func TestAStallIsToldWhileTheStoreIsAway(t *testing.T) {
 func TestWhatWaitsForTheStoreIsBounded(t *testing.T) {
 	for name, bound := range map[string]func(*rig){
 		"rows":  func(r *rig) { r.cfg.PendingRows = 20 },
-		"bytes": func(r *rig) { r.cfg.PendingHeld = 20 * held(&fanwatch.Row{}) },
+		"bytes": func(r *rig) { r.cfg.PendingHeld = 20 * memoryOf(&fanwatch.Row{}) },
 		"time":  func(r *rig) { r.cfg.PendingTime = time.Minute },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestWhatIsLandedWasTold(t *testing.T) {
 	r.steps(b, 30)
 	r.mustLand(b)
 	if !r.told.has("a", fanwatch.KindUnderspeed) {
-		t.Error("the stall was told to nobody")
+		t.Error("the stall was not sent")
 	}
 	if n := len(r.landed()); n != 61 {
 		t.Errorf("%d rows, want 61", n)
@@ -273,7 +273,7 @@ func TestASegmentThatCannotBeStoredIsDivided(t *testing.T) {
 func TestWindowsEndByRowsAndByMemory(t *testing.T) {
 	for name, bound := range map[string]func(*rig){
 		"rows":   func(r *rig) { r.cfg.WindowRows = 10 },
-		"memory": func(r *rig) { r.cfg.WindowHeld = 10 * held(&fanwatch.Row{}) },
+		"memory": func(r *rig) { r.cfg.WindowHeld = 10 * memoryOf(&fanwatch.Row{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

@@ -15,24 +15,23 @@ import (
 	"fanwatch/failpoint"
 )
 
-// Publisher sends one message to a topic, by name or ARN. key is the message's idempotency key: a
-// subscriber that has seen it shows the message once. An error that is a non-retryable ApplicationError says that the
-// topic refuses the message for good.
+// Publisher sends one message to a topic, by name or ARN. key is the message's idempotency key, by which a subscriber
+// recognises copies. A non-retryable ApplicationError says that the topic will never take the message.
 type Publisher interface {
 	Publish(ctx context.Context, topic, subject, body, key string, attributes map[string]string) error
 }
 
-// TopicChecker looks at one topic, by name or ARN. why says what keeps messages to it from people, "" if nothing
-// does; an error that it could not be found out.
+// TopicChecker checks one topic, by name or ARN. It returns why messages to the topic reach no subscriber, "" if they
+// do, and an error when that cannot be found out.
 type TopicChecker interface {
 	CheckTopic(ctx context.Context, topic string) (why string, err error)
 }
 
-// Policies returns the escalation policies as they are now, by name. It is called often and from several goroutines;
-// the map is not changed by either side.
+// Policies returns the current escalation policies by name. It must be safe for concurrent use; the map must not be
+// changed.
 type Policies func() map[string]fanwatch.Policy
 
-// Notifier tells people.
+// Notifier sends notifications of alerts.
 type Notifier struct {
 	SNS      Publisher
 	Checker  TopicChecker // nil: topics are not checked
@@ -44,17 +43,16 @@ type Notifier struct {
 type Notification struct {
 	Key     string         `json:"key"`
 	To      string         `json:"to"`
-	Step    int            `json:"step"`
+	Step    int            `json:"step"`  // from 1
 	Alert   fanwatch.Alert `json:"alert"` // without Sent and Failed
 	Subject string         `json:"subject"`
 	Body    string         `json:"body"`
 }
 
-// Policy returns the escalation policy of that name, "" meaning default. A policy that does not exist
-// must not keep an alert from people: the default one is taken, and where there is none either, the
-// error is final. The canary's policy is built in.
+// Policy returns the escalation policy of that name, or the one named default when name is "" or not known. The error
+// is non-retryable when there is no default either. The canary's policy is built in.
 func (n *Notifier) Policy(_ context.Context, name string) (fanwatch.Policy, error) {
-	if name == fanwatch.CanaryPolicy { // not one of the file's: the canary's page goes to its own topic alone
+	if name == fanwatch.CanaryPolicy {
 		return fanwatch.Policy{V: fanwatch.PolicyVersion, Name: name, Hold: -1,
 			Steps: []fanwatch.Step{{Notify: []string{fanwatch.CanaryTopic}}}}, nil
 	}
@@ -69,7 +67,8 @@ func (n *Notifier) Policy(_ context.Context, name string) (fanwatch.Policy, erro
 		"NoPolicy", nil)
 }
 
-// Notify sends the notification. It may be sent twice after a crash; its key makes that visible.
+// Notify sends the notification and returns the time at which the topic took it. After a crash it may be sent twice,
+// with the same key.
 func (n *Notifier) Notify(ctx context.Context, m Notification) (time.Time, error) {
 	failpoint.Hit(failpoint.NotifyBefore)
 	attributes := map[string]string{"fan": m.Alert.Fan, "kind": string(m.Alert.Kind), "step": fmt.Sprint(m.Step),
@@ -78,7 +77,7 @@ func (n *Notifier) Notify(ctx context.Context, m Notification) (time.Time, error
 	var app *temporal.ApplicationError
 	switch {
 	case errors.As(err, &app):
-		return time.Time{}, app // wrapped, it would be tried again: Temporal looks at the outermost error alone
+		return time.Time{}, app // not wrapped: Temporal looks at the outermost error alone
 	case err != nil:
 		return time.Time{}, fmt.Errorf("tell %s of %s: %w", m.To, m.Alert.ID, err)
 	}
@@ -86,19 +85,18 @@ func (n *Notifier) Notify(ctx context.Context, m Notification) (time.Time, error
 	return n.Now().UTC(), nil
 }
 
-// TopicTrouble is a topic that messages do not get through, or may not.
+// TopicTrouble is a topic whose messages reach no subscriber, or may not.
 type TopicTrouble struct {
 	Topic    string   `json:"topic"`             // as the policies name it
-	Policies []string `json:"policies"`          // that name it, sorted
+	Policies []string `json:"policies"`          // names of the policies that name it, sorted
 	Why      string   `json:"why"`               // one sentence
-	Unknown  bool     `json:"unknown,omitempty"` // it could not be found out
+	Unknown  bool     `json:"unknown,omitempty"` // the check failed
 }
 
-// checkTopicFor is how long one topic may take to be checked.
-const checkTopicFor = 10 * time.Second
+const checkTopicFor = 10 * time.Second // bound of the check of one topic
 
-// Topics checks every topic that the policies name, side by side, and gives those in trouble by name. The error is
-// ctx's.
+// Topics checks every topic that the policies name, eight at once, and returns those in trouble, sorted by name. The
+// error is ctx's.
 func (n *Notifier) Topics(ctx context.Context) ([]TopicTrouble, error) {
 	named := NamedTopics(n.Policies())
 	trouble := make([]*TopicTrouble, len(named))
@@ -137,7 +135,7 @@ func (n *Notifier) checkTopic(ctx context.Context, topic string, policies []stri
 	return nil
 }
 
-// NamedTopics returns the topics of all steps, each with the sorted names of the policies that tell it.
+// NamedTopics returns the topics of all steps, each with the sorted names of the policies that notify it.
 func NamedTopics(policies map[string]fanwatch.Policy) map[string][]string {
 	named := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(policies)) {

@@ -8,31 +8,29 @@ import (
 	"fanwatch/detect"
 )
 
-// pendingObservations holds the observations that the fans' workflows have not been sent yet: every change of
-// state, the state at the first reading that is judged after a start or a silence, and silence itself. It is not
-// part of a snapshot: after a crash the same is sent again, and a workflow ignores what it has had. Not safe for
-// concurrent use.
+// pendingObservations holds the observations that are to be sent to the fans' workflows: every change of state, the
+// state at the first reading that is judged after a start or a silence, and silence itself. It is not part of a
+// snapshot: after a crash the same is sent again, and workflows ignore what they have. Not safe for concurrent use.
 type pendingObservations struct {
 	since  time.Time // when the attempt began
 	looked time.Time // when silence was judged last
-	caught bool      // what arrived until then was read: no earlier attempt can have sent more than this one knows
+	caught bool      // everything that arrived before since was read: this attempt knows what earlier ones sent
 	fans   map[string]*fanPending
-	order  []string // fans with a queue, in order
+	order  []string // fans with a queue, in the order in which they are sent
 }
 
-// fanPending is the part of one fan. Times are by the scorer's clock.
+// fanPending is what pendingObservations holds of one fan. Times are by the scorer's clock.
 type fanPending struct {
-	lastSent  fanwatch.Kind  // the newest that this attempt sent or queued
-	lastCause fanwatch.Cause // of KindSilent
-	known     bool           // whether lastSent is one; false: none was, or it is to be sent anew
-	// lastSent was sent before caught: the workflow may have had a later one, and has ignored it
-	early bool
-	fresh bool // a reading was judged at its arrival since silence was judged last
-	// the newest reading judged at its arrival, or the fan's beginning; zero: none by this attempt
+	lastSent  fanwatch.Kind  // kind of the newest observation that this attempt sent or queued
+	lastCause fanwatch.Cause // its cause, with KindSilent
+	known     bool           // lastSent holds; false: none was sent, or it is to be sent anew
+	early     bool           // lastSent was sent before caught: the workflow may have ignored it for a later one
+	fresh     bool           // a reading was judged at its arrival since silence was judged last
+	// lastSeen is the arrival of the newest judged reading, or of the fan's configuration; zero: none in this attempt.
 	lastSeen time.Time
-	drains   time.Time              // when the newest record came behind which others wait at the publisher
-	age      time.Duration          // of its readings
-	sentAt   time.Time              // when take gave the newest
+	drains   time.Time              // arrival of the newest record behind which others wait at the publisher
+	age      time.Duration          // age of that record's readings
+	sentAt   time.Time              // when dequeue returned the newest observation
 	queue    []fanwatch.Observation // to be sent, oldest first
 }
 
@@ -40,7 +38,7 @@ func newPending(now time.Time) pendingObservations {
 	return pendingObservations{since: now, fans: map[string]*fanPending{}}
 }
 
-// fan returns the part of a fan, which is made where there is none.
+// fan returns the entry of a fan, which it makes where there is none.
 func (p *pendingObservations) fan(name string) *fanPending {
 	f := p.fans[name]
 	if f == nil {
@@ -50,10 +48,10 @@ func (p *pendingObservations) fan(name string) *fanPending {
 	return f
 }
 
-// add takes what came of one record.
+// add queues what the outcome of one record gives to send.
 func (p *pendingObservations) add(m *detect.Models, out detect.Output, now time.Time) {
 	for _, o := range out.Observations {
-		if !out.Draining || o.Anomaly.Kind != fanwatch.KindNone { // that it was normal says nothing of now
+		if !out.Draining || o.Anomaly.Kind != fanwatch.KindNone { // an old normal reading says nothing of now
 			p.enqueue(p.fan(o.Fan), o)
 		}
 	}
@@ -64,7 +62,7 @@ func (p *pendingObservations) add(m *detect.Models, out detect.Output, now time.
 	judged := slices.ContainsFunc(out.Rows, func(r fanwatch.Row) bool { return r.Kind == fanwatch.RowScored })
 	switch {
 	case row.Kind == fanwatch.RowConfigured:
-		if h, _ := m.Arrivals(row.Fan); h.Judged.IsZero() && h.Since.Equal(row.Arrived) { // its life begins
+		if a, _ := m.Arrivals(row.Fan); a.Judged.IsZero() && a.Since.Equal(row.Arrived) { // the fan becomes active
 			f := p.fan(row.Fan)
 			f.fresh, f.known = true, false
 		}
@@ -85,7 +83,7 @@ func (p *pendingObservations) add(m *detect.Models, out detect.Output, now time.
 	}
 }
 
-// enqueue queues the observation, unless it says what was sent last.
+// enqueue queues the observation unless its kind and cause are those that were sent last.
 func (p *pendingObservations) enqueue(f *fanPending, o fanwatch.Observation) {
 	if f.known && f.lastSent == o.Anomaly.Kind && f.lastCause == o.Anomaly.Cause {
 		return
@@ -97,8 +95,8 @@ func (p *pendingObservations) enqueue(f *fanPending, o fanwatch.Observation) {
 	f.queue = append(f.queue, o)
 }
 
-// take removes and gives what may be sent now: one observation per fan and second, or everything.
-func (p *pendingObservations) take(now time.Time, all bool) []fanwatch.Observation {
+// dequeue removes and returns what may be sent now: one observation per fan and second, or with all everything.
+func (p *pendingObservations) dequeue(now time.Time, all bool) []fanwatch.Observation {
 	var out []fanwatch.Observation
 	rest := p.order[:0]
 	for _, name := range p.order {
@@ -118,7 +116,7 @@ func (p *pendingObservations) take(now time.Time, all bool) []fanwatch.Observati
 	return out
 }
 
-// watched counts the active fans.
+// watched returns the number of active fans.
 func (p *pendingObservations) watched(m *detect.Models) int {
 	count := 0
 	for range m.Active() {

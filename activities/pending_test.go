@@ -55,7 +55,7 @@ func (w *watcher) device(d fanwatch.Device) {
 	w.record(data)
 }
 
-// reading publishes a demo's object that was measured at.
+// reading publishes an object in the legacy format that was measured at.
 func (w *watcher) reading(fan string, at time.Time, rpm any) detect.Output {
 	return w.record(fmt.Appendf(nil, `{"TIME":%q,"FANID":%q,"RPM":%v,"client":%q}`, at.Format(time.RFC3339Nano), fan, rpm,
 		fan))
@@ -88,7 +88,7 @@ func (w *watcher) seconds(n int, each func()) {
 }
 
 func (w *watcher) tell() {
-	for _, o := range w.pending.take(w.now, false) {
+	for _, o := range w.pending.dequeue(w.now, false) {
 		w.sent++
 		if o.After(w.holds[o.Fan]) {
 			w.holds[o.Fan] = o

@@ -14,16 +14,14 @@ import (
 	"fanwatch"
 )
 
-// Certificate is a device's certificate as AWS IoT Core gave it out. It holds no secret: the key never
-// leaves the device.
+// Certificate is a device certificate that AWS IoT Core signed. It holds no secret: the key never leaves the device.
 type Certificate struct {
 	ID  string `json:"id"`
 	ARN string `json:"arn"`
 	PEM string `json:"pem"`
 }
 
-// Registry is what provisioning needs of AWS IoT Core. Every method but CertificateFromCSR converges
-// when it is called again.
+// Registry is what provisioning needs of AWS IoT Core. Every method but CertificateFromCSR may be repeated.
 type Registry interface {
 	CreateThing(ctx context.Context, name string, attributes map[string]string) error
 	CertificateFromCSR(ctx context.Context, csrPEM string) (Certificate, error)
@@ -41,25 +39,26 @@ type Recorder interface {
 	Record(ctx context.Context, partitionKey string, data []byte) error
 }
 
-// Provisioner makes fans known to AWS IoT Core and to the scorers.
+// Provisioner registers fans at AWS IoT Core and announces them to the scorers.
 type Provisioner struct {
 	Registry Registry
 	Stream   Recorder
 	Topics   PolicyTopics
-	Policies Policies // the escalation policies that a device may go by
+	Policies Policies // the escalation policies that a device may name
 }
 
-// Shadow is the named shadow by which a fan's publisher is configured.
+// Shadow is the name of the shadow that configures a fan's publisher.
 const Shadow = "fanwatch"
 
-// PolicyTopics names what a device may reach, in the form that policies use.
+// PolicyTopics are the topics that a device's policies allow.
 type PolicyTopics struct {
 	ARN    string // arn:aws:iot:REGION:ACCOUNT
 	Rule   string // topic rule of the batch envelope, reached by Basic Ingest
-	Legacy string // topic of the demo's object
+	Legacy string // topic of the legacy format
 }
 
-// CreateThing makes the fan's thing, if its device is one that can be watched. Running it again changes nothing.
+// CreateThing makes the fan's thing. The error is non-retryable when the device names a policy or a client that it may
+// not. Running it again changes nothing.
 func (p *Provisioner) CreateThing(ctx context.Context, d fanwatch.Device) error {
 	if err := p.check(d); err != nil {
 		return err
@@ -68,15 +67,15 @@ func (p *Provisioner) CreateThing(ctx context.Context, d fanwatch.Device) error 
 	return p.Registry.CreateThing(ctx, d.Fan, attributes)
 }
 
-// CreateCertificate has the device's CSR signed. Running it again makes another certificate, which
-// stays without policy and thing and so may do nothing; the workflow goes on with the one it recorded.
+// CreateCertificate has the device's CSR signed. Running it again makes another certificate, which without policy and
+// thing allows nothing; the workflow uses the one that it recorded.
 func (p *Provisioner) CreateCertificate(ctx context.Context, csrPEM string) (Certificate, error) {
 	return p.Registry.CertificateFromCSR(ctx, csrPEM)
 }
 
-// Authorise lets the certificate speak for the fan and nothing else, and ends every other certificate of the fan.
-// Without a certificate, because it is not known, every one that is attached to the fan may go on to speak for it.
-// Running it again changes nothing.
+// Authorise gives the certificate the fan's policies and thing, and deactivates every other certificate of the fan.
+// Where c has no ARN, because the certificate is not known, it gives the policies to every certificate of the fan and
+// deactivates none. Running it again changes nothing.
 func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certificate) error {
 	if err := p.check(d); err != nil {
 		return err
@@ -126,12 +125,11 @@ func (p *Provisioner) Authorise(ctx context.Context, d fanwatch.Device, c Certif
 	return nil
 }
 
-// maxPolicies is how many policies AWS IoT Core attaches to one certificate.
+// maxPolicies is the largest number of policies that AWS IoT Core attaches to one certificate.
 const maxPolicies = 10
 
-// attach returns the certificate these policies and takes from it the others that policyName named: they are of clients
-// that the fan had before. The new ones come first, so that a device that is connected may go on, unless there is no
-// room for them.
+// attach attaches the named policies to the certificate and detaches all others that policyName has named. It attaches
+// before it detaches, so that a connected device keeps its rights, except where maxPolicies leaves no room.
 func (p *Provisioner) attach(ctx context.Context, names []string, arn string) error {
 	has, err := p.Registry.Policies(ctx, arn)
 	if err != nil {
@@ -168,7 +166,7 @@ func (p *Provisioner) attach(ctx context.Context, names []string, arn string) er
 	return nil
 }
 
-// Deactivate makes certificates of the fan INACTIVE and answers their ARNs: the one of that ARN or ID, or all when
+// Deactivate makes certificates of the fan INACTIVE and returns their ARNs: the one of that ARN or ID, or all when
 // certificate is empty. Running it again changes nothing.
 func (p *Provisioner) Deactivate(ctx context.Context, fan, certificate string) ([]string, error) {
 	arns, err := p.Registry.Certificates(ctx, fan)
@@ -191,15 +189,14 @@ func (p *Provisioner) Deactivate(ctx context.Context, fan, certificate string) (
 	return arns, nil
 }
 
-// CertificateID returns the ID in a certificate's ARN; an ID is its own.
+// CertificateID returns the ID in a certificate's ARN, or the argument when it is an ID.
 func CertificateID(arn string) string {
 	return arn[strings.LastIndexByte(arn, '/')+1:]
 }
 
-// check refuses a device that names an escalation policy which does not exist: its alerts would go by the default one
-// and wake the wrong people. Every change of a device passes through CreateThing or Authorise; the workflow cannot
-// ask, for the policies are the worker's. It refuses client IDs that a policy document would read as a pattern, too:
-// devices that were stored before the workflow refused them may hold such.
+// check refuses a device that names an escalation policy which does not exist, because its alerts would go by the
+// default one, and client IDs that a policy document reads as a pattern, which devices of earlier programs may hold.
+// CreateThing and Authorise, through which every change of a device passes, call it.
 func (p *Provisioner) check(d fanwatch.Device) error {
 	for _, c := range d.Clients {
 		if err := fanwatch.CheckClient(c); err != nil {
@@ -219,8 +216,8 @@ func (p *Provisioner) check(d fanwatch.Device) error {
 		d.Fan, d.Policy, strings.Join(slices.Sorted(maps.Keys(policies)), ", ")), "NoPolicy", nil)
 }
 
-// Announce puts the device on the stream, so that its shard's scorer knows it from that place on.
-// Running it again repeats a revision that the scorer already has.
+// Announce puts the device on the stream; from that place on its shard's scorer uses it. Running it again repeats a
+// revision, which the scorer ignores.
 func (p *Provisioner) Announce(ctx context.Context, d fanwatch.Device) error {
 	data, err := fanwatch.EncodeDevice(d)
 	if err != nil {
@@ -229,8 +226,7 @@ func (p *Provisioner) Announce(ctx context.Context, d fanwatch.Device) error {
 	return p.Stream.Record(ctx, d.Fan, data)
 }
 
-// policyName names a policy after what it says: policies are never changed, so another document makes
-// another policy, which takes the place of the one before on the fan's certificate.
+// policyName returns a policy's name, which holds a hash of its document: another document is another policy.
 func policyName(what, document string) string {
 	sum := sha256.Sum256([]byte(document))
 	return fmt.Sprintf("fanwatch-%s-%x", what, sum[:4])
@@ -242,8 +238,8 @@ type statement struct {
 	Resource []string
 }
 
-// device allows a client that connects under its thing's name to publish its own readings and to use its
-// own shadow, without deleting it (AWS IoT developer guide, "Thing policy variables").
+// device returns the policy of a client that connects under its thing's name: to publish its own readings, and to use
+// its own shadow but not to delete it (AWS IoT developer guide, "Thing policy variables").
 func (t PolicyTopics) device() string {
 	const thing = "${iot:Connection.Thing.ThingName}"
 	const shadow = "/$aws/things/" + thing + "/shadow/name/" + Shadow + "/"
@@ -257,8 +253,8 @@ func (t PolicyTopics) device() string {
 	)
 }
 
-// legacy names the client IDs of a fan that connects under another name than its thing's, where policy
-// variables do not resolve.
+// legacy returns the policy of clients that connect under another name than their thing's, where policy variables do
+// not resolve.
 func (t PolicyTopics) legacy(clients []string) string {
 	clients = slices.Clone(clients)
 	slices.Sort(clients)
@@ -272,7 +268,7 @@ func (t PolicyTopics) legacy(clients []string) string {
 }
 
 func policy(statements ...statement) string {
-	doc, _ := json.Marshal(struct { // strings alone: it cannot fail
+	doc, _ := json.Marshal(struct { // never fails: strings alone
 		Version   string
 		Statement []statement
 	}{"2012-10-17", statements})

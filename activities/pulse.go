@@ -13,24 +13,24 @@ import (
 	"fanwatch"
 )
 
-// Sources of trouble, in the order in which a heartbeat names them.
+// The sources of trouble, in the order in which a heartbeat names them.
 const (
 	troubleRead = iota
 	troubleLand
-	troubleTell
-	troubleNote // what was found at the start and is worth knowing for noteFor
+	troubleSend
+	troubleNote // findings of recovery, shown for noteFor
 )
 
 const (
 	noteFor    = 10 * time.Minute
-	maxTrouble = 1000 // bytes
+	maxTrouble = 1000 // bytes of Progress.Trouble
 )
 
 // errStuck ends an attempt that made no progress.
 var errStuck = errors.New("the attempt made no progress")
 
-// pulse is an attempt's heartbeat, which runs beside its work. It ends the attempt when the work makes no progress for
-// longer than it said. Safe for concurrent use.
+// pulse sends the heartbeats of an attempt from a goroutine of its own, and cancels the attempt when its work makes no
+// progress for longer than it said. Safe for concurrent use.
 type pulse struct {
 	beat  func(Progress)
 	now   fanwatch.Clock
@@ -39,8 +39,8 @@ type pulse struct {
 	mu       sync.Mutex
 	progress Progress
 	lander   *lander
-	teller   *teller
-	until    time.Time // progress is due
+	sender   *sender
+	until    time.Time // when the work must have made progress
 	troubles map[int]string
 	noted    time.Time
 }
@@ -52,21 +52,21 @@ func newPulse(now fanwatch.Clock, c ScoreConfig) *pulse {
 	return p
 }
 
-// alive says that the work goes on and will say so again within d.
+// alive says that the work makes progress and will say so again within d.
 func (p *pulse) alive(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.until = time.Now().Add(d)
 }
 
-// report takes what heartbeats say from now on.
-func (p *pulse) report(x Progress, l *lander, t *teller) {
+// report sets the content of the next heartbeats.
+func (p *pulse) report(x Progress, l *lander, s *sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.progress, p.lander, p.teller = x, l, t
+	p.progress, p.lander, p.sender = x, l, s
 }
 
-// trouble sets what is wrong with one source; "" is nothing.
+// trouble sets what is wrong with one source; "" = nothing.
 func (p *pulse) trouble(source int, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +77,7 @@ func (p *pulse) trouble(source int, why string) {
 	p.troubles[source] = why
 }
 
-// note adds something worth knowing for a while.
+// note adds a finding, which heartbeats show for noteFor.
 func (p *pulse) note(why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,7 +87,7 @@ func (p *pulse) note(why string) {
 	p.troubles[troubleNote], p.noted = why[:min(len(why), maxTrouble)], time.Now()
 }
 
-// run beats until ctx ends or the work is stuck.
+// run sends heartbeats until ctx ends or the work is stuck; then it cancels with an error that wraps errStuck.
 func (p *pulse) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
@@ -106,7 +106,7 @@ func (p *pulse) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// compose makes the next heartbeat. stuck: it is the last.
+// compose returns the next heartbeat, and whether the work is stuck.
 func (p *pulse) compose() (x Progress, stuck bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,9 +122,9 @@ func (p *pulse) compose() (x Progress, stuck bool) {
 			troubles[troubleLand] = why
 		}
 	}
-	if p.teller != nil {
-		if why := p.teller.trouble(); why != "" {
-			troubles[troubleTell] = why
+	if p.sender != nil {
+		if why := p.sender.trouble(); why != "" {
+			troubles[troubleSend] = why
 		}
 	}
 	if over := time.Since(p.until); over > 0 {
@@ -140,24 +140,24 @@ func (p *pulse) compose() (x Progress, stuck bool) {
 	return x, stuck
 }
 
-// heartbeatText makes text one line of at most n bytes.
+// heartbeatText returns s as one line of at most n bytes.
 func heartbeatText(s string, n int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	return strings.ToValidUTF8(s[:min(len(s), n)], "")
 }
 
-// oneLine makes an error's text one line; what it wraps stays.
+// oneLine returns an error whose text is one line and which wraps err, or err if its text is one line.
 func oneLine(err error) error {
 	if err == nil || !strings.Contains(err.Error(), "\n") {
 		return err
 	}
-	return &lined{err}
+	return &oneLineError{err}
 }
 
-type lined struct{ error }
+type oneLineError struct{ error }
 
-// Error returns the text in one line.
-func (l *lined) Error() string { return strings.ReplaceAll(l.error.Error(), "\n", "; ") }
+// Error returns the text, with "; " for each line break.
+func (l *oneLineError) Error() string { return strings.ReplaceAll(l.error.Error(), "\n", "; ") }
 
-// Unwrap returns the error as it was.
-func (l *lined) Unwrap() error { return l.error }
+// Unwrap returns the original error.
+func (l *oneLineError) Unwrap() error { return l.error }

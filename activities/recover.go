@@ -14,14 +14,14 @@ import (
 	"fanwatch/objstore"
 )
 
-// recover builds the models from the newest snapshot and the segments behind it, bit for bit as they were
-// when the newest segment was landed, and opens the stream there. What waited to be landed is given up.
+// recover rebuilds the models from the newest snapshot and the segments behind it, bit for bit as they were when the
+// newest segment was landed, and opens the stream there. Segments that wait to be landed are dropped.
 func (r *scoring) recover(ctx context.Context) error {
 	if r.lander != nil {
 		r.lander.stop()
 	}
 	r.window, r.pending = window{}, newPending(r.Now())
-	k, err := r.known(ctx, r.log, r.begin)
+	k, err := r.load(ctx, r.shardLog, r.begin)
 	if err != nil {
 		return err
 	}
@@ -31,8 +31,8 @@ func (r *scoring) recover(ctx context.Context) error {
 		r.pulse.note(why)
 	}
 	r.snapped, r.snappedAt = r.Now(), k.snapshot
-	r.lander = startLander(ctx, r.log, r.at, r.teller, r.Log)
-	r.reader = r.Stream.Open(r.in.Stream, plainShard(r.in.Shard.ID), r.at)
+	r.lander = startLander(ctx, r.shardLog, r.at, r.sender, r.Log)
+	r.reader = r.Stream.Open(r.in.Stream, streamShard(r.in.Shard.ID), r.at)
 	r.report(true)
 	return nil
 }
@@ -40,25 +40,25 @@ func (r *scoring) recover(ctx context.Context) error {
 // beginning returns the models that a log without usable snapshot begins with.
 type beginning func(context.Context) (*detect.Models, error)
 
-// knowledge is what a shard's snapshot and log say.
-type knowledge struct {
+// loadedShard is the state of a shard by its snapshot and log.
+type loadedShard struct {
 	models   *detect.Models
 	at       fanwatch.SequenceNumber // end of the newest segment
-	snapshot fanwatch.SequenceNumber // where the newest usable snapshot was taken; "": there is none
-	ended    bool
-	any      bool     // the shard has a snapshot or a segment
-	notes    []string // what was passed over or is lost
+	snapshot fanwatch.SequenceNumber // position of the newest usable snapshot; "" = there is none
+	ended    bool                    // the newest segment is the shard's last
+	any      bool                    // the shard has a snapshot or a segment
+	notes    []string                // what was passed over or is lost
 }
 
-func (k *knowledge) note(format string, args ...any) {
+func (k *loadedShard) note(format string, args ...any) {
 	k.notes = append(k.notes, fmt.Sprintf(format, args...))
 }
 
-// known reads what is known of a shard. begin gives the models that its log begins with where no snapshot is usable.
-func (r *scoring) known(ctx context.Context, l landing.Log, begin beginning) (k knowledge, err error) {
+// load reads the state of a shard. begin returns the models that its log begins with where no snapshot is usable.
+func (r *scoring) load(ctx context.Context, l landing.Log, begin beginning) (k loadedShard, err error) {
 	r.pulse.alive(longWork)
 	defer r.pulse.alive(r.cfg.Stuck)
-	l.Store = timed{l.Store}
+	l.Store = timedStore{l.Store}
 	newest, err := l.RestoreSnapshot(ctx, func(data []byte) (err error) {
 		k.models, err = detect.Restore(r.cfg.Detect, data)
 		return err
@@ -78,15 +78,15 @@ func (r *scoring) known(ctx context.Context, l landing.Log, begin beginning) (k 
 		}
 		k.at = "0"
 	}
-	emptied, diverged := 0, 0
+	tombstoned, diverged := 0, 0
 	err = l.WalkOver(ctx, k.at, func(seg landing.Segment) error {
 		r.pulse.alive(longWork)
 		k.any = true
 		if seg.Tombstone {
-			emptied += seg.Counts.Rows()
+			tombstoned += seg.Counts.Rows()
 		}
 		if err := k.models.Replay(seg.Rows); err != nil {
-			if diverged++; diverged == 1 { // what an upgrade brings: nothing is lost, and there is nothing to mend
+			if diverged++; diverged == 1 { // ordinary after an upgrade; nothing is lost
 				r.Log.Warn("the models go on with the scores of this program", "shard", l.Shard, "err", err)
 			}
 		}
@@ -95,26 +95,26 @@ func (r *scoring) known(ctx context.Context, l landing.Log, begin beginning) (k 
 	}, func(err error) {
 		k.note("shard %s: the models go on without the rows of a segment: %v", l.Shard, err)
 	})
-	if emptied > 0 {
+	if tombstoned > 0 {
 		k.note("shard %s: no snapshot is usable and %d rows are in the table only: fans begin anew, "+
-			"and those that were configured by these rows are unknown until they are provisioned again", l.Shard, emptied)
+			"and those that were configured by these rows are unknown until they are provisioned again", l.Shard, tombstoned)
 	}
 	return k, err
 }
 
-// storeWithin is what recovery gives one read of the store; a snapshot of 9,000 fans has about 1 GiB.
+// storeWithin bounds one read of the store during recovery. A snapshot of 9,000 fans has about 1 GiB.
 const storeWithin = 2 * time.Minute
 
-// timed is a store whose reads end, so that one that hangs ends the attempt with the reason.
-type timed struct{ objstore.Store }
+// timedStore is a store whose reads end after storeWithin.
+type timedStore struct{ objstore.Store }
 
-func (s timed) Get(ctx context.Context, key string) ([]byte, error) {
+func (s timedStore) Get(ctx context.Context, key string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
 	return s.Store.Get(ctx, key)
 }
 
-func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objstore.Object, error] {
+func (s timedStore) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objstore.Object, error] {
 	return func(yield func(objstore.Object, error) bool) {
 		ctx, cancel := context.WithTimeout(ctx, storeWithin)
 		defer cancel()
@@ -122,8 +122,8 @@ func (s timed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[ob
 	}
 }
 
-// begin returns the models of a shard without snapshot: what its ancestors hand on. They are stored as its first
-// snapshot, so that the shard's own state is enough from then on.
+// begin returns the models of a shard without snapshot: those that it inherits. It stores them as the shard's first
+// snapshot, so that later recoveries need no other shard.
 func (r *scoring) begin(ctx context.Context) (*detect.Models, error) {
 	models, err := r.inherit(ctx)
 	if err != nil || len(models.Fans()) == 0 {
@@ -133,15 +133,15 @@ func (r *scoring) begin(ctx context.Context) (*detect.Models, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.log.PutSnapshot(ctx, "0", data); err != nil {
+	if err := r.shardLog.PutSnapshot(ctx, "0", data); err != nil {
 		return nil, err
 	}
 	return models, nil
 }
 
-// inherit takes over the fans in the shard's hash range: from its parents where they were all read, else from every
-// shard that was, each fan from the one that knows it best. A shard without parents knows none, unless it is of a
-// stream that was made anew.
+// inherit returns models with the fans in the shard's hash range: of its parents if all were read, else of every shard
+// in the store, each fan from the shard that has the newest state of it. A shard without parents inherits none, unless
+// its stream was made anew.
 func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 	models := detect.New(r.cfg.Detect)
 	inRange, err := r.in.Shard.Holds()
@@ -159,7 +159,7 @@ func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 	if complete {
 		return models, nil
 	}
-	logs, err := landing.Logs(ctx, timed{r.Store}, r.in.Stream)
+	logs, err := landing.Logs(ctx, timedStore{r.Store}, r.in.Stream)
 	if err != nil {
 		return nil, err
 	}
@@ -180,12 +180,12 @@ func (r *scoring) inherit(ctx context.Context) (*detect.Models, error) {
 	return models, nil
 }
 
-// adopt takes over the fans of one shard, as they are at the end of its log, where it knows them better than models
-// does. read is false for a shard that cannot hand on all it should: it was never read, or has no snapshot.
+// adopt adds to models the fans of one shard at the end of its log, where they are newer. read is false for a shard
+// that was never read, or has no snapshot, and so may lack fans.
 func (r *scoring) adopt(
 	ctx context.Context, models *detect.Models, shard string, inRange func(string) bool,
 ) (read bool, err error) {
-	k, err := r.known(ctx, landing.Log{Store: r.Store, Stream: r.in.Stream, Shard: shard},
+	k, err := r.load(ctx, landing.Log{Store: r.Store, Stream: r.in.Stream, Shard: shard},
 		func(context.Context) (*detect.Models, error) { return detect.New(r.cfg.Detect), nil })
 	if err != nil {
 		return false, fmt.Errorf("what shard %s hands on: %w", shard, err)
@@ -198,7 +198,7 @@ func (r *scoring) adopt(
 	return k.any && k.snapshot != "", nil
 }
 
-// newer reports whether a has seen more of a fan than b.
+// newer reports whether a has a newer state of a fan than b.
 func newer(a, b *detect.Models, fan string) bool {
 	da, _ := a.Device(fan)
 	db, known := b.Device(fan)
@@ -213,11 +213,11 @@ func newer(a, b *detect.Models, fan string) bool {
 	return da.Revision > db.Revision
 }
 
-// plainShard returns the shard's name on the stream, suffix what is added to it in the log where the stream is not the
-// first of its name; see making.
-func plainShard(id string) string {
-	plain, _, _ := strings.Cut(id, ".")
-	return plain
+// streamShard returns the shard's name on the stream, without the suffix that it has in the log.
+func streamShard(id string) string {
+	name, _, _ := strings.Cut(id, ".")
+	return name
 }
 
-func suffix(id string) string { return strings.TrimPrefix(id, plainShard(id)) }
+// suffix returns the suffix of the shard's making, "" for the first.
+func suffix(id string) string { return strings.TrimPrefix(id, streamShard(id)) }

@@ -194,7 +194,7 @@ func TestAGrandchildKnowsTheFans(t *testing.T) {
 	}
 	r.tape.records = r.tape.records[2:]
 	a := r.prepare(1, Shard{ID: "shard-2", Parents: []string{"shard-1"}})
-	a.teller.start(t.Context())
+	a.sender.start(t.Context())
 	if err := a.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestAGrandchildKnowsTheFans(t *testing.T) {
 	if err := r.land(a); err != nil {
 		t.Fatal(err)
 	}
-	h, err := a.log.NextHeader(t.Context(), "0")
+	h, err := a.shardLog.NextHeader(t.Context(), "0")
 	if err != nil || h.Counts.Scored != 39 || h.Counts.Quarantined != 0 {
 		t.Errorf("%+v, %v, want 39 scored", h.Counts, err)
 	}
@@ -229,12 +229,12 @@ func TestAParentThatExpiredHandsOnAllThatItLanded(t *testing.T) {
 	if err != nil || len(m.Fans()) != 2 {
 		t.Fatalf("the child knows %v, %v", m.Fans(), err)
 	}
-	child.teller.start(t.Context())
+	child.sender.start(t.Context())
 	if err := child.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	child.lander.stop() // it dies
-	if s, err := child.log.LatestSnapshot(t.Context()); err != nil || s.At != "0" {
+	if s, err := child.shardLog.LatestSnapshot(t.Context()); err != nil || s.At != "0" {
 		t.Errorf("what it inherited is stored at %q, %v", s.At, err)
 	}
 	m, err = r.prepare(1, Shard{ID: "shard-2", Parents: []string{"shard-1"}}).inherit(t.Context())
@@ -283,7 +283,7 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 					r.tape.at(100+i, 1800)
 				}
 				if !known && first <= 1000 {
-					// Logs of before makings were stored do not tell where numbers do not: the stream does.
+					// Where the numbers of logs without making do not decide, the stream does.
 					r.tape.other = true
 					if err := s.Store.Delete(t.Context(), "state/stream=s/shard=shard-0/ended.json"); err != nil {
 						t.Fatal(err)
@@ -309,7 +309,7 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 				}
 				late := r.prepare(3, Shard{ID: "shard-0"})
 				if out, err := late.score(t.Context()); err != nil || !out.Ended {
-					t.Errorf("an attempt at the shard of before: %+v, %v", out, err)
+					t.Errorf("an attempt at the earlier shard: %+v, %v", out, err)
 				}
 				r.tape.closed = true
 				a := r.prepare(1, got[0])

@@ -19,63 +19,64 @@ import (
 // Stream is the stream of readings.
 type Stream interface {
 	Shards(ctx context.Context, stream string) ([]Shard, error)
-	// Created returns the time at which the stream was made; the zero time where it may not be asked for.
+	// Created returns the creation time of the stream; zero when it may not be read.
 	Created(ctx context.Context, stream string) (time.Time, error)
-	// Open starts to read behind a sequence number; "0" is the shard's oldest record. The shard is named as the stream
-	// names it.
+	// Open returns a reader of the records behind a sequence number; "0" is the beginning. shard is the stream's name of
+	// the shard, without suffix.
 	Open(stream, shard string, after fanwatch.SequenceNumber) ShardReader
 }
 
-// ErrOtherStream says that a sequence number is of another stream than the one that is read: the stream was deleted
-// and made again.
+// ErrOtherStream says that a sequence number is not of the stream that is read: it was deleted and made again.
 var ErrOtherStream = errors.New("the sequence number did not come from this stream")
 
-// ShardReader returns a shard's records in order. Next waits for the next poll, and answers a batch without
-// records when there are none yet. An error is one that does not pass by itself; where the stream does not answer
-// the batch has Trouble instead, after some seconds at most.
+// ShardReader returns a shard's records in order. Next waits for the next poll, and returns a batch without records
+// when there are none. An outage of the stream is Batch.Trouble, after some seconds at most; an error does not pass by
+// itself.
 type ShardReader interface {
 	Next(ctx context.Context) (Batch, error)
 }
 
-// Batch is one answer of a shard.
+// Batch is what one read of a shard gives.
 type Batch struct {
-	Records []detect.Input // with the sequence number as position: the scorer adds the shard's name in the landing log
-	Behind  time.Duration  // 0: the reader has seen everything
-	Closed  bool           // the shard is closed and these were its last records
-	Trouble string         // why nothing could be read this time, which will be tried again; then Behind says nothing
+	Records []detect.Input // their Position has the sequence number alone
+	Behind  time.Duration  // distance to the shard's newest record; 0 = none is left
+	Closed  bool           // the shard is closed and these are its last records
+	Trouble string         // why nothing could be read, which will be tried again; then Behind does not count
 }
 
-// Observer tells a fan's workflow of a change of state. Of a fan whose workflow was ended by other means than
-// retiring, it starts another, with the device as the scorer knows it. ErrNoFan says that the fan is retired.
+// Observer sends an observation to a fan's workflow. It starts the workflow anew, with the device d, when it was ended
+// by other means than retiring. The error wraps [ErrNoFan] when the fan is retired, and [ErrRefused].
 type Observer interface {
 	Observe(ctx context.Context, d fanwatch.Device, o fanwatch.Observation) error
 }
 
-// ErrNoFan says that a fan has no workflow, for it was retired.
+// ErrNoFan says that a fan has no workflow because it is retired.
 var ErrNoFan = errors.New("no workflow of that fan is running")
 
-// ErrRefused says that a fan's workflow does not take the observation and would not if it were sent again, such as one
-// that has had as many signals as Temporal allows.
+// ErrRefused says that a fan's workflow will never take the observation, such as one that has had as many signals as
+// Temporal allows.
 var ErrRefused = errors.New("the fan's workflow does not take the observation")
 
-// ScoreConfig sets how a shard is scored. Zero values mean the defaults.
+// ScoreConfig sets how a shard is scored.
 type ScoreConfig struct {
 	Detect        detect.Config
-	Window        time.Duration // arrivals per segment; 0 = 60 s. Shorter: fresher table, more objects.
-	WindowBytes   int           // of records per segment; 0 = 8 MiB
-	WindowRows    int           // per segment, and up to 500 more; 0 = 200,000
-	WindowHeld    int           // bytes of memory that a segment's rows hold, by estimate; 0 = 64 MiB
-	SnapshotEvery time.Duration // 0 = 5 min. Shorter: faster recovery, more bytes written.
-	Heartbeat     time.Duration // 0 = 1 s
+	Window        time.Duration // time of arrivals in one segment; 0 = 60 s. Shorter: fresher table, more objects.
+	WindowBytes   int           // bytes of records in one segment; 0 = 8 MiB
+	WindowRows    int           // rows of one segment, exceeded by up to 500; 0 = 200,000
+	WindowHeld    int           // bytes of memory of a segment's rows, by estimate; 0 = 64 MiB
+	SnapshotEvery time.Duration // time between two snapshots; 0 = 5 min. Shorter: faster recovery, more bytes written.
+	Heartbeat     time.Duration // time between two heartbeats; 0 = 1 s
 
-	// While the store does not take segments they wait, and reading, judging and telling go on until so much waits.
-	PendingRows int           // 0 = 1,048,576
-	PendingHeld int           // bytes of memory, by estimate; 0 = 256 MiB
-	PendingTime time.Duration // since the oldest that waits was read; 0 = 2 h
+	// PendingRows is the number of rows that wait for the store at which reading stops; 0 = 1,048,576.
+	PendingRows int
+	// PendingHeld is the memory in bytes, by estimate, of waiting rows at which reading stops; 0 = 256 MiB.
+	PendingHeld int
+	// PendingTime is the age of the oldest waiting row, since it was read, at which reading stops; 0 = 2 h.
+	PendingTime time.Duration
 
 	Senders    int           // signals that are under way at once; 0 = 32
-	SendWithin time.Duration // that one signal may take; 0 = 10 s
-	Stuck      time.Duration // without progress, after which an attempt is given up; 0 = 1 min
+	SendWithin time.Duration // bound of one signal; 0 = 10 s
+	Stuck      time.Duration // time without progress after which an attempt is given up; 0 = 1 min
 }
 
 func (c ScoreConfig) withDefaults() ScoreConfig {
@@ -106,66 +107,65 @@ type Scorer struct {
 	makings makings
 }
 
-// ScoreInput names the shard and for how long one activity scores it.
+// ScoreInput is the input of [Scorer.ScoreShard].
 type ScoreInput struct {
 	Stream string        `json:"stream"`
 	Shard  Shard         `json:"shard"`
-	For    time.Duration `json:"for"`
+	For    time.Duration `json:"for"` // how long the activity lasts; 0 = until the shard ends
 }
 
-// ScoreResult reports whether the shard came to its end, or only the activity's time.
+// ScoreResult is the result of [Scorer.ScoreShard].
 type ScoreResult struct {
-	Ended bool                    `json:"ended"`
-	At    fanwatch.SequenceNumber `json:"at"`
+	Ended bool                    `json:"ended"` // the shard has ended; false: the activity's time is over
+	At    fanwatch.SequenceNumber `json:"at"`    // end of what was scored
 }
 
 // ProgressVersion is the version of Progress that this program writes.
 const ProgressVersion = 1
 
-// Progress is the heartbeat's detail: for people and for Watch; recovery does not need it.
+// Progress is the detail of a scorer's heartbeat. Lists and the Watch activity read it; recovery does not need it.
 type Progress struct {
 	V        int                     `json:"v"`
-	At       fanwatch.SequenceNumber `json:"at"`
-	Readings int                     `json:"readings"`
-	Behind   time.Duration           `json:"behind"`
-	Now      time.Time               `json:"now,omitzero"` // the scorer's clock at this heartbeat
-	// what arrived until then was judged; zero before the first read
-	Through time.Time `json:"through,omitzero"`
-	Fans    int       `json:"fans,omitempty"` // that are active on this shard
-	// the fans of which nothing was judged for UnjudgedAfter, longest first, at most MaxUnjudged
+	At       fanwatch.SequenceNumber `json:"at"`               // end of the newest segment landed
+	Readings int                     `json:"readings"`         // rows of this attempt
+	Behind   time.Duration           `json:"behind"`           // distance to the shard's newest record
+	Now      time.Time               `json:"now,omitzero"`     // the scorer's clock at this heartbeat
+	Through  time.Time               `json:"through,omitzero"` // all that arrived before was judged; zero: nothing is read
+	Fans     int                     `json:"fans,omitempty"`   // number of active fans of the shard
+	// Unjudged are the fans of which nothing was judged for UnjudgedAfter, longest first, at most MaxUnjudged.
 	Unjudged []Unjudged `json:"unjudged,omitempty"`
-	Pending  int        `json:"pending,omitempty"` // segments that wait for the store
-	// what is tried again now, and why; "" while all goes well
-	Trouble string `json:"trouble,omitempty"`
+	Pending  int        `json:"pending,omitempty"` // number of segments and snapshots that wait for the store
+	Trouble  string     `json:"trouble,omitempty"` // what fails and is tried again, in one line; "" = nothing
 }
 
-// Unjudged is a fan of which no reading was judged at its arrival for a while. Since is when the newest one was;
-// zero: none ever was.
+// Unjudged is a fan of which no reading was judged at its arrival for a while.
 type Unjudged struct {
 	Fan   string    `json:"fan"`
-	Since time.Time `json:"since,omitzero"`
+	Since time.Time `json:"since,omitzero"` // arrival of the newest judged reading; zero: there is none
 }
 
 const (
+	// UnjudgedAfter is the time without a judged reading after which a fan is listed in Progress.Unjudged.
 	UnjudgedAfter = 10 * time.Second
-	MaxUnjudged   = 1000 // a heartbeat must stay small
+	// MaxUnjudged is the largest number of fans in Progress.Unjudged, because a heartbeat must stay small.
+	MaxUnjudged = 1000
 )
 
-// errSuperseded says that a newer attempt owns the shard: this one is a zombie and changes nothing.
+// errSuperseded says that a newer attempt owns the shard: this one must change nothing more.
 var errSuperseded = errors.New("a newer attempt scores this shard")
 
-// errStopping ends the activity because its worker is stopping; another worker goes on at once.
+// errStopping ends the activity because its worker stops.
 var errStopping = errors.New("the worker is stopping; another goes on from the landing log")
 
 const (
-	stopWithin   = 7 * time.Second  // what a stopping worker gives an attempt to land what it read; workers give it 10 s
-	finishWithin = 10 * time.Second // how long landing goes on when the activity's time is over
-	longWork     = 10 * time.Minute // that a snapshot may take, to read and to make
+	stopWithin   = 7 * time.Second  // time to land what was read when the worker stops, which takes 10 s
+	finishWithin = 10 * time.Second // time to land what was read when the activity's time is over
+	longWork     = 10 * time.Minute // bound of reading or making a snapshot
 )
 
 // ScoreShard scores one shard until in.For is over, the shard ends or the worker stops. It may run again at any time,
-// even while an older attempt still believes that it owns the shard: the landing log says what is done, and the attempt
-// that finds a segment taken gives way. While segments wait for the store it goes on beyond in.For.
+// even while an older attempt still runs: the landing log says what is done, and an attempt that finds its segment
+// taken by a newer one ends. While segments wait for the store it goes on beyond in.For.
 func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, error) {
 	info := activity.GetInfo(ctx)
 	r := s.attempt(in, landing.Token{Scheduled: info.ScheduledTime.UnixNano(), Attempt: info.Attempt,
@@ -175,57 +175,57 @@ func (s *Scorer) ScoreShard(ctx context.Context, in ScoreInput) (ScoreResult, er
 	return r.score(ctx)
 }
 
-// attempt prepares one attempt at one shard.
+// attempt returns one attempt at one shard, ready to start.
 func (s *Scorer) attempt(in ScoreInput, token landing.Token) *scoring {
 	r := &scoring{Scorer: s, in: in, cfg: s.Config.withDefaults(), token: token,
 		stopWithin: stopWithin, finishWithin: finishWithin,
-		log: landing.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
+		shardLog: landing.Log{Store: s.Store, Stream: in.Stream, Shard: in.Shard.ID}}
 	r.pulse = newPulse(s.Now, r.cfg)
-	r.teller = newTeller(s.Fans, s.Log, r.cfg)
+	r.sender = newSender(s.Fans, s.Log, r.cfg)
 	return r
 }
 
-// scoring is one attempt at one shard. Its fields belong to the goroutine that calls run; what runs beside it (pulse,
-// teller, lander) has locks of its own.
+// scoring is one attempt at one shard. Its fields belong to the goroutine that calls run; pulse, sender and lander,
+// which run beside it, have their own locks.
 type scoring struct {
 	*Scorer
-	in    ScoreInput
-	cfg   ScoreConfig
-	log   landing.Log
-	token landing.Token
-	stop  <-chan struct{}
+	in       ScoreInput
+	cfg      ScoreConfig
+	shardLog landing.Log
+	token    landing.Token
+	stop     <-chan struct{}
 
 	stopWithin, finishWithin time.Duration
 
 	pulse  *pulse
-	teller *teller
-	lander *lander // from recover on
+	sender *sender
+	lander *lander // nil before recover
 
 	models    *detect.Models
 	reader    ShardReader
-	at        fanwatch.SequenceNumber // end of the newest window, landed or waiting
+	at        fanwatch.SequenceNumber // end of the newest sealed window, landed or waiting
 	ended     bool                    // that window is the shard's last
 	window    window
 	pending   pendingObservations
-	readings  int
-	behind    time.Duration
-	through   time.Time // what arrived until then was judged
-	snapped   time.Time
-	snappedAt fanwatch.SequenceNumber
-	reported  time.Time
+	readings  int                     // rows so far
+	behind    time.Duration           // Batch.Behind of the newest read
+	through   time.Time               // all that arrived before was judged
+	snapped   time.Time               // when the newest snapshot was taken
+	snappedAt fanwatch.SequenceNumber // position of the newest snapshot
+	reported  time.Time               // when report last set the heartbeat
 }
 
 // window is what was read since the newest segment was sealed.
 type window struct {
 	rows       []fanwatch.Row
 	duplicates int
-	bytes      int // of records
-	held       int // of memory, by estimate
+	bytes      int // bytes of records
+	held       int // bytes of memory, by estimate
 	opened     time.Time
 	last       fanwatch.SequenceNumber // "" while the window is empty
 }
 
-// score makes the attempt, with its heartbeat beside it.
+// score runs the attempt with its heartbeat.
 func (r *scoring) score(ctx context.Context) (ScoreResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -252,7 +252,7 @@ func (r *scoring) score(ctx context.Context) (ScoreResult, error) {
 	return out, oneLine(err)
 }
 
-// run scores until the attempt ends, and lands what it read.
+// run scores until the attempt ends, and lands what was read.
 func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -261,13 +261,13 @@ func (r *scoring) run(ctx context.Context) (ScoreResult, error) {
 			r.lander.stop()
 		}
 	}()
-	r.teller.start(ctx)
+	r.sender.start(ctx)
 	if err := r.recover(ctx); err != nil {
 		return ScoreResult{}, err
 	}
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	go func() { // a read may take seconds, a stopping worker has few
+	go func() { // ends a read, which may take seconds, when the worker stops
 		select {
 		case <-r.stop:
 			stopReading()
@@ -323,8 +323,8 @@ func (r *scoring) stopping() bool {
 // errUnread marks errors of reading the stream.
 var errUnread = errors.New("the stream cannot be read")
 
-// unreadable ends an attempt whose stream cannot be read: what was read is landed first, for it may be gone from the
-// stream. Of a stream that was made anew the shards are others from then on.
+// unreadable ends an attempt whose stream cannot be read. It lands what was read, which may be gone from the stream;
+// when the stream was made anew it then stores the new making.
 func (r *scoring) unreadable(ctx context.Context, err error) (ScoreResult, error) {
 	r.Log.Error("reading ends", "stream", r.in.Stream, "shard", r.in.Shard.ID, "err", err)
 	r.pulse.trouble(troubleRead, err.Error())
@@ -341,8 +341,8 @@ func (r *scoring) unreadable(ctx context.Context, err error) (ScoreResult, error
 	return ScoreResult{Ended: true, At: r.at}, nil
 }
 
-// step reads once, feeds the models, hands changes to the teller, and seals the window when it is due. reading ends
-// earlier than ctx when the worker stops.
+// step reads once, feeds the models, queues changes of state for the sender, and seals the window when it is full or
+// over. reading ends earlier than ctx when the worker stops.
 func (r *scoring) step(ctx, reading context.Context) error {
 	r.pulse.alive(r.cfg.Stuck)
 	if err := r.landed(); errors.Is(err, errMoved) {
@@ -351,9 +351,9 @@ func (r *scoring) step(ctx, reading context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	if why := r.lander.full(r.cfg, r.Now()); why != "" {
+	if why := r.lander.overBound(r.cfg, r.Now()); why != "" {
 		r.pulse.trouble(troubleRead, why)
-		r.tell()
+		r.sendChanges()
 		r.report(false)
 		return r.lander.wait(reading)
 	}
@@ -372,12 +372,12 @@ func (r *scoring) step(ctx, reading context.Context) error {
 	if b.Trouble == "" {
 		r.behind, r.through = b.Behind, r.Now().Add(-b.Behind)
 	}
-	r.tell()
+	r.sendChanges()
 	if b.Closed || (r.window.last != "" && r.Now().Sub(r.window.opened) >= r.cfg.Window) {
 		r.seal(b.Closed)
 	}
 	if r.window.last == "" && r.snappedAt != r.at && r.snapshotDue() {
-		r.lander.push(&pendingSegment{at: r.at, snapshot: r.snapshot()})
+		r.lander.enqueue(&pendingSegment{at: r.at, snapshot: r.snapshot()})
 	}
 	r.report(false)
 	return nil
@@ -393,7 +393,7 @@ func (r *scoring) feed(rec detect.Input) {
 	out := r.models.Feed(rec)
 	w.rows = append(w.rows, out.Rows...)
 	for i := range out.Rows {
-		w.held += held(&out.Rows[i])
+		w.held += memoryOf(&out.Rows[i])
 	}
 	w.duplicates += out.Duplicates
 	w.bytes += len(rec.Data)
@@ -402,10 +402,10 @@ func (r *scoring) feed(rec detect.Input) {
 	r.pending.add(r.models, out, r.Now())
 }
 
-// seal makes the window the next segment and hands it to the lander. Its changes of state go to the teller before, and
-// it lands when they are told: what was landed is not told again.
+// seal queues the window for the lander as the next segment, and before it all changes of state for the sender. The
+// segment lands when they are sent, because a change that is landed is not sent again after a restart.
 func (r *scoring) seal(end bool) {
-	r.hand(r.pending.take(r.Now(), true))
+	r.enqueue(r.pending.dequeue(r.Now(), true))
 	w := &r.window
 	if w.last == "" {
 		if !end {
@@ -414,20 +414,20 @@ func (r *scoring) seal(end bool) {
 		w.last = r.at
 	}
 	due := r.snapshotDue()
-	l := &pendingSegment{at: w.last, held: w.held, opened: w.opened, ticket: r.teller.issuedTicket(),
+	l := &pendingSegment{at: w.last, held: w.held, opened: w.opened, ticket: r.sender.issuedTicket(),
 		segment: &landing.Segment{Header: landing.Header{After: r.at, Last: w.last, Writer: r.token, End: end}, Rows: w.rows}}
 	l.segment.Counts.Duplicates = w.duplicates
 	r.at, r.ended, r.window = w.last, end, window{}
 	if due && !end {
 		l.snapshot = r.snapshot()
 	}
-	r.lander.push(l)
+	r.lander.enqueue(l)
 }
 
-// errMoved says that another attempt had written a segment that this one was to append.
+// errMoved says that another attempt has written the segment that this one was to append.
 var errMoved = errors.New("another attempt landed this window")
 
-// landed looks at what the lander came to: errMoved, errSuperseded, or what no further attempt can change.
+// landed returns the error that ended the lander, if any: errMoved, errSuperseded, or one that no retry can change.
 func (r *scoring) landed() error {
 	err := r.lander.failure()
 	var taken *landing.Conflict
@@ -443,7 +443,7 @@ func (r *scoring) landed() error {
 // errPending says that segments still wait for the store.
 var errPending = errors.New("segments wait for the store")
 
-// drain waits until no segment waits, or ctx ends: then the error wraps errPending. See landed for others.
+// drain waits until no segment waits. The error wraps errPending when ctx ends before, or is one of landed.
 func (r *scoring) drain(ctx context.Context) error {
 	for r.lander.waiting() > 0 {
 		r.pulse.alive(r.cfg.Stuck)
@@ -459,7 +459,7 @@ func (r *scoring) drain(ctx context.Context) error {
 	return nil
 }
 
-// finish lands what was read and snapshots, so that the next attempt starts where this one ends. It takes no longer
+// finish lands what was read, and a snapshot, so that the next attempt starts where this one ends. It takes no longer
 // than within.
 func (r *scoring) finish(ctx context.Context, within time.Duration) error {
 	limited, cancel := context.WithTimeout(ctx, within)
@@ -467,26 +467,26 @@ func (r *scoring) finish(ctx context.Context, within time.Duration) error {
 	r.seal(false)
 	if err := r.drain(limited); err != nil {
 		if errors.Is(err, errMoved) {
-			return nil // the next attempt goes on behind it
+			return nil // the next attempt goes on behind that segment
 		}
 		return err
 	}
 	if r.snappedAt != r.at {
-		r.lander.push(&pendingSegment{at: r.at, snapshot: r.snapshot()})
+		r.lander.enqueue(&pendingSegment{at: r.at, snapshot: r.snapshot()})
 		if err := r.drain(limited); err != nil {
 			r.Log.Warn("no snapshot at the end: recovery replays more of the log", "shard", r.in.Shard.ID, "err", err)
 		}
 	}
-	r.teller.wait(limited)
+	r.sender.wait(limited)
 	return nil
 }
 
-// snapshotDue reports whether a snapshot is to be taken now: never while segments wait.
+// snapshotDue reports whether a snapshot is due; none is while segments wait.
 func (r *scoring) snapshotDue() bool {
 	return r.Now().Sub(r.snapped) >= r.cfg.SnapshotEvery && r.lander.waiting() == 0
 }
 
-// snapshot returns the models as they are now; nil: there is none this time, which is logged.
+// snapshot returns a snapshot of the models, or nil when it fails, which is logged.
 func (r *scoring) snapshot() []byte {
 	r.pulse.alive(longWork)
 	defer r.pulse.alive(r.cfg.Stuck)
@@ -499,7 +499,8 @@ func (r *scoring) snapshot() []byte {
 	return data
 }
 
-// markEnded makes it known that the shard is done: its children may start.
+// markEnded marks in the store that the shard has ended, so that its children may start. It retries until ctx ends or
+// the worker stops.
 func (r *scoring) markEnded(ctx context.Context) error {
 	data := r.snapshot()
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
@@ -524,27 +525,27 @@ func (r *scoring) putEnded(ctx context.Context, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, longWork)
 	defer cancel()
 	if data != nil {
-		if err := r.log.PutSnapshot(ctx, r.at, data); err != nil {
+		if err := r.shardLog.PutSnapshot(ctx, r.at, data); err != nil {
 			return err
 		}
 	}
-	return r.log.MarkEnded(ctx, r.at)
+	return r.shardLog.MarkEnded(ctx, r.at)
 }
 
-// tell hands changes of state, and silence, to the teller, one a fan and second.
-func (r *scoring) tell() {
+// sendChanges queues changes of state, and silence, for the sender: one per fan and second.
+func (r *scoring) sendChanges() {
 	r.pending.silence(r.models, r.Now(), r.through)
-	r.hand(r.pending.take(r.Now(), false))
+	r.enqueue(r.pending.dequeue(r.Now(), false))
 }
 
-func (r *scoring) hand(changes []fanwatch.Observation) {
+func (r *scoring) enqueue(changes []fanwatch.Observation) {
 	for _, o := range changes {
 		d, _ := r.models.Device(o.Fan)
-		r.teller.push(d, o)
+		r.sender.enqueue(d, o)
 	}
 }
 
-// report returns the next heartbeats what they say, as often as there are heartbeats.
+// report sets the content of the next heartbeats, at most once per heartbeat unless now is set.
 func (r *scoring) report(now bool) {
 	at := r.Now()
 	if !now && at.Sub(r.reported) < r.cfg.Heartbeat {
@@ -558,5 +559,5 @@ func (r *scoring) report(now bool) {
 	if r.lander != nil {
 		p.At = r.lander.landedAt()
 	}
-	r.pulse.report(p, r.lander, r.teller)
+	r.pulse.report(p, r.lander, r.sender)
 }

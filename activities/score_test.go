@@ -210,7 +210,7 @@ func (r *rig) prepare(n int32, sh Shard) *scoring {
 func (r *rig) attempt(n int32) *scoring {
 	r.t.Helper()
 	a := r.prepare(n, Shard{ID: "shard-0"})
-	a.teller.start(r.t.Context())
+	a.sender.start(r.t.Context())
 	if err := a.recover(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func (r *rig) steps(a *scoring, n int) {
 func (r *rig) heard(a *scoring) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 200*time.Millisecond)
 	defer cancel()
-	a.teller.wait(ctx)
+	a.sender.wait(ctx)
 }
 
 // land seals the window and waits until the lander is done with it, or ended.
@@ -247,7 +247,7 @@ func (r *rig) land(a *scoring) error {
 // snapshot stores the models.
 func (r *rig) snapshot(a *scoring) {
 	r.t.Helper()
-	a.lander.push(&pendingSegment{at: a.at, snapshot: a.snapshot()})
+	a.lander.enqueue(&pendingSegment{at: a.at, snapshot: a.snapshot()})
 	if err := a.drain(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -315,8 +315,8 @@ func TestZombieChangesNothing(t *testing.T) {
 	}
 }
 
-// TestOlderAttemptLandedFirst: the newer attempt gives its window up, rebuilds its models and goes on behind.
-func TestOlderAttemptLandedFirst(t *testing.T) {
+// TestANewerAttemptGoesOnBehindWhatAnOlderOneLanded: the newer attempt gives its window up, rebuilds its models and goes on behind.
+func TestANewerAttemptGoesOnBehindWhatAnOlderOneLanded(t *testing.T) {
 	r := newRig(t)
 	for range 49 {
 		r.tape.reading(1800)

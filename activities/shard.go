@@ -8,18 +8,19 @@ import (
 	"fanwatch"
 )
 
-// Shard is one shard and where it comes from.
+// Shard is one shard of the stream.
 type Shard struct {
 	ID        string   `json:"id"`
 	Parents   []string `json:"parents,omitempty"`
-	StartHash string   `json:"start_hash"` // decimal, inclusive
-	EndHash   string   `json:"end_hash"`
+	StartHash string   `json:"start_hash"` // lower end of the range of hash keys; decimal, inclusive
+	EndHash   string   `json:"end_hash"`   // upper end of the range of hash keys; decimal, inclusive
 
-	First fanwatch.SequenceNumber `json:"first,omitempty"` // no record of it has a lower one; "": not known
+	First fanwatch.SequenceNumber `json:"first,omitempty"` // lower bound of the sequence numbers; "" = not known
 }
 
-// Holds returns the test whether a fan's records go to the shard, or an error when its hash range is not two decimal
-// numbers. Kinesis puts a record on the shard whose range holds the MD5 of its partition key, which is the fan's name.
+// Holds returns a function that reports whether a fan's records go to the shard. Kinesis puts a record on the shard
+// whose range holds the MD5 of its partition key, which is the fan's name. The error is for a hash range that is not
+// two decimal numbers.
 func (sh Shard) Holds() (func(fan string) bool, error) {
 	low, ok1 := new(big.Int).SetString(sh.StartHash, 10)
 	high, ok2 := new(big.Int).SetString(sh.EndHash, 10)

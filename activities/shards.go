@@ -12,19 +12,18 @@ import (
 	"fanwatch/objstore"
 )
 
-// making says which of the streams of a name is read. A stream that is deleted and made again numbers its shards and
-// records anew, so its shards have logs of their own: their names in the log, in positions and in workflows have the
-// suffix behind the stream's. The makings of a name are stored one by one, each where the one before it says that it
-// is next, and never changed.
+// making is one of the streams that have had the same name. A stream that is deleted and made again numbers its shards
+// and records anew, so the shards of each making have a suffix of their own in the log, in positions and in workflows.
+// Makings are stored under consecutive numbers and never changed.
 type making struct {
 	V       int       `json:"v"`
-	Created time.Time `json:"created,omitzero"` // of the stream, as it says; zero: not known
-	Suffix  string    `json:"suffix"`           // "" of the first, "." and Unix milliseconds of the others
+	Created time.Time `json:"created,omitzero"` // creation time of the stream; zero: not known
+	Suffix  string    `json:"suffix"`           // "" of the first making, else "." and Unix milliseconds
 }
 
 const makingVersion = 1
 
-// makings remembers the newest making that was found of each stream. Safe for concurrent use.
+// makings caches the newest stored making of each stream. Safe for concurrent use.
 type makings struct {
 	mu    sync.Mutex
 	found map[string]foundMaking
@@ -39,11 +38,11 @@ func makingKey(stream string, number int) string {
 	return fmt.Sprintf("state/stream=%s/made=%06d.json", stream, number)
 }
 
-// sameMaking is by how much the creation times of one stream may differ: AWS calls them approximate. It is less than
-// the deletion and the making of a stream take.
+// sameMaking is the largest difference between two creation times of one making, which AWS calls approximate. To
+// delete a stream and make it again takes longer.
 const sameMaking = time.Second
 
-// current finds the making of the stream as it is now, and stores it where it is new.
+// current returns the making of the stream that exists, and stores it if it is new.
 func (s *Scorer) current(ctx context.Context, stream string) (making, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -65,7 +64,7 @@ func (s *Scorer) current(ctx context.Context, stream string) (making, error) {
 	return s.nextMaking(ctx, stream, newest, created)
 }
 
-// newestMaking returns the newest that is stored, or an error that wraps objstore.ErrNotFound.
+// newestMaking returns the newest stored making. The error wraps objstore.ErrNotFound when there is none.
 func (s *Scorer) newestMaking(ctx context.Context, stream string) (foundMaking, error) {
 	s.makings.mu.Lock()
 	newest := s.makings.found[stream]
@@ -100,8 +99,8 @@ func (s *Scorer) remember(stream string, m foundMaking) {
 	s.makings.found[stream] = m
 }
 
-// firstMaking stores the first making of a stream. Where logs were written before makings were stored it finds out
-// whether they are of this stream: no record of a shard has a lower number than the shard's first.
+// firstMaking stores the first making of a stream. Logs that programs without makings wrote are of this stream unless
+// one has a lower sequence number than its shard's first.
 func (s *Scorer) firstMaking(ctx context.Context, stream string, created time.Time) (foundMaking, error) {
 	shards, err := s.Stream.Shards(ctx, stream)
 	if err != nil {
@@ -147,7 +146,7 @@ func lastMilli(suffix string) (ms int64, err error) {
 	return ms, err
 }
 
-// renew notes that the making with the suffix is over though the stream says the same creation time.
+// renew stores another making when the one with the suffix is over, though the stream's creation time is the same.
 func (s *Scorer) renew(ctx context.Context, stream, suffix string) error {
 	newest, err := s.newestMaking(ctx, stream)
 	if err != nil || newest.Suffix != suffix {
@@ -162,7 +161,7 @@ func (s *Scorer) renew(ctx context.Context, stream, suffix string) error {
 	return err
 }
 
-// putMaking stores a making. When another attempt stored one there, that is what holds.
+// putMaking stores a making and returns it, or the one that another attempt has stored under the number.
 func (s *Scorer) putMaking(ctx context.Context, stream string, number int, m making) (foundMaking, error) {
 	data, err := json.Marshal(m)
 	if err != nil {
@@ -180,8 +179,8 @@ func (s *Scorer) putMaking(ctx context.Context, stream string, number int, m mak
 	return found, nil
 }
 
-// RunnableShards lists the shards that can be scored now: those that have not ended and whose parents
-// have, so that a child never judges a fan before its parent's last reading.
+// RunnableShards returns the shards that can be scored now: those that have not ended and whose parents have, so that a
+// child never judges a fan before its parent's last reading. Running it again stores nothing new.
 func (s *Scorer) RunnableShards(ctx context.Context, stream string) ([]Shard, error) {
 	made, err := s.current(ctx, stream)
 	if err != nil {

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	causeHolds   = 5 * time.Minute // readings that came unjudged are a cause of silence this long after the newest
-	silenceEvery = time.Second / 2 // silence is judged, of all fans
-	// an attempt reads for so long before it calls a fan silent of which it has read nothing
-	settling = 5 * time.Second
+	causeHolds   = 5 * time.Minute // time for which unjudged readings count as the cause of silence
+	silenceEvery = time.Second / 2 // time between two looks for silent fans
+	settling     = 5 * time.Second // time that an attempt reads before a fan without readings is silent
 )
 
-// silence finds the fans of which no reading was judged at its arrival for too long. What arrived until through was
-// read; zero when nothing was read yet, then no fan is silent. It does nothing when called again within silenceEvery.
+// silence queues an observation for each fan of which no reading was judged at its arrival for its silence time.
+// through is the time up to which arrivals were read; while it is zero no fan is silent. Within silenceEvery of the
+// last call it does nothing.
 func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) {
 	if through.IsZero() || now.Sub(p.looked) < silenceEvery {
 		return
@@ -42,7 +42,7 @@ func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) 
 			continue
 		}
 		if cause == fanwatch.CauseOld && last.Anomaly.Kind.Gravity() > fanwatch.KindSilent.Gravity() {
-			continue // what the old readings show is graver
+			continue // the anomaly of the old readings is graver
 		}
 		if !reported {
 			last.Time = h.Since
@@ -58,8 +58,8 @@ func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) 
 	}
 }
 
-// base returns the time from which a fan's silence counts: of what this attempt heard, else of what the models know,
-// whose arrivals are by another clock and lie before the attempt's beginning, else from there.
+// base returns the time from which a fan's silence counts: the newest judged reading in this attempt, else the one that
+// the models hold if it lies before the attempt's beginning (arrivals are by another clock), else the beginning.
 func (p *pendingObservations) base(f *fanPending, h *detect.Arrivals) time.Time {
 	known := h.Judged
 	if known.IsZero() {
@@ -74,8 +74,9 @@ func (p *pendingObservations) base(f *fanPending, h *detect.Arrivals) time.Time 
 	return known
 }
 
-// why returns the cause of a fan's silence. Readings that came unjudged are one for a while.
-func (f *fanPending) why(h *detect.Arrivals, reported bool, holds time.Duration, now, through time.Time) fanwatch.Cause {
+// why returns the cause of a fan's silence. Unjudged readings are the cause for the time holds after the newest.
+func (f *fanPending) why(h *detect.Arrivals, reported bool, holds time.Duration, now,
+	through time.Time) fanwatch.Cause {
 	recent := func(u detect.Unjudged) bool { return u.N > 0 && through.Sub(u.Last) < holds }
 	switch {
 	case recent(h.Refused):
@@ -88,7 +89,7 @@ func (f *fanPending) why(h *detect.Arrivals, reported bool, holds time.Duration,
 	return fanwatch.CauseNothing
 }
 
-// sentence tells the cause to the person who is woken.
+// sentence returns the cause of a fan's silence as a sentence for notifications.
 func (f *fanPending) sentence(fan string, cause fanwatch.Cause, h *detect.Arrivals, base, through time.Time) string {
 	switch cause {
 	case fanwatch.CauseRefused:
@@ -121,8 +122,8 @@ func (f *fanPending) sentence(fan string, cause fanwatch.Cause, h *detect.Arriva
 		fan, through.Sub(base).Round(time.Second))
 }
 
-// unjudged lists the active fans of which no reading was judged at its arrival for UnjudgedAfter, those first that
-// never had one, then the longest; at most MaxUnjudged.
+// unjudged returns the active fans of which no reading was judged at its arrival for UnjudgedAfter, first those without
+// any, then by the time since, longest first; at most MaxUnjudged.
 func (p *pendingObservations) unjudged(m *detect.Models, now time.Time) []Unjudged {
 	var out []Unjudged
 	for d, h := range m.Active() {

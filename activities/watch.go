@@ -16,13 +16,13 @@ import (
 	"fanwatch"
 )
 
-// Finding is a part of fanwatch that does not do its work, and how to mend it, in one sentence.
+// Finding is a part of fanwatch that does not do its work.
 type Finding struct {
 	Part string `json:"part"` // such as scorer; it names the alert
-	Why  string `json:"why"`
+	Why  string `json:"why"`  // sentences with the reason and the mend
 }
 
-// Inspector looks at every part of fanwatch and answers what is wrong now.
+// Inspector looks at every part of fanwatch and returns those that do not do their work.
 type Inspector interface {
 	Inspect(ctx context.Context, stream string) ([]Finding, error)
 	// Running reports whether the alert's workflow runs.
@@ -32,21 +32,21 @@ type Inspector interface {
 // WatchInput names the stream whose scoring is watched, and the alerts that are open.
 type WatchInput struct {
 	Stream string            `json:"stream"`
-	Open   map[string]string `json:"open,omitempty"` // part -> ID of its alert
+	Open   map[string]string `json:"open,omitempty"` // ID of the open alert by part
 	For    time.Duration     `json:"for"`            // how long one activity watches; 0 = 1 h
 }
 
-// WatchResult is what changed: the activity ends when a part fails or works again.
+// WatchResult is what changed; both fields are empty when the activity's time is over.
 type WatchResult struct {
 	Failed []Finding `json:"failed,omitempty"` // parts that fail and have no open alert
 	Over   []string  `json:"over,omitempty"`   // parts that have an open alert and work again
 }
 
-// Watcher watches the parts of fanwatch that judge fans and tell people. It hangs on Temporal alone.
+// Watcher watches the parts of fanwatch. It depends on Temporal alone.
 type Watcher struct {
 	System Inspector
-	Topics func(context.Context) ([]Finding, error) // looks at the topics of the policies; nil = it is not done
-	// called each minute while all is well; "" = none. It may be a secret.
+	Topics func(context.Context) ([]Finding, error) // checks the topics of the policies; nil = they are not checked
+	// HeartbeatURL is called every Config.Heartbeat while no part fails; "" = none. It may hold a secret.
 	HeartbeatURL string
 	HTTP         *http.Client
 	Config       WatchConfig
@@ -54,14 +54,13 @@ type Watcher struct {
 	Log          *slog.Logger
 }
 
-// WatchConfig says how often the Watcher looks and how long trouble must last. Zero values mean the defaults.
+// WatchConfig sets how often the Watcher looks and how long trouble must last.
 type WatchConfig struct {
-	Every time.Duration // between two looks; 0 = 10 s
-	// trouble that lasts this long is an alert; 0 = 30 s. Shorter: a worker's restart wakes people.
-	After     time.Duration
-	Clear     time.Duration // trouble that was not seen for this long is over; 0 = 30 s
-	Heartbeat time.Duration // between two calls of the heartbeat URL; 0 = 1 min
-	Topics    time.Duration // between two looks at the topics; 0 = 10 min
+	Every     time.Duration // time between two looks; 0 = 10 s
+	After     time.Duration // time that trouble lasts before it is an alert; 0 = 30 s. It exceeds a worker's restart.
+	Clear     time.Duration // time without trouble after which it is over; 0 = 30 s
+	Heartbeat time.Duration // time between two calls of the heartbeat URL; 0 = 1 min
+	Topics    time.Duration // time between two checks of the topics; 0 = 10 min
 }
 
 func (c WatchConfig) withDefaults() WatchConfig {
@@ -78,22 +77,22 @@ func (c WatchConfig) withDefaults() WatchConfig {
 	return c
 }
 
-// watching is one run of the activity.
+// watching is one call of Watch.
 type watching struct {
 	*Watcher
 	cfg     WatchConfig
 	in      WatchInput
 	since   map[string]time.Time // when each part was first seen to fail, without a break of Clear
-	seen    map[string]time.Time // when it was last seen to fail
-	beaten  time.Time            // when the heartbeat URL was last called
-	looked  time.Time            // at the topics
-	topics  []Finding
-	found   []Finding // by the newest look
+	seen    map[string]time.Time // when each part was last seen to fail
+	called  time.Time            // when the heartbeat URL was last called
+	looked  time.Time            // when the topics were last checked
+	topics  []Finding            // of the newest check of the topics
+	found   []Finding            // of the newest look
 	started time.Time
 }
 
-// Watch looks until a part fails that has no alert, or one works again that has, or in.For is over. What it has
-// seen before a restart is forgotten: then trouble must last anew.
+// Watch looks until a part without an open alert fails, one with an open alert works again, or in.For is over. Running
+// it again begins without what the earlier call saw, so that trouble must last anew.
 func (w *Watcher) Watch(ctx context.Context, in WatchInput) (WatchResult, error) {
 	defer heartbeats(ctx)()
 	s := &watching{Watcher: w, cfg: w.Config.withDefaults(), in: in, since: map[string]time.Time{},
@@ -119,13 +118,12 @@ func (w *Watcher) Watch(ctx context.Context, in WatchInput) (WatchResult, error)
 	}
 }
 
-// The Watcher's own parts.
-const (
-	partWatcher = "watcher"
-	PartPaging  = "paging" // notifications that cannot be delivered
-)
+// PartPaging is the part that delivers notifications.
+const PartPaging = "paging"
 
-// look inspects once, remembers since when each part fails, and calls the heartbeat URL where nothing does.
+const partWatcher = "watcher" // the inspection itself
+
+// look inspects once, records since when each part fails, and calls the heartbeat URL when none does.
 func (s *watching) look(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -157,14 +155,13 @@ func (s *watching) look(ctx context.Context) {
 			delete(s.seen, part)
 		}
 	}
-	if len(found) == 0 && len(s.in.Open) == 0 && now.Sub(s.beaten) >= s.cfg.Heartbeat {
-		s.beaten = now
+	if len(found) == 0 && len(s.in.Open) == 0 && now.Sub(s.called) >= s.cfg.Heartbeat {
+		s.called = now
 		s.heartbeat(ctx)
 	}
 }
 
-// topicsDue reports whether it is time to look at the topics: those in trouble are looked at sooner, for they may be
-// mended.
+// topicsDue reports whether the topics are to be checked; while some are in trouble they are checked more often.
 func (s *watching) topicsDue(now time.Time) bool {
 	every := s.cfg.Topics
 	if len(s.topics) > 0 {
@@ -173,7 +170,7 @@ func (s *watching) topicsDue(now time.Time) bool {
 	return s.looked.IsZero() || now.Sub(s.looked) >= every
 }
 
-// joined returns one finding for each part, in the order of the first of each.
+// joined returns one finding for each part, in the order of the parts' first findings.
 func joined(found []Finding) []Finding {
 	var out []Finding
 	for _, f := range found {
@@ -186,8 +183,7 @@ func joined(found []Finding) []Finding {
 	return out
 }
 
-// heartbeat tells an outside service that all is well. What fails is not tried again before its next time: the outside
-// service notices by itself, that is what it is for.
+// heartbeat calls the heartbeat URL. A call that fails is logged and not repeated before the next is due.
 func (s *watching) heartbeat(ctx context.Context) {
 	if s.HeartbeatURL == "" {
 		return
@@ -199,7 +195,7 @@ func (s *watching) heartbeat(ctx context.Context) {
 	}
 }
 
-// call keeps the URL out of its error: services put their secret there.
+// call sends the request. Its error does not hold the URL, which may hold a secret.
 func (s *watching) call(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.HeartbeatURL, nil)
 	if err != nil {
@@ -220,7 +216,7 @@ func (s *watching) call(ctx context.Context) error {
 	return nil
 }
 
-// changes holds what was seen against the open alerts.
+// changes compares what was seen with the open alerts.
 func (s *watching) changes(ctx context.Context) WatchResult {
 	var r WatchResult
 	now := s.Now()
@@ -228,7 +224,7 @@ func (s *watching) changes(ctx context.Context) WatchResult {
 		if now.Sub(s.seen[part]) >= s.cfg.Clear {
 			r.Over = append(r.Over, part)
 		} else if running, err := s.System.Running(ctx, id); err == nil && !running {
-			delete(s.in.Open, part) // it was ended by other means while the part fails
+			delete(s.in.Open, part) // the alert was ended by other means
 		}
 	}
 	for _, f := range s.found {
@@ -240,7 +236,7 @@ func (s *watching) changes(ctx context.Context) WatchResult {
 	return r
 }
 
-// CheckHeartbeatURL says what keeps a URL from being called, without the URL, or nil.
+// CheckHeartbeatURL returns an error, which does not hold the text, when it is neither "" nor an http or https URL.
 func CheckHeartbeatURL(text string) error {
 	if text == "" {
 		return nil

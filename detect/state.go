@@ -24,8 +24,8 @@ type state struct {
 	Learned int                 `json:"learned"`              // readings that the forest learned
 	Stats   [features]running   `json:"stats"`                // usual values of Raw
 	Raw     [features]float64   `json:"raw"`                  // features of the newest reading, before scaling
-	RPMs    [spreadOver]float64 `json:"rpms"`                 // ring, newest at N-1
-	Scores  [judgeOver]float64  `json:"scores"`               // ring, newest at N-1
+	RPMs    [spreadOver]float64 `json:"rpms"`                 // ring, indexed by N
+	Scores  [judgeOver]float64  `json:"scores"`               // ring, indexed by N
 	Usual   running             `json:"usual"`                // of the score
 	Under   int                 `json:"under"`                // readings in a row below the limit
 	Over    int                 `json:"over"`                 // readings in a row above the limit

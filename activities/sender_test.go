@@ -32,21 +32,22 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 		}
 		return nil
 	})
-	a.teller.start(t.Context())
+	a.sender.start(t.Context())
 	for _, fan := range []string{"hangs", "refuses", "retired"} {
-		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fan, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
+		a.sender.enqueue(fanwatch.Device{}, fanwatch.Observation{Fan: fan,
+			Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
 	}
 	for i := range 50 {
-		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: fmt.Sprintf("fan-%02d", i),
+		a.sender.enqueue(fanwatch.Device{}, fanwatch.Observation{Fan: fmt.Sprintf("fan-%02d", i),
 			Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
 	}
 	r.until("fifty fans told", func() bool { return len(r.told.all()) == 50 })
-	r.until("the answers noted", func() bool { return strings.Contains(a.teller.trouble(), "nobody can be told") })
-	if a.teller.toldUpTo(1) {
+	r.until("the answers noted", func() bool { return strings.Contains(a.sender.trouble(), "no workflow takes the change") })
+	if a.sender.sentUpTo(1) {
 		t.Error("the change that hangs counts as told")
 	}
 	r.told.failing(nil)
-	r.until("the last one told", func() bool { return a.teller.toldUpTo(53) && r.told.has("hangs", fanwatch.KindStall) })
+	r.until("the last one told", func() bool { return a.sender.sentUpTo(53) && r.told.has("hangs", fanwatch.KindStall) })
 }
 
 // TestAfterAnOutageTheNewestChangeIsTold: a fan that stalled and ran again while it could not be told hears the end of
@@ -54,14 +55,14 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	r := newRig(t)
 	a := r.prepare(1, Shard{ID: "shard-0"})
-	a.teller.start(t.Context())
+	a.sender.start(t.Context())
 	answers, tried := make(chan error), make(chan bool)
 	r.told.failing(func(fanwatch.Observation) error {
 		tried <- true
 		return <-answers
 	})
 	change := func(seq int, kind fanwatch.Kind) {
-		a.teller.push(fanwatch.Device{}, fanwatch.Observation{Fan: "a",
+		a.sender.enqueue(fanwatch.Device{}, fanwatch.Observation{Fan: "a",
 			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))},
 			Anomaly:  fanwatch.Anomaly{Kind: kind}})
 	}
@@ -74,11 +75,11 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	change(4, fanwatch.KindUnderspeed)
 	answers <- nil
 	<-tried
-	if a.teller.toldUpTo(1) {
+	if a.sender.sentUpTo(1) {
 		t.Error("the first change counts as told though what superseded it was not")
 	}
 	answers <- nil
-	r.until("it told", func() bool { return a.teller.toldUpTo(4) })
+	r.until("it told", func() bool { return a.sender.sentUpTo(4) })
 	var kinds []fanwatch.Kind
 	for _, o := range r.told.all() {
 		kinds = append(kinds, o.Anomaly.Kind)
@@ -88,10 +89,10 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	}
 }
 
-// TestManyFansOnOneShard: so many fans whose signals take 20 ms each come through the start, a snapshot and the end of
+// TestManyFansOfOneShardAreAllTold: so many fans whose signals take 20 ms each come through the start, a snapshot and the end of
 // an attempt without a pause between heartbeats of half the activity's heartbeat time-out, 10 s. With FANWATCH_LONG
 // 9,000, as many as a shard's 1,000 records a second carry in batches.
-func TestManyFansOnOneShard(t *testing.T) {
+func TestManyFansOfOneShardAreAllTold(t *testing.T) {
 	fans := 600
 	if os.Getenv("FANWATCH_LONG") != "" {
 		fans = 9000
@@ -165,9 +166,9 @@ type hungReader struct{}
 
 func (hungReader) Next(ctx context.Context) (Batch, error) { <-ctx.Done(); return Batch{}, ctx.Err() }
 
-// TestProgressSaysHowFarWasJudged: Through is zero before the first read, stands where the stream cannot be read, and
+// TestProgressNamesTheTimeUpToWhichAllWasJudged: Through is zero before the first read, stands where the stream cannot be read, and
 // is Behind behind the clock otherwise.
-func TestProgressSaysHowFarWasJudged(t *testing.T) {
+func TestProgressNamesTheTimeUpToWhichAllWasJudged(t *testing.T) {
 	r := newRig(t)
 	r.tape.reading(1800)
 	a := r.attempt(1)
