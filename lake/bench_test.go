@@ -88,7 +88,7 @@ func (t *Table) put(b *testing.B, rows []fanwatch.Row) iceberg.DataFile {
 
 func toDay(t time.Time) int32 { return rowfile.DayOf(t.UnixMicro()) }
 
-// minute gives a minute's readings of a fleet, sorted.
+// minute returns a minute's readings of a fleet, sorted.
 func minute(fleet *readings.Fleet, m int) []fanwatch.Row {
 	var rows []fanwatch.Row
 	for fan := range fleet.Fans() {

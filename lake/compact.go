@@ -20,16 +20,17 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// CompactConfig sets when and how much is compacted. Zero values mean the defaults.
+// CompactConfig says when and how much is compacted. Zero values mean the defaults.
 type CompactConfig struct {
-	// so many small files of one level may a day have; 0 = 8. Fewer: faster scans, more rewriting.
+	// MinFiles is how many files of one level a day may have; 0 = 8. Fewer: faster scans, more rewriting.
 	MinFiles int
-	// what a merged file is to have at most; one of three quarters of it is left alone; 0 = 128 MiB
+	// TargetBytes is the largest size of a merged file; a file of three quarters of it is left alone; 0 = 128 MiB.
 	TargetBytes int64
-	// about how many rows one call merges at most; 0 = 8,000,000. Bounds time and memory: 20 bytes a row, and up to
-	// 128 MB of files.
+	// MaxRows is about how many rows one call merges at most; 0 = 8,000,000. It bounds time and memory: 20 bytes a row,
+	// and up to 128 MB of files.
 	MaxRows int
-	Settle  time.Duration // how long after its end a day is taken to be over; 0 = 1 h
+	// Settle is how long after its end a day counts as over; 0 = 1 h.
+	Settle time.Duration
 }
 
 func (c CompactConfig) withDefaults() CompactConfig {
@@ -37,18 +38,19 @@ func (c CompactConfig) withDefaults() CompactConfig {
 		cmp.Or(c.Settle, time.Hour)}
 }
 
-// CompactResult says what one compaction merged.
+// CompactResult is what one compaction merged.
 type CompactResult struct {
-	Days       int  `json:"days"` // merges: one day's files of one level
-	FilesIn    int  `json:"files_in"`
-	FilesOut   int  `json:"files_out"`
-	RowsIn     int  `json:"rows_in"`
-	RowsOut    int  `json:"rows_out"`
-	Duplicates int  `json:"duplicates"`
-	More       bool `json:"more"` // MaxRows was reached: compact again
+	Days       int  `json:"days"`       // merges, each of one day's files of one level
+	FilesIn    int  `json:"files_in"`   // files that were merged
+	FilesOut   int  `json:"files_out"`  // files that take their place
+	RowsIn     int  `json:"rows_in"`    // rows of the merged files
+	RowsOut    int  `json:"rows_out"`   // rows of the new files
+	Duplicates int  `json:"duplicates"` // rows that were dropped as copies
+	More       bool `json:"more"`       // MaxRows was reached: compact again
 }
 
-// Compact is [Tables.PlanCompaction] of the readings and Apply of its plan, for whoever is alone with the table.
+// Compact is [Tables.PlanCompaction] of the readings and Apply of its plan, for a process that is the table's only
+// writer.
 func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	for range commitAttempts {
 		key, p, r, failed := t.planCompaction(ctx, cfg, t.mergeDay)
@@ -70,18 +72,19 @@ func (t *Table) Compact(ctx context.Context, cfg CompactConfig) (CompactResult, 
 		commitAttempts)
 }
 
-// mergeFunc stores one file with the rows of those of a day's files that can be merged, each row once. It may be called
-// concurrently.
+// mergeFunc merges those of a day's files that can be read into one stored file, which has each row once. It may be
+// called concurrently.
 type mergeFunc func(ctx context.Context, tbl *table.Table, day int32, files []iceberg.DataFile) (merged, error)
 
-// merged is what a mergeFunc made.
+// merged is the result of a mergeFunc.
 type merged struct {
-	file   iceberg.DataFile // nil: fewer than two files could be merged, and nothing was stored
-	from   []iceberg.DataFile
+	file   iceberg.DataFile   // nil: fewer than two files could be read, and nothing was stored
+	from   []iceberg.DataFile // the files that were merged
 	stats  rowfile.MergeStats
-	failed failures // of the others
+	failed failures // files that could not be read
 }
 
+// planCompaction merges small files and enqueues the plan of the swap. key is "" where nothing was planned.
 func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge mergeFunc) (key string, p plan,
 	r CompactResult, err error) {
 	tbl, small, err := t.smallFiles(ctx)
@@ -93,10 +96,10 @@ func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge 
 	for {
 		c = t.mergeDays(ctx, tbl, small, cfg.withDefaults(), merge)
 		failed.add(c.failed.err())
-		if len(c.removed) > 0 || !c.result.More || len(c.left) == 0 || ctx.Err() != nil {
+		if len(c.removed) > 0 || !c.result.More || len(c.failedFiles) == 0 || ctx.Err() != nil {
 			break
 		}
-		for _, df := range c.left { // they took all the room: what is behind them gets its turn
+		for _, df := range c.failedFiles { // they took all of MaxRows: the files behind them are merged without them
 			delete(small, df.FilePath())
 		}
 	}
@@ -109,7 +112,7 @@ func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge 
 		p.Removed = append(p.Removed, df.FilePath())
 	}
 	for _, df := range c.added {
-		e, err := toEntry(df)
+		e, err := newFileEntry(df)
 		if err != nil {
 			return "", p, r, err
 		}
@@ -122,9 +125,9 @@ func (t *iceTable) planCompaction(ctx context.Context, cfg CompactConfig, merge 
 	return key, p, c.result, failed.err()
 }
 
-// smallFiles returns the table's files that no waiting plan is about; none of a table of an earlier version.
+// smallFiles returns the table's files, by path, that no waiting plan removes; none of a table of an earlier version.
 func (t *iceTable) smallFiles(ctx context.Context) (*table.Table, map[string]iceberg.DataFile, error) {
-	waiting, _, err := t.plans(ctx) // first: what is applied behind this is in the table that is loaded then
+	waiting, _, err := t.waitingPlans(ctx) // before the table, which then has every plan that is applied meanwhile
 	if err != nil {
 		return nil, nil, err
 	}
@@ -143,14 +146,15 @@ func (t *iceTable) smallFiles(ctx context.Context) (*table.Table, map[string]ice
 	return tbl, live, nil
 }
 
-// compaction is what leaves the table and what comes in.
+// compaction is the files that a compaction removes and adds.
 type compaction struct {
 	removed, added []iceberg.DataFile
 	result         CompactResult
 	failed         failures
-	left           []iceberg.DataFile // of merges that failed
+	failedFiles    []iceberg.DataFile // files of merges that failed
 }
 
+// loadFiles returns the table's newest state and its data files by path.
 func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceberg.DataFile, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
@@ -166,8 +170,8 @@ func (t *iceTable) loadFiles(ctx context.Context) (*table.Table, map[string]iceb
 	return tbl, live, nil
 }
 
-// mergeDays merges days in their order, as far as MaxRows reaches. Nothing refers to the merged files yet. A merge
-// that fails is left out.
+// mergeDays merges days in their order, until MaxRows is used up. It only stores the merged files. Merges that fail
+// are left out.
 func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile, cfg CompactConfig,
 	merge mergeFunc) *compaction {
 	c := &compaction{}
@@ -184,15 +188,15 @@ func (t *iceTable) mergeDays(ctx context.Context, tbl *table.Table, live map[str
 	room := cfg.MaxRows
 plan:
 	for _, day := range slices.Sorted(maps.Keys(days)) {
-		for _, group := range cfg.groups(days[day], t.over(day, cfg.Settle)) {
-			taken := fitting(group, room)
-			if taken < len(group) {
+		for _, group := range cfg.groups(days[day], t.dayIsOver(day, cfg.Settle)) {
+			n := countWithin(group, room)
+			if n < len(group) {
 				c.result.More = true
 			}
-			if taken < 2 && len(jobs) > 0 {
+			if n < 2 && len(jobs) > 0 {
 				break plan
 			}
-			job := &dayJob{day: day, files: group[:max(taken, 2)]}
+			job := &dayJob{day: day, files: group[:max(n, 2)]}
 			for _, df := range job.files {
 				room -= int(df.Count())
 			}
@@ -204,7 +208,7 @@ plan:
 	merging.SetLimit(runtime.GOMAXPROCS(0))
 	for _, job := range jobs {
 		merging.Go(func() error {
-			job.run(ctx, tbl, merge)
+			job.merge(ctx, tbl, merge)
 			return nil
 		})
 	}
@@ -215,9 +219,9 @@ plan:
 	return c
 }
 
-// run makes the merge.
-func (job *dayJob) run(ctx context.Context, tbl *table.Table, merge mergeFunc) {
-	defer func() { // in a goroutine a panic would end the process, which has more to do than to compact
+// merge makes the job's merge. A panic becomes the job's error: in a goroutine it would end the process.
+func (job *dayJob) merge(ctx context.Context, tbl *table.Table, merge mergeFunc) {
+	defer func() {
 		if p := recover(); p != nil {
 			job.err = fmt.Errorf("a fault of this program, nothing was changed: %v\n%s", p, debug.Stack())
 		}
@@ -227,6 +231,7 @@ func (job *dayJob) run(ctx context.Context, tbl *table.Table, merge mergeFunc) {
 	}
 }
 
+// groupByDay returns the files by the day of their partition.
 func groupByDay(live map[string]iceberg.DataFile) (map[int32][]iceberg.DataFile, error) {
 	days := make(map[int32][]iceberg.DataFile)
 	for _, df := range live {
@@ -239,12 +244,12 @@ func groupByDay(live map[string]iceberg.DataFile) (map[int32][]iceberg.DataFile,
 	return days, nil
 }
 
-// over reports whether a day's ordinary arrivals have ended.
-func (t *iceTable) over(day int32, settle time.Duration) bool {
+// dayIsOver reports whether the day ended at least settle ago.
+func (t *iceTable) dayIsOver(day int32, settle time.Duration) bool {
 	return !t.cfg.Now().Before(time.Unix(int64(day+1)*24*3600, 0).Add(settle))
 }
 
-// groups returns the files of a day that are to become one file each.
+// groups returns the groups of a day's files that are each to become one file.
 func (c CompactConfig) groups(files []iceberg.DataFile, over bool) (groups [][]iceberg.DataFile) {
 	small := slices.DeleteFunc(slices.Clone(files),
 		func(df iceberg.DataFile) bool { return df.FileSizeBytes() >= c.TargetBytes/4*3 })
@@ -252,7 +257,7 @@ func (c CompactConfig) groups(files []iceberg.DataFile, over bool) (groups [][]i
 		return cmp.Or(cmp.Compare(a.Count(), b.Count()), cmp.Compare(a.FilePath(), b.FilePath()))
 	})
 	for len(small) > 1 {
-		n := 1 // files of the same level, which fit into one file together
+		n := 1 // number of files of the same level, or of an ended day of any, that fit into one file together
 		for size := small[0].FileSizeBytes(); n < len(small); n++ {
 			size += small[n].FileSizeBytes()
 			if size > c.TargetBytes || !over && level(small[n]) > level(small[0]) {
@@ -267,8 +272,8 @@ func (c CompactConfig) groups(files []iceberg.DataFile, over bool) (groups [][]i
 	return groups
 }
 
-// level orders files by rows, in steps of a factor of eight. Bytes would not do: those of a small file are
-// mostly its footer's.
+// level returns the level of a file: its rows in steps of a factor of eight. The bytes of a small file are mostly its
+// footer's and say little.
 func level(df iceberg.DataFile) int { return bits.Len64(uint64(df.Count())) / 3 }
 
 // dayJob is the merge of one day's files of one level.
@@ -279,6 +284,7 @@ type dayJob struct {
 	err    error
 }
 
+// add takes in a job's result.
 func (c *compaction) add(job *dayJob) {
 	day := time.Unix(int64(job.day)*24*3600, 0).UTC().Format(time.DateOnly)
 	for _, err := range job.merged.failed {
@@ -288,10 +294,10 @@ func (c *compaction) add(job *dayJob) {
 	switch {
 	case job.err != nil:
 		c.failed.add(fmt.Errorf("compact: day %s: %w: its files are left as they are", day, job.err))
-		c.left = append(c.left, job.files...)
+		c.failedFiles = append(c.failedFiles, job.files...)
 		return
 	case m.file == nil:
-		c.left = append(c.left, job.files...)
+		c.failedFiles = append(c.failedFiles, job.files...)
 		return
 	}
 	c.removed, c.added = append(c.removed, m.from...), append(c.added, m.file)
@@ -303,8 +309,8 @@ func (c *compaction) add(job *dayJob) {
 	c.result.Duplicates += m.stats.Duplicates
 }
 
-// fitting returns how many of the files hold at most rows together.
-func fitting(files []iceberg.DataFile, rows int) int {
+// countWithin returns how many of the first files have at most rows rows together.
+func countWithin(files []iceberg.DataFile, rows int) int {
 	for i, df := range files {
 		if rows -= int(df.Count()); rows < 0 {
 			return i

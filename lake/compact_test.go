@@ -22,7 +22,7 @@ import (
 	"fanwatch/objstore"
 )
 
-func TestCompact(t *testing.T) {
+func TestCompactionKeepsEveryReading(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for i := range 10 {
 		w.append(t, 0, window(i*100, fmt.Sprint("fan-", i%3), 7, 1+i*100, 100))
@@ -65,7 +65,7 @@ func TestCompact(t *testing.T) {
 	wantCounts(t, w.counts(t), before)
 }
 
-func TestCompactInParts(t *testing.T) {
+func TestCompactionStopsAtItsRows(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for i := range 12 {
 		w.append(t, 0, window(i*100, "fan-0", 7, 1+i*100, 100))
@@ -83,7 +83,7 @@ func TestCompactInParts(t *testing.T) {
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": 1200})
 }
 
-func TestCompactSeveralDays(t *testing.T) {
+func TestEachDayIsCompactedIntoAFileOfItsOwn(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	const days, minutes = 5, 4
 	for i := range minutes {
@@ -112,9 +112,9 @@ func TestCompactSeveralDays(t *testing.T) {
 	}
 }
 
-// TestCompactDropsDuplicates makes what no committer makes: the same readings in two tables' worth of
+// TestCompactionDropsCopies makes what no committer makes: the same readings in two tables' worth of
 // segments, by a log that another one copies.
-func TestCompactDropsDuplicates(t *testing.T) {
+func TestCompactionDropsCopies(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for shard := range 3 {
 		w.append(t, shard, window(0, "fan-0", 7, 1, 100))
@@ -127,9 +127,9 @@ func TestCompactDropsDuplicates(t *testing.T) {
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": 100})
 }
 
-// TestCommitDuringCompaction lets commits, compactions and readers run against each other: a reader's
+// TestCommitsAndCompactionsThatRaceLoseNoRow lets commits, compactions and readers run against each other: a reader's
 // count never goes down, and in the end everything is there once.
-func TestCommitDuringCompaction(t *testing.T) {
+func TestCommitsAndCompactionsThatRaceLoseNoRow(t *testing.T) {
 	dir := t.TempDir()
 	w, compactor, reader := openWorld(t, dir, nil), openWorld(t, dir, nil), openWorld(t, dir, nil)
 	const rounds = 25
@@ -193,7 +193,7 @@ func TestCommitDuringCompaction(t *testing.T) {
 	}
 }
 
-func TestRemoveOrphans(t *testing.T) {
+func TestOrphansAreRemovedAndFilesOfSnapshotsStay(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for i := range 4 {
 		w.append(t, 0, window(i*10, "fan-0", 7, 1+i*10, 10))
@@ -220,7 +220,7 @@ func TestRemoveOrphans(t *testing.T) {
 	}
 }
 
-func TestExpireMakesTombstones(t *testing.T) {
+func TestSegmentsBecomeTombstonesBehindTablesAndSnapshots(t *testing.T) {
 	now := midnight.Add(time.Hour)
 	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.Now = func() time.Time { return now } })
 	log := w.log(0)
@@ -261,9 +261,9 @@ func TestExpireMakesTombstones(t *testing.T) {
 	}
 }
 
-// TestKill kills the process between every two durable steps, lets others do the work again, and wants
-// every row once. The steps run in a child process: this test binary, called with a directory.
-func TestKill(t *testing.T) {
+// TestAKilledLakeHasEveryRowOnce kills the process between every two durable steps, lets others do the work again,
+// and wants every row once. The steps run in a child process: this test binary, called with a directory.
+func TestAKilledLakeHasEveryRowOnce(t *testing.T) {
 	if dir := os.Getenv("LAKE_TEST_DIR"); dir != "" {
 		work(t, dir)
 		return
@@ -312,14 +312,14 @@ func TestKill(t *testing.T) {
 }
 
 func child(dir, failpoints string) (string, error) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestKill$", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestAKilledLakeHasEveryRowOnce$", "-test.v")
 	cmd.Env = append(os.Environ(), "LAKE_TEST_DIR="+dir, failpoint.Environment+"="+failpoints)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
 // work lands 8 segments on each of two shards, the first reading of each of a day long past, with a commit after
-// every two, snapshots, compactions, retirement and tombstones between. It may be killed anywhere and called again:
+// every two, snapshots, compactions, dropped days and tombstones between. It may be killed anywhere and called again:
 // like a scorer it goes on behind the log's end.
 func work(t *testing.T, dir string) {
 	w := openWorld(t, dir, nil)

@@ -22,24 +22,24 @@ import (
 
 // CountOptions say how a count is made.
 type CountOptions struct {
-	FromStart bool // whether it begins anew and not where the last one ended
-	Keep      bool // whether the next one goes on where this one ends
+	FromStart bool // begin from the start and not where the last count ended
+	Keep      bool // store a tally, from which the next count goes on
 }
 
-// CountResult is what a count found, and what it read for it.
+// CountResult is the result of a count, and what was read for it.
 type CountResult struct {
-	Accounts  []Account
-	FromStart bool   // it read the whole log and the whole table
-	Why       string // FromStart: why
-	Segments  int    // of the landing log that were read
-	Days      int    // of the table that were read
+	Accounts  []Account // by fan
+	FromStart bool      // the whole log and the whole table were read
+	Why       string    // why the count began from the start; "" where it did not
+	Segments  int       // segments of the landing logs that were read
+	Days      int       // days of the table that were read
 }
 
-// Count is Reconcile that goes on where the last count ended: it reads the segments that came since, and the days of
-// the table whose files changed since or that got rows. What was counted before is in a tally beside the landing
-// log. Only where the new does not fit to the old, or the tally is missing or damaged, does it begin from the start,
-// which tells of every fan; as long as readings differ it does so each time; where that takes more than a minute,
-// for no more than a fiftieth of all time.
+// Count is [Reconcile] that goes on where the last count ended: it reads the new segments, and the days of the table
+// whose files changed or that got rows. Totals of everything before are in a tally beside the landing log. Where the
+// new does not fit to the tally, or the tally is missing or damaged, Count begins from the start, which finds the fans
+// that differ; as long as readings differ it does so each time. A count from the start that takes more than a minute
+// is not made again before fifty times as long has passed; Count returns an error instead.
 func (t *Tables) Count(ctx context.Context, logs []landing.Log, o CountOptions) (CountResult, error) {
 	if len(logs) == 0 {
 		return CountResult{}, nil
@@ -50,75 +50,76 @@ func (t *Tables) Count(ctx context.Context, logs []landing.Log, o CountOptions) 
 // tallyVersion is the version of a tally that this program writes. One of another version counts as missing.
 const tallyVersion = 1
 
-// tally is what a count leaves for the next one: totals of the landing logs as far as they are in the table, and
-// what the table held then.
+// tally is what one count stores for the next: totals of the landing logs as far as they are in the table, and the
+// rows of the table.
 type tally struct {
 	V       int                 `json:"v"`
-	Logs    map[string]tallyLog `json:"logs"` // by shard
-	Runs    []tallyRun          `json:"runs"`
+	Logs    map[string]tallyLog `json:"logs"`    // by shard
+	Runs    []tallyRun          `json:"runs"`    // by fan and run
 	Known   []string            `json:"known"`   // fans; see totals
-	Refused map[string]int      `json:"refused"` // readings, by fan
-	Days    map[int32]tallyDay  `json:"days"`
-	Differ  map[string]tallyFan `json:"differ,omitempty"` // the fans whose readings differed when all was counted
-	Full    time.Time           `json:"full"`             // when all was counted last
-	Took    time.Duration       `json:"took"`             // how long that took
+	Refused map[string]int      `json:"refused"` // readings that were refused, by fan
+	Days    map[int32]tallyDay  `json:"days"`    // by day since 1970
+	// by fan: the differences that the last count from the start found
+	Differ map[string]tallyFan `json:"differ,omitempty"`
+	Full   time.Time           `json:"full"` // when the last count from the start began
+	Took   time.Duration       `json:"took"` // how long it took
 }
 
 // tallyLog is how far a log was counted.
 type tallyLog struct {
 	At   fanwatch.SequenceNumber `json:"at"`
-	Held *held                   `json:"held,omitempty"`
+	Held *heldReadings           `json:"held,omitempty"`
 }
 
-// tallyRun counts a run's distinct readings.
+// tallyRun has the totals of one run. Readings are distinct ones.
 type tallyRun struct {
 	Fan     string `json:"fan"`
-	Run     string `json:"run"`
+	Run     string `json:"run"` // fanwatch.FormatRun
 	Acked   uint64 `json:"acked,omitempty"`
 	Dropped uint64 `json:"dropped,omitempty"`
 	Landed  int    `json:"landed,omitempty"`
-	Twice   int    `json:"twice,omitempty"` // that landed once more
+	Twice   int    `json:"twice,omitempty"` // copies that landed beside them
 }
 
-// tallyDay is a day of the table: its rows, the sum of their identities' hashes, and that of its files' paths.
+// tallyDay is a day of the table.
 type tallyDay struct {
 	Rows  int    `json:"rows"`
-	Sum   uint64 `json:"sum"`
-	Files uint64 `json:"files"`
+	Sum   uint64 `json:"sum"`   // sum of the rows' identities
+	Files uint64 `json:"files"` // sum of the hashes of its files' paths
 }
 
-// tallyFan is what differs of a fan.
+// tallyFan has the differences of one fan, in readings.
 type tallyFan struct {
 	Duplicates, TableDuplicates, Lost, Surplus int
 }
 
 func tallyKey(stream string) string { return "state/stream=" + stream + "/count/tally.v1" }
 
-// recount makes one count.
+// recount is one count that is being made.
 type recount struct {
 	t    *Table
 	logs []landing.Log
-	keep bool
+	keep bool // CountOptions.Keep
 }
 
-// errAnew says why a count must begin from the start.
-type errAnew struct{ why string }
+// startOverError says why a count must begin from the start.
+type startOverError struct{ why string }
 
-func (e errAnew) Error() string { return e.why }
+func (e startOverError) Error() string { return e.why }
 
-func (r *recount) count(ctx context.Context, anew bool) (CountResult, error) {
-	last, why := r.last(ctx)
+func (r *recount) count(ctx context.Context, fromStart bool) (CountResult, error) {
+	last, why := r.lastTally(ctx)
 	switch {
-	case anew:
+	case fromStart:
 		why = "it was asked for"
 	case why != "" || !r.affordable(last):
 	case len(last.Differ) > 0:
 		why = "readings differed at the last count"
 	}
-	var was CountResult // the count that the ledger contradicted
+	var was CountResult // the count that went on from the tally and did not fit
 	if why == "" {
-		c, err := r.goOn(ctx, last)
-		var e errAnew
+		c, err := r.countNew(ctx, last)
+		var e startOverError
 		switch {
 		case !errors.As(err, &e):
 			return c, err
@@ -134,13 +135,13 @@ func (r *recount) count(ctx context.Context, anew bool) (CountResult, error) {
 	return c, err
 }
 
-// affordable reports whether counting from the start again takes no more than a fiftieth of the time, or a minute.
+// affordable reports whether a count from the start takes less than a minute, or began fifty times its length ago.
 func (r *recount) affordable(last tally) bool {
 	return last.Took < time.Minute || !r.t.cfg.Now().Before(last.Full.Add(50*last.Took))
 }
 
-// last reads the tally; why says what is wrong with it.
-func (r *recount) last(ctx context.Context) (last tally, why string) {
+// lastTally reads the tally; why says what is wrong with it.
+func (r *recount) lastTally(ctx context.Context) (last tally, why string) {
 	frame, err := r.t.cfg.Store.Get(ctx, tallyKey(r.logs[0].Stream))
 	if errors.Is(err, objstore.ErrNotFound) {
 		return tally{}, "nothing was counted before"
@@ -175,6 +176,7 @@ func parseTally(data []byte) (t tally, err error) {
 	return t, err
 }
 
+// store stores the tally for the next count, unless keep is false.
 func (r *recount) store(ctx context.Context, next tally) error {
 	if !r.keep {
 		return nil
@@ -190,10 +192,10 @@ func (r *recount) store(ctx context.Context, next tally) error {
 	return wrap(err, "reconcile: tally")
 }
 
-// identity hashes what tells a reading from all others. Sums of it compare sets in any order.
+// identity returns a hash of a reading's fan, run and seq. Sums of identities compare sets, in any order.
 func identity(key runKey, seq uint64) uint64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(key.fan)) // a hash takes everything
+	_, _ = h.Write([]byte(key.fan)) // a hash returns no error
 	x := h.Sum64()
 	// the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators)
 	for _, v := range [2]uint64{key.run, seq} {
@@ -205,7 +207,7 @@ func identity(key runKey, seq uint64) uint64 {
 	return x
 }
 
-// pathSum hashes the paths of files.
+// pathSum returns the sum of the hashes of the files' paths.
 func pathSum(files []iceberg.DataFile) (sum uint64) {
 	for _, df := range files {
 		h := fnv.New64a()
@@ -215,8 +217,8 @@ func pathSum(files []iceberg.DataFile) (sum uint64) {
 	return sum
 }
 
-// tableDays reads the identities of the rows of some days' files: of each day their number and sum, and all into the
-// sets that runs gives. With once it gives up, with an errAnew, where a day has a reading twice.
+// tableDays reads the identities of the rows of the days' files. It returns their number and sum by day, and adds them
+// to the sets that runs returns for a day. With once it returns a startOverError where a day has a reading twice.
 func (r *recount) tableDays(ctx context.Context, days map[int32][]iceberg.DataFile, once bool,
 	runs func() runSets) (map[int32]tallyDay, error) {
 	found := make(map[int32]tallyDay)
@@ -238,36 +240,36 @@ func (r *recount) tableDays(ctx context.Context, days map[int32][]iceberg.DataFi
 			distinct += set.distinct()
 		}
 		if d.Rows > distinct && once {
-			return nil, errAnew{fmt.Sprintf("%d readings of %s are there twice", d.Rows-distinct, dateOf(day))}
+			return nil, startOverError{fmt.Sprintf("%d readings of %s are there twice", d.Rows-distinct, dateOf(day))}
 		}
 		found[day] = d
 	}
 	return found, nil
 }
 
-// dateOf writes a day.
+// dateOf returns a day since 1970 as 2006-01-02.
 func dateOf(day int32) string { return time.Unix(int64(day)*24*3600, 0).UTC().Format(time.DateOnly) }
 
-// state reads what the table says of itself.
-func (r *recount) state(ctx context.Context) (*table.Table, droppedRows, map[int32][]iceberg.DataFile, error) {
+// tableState returns the table's newest state, its dropped rows and its data files by day.
+func (r *recount) tableState(ctx context.Context) (*table.Table, droppedRows, map[int32][]iceberg.DataFile, error) {
 	tbl, live, err := r.t.loadFiles(ctx)
 	if err != nil {
 		return nil, droppedRows{}, nil, err
 	}
-	gone, err := r.t.droppedRows(ctx, tbl)
+	dropped, err := r.t.droppedRows(ctx, tbl)
 	if err != nil {
 		return nil, droppedRows{}, nil, err
 	}
 	days, err := groupByDay(live)
-	return tbl, gone, days, err
+	return tbl, dropped, days, err
 }
 
-// fromStart counts everything.
+// fromStart counts all logs and the whole table.
 func (r *recount) fromStart(ctx context.Context) (CountResult, error) {
 	began := time.Now()
 	c := CountResult{FromStart: true}
-	// The table first: whatever is landed meanwhile lies behind its offsets and counts as pending.
-	tbl, gone, days, err := r.state(ctx)
+	// The table before the logs: segments that land meanwhile are behind its offsets and count as pending.
+	tbl, dropped, days, err := r.tableState(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -277,7 +279,7 @@ func (r *recount) fromStart(ctx context.Context) (CountResult, error) {
 		return c, err
 	}
 	c.Days = len(days)
-	b := newLedger(r.t.cfg.Now(), gone)
+	b := newLedger(r.t.cfg.Now(), dropped)
 	for _, l := range r.logs {
 		in, err := coverageOf(tbl, l)
 		if err != nil {
@@ -290,19 +292,20 @@ func (r *recount) fromStart(ctx context.Context) (CountResult, error) {
 		c.Segments += n
 		next.Logs[l.Shard] = tallyLog{in.at, in.held}
 	}
-	if last, why := r.last(ctx); why == "" {
+	if last, why := r.lastTally(ctx); why == "" {
 		for _, run := range last.Runs {
 			b.run(runName{run.Fan, run.Run}).twice = run.Twice
 		}
 	}
 	for key, set := range runs {
-		b.all.know(key.fan)
+		b.all.markKnown(key.fan)
 		b.run(runName{key.fan, fanwatch.FormatRun(key.run)}).table = *set
 	}
 	c.Accounts = b.accounts()
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
-		if d := (tallyFan{a.Duplicates - a.excused, a.TableDuplicates - a.excusedTable, a.Lost, a.Surplus}); d != (tallyFan{}) {
+		if d := (tallyFan{a.Duplicates - a.legacyDuplicates, a.TableDuplicates - a.legacyTableDuplicates, a.Lost,
+			a.Surplus}); d != (tallyFan{}) {
 			next.Differ[a.Fan] = d
 		}
 	}
@@ -311,7 +314,7 @@ func (r *recount) fromStart(ctx context.Context) (CountResult, error) {
 	return c, r.store(ctx, next)
 }
 
-// ReconcileLogs is Reconcile where there is no table yet: all that landed waits for the first commit.
+// ReconcileLogs is [Reconcile] where there is no table yet: all landed readings wait for the first commit.
 func ReconcileLogs(ctx context.Context, logs []landing.Log, now time.Time) ([]Account, error) {
 	b := newLedger(now, droppedRows{})
 	for _, l := range logs {
@@ -322,7 +325,7 @@ func ReconcileLogs(ctx context.Context, logs []landing.Log, now time.Time) ([]Ac
 	return b.accounts(), nil
 }
 
-// set takes totals in.
+// set stores totals in the tally.
 func (n *tally) set(t totals) {
 	n.Runs, n.Known, n.Refused = make([]tallyRun, 0, len(t.runs)), slices.Sorted(maps.Keys(t.known)), t.refused
 	for _, name := range slices.SortedFunc(maps.Keys(t.runs),
@@ -331,14 +334,14 @@ func (n *tally) set(t totals) {
 	}
 }
 
-// totals returns what set took in.
+// totals returns the totals that set stored.
 func (n *tally) totals() totals {
 	t := newTotals()
 	for fan, readings := range n.Refused {
-		t.refuse(fan, readings)
+		t.addRefused(fan, readings)
 	}
 	for _, fan := range n.Known {
-		t.know(fan)
+		t.markKnown(fan)
 	}
 	for i := range n.Runs {
 		t.runs[runName{n.Runs[i].Fan, n.Runs[i].Run}] = &n.Runs[i]
@@ -346,21 +349,21 @@ func (n *tally) totals() totals {
 	return t
 }
 
-// fresh is what came since the last count.
-type fresh struct {
-	rows    map[int32]runSets // that the table has got, by day
-	pending map[string]int    // readings that it has not, by fan
-	waiting map[string]time.Duration
-	later   totals // of segments that its offset has not passed
+// sinceLast is what landed since the last count.
+type sinceLast struct {
+	rows    map[int32]runSets        // readings that are in the table, by day
+	pending map[string]int           // readings that are not in the table, by fan
+	waiting map[string]time.Duration // how long the first of pending has waited, by fan
+	later   totals                   // totals of the segments that the table's offset has not passed
 }
 
-// goOn counts what is new. An errAnew says why that is not enough.
-func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err error) {
-	tbl, gone, files, err := r.state(ctx)
+// countNew goes on from the tally of the last count. A startOverError says why that is not enough.
+func (r *recount) countNew(ctx context.Context, last tally) (c CountResult, err error) {
+	tbl, dropped, files, err := r.tableState(ctx)
 	if err != nil {
 		return c, err
 	}
-	f := fresh{rows: make(map[int32]runSets), pending: make(map[string]int), waiting: make(map[string]time.Duration),
+	f := sinceLast{rows: make(map[int32]runSets), pending: make(map[string]int), waiting: make(map[string]time.Duration),
 		later: newTotals()}
 	base := last.totals()
 	next := tally{Logs: make(map[string]tallyLog), Days: make(map[int32]tallyDay), Differ: last.Differ, Full: last.Full,
@@ -370,7 +373,7 @@ func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err erro
 		if err != nil {
 			return c, fmt.Errorf("reconcile: %w", err)
 		}
-		n, err := f.addLog(ctx, r.t.cfg.Now(), l, last.Logs[l.Shard], in, gone.Before, &base)
+		n, err := f.addLog(ctx, r.t.cfg.Now(), l, last.Logs[l.Shard], in, dropped.Before, &base)
 		if c.Segments += n; err != nil {
 			return c, fmt.Errorf("reconcile: %w", err)
 		}
@@ -378,15 +381,15 @@ func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err erro
 	}
 	for shard := range last.Logs {
 		if _, ok := next.Logs[shard]; !ok {
-			return c, errAnew{"the landing log of shard " + shard + " is gone"}
+			return c, startOverError{"the landing log of shard " + shard + " is gone"}
 		}
 	}
 	touched := make(map[int32][]iceberg.DataFile)
 	for day, was := range last.Days {
-		if day >= gone.Before || len(files[day]) > 0 {
+		if day >= dropped.Before || len(files[day]) > 0 {
 			next.Days[day] = was
 		}
-		if day >= gone.Before && pathSum(files[day]) != was.Files {
+		if day >= dropped.Before && pathSum(files[day]) != was.Files {
 			touched[day] = files[day]
 		}
 	}
@@ -398,7 +401,8 @@ func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err erro
 	for day := range f.rows {
 		touched[day] = files[day]
 	}
-	found, err := r.tableDays(ctx, touched, true, func() runSets { return make(runSets) }) // one day's at a time
+	// a new set for each day: one day is in memory at a time
+	found, err := r.tableDays(ctx, touched, true, func() runSets { return make(runSets) })
 	if c.Days = len(touched); err != nil {
 		return c, err
 	}
@@ -410,33 +414,33 @@ func (r *recount) goOn(ctx context.Context, last tally) (c CountResult, err erro
 				want.Sum += identity(key, seqs.Next())
 			}
 		}
-		if day >= gone.Before && (d.Rows != want.Rows || d.Sum != want.Sum) {
-			return c, errAnew{fmt.Sprintf("the table's %d readings of %s are not the %d that landed", d.Rows, dateOf(day),
+		if day >= dropped.Before && (d.Rows != want.Rows || d.Sum != want.Sum) {
+			return c, startOverError{fmt.Sprintf("the table's %d readings of %s are not the %d that landed", d.Rows, dateOf(day),
 				want.Rows)}
 		}
 		next.Days[day] = d
 	}
-	c.Accounts = f.accounts(base, gone, last.Differ)
+	c.Accounts = f.accounts(base, dropped, last.Differ)
 	next.set(base)
 	return c, r.store(ctx, next)
 }
 
-// addLog counts what a log has got since it was counted last.
-func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last tallyLog, in coverage, before int32,
+// addLog counts the rows of a log that entered it or the table since it was counted last.
+func (f *sinceLast) addLog(ctx context.Context, now time.Time, l landing.Log, last tallyLog, in coverage, before int32,
 	base *totals) (segments int, err error) {
 	was := coverage{cmp.Or(last.At, "0"), last.Held}
 	if in.at.Compare(was.at) < 0 {
-		return 0, errAnew{"the table is an older copy of itself"}
+		return 0, startOverError{"the table is an older copy of itself"}
 	}
-	err = l.Walk(ctx, was.whole(), func(s landing.Segment) error {
+	err = l.Walk(ctx, was.complete(), func(s landing.Segment) error {
 		segments++
 		switch {
 		case s.Tombstone && s.Counts.Readings() > 0:
-			return errAnew{"segments lost their rows before these were counted"}
+			return startOverError{"segments lost their rows before these were counted"}
 		case s.Last.Compare(in.at) > 0:
-			f.later.segment(&s)
+			f.later.addSegment(&s)
 		case s.Last.Compare(was.at) > 0:
-			base.segment(&s)
+			base.addSegment(&s)
 		}
 		for i := range s.Rows {
 			row := &s.Rows[i]
@@ -445,7 +449,7 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last t
 			}
 			if !in.has(s.Last, row) {
 				f.pending[row.Fan]++
-				wait(f.waiting, now, row, s.Last.Compare(in.at) <= 0)
+				noteWait(f.waiting, now, row, s.Last.Compare(in.at) <= 0)
 				continue
 			}
 			day := rowfile.DayOf(row.Time.UnixMicro())
@@ -462,12 +466,12 @@ func (f *fresh) addLog(ctx context.Context, now time.Time, l landing.Log, last t
 	return segments, err
 }
 
-// accounts are those of a count in which all that is new fits to the old: so the table holds of each fan what landed
-// and does not wait, and what differed before.
-func (f *fresh) accounts(base totals, gone droppedRows, differ map[string]tallyFan) []Account {
-	fans, retired := make(fanAccounts), make(map[runName]int)
-	for _, r := range gone.Runs {
-		retired[runName{r.Fan, r.Run}] = r.Rows
+// accounts returns the accounts of a count that fits to the tally: the table then has of each fan the readings that
+// landed and do not wait, but for the differences of the last count from the start.
+func (f *sinceLast) accounts(base totals, dropped droppedRows, differ map[string]tallyFan) []Account {
+	fans, droppedOf := make(fanAccounts), make(map[runName]int)
+	for _, r := range dropped.Runs {
+		droppedOf[runName{r.Fan, r.Run}] = r.Rows
 	}
 	names := make(map[runName]bool)
 	for _, t := range []totals{base, f.later} {
@@ -485,11 +489,11 @@ func (f *fresh) accounts(base totals, gone droppedRows, differ map[string]tallyF
 		}
 		a := fans.of(name.fan)
 		landed := r.Landed + late.Landed
-		a.say(max(r.Acked, late.Acked), max(r.Dropped, late.Dropped), landed, name.isLegacy())
+		a.addClaims(max(r.Acked, late.Acked), max(r.Dropped, late.Dropped), landed, name.isLegacy())
 		a.Landed += landed
-		a.Retired += retired[name]
+		a.Retired += droppedOf[name]
 		if name.isLegacy() {
-			a.Duplicates, a.excused = a.Duplicates+r.Twice, a.excused+r.Twice
+			a.Duplicates, a.legacyDuplicates = a.Duplicates+r.Twice, a.legacyDuplicates+r.Twice
 		}
 	}
 	known := maps.Clone(base.known)
@@ -504,5 +508,5 @@ func (f *fresh) accounts(base totals, gone droppedRows, differ map[string]tallyF
 		a.Pending = f.pending[fan]
 		a.Table = max(0, a.Landed-a.Pending-a.Retired-a.Lost+a.Surplus)
 	}
-	return fans.judged(refused, known, f.waiting)
+	return fans.finish(refused, known, f.waiting)
 }

@@ -85,7 +85,7 @@ func (c *counted) want(t *testing.T, segments, days int) lake.Account {
 	return r.Accounts[0]
 }
 
-// TestACountReadsWhatIsNew lets a lake go on for ten days, with compaction, retirement, tombstones and readings that
+// TestACountReadsWhatIsNew lets a lake go on for ten days, with compaction, dropped days, tombstones and readings that
 // wait: each count reads the segments since the last and the days that changed, however long the log, and says what
 // one from the start says.
 func TestACountReadsWhatIsNew(t *testing.T) {
@@ -216,8 +216,9 @@ func TestRefusedBatchesAreNoDifference(t *testing.T) {
 	}
 }
 
-// TestReadingsOfAFanThatIsProvisionedLater: what was refused before counts for the fan as soon as it is known.
-func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
+// TestRefusedReadingsCountForAFanThatIsProvisionedLater: what was refused before counts for the fan as soon as it
+// is known.
+func TestRefusedReadingsCountForAFanThatIsProvisionedLater(t *testing.T) {
 	c := newCounted(t)
 	c.land(t, 2, func(s *landing.Segment) {
 		s.Rows[0] = fanwatch.Row{Kind: fanwatch.RowQuarantined,
@@ -242,7 +243,7 @@ func TestReadingsOfAFanThatIsProvisionedLater(t *testing.T) {
 	}
 }
 
-// TestReadingsThatComeAgainAreNoDifference: readings of the demo's format, whose like came long before, land twice
+// TestReadingsThatComeAgainAreNoDifference: readings of the legacy format, whose like came long before, land twice
 // and are in the table once when it is compacted; neither that, nor that their segments lose their rows, is a
 // difference.
 func TestReadingsThatComeAgainAreNoDifference(t *testing.T) {
@@ -324,9 +325,9 @@ func TestWhatNoPublisherCanSayIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestStrangersAreBounded counts messages under 12,800 made-up names: of 10,000 the names are kept, and all count as
-// one.
-func TestStrangersAreBounded(t *testing.T) {
+// TestNamesOfUnknownFansAreBounded counts messages under 12,800 made-up names: of 10,000 the names are kept, and
+// all count as one.
+func TestNamesOfUnknownFansAreBounded(t *testing.T) {
 	if testing.Short() && os.Getenv("FANWATCH_LONG") == "" {
 		t.Skip("12,800 names, -short")
 	}

@@ -23,9 +23,9 @@ import (
 
 var errDead = errors.New("the outside is gone")
 
-// fuse lets so many changes of the outside happen and fails the next. With die, nothing is done from there on,
-// as by a process that is killed; without, the outside is back at once. With lost the change at which
-// it blows happens, but its answer does not come.
+// fuse lets a number of writes to store and catalog happen and fails the next. With die, no write happens from there
+// on, as by a killed process; without, the next write succeeds. With lost the write that fails happens, but its answer
+// is lost.
 type fuse struct {
 	calls atomic.Int64
 	at    int64
@@ -33,7 +33,7 @@ type fuse struct {
 	lost  bool
 }
 
-// change makes one change of the outside, or fails.
+// change makes one write to store or catalog, or fails.
 func (f *fuse) change(do func() error) error {
 	n := f.calls.Add(1)
 	switch {
@@ -99,8 +99,8 @@ func (c brittleCatalog) CommitTable(ctx context.Context, ident table.Identifier,
 var ended = fanwatch.Alert{V: 1, ID: "alert/fan-0/stall/20260301T000000.000000Z", Fan: "fan-0",
 	Kind: fanwatch.KindStall, Opened: midnight, State: fanwatch.AlertResolved, EndedAt: midnight.Add(time.Hour)}
 
-// steps is a committer's and its planners' life: commits, a compaction, a retirement, tombstones, the drop of
-// snapshots and of orphans. Each step can be made again by somebody else.
+// steps is a committer's and its planners' life: commits, a compaction, a drop of days, tombstones, the expiry of
+// snapshots and the removal of orphans. Each step can be made again by another process.
 func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []landing.Log) error {
 	if _, err := tb.Apply(ctx); err != nil { // what a planner before us left
 		return err
@@ -134,9 +134,9 @@ func steps(ctx context.Context, tb *lake.Tables, store objstore.Store, logs []la
 	return err
 }
 
-// TestOutsideFailsAtEveryStep lets every single change of store and catalog fail, in three ways, and wants
-// every row once when somebody has made the steps again.
-func TestOutsideFailsAtEveryStep(t *testing.T) {
+// TestEveryRowEntersOnceWhicheverWriteFails lets every single write to store and catalog fail, in three ways, and wants
+// every row once after the steps were made again.
+func TestEveryRowEntersOnceWhicheverWriteFails(t *testing.T) {
 	stride := int64(5) // one change in so many, another in each mode
 	if os.Getenv("FANWATCH_LONG") != "" {
 		stride = 1
@@ -167,7 +167,7 @@ func TestOutsideFailsAtEveryStep(t *testing.T) {
 	}
 }
 
-// stepsFailingAt tells whether the fuse blew.
+// stepsFailingAt reports whether the fuse blew.
 func stepsFailingAt(t *testing.T, ctx context.Context, f *fuse) bool {
 	t.Helper()
 	w := openWorld(t, t.TempDir(), nil)

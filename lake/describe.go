@@ -9,11 +9,11 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// boundedColumns are those, by field ID, whose bounds stand in the table's manifests: by them readers skip whole
-// files. Others would only make the manifests longer.
+// boundedColumns are the field IDs of time, fan_id, rpm and score: their bounds stand in the table's manifests, and by
+// them readers skip whole files.
 var boundedColumns = []int{1, 2, 5, 8}
 
-// describe makes Iceberg's entry for a file of readings. Parquet's PLAIN encoding of one value is Iceberg's (Iceberg
+// describe returns Iceberg's entry for a file of readings. Parquet's PLAIN encoding of one value is Iceberg's (Iceberg
 // spec, "Binary single-value serialization").
 func describe(f *rowfile.File, spec iceberg.PartitionSpec, sortOrder int, path string) (iceberg.DataFile, error) {
 	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, path, iceberg.ParquetFile,

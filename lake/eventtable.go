@@ -22,8 +22,8 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// Anomaly is a row of the table anomalies: a scored reading after which its fan was not well. A reader finds
-// the moments of change with a window function; to keep those alone would need the rows before.
+// Anomaly is a row of the table anomalies: a scored reading after which its fan was not normal. Times are Unix
+// microseconds. A reader finds the changes of state with a window function.
 type Anomaly struct {
 	Time    int64   `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan     string  `parquet:"fan_id,id(2),dict"`
@@ -39,7 +39,8 @@ type Anomaly struct {
 	Shard   string  `parquet:"shard,id(12),dict"`
 }
 
-// QuarantineRow is a row of the table quarantine: what was received and could not be accepted.
+// QuarantineRow is a row of the table quarantine: a record, or readings of it, that was refused. Arrived is in Unix
+// microseconds, Payload has at most 4 KiB, and Refused 0 means one reading.
 type QuarantineRow struct {
 	Arrived  int64  `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan      string `parquet:"fan_id,id(2),dict"`
@@ -52,7 +53,8 @@ type QuarantineRow struct {
 	Refused  int64  `parquet:"refused,id(9),optional"`
 }
 
-// AlertRow is a row of the table alerts: one alert that is over.
+// AlertRow is a row of the table alerts: one alert that is over. Times are Unix microseconds; AckedAt 0 means that it
+// was not acknowledged.
 type AlertRow struct {
 	Opened  int64  `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan     string `parquet:"fan_id,id(2),dict"`
@@ -68,87 +70,89 @@ type AlertRow struct {
 	Ended   int64  `parquet:"ended,id(12),timestamp(microsecond)"`
 }
 
-// eventTable is one of the small tables beside the readings. Its rows are few: it holds a batch's, or one merge's,
-// in memory.
+// eventTable is one of the small tables beside the readings. Its rows are few: those of a commit or a merge are held in
+// memory.
 type eventTable[T any] struct {
 	iceTable
-	pick    func(*fanwatch.Row) (T, bool) // the row that a row of the landing log becomes, if any
-	time    func(*T) int64                // Unix microseconds
+	pick    func(*fanwatch.Row) (T, bool) // the row that a row of the landing log becomes, and whether it becomes one
+	time    func(*T) int64                // time of the row, Unix microseconds
 	compare func(a, b *T) int             // the table's order; 0: the same row, which is kept once
 	root    string                        // name of the root of its files' schema
 }
 
-// eventRows is about how many rows one commit or merge of an event table takes; eventFileBytes, in bytes, is what a
-// merged file of it is to have at most.
+// eventRows is about how many rows one commit or merge of an event table has. eventFileBytes is the largest size of a
+// merged file of it, in bytes.
 const (
 	eventRows      = 100_000
 	eventFileBytes = 8 << 20
 )
 
+// newEventTable returns an event table without looking for it in the catalog. docs has the columns' documentation, by
+// field ID.
 func newEventTable[T any](cfg TableConfig, readOnly bool, name string, docs map[int]string,
-	s eventTable[T]) (*eventTable[T], error) {
+	t eventTable[T]) (*eventTable[T], error) {
 	l, err := layoutOf[T](name, docs)
 	if err == nil {
-		s.iceTable, err = newIce(cfg, l, readOnly)
+		t.iceTable, err = newIce(cfg, l, readOnly)
 	}
-	return &s, err
+	return &t, err
 }
 
-// commit brings the logs' new rows into the table. seen are segments that were read already, with all rows
-// that an event table may want.
-func (s *eventTable[T]) commit(ctx context.Context, logs []landing.Log, seen segments) (CommitResult, error) {
-	return s.commitLogs(ctx, logs, func() *batch {
-		r := &batch{next: seen.next}
+// commit brings the logs' new rows into the table. seen has the segments that were read before.
+func (t *eventTable[T]) commit(ctx context.Context, logs []landing.Log, seen segmentCache) (CommitResult, error) {
+	return t.commitLogs(ctx, logs, func() *batch {
+		b := &batch{nextSegment: seen.next}
 		var rows []T
-		r.full = func() bool { return len(rows) >= eventRows }
-		// a tombstone is older than the table: TruncateLog waits for it
-		r.take = func(seg *landing.Segment, wanted func(*fanwatch.Row) bool) error {
+		b.isFull = func() bool { return len(rows) >= eventRows }
+		// a tombstone's rows are in the table: TruncateLog waits for that
+		b.addRows = func(seg *landing.Segment, wanted func(*fanwatch.Row) bool) error {
 			for i := range seg.Rows {
-				if row, ok := s.pick(&seg.Rows[i]); ok && wanted(&seg.Rows[i]) {
+				if row, ok := t.pick(&seg.Rows[i]); ok && wanted(&seg.Rows[i]) {
 					rows = append(rows, row)
 				}
 			}
 			return nil
 		}
-		r.store = func(ctx context.Context, tbl *table.Table) (err error) {
+		b.storeFiles = func(ctx context.Context, tbl *table.Table) (err error) {
 			rowsIn := len(rows)
-			r.files, err = s.write(ctx, tbl, rows)
-			for _, df := range r.files {
-				r.result.Rows += int(df.Count())
+			b.files, err = t.write(ctx, tbl, rows)
+			for _, df := range b.files {
+				b.result.Rows += int(df.Count())
 			}
-			r.result.Files, r.result.Duplicates = len(r.files), rowsIn-r.result.Rows
+			b.result.Files, b.result.Duplicates = len(b.files), rowsIn-b.result.Rows
 			failpoint.Hit(failpoint.CommitFiles)
 			return err
 		}
-		return r
+		return b
 	})
 }
 
-// write stores the rows, each once, in one file per day.
-func (s *eventTable[T]) write(ctx context.Context, tbl *table.Table, rows []T) (files []iceberg.DataFile, err error) {
+// write stores the rows, each once, in one file for each day.
+func (t *eventTable[T]) write(ctx context.Context, tbl *table.Table, rows []T) (files []iceberg.DataFile, err error) {
 	slices.SortStableFunc(rows, func(a, b T) int {
-		return cmp.Or(cmp.Compare(s.day(&a), s.day(&b)), s.compare(&a, &b))
+		return cmp.Or(cmp.Compare(t.day(&a), t.day(&b)), t.compare(&a, &b))
 	})
-	rows = slices.CompactFunc(rows, func(a, b T) bool { return s.compare(&a, &b) == 0 })
+	rows = slices.CompactFunc(rows, func(a, b T) bool { return t.compare(&a, &b) == 0 })
 	for len(rows) > 0 {
 		n := 1
-		for n < len(rows) && s.day(&rows[n]) == s.day(&rows[0]) {
+		for n < len(rows) && t.day(&rows[n]) == t.day(&rows[0]) {
 			n++
 		}
-		df, err := s.writeDay(ctx, tbl, rows[:n])
+		df, err := t.writeDay(ctx, tbl, rows[:n])
 		if err != nil {
-			return nil, fmt.Errorf("table %s: %w", s.layout.name, err)
+			return nil, fmt.Errorf("table %s: %w", t.layout.name, err)
 		}
 		files, rows = append(files, df), rows[n:]
 	}
 	return files, nil
 }
 
-func (s *eventTable[T]) day(row *T) int32 { return rowfile.DayOf(s.time(row)) }
+func (t *eventTable[T]) day(row *T) int32 { return rowfile.DayOf(t.time(row)) }
 
-func (s *eventTable[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (iceberg.DataFile, error) {
+// writeDay stores the rows of one day in a file, which it has read back.
+func (t *eventTable[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T) (iceberg.DataFile, error) {
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[T](&buf, parquet.NewSchema(s.root, parquet.SchemaOf(new(T))),
+	w := parquet.NewGenericWriter[T](&buf, parquet.NewSchema(t.root, parquet.SchemaOf(new(T))),
 		parquet.Compression(&parquet.Zstd),
 		parquet.CreatedBy("fanwatch", strconv.Itoa(rowfile.Version), "table"), parquet.KeyValueMetadata(rowfile.MetaVersion,
 			strconv.Itoa(rowfile.Version)))
@@ -158,23 +162,23 @@ func (s *eventTable[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	back, err := s.decode(buf.Bytes())
+	back, err := t.decode(buf.Bytes())
 	if err != nil || len(back) != len(rows) {
 		return nil, fmt.Errorf("a file just written has %d rows, not %d: %w", len(back), len(rows), err)
 	}
-	day := s.day(&rows[0])
-	path, err := s.storeData(ctx, day, buf.Bytes())
+	day := t.day(&rows[0])
+	path, err := t.storeData(ctx, day, buf.Bytes())
 	if err != nil {
 		return nil, err
 	}
 	e := fileEntry{Path: path, Day: day, Rows: int64(len(rows)), Bytes: int64(buf.Len()), Values: make(map[int]int64),
 		Nulls: nulls(rows)}
-	for _, f := range s.layout.schema.Fields() {
+	for _, f := range t.layout.schema.Fields() {
 		e.Values[f.ID] = e.Rows
 	}
-	lo, hi := s.time(&rows[0]), s.time(&rows[0])
+	lo, hi := t.time(&rows[0]), t.time(&rows[0])
 	for i := range rows {
-		lo, hi = min(lo, s.time(&rows[i])), max(hi, s.time(&rows[i]))
+		lo, hi = min(lo, t.time(&rows[i])), max(hi, t.time(&rows[i]))
 	}
 	least, err := iceberg.Int64Literal(lo).MarshalBinary()
 	if err != nil {
@@ -189,8 +193,8 @@ func (s *eventTable[T]) writeDay(ctx context.Context, tbl *table.Table, rows []T
 	return e.dataFile(tbl.Spec())
 }
 
-// decode reads a file's rows. A column that the file does not have is zero.
-func (s *eventTable[T]) decode(data []byte) ([]T, error) {
+// decode returns a file's rows. A column that the file does not have is zero.
+func (t *eventTable[T]) decode(data []byte) ([]T, error) {
 	var rows []T
 	err := rowfile.DecodeColumns(data, func(row *T) { rows = append(rows, cloneRow(*row)) })
 	return rows, err
@@ -210,9 +214,9 @@ func cloneRow[T any](row T) T {
 	return row
 }
 
-// all reads the rows of the table's current snapshot with from <= time < to; zero times are no bounds.
-func (s *eventTable[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
-	_, live, err := s.loadFiles(ctx)
+// all returns the rows of the table's current snapshot with from <= time < to, by time; zero times are no bounds.
+func (t *eventTable[T]) all(ctx context.Context, from, to time.Time) ([]T, error) {
+	_, live, err := t.loadFiles(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -226,24 +230,24 @@ func (s *eventTable[T]) all(ctx context.Context, from, to time.Time) ([]T, error
 		if !from.IsZero() && !begin.Add(24*time.Hour).After(from) || !to.IsZero() && !begin.Before(to) {
 			continue
 		}
-		part, err := s.readFile(ctx, df)
+		part, err := t.readFile(ctx, df)
 		if err != nil {
 			return nil, err
 		}
 		for _, row := range part {
-			if at := time.UnixMicro(s.time(&row)); (from.IsZero() || !at.Before(from)) && (to.IsZero() || at.Before(to)) {
+			if at := time.UnixMicro(t.time(&row)); (from.IsZero() || !at.Before(from)) && (to.IsZero() || at.Before(to)) {
 				rows = append(rows, row)
 			}
 		}
 	}
-	slices.SortFunc(rows, func(a, b T) int { return cmp.Or(cmp.Compare(s.time(&a), s.time(&b)), s.compare(&a, &b)) })
+	slices.SortFunc(rows, func(a, b T) int { return cmp.Or(cmp.Compare(t.time(&a), t.time(&b)), t.compare(&a, &b)) })
 	return rows, nil
 }
 
-// newest reads at least the n newest rows that keep wants, if there are so many, and the others of their days: day
-// by day, the newest first. A file that cannot be read is passed over and named in a *Partial.
-func (s *eventTable[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows []T, err error) {
-	_, live, err := s.loadFiles(ctx)
+// newest returns at least the n newest rows for which keep is true, if there are so many, and all such rows of their
+// days: day by day, the newest first. A file that cannot be read is passed over and named in a *Partial.
+func (t *eventTable[T]) newest(ctx context.Context, n int, keep func(*T) bool) (rows []T, err error) {
+	_, live, err := t.loadFiles(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +261,7 @@ func (s *eventTable[T]) newest(ctx context.Context, n int, keep func(*T) bool) (
 			break
 		}
 		for _, df := range days[day] {
-			part, err := s.readFile(ctx, df)
+			part, err := t.readFile(ctx, df)
 			failed.add(err)
 			for i := range part {
 				if keep(&part[i]) {
@@ -269,12 +273,12 @@ func (s *eventTable[T]) newest(ctx context.Context, n int, keep func(*T) bool) (
 	return rows, failed.err()
 }
 
-func (s *eventTable[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error) {
-	data, err := s.read(ctx, df)
+func (t *eventTable[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T, error) {
+	data, err := t.readData(ctx, df)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.decode(data)
+	rows, err := t.decode(data)
 	if err == nil && len(rows) != int(df.Count()) {
 		err = fmt.Errorf("the table counts %d rows, the file has %d", df.Count(), len(rows))
 	}
@@ -282,11 +286,11 @@ func (s *eventTable[T]) readFile(ctx context.Context, df iceberg.DataFile) ([]T,
 }
 
 // mergeDay is the mergeFunc of an event table.
-func (s *eventTable[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (out merged,
+func (t *eventTable[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32, files []iceberg.DataFile) (out merged,
 	err error) {
 	var rows []T
 	for _, df := range files {
-		part, err := s.readFile(ctx, df)
+		part, err := t.readFile(ctx, df)
 		if err != nil {
 			out.failed.add(err)
 			continue
@@ -297,13 +301,13 @@ func (s *eventTable[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32,
 		return out, ctx.Err()
 	}
 	in := len(rows)
-	stored, err := s.write(ctx, tbl, rows)
+	stored, err := t.write(ctx, tbl, rows)
 	if err != nil {
 		return out, err
 	}
 	n := 0
 	for _, df := range stored {
-		back, err := s.readFile(ctx, df) // as the table will read it
+		back, err := t.readFile(ctx, df) // read from the store, as every reader does
 		if err != nil {
 			return out, err
 		}
@@ -316,7 +320,7 @@ func (s *eventTable[T]) mergeDay(ctx context.Context, tbl *table.Table, _ int32,
 	return out, nil
 }
 
-// layoutOf derives an event table's columns from the row's tags, so that they cannot differ.
+// layoutOf returns the layout of an event table, with the columns of the row's tags.
 func layoutOf[T any](name string, docs map[int]string) (layout, error) {
 	var fields []iceberg.NestedField
 	p := iceberg.PrimitiveTypes
@@ -341,6 +345,7 @@ func layoutOf[T any](name string, docs map[int]string) (layout, error) {
 	return layout{name, iceberg.NewSchema(0, fields...), []int{2, 1}, name == "anomalies"}, nil
 }
 
+// eventColumn is a column of an event table.
 type eventColumn struct {
 	name           string
 	id             int
@@ -348,7 +353,7 @@ type eventColumn struct {
 	kind           reflect.Kind
 }
 
-// eventColumns reads the parquet tags of a row.
+// eventColumns returns the columns by the parquet tags of a row.
 func eventColumns[T any]() (cols []eventColumn) {
 	t := reflect.TypeFor[T]()
 	for i := range t.NumField() {
@@ -369,7 +374,7 @@ func eventColumns[T any]() (cols []eventColumn) {
 	return cols
 }
 
-// nulls counts the zero values of optional columns: Parquet writes them as null.
+// nulls returns the number of nulls by field ID: the zero values of optional columns, which Parquet writes as null.
 func nulls[T any](rows []T) map[int]int64 {
 	counts := make(map[int]int64)
 	for i, c := range eventColumns[T]() {

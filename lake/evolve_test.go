@@ -24,9 +24,9 @@ func oldTable(t testing.TB, dir string) {
 	}
 }
 
-// TestATableOfEarlierVersions gains the columns that it lacks; what was there reads with zeros in them, also
-// behind a compaction that brings all three versions into one file.
-func TestATableOfEarlierVersions(t *testing.T) {
+// TestATableOfEarlierVersionsGainsColumns gains the columns that it lacks; what was there reads with zeros in them,
+// also behind a compaction that brings all three versions into one file.
+func TestATableOfEarlierVersionsGainsColumns(t *testing.T) {
 	dir := t.TempDir()
 	oldTable(t, dir)
 	w := openWorld(t, dir, nil)

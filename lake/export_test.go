@@ -22,7 +22,7 @@ func (t *Table) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactR
 // FanCount says what the table holds of one run of one fan.
 type FanCount struct {
 	Fan        string `json:"fan"`
-	Run        string `json:"run"` // fanwatch.FormatRun; sixteen zeros: the demo's format
+	Run        string `json:"run"` // fanwatch.FormatRun; sixteen zeros: the legacy format
 	Rows       int    `json:"rows"`
 	Distinct   int    `json:"distinct"`   // sequence numbers
 	Duplicates int    `json:"duplicates"` // Rows - Distinct: must be 0
@@ -35,7 +35,7 @@ func (t *Table) Counts(ctx context.Context) ([]FanCount, error) {
 	if err != nil {
 		return nil, err
 	}
-	runs, err := t.runs(ctx, tbl)
+	runs, err := t.readRuns(ctx, tbl)
 	if err != nil {
 		return nil, err
 	}

@@ -10,11 +10,11 @@ import (
 	"fanwatch/objstore"
 )
 
-// failures collects what went wrong with parts of a work whose other parts went on. The zero value is empty. Not
-// safe for concurrent use.
+// failures collects the errors of those parts of a task that failed while others went on. The zero value is empty. It
+// is not safe for concurrent use.
 type failures []error
 
-// add takes an error in; nil is none. Those of another Partial come in one by one.
+// add adds an error, or those of a *Partial one by one; nil is none.
 func (f *failures) add(err error) {
 	var p *Partial
 	switch {
@@ -26,7 +26,7 @@ func (f *failures) add(err error) {
 	}
 }
 
-// err returns a *Partial of what was collected, or nil.
+// err returns a *Partial of the errors, or nil without any.
 func (f failures) err() error {
 	if len(f) == 0 {
 		return nil
@@ -34,10 +34,12 @@ func (f failures) err() error {
 	return &Partial{f}
 }
 
-// Partial says which parts of a work failed. The other parts are done.
-type Partial struct{ Errs []error }
+// Partial says which parts of a task failed. The other parts are done.
+type Partial struct {
+	Errs []error // one of each part that failed; not empty
+}
 
-// partsNamed is how many failures a Partial names in its text.
+// partsNamed is how many failures the text of a Partial names.
 const partsNamed = 10
 
 // Error names the failures in one line, the first ten of them.
@@ -64,13 +66,13 @@ func (p *Partial) Texts() []string {
 // Unwrap returns the failures to errors.Is and errors.As.
 func (p *Partial) Unwrap() []error { return p.Errs }
 
-// passedOver remembers which objects of a folder were found that do not belong there. Safe for concurrent use.
+// passedOver remembers the objects that were found in folders where they do not belong. It is safe for concurrent use.
 type passedOver struct {
 	mu      sync.Mutex
 	folders map[string][]string // by folder: key and reason
 }
 
-// set replaces what is known of a folder.
+// set replaces the objects of a folder.
 func (p *passedOver) set(folder string, found []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +82,7 @@ func (p *passedOver) set(folder string, found []string) {
 	p.folders[folder] = found
 }
 
-// all returns what is known of all folders.
+// all returns the objects of all folders.
 func (p *passedOver) all() (found []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,9 +93,9 @@ func (p *passedOver) all() (found []string) {
 	return found
 }
 
-// stray says why an object of a folder of JSON objects is none of them: "" where it may be one. Consoles make
-// folders by objects of no bytes whose key ends with a slash.
-func stray(o objstore.Object) string {
+// strayReason returns why an object does not belong to a folder of JSON objects, "" where it may. Consoles make folders
+// as objects of no bytes whose key ends with a slash.
+func strayReason(o objstore.Object) string {
 	switch {
 	case strings.HasSuffix(o.Key, "/"):
 		return "a folder marker"
@@ -105,7 +107,8 @@ func stray(o objstore.Object) string {
 	return ""
 }
 
-// strayObject words one object that was passed over. Its key may come from anywhere, so it is quoted where it is odd.
+// strayObject returns the line that names an object that was passed over. A key that fanwatch cannot have written is
+// quoted.
 func strayObject(key, why string) string {
 	if objstore.CheckKey(strings.TrimSuffix(key, "/")) != nil {
 		key = fmt.Sprintf("%.200q", key)

@@ -52,7 +52,7 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := tables.TruncateLog(t.Context(), w.log(0), 0); err != nil || n != 0 {
-		t.Errorf("%d segments were emptied whose readings are not in the table, %v", n, err)
+		t.Errorf("%d segments became tombstones whose readings are not in the table, %v", n, err)
 	}
 	counts := func(landed, pending int) {
 		t.Helper()
@@ -87,12 +87,12 @@ func TestMessagesOfAYearMakeFewFiles(t *testing.T) {
 		t.Errorf("%d anomalies, %v", len(all), err)
 	}
 	if n, err := tables.TruncateLog(t.Context(), w.log(0), 0); err != nil || n != messages {
-		t.Errorf("%d segments were emptied, %v", n, err)
+		t.Errorf("%d segments became tombstones, %v", n, err)
 	}
 }
 
-// TestHeldReadingsComeInRounds takes more old readings than a round holds, of two shards.
-func TestHeldReadingsComeInRounds(t *testing.T) {
+// TestHeldReadingsEnterInSeveralBatches takes more held readings than a batch has, of two shards.
+func TestHeldReadingsEnterInSeveralBatches(t *testing.T) {
 	now := midnight
 	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.BatchRows, c.Now = 300, func() time.Time { return now } })
 	logs := []landing.Log{w.log(0), w.log(1)}
@@ -111,7 +111,7 @@ func TestHeldReadingsComeInRounds(t *testing.T) {
 		for more := true; more; {
 			r := w.commit(t, logs...)
 			if r.Rows > 500 {
-				t.Errorf("a round of %d rows", r.Rows)
+				t.Errorf("a batch of %d rows", r.Rows)
 			}
 			rows, more = rows+r.Rows, r.More
 		}

@@ -8,7 +8,7 @@ import (
 	"fanwatch/lake/landing"
 )
 
-func TestReconcileHours(t *testing.T) {
+func TestReconcileHoursFindsTheHourThatDiffers(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	logs := []landing.Log{w.log(0), w.log(1)}
 	for i := range 3 { // of one, two and three hours behind midnight

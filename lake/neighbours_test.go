@@ -81,7 +81,7 @@ func TestStrayObjectsArePassedOver(t *testing.T) {
 	}
 	if n, err := tables.PlanDropPartitions(t.Context(), lake.Retention{Readings: 24 * time.Hour,
 		Events: 24 * time.Hour}); err != nil || n != 4 {
-		t.Errorf("retire: %d, %v", n, err)
+		t.Errorf("drop days: %d, %v", n, err)
 	}
 	if s, err := tables.Statuses(t.Context(), 1); err != nil || s[0].Rows != 380 || s[0].Plans != 1 || s[3].Rows != 1 {
 		t.Errorf("status: %+v, %v", s, err)

@@ -16,23 +16,25 @@ import (
 	"fanwatch/objstore"
 )
 
-// droppedRowsVersion is the version of a ledger that this program writes; it refuses to read others.
+// droppedRowsVersion is the version of droppedRows that this program writes; it refuses to read others.
 const droppedRowsVersion = 1
 
-// droppedRows says which rows left the table by age, so that Reconcile does not miss them. A new one replaces the
-// old in the transaction that removes the rows.
+// droppedRows has the number of rows that left the table by age, for Reconcile. A new one replaces the old in the
+// transaction that removes the rows.
 type droppedRows struct {
 	V      int          `json:"v"`
 	Before int32        `json:"before"` // days before this one, counted from 1970, were removed
 	Runs   []droppedRun `json:"runs"`   // by fan and run
 }
 
+// droppedRun is the number of rows of one run that left the table by age.
 type droppedRun struct {
 	Fan  string `json:"fan"`
 	Run  string `json:"run"` // fanwatch.FormatRun
 	Rows int    `json:"rows"`
 }
 
+// droppedRows reads the dropped rows that the table's property names; none: the zero value.
 func (t *Table) droppedRows(ctx context.Context, tbl *table.Table) (droppedRows, error) {
 	var l droppedRows
 	key := tbl.Properties()[propRetired]
@@ -46,13 +48,12 @@ func (t *Table) droppedRows(ctx context.Context, tbl *table.Table) (droppedRows,
 	if err == nil && l.V != droppedRowsVersion {
 		err = fmt.Errorf("version %d is unknown, this program knows %d", l.V, droppedRowsVersion)
 	}
-	return l, wrap(err, "ledger of retired rows %s", key)
+	return l, wrap(err, "ledger of dropped rows %s", key)
 }
 
-// PlanDropPartitions leaves a plan for Apply: to remove the days that ended longer than keep ago, and to note in
-// the table how many rows of each fan and run went. It gives the number of files. keep of 0 is for ever.
-// Snapshots of before still have the rows until they are dropped. A file that cannot be read stays; the error is a
-// *Partial then.
+// PlanDropPartitions stores a plan to remove the days that ended longer than keep ago, and to note how many rows of
+// each fan and run they had. It returns the number of files. keep of 0 is for ever. Older snapshots have the rows until
+// they expire. A file that cannot be read stays, and the error is then a *[Partial].
 func (t *Table) PlanDropPartitions(ctx context.Context, keep time.Duration) (int, error) {
 	if keep <= 0 {
 		return 0, nil
@@ -67,9 +68,9 @@ func (t *Table) PlanDropPartitions(ctx context.Context, keep time.Duration) (int
 	}
 	before := t.firstKept(keep)
 	p := plan{Why: "days before " + time.Unix(int64(before)*24*3600, 0).UTC().Format(time.DateOnly)}
-	gone := make(runSets)
+	dropped := make(runSets)
 	for _, run := range l.Runs {
-		if err := gone.addDropped(run); err != nil {
+		if err := dropped.addDropped(run); err != nil {
 			return 0, err
 		}
 	}
@@ -79,42 +80,42 @@ func (t *Table) PlanDropPartitions(ctx context.Context, keep time.Duration) (int
 		if err == nil && day >= before {
 			continue
 		}
-		part := make(runSets) // of this file alone: half of one must not count
+		part := make(runSets) // for this file alone: of one that fails no rows may count
 		if err == nil {
 			err = t.addRuns(ctx, part, df)
 		}
 		if err != nil {
-			failed.add(fmt.Errorf("retire: %w", err))
+			failed.add(fmt.Errorf("drop days: %w", err))
 			continue
 		}
-		gone.count(part)
+		dropped.addCounts(part)
 		p.Removed = append(p.Removed, df.FilePath())
 	}
 	if len(p.Removed) == 0 {
 		return 0, failed.err()
 	}
 	next := droppedRows{V: droppedRowsVersion, Before: max(before, l.Before)}
-	for _, key := range gone.sorted() {
-		next.Runs = append(next.Runs, droppedRun{key.fan, fanwatch.FormatRun(key.run), gone[key].rows})
+	for _, key := range dropped.sorted() {
+		next.Runs = append(next.Runs, droppedRun{key.fan, fanwatch.FormatRun(key.run), dropped[key].rows})
 	}
 	data, err := json.Marshal(next)
 	if err != nil {
-		return 0, fmt.Errorf("retire: %w", err)
+		return 0, fmt.Errorf("drop days: %w", err)
 	}
 	key := fmt.Sprintf("%s/retired/%s.json", t.root, uuid.NewString())
 	if err := t.cfg.Store.Put(ctx, key, data, true); err != nil {
-		return 0, fmt.Errorf("retire: %w", err)
+		return 0, fmt.Errorf("drop days: %w", err)
 	}
 	p.Set = map[string]string{propRetired: key}
 	p.Was = map[string]string{propRetired: tbl.Properties()[propRetired]}
 	if _, err := t.enqueue(ctx, p); err != nil {
-		return 0, fmt.Errorf("retire: %w", err)
+		return 0, fmt.Errorf("drop days: %w", err)
 	}
 	return len(p.Removed), failed.err()
 }
 
-// count adds the rows of others; of their sequence numbers it knows nothing.
-func (m runSets) count(others runSets) {
+// addCounts adds the numbers of rows of others, without their sequence numbers.
+func (m runSets) addCounts(others runSets) {
 	for key, set := range others {
 		if m[key] == nil {
 			sum := newRunSet()
@@ -124,12 +125,12 @@ func (m runSets) count(others runSets) {
 	}
 }
 
-// firstKept returns the first day that is to stay.
+// firstKept returns the first day that stays.
 func (t *iceTable) firstKept(keep time.Duration) int32 {
 	return rowfile.DayOf(t.cfg.Now().Add(-keep).UnixMicro())
 }
 
-// planDropPartitions is PlanDropPartitions without a ledger: reconcile does not count these rows.
+// planDropPartitions is Table.PlanDropPartitions without counts by run, for tables that Reconcile does not count.
 func (t *iceTable) planDropPartitions(ctx context.Context, keep time.Duration) (int, error) {
 	if keep <= 0 {
 		return 0, nil
@@ -151,17 +152,18 @@ func (t *iceTable) planDropPartitions(ctx context.Context, keep time.Duration) (
 		return 0, failed.err()
 	}
 	if _, err = t.enqueue(ctx, p); err != nil {
-		return 0, fmt.Errorf("retire: %w", err)
+		return 0, fmt.Errorf("drop days: %w", err)
 	}
 	return len(p.Removed), failed.err()
 }
 
+// addDropped sets the number of rows of a run.
 func (m runSets) addDropped(r droppedRun) error {
 	run := uint64(0)
 	if r.Run != fanwatch.FormatRun(0) {
 		var err error
 		if run, err = fanwatch.ParseRun(r.Run); err != nil {
-			return fmt.Errorf("ledger of retired rows: %w", err)
+			return fmt.Errorf("ledger of dropped rows: %w", err)
 		}
 	}
 	set := newRunSet()
@@ -170,12 +172,12 @@ func (m runSets) addDropped(r droppedRun) error {
 	return nil
 }
 
-// addRuns counts the rows of one data file.
+// addRuns adds the identities of the rows of one data file.
 func (t *Table) addRuns(ctx context.Context, runs runSets, df iceberg.DataFile) error {
 	return t.eachID(ctx, df, runs.add)
 }
 
-// eachID calls do with the identity of every row of a data file.
+// eachID calls do with the identity of every row of a data file of readings.
 func (t *Table) eachID(ctx context.Context, df iceberg.DataFile, do func(key runKey, seq uint64)) error {
 	index, fetch, err := t.index(ctx, df)
 	if err == nil {

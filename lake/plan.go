@@ -21,41 +21,40 @@ import (
 // planVersion is the version of a plan that this program writes; it refuses to read others.
 const planVersion = 1
 
-// plan is a prepared change of the table, stored until the committer applies or discards it: every file that it
-// brings in is stored already. It lies in the Store, below the table's folder plans, until Apply has made
-// the change or has found that the table has moved on. However often it is applied, it happens once.
+// plan is a prepared change of a table, stored below its folder plans until the committer applies or discards it. The
+// files that it adds are stored already. Applying it twice equals applying it once.
 type plan struct {
 	V       int               `json:"v"`
-	Why     string            `json:"why"`               // what it is, for people
+	Why     string            `json:"why"`               // what it changes, for people
 	Removed []string          `json:"removed,omitempty"` // paths of data files that leave the table
-	Added   []fileEntry       `json:"added,omitempty"`   // data files that come in for them
+	Added   []fileEntry       `json:"added,omitempty"`   // data files that enter the table
 	Set     map[string]string `json:"set,omitempty"`     // table properties
-	Was     map[string]string `json:"was,omitempty"`     // what properties must be before; "" = not set
+	Was     map[string]string `json:"was,omitempty"`     // values that properties must have before; "" = not set
 	Expire  *expiry           `json:"expire,omitempty"`
 }
 
-// expiry asks for snapshots to be dropped.
+// expiry names the snapshots that expire: those older than OlderThan, but not the newest Keep.
 type expiry struct {
 	OlderThan time.Duration `json:"older_than"`
 	Keep      int           `json:"keep"`
 }
 
-// ApplyResult says what one Apply did with the plans that it found.
+// ApplyResult is what one Apply did with the plans that it found.
 type ApplyResult struct {
 	Swaps        int `json:"swaps"`      // compactions
-	Expiries     int `json:"expiries"`   // rounds of dropping snapshots
+	Expiries     int `json:"expiries"`   // expiries of snapshots
 	Retired      int `json:"retired"`    // removals of days past retention
-	Marks        int `json:"marks"`      // notes in the table's properties
-	Discarded    int `json:"discarded"`  // the table had changed meanwhile: the next planning plans anew
+	Marks        int `json:"marks"`      // changes of the table's properties alone
+	Discarded    int `json:"discarded"`  // plans that the table had passed
 	FilesRemoved int `json:"files_in"`   // data files that left the table
-	FilesAdded   int `json:"files_out"`  // data files that came in for them
-	PlansLeft    int `json:"plans_left"` // 0, or an error says why
+	FilesAdded   int `json:"files_out"`  // data files that entered the table
+	PlansLeft    int `json:"plans_left"` // plans that were not applied: 0, or an error says why
 }
 
 // fileEntry is Iceberg's entry of a data file, as a plan keeps it.
 type fileEntry struct {
 	Path        string         `json:"path"`
-	Day         int32          `json:"day"`
+	Day         int32          `json:"day"` // since 1970
 	Rows        int64          `json:"rows"`
 	Bytes       int64          `json:"bytes"`
 	ColumnSizes map[int]int64  `json:"column_sizes,omitempty"`
@@ -68,7 +67,7 @@ type fileEntry struct {
 	SortOrder   *int           `json:"sort_order,omitempty"`
 }
 
-func toEntry(df iceberg.DataFile) (fileEntry, error) {
+func newFileEntry(df iceberg.DataFile) (fileEntry, error) {
 	day, err := dayOf(df)
 	return fileEntry{df.FilePath(), day, df.Count(), df.FileSizeBytes(), df.ColumnSizes(), df.ValueCounts(),
 		df.NullValueCounts(), df.NaNValueCounts(),
@@ -83,7 +82,7 @@ func (e *fileEntry) dataFile(spec iceberg.PartitionSpec) (iceberg.DataFile, erro
 		return nil, fmt.Errorf("%s: %w", e.Path, err)
 	}
 	b.ValueCounts(e.Values).NullValueCounts(e.Nulls).LowerBoundValues(e.Lower).UpperBoundValues(e.Upper)
-	// Empty is not absent to Iceberg: what the file's writer did not say stays unsaid.
+	// To Iceberg empty is not absent: values that the file's writer left out stay absent.
 	if len(e.ColumnSizes) > 0 {
 		b.ColumnSizes(e.ColumnSizes)
 	}
@@ -101,7 +100,8 @@ func (e *fileEntry) dataFile(spec iceberg.PartitionSpec) (iceberg.DataFile, erro
 
 func (t *iceTable) planFolder() string { return t.root + "/plans/" }
 
-// enqueue stores a plan for the committer. Plans are applied in the order in which they were left.
+// enqueue stores a plan for the committer and returns its key. Plans are applied in the order in which they were
+// enqueued.
 func (t *iceTable) enqueue(ctx context.Context, p plan) (string, error) {
 	p.V = planVersion
 	data, err := json.Marshal(p)
@@ -115,21 +115,21 @@ func (t *iceTable) enqueue(ctx context.Context, p plan) (string, error) {
 	return key, nil
 }
 
-// plans reads what was left and not yet applied, by key. What is no plan is passed over, and remembered in t.passed.
-// doubtful tells that one of those may be a plan: of a later program, or one that cannot be read just now.
-func (t *iceTable) plans(ctx context.Context) (found map[string]plan, doubtful bool, err error) {
+// waitingPlans returns the plans that are not yet applied, by key. Objects that are no plans are passed over and noted
+// in t.passed. doubtful says that one of these may be a plan: of a later version, or one that cannot be read now.
+func (t *iceTable) waitingPlans(ctx context.Context) (found map[string]plan, doubtful bool, err error) {
 	found = make(map[string]plan)
-	var over []string
+	var strays []string
 	for o, err := range t.cfg.Store.List(ctx, t.planFolder(), "") {
 		if err != nil {
 			return nil, false, fmt.Errorf("plans: %w", err)
 		}
-		why := stray(o)
+		why := strayReason(o)
 		if why == "" {
 			p, err := t.readPlan(ctx, o.Key)
 			switch {
 			case errors.Is(err, objstore.ErrNotFound):
-				continue // applied meanwhile
+				continue // applied since it was listed
 			case err == nil && p.V == planVersion:
 				found[o.Key] = p
 				continue
@@ -141,9 +141,9 @@ func (t *iceTable) plans(ctx context.Context) (found map[string]plan, doubtful b
 				why, doubtful = "it cannot be read: "+err.Error(), true
 			}
 		}
-		over = append(over, strayObject(o.Key, why))
+		strays = append(strays, strayObject(o.Key, why))
 	}
-	t.passed.set(t.planFolder(), over)
+	t.passed.set(t.planFolder(), strays)
 	return found, doubtful, ctx.Err()
 }
 
@@ -157,18 +157,18 @@ func (t *iceTable) readPlan(ctx context.Context, key string) (p plan, err error)
 	return p, err
 }
 
-// Apply makes the changes that were planned: swaps of merged files, snapshots to drop, days to retire. The
-// table's one committer calls it. A plan that the table has moved past is discarded, and its files become
-// orphans. One that fails stays, and does not keep the others from being applied: the error is a *Partial then.
+// Apply makes the changes that were planned: swaps of merged files, expiries of snapshots, drops of days. The table's
+// one committer calls it. A plan that the table has passed is discarded, and its files become orphans. One that fails
+// stays and keeps no other from being applied; the error is then a *[Partial].
 func (t *iceTable) Apply(ctx context.Context) (ApplyResult, error) {
 	var a ApplyResult
-	found, _, err := t.plans(ctx)
+	found, _, err := t.waitingPlans(ctx)
 	if err != nil || len(found) == 0 {
 		return a, err
 	}
 	a.PlansLeft = len(found)
 	if _, err := t.load(ctx); err != nil {
-		return a, err // before each plan waits for a catalog that does not answer
+		return a, err // a catalog that does not answer would keep each plan waiting
 	}
 	var failed failures
 	for _, key := range slices.Sorted(maps.Keys(found)) {
@@ -190,6 +190,7 @@ func (t *iceTable) Apply(ctx context.Context) (ApplyResult, error) {
 	return a, failed.err()
 }
 
+// count counts a plan that was applied, or discarded where done is false.
 func (a *ApplyResult) count(p *plan, done bool) {
 	switch {
 	case !done:
@@ -213,7 +214,7 @@ func (t *iceTable) removePlan(ctx context.Context, key string) error {
 	return t.cfg.Store.Delete(ctx, key)
 }
 
-// apply makes one plan's change, and tells whether the table has it now.
+// apply makes one plan's change and reports whether the table has it now; false: the table has passed the plan.
 func (t *iceTable) apply(ctx context.Context, p *plan) (done bool, err error) {
 	var errs []error
 	for attempt := range commitAttempts {
@@ -225,10 +226,10 @@ func (t *iceTable) apply(ctx context.Context, p *plan) (done bool, err error) {
 			errs = append(errs, err)
 			continue
 		}
-		if p.happened(tbl, live) {
-			return true, nil // by an attempt whose answer was lost
+		if p.applied(tbl, live) {
+			return true, nil // made by an attempt whose answer was lost
 		}
-		if !p.fits(tbl, live) {
+		if !p.stillApplies(tbl, live) {
 			return false, nil
 		}
 		if err := p.commit(ctx, tbl, live); err != nil {
@@ -240,10 +241,10 @@ func (t *iceTable) apply(ctx context.Context, p *plan) (done bool, err error) {
 	return false, fmt.Errorf("given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
 }
 
-// happened reports whether the table has the change: all files that come in, or all properties.
-func (p *plan) happened(tbl *table.Table, live map[string]iceberg.DataFile) bool {
+// applied reports whether the table has the change: all files that the plan adds and all properties that it sets.
+func (p *plan) applied(tbl *table.Table, live map[string]iceberg.DataFile) bool {
 	if len(p.Added) == 0 && len(p.Set) == 0 {
-		return false // dropping snapshots again drops nothing
+		return false // an expiry may be made again
 	}
 	for _, e := range p.Added {
 		if live[e.Path] == nil {
@@ -258,9 +259,8 @@ func (p *plan) happened(tbl *table.Table, live map[string]iceberg.DataFile) bool
 	return true
 }
 
-// fits reports whether the table is still the one that the plan was made for: all files that are to leave are
-// there.
-func (p *plan) fits(tbl *table.Table, live map[string]iceberg.DataFile) bool {
+// stillApplies reports whether the table has all files that the plan removes and the properties that it expects.
+func (p *plan) stillApplies(tbl *table.Table, live map[string]iceberg.DataFile) bool {
 	for key, value := range p.Was {
 		if tbl.Properties()[key] != value {
 			return false
@@ -269,6 +269,7 @@ func (p *plan) fits(tbl *table.Table, live map[string]iceberg.DataFile) bool {
 	return !slices.ContainsFunc(p.Removed, func(path string) bool { return live[path] == nil })
 }
 
+// commit makes the plan's transaction.
 func (p *plan) commit(ctx context.Context, tbl *table.Table, live map[string]iceberg.DataFile) error {
 	tx := tbl.NewTransaction()
 	if err := tx.AssertRefSnapshotID(table.MainBranch); err != nil {
@@ -303,7 +304,7 @@ func (p *plan) commit(ctx context.Context, tbl *table.Table, live map[string]ice
 	return err
 }
 
-// swap exchanges the files in one `replace` snapshot: a reader sees the old ones or the new.
+// swap exchanges the files in one `replace` snapshot: a reader sees the old files or the new ones.
 func (p *plan) swap(ctx context.Context, tbl *table.Table, tx *table.Transaction,
 	live map[string]iceberg.DataFile) error {
 	rewrite := tx.NewRewrite(nil)

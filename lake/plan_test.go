@@ -9,9 +9,10 @@ import (
 	"fanwatch/lake/landing"
 )
 
-// TestLevels lets a day of commits pass, one a quarter of a minute and each compacted at once: files stay few, rows
-// are rewritten a few times, and when the day is over one file holds it. A late row makes that happen again.
-func TestLevels(t *testing.T) {
+// TestFilesOfADayStayFewAndRowsAreSeldomRewritten lets a day of commits pass, one a quarter of a minute and each
+// compacted at once: files stay few, rows are rewritten a few times, and when the day is over one file holds it. A
+// late row makes that happen again.
+func TestFilesOfADayStayFewAndRowsAreSeldomRewritten(t *testing.T) {
 	now := midnight.Add(time.Minute)
 	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.Now = func() time.Time { return now } })
 	const commits, rows = 120, 30
@@ -50,8 +51,9 @@ func TestLevels(t *testing.T) {
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": commits*rows/2 + 5, "fan-1": commits * rows / 2})
 }
 
-// TestTargetSize sees that no merged file is to exceed the target, and that full files are left alone.
-func TestTargetSize(t *testing.T) {
+// TestNoMergedFileExceedsTheTargetSize sees that no merged file is to exceed the target, and that full files are
+// left alone.
+func TestNoMergedFileExceedsTheTargetSize(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	size := int64(0)
 	for i := range 8 {
@@ -65,8 +67,9 @@ func TestTargetSize(t *testing.T) {
 	}
 }
 
-// TestOnePlanWaits sees that what waits for the committer is neither planned again nor removed as an orphan.
-func TestOnePlanWaits(t *testing.T) {
+// TestFilesOfAWaitingPlanAreLeftAlone sees that what waits for the committer is neither planned again nor removed
+// as an orphan.
+func TestFilesOfAWaitingPlanAreLeftAlone(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for i := range 4 {
 		w.append(t, 0, window(i*10, "fan-0", 7, 1+i*10, 10))
@@ -97,8 +100,8 @@ func TestOnePlanWaits(t *testing.T) {
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": 50})
 }
 
-// TestAPlanThatTheTableHasPassed is discarded; its files go as orphans.
-func TestAPlanThatTheTableHasPassed(t *testing.T) {
+// TestAPlanThatTheTableHasPassedIsDiscarded is discarded; its files go as orphans.
+func TestAPlanThatTheTableHasPassedIsDiscarded(t *testing.T) {
 	dir := t.TempDir()
 	w := openWorld(t, dir, nil)
 	for i := range 4 {
@@ -130,7 +133,7 @@ func TestAPlanThatTheTableHasPassed(t *testing.T) {
 	wantCounts(t, w.counts(t), map[string]int{"fan-0": 50})
 }
 
-func TestRetirement(t *testing.T) {
+func TestDroppedDaysStayInTheAccounts(t *testing.T) {
 	now := midnight.Add(30 * 24 * time.Hour)
 	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.Now = func() time.Time { return now } })
 	log := w.log(0)
@@ -142,7 +145,7 @@ func TestRetirement(t *testing.T) {
 		w.append(t, 0, s)
 	}
 	w.commit(t, log)
-	retire := func(keep time.Duration, files, table, retired int) {
+	drop := func(keep time.Duration, files, table, dropped int) {
 		t.Helper()
 		if n, err := w.table.PlanDropPartitions(t.Context(), keep); err != nil || n != files {
 			t.Fatalf("planned %d files, want %d, %v", n, files, err)
@@ -151,30 +154,30 @@ func TestRetirement(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, err := lake.Reconcile(t.Context(), []landing.Log{log}, w.table)
-		if err != nil || !a[0].OK || a[0].Table != table || a[0].Retired != retired {
+		if err != nil || !a[0].OK || a[0].Table != table || a[0].Retired != dropped {
 			t.Fatalf("%+v, %v", a, err)
 		}
 	}
 	const day = 24 * time.Hour
-	retire(0, 0, 40, 0)
-	retire(40*day, 0, 40, 0)
-	retire(29*day, 1, 30, 10)
-	retire(29*day, 0, 30, 10)
+	drop(0, 0, 40, 0)
+	drop(40*day, 0, 40, 0)
+	drop(29*day, 1, 30, 10)
+	drop(29*day, 0, 30, 10)
 	late := window(40, "fan-0", 7, 41, 5) // of a day that is gone
 	w.append(t, 0, late)
 	w.commit(t, log)
-	retire(40*day, 0, 35, 10)
+	drop(40*day, 0, 35, 10)
 	if err := log.PutSnapshot(t.Context(), "40", []byte("model")); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := w.table.TruncateLog(t.Context(), log, 0); err != nil || n != 4 {
 		t.Fatalf("%d tombstones, %v", n, err)
 	}
-	retire(27*day, 3, 10, 35) // the late file and two days
+	drop(27*day, 3, 10, 35) // the late file and two days
 	if n, err := w.table.RemoveOrphans(t.Context(), -10*365*day); err != nil || n != 1 {
 		t.Fatalf("removed %d files, %v; want the older ledger", n, err)
 	}
-	retire(27*day, 0, 10, 35)
+	drop(27*day, 0, 10, 35)
 }
 
 func live(t testing.TB, w world) []lake.File {
@@ -186,7 +189,7 @@ func live(t testing.TB, w world) []lake.File {
 	return files
 }
 
-func TestStatus(t *testing.T) {
+func TestStatusAndLagCountTableAndLog(t *testing.T) {
 	now := midnight.Add(time.Hour)
 	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.Now = func() time.Time { return now } })
 	for i := range 3 {

@@ -17,9 +17,9 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// Rows returns the readings of a fan with from <= time < to, in time's order, of each day each once. Zero times
-// are no bounds. What the table does not keep (position within the shard, client, the publisher's counters) is
-// zero. It reads the files that may hold such rows, day by day, and of them only the pages of the fan.
+// Rows returns the readings of a fan with from <= time < to, in the order of time, each once within a day. Zero times
+// are no bounds. Fields that the table does not keep (position within the shard, client, the publisher's counters) are
+// zero. It reads the files that may have such rows, day by day, and of them only the pages of the fan.
 func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.Seq2[fanwatch.Row, error] {
 	return func(yield func(fanwatch.Row, error) bool) {
 		lo, hi := bounds(from, to)
@@ -28,28 +28,29 @@ func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.S
 				for i := r.From; i < r.To; i++ {
 					s := d.Row(int(i))
 					if !yield(s.Reading(), nil) {
-						return errEnough
+						return errStop
 					}
 				}
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, errEnough) {
+		if err != nil && !errors.Is(err, errStop) {
 			yield(fanwatch.Row{}, fmt.Errorf("rows of %s: %w", fan, err))
 		}
 	}
 }
 
-// errEnough ends a scan whose reader has turned away.
-var errEnough = errors.New("enough")
+// errStop ends a scan whose caller wants no more rows.
+var errStop = errors.New("enough")
 
-// Stats is the least, the greatest and the mean of some values.
+// Stats are the least, the greatest and the mean of some values.
 type Stats struct {
 	Min  float64 `json:"min"`
 	Max  float64 `json:"max"`
 	Mean float64 `json:"mean"`
 }
 
+// add adds a value to n others.
 func (s *Stats) add(v float64, n int) {
 	if n == 0 {
 		s.Min, s.Max = v, v
@@ -57,21 +58,21 @@ func (s *Stats) add(v float64, n int) {
 	s.Min, s.Max, s.Mean = min(s.Min, v), max(s.Max, v), s.Mean+(v-s.Mean)/float64(n+1)
 }
 
-// Point is what a fan's readings of one part of a period come to.
+// Point sums up a fan's readings of one part of a period.
 type Point struct {
-	From    time.Time     `json:"from"` // UTC, where the part begins
-	Count   int           `json:"count"`
+	From    time.Time     `json:"from"`  // beginning of the part, UTC
+	Count   int           `json:"count"` // readings
 	RPM     Stats         `json:"rpm"`
 	Score   Stats         `json:"score"`
-	Anomaly fanwatch.Kind `json:"anomaly,omitempty"` // of the last reading of the part that had one
+	Anomaly fanwatch.Kind `json:"anomaly,omitempty"` // the last anomaly of the part's readings
 }
 
-// MaxPoints bounds how many points a Query may ask for.
+// MaxPoints is the largest number of points of a [Table.Query].
 const MaxPoints = 100_000
 
-// Query divides from <= time < to into points parts (1 to MaxPoints) of equal length, whole microseconds, and
-// sums up the fan's readings in each. Parts without readings are left out. It counts what Rows gives, and reads
-// like it, but only the columns that it needs.
+// Query divides from <= time < to into points parts (1 to [MaxPoints]) of equal length, in whole microseconds, and sums
+// up in each the readings that [Table.Rows] returns. Parts without readings are left out. It reads only the columns
+// that it needs.
 func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, points int) ([]Point, error) {
 	lo, hi := from.UnixMicro(), to.UnixMicro()
 	if points < 1 || points > MaxPoints || lo >= hi {
@@ -105,11 +106,11 @@ func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, point
 	return out, nil
 }
 
-// eachFanDay calls with the rows of a fan with lo <= time < hi, day by day. The columns must include those that
-// give rows their order and identity. What it calls with is good until the call returns.
+// eachFanDay calls do with the rows of a fan with lo <= time < hi, in Unix microseconds, day by day. The columns must
+// include those that give rows their order and identity. do's argument is valid until do returns.
 func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, columns []int,
 	do func(*rowfile.FanDay) error) error {
-	files, err := t.current(ctx)
+	files, err := t.currentFiles(ctx)
 	if err != nil {
 		return err
 	}
@@ -139,6 +140,7 @@ func (t *Table) eachFanDay(ctx context.Context, fan string, lo, hi int64, column
 // filesAtOnce is how many files of a day are read at the same time.
 const filesAtOnce = 8
 
+// readFanDay decodes a fan's rows of one day's files.
 func (t *Table) readFanDay(ctx context.Context, files []iceberg.DataFile, fan string, lo, hi int64,
 	columns []int) (*rowfile.FanDay, error) {
 	parts := make([]rowfile.FanDay, len(files))
@@ -168,16 +170,16 @@ func (t *Table) readFan(ctx context.Context, df iceberg.DataFile, fan string, lo
 	return d.ReadFile(index, fetch, fan, lo, hi, columns)
 }
 
-// liveCache keeps the data files of the snapshot that was read last. Safe for concurrent use.
+// liveCache has the data files of the snapshot that was read last. It is safe for concurrent use.
 type liveCache struct {
 	mu       sync.Mutex
 	snapshot int64
 	files    []iceberg.DataFile
 }
 
-// current returns the data files of the table's current snapshot. A snapshot's files never change: only a new one's
-// are read.
-func (t *Table) current(ctx context.Context) ([]iceberg.DataFile, error) {
+// currentFiles returns the data files of the table's current snapshot. A snapshot's files never change: only those of
+// a new one are read.
+func (t *Table) currentFiles(ctx context.Context) ([]iceberg.DataFile, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 	"fanwatch/lake"
 )
 
-// scanned is what the dumb reader takes of a row.
+// scanned is a row as the reference reader reads it.
 type scanned struct {
 	Time    int64   `parquet:"time,timestamp(microsecond),delta"`
 	Fan     string  `parquet:"fan_id,dict"`
@@ -43,7 +43,8 @@ func (w world) scanAll(t testing.TB) []scanned {
 	return all
 }
 
-// ofPeriod picks a fan's readings of a period the dumb way: one row after the other, of each day each reading once.
+// ofPeriod returns a fan's readings of a period, by the reference: one row after the other, of each day each
+// reading once.
 func ofPeriod(rows []scanned, fan string, from, to time.Time) []scanned {
 	var all []scanned
 	for _, r := range rows {
@@ -65,7 +66,7 @@ func ofPeriod(rows []scanned, fan string, from, to time.Time) []scanned {
 	})
 }
 
-func dumbPoints(rows []scanned, from, to time.Time, points int) []lake.Point {
+func referencePoints(rows []scanned, from, to time.Time, points int) []lake.Point {
 	lo, hi := from.UnixMicro(), to.UnixMicro()
 	width := max(1, (hi-lo+int64(points)-1)/int64(points))
 	parts := make(map[int64][]scanned)
@@ -92,9 +93,9 @@ func dumbPoints(rows []scanned, from, to time.Time, points int) []lake.Point {
 	return out
 }
 
-// TestQueryAgainstAFullScan asks for many periods of a table with several files, several days, copies on another
+// TestAQueryEqualsAFullScan asks for many periods of a table with several files, several days, copies on another
 // shard and late rows, and of the same table compacted.
-func TestQueryAgainstAFullScan(t *testing.T) {
+func TestAQueryEqualsAFullScan(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for i := range 6 {
 		for fan := range 4 {
@@ -127,7 +128,7 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 			to := from.Add(time.Duration(1+rng.IntN(1<<uint(1+i%17))) * time.Second)
 			points := 1 + rng.IntN(500)
 			rows := ofPeriod(everything, fan, from, to)
-			want := dumbPoints(rows, from, to, points)
+			want := referencePoints(rows, from, to, points)
 			got, err := w.table.Query(t.Context(), fan, from, to, points)
 			if err != nil {
 				t.Fatal(err)
@@ -167,7 +168,7 @@ func TestQueryAgainstAFullScan(t *testing.T) {
 	check()
 }
 
-func TestQueryRefuses(t *testing.T) {
+func TestAQueryWithoutPeriodOrPointsIsRefused(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for _, points := range []int{0, -1, lake.MaxPoints + 1} {
 		if _, err := w.table.Query(t.Context(), "fan-0", midnight, midnight.Add(time.Hour), points); err == nil {

@@ -18,83 +18,82 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// Account says of one fan where its readings are, from the publisher's acknowledgement to the table. All
-// numbers count readings.
+// Account has the numbers of one fan's readings, from the publisher's acknowledgement to the table.
 type Account struct {
-	// "": messages whose fan could not be told, or that name one which was never provisioned
+	// Fan is "" for messages without a readable fan, or of one that was never provisioned.
 	Fan string `json:"fan"`
-	// at least this many had their PUBACK, as the newest batch of every run says; in the demo's format, which does not
-	// say: Landed
+	// Acknowledged is how many readings at least had their PUBACK, by the newest batch of every run; of runs in the
+	// legacy format, which do not say so, the landed readings.
 	Acknowledged int `json:"acknowledged"`
-	Dropped      int `json:"dropped"` // by the publisher, before it ever sent them
+	Dropped      int `json:"dropped"` // dropped by the publisher before it sent them
 	Landed       int `json:"landed"`  // distinct readings in the landing log
-	// readings that the landing log holds once more: must be 0 but in the demo's format, whose readings have no number
+	// Duplicates is how many copies the landing log has beside Landed. It must be 0 but for the legacy format, whose
+	// readings have no number.
 	Duplicates  int `json:"duplicates"`
 	Quarantined int `json:"quarantined"` // refused: in the landing log, but not accepted
 	Pending     int `json:"pending"`     // landed, and not yet due in the table
-	// how long the first of them has waited for a commit; at most PendingFor while the committer works
+	// Waiting is how long the first of Pending has waited for a commit; at most PendingFor while the committer works.
 	Waiting time.Duration `json:"waiting"`
 	Table   int           `json:"table"`   // distinct readings in the table
 	Retired int           `json:"retired"` // readings that left the table by age
-	// readings that the table holds once more: must be 0 but for Duplicates of the demo's format, until the next
-	// compaction
+	// TableDuplicates is how many copies the table has beside Table. It must be 0 but for Duplicates of the legacy
+	// format, until the next compaction.
 	TableDuplicates int `json:"table_duplicates"`
 	Missing         int `json:"missing"` // acknowledged, but neither landed nor quarantined: must be 0
-	Lost            int `json:"lost"`    // due in the table, but not there: must be 0
+	Lost            int `json:"lost"`    // due in the table, but not in it: must be 0
 	Surplus         int `json:"surplus"` // in the table, but never landed: must be 0
-	// nothing differs, and nothing waits for longer than PendingFor
-	OK      bool   `json:"ok"`
-	Differs bool   `json:"differs"`
-	Verdict string `json:"verdict"`
 
-	excused, excusedTable int  // of Duplicates and TableDuplicates: those of the demo's format
-	incredible            bool // its publisher says that it sent more than any can
+	OK      bool   `json:"ok"`      // Differs is false, and no reading waits for longer than PendingFor
+	Differs bool   `json:"differs"` // a number that must be 0 is not
+	Verdict string `json:"verdict"` // one sentence
+
+	legacyDuplicates      int  // those of Duplicates that are in the legacy format
+	legacyTableDuplicates int  // those of TableDuplicates that are in the legacy format
+	incredible            bool // the publisher claims maxCredible readings or more
 }
 
 // PendingFor is how long a landed reading may wait for the table.
 const PendingFor = 15 * time.Minute
 
-// credible bounds what a publisher may say of a run: at a thousand readings a second 2^53 take 285,000 years.
-const credible = 1 << 53
+// maxCredible is the number of readings from which on a publisher's claim for a run is not believed: at a thousand
+// readings a second 2^53 take 285,000 years.
+const maxCredible = 1 << 53
 
-// Reconcile holds acknowledgements, landing logs and table against each other, fan by fan. The logs must
-// be all that ever fed the table. It reads the whole of both; tombstones count by their headers. Tables.Count does the
-// same and reads only what is new.
+// Reconcile compares acknowledgements, landing logs and table, fan by fan. The logs must be all that ever fed the
+// table. It reads all of both; tombstones count by their headers. [Tables.Count] reads only what is new.
 func Reconcile(ctx context.Context, logs []landing.Log, t *Table) ([]Account, error) {
 	r := recount{t: t, logs: logs}
 	c, err := r.fromStart(ctx)
 	return c.Accounts, err
 }
 
-// HourAccount says of one fan and one hour of its readings' times where they are, as far as the landing log
-// still has its rows. All numbers count readings.
+// HourAccount has the numbers of one fan's readings of one hour, as far as the landing log still has its rows.
 type HourAccount struct {
 	Fan        string    `json:"fan"`
-	Hour       time.Time `json:"hour"`
-	Landed     int       `json:"landed"`     // distinct readings in the landing log
-	Duplicates int       `json:"duplicates"` // that it holds once more
-	Pending    int       `json:"pending"`    // landed, and not yet due in the table
-	Table      int       `json:"table"`      // distinct readings in the table, those of emptied segments among them
-	TableTwice int       `json:"table_twice"`
-	Lost       int       `json:"lost"` // due in the table, but not there
-	// in the table, but never landed; not told of runs of which segments were emptied
-	Surplus int  `json:"surplus"`
-	OK      bool `json:"ok"`
+	Hour       time.Time `json:"hour"`        // beginning of the hour of the readings' times, UTC
+	Landed     int       `json:"landed"`      // distinct readings in the landing log
+	Duplicates int       `json:"duplicates"`  // copies in the landing log beside Landed
+	Pending    int       `json:"pending"`     // landed, and not yet due in the table
+	Table      int       `json:"table"`       // distinct readings in the table, those of tombstones among them
+	TableTwice int       `json:"table_twice"` // copies in the table beside Table
+	Lost       int       `json:"lost"`        // due in the table, but not in it
+	Surplus    int       `json:"surplus"`     // in the table, but never landed; 0 of runs with tombstones
+	OK         bool      `json:"ok"`          // TableTwice, Lost and Surplus are 0
 }
 
-// ReconcileHours is Reconcile by fan and hour. Of segments that were emptied the hours are not known: their
-// readings count in Table alone. Hours of days past retention are left out.
+// ReconcileHours is [Reconcile] by fan and hour. The hours of a tombstone's readings are not known: they count in Table
+// alone. Hours of days past retention are left out.
 func ReconcileHours(ctx context.Context, logs []landing.Log, t *Table) ([]HourAccount, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	gone, err := t.droppedRows(ctx, tbl)
+	dropped, err := t.droppedRows(ctx, tbl)
 	if err != nil {
 		return nil, err
 	}
 	b := hourLedger{hours: make(map[runHour]*ledgerRun), tombstoned: make(map[runKey]bool),
-		from: int64(gone.Before) * rowfile.DayMicros}
+		from: int64(dropped.Before) * rowfile.DayMicros}
 	for df, err := range liveFiles(ctx, tbl) {
 		if err == nil {
 			err = b.addFile(ctx, t, df)
@@ -119,12 +118,14 @@ type runHour struct {
 	hour int64
 }
 
+// hourLedger has the readings of the logs and the table by run and hour.
 type hourLedger struct {
 	hours      map[runHour]*ledgerRun
-	tombstoned map[runKey]bool // runs of which a segment lost its rows
-	from       int64           // Unix microseconds: rows of before may have left the table by age
+	tombstoned map[runKey]bool // runs with rows in a tombstone
+	from       int64           // Unix microseconds: earlier rows may have left the table by age
 }
 
+// hour returns the ledger of an hour; nil of one before b.from.
 func (b *hourLedger) hour(fan string, run uint64, micros int64) *ledgerRun {
 	if micros < b.from {
 		return nil
@@ -140,7 +141,7 @@ func (b *hourLedger) hour(fan string, run uint64, micros int64) *ledgerRun {
 	return b.hours[key]
 }
 
-// hourColumns is the four columns of stored that are decoded to count by hour.
+// hourColumns are the columns of a data file that are decoded to count by hour.
 type hourColumns struct {
 	Time int64  `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan  string `parquet:"fan_id,id(2),dict"`
@@ -149,7 +150,7 @@ type hourColumns struct {
 }
 
 func (b *hourLedger) addFile(ctx context.Context, t *Table, df iceberg.DataFile) error {
-	data, err := t.read(ctx, df)
+	data, err := t.readData(ctx, df)
 	if err == nil {
 		same := make(intern)
 		err = rowfile.DecodeColumns(data, func(row *hourColumns) {
@@ -215,47 +216,49 @@ func (b *hourLedger) accounts() []HourAccount {
 	return list
 }
 
-type runName struct{ fan, run string } // run by fanwatch.FormatRun
+// runName is a run of a fan, with the run as fanwatch.FormatRun writes it.
+type runName struct{ fan, run string }
 
-// isLegacy reports whether the run is that of the demo's format.
+// isLegacy reports whether the run is that of the legacy format.
 func (n runName) isLegacy() bool { return n.run == fanwatch.FormatRun(0) }
 
-// totals add up what the footers of segments say. Devices may make up names of fans: a fan is known once it was
-// provisioned or something of it was taken, and of no more than strangersKept others the names are kept.
+// totals are the sums of the footers of segments. Devices may make up names of fans: a fan is known once it was
+// provisioned or a reading of it was accepted, and of others at most unknownNamed names are kept.
 type totals struct {
-	runs      map[runName]*tallyRun // of known fans
-	known     map[string]bool
-	refused   map[string]int // readings, by fan
-	strangers int            // names in refused that are not known
+	runs    map[runName]*tallyRun // of known fans
+	known   map[string]bool
+	refused map[string]int // refused readings by fan; "": of fans without a name here
+	unknown int            // names in refused that are not known
 }
 
-const strangersKept = 10_000
+// unknownNamed is how many names of unknown fans totals keep.
+const unknownNamed = 10_000
 
 func newTotals() totals {
 	return totals{runs: make(map[runName]*tallyRun), known: make(map[string]bool), refused: make(map[string]int)}
 }
 
-// know notes that a fan is no stranger.
-func (t *totals) know(fan string) {
+// markKnown notes that a fan is known.
+func (t *totals) markKnown(fan string) {
 	if t.known[fan] {
 		return
 	}
 	t.known[fan] = true
 	if _, ok := t.refused[fan]; ok {
-		t.strangers--
+		t.unknown--
 	}
 }
 
-// refuse counts refused readings.
-func (t *totals) refuse(fan string, n int) {
+// addRefused adds refused readings of a fan.
+func (t *totals) addRefused(fan string, n int) {
 	if n == 0 {
 		return
 	}
 	if _, ok := t.refused[fan]; !ok && !t.known[fan] {
-		if t.strangers >= strangersKept {
+		if t.unknown >= unknownNamed {
 			fan = ""
 		} else {
-			t.strangers++
+			t.unknown++
 		}
 	}
 	t.refused[fan] += n
@@ -268,67 +271,74 @@ func (t *totals) run(name runName) *tallyRun {
 	return t.runs[name]
 }
 
-// segment adds up a segment's footer. The fan of a footer of before, which counts no configurations, is known by an
-// entry without refusals.
-func (t *totals) segment(s *landing.Segment) {
+// addSegment adds a segment's footer. In a footer before version 3, which counts no configurations, an entry without
+// refusals makes its fan known.
+func (t *totals) addSegment(s *landing.Segment) {
 	for i := range s.Fans {
 		f := &s.Fans[i]
 		if f.Landed > 0 || f.Configured > 0 || f.Quarantined == 0 {
-			t.know(f.Fan)
+			t.markKnown(f.Fan)
 		}
 	}
 	for i := range s.Rows {
 		if s.Rows[i].Kind == fanwatch.RowConfigured {
-			t.know(s.Rows[i].Fan)
+			t.markKnown(s.Rows[i].Fan)
 		}
 	}
 	for i := range s.Fans {
 		f := &s.Fans[i]
-		if t.refuse(f.Fan, f.RefusedReadings()); t.known[f.Fan] {
+		if t.addRefused(f.Fan, f.RefusedReadings()); t.known[f.Fan] {
 			r := t.run(runName{f.Fan, f.Run})
 			r.Acked, r.Dropped, r.Landed = max(r.Acked, f.Acked), max(r.Dropped, f.Dropped), r.Landed+f.Landed
 		}
 	}
 }
 
-// ledgerRun is what the log and the table say of one run of one fan.
+// ledgerRun is the readings of one run of one fan in the log and in the table.
 type ledgerRun struct {
-	landed, due runSet // readings of segments that still have their rows; due: in the table, as its offset says
-	old         runSet // those of due that are of a day that left the table by age
-	tombstoned  int    // readings of tombstones, all of them due
-	twice       int    // readings that landed twice, as the count before has it: some of them may be buried
-	retired     int    // rows that left the table by age
-	table       runSet
+	landed     runSet // readings of segments that still have their rows
+	due        runSet // those of landed that must be in the table, by its coverage
+	dueDropped runSet // those of due that are of a day that left the table by age
+	tombstoned int    // readings of tombstones, all of which are due
+	twice      int    // copies that landed, by the last count; some of them may be in tombstones
+	dropped    int    // rows that left the table by age
+	table      runSet // readings of the table
 }
 
-// differ returns how many due readings the table lacks and how many it has that were never landed. Which
-// readings the tombstones held is not known, only how many: the table's others and those that it has
-// retired must be just those, but for excused ones that landed twice. A reading of a retired day may be there (it
-// came late) or not.
-func (r *ledgerRun) differ() (lost, surplus, excused int) {
+// differ returns how many due readings the table lacks (lost), how many it has that never landed (surplus), and how
+// many of the tombstones' readings are copies (repeated). Of tombstones only the number of readings is known:
+//
+//	absent   = |due - table|, of which old are of a dropped day
+//	others   = |table - due| + dropped - old
+//	repeated = min(twice, max(0, tombstoned - others))
+//	lost     = absent - old + max(0, tombstoned - others - repeated)
+//	surplus  = max(0, others - tombstoned)
+//
+// A reading of a dropped day is in the table where it came late.
+func (r *ledgerRun) differ() (lost, surplus, repeated int) {
 	absent := roaring64.AndNot(r.due.seqs, r.table.seqs)
-	old := int(roaring64.And(absent, r.old.seqs).GetCardinality())
+	old := int(roaring64.And(absent, r.dueDropped.seqs).GetCardinality())
 	lost = int(absent.GetCardinality()) - old
-	others := int(roaring64.AndNot(r.table.seqs, r.due.seqs).GetCardinality()) + r.retired - old
-	excused = min(r.twice, max(0, r.tombstoned-others))
-	return lost + max(0, r.tombstoned-others-excused), max(0, others-r.tombstoned), excused
+	others := int(roaring64.AndNot(r.table.seqs, r.due.seqs).GetCardinality()) + r.dropped - old
+	repeated = min(r.twice, max(0, r.tombstoned-others))
+	return lost + max(0, r.tombstoned-others-repeated), max(0, others-r.tombstoned), repeated
 }
 
-// ledger are an account of all that the logs and the table hold.
+// ledger has all readings of the logs and the table, by run.
 type ledger struct {
-	now       time.Time
-	all, base totals // base: of the segments that the table's offset has passed
-	runs      map[runName]*ledgerRun
-	waiting   map[string]time.Duration // by fan: how long the first of its readings has waited for a commit
-	retired   int64                    // Unix microseconds: rows of before may have left the table by age
+	now           time.Time
+	all, base     totals // of all segments, and of those that the offset of the table has passed
+	runs          map[runName]*ledgerRun
+	waiting       map[string]time.Duration // how long the first of a fan's readings has waited for a commit, by fan
+	droppedBefore int64                    // Unix microseconds: earlier rows may have left the table by age
 }
 
-func newLedger(now time.Time, gone droppedRows) *ledger {
+func newLedger(now time.Time, dropped droppedRows) *ledger {
 	b := &ledger{now: now, all: newTotals(), base: newTotals(), runs: make(map[runName]*ledgerRun),
-		waiting: make(map[string]time.Duration), retired: int64(gone.Before) * rowfile.DayMicros}
-	for _, r := range gone.Runs {
-		b.all.know(r.Fan)
-		b.run(runName{r.Fan, r.Run}).retired = r.Rows
+		waiting: make(map[string]time.Duration), droppedBefore: int64(dropped.Before) * rowfile.DayMicros}
+	for _, r := range dropped.Runs {
+		b.all.markKnown(r.Fan)
+		b.run(runName{r.Fan, r.Run}).dropped = r.Rows
 	}
 	return b
 }
@@ -336,19 +346,19 @@ func newLedger(now time.Time, gone droppedRows) *ledger {
 func (b *ledger) run(name runName) *ledgerRun {
 	r := b.runs[name]
 	if r == nil {
-		r = &ledgerRun{landed: newRunSet(), due: newRunSet(), old: newRunSet(), table: newRunSet()}
+		r = &ledgerRun{landed: newRunSet(), due: newRunSet(), dueDropped: newRunSet(), table: newRunSet()}
 		b.runs[name] = r
 		b.all.run(name)
 	}
 	return r
 }
 
-// addLog counts a log from its start.
+// addLog adds a log from its start.
 func (b *ledger) addLog(ctx context.Context, l landing.Log, in coverage) (segments int, err error) {
 	err = l.Walk(ctx, "0", func(s landing.Segment) error {
 		segments++
-		if b.all.segment(&s); s.Last.Compare(in.at) <= 0 {
-			b.base.segment(&s)
+		if b.all.addSegment(&s); s.Last.Compare(in.at) <= 0 {
+			b.base.addSegment(&s)
 		}
 		for i := range s.Fans {
 			if f := &s.Fans[i]; s.Tombstone && f.Landed > 0 {
@@ -364,10 +374,10 @@ func (b *ledger) addLog(ctx context.Context, l landing.Log, in coverage) (segmen
 			r.landed.add(row.Seq)
 			switch {
 			case !in.has(s.Last, row):
-				wait(b.waiting, b.now, row, s.Last.Compare(in.at) <= 0)
+				noteWait(b.waiting, b.now, row, s.Last.Compare(in.at) <= 0)
 				continue
-			case row.Time.UnixMicro() < b.retired:
-				r.old.add(row.Seq)
+			case row.Time.UnixMicro() < b.droppedBefore:
+				r.dueDropped.add(row.Seq)
 			}
 			r.due.add(row.Seq)
 		}
@@ -376,14 +386,14 @@ func (b *ledger) addLog(ctx context.Context, l landing.Log, in coverage) (segmen
 	return segments, err
 }
 
-// wait notes since when a reading has waited for the table. One that is held back on purpose does not count.
-func wait(waiting map[string]time.Duration, now time.Time, row *fanwatch.Row, held bool) {
+// noteWait notes how long a reading has waited for the table, unless it is held back.
+func noteWait(waiting map[string]time.Duration, now time.Time, row *fanwatch.Row, held bool) {
 	if !held {
 		waiting[row.Fan] = max(waiting[row.Fan], now.Sub(row.Arrived))
 	}
 }
 
-// fanAccounts collects accounts by fan.
+// fanAccounts are accounts by fan.
 type fanAccounts map[string]*Account
 
 func (m fanAccounts) of(fan string) *Account {
@@ -393,23 +403,23 @@ func (m fanAccounts) of(fan string) *Account {
 	return m[fan]
 }
 
-// say takes in what a run's publisher says.
-func (a *Account) say(acked, dropped uint64, landed int, legacy bool) {
-	if acked >= credible || dropped >= credible {
+// addClaims adds the numbers that a run's publisher claims.
+func (a *Account) addClaims(acked, dropped uint64, landed int, legacy bool) {
+	if acked >= maxCredible || dropped >= maxCredible {
 		a.incredible = true
 	}
-	if acked >= credible || legacy {
+	if acked >= maxCredible || legacy {
 		acked = uint64(landed)
 	}
 	a.Acknowledged += int(acked)
-	if dropped < credible {
+	if dropped < maxCredible {
 		a.Dropped += int(dropped)
 	}
 	a.Missing += max(0, int(acked)-landed)
 }
 
-// judged takes in what was refused and what waits, and judges all accounts.
-func (m fanAccounts) judged(refused map[string]int, known map[string]bool, waiting map[string]time.Duration) []Account {
+// finish adds refused and waiting readings and returns the accounts by fan, with their verdicts.
+func (m fanAccounts) finish(refused map[string]int, known map[string]bool, waiting map[string]time.Duration) []Account {
 	for fan, n := range refused {
 		if !known[fan] {
 			fan = ""
@@ -419,9 +429,9 @@ func (m fanAccounts) judged(refused map[string]int, known map[string]bool, waiti
 	var list []Account
 	for _, fan := range slices.Sorted(maps.Keys(m)) {
 		a := m[fan]
-		a.Missing = max(0, a.Missing-a.Quarantined) // a quarantined row does not say of which run it was
+		a.Missing = max(0, a.Missing-a.Quarantined) // a quarantined row has no run
 		a.Waiting = waiting[fan]
-		a.judge()
+		a.setVerdict()
 		list = append(list, *a)
 	}
 	return list
@@ -432,45 +442,45 @@ func (b *ledger) accounts() []Account {
 	for name, said := range b.all.runs {
 		r := b.run(name)
 		a := fans.of(name.fan)
-		lost, surplus, excused := r.differ()
-		landed, due := r.landed.distinct()+r.tombstoned-excused, r.due.distinct()+r.tombstoned-excused
+		lost, surplus, repeated := r.differ()
+		landed, due := r.landed.distinct()+r.tombstoned-repeated, r.due.distinct()+r.tombstoned-repeated
 		duplicates, twice := r.landed.rows-r.landed.distinct(), r.table.rows-r.table.distinct()
-		a.say(said.Acked, said.Dropped, landed, name.isLegacy())
+		a.addClaims(said.Acked, said.Dropped, landed, name.isLegacy())
 		a.Landed += landed
 		a.Duplicates += duplicates
 		a.Pending += landed - due
 		a.Table += r.table.distinct()
-		a.Retired += r.retired
+		a.Retired += r.dropped
 		a.TableDuplicates += twice
 		if name.isLegacy() {
-			a.excused, a.excusedTable = a.excused+duplicates, a.excusedTable+min(twice, duplicates)
+			a.legacyDuplicates, a.legacyTableDuplicates = a.legacyDuplicates+duplicates, a.legacyTableDuplicates+
+				min(twice, duplicates)
 		}
 		a.Lost += lost
 		a.Surplus += surplus
 	}
-	return fans.judged(b.all.refused, b.all.known, b.waiting)
+	return fans.finish(b.all.refused, b.all.known, b.waiting)
 }
 
-// totals returns what the segments that the table's offset has passed say, with the readings that landed twice counted
-// once.
+// totals returns the totals of the segments that the table's offset has passed, without copies of readings.
 func (b *ledger) totals() totals {
 	for name, t := range b.base.runs {
 		r := b.run(name)
-		_, _, excused := r.differ()
-		t.Twice = max(0, b.all.runs[name].Landed-(r.landed.distinct()+r.tombstoned-excused))
+		_, _, repeated := r.differ()
+		t.Twice = max(0, b.all.runs[name].Landed-(r.landed.distinct()+r.tombstoned-repeated))
 		t.Landed -= t.Twice
 	}
 	return b.base
 }
 
-// judge says in a sentence what is wrong.
-func (a *Account) judge() {
+// setVerdict sets OK, Differs and Verdict.
+func (a *Account) setVerdict() {
 	var faults, notes []string
 	duplicates, twice := a.Duplicates, a.TableDuplicates
-	if a.excused > 0 {
-		duplicates, twice = duplicates-a.excused, twice-a.excusedTable
+	if a.legacyDuplicates > 0 {
+		duplicates, twice = duplicates-a.legacyDuplicates, twice-a.legacyTableDuplicates
 		notes = append(notes, fmt.Sprintf("%d came again long after and landed twice, of which compaction leaves one",
-			a.excused))
+			a.legacyDuplicates))
 	}
 	for _, f := range []struct {
 		n    int
@@ -509,7 +519,7 @@ func (m intern) text(s string) string {
 	if c, ok := m[s]; ok {
 		return c
 	}
-	s = string([]byte(s)) // the reader's string may share a whole page's memory
+	s = strings.Clone(s) // the reader's string may share a whole page's memory
 	m[s] = s
 	return s
 }

@@ -16,26 +16,25 @@ import (
 	"fanwatch/objstore"
 )
 
-// PlanExpiry leaves a plan for Apply: to drop the table's snapshots that are older than olderThan, all but
-// the newest keep of them, and the files that only they used. A reader that began on one of them may lose
-// its files.
+// PlanExpiry stores a plan to expire the table's snapshots that are older than olderThan, but not the newest keep, and
+// to delete the files that only they used. A reader that began on one of them may lose its files.
 func (t *iceTable) PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error {
 	_, err := t.enqueue(ctx, plan{Why: fmt.Sprintf("snapshots older than %s", olderThan), Expire: &expiry{olderThan,
 		keep}})
 	return wrap(err, "expire snapshots")
 }
 
-// ExpireSnapshots is PlanExpiry and Apply of its plan, for a caller that is alone with the table.
+// ExpireSnapshots is PlanExpiry and Apply of its plan, for a process that is the table's only writer.
 func (t *iceTable) ExpireSnapshots(ctx context.Context, olderThan time.Duration, keep int) error {
 	_, err := t.apply(ctx, &plan{Expire: &expiry{olderThan, keep}})
 	return wrap(err, "expire snapshots")
 }
 
-// RemoveOrphans deletes the files below the table's folder that no snapshot refers to and that are older than
-// olderThan: what killed and conflicting commits left. Files of a plan that waits stay. olderThan must exceed the
-// longest time that a commit or a compaction takes, or it removes a file that is about to be committed; an hour is
-// plenty. While something lies among the plans that may be one and cannot be read, data files stay. A file that
-// cannot be deleted keeps no other from it.
+// RemoveOrphans deletes the files below the table's folder that no snapshot and no waiting plan refers to and that are
+// older than olderThan: those of killed and conflicting commits. It returns their number. olderThan must exceed the
+// longest time that a commit or a compaction takes, or a file that is about to be committed is deleted; an hour is
+// enough. While an object among the plans may be a plan and cannot be read, data files stay. A file that cannot be
+// deleted keeps no other from being deleted; the error is then a *[Partial].
 func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
 	before := t.cfg.Now().Add(-olderThan)
 	var old []string
@@ -44,14 +43,15 @@ func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (
 			if err != nil {
 				return 0, fmt.Errorf("orphans: %w", err)
 			}
-			if o.Modified.Before(before) && objstore.CheckKey(o.Key) == nil { // another key is a folder marker, or none of ours
+			// a key that CheckKey refuses is a folder marker, or another program's
+			if o.Modified.Before(before) && objstore.CheckKey(o.Key) == nil {
 				old = append(old, o.Key)
 			}
 		}
 	}
-	// Read behind the listing, and the plans before the table: whatever was planned or committed until now is
-	// known as such.
-	waiting, doubtful, err := t.plans(ctx)
+	// The plans after the listing and the table after the plans: every file that was planned or committed until now is
+	// found in one of them.
+	waiting, doubtful, err := t.waitingPlans(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("orphans: nothing was removed: %w", err)
 	}
@@ -64,7 +64,7 @@ func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (
 		for _, e := range p.Added {
 			key, err := t.key(e.Path)
 			if err != nil {
-				continue // it lies outside the table's folder, where nothing is removed
+				continue // outside the table's folder, where no file is deleted
 			}
 			used[key] = true
 		}
@@ -87,7 +87,7 @@ func (t *iceTable) RemoveOrphans(ctx context.Context, olderThan time.Duration) (
 	return removed, failed.err()
 }
 
-// usedKeys returns the keys of all files that any of the table's snapshots needs, and of its metadata.
+// usedKeys returns the keys of all files that the table's snapshots and metadata refer to.
 func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
@@ -133,9 +133,9 @@ func (t *iceTable) usedKeys(ctx context.Context) (map[string]bool, error) {
 	return used, nil
 }
 
-// TruncateLog replaces the log's segments by tombstones, as far as no table needs their rows any more: they are in
-// the table and in those that OpenTables opened beside it, lie behind the oldest snapshot of the models that is
-// kept, and arrived longer than olderThan ago. It gives how many it replaced.
+// TruncateLog replaces by tombstones the segments of the log whose rows are in the table and in those that
+// [OpenTables] opened beside it, lie before the oldest kept snapshot of the models, and arrived longer than olderThan
+// ago. It returns their number.
 func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.Duration) (int, error) {
 	tbl, err := t.load(ctx)
 	if err != nil {
@@ -155,7 +155,7 @@ func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.D
 			break
 		}
 		if err != nil {
-			return replaced, fmt.Errorf("expire: %w", err)
+			return replaced, fmt.Errorf("truncate log: %w", err)
 		}
 		if s.Last.Compare(upto) > 0 || slices.ContainsFunc(s.Rows,
 			func(r fanwatch.Row) bool { return r.Arrived.After(before) }) {
@@ -163,7 +163,7 @@ func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.D
 		}
 		if len(s.Rows) > 0 {
 			if err := l.Tombstone(ctx, s.Header); err != nil {
-				return replaced, fmt.Errorf("expire: %w", err)
+				return replaced, fmt.Errorf("truncate log: %w", err)
 			}
 			replaced++
 		}
@@ -172,23 +172,23 @@ func (t *Table) TruncateLog(ctx context.Context, l landing.Log, olderThan time.D
 		}
 	}
 	if at != from {
-		// Only saves the next call the way here.
+		// The mark only spares the next call the segments up to here.
 		if _, err := t.enqueue(ctx, plan{Why: "tombstones of " + l.Shard,
 			Set: map[string]string{mark: string(at)}}); err != nil {
-			return replaced, fmt.Errorf("expire: %w", err)
+			return replaced, fmt.Errorf("truncate log: %w", err)
 		}
 	}
 	return replaced, nil
 }
 
-// truncatable returns the sequence number up to which the log's rows are in the table and behind the oldest
-// kept snapshot, which must be readable: a scorer that finds newer ones damaged falls back on it.
+// truncatable returns the sequence number up to which the log's rows are in the tables and lie before the oldest kept
+// snapshot. That one must be readable: a scorer that finds newer ones damaged falls back on it.
 func (t *Table) truncatable(ctx context.Context, tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return "0", err
 	}
-	committed := in.whole()
+	committed := in.complete()
 	for _, f := range t.followers {
 		tbl, err := f.load(ctx)
 		if err != nil {
@@ -198,13 +198,13 @@ func (t *Table) truncatable(ctx context.Context, tbl *table.Table, l landing.Log
 		if err != nil {
 			return "0", err
 		}
-		if at := in.whole(); at.Compare(committed) < 0 {
+		if at := in.complete(); at.Compare(committed) < 0 {
 			committed = at
 		}
 	}
 	at, err := l.OldestSnapshot(ctx)
 	if err != nil {
-		return "0", fmt.Errorf("expire: %w", err)
+		return "0", fmt.Errorf("truncate log: %w", err)
 	}
 	if at.Compare(committed) < 0 {
 		return at, nil

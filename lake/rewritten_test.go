@@ -21,10 +21,10 @@ import (
 	"fanwatch/lake/landing"
 )
 
-// TestATableThatOthersRewrote replaces every data file of three tables as a program that knows nothing of their
-// layout would: optional columns in another order, Snappy, pages of the first version, several groups, rows the other
-// way round. The tables must read as before, verify, and be compacted to the same.
-func TestATableThatOthersRewrote(t *testing.T) {
+// TestATableThatAnotherProgramRewroteReadsTheSame replaces every data file of three tables as a program that knows
+// nothing of their layout would: optional columns in another order, Snappy, pages of the first version, several
+// groups, rows the other way round. The tables must read the same, verify, and be compacted to the same.
+func TestATableThatAnotherProgramRewroteReadsTheSame(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	tables := openTables(t, w, nil)
 	logs := []landing.Log{w.log(0), w.log(1)}
@@ -135,7 +135,7 @@ func replaceFiles(t *testing.T, w world, name string) {
 	}
 }
 
-// rewritten gives a file's rows in another file.
+// rewritten returns a file's rows in another file.
 func rewritten(t *testing.T, data []byte) []byte {
 	t.Helper()
 	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))

@@ -16,8 +16,8 @@ import (
 	"fanwatch/lake/rowfile"
 )
 
-// runs reads the identities of all rows.
-func (t *Table) runs(ctx context.Context, tbl *table.Table) (runSets, error) {
+// readRuns reads the identities of all rows.
+func (t *Table) readRuns(ctx context.Context, tbl *table.Table) (runSets, error) {
 	runs := make(runSets)
 	for df, err := range liveFiles(ctx, tbl) {
 		if err != nil {
@@ -36,7 +36,7 @@ type runKey struct {
 	run uint64
 }
 
-// runSet counts a run's rows and remembers its sequence numbers: a run without gaps costs a few bytes.
+// runSet has the number of a run's rows and their sequence numbers; a run without gaps takes a few bytes.
 type runSet struct {
 	rows int
 	seqs *roaring64.Bitmap
@@ -56,8 +56,8 @@ type runSets map[runKey]*runSet
 func (m runSets) add(key runKey, seq uint64) {
 	s := m[key]
 	if s == nil {
-		fresh := newRunSet()
-		s = &fresh
+		empty := newRunSet()
+		s = &empty
 		m[key] = s
 	}
 	s.add(seq)
@@ -65,12 +65,11 @@ func (m runSets) add(key runKey, seq uint64) {
 
 func (m runSets) sorted() []runKey {
 	return slices.SortedFunc(maps.Keys(m), func(a, b runKey) int {
-		return cmp.Or(cmp.Compare(a.fan, b.fan),
-			cmp.Compare(a.run, b.run))
+		return cmp.Or(cmp.Compare(a.fan, b.fan), cmp.Compare(a.run, b.run))
 	})
 }
 
-// index returns what the end of a data file says.
+// index returns a data file's index, from the cache or the file's end, and the function that reads the file.
 func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *rowfile.Index, fetch rowfile.FetchFunc,
 	err error) {
 	key, err := t.key(df.FilePath())
@@ -88,8 +87,8 @@ func (t *Table) index(ctx context.Context, df iceberg.DataFile) (index *rowfile.
 	return index, fetch, err
 }
 
-// read returns a data file's bytes.
-func (t *iceTable) read(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
+// readData returns a data file's bytes.
+func (t *iceTable) readData(ctx context.Context, df iceberg.DataFile) ([]byte, error) {
 	key, err := t.key(df.FilePath())
 	if err != nil {
 		return nil, err
@@ -97,7 +96,8 @@ func (t *iceTable) read(ctx context.Context, df iceberg.DataFile) ([]byte, error
 	return t.cfg.Store.Get(ctx, key)
 }
 
-// mayHold tells by the file's bounds whether it can hold such rows; a file without bounds can.
+// mayHold reports whether by its bounds a file may have rows of the fan with lo <= time < hi, in Unix microseconds. A
+// file without bounds may.
 func mayHold(df iceberg.DataFile, fan string, lo, hi int64) bool {
 	least, most := df.LowerBoundValues(), df.UpperBoundValues()
 	if l, ok := least[2]; ok && bytes.Compare(l, []byte(fan)) > 0 {
@@ -117,7 +117,7 @@ func mayHold(df iceberg.DataFile, fan string, lo, hi int64) bool {
 	return true
 }
 
-// dayOf returns the partition of a data file.
+// dayOf returns the partition of a data file, its day since 1970.
 func dayOf(df iceberg.DataFile) (int32, error) {
 	switch v := df.Partition()[partitionField].(type) {
 	case iceberg.Date:

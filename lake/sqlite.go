@@ -21,9 +21,9 @@ import (
 // must use the same name or finds no table.
 const CatalogName = "fanwatch"
 
-// OpenSQLite opens an Iceberg catalog in a SQLite file, for one machine; several processes may share it.
-// files are the properties by which Iceberg reaches the table's files (s3.endpoint and the like; nil for a
-// directory). The function it gives closes the file.
+// OpenSQLite opens an Iceberg catalog in a SQLite file, for one machine; several processes may share it. files are the
+// properties by which Iceberg reaches the table's files, such as s3.endpoint; nil for a directory. The returned
+// function closes the file.
 func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() error, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -32,7 +32,7 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 	if err := durable.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
 		return nil, nil, fmt.Errorf("catalog: %w", err)
 	}
-	// synchronous=full: what was committed survives a power cut, as the landing log does.
+	// synchronous=full: a commit survives a power cut, as the landing log does.
 	dsn := url.URL{Scheme: "file", Path: abs,
 		RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(full)&_txlock=immediate"}
 	db, err := sql.Open("sqlite", dsn.String())
@@ -44,7 +44,7 @@ func OpenSQLite(path string, files iceberg.Properties) (catalog.Catalog, func() 
 		if err == nil {
 			return cat, db.Close, nil
 		}
-		// A new file goes over to WAL under a lock that does not heed the busy timeout.
+		// A new file changes to WAL under a lock that ignores the busy timeout.
 		var busy *sqlite.Error
 		if try == 100 || !errors.As(err, &busy) || busy.Code()&0xff != sqlite3.SQLITE_BUSY {
 			_ = db.Close()

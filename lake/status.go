@@ -23,34 +23,34 @@ type File struct {
 	Bytes int64     `json:"bytes"`
 }
 
-// Change is a snapshot of the table: one commit, swap or retirement.
+// Change is a snapshot of the table: one commit, swap or drop of days.
 type Change struct {
 	At        time.Time `json:"at"`
 	Operation string    `json:"operation"` // append, replace or overwrite
-	Files     string    `json:"files"`     // added, and with a minus removed
-	Rows      int64     `json:"rows"`      // added
+	Files     string    `json:"files"`     // data files that were added and removed: "+1 -8"
+	Rows      int64     `json:"rows"`      // rows that were added
 }
 
-// Status says how a table does.
+// Status is the size and the newest changes of a table.
 type Status struct {
-	Table     string   `json:"table"`
+	Table     string   `json:"table"` // namespace.name
 	Rows      int64    `json:"rows"`
 	Files     int      `json:"files"`
-	Bytes     int64    `json:"bytes"` // of the data files
+	Bytes     int64    `json:"bytes"` // size of the data files
 	Days      int      `json:"days"`
 	Snapshots int      `json:"snapshots"`
-	Plans     int      `json:"plans"`    // changes that wait for the committer
-	Metadata  string   `json:"metadata"` // where its newest metadata is, for readers without a catalog
-	Changes   []Change `json:"changes"`  // the newest, newest first
+	Plans     int      `json:"plans"`    // plans that wait for the committer
+	Metadata  string   `json:"metadata"` // location of the newest metadata, for readers without a catalog
+	Changes   []Change `json:"changes"`  // the newest changes, newest first
 }
 
-// Lag says how far the table is behind one shard's landing log.
+// Lag is how far the table is behind one shard's landing log.
 type Lag struct {
 	Shard    string        `json:"shard"`
-	Segments int           `json:"segments"` // landed and not yet in the table
-	Rows     int           `json:"rows"`     // readings of them
+	Segments int           `json:"segments"` // segments that are not in the table
+	Rows     int           `json:"rows"`     // readings of these segments
 	Oldest   time.Duration `json:"oldest"`   // how long the first of their rows has waited; 0 without rows
-	// readings that were very old at their arrival wait since then; see TableConfig.OldAfter
+	// OldSince is when the first reading was held back that still is (TableConfig.OldAfter); zero: none is.
 	OldSince time.Time `json:"old_since,omitzero"`
 }
 
@@ -74,10 +74,10 @@ func (t *iceTable) Files(ctx context.Context) ([]File, error) {
 	return files, nil
 }
 
-// Status reads the table's metadata: no data file. It gives at most the newest changes snapshots.
+// Status returns the table's status, with at most the newest changes snapshots. It reads metadata, no data file.
 func (t *iceTable) Status(ctx context.Context, changes int) (Status, error) {
 	s := Status{Table: strings.Join(t.ident, "."), Changes: []Change{}}
-	waiting, _, err := t.plans(ctx)
+	waiting, _, err := t.waitingPlans(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -120,7 +120,7 @@ func orNone(count string) string {
 	return count
 }
 
-// Lag says how much of a landing log is not in the table yet. It reads the segments that are not.
+// Lag returns how much of a landing log is not in the table yet. It reads the segments that are not.
 func (t *iceTable) Lag(ctx context.Context, l landing.Log) (Lag, error) {
 	lag := Lag{Shard: l.Shard}
 	tbl, err := t.load(ctx)

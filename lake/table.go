@@ -21,73 +21,75 @@ import (
 	"fanwatch/objstore"
 )
 
-// TableConfig says where the table lives.
+// TableConfig says where the tables are and how they are committed.
 type TableConfig struct {
 	Catalog catalog.Catalog
 	Store   objstore.Store
-	// Location is the URI at which Iceberg finds the Store's root: s3://bucket, or file:///dir for a Dir.
-	// The catalog's own file access must reach it too.
+	// Location is the URI of the Store's root for Iceberg: s3://bucket, or file:///dir for an objstore.Dir. The
+	// catalog's own file access must reach it too.
 	Location string
-	// Namespace of the table "readings"; "" = fanwatch.
+	// Namespace is the namespace of the tables in the catalog; "" = fanwatch.
 	Namespace string
-	// BatchRows is about how many readings one Commit takes; 0 = 500,000, which need some 200 MB. Fewer:
-	// less memory, more commits when catching up.
+	// BatchRows is about how many readings one Commit adds; 0 = 500,000, which need some 200 MB. Fewer: less memory,
+	// more commits when catching up.
 	BatchRows int
-	// OldAfter is by how much a reading's day may lie behind that of its arrival and still enter with the next commit;
-	// 0 = 7 days. Older ones enter every OldEvery (0 = 1 day) together: each of their days is a file, and one message
-	// may hold 360 days.
-	OldAfter, OldEvery time.Duration
-	Now                fanwatch.Clock // nil = time.Now
+	// OldAfter is how much later than it was measured a reading may arrive and still enter with the next commit; 0 = 7
+	// days. Older readings are held back and enter together every OldEvery: each of their days is a file, and one
+	// message may have 360 days.
+	OldAfter time.Duration
+	// OldEvery is how long held readings wait; 0 = 1 day.
+	OldEvery time.Duration
+	Now      fanwatch.Clock // nil = time.Now
 }
 
-// Table is the Apache Iceberg table of readings: what the landing logs hold, once, sorted by fan and time,
-// one partition per day. Everything of it lies in the Store below tables/<namespace>/readings.
+// Table is the Apache Iceberg table of readings: the readings of the landing logs, each once, sorted by fan and time,
+// one partition a day. Its files are in the Store below tables/NAMESPACE/readings.
 //
-// All methods may be called concurrently and from several processes: each loads the table's newest state
-// from the catalog, and a change that meets another's is made again on top of it. Still a table wants one
-// committer, or they keep redoing each other's work: Commit and Apply belong to it. Whatever else wants the
-// table changed leaves a plan for Apply.
+// All methods may be called concurrently and from several processes: each loads the table's newest state from the
+// catalog, and a change that conflicts with another is made again on top of it. Commit and Apply belong to one
+// committer: several would repeat each other's work. Every other process stores a plan for Apply.
 type Table struct {
 	iceTable
-	followers []*iceTable // those that are fed from the same logs, one transaction each
+	followers []*iceTable // the event tables that are fed from the same logs, in transactions of their own
 
 	indexes rowfile.IndexCache
 	live    liveCache
 }
 
-// iceTable is what all tables of the lake share: an Iceberg table with a layout of its own in the catalog.
+// iceTable is the part that all tables of the lake have: an Iceberg table in the catalog with its layout.
 type iceTable struct {
 	cfg    TableConfig
 	layout layout
 	ident  table.Identifier
 	root   string // key prefix of the table in the Store, without a slash at the end
 
-	readOnly bool         // the table is neither made nor brought up to date
-	opened   *atomic.Bool // the table was seen to be one that this program can work with
+	readOnly bool         // the table is neither created nor brought up to date
+	opened   *atomic.Bool // the table exists and has a layout that this program can use
 	passed   *passedOver
 }
 
-// layout says what a table looks like. Every table is partitioned by the day of its column 1, a time.
+// layout is the columns and the order of a table. Every table is partitioned by the day of its column 1, a time.
 type layout struct {
-	name   string
-	schema *iceberg.Schema
-	sort   []int // IDs of the columns by which files are sorted, ascending
-	holds  bool  // column 1 is when a reading was measured, which may be long ago; see held
+	name     string
+	schema   *iceberg.Schema
+	sort     []int // IDs of the columns by which files are sorted, ascending
+	holdsOld bool  // column 1 is when a reading was measured, which may be long ago; see held
 }
 
-// The table's properties that are ours. Offsets are TABLE properties, never a snapshot's summary: there
-// they would vanish with the next compaction's snapshot.
+// The table properties of fanwatch. Offsets are properties of the table, not of a snapshot's summary, where they would
+// vanish with the next compaction's snapshot.
 const (
 	propVersion = "fanwatch.version"
 	propOffset  = "fanwatch.offset."  // + stream/shard: last sequence number of the last segment in the table
 	propExpired = "fanwatch.expired." // + stream/shard: up to here all segments with rows are tombstones
-	propRetired = "fanwatch.retired"  // key of the ledger of rows that left the table by age
+	propRetired = "fanwatch.retired"  // key of the droppedRows
 )
 
-const partitionField = 1000 // ID of the field time_day; Iceberg numbers partition fields from 1000
+// partitionField is the ID of the field time_day; Iceberg numbers partition fields from 1000.
+const partitionField = 1000
 
-// OpenTable opens the table, creating it where it is missing and adding columns that it lacks. Of several
-// that create it at once one wins and all get the same table.
+// OpenTable opens the table of readings. It creates a missing table and adds missing columns; where several processes
+// do so at once, all get the same table.
 func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	return openReadings(ctx, cfg, false)
 }
@@ -106,10 +108,10 @@ func newTable(cfg TableConfig, readOnly bool) (*Table, error) {
 	return &Table{iceTable: t}, err
 }
 
-// ErrNoTable says that a table is not there yet.
+// ErrNoTable says that a table does not exist yet.
 var ErrNoTable = errors.New("the table is not there yet: the first commit makes it")
 
-// newIce makes what stands for a table, without looking for it.
+// newIce returns a table without looking for it in the catalog.
 func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	if cfg.Catalog == nil || cfg.Store == nil || cfg.Location == "" || strings.HasSuffix(cfg.Location, "/") {
 		return iceTable{}, fmt.Errorf("table: catalog, store and location (without a slash at its end) are needed, "+
@@ -131,10 +133,10 @@ func newIce(cfg TableConfig, l layout, readOnly bool) (iceTable, error) {
 	return t, nil
 }
 
-// load returns the table's newest state. The first time it opens the table: makes it and brings it up to date, unless
-// it is only read, and sees that this program can work with it. After a failure the next call tries that again.
+// load returns the table's newest state. The first call opens the table: it creates it and brings it up to date, unless
+// t is read-only, and checks its layout. After a failure the next call does so again.
 func (t *iceTable) load(ctx context.Context) (*table.Table, error) {
-	tbl, err := t.current(ctx)
+	tbl, err := t.fromCatalog(ctx)
 	if t.opened.Load() {
 		return tbl, err
 	}
@@ -157,8 +159,8 @@ func (t *iceTable) load(ctx context.Context) (*table.Table, error) {
 	return tbl, nil
 }
 
-// current asks the catalog for the table.
-func (t *iceTable) current(ctx context.Context) (*table.Table, error) {
+// fromCatalog returns the table's newest state without opening it.
+func (t *iceTable) fromCatalog(ctx context.Context) (*table.Table, error) {
 	tbl, err := t.cfg.Catalog.LoadTable(ctx, t.ident)
 	if err == nil || errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		return tbl, wrap(err, "table %s: load", strings.Join(t.ident, "."))
@@ -168,12 +170,13 @@ func (t *iceTable) current(ctx context.Context) (*table.Table, error) {
 		strings.Join(t.ident, "."), err)
 }
 
-// isCurrent reports whether the table has this program's layout. Whoever plans changes leaves others alone: the
-// committer brings them up to date first.
+// isCurrent reports whether the table has this program's layout. No changes of other tables are planned: the committer
+// brings them up to date first.
 func isCurrent(tbl *table.Table) bool {
 	return tbl.Properties()[propVersion] == strconv.Itoa(rowfile.Version)
 }
 
+// create creates the table, unless another process was faster, and returns it.
 func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 	failed := t.cfg.Catalog.CreateNamespace(ctx, table.Identifier{t.cfg.Namespace}, nil)
 	if errors.Is(failed, catalog.ErrNamespaceAlreadyExists) {
@@ -201,17 +204,17 @@ func (t *iceTable) create(ctx context.Context) (*table.Table, error) {
 				table.CommitNumRetriesKey: "0",
 			}))
 	}
-	// Catalogs word a lost race to create in different ways: a table that can be loaded was created.
-	tbl, err := t.current(ctx)
+	// Each catalog has other errors for a lost race to create: a table that can be loaded was created.
+	tbl, err := t.fromCatalog(ctx)
 	if err != nil {
 		return nil, errors.Join(wrap(failed, "table: create"), err)
 	}
 	return tbl, nil
 }
 
-// evolve adds the columns that a table of an earlier version lacks. A table of the current version lacks none: there
-// a column that is not found was renamed or dropped by another program, and adding it would make that irreversible.
-// Of several that do it at once one wins.
+// evolve adds the columns that a table of an earlier version lacks. A column that a table of the current version lacks
+// was renamed or dropped by another program, which adding it would make irreversible. Where several processes do so at
+// once, one succeeds.
 func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, error) {
 	var errs []error
 	for attempt := range commitAttempts {
@@ -220,7 +223,7 @@ func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, 
 		}
 		version, err := strconv.Atoi(tbl.Properties()[propVersion])
 		if err != nil || version >= rowfile.Version {
-			return tbl, nil // checkLayout says what is wrong
+			return tbl, nil // checkLayout returns the error
 		}
 		var missing []iceberg.NestedField
 		for _, f := range t.layout.schema.Fields() {
@@ -228,7 +231,7 @@ func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, 
 			_, numbered := tbl.Schema().FindFieldByID(f.ID)
 			switch {
 			case !named && numbered:
-				return tbl, nil // it has another name: checkLayout says so
+				return tbl, nil // it has another name: checkLayout returns the error
 			case !named:
 				missing = append(missing, f)
 			}
@@ -236,15 +239,15 @@ func (t *iceTable) evolve(ctx context.Context, tbl *table.Table) (*table.Table, 
 		if _, err = t.addColumns(ctx, tbl, missing); err != nil {
 			errs = append(errs, err)
 		}
-		if tbl, err = t.current(ctx); err != nil {
+		if tbl, err = t.fromCatalog(ctx); err != nil {
 			return nil, errors.Join(append(errs, err)...)
 		}
 	}
 	return nil, fmt.Errorf("table %s: columns could not be added: %w", strings.Join(t.ident, "."), errors.Join(errs...))
 }
 
-// addColumns adds columns in the order of their IDs: the catalog numbers them on. Rows that are there
-// already have no value for them, so they are never required.
+// addColumns adds columns in the order of their IDs, because the catalog numbers them on. Earlier rows have no value
+// for them, so they are never required.
 func (t *iceTable) addColumns(ctx context.Context, tbl *table.Table, missing []iceberg.NestedField) (*table.Table,
 	error) {
 	tx := tbl.NewTransaction()
@@ -268,12 +271,12 @@ func tableSchema() *iceberg.Schema {
 	field := func(id int, name string, typ iceberg.Type, doc string) iceberg.NestedField {
 		return iceberg.NestedField{ID: id, Name: name, Type: typ, Required: true, Doc: doc}
 	}
-	anomaly := field(10, "anomaly", p.String, "the fan's state after this reading; null: well")
+	anomaly := field(10, "anomaly", p.String, "the fan's state after this reading; null: normal")
 	anomaly.Required = false
 	return iceberg.NewSchema(0,
 		field(1, "time", p.TimestampTz, "end of the measuring window"),
 		field(2, "fan_id", p.String, ""),
-		field(3, "run", p.Int64, "publisher's process, a random number; 0: the demo's format"),
+		field(3, "run", p.Int64, "publisher's process, a random number; 0: the legacy format"),
 		field(4, "seq", p.Int64, "counts within the run from 1; with run 0 the time in Unix microseconds"),
 		field(5, "rpm", p.Float64, "revolutions per minute, to within 1e-5 of what was measured"),
 		field(6, "hz", p.Float64, "tacho pulses per second"),
@@ -291,8 +294,8 @@ func tableSchema() *iceberg.Schema {
 	)
 }
 
-// checkLayout sees that the catalog's table is one that this program can work with: a catalog may number
-// fields anew, and a person may have made the table by hand. One that is only read may be of an earlier version.
+// checkLayout returns an error where this program cannot use the catalog's table: a catalog may number fields anew, and
+// a table may be made by hand. One that is only read may be of an earlier version.
 func (t *iceTable) checkLayout(tbl *table.Table) error {
 	text := tbl.Properties()[propVersion]
 	version, err := strconv.Atoi(text)
@@ -366,7 +369,7 @@ func (t *iceTable) key(path string) (string, error) {
 
 func offsetKey(l landing.Log) string { return propOffset + l.Stream + "/" + l.Shard }
 
-// offset returns the last sequence number of the shard's last segment that is in the table.
+// offset returns the end of the log's last segment that is in the table.
 func offset(tbl *table.Table, l landing.Log) (fanwatch.SequenceNumber, error) {
 	text, ok := tbl.Properties()[offsetKey(l)]
 	if !ok {

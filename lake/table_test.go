@@ -72,7 +72,7 @@ func (w world) commit(t testing.TB, logs ...landing.Log) lake.CommitResult {
 	return r
 }
 
-// rows gives all rows of a fan, as the table orders them.
+// rows returns all rows of a fan, as the table orders them.
 func (w world) rows(t testing.TB, fan string) []fanwatch.Row {
 	t.Helper()
 	var rows []fanwatch.Row
@@ -85,7 +85,7 @@ func (w world) rows(t testing.TB, fan string) []fanwatch.Row {
 	return rows
 }
 
-func TestCommit(t *testing.T) {
+func TestACommitAddsEachReadingOnce(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	if r := w.commit(t, w.log(0), w.log(1)); r != (lake.CommitResult{}) {
 		t.Fatalf("nothing landed, committed %+v", r)
@@ -138,7 +138,7 @@ func asTabled(r fanwatch.Row, shard string) fanwatch.Row {
 	return r
 }
 
-func TestRowsOfAPeriod(t *testing.T) {
+func TestRowsAreThoseOfThePeriod(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for i := range 5 {
 		s := window(i*2000, fmt.Sprint("fan-", i), 7, 1, 2000)
@@ -167,7 +167,7 @@ func TestRowsOfAPeriod(t *testing.T) {
 	}
 }
 
-func TestCommitInRounds(t *testing.T) {
+func TestALongLogIsCommittedInBatches(t *testing.T) {
 	w := openWorld(t, t.TempDir(), func(c *lake.TableConfig) { c.BatchRows = 150 })
 	for i := range 5 {
 		w.append(t, 0, window(i*100, "fan-a", 7, 1+i*100, 100))
@@ -177,7 +177,7 @@ func TestCommitInRounds(t *testing.T) {
 	for more := true; more; {
 		r := w.commit(t, w.log(0), w.log(1))
 		if r.Rows > 200 {
-			t.Fatalf("a round of %d rows", r.Rows)
+			t.Fatalf("a batch of %d rows", r.Rows)
 		}
 		rows, more = rows+r.Rows, r.More
 	}
@@ -186,7 +186,7 @@ func TestCommitInRounds(t *testing.T) {
 	}
 }
 
-func TestDuplicatesInARound(t *testing.T) {
+func TestCopiesWithinABatchAreDropped(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	w.append(t, 0, window(0, "fan-a", 7, 1, 100))
 	again := window(0, "fan-a", 7, 51, 100) // after a reshard both shards may hold a reading
@@ -199,7 +199,7 @@ func TestDuplicatesInARound(t *testing.T) {
 	}
 }
 
-func TestRacingCommitters(t *testing.T) {
+func TestRacingCommittersAddEachReadingOnce(t *testing.T) {
 	dir := t.TempDir()
 	worlds := []world{openWorld(t, dir, nil), openWorld(t, dir, nil), openWorld(t, dir, nil)}
 	logs := []landing.Log{worlds[0].log(0), worlds[0].log(1)}
@@ -224,7 +224,7 @@ func TestRacingCommitters(t *testing.T) {
 	}
 }
 
-func TestRacingCreators(t *testing.T) {
+func TestRacingCreatorsGetOneTable(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
 	for range 4 {
@@ -239,8 +239,8 @@ func TestRacingCreators(t *testing.T) {
 	}
 }
 
-// TestReadByParquetAlone reads the files as somebody would who knows nothing of this package.
-func TestReadByParquetAlone(t *testing.T) {
+// TestDataFilesAreReadByParquetAlone reads the files without this package.
+func TestDataFilesAreReadByParquetAlone(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	s := window(0, "fan-b", 7, 1, 100)
 	s.Rows = append(window(0, "fan-a", 7, 1, 100).Rows, s.Rows...)
@@ -277,7 +277,7 @@ func TestReadByParquetAlone(t *testing.T) {
 	}
 }
 
-// dataFiles gives the paths of all data files in the store, live or not.
+// dataFiles returns the paths of all data files in the store, live or not.
 func dataFiles(t testing.TB, w world) []string {
 	t.Helper()
 	var paths []string
@@ -294,7 +294,7 @@ func dataFiles(t testing.TB, w world) []string {
 	return paths
 }
 
-// counts gives rows per fan by Table.Counts, and sees that nothing is there twice.
+// counts returns rows per fan by Table.Counts, and sees that nothing is there twice.
 func (w world) counts(t testing.TB) map[string]int {
 	t.Helper()
 	counts, err := w.table.Counts(t.Context())
@@ -318,7 +318,7 @@ func wantCounts(t testing.TB, got, want map[string]int) {
 	}
 }
 
-// list gives the keys of a listing.
+// list returns the keys of a listing.
 func list(t *testing.T, store objstore.Store, prefix, after string) []string {
 	t.Helper()
 	var keys []string

@@ -20,25 +20,25 @@ import (
 	"fanwatch/objstore"
 )
 
-// Tables are all tables of the lake: the readings, and beside them anomalies and quarantine, which are fed
-// from the same logs with offsets of their own, and alerts, which are fed from what PutAlert left. Each takes
-// every row exactly once, in transactions of its own: so one may be a batch behind another, and one that fails
-// keeps no other from its batch. What failed is named in a *Partial.
+// Tables are all tables of the lake: the readings; anomalies and quarantine, which are fed from the same logs with
+// offsets of their own; and alerts, which are fed by [PutAlert]. Each gets every row exactly once, in transactions of
+// its own: one may be a batch behind another, and one that fails keeps no other from its batch. Failures are named in a
+// *[Partial].
 type Tables struct {
-	*Table     // of readings
+	*Table     // the table of readings
 	anomalies  *eventTable[Anomaly]
 	quarantine *eventTable[QuarantineRow]
 	alerts     *eventTable[AlertRow]
 }
 
-// OpenTables opens all tables, creating those that are missing. One that cannot be opened does not keep the others:
-// whatever is asked of it tries again and says why. With none at all the error does.
+// OpenTables opens all tables and creates those that are missing. A table that cannot be opened is opened by the next
+// call that needs it. Where no table can be opened OpenTables returns an error.
 func OpenTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
 	return openTables(ctx, cfg, false)
 }
 
-// ReadTables opens all tables and never changes them: none is created and none gains columns. Of tables that are
-// missing whatever is asked gives an error that wraps ErrNoTable; so does ReadTables where all are.
+// ReadTables opens all tables and never changes them: none is created and none gains columns. Calls that need a missing
+// table return an error that wraps [ErrNoTable]; where all tables are missing ReadTables does.
 func ReadTables(ctx context.Context, cfg TableConfig) (*Tables, error) {
 	return openTables(ctx, cfg, true)
 }
@@ -96,6 +96,7 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 	return t, nil
 }
 
+// toAnomaly returns the row of the table anomalies that a row of the landing log becomes, and whether it becomes one.
 func toAnomaly(r *fanwatch.Row) (Anomaly, bool) {
 	return Anomaly{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), Kind: string(r.Anomaly),
 			Score: r.Score, RPM: r.RPM, Hz: r.Hz, Jitter: r.Jitter,
@@ -103,6 +104,8 @@ func toAnomaly(r *fanwatch.Row) (Anomaly, bool) {
 			r.Anomaly != fanwatch.KindNone
 }
 
+// toQuarantineRow returns the row of the table quarantine that a row of the landing log becomes, and whether it becomes
+// one.
 func toQuarantineRow(r *fanwatch.Row) (QuarantineRow, bool) {
 	return QuarantineRow{Arrived: r.Arrived.UnixMicro(), Fan: r.Fan, Client: r.Client, Reason: r.Reason,
 			Payload: bytes.Clone(r.Payload), Shard: r.Position.Shard,
@@ -110,14 +113,14 @@ func toQuarantineRow(r *fanwatch.Row) (QuarantineRow, bool) {
 		r.Kind == fanwatch.RowQuarantined
 }
 
-// segments remembers, of segments that were read, what event tables want of them.
-type segments map[string]landing.Segment
+// segmentCache has the segments that were read, with those of their rows that belong to event tables.
+type segmentCache map[string]landing.Segment
 
-func (m segments) key(l landing.Log, after fanwatch.SequenceNumber) string {
+func (m segmentCache) key(l landing.Log, after fanwatch.SequenceNumber) string {
 	return l.Stream + "/" + l.Shard + "/" + after.Pad()
 }
 
-func (m segments) remember(l landing.Log, after fanwatch.SequenceNumber, s landing.Segment) {
+func (m segmentCache) remember(l landing.Log, after fanwatch.SequenceNumber, s landing.Segment) {
 	s.Rows = slices.Clone(slices.DeleteFunc(slices.Clone(s.Rows), func(r fanwatch.Row) bool {
 		_, anomalous := toAnomaly(&r)
 		return !anomalous && r.Kind != fanwatch.RowQuarantined
@@ -125,21 +128,21 @@ func (m segments) remember(l landing.Log, after fanwatch.SequenceNumber, s landi
 	m[m.key(l, after)] = s
 }
 
-func (m segments) next(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
+func (m segmentCache) next(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
 	if s, ok := m[m.key(l, after)]; ok {
 		return s, nil
 	}
 	return l.Next(ctx, after)
 }
 
-// Commit brings the new segments of the logs into the tables, and the ended alerts; see Table.Commit. The
-// result is that of the readings; beside it the error may be a *Partial.
+// Commit brings the new segments of the logs and the alerts that are over into the tables; see [Table.Commit]. The
+// result is that of the readings; beside it the error may be a *[Partial].
 func (t *Tables) Commit(ctx context.Context, logs []landing.Log) (CommitResult, error) {
-	seen := make(segments)
+	seen := make(segmentCache)
 	var failed failures
 	result, err := t.commitLogs(ctx, logs, func() *batch {
 		r := t.newBatch()
-		r.next = func(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
+		r.nextSegment = func(ctx context.Context, l landing.Log, after fanwatch.SequenceNumber) (landing.Segment, error) {
 			s, err := l.Next(ctx, after)
 			if err == nil {
 				seen.remember(l, after, s)
@@ -151,7 +154,7 @@ func (t *Tables) Commit(ctx context.Context, logs []landing.Log) (CommitResult, 
 	failed.add(wrapParts(err, "readings"))
 	for _, s := range []struct {
 		name   string
-		commit func(context.Context, []landing.Log, segments) (CommitResult, error)
+		commit func(context.Context, []landing.Log, segmentCache) (CommitResult, error)
 	}{{"anomalies", t.anomalies.commit}, {"quarantine", t.quarantine.commit}} {
 		for more := true; more; {
 			r, err := s.commit(ctx, logs, seen)
@@ -163,7 +166,7 @@ func (t *Tables) Commit(ctx context.Context, logs []landing.Log) (CommitResult, 
 	return result, failed.err()
 }
 
-// wrapParts says of each failure of which table it is.
+// wrapParts adds the table's name to each failure.
 func wrapParts(err error, table string) error {
 	var p failures
 	p.add(err)
@@ -173,7 +176,8 @@ func wrapParts(err error, table string) error {
 	return p.err()
 }
 
-// PassedOver names the objects that lie among the plans and the waiting alerts and are none, as they were found last.
+// PassedOver names the objects that were found among the plans and the waiting alerts and are neither, by the newest
+// listings.
 func (t *Tables) PassedOver() (found []string) {
 	for _, s := range t.all() {
 		found = append(found, s.passed.all()...)
@@ -190,7 +194,7 @@ func (t *Tables) eventTables() []*iceTable {
 // all returns all tables, the readings first.
 func (t *Tables) all() []*iceTable { return append([]*iceTable{&t.iceTable}, t.eventTables()...) }
 
-// Apply applies the plans of all tables; see Table.Apply.
+// Apply applies the plans of all tables; see [Table.Apply].
 func (t *Tables) Apply(ctx context.Context) (ApplyResult, error) {
 	var sum ApplyResult
 	var failed failures
@@ -204,18 +208,18 @@ func (t *Tables) Apply(ctx context.Context) (ApplyResult, error) {
 	return sum, failed.err()
 }
 
-// PlanCompaction merges small files of the days that have too many of them, table by table, and leaves for each table
-// the plan of the swap for Apply: one `replace` snapshot for all days. Merges run side by side, as many as there are
-// cores. Before that it reads the merged files back and compares row counts and content. Files of a plan that waits
-// are left alone. The old files stay until their snapshots are dropped.
+// PlanCompaction merges small files of the days that have too many, table by table, and stores for each table the plan
+// of the swap: one `replace` snapshot for all days. As many merges run at once as there are cores. A merged file is
+// read back and compared by row count and content before it is planned. Files of a waiting plan are left alone. The old
+// files stay until their snapshots expire.
 //
-// Files grow by levels, as minutes become an hour and hours a day: while a day lasts, files of about the
-// same number of rows, within a factor of eight, are merged once there are more than MinFiles of them, so
-// that a row is rewritten a few times and not at every compaction. A day that is over becomes as few files of
-// TargetBytes as hold it, and again whenever late rows come.
+// Files grow by levels, as minutes become an hour and hours a day: while a day lasts, files of about the same
+// number of rows, within a factor of eight, are merged once there are more than MinFiles of them, so that a row is
+// rewritten a few times and not at every compaction. A day that is over becomes as few files of TargetBytes as
+// possible, and again whenever late rows enter it.
 //
-// A file that cannot be merged, for it is damaged or holds what this program would lose, is left as it is; the
-// others of its day and those of other days are merged. The error is a *Partial then, beside what was planned.
+// A file that cannot be merged, because it is damaged or has columns that this program would lose, stays as it is; all
+// others are merged. The error is then a *[Partial] beside the result.
 func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (CompactResult, error) {
 	small := cfg.withDefaults()
 	// an event table's merge holds its rows in memory
@@ -237,7 +241,7 @@ func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (Compact
 	return sum, failed.err()
 }
 
-// PlanExpiry plans for all tables; see Table.PlanExpiry.
+// PlanExpiry plans the expiry of all tables' snapshots; see [Table.PlanExpiry].
 func (t *Tables) PlanExpiry(ctx context.Context, olderThan time.Duration, keep int) error {
 	var failed failures
 	for _, s := range t.all() {
@@ -252,7 +256,8 @@ type Retention struct {
 	Events   time.Duration // anomalies, quarantine and alerts
 }
 
-// PlanDropPartitions plans for all tables and gives the number of files that are to go; see Table.PlanDropPartitions.
+// PlanDropPartitions plans the drop of days past retention in all tables and returns the number of files; see
+// [Table.PlanDropPartitions].
 func (t *Tables) PlanDropPartitions(ctx context.Context, keep Retention) (int, error) {
 	var failed failures
 	sum, err := t.Table.PlanDropPartitions(ctx, keep.Readings)
@@ -265,7 +270,7 @@ func (t *Tables) PlanDropPartitions(ctx context.Context, keep Retention) (int, e
 	return sum, failed.err()
 }
 
-// RemoveOrphans removes those of all tables; see Table.RemoveOrphans.
+// RemoveOrphans removes the orphans of all tables and returns their number; see [Table.RemoveOrphans].
 func (t *Tables) RemoveOrphans(ctx context.Context, olderThan time.Duration) (int, error) {
 	sum := 0
 	var failed failures
@@ -277,8 +282,8 @@ func (t *Tables) RemoveOrphans(ctx context.Context, olderThan time.Duration) (in
 	return sum, failed.err()
 }
 
-// Statuses returns how all tables do, the readings first; see Table.Status. Of one that cannot be read it gives the
-// name alone.
+// Statuses returns the status of all tables, the readings first; see [Table.Status]. Of one that cannot be read it has
+// the name alone.
 func (t *Tables) Statuses(ctx context.Context, changes int) ([]Status, error) {
 	var all []Status
 	var failed failures
@@ -289,7 +294,7 @@ func (t *Tables) Statuses(ctx context.Context, changes int) ([]Status, error) {
 	}
 	page, err := t.waitingAlerts(ctx, "")
 	failed.add(err)
-	t.alerts.passed.set(alertsWaiting, page.over)
+	t.alerts.passed.set(alertsWaiting, page.strays)
 	return all, failed.err()
 }
 
@@ -298,14 +303,15 @@ func (t *Tables) Anomalies(ctx context.Context, from, to time.Time) ([]Anomaly, 
 	return t.anomalies.all(ctx, from, to)
 }
 
-// Quarantine returns the rows of the table quarantine that arrived in from <= t < to, by time.
+// Quarantine returns the rows of the table quarantine with from <= time of arrival < to, by time; zero times are no
+// bounds.
 func (t *Tables) Quarantine(ctx context.Context, from, to time.Time) ([]QuarantineRow, error) {
 	return t.quarantine.all(ctx, from, to)
 }
 
-// Refused returns the n newest refusals of a fan ("" = of all), by time of arrival: of the segments that the table
-// quarantine does not have yet, and of its newest days. Where the table cannot be read, or t is nil, all of the logs
-// are; then, or where a part cannot be read, it gives the others and a *Partial.
+// Refused returns the n newest quarantined rows of a fan ("" = of all), by time of arrival, from the segments that the
+// table quarantine does not have yet and from its newest days. Where there is no table, it cannot be read, or t is nil,
+// all of the logs are read. Where a part cannot be read Refused returns the others and a *[Partial].
 func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n int) ([]QuarantineRow, error) {
 	var failed failures
 	var tbl *table.Table
@@ -332,7 +338,7 @@ func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n 
 					rows = append(rows, r)
 				}
 			}
-			if len(rows) > 2*n+eventRows { // of those that follow there are enough
+			if len(rows) > 2*n+eventRows { // drop rows now and then, so that memory stays bounded
 				rows = lastArrived(rows, n)
 			}
 			return nil
@@ -347,22 +353,22 @@ func (t *Tables) Refused(ctx context.Context, logs []landing.Log, fan string, n 
 	return rows, failed.err()
 }
 
-// lastArrived sorts by time of arrival and gives the last n.
+// lastArrived sorts by time of arrival and returns the last n rows.
 func lastArrived(rows []QuarantineRow, n int) []QuarantineRow {
 	slices.SortStableFunc(rows, func(a, b QuarantineRow) int { return cmp.Compare(a.Arrived, b.Arrived) })
 	return slices.Clone(rows[max(0, len(rows)-n):])
 }
 
-// Alerts returns the rows of the table alerts that opened in from <= t < to, by time.
+// Alerts returns the rows of the table alerts with from <= time of opening < to, by time; zero times are no bounds.
 func (t *Tables) Alerts(ctx context.Context, from, to time.Time) ([]AlertRow, error) {
 	return t.alerts.all(ctx, from, to)
 }
 
-// alertsWaiting is where ended alerts lie until they are in the table.
+// alertsWaiting is the folder of the alerts that are over and not yet in the table.
 const alertsWaiting = "alerts/waiting/"
 
-// PutAlert leaves an alert that is over for the next Commit. Left more than once, even long after, it is one
-// row: the table is asked for the alert's ID.
+// PutAlert stores an alert that is over for the next [Tables.Commit]. An alert that is stored again, even long after,
+// makes no second row: Commit looks for its ID in the table.
 func PutAlert(ctx context.Context, store objstore.Store, a fanwatch.Alert) error {
 	data, err := json.Marshal(a)
 	if err != nil {
@@ -374,30 +380,30 @@ func PutAlert(ctx context.Context, store objstore.Store, a fanwatch.Alert) error
 	return wrap(err, "alert %s", a.ID)
 }
 
-// commitAlerts brings the alerts that wait into the table, in rounds of a thousand. What is no alert is passed over;
-// an alert that fails waits on.
+// commitAlerts brings the waiting alerts into the table, a thousand at a time. Objects that are no alerts are passed
+// over; an alert that fails goes on waiting.
 func (t *Tables) commitAlerts(ctx context.Context) error {
 	var failed failures
-	var over []string
+	var strays []string
 	for after := ""; ; {
 		page, err := t.waitingAlerts(ctx, after)
 		failed.add(err)
-		over = append(over, page.over...)
+		strays = append(strays, page.strays...)
 		if len(page.rows) > 0 {
-			failed.add(t.landAlerts(ctx, page.rows))
+			failed.add(t.storeAlerts(ctx, page.rows))
 		}
 		if !page.more || ctx.Err() != nil {
-			t.alerts.passed.set(alertsWaiting, over)
+			t.alerts.passed.set(alertsWaiting, strays)
 			return failed.err()
 		}
 		after = page.last
 	}
 }
 
-// landAlerts brings alerts into the table and removes what waited.
-func (t *Tables) landAlerts(ctx context.Context, waiting map[string]AlertRow) error {
+// storeAlerts brings alerts, by key, into the table and removes their objects.
+func (t *Tables) storeAlerts(ctx context.Context, waiting map[string]AlertRow) error {
 	var failed failures
-	left, err := t.addAlerts(ctx, slices.Collect(maps.Values(waiting)))
+	unreadDays, err := t.addAlerts(ctx, slices.Collect(maps.Values(waiting)))
 	if err != nil {
 		var p *Partial
 		if failed.add(err); !errors.As(err, &p) {
@@ -406,7 +412,7 @@ func (t *Tables) landAlerts(ctx context.Context, waiting map[string]AlertRow) er
 	}
 	for _, key := range slices.Sorted(maps.Keys(waiting)) {
 		e := waiting[key]
-		if left[t.alerts.day(&e)] {
+		if unreadDays[t.alerts.day(&e)] {
 			continue
 		}
 		if err := t.cfg.Store.Delete(ctx, key); err != nil {
@@ -419,16 +425,15 @@ func (t *Tables) landAlerts(ctx context.Context, waiting map[string]AlertRow) er
 	return failed.err()
 }
 
-// alertPage is a part of what waits.
+// alertPage is a part of the waiting alerts.
 type alertPage struct {
-	rows map[string]AlertRow // by key, at most a thousand
-	over []string            // what is no alert
-	last string              // key of the newest object that was looked at
-	more bool                // there are others behind it
+	rows   map[string]AlertRow // by key, at most a thousand
+	strays []string            // objects that are no alerts, one line each
+	last   string              // key of the last object of the page
+	more   bool                // there are objects behind last
 }
 
-// waitingAlerts reads the alerts that wait behind a key. Beside those that cannot be read, which the error names, it
-// gives the others.
+// waitingAlerts reads the waiting alerts behind a key. Those that cannot be read are named by the error.
 func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, error) {
 	p := alertPage{rows: make(map[string]AlertRow)}
 	var failed failures
@@ -442,13 +447,13 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 			break
 		}
 		p.last = o.Key
-		if why := stray(o); why != "" {
-			p.over = append(p.over, strayObject(o.Key, why))
+		if why := strayReason(o); why != "" {
+			p.strays = append(p.strays, strayObject(o.Key, why))
 			continue
 		}
 		data, err := t.cfg.Store.Get(ctx, o.Key)
 		if errors.Is(err, objstore.ErrNotFound) {
-			continue // another committer was faster
+			continue // removed since it was listed, by another committer
 		}
 		if err != nil {
 			failed.add(fmt.Errorf("%s: %w", o.Key, err))
@@ -456,7 +461,7 @@ func (t *Tables) waitingAlerts(ctx context.Context, after string) (alertPage, er
 		}
 		var a fanwatch.Alert
 		if json.Unmarshal(data, &a) != nil || a.ID == "" || a.Opened.IsZero() {
-			p.over = append(p.over, strayObject(o.Key, "not an alert"))
+			p.strays = append(p.strays, strayObject(o.Key, "not an alert"))
 			continue
 		}
 		p.rows[o.Key] = toAlertRow(&a)
@@ -474,9 +479,9 @@ func toAlertRow(a *fanwatch.Alert) AlertRow {
 	return e
 }
 
-// addAlerts appends those of the rows that the table does not have. It leaves out days of which the table has a file
-// that cannot be read: these it names in left, and why in a *Partial. After any other error none was appended.
-func (t *Tables) addAlerts(ctx context.Context, rows []AlertRow) (left map[int32]bool, err error) {
+// addAlerts appends those of the rows that the table does not have. It leaves out the days of which the table has a
+// file that cannot be read: unreadDays, with a *Partial. After any other error no row was appended.
+func (t *Tables) addAlerts(ctx context.Context, rows []AlertRow) (unreadDays map[int32]bool, err error) {
 	var errs []error
 	for attempt := range commitAttempts {
 		if err := pause(ctx, attempt); err != nil {
@@ -487,30 +492,30 @@ func (t *Tables) addAlerts(ctx context.Context, rows []AlertRow) (left map[int32
 			errs = append(errs, err)
 			continue
 		}
-		fresh, left, err := t.newAlerts(ctx, tbl, rows)
+		missing, unreadDays, err := t.newAlerts(ctx, tbl, rows)
 		var p *Partial
-		if err != nil && !errors.As(err, &p) || len(fresh) == 0 {
-			return left, err
+		if err != nil && !errors.As(err, &p) || len(missing) == 0 {
+			return unreadDays, err
 		}
-		r := &batch{}
+		b := &batch{}
 		var failed error
-		if r.files, failed = t.alerts.write(ctx, tbl, fresh); failed != nil {
+		if b.files, failed = t.alerts.write(ctx, tbl, missing); failed != nil {
 			return nil, failed
 		}
 		failpoint.Hit(failpoint.CommitFiles)
-		if failed := t.alerts.commitBatch(ctx, tbl, r); failed != nil {
+		if failed := t.alerts.commitBatch(ctx, tbl, b); failed != nil {
 			errs = append(errs, failed)
 			continue
 		}
-		return left, err
+		return unreadDays, err
 	}
 	return nil, fmt.Errorf("given up after %d attempts: %w", commitAttempts, errors.Join(errs...))
 }
 
-// newAlerts leaves out the alerts that the table has on the days on which they opened, and those of days that cannot
-// be read.
-func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []AlertRow) (fresh []AlertRow,
-	left map[int32]bool, err error) {
+// newAlerts returns the rows that the table does not have on the days on which they opened, without those of days that
+// cannot be read.
+func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []AlertRow) (missing []AlertRow,
+	unreadDays map[int32]bool, err error) {
 	days := make(map[int32]map[string]AlertRow)
 	for i := range rows {
 		day := t.alerts.day(&rows[i])
@@ -519,7 +524,7 @@ func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []AlertRo
 		}
 		days[day][rows[i].ID] = rows[i]
 	}
-	left = make(map[int32]bool)
+	unreadDays = make(map[int32]bool)
 	var failed failures
 	for df, err := range liveFiles(ctx, tbl) {
 		if err != nil {
@@ -529,23 +534,23 @@ func (t *Tables) newAlerts(ctx context.Context, tbl *table.Table, rows []AlertRo
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(days[day]) == 0 || left[day] {
+		if len(days[day]) == 0 || unreadDays[day] {
 			continue
 		}
-		there, err := t.alerts.readFile(ctx, df)
+		stored, err := t.alerts.readFile(ctx, df)
 		if err != nil {
-			left[day] = true
-			failed.add(fmt.Errorf("alerts of that day wait: %w", err))
+			unreadDays[day] = true
+			failed.add(fmt.Errorf("alerts of day %s wait: %w", dateOf(day), err))
 			continue
 		}
-		for _, e := range there {
+		for _, e := range stored {
 			delete(days[day], e.ID)
 		}
 	}
 	for day, byID := range days {
-		if !left[day] {
-			fresh = slices.AppendSeq(fresh, maps.Values(byID))
+		if !unreadDays[day] {
+			missing = slices.AppendSeq(missing, maps.Values(byID))
 		}
 	}
-	return fresh, left, failed.err()
+	return missing, unreadDays, failed.err()
 }

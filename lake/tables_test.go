@@ -47,7 +47,7 @@ func eventful(after, first int) landing.Segment {
 	return s
 }
 
-func TestEventsOfTheLog(t *testing.T) {
+func TestEachEventOfTheLogIsInItsTableOnce(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	w.append(t, 0, eventful(0, 1))
 	w.commit(t, w.log(0)) // by a program that knew readings only
@@ -134,7 +134,7 @@ func TestTombstonesWaitForAllTables(t *testing.T) {
 	}
 }
 
-func TestAlertsComeOnce(t *testing.T) {
+func TestAnAlertEntersItsTableOnce(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	tables := openTables(t, w, nil)
 	alert := func(n int) fanwatch.Alert {
@@ -144,7 +144,7 @@ func TestAlertsComeOnce(t *testing.T) {
 			State: fanwatch.AlertResolved, Step: 2, Sent: make([]fanwatch.Notice, 3), Notices: 3 + n, AckedBy: "ada",
 			AckedAt: opened.Add(time.Minute), EndedAt: opened.Add(time.Hour)}
 	}
-	for round := range 4 { // every round leaves what the one before left once more
+	for round := range 4 { // each time the alerts of the last time are put again
 		for n := range round + 2 {
 			if err := lake.PutAlert(t.Context(), w.store, alert(n)); err != nil {
 				t.Fatal(err)
@@ -169,9 +169,9 @@ func TestAlertsComeOnce(t *testing.T) {
 	}
 }
 
-// TestTheNewestRefusals come from the table's newest days and from what it does not have yet, without a walk through
-// the whole log; and from the log alone where the table is away.
-func TestTheNewestRefusals(t *testing.T) {
+// TestTheNewestRefusalsAreReadFromTableAndLog come from the table's newest days and from what it does not have yet,
+// without a walk through the whole log; and from the log alone where the table is away.
+func TestTheNewestRefusalsAreReadFromTableAndLog(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	tables := openTables(t, w, nil)
 	log := w.log(0)

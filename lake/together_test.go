@@ -12,10 +12,10 @@ import (
 	"fanwatch/lake/landing"
 )
 
-// TestCommitterPlannersAndReaders lets a committer, those who plan, and readers work on the same tables until a few
-// swaps have been made (for three minutes with FANWATCH_LONG): a reader's count never goes down, no round fails,
-// and in the end everything is there once.
-func TestCommitterPlannersAndReaders(t *testing.T) {
+// TestReadersLoseNoRowBesideCommitterAndPlanners lets a committer, those who plan, and readers work on the same
+// tables until a few swaps have been made (for three minutes with FANWATCH_LONG): a reader's count never goes down,
+// no commit fails, and in the end everything is there once.
+func TestReadersLoseNoRowBesideCommitterAndPlanners(t *testing.T) {
 	long := os.Getenv("FANWATCH_LONG") != ""
 	dir := t.TempDir()
 	w := openWorld(t, dir, nil)

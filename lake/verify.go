@@ -24,67 +24,64 @@ import (
 // Progress is called with the steps done and the total. A nil Progress is ignored.
 type Progress func(done, total int)
 
-func (p Progress) tell(done, total int) {
+// report calls p, unless it is nil.
+func (p Progress) report(done, total int) {
 	if p != nil {
 		p(done, total)
 	}
 }
 
-// VerifyReport is what Verify found.
+// VerifyReport is the result of [Tables.Verify].
 type VerifyReport struct {
 	Tables   []TableReport `json:"tables"`
-	Segments int           `json:"segments"` // of the landing log
+	Segments int           `json:"segments"` // segments of the landing logs
 	Compared int           `json:"compared"` // readings whose content was compared with the landing log's
-	Retired  int           `json:"retired"`  // readings that left by age
-	Accounts []Account     `json:"accounts"` // see Reconcile
-	Waiting  int           `json:"waiting"`  // changes that wait for the committer
-	Faults   []string      `json:"faults"`   // what is wrong, in sentences
-	OK       bool          `json:"ok"`       // no fault
+	Retired  int           `json:"retired"`  // readings that left the table by age
+	Accounts []Account     `json:"accounts"` // result of Reconcile
+	Waiting  int           `json:"waiting"`  // plans that wait for the committer
+	Faults   []string      `json:"faults"`   // sentences; at most 101
+	OK       bool          `json:"ok"`       // there is no fault
 }
 
-// TableReport is what Verify read of one table.
+// TableReport is what [Tables.Verify] read of one table.
 type TableReport struct {
-	Table     string `json:"table"`
-	Snapshots int    `json:"snapshots"`
-	Manifests int    `json:"manifests"`
-	Files     int    `json:"files"`
-	Rows      int64  `json:"rows"`
-	Bytes     int64  `json:"bytes"`
+	Table     string `json:"table"`     // namespace.name
+	Snapshots int    `json:"snapshots"` // all snapshots
+	Manifests int    `json:"manifests"` // manifests of all snapshots
+	Files     int    `json:"files"`     // data files of the current snapshot
+	Rows      int64  `json:"rows"`      // their rows
+	Bytes     int64  `json:"bytes"`     // their size
 }
 
-// faultsNamed bounds how many faults Verify names: a lost folder would name every file.
+// faultsNamed is how many faults Verify names.
 const faultsNamed = 100
 
-// Verify reads all of the lake and holds it against itself: that every snapshot's manifests are there; that
-// every data file of the current snapshot is there, is undamaged, and holds as many rows as the table says,
-// sorted and of its day; that every reading of the landing log that still has its rows there is in the table
-// with the same content, by hash; and what Reconcile finds. The logs must be all that ever fed the tables.
-// The error says why it could not go on; what is wrong with the lake is in the VerifyReport.
+// Verify reads all of the lake and checks that every snapshot's manifests exist; that every data file of the current
+// snapshot exists, is undamaged, and has as many rows as the table says, sorted and of its day; that every row of the
+// landing log that is due is in the table with the same content, by hash; and what [Reconcile] checks. The logs must be
+// all that ever fed the tables. An error says why it could not go on; faults of the lake are in the [VerifyReport].
 func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progress) (VerifyReport, error) {
 	v := &verifier{seed: maphash.MakeSeed()}
 	for _, part := range []struct {
 		table *iceTable
 		read  func() error
 	}{
-		{&t.iceTable, func() error { return v.readings(ctx, t.Table, logs, progress) }},
+		{&t.iceTable, func() error { return v.checkReadings(ctx, t.Table, logs, progress) }},
 		{&t.anomalies.iceTable, func() error {
-			return v.eventTable(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error {
-				_, err := t.anomalies.readFile(ctx,
-					df)
+			return v.checkEventTable(ctx, &t.anomalies.iceTable, func(df iceberg.DataFile) error {
+				_, err := t.anomalies.readFile(ctx, df)
 				return err
 			})
 		}},
 		{&t.quarantine.iceTable, func() error {
-			return v.eventTable(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error {
-				_,
-					err := t.quarantine.readFile(ctx, df)
+			return v.checkEventTable(ctx, &t.quarantine.iceTable, func(df iceberg.DataFile) error {
+				_, err := t.quarantine.readFile(ctx, df)
 				return err
 			})
 		}},
 		{&t.alerts.iceTable, func() error {
-			return v.eventTable(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error {
-				_, err := t.alerts.readFile(ctx,
-					df)
+			return v.checkEventTable(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error {
+				_, err := t.alerts.readFile(ctx, df)
 				return err
 			})
 		}},
@@ -92,7 +89,7 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 		if err := part.read(); ctx.Err() != nil {
 			return v.VerifyReport, ctx.Err()
 		} else if err != nil { // the other tables may be sound
-			v.fault("table %s cannot be checked: %v", part.table.layout.name, err)
+			v.addFault("table %s cannot be checked: %v", part.table.layout.name, err)
 		}
 	}
 	accounts, err := Reconcile(ctx, logs, t.Table)
@@ -100,11 +97,11 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 		return v.VerifyReport, ctx.Err()
 	}
 	if err != nil { // a file that cannot be read
-		v.fault("the counts cannot be compared: %v", err)
+		v.addFault("the counts cannot be compared: %v", err)
 	}
 	for _, a := range accounts {
 		if !a.OK {
-			v.fault("%s: %s", fanOrUnknown(a.Fan), a.Verdict)
+			v.addFault("%s: %s", fanOrUnknown(a.Fan), a.Verdict)
 		}
 		v.Retired += a.Retired
 	}
@@ -119,12 +116,14 @@ func fanOrUnknown(fan string) string {
 	return fan
 }
 
+// verifier is one Verify that runs.
 type verifier struct {
 	VerifyReport
 	seed maphash.Seed
 }
 
-func (v *verifier) fault(format string, args ...any) {
+// addFault adds a fault, as long as there are fewer than faultsNamed.
+func (v *verifier) addFault(format string, args ...any) {
 	switch n := len(v.Faults); {
 	case n < faultsNamed:
 		v.Faults = append(v.Faults, fmt.Sprintf(format, args...))
@@ -133,45 +132,46 @@ func (v *verifier) fault(format string, args ...any) {
 	}
 }
 
-// content is a run's rows in the landing log that the table must hold, and the sums of their hashes.
-type content struct {
-	seqs         *roaring64.Bitmap
-	landed, held uint64
-	rows         int
+// runContent is the rows of a run that are in the landing log and due in the table.
+type runContent struct {
+	seqs           *roaring64.Bitmap
+	landed, tabled uint64 // sums of the rows' hashes, by the landing log and by the table
+	rows           int
 }
 
-func (v *verifier) readings(ctx context.Context, t *Table, logs []landing.Log, progress Progress) error {
-	tbl, files, err := v.metadata(ctx, &t.iceTable)
+// checkReadings checks the table of readings against the logs.
+func (v *verifier) checkReadings(ctx context.Context, t *Table, logs []landing.Log, progress Progress) error {
+	tbl, files, err := v.readMetadata(ctx, &t.iceTable)
 	if err != nil {
 		return err
 	}
-	gone, err := t.droppedRows(ctx, tbl)
+	dropped, err := t.droppedRows(ctx, tbl)
 	if err != nil {
-		v.fault("%v", err)
+		v.addFault("%v", err)
 	}
-	goneBefore := int64(gone.Before) * rowfile.DayMicros
-	runs := make(map[runKey]*content)
+	droppedBefore := int64(dropped.Before) * rowfile.DayMicros
+	runs := make(map[runKey]*runContent)
 	for _, l := range logs {
-		if err := v.landed(ctx, tbl, l, goneBefore, runs); err != nil {
+		if err := v.addLog(ctx, tbl, l, droppedBefore, runs); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			v.fault("%v", err)
+			v.addFault("%v", err)
 		}
 	}
 	for i, df := range files {
-		progress.tell(i, len(files))
-		if err := v.dataFile(ctx, t, df, goneBefore, runs); err != nil {
+		progress.report(i, len(files))
+		if err := v.checkFile(ctx, t, df, droppedBefore, runs); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			v.fault("readings: %v", err)
+			v.addFault("readings: %v", err)
 		}
 	}
-	progress.tell(len(files), len(files))
+	progress.report(len(files), len(files))
 	for _, key := range slices.SortedFunc(maps.Keys(runs), runKey.compare) {
-		if c := runs[key]; c.landed != c.held {
-			v.fault("%s, run %s: the %d readings of the landing log and those of the table have different content", key.fan,
+		if c := runs[key]; c.landed != c.tabled {
+			v.addFault("%s, run %s: the %d readings of the landing log and those of the table have different content", key.fan,
 				fanwatch.FormatRun(key.run), c.rows)
 		}
 		v.Compared += runs[key].rows
@@ -186,9 +186,9 @@ func (k runKey) compare(o runKey) int {
 	return strings.Compare(fanwatch.FormatRun(k.run), fanwatch.FormatRun(o.run))
 }
 
-// landed adds up the rows of a log that the table must hold.
-func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, goneBefore int64,
-	runs map[runKey]*content) error {
+// addLog adds the rows of a log that are due in the table.
+func (v *verifier) addLog(ctx context.Context, tbl *table.Table, l landing.Log, droppedBefore int64,
+	runs map[runKey]*runContent) error {
 	in, err := coverageOf(tbl, l)
 	if err != nil {
 		return err
@@ -197,14 +197,14 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 		v.Segments++
 		for i := range s.Rows {
 			row := &s.Rows[i]
-			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate || row.Time.UnixMicro() < goneBefore ||
+			if row.Kind != fanwatch.RowScored && row.Kind != fanwatch.RowLate || row.Time.UnixMicro() < droppedBefore ||
 				!in.has(s.Last, row) {
 				continue
 			}
 			key := runKey{row.Fan, row.Run}
 			c := runs[key]
 			if c == nil {
-				c = &content{seqs: roaring64.New()}
+				c = &runContent{seqs: roaring64.New()}
 				runs[key] = c
 			}
 			if c.seqs.CheckedAdd(row.Seq) {
@@ -218,26 +218,26 @@ func (v *verifier) landed(ctx context.Context, tbl *table.Table, l landing.Log, 
 	return wrap(err, "verify: landing log of shard %s", l.Shard)
 }
 
-// Writer checks one data file of readings.
-func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, goneBefore int64,
-	runs map[runKey]*content) error {
+// checkFile checks one data file of readings.
+func (v *verifier) checkFile(ctx context.Context, t *Table, df iceberg.DataFile, droppedBefore int64,
+	runs map[runKey]*runContent) error {
 	day, err := dayOf(df)
 	if err != nil {
 		return err
 	}
 	rows := int64(0)
 	var last rowfile.Row
-	order := df.SortOrderID() // another program may have written the file, and says whether it sorted it
+	order := df.SortOrderID() // another program's file may be unsorted
 	sorted := order != nil && *order != table.UnsortedSortOrderID
-	err = t.eachStored(ctx, df, func(s *rowfile.Row) error {
+	err = t.eachRow(ctx, df, func(s *rowfile.Row) error {
 		if s.Day() != day {
 			return fmt.Errorf("row %d is of another day than its partition", rows)
 		}
 		if sorted && rows > 0 && cmp.Or(cmp.Compare(last.Fan, s.Fan), cmp.Compare(last.Time, s.Time)) > 0 {
 			return fmt.Errorf("row %d is not in the table's order", rows)
 		}
-		if c := runs[runKey{s.Fan, uint64(s.Run)}]; c != nil && s.Time >= goneBefore && c.seqs.Contains(uint64(s.Seq)) {
-			c.held += s.Hash(v.seed)
+		if c := runs[runKey{s.Fan, uint64(s.Run)}]; c != nil && s.Time >= droppedBefore && c.seqs.Contains(uint64(s.Seq)) {
+			c.tabled += s.Hash(v.seed)
 		}
 		last = *s
 		rows++
@@ -249,9 +249,9 @@ func (v *verifier) dataFile(ctx context.Context, t *Table, df iceberg.DataFile, 
 	return wrap(err, "%s", df.FilePath())
 }
 
-// eachStored reads the rows of a data file.
-func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*rowfile.Row) error) error {
-	data, err := t.read(ctx, df)
+// eachRow calls f with the rows of a data file of readings.
+func (t *Table) eachRow(ctx context.Context, df iceberg.DataFile, f func(*rowfile.Row) error) error {
+	data, err := t.readData(ctx, df)
 	if err != nil {
 		return err
 	}
@@ -261,9 +261,9 @@ func (t *Table) eachStored(ctx context.Context, df iceberg.DataFile, f func(*row
 	return rowfile.EachRow(data, f)
 }
 
-// eventTable checks a table beside the readings.
-func (v *verifier) eventTable(ctx context.Context, t *iceTable, read func(iceberg.DataFile) error) error {
-	_, files, err := v.metadata(ctx, t)
+// checkEventTable checks an event table.
+func (v *verifier) checkEventTable(ctx context.Context, t *iceTable, read func(iceberg.DataFile) error) error {
+	_, files, err := v.readMetadata(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -272,15 +272,15 @@ func (v *verifier) eventTable(ctx context.Context, t *iceTable, read func(iceber
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			v.fault("%s: %v", t.layout.name, err)
+			v.addFault("%s: %v", t.layout.name, err)
 		}
 	}
 	return nil
 }
 
-// metadata reads the manifests of all snapshots, and gives the data files of the current one.
-func (v *verifier) metadata(ctx context.Context, t *iceTable) (*table.Table, []iceberg.DataFile, error) {
-	waiting, _, err := t.plans(ctx)
+// readMetadata checks the manifests of all snapshots and returns the data files of the current one, by path.
+func (v *verifier) readMetadata(ctx context.Context, t *iceTable) (*table.Table, []iceberg.DataFile, error) {
+	waiting, _, err := t.waitingPlans(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -290,13 +290,13 @@ func (v *verifier) metadata(ctx context.Context, t *iceTable) (*table.Table, []i
 		return nil, nil, err
 	}
 	c := TableReport{Table: strings.Join(t.ident, "."), Snapshots: len(tbl.Metadata().Snapshots())}
-	if c.Manifests, err = v.manifests(ctx, t, tbl); err != nil {
+	if c.Manifests, err = v.readManifests(ctx, t, tbl); err != nil {
 		return nil, nil, err
 	}
 	var files []iceberg.DataFile
 	for df, err := range liveFiles(ctx, tbl) {
 		if err != nil {
-			v.fault("%s: %v", t.layout.name, err)
+			v.addFault("%s: %v", t.layout.name, err)
 			break
 		}
 		files = append(files, df)
@@ -307,14 +307,15 @@ func (v *verifier) metadata(ctx context.Context, t *iceTable) (*table.Table, []i
 	return tbl, files, nil
 }
 
-// manifests reads those of all snapshots, each once, and sees that the files they name are in the store.
-func (v *verifier) manifests(ctx context.Context, t *iceTable, tbl *table.Table) (int, error) {
-	there := make(map[string]int64)
+// readManifests reads the manifests of all snapshots, each once, checks that the files they name are in the store, and
+// returns their number.
+func (v *verifier) readManifests(ctx context.Context, t *iceTable, tbl *table.Table) (int, error) {
+	stored := make(map[string]int64)
 	for o, err := range t.cfg.Store.List(ctx, t.root+"/data/", "") {
 		if err != nil {
 			return 0, fmt.Errorf("verify: %w", err)
 		}
-		there[o.Key] = o.Size
+		stored[o.Key] = o.Size
 	}
 	fs, err := tbl.FS(ctx)
 	if err != nil {
@@ -334,7 +335,7 @@ func (v *verifier) manifests(ctx context.Context, t *iceTable, tbl *table.Table)
 			seen[m.FilePath()] = true
 			for entry, err := range m.Entries(fs, true) {
 				if err == nil {
-					err = t.inStore(there, entry.DataFile())
+					err = t.inStore(stored, entry.DataFile())
 				}
 				if err != nil {
 					faults[s.SnapshotID] = append(faults[s.SnapshotID], fmt.Errorf("manifest %s: %w", m.FilePath(), err))
@@ -345,24 +346,25 @@ func (v *verifier) manifests(ctx context.Context, t *iceTable, tbl *table.Table)
 	if len(faults) == 0 {
 		return len(seen), ctx.Err()
 	}
-	// A snapshot that was dropped while we read may lack anything.
+	// Faults of a snapshot that expired meanwhile do not count.
 	if tbl, err = t.load(ctx); err != nil {
 		return 0, err
 	}
 	for _, s := range tbl.Metadata().Snapshots() {
 		for _, err := range faults[s.SnapshotID] {
-			v.fault("%s: %v", t.layout.name, err)
+			v.addFault("%s: %v", t.layout.name, err)
 		}
 	}
 	return len(seen), ctx.Err()
 }
 
-func (t *iceTable) inStore(there map[string]int64, df iceberg.DataFile) error {
+// inStore returns an error where a data file is missing from stored, the sizes by key, or has another size.
+func (t *iceTable) inStore(stored map[string]int64, df iceberg.DataFile) error {
 	key, err := t.key(df.FilePath())
 	if err != nil {
 		return err
 	}
-	size, ok := there[key]
+	size, ok := stored[key]
 	if !ok {
 		return errors.New("file " + key + " is missing in the store")
 	}
@@ -372,8 +374,8 @@ func (t *iceTable) inStore(there map[string]int64, df iceberg.DataFile) error {
 	return nil
 }
 
-// Each returns all readings with from <= time < to to f, day by day and within a day file by file, each file in
-// its own order: that of fan and time, unless another program wrote it. Zero times are no bounds.
+// Each calls f with all readings with from <= time < to, day by day and within a day file by file, each file in its own
+// order: that of fan and time, unless another program wrote it. Zero times are no bounds. An error of f ends it.
 func (t *Table) Each(ctx context.Context, from, to time.Time, progress Progress, f func(fanwatch.Row) error) error {
 	_, live, err := t.loadFiles(ctx)
 	if err != nil {
@@ -389,12 +391,12 @@ func (t *Table) Each(ctx context.Context, from, to time.Time, progress Progress,
 		files := days[day]
 		slices.SortFunc(files, func(a, b iceberg.DataFile) int { return strings.Compare(a.FilePath(), b.FilePath()) })
 		for _, df := range files {
-			progress.tell(done, len(live))
+			progress.report(done, len(live))
 			done++
 			if int64(day)*rowfile.DayMicros >= hi || int64(day+1)*rowfile.DayMicros <= lo {
 				continue
 			}
-			err := t.eachStored(ctx, df, func(s *rowfile.Row) error {
+			err := t.eachRow(ctx, df, func(s *rowfile.Row) error {
 				if s.Time < lo || s.Time >= hi {
 					return nil
 				}
@@ -405,7 +407,7 @@ func (t *Table) Each(ctx context.Context, from, to time.Time, progress Progress,
 			}
 		}
 	}
-	progress.tell(len(live), len(live))
+	progress.report(len(live), len(live))
 	return nil
 }
 

@@ -11,8 +11,9 @@ import (
 	"fanwatch/lake/landing"
 )
 
-// TestVerify wants no fault of a lake that has gone through everything, and a fault of each way to spoil it.
-func TestVerify(t *testing.T) {
+// TestVerifyFindsEachFaultAndNoOther wants no fault of a lake that has gone through everything, and a fault of each
+// way to spoil it.
+func TestVerifyFindsEachFaultAndNoOther(t *testing.T) {
 	build := func(t *testing.T) (world, *lake.Tables, []landing.Log) {
 		w := openWorld(t, t.TempDir(), nil)
 		tables := openTables(t, w, nil)
@@ -106,7 +107,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-func TestEach(t *testing.T) {
+func TestEachReadsThePeriodAlone(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	for i := range 3 {
 		w.append(t, 0, window(i*100, "fan-a", 7, 1+i*100, 100))

@@ -80,7 +80,7 @@ type FanRun struct {
 	Acked       uint64 `json:"acked,omitempty"`       // largest Row.Acked
 	Dropped     uint64 `json:"dropped,omitempty"`     // largest Row.Dropped
 	Quarantined int    `json:"quarantined,omitempty"` // quarantined rows
-	Refused     int    `json:"refused,omitempty"`     // readings of quarantined rows; 0 before segment version 3: one a row
+	Refused     int    `json:"refused,omitempty"`     // readings of quarantined rows; 0 before version 3: one a row
 	Configured  int    `json:"configured,omitempty"`  // configured rows; 0 before segment version 3
 }
 

@@ -22,7 +22,7 @@ func benchFleet(b *testing.B, fans, windows int) *readings.Fleet {
 	return fleet
 }
 
-// minute gives a minute's readings of a fleet, sorted.
+// minute returns a minute's readings of a fleet, sorted.
 func minute(fleet *readings.Fleet, m int) []fanwatch.Row {
 	var rows []fanwatch.Row
 	for fan := range fleet.Fans() {

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// The encodings of the table's files (Apache Parquet format, "Encodings.md"): bit packing, the run length /
-// bit packing hybrid of dictionary indices and levels, and DELTA_BINARY_PACKED. They are here, not taken from
-// the Parquet library, because a merge spends its time in them: they work on whole columns, into buffers that
-// are used again, and no count that they read makes them allocate or write beyond dst. The tests hold them
-// against the library.
+// The encodings of the table's files (Apache Parquet format, "Encodings.md"): bit packing, the run length / bit packing
+// hybrid of dictionary indices and levels, and DELTA_BINARY_PACKED. A merge spends its time in them, so they are not
+// the library's: they work on whole columns, into buffers that are used again, and no count that they read makes them
+// allocate or write beyond dst. Tests compare them with the library.
 
+// errPage says that the parts of a page contradict each other.
 var errPage = errors.New("damaged Parquet file: a page does not hang together")
 
 // padding is how many bytes must lie behind the encoded ones in a buffer that is decoded, so that every value
 // can be loaded as a word.
 const padding = 16
 
-// packBits appends the low width bits (0..64) of each value, least significant first. What lies above them must be 0.
+// packBits appends the low width bits (0..64) of each value, least significant first. The bits above must be 0.
 func packBits[T uint32 | uint64](dst []byte, values []T, width int) []byte {
 	var word uint64
 	fill := 0
@@ -31,7 +31,7 @@ func packBits[T uint32 | uint64](dst []byte, values []T, width int) []byte {
 			word = v >> (width - fill)
 		}
 	}
-	// Narrow values are put together first, for the rest takes longer.
+	// Narrow values are joined first, because add takes longer than joining.
 	w := width & 63
 	switch {
 	case width <= 16:
@@ -100,6 +100,7 @@ func appendHybrid(dst []byte, values []uint32, width int) []byte {
 	return dst
 }
 
+// appendRun appends a run of n equal values of width bits.
 func appendRun(dst []byte, value uint32, n, width int) []byte {
 	dst = binary.AppendUvarint(dst, uint64(n)<<1)
 	for w := 0; w < width; w += 8 {
@@ -161,7 +162,7 @@ func decodeHybrid(dst []uint32, data []byte, n, width int) error {
 	return nil
 }
 
-// The blocks of DELTA_BINARY_PACKED that we write, as the library and most others do.
+// The sizes of blocks of DELTA_BINARY_PACKED that are written; the library and most other writers have the same.
 const (
 	deltaBlock     = 128
 	deltaMinis     = 4
@@ -209,7 +210,7 @@ func appendDelta(dst []byte, values []uint64) []byte {
 	return dst
 }
 
-// decodeDelta fills dst from the n bytes at the start of padded data, which must hold just so many values.
+// decodeDelta fills dst from the n bytes at the start of padded data, which must hold exactly len(dst) values.
 func decodeDelta(dst []uint64, data []byte, n int) error {
 	var head [3]uint64 // block size, mini-blocks, values
 	at := 0
@@ -257,8 +258,8 @@ func decodeDelta(dst []uint64, data []byte, n int) error {
 	return nil
 }
 
-// unpackDeltas fills dst with sums that go on from last: of the one before, least, and a value as unpackBits gives
-// them. It returns the last sum.
+// unpackDeltas fills dst with sums: each is the one before, at first last, plus least plus a value of unpackBits. It
+// returns the last sum.
 func unpackDeltas(dst []uint64, data []byte, width int, last, least uint64) uint64 {
 	if width > 28 {
 		unpackBits(dst, data, width)
@@ -293,7 +294,7 @@ func padded(data []byte, n int, spare *[]byte) []byte {
 	return *spare
 }
 
-// grown returns a slice of n elements, s itself where it is large enough. What is in it is left over.
+// grown returns a slice of n elements, s itself where it is large enough. The elements are arbitrary.
 func grown[T any](s []T, n int) []T {
 	return slices.Grow(s[:0], n)[:n]
 }

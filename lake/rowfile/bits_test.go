@@ -9,8 +9,9 @@ import (
 	"github.com/parquet-go/parquet-go/encoding/rle"
 )
 
-// TestHybridAgainstTheLibrary holds our run length / bit packing hybrid against the Parquet library's, both ways.
-func TestHybridAgainstTheLibrary(t *testing.T) {
+// TestHybridEncodingEqualsTheLibrarys compares our run length / bit packing hybrid with the Parquet library's, both
+// ways.
+func TestHybridEncodingEqualsTheLibrarys(t *testing.T) {
 	for seed := range uint64(400) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		width := 1 + int(seed%31)
@@ -56,8 +57,8 @@ func TestHybridAgainstTheLibrary(t *testing.T) {
 	}
 }
 
-// TestFlagsInRuns holds runs of flags against their bits, packed one by one.
-func TestFlagsInRuns(t *testing.T) {
+// TestRunsOfFlagsArePackedAsTheirBits holds runs of flags against their bits, packed one by one.
+func TestRunsOfFlagsArePackedAsTheirBits(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		values := make([]uint32, rng.IntN(2000))
@@ -81,8 +82,8 @@ func TestFlagsInRuns(t *testing.T) {
 	}
 }
 
-// TestDeltaAgainstTheLibrary does so for DELTA_BINARY_PACKED, with deltas of every width.
-func TestDeltaAgainstTheLibrary(t *testing.T) {
+// TestDeltaEncodingEqualsTheLibrarys compares DELTA_BINARY_PACKED, with deltas of every width.
+func TestDeltaEncodingEqualsTheLibrarys(t *testing.T) {
 	for seed := range uint64(400) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		values := make([]uint64, rng.IntN(700))

@@ -11,9 +11,9 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// TestChunks writes and reads chunks of every kind of column, those too that the table does not have today:
-// optional numbers and flags.
-func TestChunks(t *testing.T) {
+// TestChunksAreReadAsTheyWereWritten writes and reads chunks of every kind of column, those too that the table does
+// not have today: optional numbers and flags.
+func TestChunksAreReadAsTheyWereWritten(t *testing.T) {
 	for seed := range uint64(240) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		c := column{name: "c", kind: kind(seed % 4), optional: seed/4%2 == 1, delta: seed%4 == 0 && seed/8%2 == 1}
@@ -87,7 +87,7 @@ func checkRuns(t *testing.T, c column, v vector, index *chunkIndex, data []byte,
 		!c.kind.numeric() {
 		t.Fatalf("%+v: %t, %v", c, fits, err)
 	}
-	if err := newChunkReader(dict).inRuns(&back, c, index, data, v.len()); err != nil ||
+	if err := newChunkReader(dict).readAsRuns(&back, c, index, data, v.len()); err != nil ||
 		!slices.Equal(back.ends, runs.ends) {
 		t.Fatalf("%+v: %d runs, want %d: %v", c, len(back.ends), len(runs.ends), err)
 	}
@@ -96,8 +96,9 @@ func checkRuns(t *testing.T, c column, v vector, index *chunkIndex, data []byte,
 	}
 }
 
-// TestContentSum holds the hash of some rows, in runs and not, against the sum over one row after the other.
-func TestContentSum(t *testing.T) {
+// TestContentHashesOfRunsAndOfRowsAreEqual holds the hash of some rows, in runs and not, against the sum over one
+// row after the other.
+func TestContentHashesOfRunsAndOfRowsAreEqual(t *testing.T) {
 	dict := newTextDict()
 	dict.placeOf("a text")
 	for seed := range uint64(80) {
@@ -130,8 +131,8 @@ func TestContentSum(t *testing.T) {
 	}
 }
 
-// TestBoundsOfNaN: with NaN among the values nothing can be said of a page, nor of its chunk.
-func TestBoundsOfNaN(t *testing.T) {
+// TestAPageWithNaNHasNoBounds: with NaN among the values nothing can be said of a page, nor of its chunk.
+func TestAPageWithNaNHasNoBounds(t *testing.T) {
 	v := vector{numbers: make([]uint64, 2*pageRows)}
 	for i := range v.numbers {
 		v.numbers[i] = math.Float64bits(float64(i%50) - 20)

@@ -13,28 +13,28 @@ import (
 	"fanwatch/lake/internal/parquetguard"
 )
 
-// maxPage bounds what one page may unpack to: others' pages are 64 KiB to 1 MiB, a dictionary of ours at most
-// 64 Ki numbers or as many names.
+// maxPage is the largest size of an unpacked page, in bytes. Pages of other programs have 64 KiB to 1 MiB; a dictionary
+// of fanwatch has at most 64 Ki numbers or as many names.
 const maxPage = 64 << 20
 
-// chunkReader decodes chunks. Its buffers are used again from chunk to chunk. Not safe for concurrent use.
+// chunkReader decodes chunks. Its buffers are used again from chunk to chunk. It is not safe for concurrent use.
 type chunkReader struct {
-	dict    *textDict
-	header  pageHeader
-	inner   map[int64]*parquetguard.Numbers // header's parts
-	plain   []byte                          // a page, decompressed
-	spare   []byte
-	levels  []uint32
-	defined vector // levels, in runs
-	index   []uint32
-	places  vector // index, in runs
-	present vector // an optional column's values without its nulls
-	page    vector // one of whose rows only some are wanted
-	numbers []uint64
-	tags    []uint32 // the dictionary of the chunk that is being read
+	dict     *textDict
+	header   pageHeader
+	inner    map[int64]*parquetguard.Numbers // header's parts
+	unpacked []byte                          // a page, decompressed
+	spare    []byte
+	levels   []uint32
+	defined  vector // levels, in runs
+	index    []uint32
+	places   vector   // index, in runs
+	present  vector   // an optional column's values without its nulls
+	page     vector   // a page of which only some rows are wanted
+	numbers  []uint64 // the dictionary of a chunk of numbers
+	tags     []uint32 // the dictionary of a chunk of texts
 }
 
-// pageDecoder decompresses pages, for all readers: one keeps some memory, and is slow to make.
+// pageDecoder decompresses pages for all readers: it keeps some memory and is slow to make.
 var pageDecoder = sync.OnceValue(func() *zstd.Decoder {
 	// these options cannot fail
 	d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPage),
@@ -48,7 +48,7 @@ func newChunkReader(dict *textDict) *chunkReader {
 	return r
 }
 
-// read decodes a chunk's bytes into to, which is as long as the group has rows.
+// read decodes a chunk's bytes into to, which has the length of the group.
 func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) error {
 	if !ch.present {
 		clear(to.numbers)
@@ -65,8 +65,8 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 	})
 }
 
-// readRuns appends a chunk's values to runs. False: these would be more than limit, or the encoding has none, or
-// another program wrote the chunk; the runs are no good then.
+// readRuns appends a chunk's values to runs. fits is false where these are more than limit, the encoding has no runs,
+// or another program wrote the chunk; the runs are then of no use.
 func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte, rows, limit int) (fits bool,
 	err error) {
 	if !ch.present {
@@ -89,10 +89,11 @@ func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte
 	return err == nil, err
 }
 
+// errNoRuns says that readRuns does not fit.
 var errNoRuns = errors.New("the column is not to be kept in runs")
 
-// runLength makes to a chunk's runs, however many there are.
-func (r *chunkReader) inRuns(to *vector, c column, ch *chunkIndex, data []byte, rows int) error {
+// readAsRuns sets to to a chunk's runs, however many there are.
+func (r *chunkReader) readAsRuns(to *vector, c column, ch *chunkIndex, data []byte, rows int) error {
 	*to = to.noRuns()
 	fits, err := r.readRuns(to, c, ch, data, rows, rows/leastRun)
 	if err != nil || fits {
@@ -108,7 +109,7 @@ func (r *chunkReader) inRuns(to *vector, c column, ch *chunkIndex, data []byte, 
 	return nil
 }
 
-// eachPage reads the dictionary, and calls with every data page and its number of rows.
+// eachPage reads the dictionary and calls do with every data page and its number of rows.
 func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, do func(n int, head *pageHeader,
 	body []byte) error) error {
 	r.numbers, r.tags = r.numbers[:0], r.tags[:0]
@@ -136,7 +137,7 @@ func (r *chunkReader) eachPage(c column, ch *chunkIndex, data []byte, rows int, 
 	return nil
 }
 
-// readPart decodes pages, behind the chunk's dictionary, of which the first skip rows are not wanted.
+// readPart decodes pages of a chunk into to, without their first skip rows. dictionary is the chunk's dictionary page.
 func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, pages []byte, skip int) error {
 	if !ch.present {
 		return r.read(to, c, ch, nil)
@@ -192,8 +193,8 @@ func (r *chunkReader) readPart(to vector, c column, ch *chunkIndex, dictionary, 
 	return nil
 }
 
-// pageHeader is what a page's header says (parquet.thrift: PageHeader, DictionaryPageHeader, DataPageHeaderV2), by
-// the numbers of the fields. The library takes several times as long, and for pages of a few thousand rows it counts.
+// pageHeader has the fields of a page's header (parquet.thrift: PageHeader, DictionaryPageHeader, DataPageHeaderV2), by
+// their numbers. The library takes several times as long, which counts for pages of a few thousand rows.
 type pageHeader struct{ page, dictionary, data parquetguard.Numbers }
 
 func (h *pageHeader) kind() format.PageType                { return format.PageType(h.page[1]) }
@@ -207,11 +208,11 @@ func (h *pageHeader) encoding() format.Encoding            { return format.Encod
 func (h *pageHeader) levels() (definition, repetition int) { return int(h.data[5]), int(h.data[6]) }
 func (h *pageHeader) compressed() bool                     { return h.data[7] == 1 }
 
-// nextPage splits off the page in front. The header is good until the next call.
+// nextPage splits off the first page. The header is valid until the next call.
 func (r *chunkReader) nextPage(data []byte) (head *pageHeader, body, rest []byte, err error) {
 	w := parquetguard.Thrift{Data: data}
 	r.header = pageHeader{}
-	r.header.data[7] = 1 // unless it says otherwise
+	r.header.data[7] = 1 // the default
 	if !w.Numbers(&r.header.page, r.inner) {
 		return nil, nil, nil, errPage
 	}
@@ -238,11 +239,11 @@ func (r *chunkReader) unpack(ch *chunkIndex, body []byte, size int, compressed b
 		return nil, 0, errPage
 	}
 	var err error
-	r.plain, err = pageDecoder().DecodeAll(body, grown(r.plain, size+padding)[:0])
-	if err != nil || len(r.plain) != size {
-		return nil, 0, fmt.Errorf("damaged Parquet file: a page unpacks to %d bytes, want %d: %w", len(r.plain), size, err)
+	r.unpacked, err = pageDecoder().DecodeAll(body, grown(r.unpacked, size+padding)[:0])
+	if err != nil || len(r.unpacked) != size {
+		return nil, 0, fmt.Errorf("damaged Parquet file: a page unpacks to %d bytes, want %d: %w", len(r.unpacked), size, err)
 	}
-	return padded(r.plain, size, &r.spare), size, nil
+	return padded(r.unpacked, size, &r.spare), size, nil
 }
 
 func (r *chunkReader) readDictionary(c column, ch *chunkIndex, head *pageHeader, body []byte) error {
@@ -291,7 +292,7 @@ func (r *chunkReader) plainTexts(to []uint32, data []byte) error {
 	return nil
 }
 
-// openPage returns a data page's definition levels, and its values as unpack does.
+// openPage returns a data page's definition levels, its values, decompressed and padded, and their number of bytes.
 func (r *chunkReader) openPage(rows int, c column, ch *chunkIndex, head *pageHeader, body []byte) (levels, data []byte,
 	size int, err error) {
 	n, repetition := head.levels()
@@ -325,8 +326,8 @@ func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *pageHe
 	if err := r.decode(r.present.slice(c.kind, 0, present), c, encoding, data, size); err != nil {
 		return err
 	}
-	spread(to.numbers, r.present.numbers, r.levels)
-	spread(to.tags, r.present.tags, r.levels)
+	scatter(to.numbers, r.present.numbers, r.levels)
+	scatter(to.tags, r.present.tags, r.levels)
 	return nil
 }
 
@@ -374,7 +375,7 @@ func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows in
 	return len(to.ends) <= limit, nil
 }
 
-// decodeRuns makes r.places runs of places in the dictionary, or of flags.
+// decodeRuns sets r.places to runs of places in the dictionary, or of flags; for fits see readRuns.
 func (r *chunkReader) decodeRuns(c column, encoding format.Encoding, data []byte, size, rows, limit int) (fits bool,
 	err error) {
 	r.places = r.places.noRuns()
@@ -386,7 +387,7 @@ func (r *chunkReader) decodeRuns(c column, encoding format.Encoding, data []byte
 			return false, errPage
 		}
 		if len(r.numbers)+len(r.tags) == 1 {
-			r.places.add(texts, 0, rows) // whatever the indices' encoding
+			r.places.add(texts, 0, rows) // the indices are all 0, whatever their encoding
 			return true, nil
 		}
 		return decodeHybridRuns(&r.places, data[1:], size-1, int(data[0]), rows, limit)
@@ -400,9 +401,9 @@ func (r *chunkReader) decodeRuns(c column, encoding format.Encoding, data []byte
 	return false, nil
 }
 
-// addPlaces appends what the rows first..last of r.places stand for.
+// addPlaces appends the values of the rows first..last of r.places.
 func (r *chunkReader) addPlaces(to *vector, c column, first, last int) error {
-	for i := r.places.run(first); first < last; i++ {
+	for i := r.places.runAt(first); first < last; i++ {
 		place, end := r.places.tags[i], min(int(r.places.ends[i]), last)
 		value := uint64(place)
 		switch {
@@ -420,8 +421,8 @@ func (r *chunkReader) addPlaces(to *vector, c column, first, last int) error {
 	return nil
 }
 
-// spread puts values where levels has a 1, and the zero value elsewhere.
-func spread[T uint32 | uint64](to, values []T, levels []uint32) {
+// scatter puts values where levels has a 1, and the zero value elsewhere.
+func scatter[T uint32 | uint64](to, values []T, levels []uint32) {
 	next := 0
 	for i := range to {
 		to[i] = 0
@@ -432,6 +433,7 @@ func spread[T uint32 | uint64](to, values []T, levels []uint32) {
 	}
 }
 
+// decode decodes size bytes of values without nulls.
 func (r *chunkReader) decode(to vector, c column, encoding format.Encoding, data []byte, size int) error {
 	rows := len(to.numbers) + len(to.tags)
 	switch {
@@ -443,7 +445,7 @@ func (r *chunkReader) decode(to vector, c column, encoding format.Encoding, data
 			return errPage
 		}
 		if c.kind == texts && len(r.tags) == 1 {
-			fill(to.tags, r.tags[0]) // whatever the indices' encoding
+			fill(to.tags, r.tags[0]) // the indices are all 0, whatever their encoding
 			return nil
 		}
 		if c.kind.numeric() && len(r.numbers) == 1 {

@@ -13,36 +13,37 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// Shape of the table's files. A group has its dictionaries for itself: with more rows a dictionary pays
-// better where fans are alike, with fewer its indices are shorter where they are not. A page is what a reader
-// of one fan decodes at least; its 16 Ki indices are the 64 KiB that others' pages have.
+// The rows of a group and of a page. A group has dictionaries of its own: with more rows a dictionary saves more where
+// fans are alike, with fewer its indices are shorter where they are not. A page is the least that a reader of one fan
+// decodes; its 16 Ki indices have 64 KiB.
 const (
 	groupRows = 128 << 10
 	pageRows  = 16 << 10
 )
 
-// leastFrame is what zstd makes of one byte or none.
+// leastFrame is the size of the smallest zstd frame, in bytes.
 const leastFrame = 9
 
-// chunk is a column of one group, encoded: pages, one behind the other, and what the footer says of them.
-// Offsets count from the chunk's start.
+// chunk is the encoded column of one group: its pages and their entries in the footer. Offsets count from the chunk's
+// start.
 type chunk struct {
 	rows, nulls  int
 	dictionary   int // bytes of the dictionary page with its header; 0 = none
 	raw          int // bytes before compression, headers included
 	encoding     format.Encoding
 	pages        []chunkPage
-	lo, hi       []byte // bounds in PLAIN encoding; nil where there are none (NaN, or nothing but nulls)
-	indexIsValid bool   // every page has its bounds
+	lo, hi       []byte // bounds in PLAIN encoding; nil: none, because of NaN or of nulls alone
+	indexIsValid bool   // every page with values has bounds
 }
 
+// chunkPage is a page of a chunk; sizes are in bytes.
 type chunkPage struct {
 	offset, size, row int
 	nulls             int
 	lo, hi            []byte
 }
 
-// chunkWriter encodes chunks. Its buffers are used again from chunk to chunk. Not safe for concurrent use.
+// chunkWriter encodes chunks. Its buffers are used again from chunk to chunk. It is not safe for concurrent use.
 type chunkWriter struct {
 	zstd    *zstd.Encoder
 	numbers numberSet
@@ -51,7 +52,7 @@ type chunkWriter struct {
 	index   []uint32
 	levels  vector
 	present vector      // an optional column without its nulls
-	ends    [2][]uint32 // of a page's runs and of those of them that are not null
+	ends    [2][]uint32 // the ends of a page's runs, with nulls and without
 	wide    vector      // a page whose runs had to be expanded
 	body    []byte
 	packed  []byte
@@ -68,8 +69,8 @@ func newChunkWriter() *chunkWriter {
 	return w
 }
 
-// write appends the column's chunk to dst: all values of a group. Whether they come in runs makes no difference to
-// what is written.
+// write appends the column's chunk to dst: all values of a group. Values in runs and values one by one make the same
+// bytes.
 func (w *chunkWriter) write(dst []byte, c column, v vector, dict *textDict) ([]byte, chunk, error) {
 	ch := chunk{rows: v.rows(), indexIsValid: true}
 	start := len(dst)
@@ -87,7 +88,7 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, dict *textDict) ([]b
 		}
 		ch.dictionary = len(dst) - start
 	}
-	done, try := 0, true // done of present
+	done, try := 0, true // done: values of present that are written; try: see page
 	for from := 0; from < ch.rows; from += pageRows {
 		to := min(from+pageRows, ch.rows)
 		p := chunkPage{offset: len(dst) - start, row: from}
@@ -112,12 +113,12 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, dict *textDict) ([]b
 	return dst, ch, nil
 }
 
-// add takes a page's bounds into the chunk's.
+// add adds a page and extends the chunk's bounds by the page's.
 func (ch *chunk) add(c column, p chunkPage) {
 	ch.pages = append(ch.pages, p)
 	ch.nulls += p.nulls
 	if p.lo == nil {
-		if p.nulls < min(pageRows, ch.rows-p.row) { // NaN is among the values: then nothing can be said of the chunk either
+		if p.nulls < min(pageRows, ch.rows-p.row) { // NaN is among the values: the chunk has no bounds either
 			ch.indexIsValid = false
 		}
 		return
@@ -130,7 +131,7 @@ func (ch *chunk) add(c column, p chunkPage) {
 	}
 }
 
-// less compares two bounds in PLAIN encoding.
+// less reports whether bound a is less than bound b, both in PLAIN encoding.
 func less(k kind, a, b []byte) bool {
 	switch k {
 	case integers:
@@ -157,7 +158,7 @@ func (w *chunkWriter) dictionary(c column, v vector, dict *textDict, ch *chunk) 
 		w.textDictionary(v.tags, dict)
 		return max(1, bits.Len(uint(max(len(w.used), 1)-1)))
 	}
-	// A dictionary that holds most of the values only costs: each of them stands in it, and has an index.
+	// A dictionary of more than half of the values costs more than it saves: each value has an entry and an index.
 	w.index = grown(w.index, len(v.numbers))
 	if !w.numbers.index(v.numbers, w.index, v.rows()/2+8) {
 		ch.encoding = format.Plain
@@ -170,7 +171,7 @@ func (w *chunkWriter) dictionary(c column, v vector, dict *textDict, ch *chunk) 
 	return max(1, bits.Len(uint(max(len(w.numbers.values), 1)-1)))
 }
 
-// entries is how many values the dictionary has.
+// entries returns the number of values of the dictionary.
 func (w *chunkWriter) entries(c column) int {
 	if c.kind == texts {
 		return len(w.used)
@@ -178,6 +179,7 @@ func (w *chunkWriter) entries(c column) int {
 	return len(w.numbers.values)
 }
 
+// textDictionary is dictionary for texts.
 func (w *chunkWriter) textDictionary(tags []uint32, dict *textDict) {
 	if n := len(dict.texts); n > len(w.local) {
 		w.local = append(w.local, make([]uint32, n-len(w.local))...)
@@ -222,6 +224,7 @@ func (w *chunkWriter) encode(c column, ch *chunk, v vector, first, width int) {
 	}
 }
 
+// withoutNulls returns the values that are not zero, in runs where v is.
 func (w *chunkWriter) withoutNulls(k kind, v vector) vector {
 	if v.ends != nil {
 		w.present = w.present.noRuns()
@@ -275,11 +278,10 @@ func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
 	return appendHybrid(nil, levels, 1)
 }
 
-// page appends a page: its header, the levels, and w.body, compressed if it is to be and where that pays; and tells
-// whether it is to be tried with the chunk's next page. A dictionary is always compressed, for its header has no place
-// to say that it is not. Where compression does not pay for a page of at least a bit a row, it is not tried with those
-// behind: what repeats in a column of bit-packed numbers stands in its runs and its dictionary, and to look for more
-// takes longer than to write all of it.
+// page appends a page: header, levels and w.body. A dictionary is always compressed, because its header cannot say that
+// it is not; a data page if try is set, it has more than leastFrame bytes and shrinks by at least 1/32. The result says
+// whether the chunk's next page should be tried: false once a page of at least a bit a row did not shrink, because
+// repetitions in such a column are already in its runs and its dictionary.
 func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte, try bool, ch *chunk) ([]byte, bool,
 	error) {
 	raw := len(levels) + len(w.body)
@@ -305,7 +307,7 @@ func (w *chunkWriter) page(dst []byte, header *format.PageHeader, levels []byte,
 	return append(dst, w.packed...), try, nil
 }
 
-// bounds finds the least and the greatest value of a page.
+// bounds sets a page's bounds to its least and greatest value.
 func (w *chunkWriter) bounds(c column, v vector, dict *textDict, p *chunkPage) {
 	var lo, hi uint64
 	switch c.kind {
@@ -336,8 +338,8 @@ func (w *chunkWriter) bounds(c column, v vector, dict *textDict, p *chunkPage) {
 	p.lo, p.hi = both[:8:8], both[8:]
 }
 
-// extent returns the least and the greatest number, compared with the bits of flip turned over: the sign's, for
-// int64. It goes in two strands, for each step waits for the one before.
+// extent returns the least and the greatest number, compared with the bits of flip inverted: for int64 the sign bit. It
+// works in two strands, because each step waits for the one before.
 func extent(numbers []uint64, flip uint64) (lo, hi uint64) {
 	lo, hi = math.MaxUint64, 0
 	lo2, hi2 := lo, hi
@@ -351,20 +353,21 @@ func extent(numbers []uint64, flip uint64) (lo, hi uint64) {
 	return min(lo, lo2) ^ flip, max(hi, hi2) ^ flip
 }
 
-// floatBounds returns the bits of the least and the greatest float64; false: there are none, or NaN is among them.
+// floatBounds returns the bits of the least and the greatest float64; ok is false without numbers and where one is NaN.
 func floatBounds(numbers []uint64) (lo, hi uint64, ok bool) {
-	lo, hi = extent(numbers, 0) // without a sign the bits are in the numbers' order
+	lo, hi = extent(numbers, 0) // the bits of numbers without a sign are in the order of the numbers
 	if hi <= math.Float64bits(math.Inf(1)) {
 		return lo, hi, len(numbers) > 0
 	}
 	l, h := math.Inf(1), math.Inf(-1)
 	for _, n := range numbers {
 		f := math.Float64frombits(n)
-		l, h = min(l, f), max(h, f) // NaN if one is
+		l, h = min(l, f), max(h, f) // NaN where one number is
 	}
 	return math.Float64bits(l), math.Float64bits(h), l <= h
 }
 
+// textBounds is bounds for texts.
 func textBounds(tags []uint32, dict *textDict, p *chunkPage) {
 	lo, hi, last, any := "", "", uint32(0), false
 	for _, t := range tags {
@@ -385,15 +388,15 @@ func textBounds(tags []uint32, dict *textDict, p *chunkPage) {
 	}
 }
 
-// numberSet numbers the distinct values of a column: an open-addressed table with its entries in one slice. It grows
-// with them, for a small one stays in the processor's cache.
+// numberSet numbers the distinct values of a column: an open-addressed hash table with its values in one slice. It
+// grows with them, because a small one stays in the processor's cache.
 type numberSet struct {
 	values []uint64 // by place
 	slots  []uint32 // place + 1
 	shift  int
 }
 
-// index fills to with each value's place. It gives up, and says so, when they are more than limit.
+// index fills to with each value's place. It returns false where there are more than limit distinct values.
 func (s *numberSet) index(values []uint64, to []uint32, limit int) bool {
 	s.values = s.values[:0]
 	s.resize(1 << 10)
@@ -415,7 +418,7 @@ func (s *numberSet) index(values []uint64, to []uint32, limit int) bool {
 	return true
 }
 
-// find returns the slot where the value's place is or is to be.
+// find returns the slot of a value, 0 where the value is not in the set.
 func (s *numberSet) find(v uint64) *uint32 {
 	at := v * 0x9E3779B97F4A7C15 >> (s.shift & 63) // Fibonacci hashing: Knuth, The Art of Computer Programming, 6.4
 	for {
@@ -427,7 +430,7 @@ func (s *numberSet) find(v uint64) *uint32 {
 	}
 }
 
-// resize makes the table one of size slots, a power of two.
+// resize sets the number of slots to size, a power of two.
 func (s *numberSet) resize(size int) {
 	s.slots = grown(s.slots, size)
 	clear(s.slots)

@@ -13,7 +13,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// kind is how a column's values lie in memory.
+// kind is the type of a column's values, by which they are in memory.
 type kind int
 
 const (
@@ -23,8 +23,8 @@ const (
 	flags                // vector.tags, 0 or 1
 )
 
-// column describes one column of the table's files. A field of stored makes one: a new column is a new
-// field there, and a file that lacks it reads as if every row had the zero value.
+// column describes one column of the table's files, a field of Row. A file that lacks a column reads as if every row
+// had its zero value.
 type column struct {
 	id        int // the field ID
 	name      string
@@ -34,21 +34,21 @@ type column struct {
 	timestamp bool
 }
 
-// fileLayout is what stored says of the files: its columns, and the schema as it stands in a footer.
+// fileLayout is the layout of the files by the fields of Row: the columns, and the schema as it stands in a footer.
 type fileLayout struct {
 	columns []column
 	schema  []format.SchemaElement
 	orders  []format.ColumnOrder
-	// Places of columns: those that give rows their order and identity, and those that are asked for most.
+	// time and the other fields are the places of these columns in columns.
 	time, fan, run, seq, arrived, shard, rpm, score, anomaly int
 }
 
-// tableLayout has the library write a file of no rows and takes the schema from it.
+// tableLayout returns the layout, with the schema that the library writes for Row.
 var tableLayout = sync.OnceValue(func() fileLayout {
 	var empty bytes.Buffer
 	w := parquet.NewGenericWriter[Row](&empty)
 	if err := w.Close(); err != nil {
-		panic(err) // the struct's tags are wrong: no program gets as far as a release with this
+		panic(err) // Row's tags are wrong
 	}
 	f, err := parquet.OpenFile(bytes.NewReader(empty.Bytes()), int64(empty.Len()))
 	if err != nil {
@@ -87,8 +87,8 @@ var tableLayout = sync.OnceValue(func() fileLayout {
 	return l
 })
 
-// vector holds values of one column, in numbers or in tags: one for each row or, where ends is not nil, one for
-// each run of rows that have the same. Run i ends before row ends[i]; neighbours differ.
+// vector has values of one column, in numbers or in tags: one for each row or, where ends is not nil, one for each run
+// of equal rows. Run i ends before row ends[i]; neighbours differ.
 type vector struct {
 	numbers []uint64
 	tags    []uint32
@@ -97,7 +97,7 @@ type vector struct {
 
 func (k kind) numeric() bool { return k == integers || k == floats }
 
-// sized returns a vector of n values of the kind, in v's memory as far as it suffices.
+// sized returns a vector of n arbitrary values of the kind, in v's memory where that is large enough.
 func (v vector) sized(k kind, n int) vector {
 	if k.numeric() {
 		v.numbers = grown(v.numbers, n)
@@ -114,12 +114,12 @@ func (v vector) slice(k kind, from, to int) vector {
 	return vector{tags: v.tags[from:to]}
 }
 
-// textDict numbers texts; 0 is the empty one. Not safe for concurrent use.
+// textDict numbers texts by place; place 0 is the empty text. It is not safe for concurrent use.
 type textDict struct {
 	places map[string]uint32
-	texts  []string
+	texts  []string // by place
 	seed   maphash.Seed
-	hashes []uint64 // as far as they were asked for
+	hashes []uint64 // by place, of the first texts; see hash
 }
 
 func newTextDict() *textDict {
@@ -142,7 +142,7 @@ func (t *textDict) placeOf(text string) uint32 {
 	return p
 }
 
-// transpose appends rows to vectors, one per column.
+// transpose appends rows to vectors, one for each column.
 func transpose(rows []Row, to []vector, dict *textDict) {
 	for c, column := range tableLayout().columns {
 		v := to[c]
@@ -167,7 +167,7 @@ func transpose(rows []Row, to []vector, dict *textDict) {
 	}
 }
 
-// assemble makes row i of the vectors.
+// assemble sets row to row i of the vectors.
 func assemble(row *Row, from []vector, i int, dict *textDict) {
 	for c, column := range tableLayout().columns {
 		field := reflect.ValueOf(row).Elem().Field(c)

@@ -8,20 +8,20 @@ import (
 	"fanwatch/lake/internal/parquetguard"
 )
 
-// FanDay is what data files of one day hold of one fan, in a period. ReadFile fills its zero value from one file;
-// JoinFiles puts several together. Rows are told by number: Ranges gives the numbers in order. Not safe for
+// FanDay has the rows of one fan in a period, from data files of one day. [FanDay.ReadFile] fills its zero value from
+// one file; [JoinFiles] joins several. Rows have numbers, whose order [FanDay.Ranges] returns. It is not safe for
 // concurrent use.
 type FanDay struct {
 	dict    *textDict
-	columns []vector // by place in the layout; those that were not asked for are empty
+	columns []vector // by place in the layout; columns that were not read are empty
 	rows    int
-	plan    *mergePlan // in which order, and which of several copies; nil before JoinFiles
+	plan    *mergePlan // order of the rows, without copies; nil before JoinFiles
 }
 
-// columnMemory has columns of fanDays that are released.
-var columnMemory sync.Pool // of *[]vector
+// columnMemory has the columns of released FanDays, as *[]vector.
+var columnMemory sync.Pool
 
-// Release returns the memory of d up for others to use: nothing of d may be used from then on.
+// Release gives the memory of d to other FanDays. d and its parts may not be used afterwards.
 func (d *FanDay) Release() {
 	columns := d.columns
 	*d = FanDay{}
@@ -39,14 +39,14 @@ func AllColumns() []int {
 	return columns
 }
 
-// SeriesColumns returns the places of the columns that series needs.
+// SeriesColumns returns the places of the columns that [FanDay.Series] and [FanDay.Ranges] need.
 func SeriesColumns() []int {
 	l := tableLayout()
 	return []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly}
 }
 
-// JoinFiles makes one of what was read of several files of a day, each (fan, run, seq) once. It releases all but what
-// it gives. files must not be empty.
+// JoinFiles joins the rows of several files of a day, each (fan, run, seq) once. It releases all files but the result.
+// files must not be empty.
 func JoinFiles(files []FanDay) *FanDay {
 	d := &files[0]
 	bounds := []int{0, d.rows}
@@ -68,7 +68,7 @@ func JoinFiles(files []FanDay) *FanDay {
 	return d
 }
 
-// Ranges returns the numbers of the rows, in order of time; copies are not among them.
+// Ranges returns the numbers of the rows in the order of time, without copies.
 func (d *FanDay) Ranges() []RowRange { return d.plan.ranges }
 
 // Row returns a row by its number. All columns must have been read.
@@ -77,7 +77,7 @@ func (d *FanDay) Row(i int) (r Row) {
 	return r
 }
 
-// Series returns the columns that a chart needs.
+// Series returns the columns of a chart.
 func (d *FanDay) Series() FanSeries {
 	l := tableLayout()
 	return FanSeries{times: d.columns[l.time].numbers, rpms: d.columns[l.rpm].numbers, scores: d.columns[l.score].numbers,
@@ -100,10 +100,10 @@ func (s *FanSeries) RPM(i uint32) float64 { return math.Float64frombits(s.rpms[i
 // Score returns the row's score.
 func (s *FanSeries) Score(i uint32) float64 { return math.Float64frombits(s.scores[i]) }
 
-// Anomaly returns the row's anomaly; "": none.
+// Anomaly returns the row's anomaly, "" for none.
 func (s *FanSeries) Anomaly(i uint32) string { return s.texts[s.anomalies[i]] }
 
-// keys returns what orders the rows.
+// keys returns the keys by which rows are ordered.
 func (d *FanDay) keys() *rowKeys {
 	l := tableLayout()
 	arrived, shards := d.columns[l.arrived].numbers, d.columns[l.shard].tags
@@ -113,8 +113,8 @@ func (d *FanDay) keys() *rowKeys {
 	}}
 }
 
-// ReadFile fills d with the fan's rows of one file with lo <= time < hi, in Unix microseconds. columns are those
-// that are decoded, of AllColumns or SeriesColumns.
+// ReadFile fills d with the fan's rows of one file with lo <= time < hi, in Unix microseconds. columns are the columns
+// that are decoded: [AllColumns] or [SeriesColumns].
 func (d *FanDay) ReadFile(index *Index, fetch FetchFunc, fan string, lo, hi int64, columns []int) (err error) {
 	defer parquetguard.Catch(&err)
 	l := tableLayout()
@@ -158,7 +158,7 @@ func (d *FanDay) ReadFile(index *Index, fetch FetchFunc, fan string, lo, hi int6
 	return nil
 }
 
-// keep takes over those of the next n rows that fit.
+// keep keeps those of the next n rows that fit.
 func (d *FanDay) keep(columns []int, n int, fits func(i int) bool) {
 	at, end := d.rows, d.rows+n
 	for i := at; i < end; i++ {
@@ -179,7 +179,7 @@ func (d *FanDay) keep(columns []int, n int, fits func(i int) bool) {
 	}
 }
 
-// join appends another file's rows. Their texts get places in d's table.
+// join appends another file's rows. Their texts get places in d's dictionary.
 func (d *FanDay) join(o *FanDay) {
 	places := make([]uint32, len(o.dict.texts))
 	for p, text := range o.dict.texts {

@@ -9,25 +9,24 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// A file of the table is "PAR1", the chunks group by group, the page index, the footer. fileTail makes what
-// comes behind the chunks, so that these may be made in any order.
+// A file of the table is "PAR1", the chunks group by group, the page index and the footer. fileTail makes the parts
+// behind the chunks, so that these may be made in any order.
 
 const (
 	fileMagic = "PAR1"
-	writtenBy = "fanwatch version " // a file's created_by begins so; which version comes behind it
+	writtenBy = "fanwatch version " // begins created_by of a file; the version follows
 )
 
-// Version is the version of the tables' layout that this program writes. A later version adds columns,
-// numbered on, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
-// files stay as they are, and rows of theirs read as null there (in Go: as zero). A table of a later version
-// is refused. Version 2 added the column refused to the table quarantine.
+// Version is the version of the tables' layout that this program writes. A later version adds columns, with the next
+// field IDs, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
+// files stay as they are, and their rows have null in these columns (in Go: zero). A table of a later version is
+// refused. Version 2 added the column refused to the table quarantine.
 const Version = 2
 
-// MetaVersion is the footer's entry that has the version of the file's layout.
+// MetaVersion is the key of the footer's entry that has the version of the file's layout.
 const MetaVersion = "fanwatch.version"
 
-// fileTail returns the page index and the footer of a file with these groups of chunks, and how many bytes the
-// chunks take.
+// fileTail returns the page index and the footer of a file with these groups of chunks.
 func fileTail(groups [][]chunk) ([]byte, error) {
 	l := tableLayout()
 	meta := format.FileMetaData{Version: 2, Schema: l.schema, ColumnOrders: l.orders, CreatedBy: writtenBy +
@@ -59,7 +58,7 @@ func fileTail(groups [][]chunk) ([]byte, error) {
 	return append(binary.LittleEndian.AppendUint32(tail, uint32(len(footer))), fileMagic...), nil
 }
 
-// size is the chunk's length in bytes.
+// size returns the chunk's length in bytes.
 func (ch *chunk) size() int {
 	if len(ch.pages) == 0 {
 		return ch.dictionary
@@ -68,7 +67,7 @@ func (ch *chunk) size() int {
 	return last.offset + last.size
 }
 
-// describe makes the footer's entry of a chunk that begins at at.
+// describe returns the footer's entry of a chunk that begins at at.
 func (ch *chunk) describe(c column, s format.SchemaElement, at int64) format.ColumnChunk {
 	m := format.ColumnMetaData{Type: s.Type.V, PathInSchema: []string{c.name}, Codec: format.Zstd,
 		NumValues: int64(ch.rows), TotalUncompressedSize: int64(ch.raw), TotalCompressedSize: int64(ch.size()),
@@ -84,8 +83,8 @@ func (ch *chunk) describe(c column, s format.SchemaElement, at int64) format.Col
 	return format.ColumnChunk{MetaData: m}
 }
 
-// pageIndex makes the column indexes and offset indexes (Parquet format, "PageIndex.md") that will begin at at,
-// and enters their places into meta.
+// pageIndex returns the column indexes and offset indexes (Parquet format, "PageIndex.md") of a file in which they
+// begin at at, and sets their places in meta.
 func pageIndex(groups [][]chunk, meta *format.FileMetaData, at int64) ([]byte, error) {
 	var out []byte
 	protocol := new(thrift.CompactProtocol)
@@ -138,19 +137,19 @@ func (ch *chunk) columnIndex() *format.ColumnIndex {
 	return index
 }
 
-// File is what a table wants to know of a data file.
+// File has the size and the statistics of a data file.
 type File struct {
-	Day    int32
+	Day    int32 // days since 1970
 	Rows   int
-	Size   int64
+	Size   int64 // bytes
 	groups [][]chunk
 }
 
-// ColumnStats is what a file says of one of its columns.
+// ColumnStats are the statistics of one column of a file.
 type ColumnStats struct {
-	ID     int    // of the field
+	ID     int    // field ID
 	Nulls  int64  // rows without a value
-	Lo, Hi []byte // least and greatest value in Parquet's PLAIN encoding; nil: not known
+	Lo, Hi []byte // least and greatest value in Parquet's PLAIN encoding; nil: unknown
 }
 
 // Columns returns the statistics of all columns, in the layout's order.
@@ -167,7 +166,7 @@ func (f *File) Columns() []ColumnStats {
 	return stats
 }
 
-// bounds returns the least and the greatest value of a column.
+// bounds returns the least and the greatest value of a column; ok is false where one is unknown.
 func (f *File) bounds(c int) (lo, hi []byte, ok bool) {
 	k := tableLayout().columns[c].kind
 	for g := range f.groups {

@@ -14,36 +14,37 @@ import (
 	"fanwatch/objstore"
 )
 
-// Index is what the end of a data file says: where its chunks lie, and the page index as it stands there.
-// It does not change; several readers may share it.
+// Index has the places of a data file's chunks and its page index, read from the file's end. It does not change and may
+// be shared by readers.
 type Index struct {
 	Rows   int
 	groups []groupIndex
-	// a column that the layout lacks and that holds values: of a later version of this program, or of another
-	newer string
-	pages []byte // the page index, which begins at pagesAt of the file; nil = none
-	at    int64
+	newer  string // name of a column with values that the layout lacks, of a later version or another program; "" = none
+	pages  []byte // the page index; nil = none
+	at     int64  // offset of pages in the file
 }
 
-// groupIndex has one entry per column of the layout; a column that the file lacks has none but zeros.
+// groupIndex has one entry for each column of the layout; that of a column that the file lacks is zero.
 type groupIndex struct {
 	rows   int
 	chunks []chunkIndex
 }
 
+// chunkIndex is a chunk's place and statistics.
 type chunkIndex struct {
 	present              bool
 	codec                format.CompressionCodec
-	start, size          int64 // of all pages
-	dictionary           bool  // the first page is one
-	lo, hi               []byte
-	columnIndex, offsets span          // in the file; empty = none
-	foreign              *foreignChunk // nil: this program wrote it
+	start, size          int64         // place of all pages in the file
+	dictionary           bool          // the first page is a dictionary
+	lo, hi               []byte        // bounds in PLAIN encoding; nil: unknown
+	columnIndex, offsets span          // places in the file; empty = none
+	foreign              *foreignChunk // nil: this program wrote the chunk
 }
 
+// span is a part of a file, in bytes.
 type span struct{ offset, size int64 }
 
-// fileEnd is how much of a file's end is fetched first: footer and page index of some millions of rows.
+// fileEnd is how many bytes of a file's end are fetched first: footer and page index of some millions of rows.
 const fileEnd = 256 << 10
 
 var errForeign = errors.New("not a file that fanwatch wrote")
@@ -94,7 +95,7 @@ func parseFooter(footer []byte, size int64) (*Index, error) {
 	return parseAny(footer, size)
 }
 
-// parseAny has the library read the footer, whichever program wrote it.
+// parseAny reads the footer of a file of any program through the library.
 func parseAny(footer []byte, size int64) (*Index, error) {
 	if !parquetguard.CheckStruct(footer) {
 		return nil, parquetguard.ErrFooter
@@ -146,6 +147,7 @@ func parseAny(footer []byte, size int64) (*Index, error) {
 	return x, nil
 }
 
+// add adds a group.
 func (x *Index) add(group groupIndex) {
 	for _, ch := range group.chunks {
 		for _, s := range []span{ch.columnIndex, ch.offsets} {
@@ -158,7 +160,7 @@ func (x *Index) add(group groupIndex) {
 	x.groups = append(x.groups, group)
 }
 
-// columnPlaces tells for each column of the file which of the layout's it is, by its field ID; -1: none.
+// columnPlaces returns for each column of the file its place in the layout, by field ID; -1: none.
 func columnPlaces(meta *format.FileMetaData) ([]int, error) {
 	l := tableLayout()
 	if len(meta.Schema) == 0 {
@@ -184,6 +186,7 @@ func columnPlaces(meta *format.FileMetaData) ([]int, error) {
 	return places, nil
 }
 
+// indexChunk returns the index of a chunk of rows rows in a file whose footer begins at end.
 func indexChunk(from *format.ColumnChunk, rows, end int64) (chunkIndex, error) {
 	m := &from.MetaData
 	ch := chunkIndex{present: true, codec: m.Codec, start: m.DataPageOffset, size: m.TotalCompressedSize,
@@ -211,34 +214,34 @@ func checkOwnCodec(codec format.CompressionCodec) error {
 	return nil
 }
 
-// piece returns a piece of the page index.
-func (x *Index) piece(s span) ([]byte, bool) {
+// pageIndexPart returns a part of the page index; ok is false where there is none.
+func (x *Index) pageIndexPart(s span) (data []byte, ok bool) {
 	if s.size == 0 || x.pages == nil || s.offset < x.at || s.offset-x.at > int64(len(x.pages))-s.size {
 		return nil, false
 	}
 	return x.pages[s.offset-x.at:][:s.size], true
 }
 
-// decodePart reads a piece of the page index into v; false when there is none that hangs together.
+// decodePart decodes a part of the page index into v; false: it is missing or damaged.
 func (x *Index) decodePart(s span, v any) bool {
-	data, ok := x.piece(s)
+	data, ok := x.pageIndexPart(s)
 	if !ok {
 		return false
 	}
 	return parquetguard.CheckStruct(data) && thrift.Unmarshal(new(thrift.CompactProtocol), data, v) == nil
 }
 
-// memory is about how many bytes the index takes.
+// memory returns about how many bytes the index takes.
 func (x *Index) memory() int {
 	return len(x.pages) + len(x.groups)*len(tableLayout().columns)*200 + 200
 }
 
-// FetchFrom makes a fetch function for an object of the Store.
+// FetchFrom returns a function that reads an object of the store.
 func FetchFrom(ctx context.Context, store objstore.Store, key string) FetchFunc {
 	return func(offset, n int64) ([]byte, error) { return store.GetRange(ctx, key, offset, n) }
 }
 
-// FetchBytes makes one for bytes in memory.
+// FetchBytes returns a function that reads a file in memory.
 func FetchBytes(data []byte) FetchFunc {
 	return func(offset, n int64) ([]byte, error) {
 		if offset < 0 || n < 0 || offset > int64(len(data))-n {
@@ -248,5 +251,5 @@ func FetchBytes(data []byte) FetchFunc {
 	}
 }
 
-// number reads an int64 in PLAIN encoding.
+// number returns an int64 in PLAIN encoding.
 func number(plain []byte) int64 { return int64(binary.LittleEndian.Uint64(plain)) }

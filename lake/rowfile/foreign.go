@@ -16,11 +16,11 @@ import (
 	"fanwatch/lake/internal/parquetguard"
 )
 
-// Anybody may rewrite files of an Iceberg table: Spark, pyiceberg and DuckDB compact it too. Chunks of a file that
-// this program did not write are read through the Parquet library, whatever their codec (but LZ4), encoding and
-// kind of page, and whether the column is optional or required. That is slower, and reads whole chunks.
+// Other programs may rewrite files of an Iceberg table: Spark, pyiceberg and DuckDB compact it too. Chunks of a file
+// that this program did not write are read through the Parquet library, whatever their codec (but LZ4), encoding and
+// kind of page, and whether the column is optional or required. That is slower and reads whole chunks.
 
-// foreignChunk is what the library needs to know of a chunk.
+// foreignChunk is the description of a chunk for the library.
 type foreignChunk struct {
 	element format.SchemaElement
 	meta    format.ColumnMetaData // offsets count from the chunk's start
@@ -31,8 +31,8 @@ func isOwn(meta *format.FileMetaData) bool {
 	return strings.HasPrefix(meta.CreatedBy, writtenBy)
 }
 
-// foreignPlaces tells for each column of the file which of the layout's it is; -1: none. A file with field IDs is
-// read by these, one without by names, as Iceberg's "Column Projection" has it.
+// foreignPlaces returns for each column of the file its place in the layout; -1: none. Columns are found by field IDs,
+// and in a file without them by names (Iceberg spec, "Column Projection").
 func foreignPlaces(meta *format.FileMetaData) ([]int, error) {
 	l := tableLayout()
 	if len(meta.Schema) == 0 {
@@ -63,7 +63,8 @@ func foreignPlaces(meta *format.FileMetaData) ([]int, error) {
 	return places, nil
 }
 
-// inMicroseconds: Iceberg's timestamptz is stored so (Iceberg spec, "Parquet" of Appendix A).
+// inMicroseconds reports whether a column is no timestamp or one in microseconds, as Iceberg's timestamptz is stored
+// (Iceberg spec, "Parquet" of Appendix A).
 func inMicroseconds(s *format.SchemaElement) bool {
 	t, ok := s.LogicalType.Value.(*format.TimestampType)
 	if !ok {
@@ -85,8 +86,8 @@ func newForeignChunk(element format.SchemaElement, meta *format.ColumnMetaData, 
 	return &foreignChunk{element, m}
 }
 
-// read decodes the chunk, all of whose bytes are data, into to, but for the first skip rows. It shows the library
-// a file of this one chunk.
+// read decodes the chunk, whose bytes are data, into to, without its first skip rows. The library reads a file of this
+// one chunk.
 func (f *foreignChunk) read(to vector, c column, dict *textDict, data []byte, skip int) error {
 	file, err := f.file(data)
 	if err != nil {
@@ -118,7 +119,7 @@ func (f *foreignChunk) read(to vector, c column, dict *textDict, data []byte, sk
 	return nil
 }
 
-// file makes the file of the one chunk.
+// file returns a file of the one chunk.
 func (f *foreignChunk) file(data []byte) (*parquet.File, error) {
 	root := format.SchemaElement{Name: "root"}
 	root.NumChildren.V, root.NumChildren.Valid = 1, true
@@ -162,9 +163,9 @@ func put(to vector, at int, k kind, dict *textDict, values []parquet.Value) {
 	}
 }
 
-// checkPages walks over a chunk's pages before the library sees them: it believes the sizes that they state. The
-// library's LZ4 is not let near a file: a damaged block makes it double its memory until the process ends, and what it
-// writes of incompressible pages is empty.
+// checkPages checks the headers of a chunk's pages, whose sizes the library believes. It refuses LZ4: a damaged block
+// makes the library's decoder double its memory until the process ends, and its encoder writes incompressible pages as
+// empty ones.
 func checkPages(codec format.CompressionCodec, data []byte) error {
 	switch codec {
 	case format.Zstd, format.Snappy, format.Gzip, format.Brotli, format.Uncompressed:

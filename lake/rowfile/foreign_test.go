@@ -55,7 +55,7 @@ type named struct {
 	Shard   string  `parquet:"shard,delta"`
 }
 
-// orNull gives nil for the zero value one time in two.
+// orNull returns nil for the zero value one time in two.
 func orNull[T comparable](rng *rand.Rand, v T) *T {
 	var zero T
 	if v == zero && rng.IntN(2) == 0 {
@@ -76,7 +76,7 @@ func toNamed(rng *rand.Rand, s Row) named {
 		s.Edges, s.Glitch, s.Lost, s.Unsynch, s.Arrived, s.Shard}
 }
 
-// foreignFile writes rows with options that are drawn, and tells them.
+// foreignFile writes rows with random options, and returns these.
 func foreignFile(t testing.TB, rng *rand.Rand, rows []Row) ([]byte, string) {
 	t.Helper()
 	codec := []compress.Codec{&parquet.Snappy, &parquet.Gzip, &parquet.Brotli, &parquet.Zstd,
@@ -107,9 +107,9 @@ func write[T any](t testing.TB, rows []Row, convert func(Row) T, options []parqu
 	return buf.Bytes()
 }
 
-// TestForeignFiles reads files of another program's making, whole and by fan and time, and merges them with ours,
-// against the rows that went in.
-func TestForeignFiles(t *testing.T) {
+// TestFilesOfOtherProgramsAreReadAndMerged reads files of another program's making, whole and by fan and time, and
+// merges them with ours, against the rows that went in.
+func TestFilesOfOtherProgramsAreReadAndMerged(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		rows := make([]Row, rng.IntN(600))
@@ -143,15 +143,15 @@ func TestForeignFiles(t *testing.T) {
 		for i := range ours {
 			ours[i] = anyStored(rng)
 		}
-		want, _ := dumbMerge(append(slices.Clone(rows), ours...))
+		want, _ := referenceMerge(append(slices.Clone(rows), ours...))
 		slices.SortFunc(ours, func(a, b Row) int { return a.Compare(&b) })
 		merged, _ := columnMerge(t, [][]byte{data, ourFile(t, ours)}, []int{len(rows), len(ours)})
 		wantSame(t, seed, libraryRows(t, merged), want)
 	}
 }
 
-// TestForeignFilesThatAreRefused: what cannot be read as the table's is an error that names the column.
-func TestForeignFilesThatAreRefused(t *testing.T) {
+// TestAnUnreadableColumnOfAnotherProgramIsNamed: what cannot be read as the table's is an error that names the column.
+func TestAnUnreadableColumnOfAnotherProgramIsNamed(t *testing.T) {
 	type noFan struct {
 		Time int64 `parquet:"time,id(1),timestamp(microsecond)"`
 		Run  int64 `parquet:"run,id(3)"`
@@ -190,9 +190,9 @@ func TestForeignFilesThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestDamagedForeignFiles flips bits: what comes of it is an error or other rows, never a panic, and never more memory
-// than the file can fill.
-func TestDamagedForeignFiles(t *testing.T) {
+// TestDamagedFilesOfOtherProgramsAreErrors flips bits: what comes of it is an error or other rows, never a panic,
+// and never more memory than the file can fill.
+func TestDamagedFilesOfOtherProgramsAreErrors(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 13))
 	for range 20 {
 		rows := make([]Row, 1+rng.IntN(60))

@@ -13,16 +13,15 @@ import (
 	"fanwatch/objstore"
 )
 
-// Merger merges data files column by column. First it decodes what gives rows their order and identity, and
-// plans: which rows, in which order. Then it takes one column after the other, decodes it from all files, lets
-// the plan pick its values, and encodes them: in runs where most rows have what the one before has. So it holds
-// two columns of numbers and at most one of texts at a time, 20 bytes a row, whatever a row has of columns, and up to
-// 128 MB of the files' bytes.
+// Merger merges data files column by column. It decodes the columns that give rows their order and identity and plans
+// which rows come out in which order. Then it decodes one column after the other from all files, and encodes its values
+// in the plan's order: in runs where most rows equal the one before. It holds two columns of numbers and at most one of
+// texts at a time, 20 bytes a row, whatever the number of columns, and up to 128 MB of the files' bytes.
 type Merger struct {
-	inputs []mergeInput
-	inRoom int // for bytes of inputs in memory
-	in     tempFile
-	rows   int
+	inputs    []mergeInput
+	inputRoom int // bytes of inputs that may still be held in memory
+	inputFile tempFile
+	rows      int // rows of all inputs
 
 	layout fileLayout
 	dict   *textDict
@@ -30,71 +29,71 @@ type Merger struct {
 	writer *chunkWriter
 	buf    []byte
 
-	keys      rowKeys
-	ranges    []sortedRange
-	group     struct{ fan, run, time, seq vector } // of which the first two are in runs
-	column    vector                               // of all inputs, in runs
-	runLength []bool                               // by column
-	scratch   vector
-	sparse    vector // scratch for runs
-	plan      *mergePlan
-	failed    error // of a tie that could not be decided
+	keys       rowKeys
+	ranges     []sortedRange
+	group      struct{ fan, run, time, seq vector } // columns of one group; fan and run in runs
+	column     vector                               // one column of all inputs, in runs
+	asRuns     []bool                               // whether a column is kept in runs, by column
+	scratch    vector
+	runScratch vector // scratch for runs
+	plan       *mergePlan
+	tieErr     error // why tie could not order two rows
 
-	outRoom int // for encoded chunks in memory
-	out     tempFile
-	encoded [][]piece // by group and column
-	groups  [][]chunk
-	sums    []uint64 // by column, of the rows that stay
+	outputRoom int // bytes of encoded chunks that may still be held in memory
+	outputFile tempFile
+	encoded    [][]piece // by group and column
+	groups     [][]chunk // by group and column
+	sums       []uint64  // content hashes of the rows that stay, by column
 }
 
+// mergeInput is a file that is merged.
 type mergeInput struct {
 	index *Index
-	bytes []byte // nil: they begin at at in merger.in
-	at    int64
-	base  int // its first row
+	bytes []byte // nil: the file is in Merger.inputFile
+	at    int64  // place in Merger.inputFile
+	base  int    // number of its first row
 }
 
-// MergeStats accounts for a merge: rows in = rows out + duplicates.
+// MergeStats are the rows of a merge: RowsIn = RowsOut + Duplicates.
 type MergeStats struct{ RowsIn, RowsOut, Duplicates int }
 
-// NewMerger makes a merger of some rows; more or fewer may come. Room for the keys of so many, or of 2^23, is made
-// at once: it is most of what a merge holds, and on a small heap the collector would run each time that the files
-// coming in doubled it.
+// NewMerger returns a merger of about rows rows. Memory for the keys of so many, at most of 2^23, is allocated at once:
+// it is most of what a merge holds, and growing it on a small heap would run the collector at each doubling.
 func NewMerger(rows int) *Merger {
 	rows = min(max(rows, 0), 1<<23)
 	m := &Merger{keys: rowKeys{time: make([]uint64, 0, rows), seq: make([]uint64, 0, rows+1)}, layout: tableLayout(),
-		dict: newTextDict(), writer: newChunkWriter(), inRoom: inputMemory, outRoom: outputMemory}
+		dict: newTextDict(), writer: newChunkWriter(), inputRoom: inputMemory, outputRoom: outputMemory}
 	m.reader = newChunkReader(m.dict)
-	m.sums, m.runLength = make([]uint64, len(m.layout.columns)), make([]bool, len(m.layout.columns))
+	m.sums, m.asRuns = make([]uint64, len(m.layout.columns)), make([]bool, len(m.layout.columns))
 	return m
 }
 
 // Close removes the temporary files.
 func (m *Merger) Close() error {
-	return errors.Join(m.in.close(), m.out.close())
+	return errors.Join(m.inputFile.close(), m.outputFile.close())
 }
 
-// The bytes of files that a merge holds in memory, coming in and going out: small files are twice what they become,
-// or more. What goes beyond goes through temporary files.
+// The bytes of input files and of encoded chunks that a merge holds in memory. Small files have twice the bytes of the
+// merged file or more. All further bytes are in temporary files.
 const (
 	inputMemory  = 96 << 20
 	outputMemory = 32 << 20
 )
 
-// fetchPiece is how much of a large file is fetched at once.
+// fetchPiece is how many bytes of a large file are fetched at once.
 const fetchPiece = 8 << 20
 
-// Add takes a file in: of size bytes and with recorded rows, as the table says.
+// Add adds a file of size bytes, which must have recorded rows.
 func (m *Merger) Add(ctx context.Context, store objstore.Store, key string, size int64, recorded int) (err error) {
 	defer parquetguard.Catch(&err)
-	in := mergeInput{at: m.in.size}
+	in := mergeInput{at: m.inputFile.size}
 	if size <= fetchPiece {
 		if in.bytes, err = store.Get(ctx, key); err != nil {
 			return err
 		}
 		in.index, err = OpenIndex(int64(len(in.bytes)), FetchBytes(in.bytes))
-		if m.inRoom -= len(in.bytes); err == nil && m.inRoom < 0 {
-			_, err = m.in.write(in.bytes)
+		if m.inputRoom -= len(in.bytes); err == nil && m.inputRoom < 0 {
+			_, err = m.inputFile.write(in.bytes)
 			in.bytes = nil
 		}
 	} else {
@@ -117,25 +116,25 @@ func (m *Merger) Add(ctx context.Context, store objstore.Store, key string, size
 	return nil
 }
 
-// fetchLarge brings a file into m.in.
+// fetchLarge copies a file to m.inputFile.
 func (m *Merger) fetchLarge(ctx context.Context, store objstore.Store, key string, size int64) (*Index, error) {
-	start := m.in.size
+	start := m.inputFile.size
 	for at := int64(0); at < size; at += fetchPiece {
 		data, err := store.GetRange(ctx, key, at, min(fetchPiece, size-at))
 		if err != nil {
 			return nil, err
 		}
-		if _, err := m.in.write(data); err != nil {
+		if _, err := m.inputFile.write(data); err != nil {
 			return nil, err
 		}
 	}
 	return OpenIndex(size, func(offset, n int64) ([]byte, error) {
 		var own []byte
-		return m.in.read(start+offset, n, &own)
+		return m.inputFile.read(start+offset, n, &own)
 	})
 }
 
-// eachGroup calls with every group of every input, and the number of its first row.
+// eachGroup calls do with every group of every input and the number of its first row.
 func (m *Merger) eachGroup(do func(in *mergeInput, g *groupIndex, base int) error) error {
 	for i := range m.inputs {
 		base := m.inputs[i].base
@@ -156,7 +155,7 @@ func (m *Merger) chunk(c int, in *mergeInput, g *groupIndex) ([]byte, error) {
 	if in.bytes != nil {
 		return in.bytes[ch.start : ch.start+ch.size], nil
 	}
-	return m.in.read(in.at+ch.start, ch.size, &m.buf)
+	return m.inputFile.read(in.at+ch.start, ch.size, &m.buf)
 }
 
 // decode reads a column of a group.
@@ -168,7 +167,16 @@ func (m *Merger) decode(to vector, c int, in *mergeInput, g *groupIndex) error {
 	return m.reader.read(to, m.layout.columns[c], &g.chunks[c], data)
 }
 
-// decodeAll reads a column of all inputs, and calls with each group's rows of it.
+// decodeAsRuns reads a column of a group into runs.
+func (m *Merger) decodeAsRuns(to *vector, c int, in *mergeInput, g *groupIndex) error {
+	data, err := m.chunk(c, in, g)
+	if err != nil {
+		return err
+	}
+	return m.reader.readAsRuns(to, m.layout.columns[c], &g.chunks[c], data, g.rows)
+}
+
+// decodeAll reads a column of all inputs and calls each, unless it is nil, with each group's range of rows.
 func (m *Merger) decodeAll(to vector, c int, each func(from, to int)) (err error) {
 	defer parquetguard.Catch(&err)
 	return m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
@@ -180,7 +188,7 @@ func (m *Merger) decodeAll(to vector, c int, each func(from, to int)) (err error
 	})
 }
 
-// decodeRuns reads a column of all inputs into m.column. False: it is not to be kept in runs.
+// decodeRuns reads a column of all inputs into m.column, in runs; fits is false where these are too short.
 func (m *Merger) decodeRuns(c int) (fits bool, err error) {
 	defer parquetguard.Catch(&err)
 	m.column = m.column.noRuns()
@@ -201,7 +209,7 @@ func (m *Merger) decodeRuns(c int) (fits bool, err error) {
 	return fits, err
 }
 
-// Stats accounts for the plan.
+// Stats returns the rows of the merge. It may be called after Merge.
 func (m *Merger) Stats() MergeStats { return MergeStats{m.rows, m.plan.rows, m.plan.dropped} }
 
 // Merge writes the merged file, stores it under a new key, reads it back and compares.
@@ -223,13 +231,13 @@ func (m *Merger) Merge(ctx context.Context, store objstore.Store, key string, da
 	if err := store.PutFrom(ctx, key, data, file.Size, true); err != nil {
 		return nil, err
 	}
-	m.inputs, m.ranges, m.encoded, m.keys = nil, nil, nil, rowKeys{} // reading back needs room, and none of these
+	m.inputs, m.ranges, m.encoded, m.keys = nil, nil, nil, rowKeys{} // frees memory for reading back
 	return file, m.verify(ctx, store, key, file.Size)
 }
 
-// arrange puts the inputs into the order of their first rows, as far as they tell. What comes out is the same in
-// any order, but in this one a fan's rows lie behind each other in memory as they follow each other in time.
-func (m *Merger) arrange() {
+// orderInputs sorts the inputs by the bounds of their first groups' times. The result is the same in any order, but in
+// this one a fan's rows follow each other in memory as in time.
+func (m *Merger) orderInputs() {
 	first := func(in mergeInput) int64 {
 		if len(in.index.groups) > 0 {
 			if lo := in.index.groups[0].chunks[m.layout.time].lo; len(lo) == 8 {
@@ -249,46 +257,37 @@ func (m *Merger) arrange() {
 // prepare decodes the keys and makes the plan.
 func (m *Merger) prepare() (err error) {
 	defer parquetguard.Catch(&err)
-	m.arrange()
+	m.orderInputs()
 	k, l := &m.keys, &m.layout
-	k.time, k.seq, k.tie = grown(k.time, m.rows), grown(k.seq, m.rows+1), m.tie() // a place more: see identitySums
+	k.time, k.seq, k.tie = grown(k.time, m.rows), grown(k.seq, m.rows+1), m.tie() // one element more: see identitySums
 	err = m.eachGroup(func(in *mergeInput, g *groupIndex, base int) error {
-		for c, to := range map[int][]uint64{l.time: k.time, l.seq: k.seq} {
-			if err := m.decode(vector{numbers: to[base : base+g.rows]}, c, in, g); err != nil {
-				return err
-			}
+		err := cmp.Or(m.decode(vector{numbers: k.time[base : base+g.rows]}, l.time, in, g),
+			m.decode(vector{numbers: k.seq[base : base+g.rows]}, l.seq, in, g),
+			m.decodeAsRuns(&m.group.fan, l.fan, in, g), m.decodeAsRuns(&m.group.run, l.run, in, g))
+		if err == nil {
+			m.ranges = k.addSortedRanges(m.ranges, m.group.fan, m.group.run, base)
 		}
-		for c, to := range map[int]*vector{l.fan: &m.group.fan, l.run: &m.group.run} {
-			data, err := m.chunk(c, in, g)
-			if err == nil {
-				err = m.reader.inRuns(to, l.columns[c], &g.chunks[c], data, g.rows)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		m.ranges = k.addSortedRanges(m.ranges, m.group.fan, m.group.run, base)
-		return nil
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	m.plan = planMerge(k, slices.Clone(m.ranges), m.dict)
-	return m.failed
+	return m.tieErr
 }
 
-// tie makes the function that orders copies of a reading: by arrival, then by shard. It decodes these columns
-// when it is first asked: copies are rare.
+// tie returns the function that orders copies of a reading: by arrival, then by shard. The function decodes these
+// columns when it is first called, because copies are rare.
 func (m *Merger) tie() func(a, b int) int {
 	var arrived []uint64
 	var shards []uint32
 	return func(a, b int) int {
-		if arrived == nil && m.failed == nil {
+		if arrived == nil && m.tieErr == nil {
 			arrived, shards = make([]uint64, m.rows), make([]uint32, m.rows)
-			m.failed = errors.Join(m.decodeAll(vector{numbers: arrived}, m.layout.arrived, nil),
+			m.tieErr = errors.Join(m.decodeAll(vector{numbers: arrived}, m.layout.arrived, nil),
 				m.decodeAll(vector{tags: shards}, m.layout.shard, nil))
 		}
-		if m.failed != nil {
+		if m.tieErr != nil {
 			return 0
 		}
 		return cmp.Or(cmp.Compare(int64(arrived[a]), int64(arrived[b])), cmp.Compare(m.dict.texts[shards[a]],
@@ -296,7 +295,7 @@ func (m *Merger) tie() func(a, b int) int {
 	}
 }
 
-// write encodes all columns as planned. It gives up the keys for the memory.
+// write encodes all columns as planned. It overwrites the keys.
 func (m *Merger) write() error {
 	n := (m.plan.rows + groupRows - 1) / groupRows
 	m.groups, m.encoded = make([][]chunk, n), make([][]piece, n)
@@ -307,12 +306,12 @@ func (m *Merger) write() error {
 	if err := errors.Join(m.writeColumn(m.layout.time, times), m.writeColumn(m.layout.seq, seqs)); err != nil {
 		return err
 	}
-	sums := m.identify()
-	ids := sums.of
-	// The sum of the column seq is that of the identities themselves: it says that no row is missing.
-	m.sums[m.layout.seq], m.sums[m.layout.time] = sums.own, sums.times
+	sums := m.sumIdentities()
+	ids := sums.sums
+	// The sum of the column seq is the content hash of the identities: it shows that no row is missing.
+	m.sums[m.layout.seq], m.sums[m.layout.time] = sums.content, sums.timesContent
 	for _, d := range m.plan.duplicates {
-		m.sums[m.layout.seq] -= ids.own(int(d.From), int(d.To))
+		m.sums[m.layout.seq] -= ids.content(int(d.From), int(d.To))
 		m.sums[m.layout.time] -= contentSum(integers, times, int(d.From), int(d.To), ids, m.dict)
 	}
 	free := vector{numbers: m.keys.time}
@@ -331,27 +330,27 @@ func (m *Merger) write() error {
 	return nil
 }
 
-// identify turns the sequence numbers into sums of the rows' identities, in place.
-func (m *Merger) identify() identified {
-	sums := identified{of: m.keys.seq}
+// sumIdentities turns the sequence numbers into sums of the rows' identities, in place.
+func (m *Merger) sumIdentities() identityBuilder {
+	sums := identityBuilder{sums: m.keys.seq}
 	for _, s := range m.ranges {
 		sums.add(m.dict.hash(s.fan), m.keys.runIDs[s.run], int(s.To), m.keys.time)
 	}
 	return sums
 }
 
-// readColumn reads a column of all inputs, in runs or into free, and adds up the content of the rows that stay.
+// readColumn reads a column of all inputs, in runs or into free, and sets the content hash of the rows that stay.
 func (m *Merger) readColumn(c int, free *vector, ids identitySums) (v vector, err error) {
 	k := m.layout.columns[c].kind
-	if m.runLength[c], err = m.decodeRuns(c); err != nil {
+	if m.asRuns[c], err = m.decodeRuns(c); err != nil {
 		return v, err
 	}
-	if v = m.column; m.runLength[c] {
+	if v = m.column; m.asRuns[c] {
 		m.sums[c] = contentSum(k, v, 0, m.rows, ids, m.dict)
 	} else {
 		*free = free.sized(k, m.rows)
 		v = free.slice(k, 0, m.rows)
-		// Added up group by group, while they are at hand.
+		// group by group, while the values are in the cache
 		err = m.decodeAll(v, c, func(from, to int) { m.sums[c] += contentSum(k, v, from, to, ids, m.dict) })
 	}
 	for _, d := range m.plan.duplicates {
@@ -362,34 +361,34 @@ func (m *Merger) readColumn(c int, free *vector, ids identitySums) (v vector, er
 
 // writeColumn encodes a column's values in the plan's order.
 func (m *Merger) writeColumn(c int, v vector) error {
-	k, runs := m.layout.columns[c].kind, m.plan.ranges
-	var taken uint32 // of runs[0]
-	run, jump := 0, 0
+	k, ranges := m.layout.columns[c].kind, m.plan.ranges
+	var done uint32 // of runs[0]
+	last, jump := 0, 0
 	for g := range m.groups {
 		rows := min(groupRows, m.plan.rows-g*groupRows)
-		m.scratch, m.sparse = m.scratch.sized(k, rows), m.sparse.noRuns()
+		m.scratch, m.runScratch = m.scratch.sized(k, rows), m.runScratch.noRuns()
 		to := m.scratch.slice(k, 0, rows)
 		for filled := 0; filled < rows; {
-			from := runs[0].From + taken
-			n := min(runs[0].To-from, uint32(rows-filled))
+			from := ranges[0].From + done
+			n := min(ranges[0].To-from, uint32(rows-filled))
 			switch {
 			case v.ends != nil:
-				// The same fan's rows of the next file lie as many runs behind as in the file before.
-				i := v.runNear(int(from), run+jump)
-				run, jump = i, i-run
-				m.sparse.addRuns(k, v, i, int(from), int(from+n))
+				// The same fan's rows of the next file are as many runs further on as in the file before.
+				i := v.runAtHint(int(from), last+jump)
+				last, jump = i, i-last
+				m.runScratch.addRuns(k, v, i, int(from), int(from+n))
 			case k.numeric():
 				copy(to.numbers[filled:], v.numbers[from:from+n])
 			default:
 				copy(to.tags[filled:], v.tags[from:from+n])
 			}
 			filled += int(n)
-			if taken += n; from+n == runs[0].To {
-				runs, taken = runs[1:], 0
+			if done += n; from+n == ranges[0].To {
+				ranges, done = ranges[1:], 0
 			}
 		}
 		if v.ends != nil {
-			to = m.sparse
+			to = m.runScratch
 		}
 		if err := m.writeChunk(g, c, to); err != nil {
 			return err
@@ -398,27 +397,28 @@ func (m *Merger) writeColumn(c int, v vector) error {
 	return nil
 }
 
+// writeChunk encodes a column of a group of the merged file.
 func (m *Merger) writeChunk(g, c int, v vector) error {
 	data, ch, err := m.writer.write(m.buf[:0], m.layout.columns[c], v, m.dict)
 	if err != nil {
 		return err
 	}
 	m.buf, m.groups[g][c] = data, ch
-	if m.outRoom -= len(data); m.outRoom >= 0 {
+	if m.outputRoom -= len(data); m.outputRoom >= 0 {
 		m.encoded[g][c].bytes = slices.Clone(data)
-	} else if m.encoded[g][c].span, err = m.out.write(data); err != nil {
+	} else if m.encoded[g][c].span, err = m.outputFile.write(data); err != nil {
 		return err
 	}
 	return nil
 }
 
-// file puts the chunks in order, and the footer behind them.
+// file returns the merged file: the chunks in order and the footer.
 func (m *Merger) file(day int32) (*File, *pieces, error) {
 	tail, err := fileTail(m.groups)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &pieces{file: &m.out}
+	p := &pieces{file: &m.outputFile}
 	p.add(piece{bytes: []byte(fileMagic)})
 	for g := range m.encoded {
 		for _, part := range m.encoded[g] {
@@ -429,8 +429,8 @@ func (m *Merger) file(day int32) (*File, *pieces, error) {
 	return &File{Day: day, Rows: m.plan.rows, Size: p.size, groups: m.groups}, p, nil
 }
 
-// verify reads the merged file back from the Store, group by group, and compares its rows' order, number and
-// content with what was read from the old ones.
+// verify reads the merged file back from the Store, group by group, and compares its rows' order, number and content
+// with the inputs'.
 func (m *Merger) verify(ctx context.Context, store objstore.Store, key string, size int64) (err error) {
 	defer parquetguard.Catch(&err)
 	fetch := FetchFrom(ctx, store, key)
@@ -466,12 +466,12 @@ func (m *Merger) verify(ctx context.Context, store objstore.Store, key string, s
 	return nil
 }
 
-// verifyGroup sees that a group goes on in order, and adds its content to sums.
+// verifyGroup checks that a group continues the order, and adds its content hashes to sums.
 func (m *Merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *sortKey, sums []uint64) error {
 	read := func(to *vector, c int, inRuns bool) error {
 		column := m.layout.columns[c]
 		if inRuns {
-			return m.reader.inRuns(to, column, &group.chunks[c], chunk(c), group.rows)
+			return m.reader.readAsRuns(to, column, &group.chunks[c], chunk(c), group.rows)
 		}
 		*to = to.sized(column.kind, group.rows+1) // see identitySums
 		return m.reader.read(to.slice(column.kind, 0, group.rows), column, &group.chunks[c], chunk(c))
@@ -485,29 +485,29 @@ func (m *Merger) verifyGroup(group *groupIndex, chunk func(c int) []byte, last *
 	if !last.ascending(keys.fan, times, m.dict) {
 		return errors.New("the merged file is not sorted: nothing was changed")
 	}
-	all := m.identifyGroup(group.rows)
-	sums[l.seq] += all.own
-	sums[l.time] += all.times
+	all := m.sumGroupIdentities(group.rows)
+	sums[l.seq] += all.content
+	sums[l.time] += all.timesContent
 	for c, column := range l.columns {
 		if c == l.seq || c == l.time {
 			continue
 		}
 		v := &m.scratch
-		if m.runLength[c] {
-			v = &m.sparse
+		if m.asRuns[c] {
+			v = &m.runScratch
 		}
-		if err := read(v, c, m.runLength[c]); err != nil {
+		if err := read(v, c, m.asRuns[c]); err != nil {
 			return err
 		}
-		sums[c] += contentSum(column.kind, *v, 0, group.rows, all.of, m.dict)
+		sums[c] += contentSum(column.kind, *v, 0, group.rows, all.sums, m.dict)
 	}
 	return nil
 }
 
-// identifyGroup does for the rows of m.group what identify does.
-func (m *Merger) identifyGroup(rows int) identified {
+// sumGroupIdentities is sumIdentities for the rows of m.group.
+func (m *Merger) sumGroupIdentities(rows int) identityBuilder {
 	keys := &m.group
-	sums := identified{of: keys.seq.numbers[:rows+1]}
+	sums := identityBuilder{sums: keys.seq.numbers[:rows+1]}
 	for f, r := 0, 0; sums.rows < rows; {
 		end := min(keys.fan.ends[f], keys.run.ends[r])
 		sums.add(m.dict.hash(keys.fan.tags[f]), keys.run.numbers[r], int(end), keys.time.numbers)
@@ -521,14 +521,14 @@ func (m *Merger) identifyGroup(rows int) identified {
 	return sums
 }
 
-// sortKey is where a sorted sequence of rows has come to.
+// sortKey is the key of the last row of a sorted sequence.
 type sortKey struct {
-	begun bool
+	begun bool // there is a last row
 	fan   uint32
 	time  int64
 }
 
-// ascending goes on over rows, whose fans are given in runs; false: they are not in the table's order.
+// ascending moves k over rows, whose fans are in runs, and reports whether they are in the table's order.
 func (k *sortKey) ascending(fans vector, times []uint64, dict *textDict) bool {
 	from := uint32(0)
 	for f, end := range fans.ends {

@@ -58,7 +58,7 @@ func libraryRows(t testing.TB, data []byte) []Row {
 	}
 }
 
-// columnMerge merges files as a compaction does and gives the merged file.
+// columnMerge merges files as a compaction does and returns the merged file.
 func columnMerge(t testing.TB, files [][]byte, rows []int) ([]byte, MergeStats) {
 	t.Helper()
 	m := NewMerger(0)
@@ -95,9 +95,9 @@ func (m *Merger) run(t testing.TB, files [][]byte, rows []int) []byte {
 	return data
 }
 
-// TestMergeAgainstRowByRow holds the columnar merge against the k-way merge of rows through the Parquet library,
-// and that one against the dumbest way: sort everything, remember every identity in a map.
-func TestMergeAgainstRowByRow(t *testing.T) {
+// TestAMergeEqualsTheReferenceMerge holds the columnar merge against the k-way merge of rows through the Parquet
+// library, and that one against the simplest way: sort all rows, remember every identity in a map.
+func TestAMergeEqualsTheReferenceMerge(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var everything []Row
@@ -121,7 +121,7 @@ func TestMergeAgainstRowByRow(t *testing.T) {
 			}
 			cursors, files, counts = append(cursors, c), append(files, data), append(counts, len(rows))
 		}
-		want, duplicates := dumbMerge(everything)
+		want, duplicates := referenceMerge(everything)
 		hashes := maphash.MakeSeed()
 		var byRow []Row
 		rowStats, err := rowMerge(cursors, func(s *Row) uint64 { return s.Hash(hashes) }, func(s *Row) error {
@@ -168,7 +168,7 @@ func anyStored(rng *rand.Rand) Row {
 		Shard: fmt.Sprint(rng.IntN(2)), Score: rng.Float64()}
 }
 
-func dumbMerge(rows []Row) (out []Row, duplicates int) {
+func referenceMerge(rows []Row) (out []Row, duplicates int) {
 	sorted := slices.Clone(rows)
 	slices.SortStableFunc(sorted, func(a, b Row) int { return a.Compare(&b) })
 	seen := make(map[string]bool)
@@ -184,8 +184,8 @@ func dumbMerge(rows []Row) (out []Row, duplicates int) {
 	return out, duplicates
 }
 
-// TestMergeOfManyGroups goes over the borders of groups and pages, and through temporary files.
-func TestMergeOfManyGroups(t *testing.T) {
+// TestGroupsPagesAndTemporaryFilesAreMerged goes over the borders of groups and pages, and through temporary files.
+func TestGroupsPagesAndTemporaryFilesAreMerged(t *testing.T) {
 	var files [][]byte
 	var counts []int
 	var everything []Row
@@ -209,14 +209,14 @@ func TestMergeOfManyGroups(t *testing.T) {
 		}
 		files, counts, everything = append(files, data), append(counts, len(rows)), append(everything, rows...)
 	}
-	want, duplicates := dumbMerge(everything)
+	want, duplicates := referenceMerge(everything)
 	m := NewMerger(0)
-	m.inRoom, m.outRoom = len(files[0]), 100_000
+	m.inputRoom, m.outputRoom = len(files[0]), 100_000
 	merged := m.run(t, files, counts)
-	if m.in.file == nil || m.out.file == nil {
+	if m.inputFile.file == nil || m.outputFile.file == nil {
 		t.Fatal("no temporary file was made")
 	}
-	for _, f := range []*os.File{m.in.file, m.out.file} {
+	for _, f := range []*os.File{m.inputFile.file, m.outputFile.file} {
 		if _, err := os.Stat(f.Name()); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is left: %v", f.Name(), err)
 		}
@@ -232,9 +232,9 @@ func TestMergeOfManyGroups(t *testing.T) {
 	wantSame(t, 0, got, want)
 }
 
-// TestMergeOfFleets merges what fans land: many rows of few fans, in which each column keeps its value for a while,
-// from a row to several pages. Some rows come once more in a later file.
-func TestMergeOfFleets(t *testing.T) {
+// TestColumnsThatKeepTheirValuesAreMerged merges what fans land: many rows of few fans, in which each column keeps
+// its value for a while, from a row to several pages. Some rows come once more in a later file.
+func TestColumnsThatKeepTheirValuesAreMerged(t *testing.T) {
 	seeds := uint64(6)
 	if os.Getenv("FANWATCH_LONG") != "" {
 		seeds = 100
@@ -278,7 +278,7 @@ func TestMergeOfFleets(t *testing.T) {
 		rng.Shuffle(files, func(i, j int) {
 			data[i], data[j], counts[i], counts[j] = data[j], data[i], counts[j], counts[i]
 		})
-		want, duplicates := dumbMerge(everything)
+		want, duplicates := referenceMerge(everything)
 		merged, stats := columnMerge(t, data, counts)
 		wantSame(t, seed, libraryRows(t, merged), want)
 		if stats != (MergeStats{len(everything), len(want), duplicates}) {
@@ -319,20 +319,20 @@ func (s *stretches) fill(row *Row) {
 	*row = *v
 }
 
-// TestMergeOfUnsortedFiles: a file that is not in the table's order is merged into it all the same.
-func TestMergeOfUnsortedFiles(t *testing.T) {
+// TestUnsortedFilesAreMergedInOrder: a file that is not in the table's order is merged into it all the same.
+func TestUnsortedFilesAreMergedInOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 6))
 	rows := make([]Row, 1000)
 	for i := range rows {
 		rows[i] = anyStored(rng)
 	}
-	want, _ := dumbMerge(rows)
+	want, _ := referenceMerge(rows)
 	merged, _ := columnMerge(t, [][]byte{ourFile(t, rows)}, []int{len(rows)})
 	wantSame(t, 0, libraryRows(t, merged), want)
 }
 
-// TestMergeNoticesOtherContent changes the merged file behind the merger's back.
-func TestMergeNoticesOtherContent(t *testing.T) {
+// TestAMergeNoticesOtherContent changes the merged file behind the merger's back.
+func TestAMergeNoticesOtherContent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 7))
 	rows := make([]Row, 500)
 	for i := range rows {
@@ -378,9 +378,9 @@ func (s fixedStore) GetRange(_ context.Context, _ string, offset, n int64) ([]by
 	return FetchBytes(s.data)(offset, n)
 }
 
-// TestMergeOfOtherVersions: a file that an earlier version wrote lacks columns; what a later one added must not be
-// lost, but may be passed over by a reader.
-func TestMergeOfOtherVersions(t *testing.T) {
+// TestFilesOfOtherVersionsAreMergedWithoutLoss: a file that an earlier version wrote lacks columns; what a later
+// one added must not be lost, but may be passed over by a reader.
+func TestFilesOfOtherVersionsAreMergedWithoutLoss(t *testing.T) {
 	type earlier struct {
 		Time int64   `parquet:"time,id(1),timestamp(microsecond),delta"`
 		Fan  string  `parquet:"fan_id,id(2),dict"`
@@ -429,7 +429,7 @@ func fileOf[T any](t *testing.T, rows []T, options ...parquet.WriterOption) []by
 	return buf.Bytes()
 }
 
-func TestDayOfARow(t *testing.T) {
+func TestTheDayOfARowIsInUTC(t *testing.T) {
 	for micros, want := range map[int64]int32{0: 0, DayMicros - 1: 0, DayMicros: 1, -1: -1, -DayMicros: -1,
 		-DayMicros - 1: -2} {
 		if got := (&Row{Time: micros}).Day(); got != want {
@@ -438,7 +438,7 @@ func TestDayOfARow(t *testing.T) {
 	}
 }
 
-// TestEveryColumnIsMerged sees that each field of stored comes through a file and a merge, and counts in the
+// TestEveryColumnIsMerged checks that each field of Row comes through a file and a merge, and counts in the
 // content hash.
 func TestEveryColumnIsMerged(t *testing.T) {
 	seed := maphash.MakeSeed()
@@ -469,8 +469,9 @@ func TestEveryColumnIsMerged(t *testing.T) {
 	}
 }
 
-// TestFooters holds the footer as it is read by hand against the library's reading of it, whole and with a bit flipped.
-func TestFooters(t *testing.T) {
+// TestFootersAreReadAsTheLibraryReadsThem holds the footer as it is read by hand against the library's reading of
+// it, whole and with a bit flipped.
+func TestFootersAreReadAsTheLibraryReadsThem(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 12))
 	for _, rows := range []int{1, 700} {
 		data := ourFile(t, someStored(rng, rows))
@@ -495,7 +496,7 @@ func sameFooter(t *testing.T, footer []byte, size int64) {
 	if own == nil {
 		return
 	}
-	// The library also refuses a footer for parts of it that nobody asks for.
+	// The library also refuses a footer for parts of it that are not read here.
 	if want, err := parseAny(footer, size); err == nil && !reflect.DeepEqual(own, want) {
 		t.Fatalf("read by hand %+v, by the library %+v", own, want)
 	}

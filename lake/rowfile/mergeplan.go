@@ -6,18 +6,18 @@ import (
 	"sort"
 )
 
-// rowKeys hold what gives rows their order and identity, beside fan and run: (time, seq). Where two rows tie in
-// all, tie says which comes first; 0: they are alike for all that tells copies apart.
+// rowKeys have the columns that, beside fan and run, give rows their order and identity.
 type rowKeys struct {
-	time   []uint64 // int64
-	seq    []uint64 // int64
-	runIDs []uint64 // int64, each once
-	tie    func(a, b int) int
+	time   []uint64 // int64, by row
+	seq    []uint64 // int64, by row
+	runIDs []uint64 // int64, each run once, by place
+	// tie orders rows whose (time, run, seq) are equal, by arrival and then shard; 0 if those are equal too.
+	tie func(a, b int) int
 
-	known map[uint64]uint32
+	known map[uint64]uint32 // places in runIDs, by run
 }
 
-// compare orders row a of a run before or behind row b of another.
+// compare orders row a of run runA and row b of run runB; runs are places in runIDs.
 func (k *rowKeys) compare(a, runA, b, runB uint32) int {
 	if c := cmp.Compare(int64(k.time[a]), int64(k.time[b])); c != 0 {
 		return c
@@ -31,7 +31,7 @@ func (k *rowKeys) compare(a, runA, b, runB uint32) int {
 	return k.tie(int(a), int(b))
 }
 
-// runPlace returns a run's place in runs.
+// runPlace returns a run's place in runIDs, where it adds a new one.
 func (k *rowKeys) runPlace(run uint64) uint32 {
 	if k.known == nil {
 		k.known = make(map[uint64]uint32)
@@ -51,12 +51,11 @@ type RowRange struct{ From, To uint32 }
 type sortedRange struct {
 	RowRange
 	fan uint32
-	run uint32 // place in rowKeys.runs
+	run uint32 // place in rowKeys.runIDs
 }
 
-// addSortedRanges appends the sorted ranges of the rows that begin at base, of which fan and run are given, in
-// runs. A row that is out of order begins a range of its own, so that a file that is not sorted as it should be is
-// merged all the same.
+// addSortedRanges appends the sorted ranges of the rows that begin at base, whose fans and runs are in runs. A row that
+// is out of order begins a new range, so that a file that is not sorted is merged too.
 func (k *rowKeys) addSortedRanges(to []sortedRange, fans, runs vector, base int) []sortedRange {
 	from := uint32(base)
 	for f, r := 0, 0; f < len(fans.ends); {
@@ -87,11 +86,11 @@ type mergePlan struct {
 	duplicates []RowRange
 	dropped    int // rows of duplicates
 
-	heads []mergeHead // heap of what is left of the fan's ranges
-	seen  map[uint32]*seqSet
+	heads []mergeHead        // heap of the rest of the fan's ranges
+	seen  map[uint32]*seqSet // sequence numbers of the fan that are planned, by run
 }
 
-// planMerge merges sorted ranges, by the fans' names.
+// planMerge plans the merge of sorted ranges, in the order of the fans' names.
 func planMerge(keys *rowKeys, ranges []sortedRange, dict *textDict) *mergePlan {
 	p := &mergePlan{keys: keys, seen: make(map[uint32]*seqSet)}
 	slices.SortStableFunc(ranges, func(a, b sortedRange) int {
@@ -111,16 +110,16 @@ func planMerge(keys *rowKeys, ranges []sortedRange, dict *textDict) *mergePlan {
 	return p
 }
 
-// mergeHead is what is left of a sorted range, with the times of its first and its last row: most of what a merge asks
-// can be told by these, without a look at rows that lie far apart in memory.
+// mergeHead is the rest of a sorted range, with the times of its first and its last row: most comparisons need these
+// alone and not rows that are far apart in memory.
 type mergeHead struct {
 	RowRange
 	run         uint32
 	first, last int64
 }
 
-// mergeFan merges the sorted ranges of one fan by a heap of their heads. The one in front is taken up to where the
-// next one begins: files of different minutes do not overlap, and then that is all of it.
+// mergeFan merges the sorted ranges of one fan by a heap of their heads. It takes the first head up to where the second
+// begins: all of it where files are of different minutes and do not overlap.
 func (p *mergePlan) mergeFan(ranges []sortedRange) {
 	for _, s := range p.seen {
 		s.reset()
@@ -137,7 +136,7 @@ func (p *mergePlan) mergeFan(ranges []sortedRange) {
 			second = p.heads[2]
 		}
 		end := p.gallop(top, second)
-		p.emit(RowRange{top.From, end}, top.run)
+		p.addRows(RowRange{top.From, end}, top.run)
 		if end < top.To {
 			p.heads[0].From, p.heads[0].first = end, int64(p.keys.time[end])
 		} else {
@@ -146,7 +145,7 @@ func (p *mergePlan) mergeFan(ranges []sortedRange) {
 		}
 		p.siftDown()
 	}
-	p.emit(p.heads[0].RowRange, p.heads[0].run)
+	p.addRows(p.heads[0].RowRange, p.heads[0].run)
 }
 
 // compare orders heads by their first rows.
@@ -171,7 +170,7 @@ func (p *mergePlan) siftDown() {
 	}
 }
 
-// gallop returns the end of the rows of h, at least one, that come before the first of next or tie with it.
+// gallop returns the end of the rows of h, at least one, that are before the first of next or equal to it.
 func (p *mergePlan) gallop(h, next mergeHead) uint32 {
 	before := func(row uint32) bool { return p.keys.compare(row, h.run, next.From, next.run) <= 0 }
 	if h.last < next.first || before(h.To-1) {
@@ -185,8 +184,8 @@ func (p *mergePlan) gallop(h, next mergeHead) uint32 {
 	return from + 1 + uint32(sort.Search(int(to-from-1), func(i int) bool { return !before(from + 1 + uint32(i)) }))
 }
 
-// emit takes rows of a run over, but for duplicates.
-func (p *mergePlan) emit(r RowRange, run uint32) {
+// addRows adds rows of a run to the plan, without duplicates.
+func (p *mergePlan) addRows(r RowRange, run uint32) {
 	set := p.seen[run]
 	if set == nil {
 		set = &seqSet{}
@@ -198,21 +197,22 @@ func (p *mergePlan) emit(r RowRange, run uint32) {
 		for end < r.To && seq[end] == seq[end-1]+1 {
 			end++
 		}
-		if set.append(int64(seq[i]), int64(seq[end-1])) {
+		if set.addBehind(int64(seq[i]), int64(seq[end-1])) {
 			i = end
 			continue
 		}
 		for ; i < end; i++ {
 			if !set.add(int64(seq[i])) {
-				p.take(RowRange{r.From, i})
+				p.keep(RowRange{r.From, i})
 				p.drop(i)
 				r.From = i + 1
 			}
 		}
 	}
-	p.take(r)
+	p.keep(r)
 }
 
+// drop adds a row to the duplicates.
 func (p *mergePlan) drop(row uint32) {
 	p.dropped++
 	if n := len(p.duplicates); n > 0 && p.duplicates[n-1].To == row {
@@ -222,7 +222,8 @@ func (p *mergePlan) drop(row uint32) {
 	p.duplicates = append(p.duplicates, RowRange{row, row + 1})
 }
 
-func (p *mergePlan) take(r RowRange) {
+// keep adds rows to the ranges.
+func (p *mergePlan) keep(r RowRange) {
 	if r.From == r.To {
 		return
 	}
@@ -234,12 +235,13 @@ func (p *mergePlan) take(r RowRange) {
 	p.ranges = append(p.ranges, r)
 }
 
-// seqSet is a set of sequence numbers, which mostly come in ascending order and without gaps.
+// seqSet is a set of sequence numbers, which are mostly added in ascending order and without gaps.
 type seqSet struct {
-	spans  []seqSpan // ascending
-	strays map[int64]struct{}
+	spans  []seqSpan          // ascending
+	strays map[int64]struct{} // numbers between the spans
 }
 
+// seqSpan is the sequence numbers lo to hi.
 type seqSpan struct{ lo, hi int64 }
 
 func (s *seqSet) reset() {
@@ -247,10 +249,10 @@ func (s *seqSet) reset() {
 	clear(s.strays)
 }
 
-// append takes the numbers lo..hi in; false: they do not lie behind all that are there.
-func (s *seqSet) append(lo, hi int64) bool {
+// addBehind adds the numbers lo to hi and returns true, or false where they are not above all numbers of the set.
+func (s *seqSet) addBehind(lo, hi int64) bool {
 	n := len(s.spans)
-	if lo > hi || n > 0 && lo <= s.spans[n-1].hi { // lo > hi: as one wraps around to the other
+	if lo > hi || n > 0 && lo <= s.spans[n-1].hi { // lo > hi: numbers that wrap around
 		return false
 	}
 	if n > 0 && lo-1 == s.spans[n-1].hi {
@@ -261,9 +263,9 @@ func (s *seqSet) append(lo, hi int64) bool {
 	return true
 }
 
-// add takes a number in; false: it was there.
+// add adds a number and reports whether it is new.
 func (s *seqSet) add(seq int64) bool {
-	if s.append(seq, seq) {
+	if s.addBehind(seq, seq) {
 		return true
 	}
 	n := len(s.spans)

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// rowsOfGroup says which rows of a group are wanted.
+// rowsOfGroup is a range of rows of a group.
 type rowsOfGroup struct{ from, to int }
 
-// mayHoldFan returns the rows of a group among which those of the fan with lo <= time < hi are, by the page index.
+// mayHoldFan returns the range of a group's rows that has all rows of the fan with lo <= time < hi, in Unix
+// microseconds, by the page index.
 func (x *Index) mayHoldFan(g int, fan string, lo, hi int64) rowsOfGroup {
 	group, l := &x.groups[g], tableLayout()
 	whole := rowsOfGroup{0, group.rows}
@@ -23,8 +24,7 @@ func (x *Index) mayHoldFan(g int, fan string, lo, hi int64) rowsOfGroup {
 		return rowsOfGroup{}
 	}
 	whole = x.narrow(whole, fans, group.rows, func(min, max []byte) bool {
-		return string(min) <= fan &&
-			fan <= string(max)
+		return string(min) <= fan && fan <= string(max)
 	})
 	return x.narrow(whole, times, group.rows, func(min, max []byte) bool {
 		return len(min) != 8 || len(max) != 8 || number(min) < hi && number(max) >= lo
@@ -35,7 +35,7 @@ func (ch *chunkIndex) before(lo int64) bool { return len(ch.hi) == 8 && number(c
 
 func (ch *chunkIndex) atOrAfter(hi int64) bool { return len(ch.lo) == 8 && number(ch.lo) >= hi }
 
-// narrow takes the pages off both ends of r that do not fit.
+// narrow removes the pages from both ends of r that do not fit.
 func (x *Index) narrow(r rowsOfGroup, ch *chunkIndex, rows int, fits func(min, max []byte) bool) rowsOfGroup {
 	var values format.ColumnIndex
 	places, ok := x.pageRows(ch, rows)
@@ -58,13 +58,13 @@ func (x *Index) narrow(r rowsOfGroup, ch *chunkIndex, rows int, fits func(min, m
 	return rowsOfGroup{max(r.from, places[first].row), min(r.to, places[last+1].row)}
 }
 
-// pagePlace is where a page begins: at which byte of the file and with which row of the group.
+// pagePlace is where a page begins: its byte of the file and its row of the group.
 type pagePlace struct {
 	offset int64
 	row    int
 }
 
-// pageRows returns the places of a chunk's pages and, behind them, its end. False: there is no page index.
+// pageRows returns the places of a chunk's pages and, behind them, its end; false: there is no page index.
 func (x *Index) pageRows(ch *chunkIndex, rows int) ([]pagePlace, bool) {
 	var index format.OffsetIndex
 	if !x.decodePart(ch.offsets, &index) || len(index.PageLocations) == 0 {
@@ -83,13 +83,14 @@ func (x *Index) pageRows(ch *chunkIndex, rows int) ([]pagePlace, bool) {
 	return append(places, pagePlace{ch.start + ch.size, rows}), true
 }
 
-// columnPart is what is fetched of a chunk: its dictionary, and pages that begin with row first.
+// columnPart is the part of a chunk that is fetched: its dictionary, and pages that begin with row first.
 type columnPart struct {
 	column            int
 	dictionary, pages span
 	first             int
 }
 
+// part returns the part of a column's chunk that has the rows r.
 func (x *Index) part(g, column int, r rowsOfGroup) columnPart {
 	ch := &x.groups[g].chunks[column]
 	part := columnPart{column: column, pages: span{ch.start, ch.size}}
@@ -100,17 +101,15 @@ func (x *Index) part(g, column int, r rowsOfGroup) columnPart {
 	if ch.dictionary {
 		part.dictionary = span{ch.start, places[0].offset - ch.start}
 	}
-	first, _ := slices.BinarySearchFunc(places, r.from+1, func(p pagePlace, row int) int {
-		return cmp.Compare(p.row,
-			row)
-	})
-	last, _ := slices.BinarySearchFunc(places, r.to, func(p pagePlace, row int) int { return cmp.Compare(p.row, row) })
+	byRow := func(p pagePlace, row int) int { return cmp.Compare(p.row, row) }
+	first, _ := slices.BinarySearchFunc(places, r.from+1, byRow)
+	last, _ := slices.BinarySearchFunc(places, r.to, byRow)
 	part.pages = span{places[first-1].offset, places[last].offset - places[first-1].offset}
 	part.first = places[first-1].row
 	return part
 }
 
-// readRows decodes rows of a group's columns into to, by place in columns: vectors of just so many values.
+// readRows decodes rows of a group's columns into to: vectors by place in columns, each with the number of rows.
 func (x *Index) readRows(r *chunkReader, fetch FetchFunc, g int, columns []int, rows rowsOfGroup, to []vector) error {
 	parts := make([]columnPart, len(columns))
 	var spans []span
@@ -135,14 +134,16 @@ func (x *Index) readRows(r *chunkReader, fetch FetchFunc, g int, columns []int, 
 // FetchFunc returns n bytes of a file from offset on.
 type FetchFunc func(offset, n int64) ([]byte, error)
 
-// fetched are pieces of a file, by where they begin.
+// fetched are parts of a file, by offset.
 type fetched []fetchedPiece
 
+// fetchedPiece is a part of a file that begins at at.
 type fetchedPiece struct {
 	at   int64
 	data []byte
 }
 
+// of returns the bytes of a span, which must be within one part.
 func (f fetched) of(s span) []byte {
 	if s.size == 0 {
 		return nil
@@ -155,11 +156,11 @@ func (f fetched) of(s span) []byte {
 }
 
 const (
-	fetchGap = 64 << 10 // what lies between two spans is fetched too, when it is less: a request costs as much
+	fetchGap = 64 << 10 // largest gap between two spans that are fetched with one request, which costs as much
 	fetchers = 8        // requests at once
 )
 
-// fetchSpans fetches spans of a file, in as few requests as make sense.
+// fetchSpans fetches spans of a file; spans with at most fetchGap between them are one request.
 func fetchSpans(fetch FetchFunc, spans []span) (fetched, error) {
 	spans = slices.DeleteFunc(slices.Clone(spans), func(s span) bool { return s.size == 0 })
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.offset, b.offset) })
@@ -184,16 +185,16 @@ func fetchSpans(fetch FetchFunc, spans []span) (fetched, error) {
 	return pieces, fetching.Wait()
 }
 
-// indexMemory bounds what the ends of data files that were read lately may take of memory.
+// indexMemory is about how many bytes the indexes of an IndexCache take at most.
 const indexMemory = 64 << 20
 
-// IndexCache keeps the indexes of data files, which never change, for those who read them next. Safe for
-// concurrent use.
+// IndexCache has the indexes of the data files that were read last, about 64 MiB of them. Its zero value is empty.
+// It is safe for concurrent use.
 type IndexCache struct {
 	mu     sync.Mutex
 	places map[string]*list.Element
 	order  list.List // of *cachedIndex, the last used in front
-	size   int
+	size   int       // bytes
 }
 
 type cachedIndex struct {
@@ -201,7 +202,7 @@ type cachedIndex struct {
 	index *Index
 }
 
-// Get returns the index of the file at path, which it opens with open where it is not at hand.
+// Get returns the index of the file at path, by open where it is not in the cache.
 func (c *IndexCache) Get(path string, open func() (*Index, error)) (*Index, error) {
 	c.mu.Lock()
 	if e := c.places[path]; e != nil {

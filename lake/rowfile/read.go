@@ -11,8 +11,8 @@ import (
 	"fanwatch/lake/internal/parquetguard"
 )
 
-// EachRow calls do with each row of a data file's bytes, in the file's order, until do gives an error. The row is good
-// until do returns.
+// EachRow calls do with each row of a data file's bytes, in the file's order, until do returns an error. The row is
+// valid until do returns.
 func EachRow(data []byte, do func(*Row) error) (err error) {
 	defer parquetguard.Catch(&err)
 	index, err := OpenIndex(int64(len(data)), FetchBytes(data))
@@ -40,7 +40,7 @@ func EachRow(data []byte, do func(*Row) error) (err error) {
 	return nil
 }
 
-// EachIdentity calls do with what tells each row of the file from all others. It reads these three columns alone.
+// EachIdentity calls do with fan, run and seq of each row of the file. It reads these three columns alone.
 func (x *Index) EachIdentity(fetch FetchFunc, do func(fan string, run, seq uint64)) (err error) {
 	defer parquetguard.Catch(&err)
 	l, dict := tableLayout(), newTextDict()
@@ -61,7 +61,8 @@ func (x *Index) EachIdentity(fetch FetchFunc, do func(fan string, run, seq uint6
 	return nil
 }
 
-// DecodeColumns decodes those columns of a data file that T names.
+// DecodeColumns calls do with each row of a data file's bytes, in the file's order, with the columns that the fields of
+// T name. It reads files of any program, through the library. The row is valid until do returns.
 func DecodeColumns[T any](data []byte, do func(*T)) (err error) {
 	defer parquetguard.Catch(&err)
 	f, err := openDataFile(data)
@@ -85,6 +86,7 @@ func DecodeColumns[T any](data []byte, do func(*T)) (err error) {
 	}
 }
 
+// openDataFile opens a file through the library, after it has checked the sizes that the library believes.
 func openDataFile(data []byte) (*parquet.File, error) {
 	if err := parquetguard.CheckFooter(data); err != nil {
 		return nil, err

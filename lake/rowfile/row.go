@@ -11,9 +11,10 @@ import (
 	"fanwatch"
 )
 
-// Row is a row as its columns lie in the table's files; the IDs are those of tableSchema. Encodings by
-// measurement: delta for what counts up, dictionaries for the rest (but plain numbers where a dictionary would hold
-// most of them), zstd where it saves a thirtieth or more. No BYTE_STREAM_SPLIT: several readers lag behind.
+// Row is a row of the table's files. Its fields are the columns, in their order; the IDs are the field IDs of the
+// Iceberg table. Encodings were chosen by measurement: delta for columns that count up, dictionaries for the others
+// (plain numbers where a dictionary would have most of them), zstd where it saves 1/32 or more. Several readers do not
+// know BYTE_STREAM_SPLIT.
 type Row struct {
 	Time    int64   `parquet:"time,id(1),timestamp(microsecond),delta"`
 	Fan     string  `parquet:"fan_id,id(2),dict"`
@@ -34,17 +35,18 @@ type Row struct {
 	Shard   string  `parquet:"shard,id(17),dict"`
 }
 
-// RowOf returns the row as the table keeps it: RPM and score are rounded.
+// RowOf returns a reading as the table keeps it: RPM is rounded to within 1e-5 of itself, the score to 0.001.
 func RowOf(r *fanwatch.Row) Row {
-	return Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq), RPM: plainZero(roundRPM(r.RPM)),
-		Hz: plainZero(r.Hz), Jitter: plainZero(r.Jitter),
-		Score: plainZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly),
+	return Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq),
+		RPM: positiveZero(roundRPM(r.RPM)),
+		Hz:  positiveZero(r.Hz), Jitter: positiveZero(r.Jitter),
+		Score: positiveZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly),
 		Late:  r.Kind == fanwatch.RowLate,
 		Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch,
 		Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
 }
 
-// Reading returns the reading; what the table does not keep is zero.
+// Reading returns the row as a reading. Fields that the table does not keep are zero.
 func (s *Row) Reading() fanwatch.Row {
 	r := fanwatch.Row{Kind: fanwatch.RowScored, Position: fanwatch.Position{Shard: s.Shard},
 		Arrived: time.UnixMicro(s.Arrived).UTC(), Score: s.Score, Anomaly: fanwatch.Kind(s.Anomaly)}
@@ -58,9 +60,9 @@ func (s *Row) Reading() fanwatch.Row {
 	return r
 }
 
-// roundRPM keeps a speed to within 1e-5 of itself, or 0.0005 RPM: to 0.001 below 500 RPM, to 0.01 below 5000, and
-// so on. The estimator errs by 4e-5 (edge/doc.go), so what goes is noise, and noise is what a speed would cost
-// most for: 3.1 bytes a reading with the publisher's three decimals, 1.6 like this. The landing log keeps these.
+// roundRPM rounds a speed to within 1e-5 of itself, or 0.0005 RPM: to 0.001 below 500 RPM, to 0.01 below 5000, and so
+// on. The estimator errs by 4e-5 (edge/doc.go), so only noise is lost, which takes most of a speed's bytes: a reading
+// has 3.1 bytes with the publisher's three decimals and 1.6 when rounded. The landing log keeps the decimals.
 func roundRPM(rpm float64) float64 {
 	scale := 1000.0
 	for limit := 500.0; math.Abs(rpm) >= limit && scale > 1; limit *= 10 {
@@ -69,16 +71,16 @@ func roundRPM(rpm float64) float64 {
 	return math.Round(rpm*scale) / scale
 }
 
-// plainZero turns -0 into 0: a dictionary may take either for the other, and the content hash would differ.
-func plainZero(f float64) float64 {
+// positiveZero turns -0 into 0: a dictionary may have one entry for both, and the content hash would differ.
+func positiveZero(f float64) float64 {
 	if f == 0 {
 		return 0
 	}
 	return f
 }
 
-// Compare orders rows as the table sorts them, and what ties there by all that tells two rows apart, so
-// that of several copies the same one always comes first.
+// Compare orders rows by fan and time, as the table sorts them, and then by run, seq, arrival and shard, so that of
+// several copies the same one is always first.
 func (s *Row) Compare(o *Row) int {
 	return cmp.Or(cmp.Compare(s.Fan, o.Fan), cmp.Compare(s.Time, o.Time), cmp.Compare(s.Run, o.Run),
 		cmp.Compare(s.Seq, o.Seq),
@@ -97,11 +99,11 @@ func DayOf(micros int64) int32 {
 	return int32(d)
 }
 
-// Day returns the partition of the row; see DayOf.
+// Day returns the partition of the row; see [DayOf].
 func (s *Row) Day() int32 { return DayOf(s.Time) }
 
-// Deduper passes the first row of every (fan, run, seq). Rows must come with each fan's together: then it
-// only remembers one fan.
+// Deduper finds the first row of every (fan, run, seq). All rows of a fan must be passed together: it remembers one
+// fan. Its zero value is ready for use.
 type Deduper struct {
 	fan  string
 	seen map[[2]int64]struct{}
@@ -120,7 +122,7 @@ func (d *Deduper) First(s *Row) bool {
 	return true
 }
 
-// Hash hashes all of the row's content. Sums of it compare two sets of rows in any order.
+// Hash returns a hash of all columns. Sums of it compare two sets of rows in any order.
 func (s *Row) Hash(seed maphash.Seed) uint64 {
 	var buf [512]byte
 	b := buf[:0]

@@ -14,8 +14,8 @@ import (
 	"fanwatch/lake/internal/parquetguard"
 )
 
-// The dumb way: rows one by one, through the Parquet library. It was the merge until the columnar one came, and
-// holds that one to account: another reader and another writer, another order of doing things.
+// The reference merge: rows one by one, through the Parquet library. It shares neither reader nor writer nor the order
+// of work with the columnar merge, which tests compare with it.
 
 // libraryFile writes sorted rows as the library does.
 func libraryFile(t testing.TB, rows []Row) []byte {
@@ -122,7 +122,7 @@ func openCursor(data []byte) (c *cursor, err error) {
 	return c, nil
 }
 
-// next gives the row in front, nil at the file's end. It is good until the following next.
+// next returns the row in front, nil at the file's end. It is good until the following next.
 func (c *cursor) next() (s *Row, err error) {
 	defer parquetguard.Catch(&err)
 	if c.i == c.n {

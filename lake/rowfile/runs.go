@@ -5,14 +5,14 @@ import (
 	"sort"
 )
 
-// Most columns have the same value in row after row: a fan's name, its run, its shard, flags, counters that
-// hardly ever count. A merge keeps such a column in runs from its inputs' pages to those of its output, and never
-// makes one value for each row of it.
+// Most columns have the same value in row after row: a fan's name, its run, its shard, flags, counters that rarely
+// change. A merge keeps such a column in runs from its inputs' pages to those of its output, and never has a value for
+// each row of it.
 
-// leastRun is how many rows a column's runs must have on the average for it to be kept in them.
+// leastRun is how many rows a column's runs must have on average for it to be kept in runs.
 const leastRun = 8
 
-// noRuns makes v a vector of no runs, in its memory.
+// noRuns returns a vector of no runs, in v's memory.
 func (v vector) noRuns() vector {
 	if v.ends == nil {
 		v.ends = []uint32{}
@@ -20,9 +20,10 @@ func (v vector) noRuns() vector {
 	return vector{v.numbers[:0], v.tags[:0], v.ends[:0]}
 }
 
-// len is how many values v holds, in runs or not.
+// len returns the number of v's values: one for each run, or one for each row.
 func (v vector) len() int { return len(v.numbers) + len(v.tags) }
 
+// rows returns the number of v's rows.
 func (v vector) rows() int {
 	switch n := len(v.ends); {
 	case v.ends == nil:
@@ -34,19 +35,20 @@ func (v vector) rows() int {
 	}
 }
 
-// run returns the run that the row is in.
-func (v vector) run(row int) int {
+// runAt returns the run that has the row.
+func (v vector) runAt(row int) int {
 	return sort.Search(len(v.ends), func(i int) bool { return int(v.ends[i]) > row })
 }
 
-// runNear is run, for those who guess.
-func (v vector) runNear(row, guess int) int {
+// runAtHint is runAt with a hint: it returns guess if that run has the row, and searches otherwise.
+func (v vector) runAtHint(row, guess int) int {
 	if guess >= 0 && guess < len(v.ends) && int(v.ends[guess]) > row && (guess == 0 || int(v.ends[guess-1]) <= row) {
 		return guess
 	}
-	return v.run(row)
+	return v.runAt(row)
 }
 
+// value returns the value of run i, or of row i of a vector without runs.
 func (v vector) value(k kind, i int) uint64 {
 	if k.numeric() {
 		return v.numbers[i]
@@ -69,7 +71,7 @@ func (v *vector) add(k kind, value uint64, rows int) {
 	v.ends = append(v.ends, uint32(v.rows()+rows))
 }
 
-// addRuns appends the rows from..to of o, of which the first is in run i, to v's runs.
+// addRuns appends the rows from..to-1 of o, of which the first is in run i, to v's runs.
 func (v *vector) addRuns(k kind, o vector, i, from, to int) {
 	for ; from < to; i++ {
 		end := min(int(o.ends[i]), to)
@@ -78,22 +80,22 @@ func (v *vector) addRuns(k kind, o vector, i, from, to int) {
 	}
 }
 
-// addValues appends the rows from..to of o, which is not in runs, to v's runs.
+// addValues appends the rows from..to-1 of o, which is not in runs, to v's runs.
 func (v *vector) addValues(k kind, o vector, from, to int) {
 	for ; from < to; from++ {
 		v.add(k, o.value(k, from), 1)
 	}
 }
 
-// part returns the rows from..to of v and the place of their first value in v. It may use the memory of ends.
+// part returns the rows from..to-1 of v and the place of their first value in v. It uses the memory of ends.
 func (v vector) part(k kind, from, to int, ends *[]uint32) (part vector, first int) {
 	if v.ends == nil {
 		return v.slice(k, from, to), from
 	}
-	if from == to { // a page of nothing but nulls has no run, and from may lie behind the last one
+	if from == to { // a page of nulls alone has no run, and from may be behind the last one
 		return vector{}, 0
 	}
-	first = v.run(from)
+	first = v.runAt(from)
 	*ends = (*ends)[:0]
 	for i := first; from+rowsBefore(*ends) < to; i++ {
 		*ends = append(*ends, uint32(min(int(v.ends[i]), to)-from))
@@ -103,6 +105,7 @@ func (v vector) part(k kind, from, to int, ends *[]uint32) (part vector, first i
 	return part, first
 }
 
+// rowsBefore returns the number of rows of runs with these ends.
 func rowsBefore(ends []uint32) int { return vector{ends: ends}.rows() }
 
 // expand returns v with one value for each row, in the memory of spare.
@@ -123,7 +126,7 @@ func (v vector) expand(k kind, spare vector) vector {
 	return to
 }
 
-// appendHybridRuns appends what appendHybrid does, from runs.
+// appendHybridRuns is appendHybrid for values in runs; the bytes are the same.
 func appendHybridRuns(dst []byte, tags, ends []uint32, width int) []byte {
 	var packed []uint32
 	at := 0
@@ -146,8 +149,8 @@ func appendHybridRuns(dst []byte, tags, ends []uint32, width int) []byte {
 	return dst
 }
 
-// decodeHybridRuns appends the first rows values at the start of padded data, of which there are n bytes, to runs
-// of tags. False: these would be more than limit.
+// decodeHybridRuns appends the first rows values of padded data, of n bytes, to runs of tags. fits is false where these
+// are more than limit.
 func decodeHybridRuns(to *vector, data []byte, n, width, rows, limit int) (fits bool, err error) {
 	if width > 32 {
 		return false, errPage
@@ -192,7 +195,7 @@ func decodeHybridRuns(to *vector, data []byte, n, width, rows, limit int) (fits 
 	return true, nil
 }
 
-// appendBitRuns packs runs of flags, each a bit.
+// appendBitRuns appends runs of flags, one bit for each row.
 func appendBitRuns(dst []byte, tags, ends []uint32) []byte {
 	from, begin := uint32(0), len(dst)
 	dst = append(dst, make([]byte, (rowsBefore(ends)+7)/8)...)
@@ -210,7 +213,7 @@ func appendBitRuns(dst []byte, tags, ends []uint32) []byte {
 	return dst
 }
 
-// decodeBitRuns appends rows flags, each a bit of padded data, to runs.
+// decodeBitRuns appends rows flags, each one bit of padded data, to runs.
 func decodeBitRuns(to *vector, data []byte, rows int) {
 	for at := 0; at < rows; at += 64 {
 		word, n := binary.LittleEndian.Uint64(data[at/8:]), min(64, rows-at)

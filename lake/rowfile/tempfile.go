@@ -9,20 +9,20 @@ import (
 	"sort"
 )
 
-// tempFile keeps bytes in a temporary file, which it makes when there are any. Not safe for concurrent use.
+// tempFile is a temporary file, which the first write makes. It is not safe for concurrent use.
 type tempFile struct {
 	file *os.File
 	size int64
 }
 
-// write appends, and tells where.
+// write appends p and returns its place.
 func (s *tempFile) write(p []byte) (span, error) {
 	if s.file == nil {
 		f, err := os.CreateTemp("", "fanwatch-merge-")
 		if err != nil {
 			return span{}, fmt.Errorf("room for a merge: %w", err)
 		}
-		_ = os.Remove(f.Name()) // on Unix it goes with the process then, however that ends; elsewhere close removes it
+		_ = os.Remove(f.Name()) // on Unix the file goes with the process, however that ends; elsewhere close removes it
 		s.file = f
 	}
 	if _, err := s.file.Write(p); err != nil {
@@ -33,7 +33,7 @@ func (s *tempFile) write(p []byte) (span, error) {
 	return at, nil
 }
 
-// read returns n bytes from offset on, in buf, which it grows.
+// read returns n bytes from offset on, in the memory of buf, which it grows.
 func (s *tempFile) read(offset, n int64, buf *[]byte) ([]byte, error) {
 	if offset < 0 || n < 0 || offset > s.size-n {
 		return nil, io.ErrUnexpectedEOF
@@ -43,6 +43,7 @@ func (s *tempFile) read(offset, n int64, buf *[]byte) ([]byte, error) {
 	return *buf, err
 }
 
+// close removes the file.
 func (s *tempFile) close() error {
 	if s.file == nil {
 		return nil
@@ -54,7 +55,7 @@ func (s *tempFile) close() error {
 	return err
 }
 
-// pieces reads parts, in memory and of a spool, as one.
+// pieces is an io.ReadSeeker of parts that are in memory and in a temporary file.
 type pieces struct {
 	file  *tempFile
 	parts []piece
@@ -63,10 +64,11 @@ type pieces struct {
 	buf   []byte
 }
 
+// piece is a part of pieces.
 type piece struct {
-	start int64 // in the whole
-	bytes []byte
-	span  // of the spool, where bytes is nil
+	start int64  // place in pieces
+	bytes []byte // nil: the part is in the file
+	span         // place in the file, where bytes is nil; its size always
 }
 
 func (p *pieces) add(part piece) {
@@ -85,7 +87,7 @@ func (p *pieces) Read(to []byte) (int, error) {
 	return len(data), err
 }
 
-// WriteTo implements io.WriterTo: without it, all would be copied once more.
+// WriteTo implements io.WriterTo, which saves a copy of all bytes.
 func (p *pieces) WriteTo(w io.Writer) (written int64, err error) {
 	for {
 		data, err := p.next(fetchPiece)
@@ -103,7 +105,7 @@ func (p *pieces) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// next returns what comes next, at most n bytes and not beyond a part's end.
+// next returns the next bytes, at most n and not beyond a part's end.
 func (p *pieces) next(n int64) ([]byte, error) {
 	i := sort.Search(len(p.parts), func(i int) bool { return p.parts[i].start+p.parts[i].size > p.at })
 	if i == len(p.parts) {

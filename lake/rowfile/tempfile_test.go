@@ -7,8 +7,8 @@ import (
 	"testing/iotest"
 )
 
-// TestPieces reads parts in memory and in a temporary file as one, in every way that a Store may.
-func TestPieces(t *testing.T) {
+// TestPartsAreReadAsOneFile reads parts in memory and in a temporary file as one, in every way that a Store may.
+func TestPartsAreReadAsOneFile(t *testing.T) {
 	var s tempFile
 	defer func() {
 		if err := s.close(); err != nil {

@@ -4,25 +4,25 @@ import (
 	"fmt"
 )
 
-// Writer collects sorted rows of one day into the bytes of one Parquet file.
+// Writer writes sorted rows of one day into the bytes of one Parquet file. It is for one goroutine.
 type Writer struct {
 	File
 	dict   *textDict
-	group  []vector
-	fill   int // rows of group
-	batch  []Row
+	group  []vector // columns of the group that is being filled
+	fill   int      // rows of group
+	batch  []Row    // rows that are not yet in group
 	chunks *chunkWriter
 	buf    []byte
 }
 
-// NewWriter begins a file of the day, which is counted from 1970.
+// NewWriter begins a file of the day, counted from 1970.
 func NewWriter(day int32) *Writer {
 	return &Writer{File: File{Day: day}, dict: newTextDict(), group: make([]vector, len(tableLayout().columns)),
 		batch:  make([]Row, 0, 1024),
 		chunks: newChunkWriter(), buf: []byte(fileMagic)}
 }
 
-// Add appends a row, which must be of the day and come behind those before in the order of Row.Compare.
+// Add appends a row. It must be of the day and not be less, by [Row.Compare], than the row before.
 func (f *Writer) Add(s *Row) error {
 	f.Rows++
 	if f.batch = append(f.batch, *s); len(f.batch) < cap(f.batch) && f.fill+len(f.batch) < groupRows {
@@ -35,13 +35,14 @@ func (f *Writer) Add(s *Row) error {
 	return f.flush()
 }
 
+// transpose moves the batch to the group's columns.
 func (f *Writer) transpose() {
 	transpose(f.batch, f.group, f.dict)
 	f.fill += len(f.batch)
 	f.batch = f.batch[:0]
 }
 
-// flush ends the group.
+// flush encodes the group and begins another.
 func (f *Writer) flush() error {
 	if f.fill == 0 {
 		return nil
@@ -58,7 +59,7 @@ func (f *Writer) flush() error {
 	return nil
 }
 
-// Finish ends the file, reads its row count back and gives its bytes.
+// Finish ends the file, reads its row count back and returns its bytes.
 func (f *Writer) Finish() ([]byte, error) {
 	f.transpose()
 	if err := f.flush(); err != nil {

@@ -1,12 +1,12 @@
-// Package parquetguard looks at bytes that are said to be a Parquet file before the Parquet library does.
+// Package parquetguard checks bytes that should be a Parquet file before the Parquet library reads them.
 //
-// The library believes the counts in a footer: a few flipped bits make it ask for so much memory that the process
-// ends, which no recover catches. So [CheckFooter] first walks the footer (Thrift compact protocol, the Apache Thrift
-// specification "thrift-compact-protocol.md") and sees that every list, text and map in it is no longer than the bytes
-// that are left. Once the library has opened the file, [CheckCodecs] refuses the compressions whose decoders go astray
-// in the same way, and a deferred [Catch] turns what the library still panics about into an error.
+// The library believes the counts in a footer: a few flipped bits make it allocate so much memory that the process
+// ends, which no recover catches. [CheckFooter] therefore walks the footer first (Thrift compact protocol, the Apache
+// Thrift specification "thrift-compact-protocol.md") and checks that every list, text and map in it is no longer than
+// the bytes that are left. After the library has opened the file, [CheckCodecs] refuses the compressions whose decoders
+// allocate without bound, and a deferred [Catch] turns the library's other panics into errors.
 //
-// [Thrift] is the walker, for those who read footers and page headers by themselves. Nothing here keeps state.
+// [Thrift] reads footers and page headers without the library.
 package parquetguard
 
 import (
@@ -18,11 +18,11 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// ErrFooter says that a footer's parts do not fit to each other.
+// ErrFooter says that the parts of a footer contradict each other.
 var ErrFooter = errors.New("damaged Parquet file: its footer does not hang together")
 
-// CheckCodecs refuses a file that names a compression other than these four: one flipped bit turns zstd into
-// LZ4, whose decoder in the library doubles its memory for as long as the bytes make no sense.
+// CheckCodecs returns an error of a file with a compression other than zstd, Snappy, gzip and none: one flipped bit
+// turns zstd into LZ4, whose decoder in the library doubles its memory for as long as the bytes are not valid.
 func CheckCodecs(f *parquet.File) error {
 	for _, group := range f.Metadata().RowGroups {
 		for _, column := range group.Columns {
@@ -36,7 +36,7 @@ func CheckCodecs(f *parquet.File) error {
 	return nil
 }
 
-// CheckFooter looks at the end of a Parquet file: footer, its length in 4 bytes, "PAR1".
+// CheckFooter checks the end of a Parquet file: footer, its length in 4 bytes, "PAR1".
 func CheckFooter(data []byte) error {
 	const tail = 8
 	if len(data) < 4+tail || string(data[len(data)-4:]) != "PAR1" || string(data[:4]) != "PAR1" {
@@ -52,14 +52,14 @@ func CheckFooter(data []byte) error {
 	return nil
 }
 
-// CheckStruct reports whether data begins with a struct in which every list, text and map has its bytes. Only then
-// may it be given to a decoder that believes counts.
+// CheckStruct reports whether data begins with a struct in which every list, text and map has its bytes. Only then is
+// it safe for a decoder that believes counts.
 func CheckStruct(data []byte) bool {
 	w := Thrift{Data: data}
 	return w.value(Struct, 0)
 }
 
-// Catch turns a panic of the Parquet library, which trusts a file's numbers in places, into an error.
+// Catch turns a panic of the Parquet library into an error. It must be deferred.
 func Catch(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("damaged Parquet file: %v", p)
@@ -79,22 +79,24 @@ const (
 	thriftList
 	thriftSet
 	thriftMap
-	Struct // the kind of a struct
+	// Struct is the type of a struct.
+	Struct
 )
 
-const thriftDepth = 32 // Parquet's footer nests about 6 deep
+// thriftDepth is the deepest nesting that is read; Parquet's footer has about 6 levels.
+const thriftDepth = 32
 
-// Thrift reads values of the compact protocol off the front of data. Its methods answer false where the bytes are
-// damaged; what they have read is of no use then.
-type Thrift struct{ Data []byte }
+// Thrift reads values of the compact protocol from the front of Data. Its methods return false where the bytes are
+// damaged; their results are then of no use.
+type Thrift struct{ Data []byte } // the bytes that are not read yet
 
-// value walks over one value; false means that it is damaged.
+// value skips one value.
 func (w *Thrift) value(kind byte, depth int) bool {
 	if depth > thriftDepth {
 		return false
 	}
 	switch kind {
-	case thriftTrue, thriftFalse, thriftByte: // a bool stands in a byte in lists; fields handles the other place
+	case thriftTrue, thriftFalse, thriftByte: // a bool of a list is a byte; fields has those of structs
 		return w.skip(1)
 	case thriftDouble:
 		return w.skip(8)
@@ -112,6 +114,7 @@ func (w *Thrift) value(kind byte, depth int) bool {
 	return ok && kind > thriftByte && kind < thriftDouble
 }
 
+// fields skips the fields of a struct.
 func (w *Thrift) fields(depth int) bool {
 	for field, kind := int64(0), byte(0); ; {
 		ok := false
@@ -124,8 +127,8 @@ func (w *Thrift) fields(depth int) bool {
 	}
 }
 
-// field reads what stands before a struct's next field: its number, told by that of the last, and the kind of its
-// value; 0: there is none.
+// field reads the head of a struct's next field: its number, as the difference from the last or in full, and the kind
+// of its value; 0: the struct has no more fields.
 func (w *Thrift) field(last int64) (field int64, kind byte, ok bool) {
 	head, ok := w.byte()
 	if !ok || head == 0 {
@@ -134,11 +137,11 @@ func (w *Thrift) field(last int64) (field int64, kind byte, ok bool) {
 	if head>>4 > 0 {
 		return last + int64(head>>4), head & 15, head&15 > 0
 	}
-	field, ok = w.zigzag() // too far from the last to be its difference
+	field, ok = w.zigzag() // the difference is above 15
 	return field, head & 15, ok && head&15 > 0
 }
 
-// Each calls do with every field of a struct that is no flag. What do does not read is walked over.
+// Each calls do with every field of a struct that is no bool, and skips values that do does not read.
 func (w *Thrift) Each(do func(field int64, kind byte) bool) bool {
 	for field, kind := int64(0), byte(0); ; {
 		ok := false
@@ -155,25 +158,26 @@ func (w *Thrift) Each(do func(field int64, kind byte) bool) bool {
 	}
 }
 
+// zigzag reads a signed number.
 func (w *Thrift) zigzag() (int64, bool) {
 	v, ok := w.varint()
 	return int64(v>>1) ^ -int64(v&1), ok
 }
 
-// Int32 reads a number into to.
+// Int32 reads a number of 32 bits into to.
 func (w *Thrift) Int32(kind byte, to *int32) bool {
 	v, ok := w.zigzag()
 	*to = int32(v)
 	return ok && kind == thriftInt32 && v == int64(*to)
 }
 
-// Int64 reads a number into to.
+// Int64 reads a number of 64 bits into to.
 func (w *Thrift) Int64(kind byte, to *int64) (ok bool) {
 	*to, ok = w.zigzag()
 	return ok && kind == thriftInt64
 }
 
-// Text reads a text or bytes.
+// Text reads a text or bytes into to, which shares Data's memory.
 func (w *Thrift) Text(kind byte, to *[]byte) bool {
 	n, ok := w.varint()
 	from := w.Data
@@ -183,7 +187,7 @@ func (w *Thrift) Text(kind byte, to *[]byte) bool {
 	return ok
 }
 
-// Raw reads a value as it stands.
+// Raw reads the encoded bytes of a value into to, which shares Data's memory.
 func (w *Thrift) Raw(kind byte, to *[]byte) bool {
 	from := w.Data
 	ok := w.value(kind, 1)
@@ -191,7 +195,7 @@ func (w *Thrift) Raw(kind byte, to *[]byte) bool {
 	return ok
 }
 
-// Structs reads a list of structs, each with read.
+// Structs reads a list of structs, each by read, which is called with its place in the list.
 func (w *Thrift) Structs(kind byte, read func(i int) bool) bool {
 	n, of, ok := w.listHead()
 	ok = ok && kind == thriftList && of == Struct
@@ -201,11 +205,11 @@ func (w *Thrift) Structs(kind byte, read func(i int) bool) bool {
 	return ok
 }
 
-// Numbers are a struct's numbers and flags, by field.
+// Numbers are the numbers and bools (0 or 1) of a struct, by field number.
 type Numbers [9]int64
 
-// Numbers reads a struct's numbers, of 32 bits at most, and flags, and those of its fields for which inner gives a
-// place.
+// Numbers reads a struct's numbers, of 32 bits at most, and bools into to, and those of its fields that are structs
+// into inner, by field number.
 func (w *Thrift) Numbers(to *Numbers, inner map[int64]*Numbers) bool {
 	for field, kind := int64(0), byte(0); ; {
 		ok := false
@@ -236,6 +240,7 @@ func (w *Thrift) Numbers(to *Numbers, inner map[int64]*Numbers) bool {
 	}
 }
 
+// list skips a list or set.
 func (w *Thrift) list(depth int) bool {
 	n, kind, ok := w.listHead()
 	for ; ok && n > 0; n-- {
@@ -244,7 +249,7 @@ func (w *Thrift) list(depth int) bool {
 	return ok
 }
 
-// listHead reads how many values follow, and of what kind.
+// listHead reads the number of values that follow and their kind.
 func (w *Thrift) listHead() (n int, kind byte, ok bool) {
 	head, ok := w.byte()
 	long := uint64(head >> 4)
@@ -254,6 +259,7 @@ func (w *Thrift) listHead() (n int, kind byte, ok bool) {
 	return int(long), head & 15, ok && long <= uint64(len(w.Data))
 }
 
+// entries skips a map.
 func (w *Thrift) entries(depth int) bool {
 	n, ok := w.varint()
 	if !ok || n == 0 || n > uint64(len(w.Data)) {
