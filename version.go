@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// stamp is the commit and its date, with a space between, as the Taskfile has the linker write it; empty in other builds.
-// It counts where the go command recorded no version control, as with -buildvcs=false.
+// stamp is the commit and its date, with a space between, as the Taskfile has the linker write it; empty in other
+// builds. It counts where the go command recorded no version control, as with -buildvcs=false.
 var stamp string
 
-// Build says from which source a program was built, and for what. The first three are empty where neither the go command
-// nor the Taskfile found version control, as in a source without .git.
+// Build says from which source a program was built, and for what. The first three are empty where neither the go
+// command nor the Taskfile found version control, as in a source without .git.
 type Build struct {
 	Version  string `json:"version"`  // of the module: a tag, or v0.0.0-TIME-COMMIT; ends in +dirty when Modified
 	Commit   string `json:"commit"`   // 40 hexadecimal digits

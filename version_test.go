@@ -22,7 +22,8 @@ func TestABuildNamesItsCommitAndItsDate(t *testing.T) {
 	}{
 		{"a commit", &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: vcs("false")}, "",
 			"v1.2.3, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z, "},
-		{"changed files", &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3+dirty"}, Settings: vcs("true")}, "ffff 2020-01-01T00:00:00Z",
+		{"changed files", &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3+dirty"}, Settings: vcs("true")},
+			"ffff 2020-01-01T00:00:00Z",
 			"v1.2.3+dirty, commit 1a2b3c4d5e6f of 2026-11-30T18:59:00Z with changes, "},
 		{"-buildvcs=false, or a source without .git", &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, "",
 			"version unknown, commit unknown, "},

@@ -140,7 +140,8 @@ func (o Client) control(ctx context.Context, j *Judged) {
 		heard = cmp.Or(timeOf(p.GetLastHeartbeatTime()), timeOf(p.GetLastStartedTime()), timeOf(p.GetScheduledTime()))
 	}
 	if !heard.IsZero() && j.Now.Sub(heard) > controlUnheard {
-		j.NoControl, j.NoControlSince = "no control worker answers since "+clock(heard)+", so a change of state may not be known",
+		j.NoControl, j.NoControlSince = "no control worker answers since "+clock(heard)+
+			", so a change of state may not be known",
 			heard
 	}
 }

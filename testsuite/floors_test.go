@@ -172,8 +172,8 @@ func TestEveryRoomIsOnTheMap(t *testing.T) {
 	}
 }
 
-// TestNoProgramLinksWhatItDoesNotNeed: iceberg-go and gocloud have parts for Azure and Google, which one import too many
-// brings; the local system needs no Glue.
+// TestNoProgramLinksWhatItDoesNotNeed: iceberg-go and gocloud have parts for Azure and Google, which one import too
+// many brings; the local system needs no Glue.
 func TestNoProgramLinksWhatItDoesNotNeed(t *testing.T) {
 	clouds := []string{"github.com/Azure/", "cloud.google.com/go/storage", "google.golang.org/api/storage",
 		"gocloud.dev/blob/azureblob", "gocloud.dev/blob/gcsblob", "github.com/duckdb/", "go.temporal.io/server"}

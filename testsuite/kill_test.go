@@ -241,7 +241,8 @@ func TestKillAtEveryFailpoint(t *testing.T) {
 	for _, at := range failpoint.Names() {
 		t.Run(at, func(t *testing.T) {
 			if strings.HasPrefix(at, "retire.") {
-				t.Skip("a day is past retention a day after its end at the earliest; TestAKilledLakeHasEveryRowOnce of package lake comes by here")
+				t.Skip("a day is past retention a day after its end at the earliest; TestAKilledLakeHasEveryRowOnce of " +
+					"package lake comes by here")
 			}
 			t.Parallel() // it mostly waits
 			dir := t.TempDir()

@@ -1,6 +1,8 @@
-// Package awscatalog opens the Iceberg catalogs of AWS: Glue, and those behind the REST protocol, such as Amazon S3 Tables.
+// Package awscatalog opens the Iceberg catalogs of AWS: Glue, and those behind the REST protocol, such as Amazon S3
+// Tables.
 //
-// It is a package of its own because Glue's client is a tenth of a program that links it, and the local system needs none.
+// It is a package of its own because Glue's client is a tenth of a program that links it, and the local system
+// needs none.
 package awscatalog
 
 import (

@@ -281,8 +281,8 @@ const (
 )
 
 // newFaults returns the faults that the server knows: [fault.Fail] for Connect, which is answered "server
-// unavailable"; [fault.Delay] and [fault.Lose] for Publish, where Lose runs the rules and ends the connection instead of
-// sending the PUBACK.
+// unavailable"; [fault.Delay] and [fault.Lose] for Publish, where Lose runs the rules and ends the connection
+// instead of sending the PUBACK.
 func newFaults() *fault.Injector {
 	return fault.NewInjector("iotcore", map[fault.Kind][]string{
 		fault.Fail: {opConnect}, fault.Delay: {opPublish}, fault.Lose: {opPublish},
