@@ -112,7 +112,7 @@ func TestAnAttributionEqualsTheReference(t *testing.T) {
 						point[dim] = value(r, n, dim)
 					}
 					checkAttribution(t, f, &reference, point)
-					if n%10 == 0 && n > 0 { // one from outside too, and one of before
+					if n%10 == 0 && n > 0 { // one from outside too, and an earlier one
 						odd := slices.Clone(point)
 						odd[r.IntN(len(odd))] += 3
 						checkAttribution(t, f, &reference, odd)
