@@ -10,7 +10,7 @@ type Attribution struct {
 	High, Low []float64
 }
 
-// Sum is the attributed score.
+// Sum returns the attributed score.
 func (a Attribution) Sum() float64 {
 	var sum float64
 	for i := range a.High {

@@ -9,7 +9,7 @@ import (
 )
 
 // attribution shares out the score by its definition, coordinate by coordinate: low and high of the first, and so on.
-func (d *dumbForest) attribution(f *Forest, query []float32) []float64 {
+func (d *referenceForest) attribution(f *Forest, query []float32) []float64 {
 	total, unexplained := make([]float64, 2*len(query)), 0.0
 	for i := range f.trees {
 		t := &f.trees[i]
@@ -37,7 +37,7 @@ func (d *dumbForest) attribution(f *Forest, query []float32) []float64 {
 }
 
 // parts is the recurrence of value, from a node downwards in the tree without the query itself, by coordinate.
-func (d *dumbForest) parts(f *Forest, t *tree, at ref, query []float32, depth float64) []float64 {
+func (d *referenceForest) parts(f *Forest, t *tree, at ref, query []float32, depth float64) []float64 {
 	points := slices.DeleteFunc(d.pointsBelow(f, t, at), func(p []float32) bool { return slices.Equal(p, query) })
 	parts := make([]float64, 2*len(query))
 	var span, distance float64
@@ -99,37 +99,37 @@ var mixed = map[string]func(r *rand.Rand, i, dim int) float64{
 }
 
 // Attributions are what their definition says, for points that the sample holds and others.
-func TestAttributionAgainstDumb(t *testing.T) {
+func TestAnAttributionEqualsTheReference(t *testing.T) {
 	for i, c := range configs {
 		for name, value := range mixed {
 			t.Run(fmt.Sprintf("%d/%s", i, name), func(t *testing.T) {
 				f := newForest(t, c)
-				dumb := dumbForest{config: f.config}
+				reference := referenceForest{config: f.config}
 				r := rand.New(rand.NewPCG(11, uint64(i)))
 				for n := range 200 {
 					point := make([]float64, f.config.Dimensions)
 					for dim := range point {
 						point[dim] = value(r, n, dim)
 					}
-					checkAttribution(t, f, &dumb, point)
-					if n%10 == 0 && n > 0 { // one from outside too, and one of before
+					checkAttribution(t, f, &reference, point)
+					if n%10 == 0 && n > 0 { // one from outside too, and an earlier one
 						odd := slices.Clone(point)
 						odd[r.IntN(len(odd))] += 3
-						checkAttribution(t, f, &dumb, odd)
-						checkAttribution(t, f, &dumb, dumb.stream[r.IntN(n)])
+						checkAttribution(t, f, &reference, odd)
+						checkAttribution(t, f, &reference, reference.stream[r.IntN(n)])
 					}
 					if t.Failed() {
 						t.FailNow()
 					}
 					process(t, f, point)
-					dumb.stream = append(dumb.stream, point)
+					reference.stream = append(reference.stream, point)
 				}
 			})
 		}
 	}
 }
 
-func checkAttribution(t *testing.T, f *Forest, dumb *dumbForest, point []float64) {
+func checkAttribution(t *testing.T, f *Forest, reference *referenceForest, point []float64) {
 	t.Helper()
 	a, err := f.Attribute(point)
 	if err != nil {
@@ -142,7 +142,7 @@ func checkAttribution(t *testing.T, f *Forest, dumb *dumbForest, point []float64
 	if !f.Ready() {
 		return
 	}
-	want := dumb.attribution(f, f.scratch.query)
+	want := reference.attribution(f, f.scratch.query)
 	box, alone := boxOfSample(f)
 	for i, x := range f.scratch.query {
 		if low, high := a.Low[i], a.High[i]; !(low >= 0 && high >= 0) ||
@@ -183,7 +183,7 @@ func corner(box []side) (point []float32) {
 }
 
 // Trees that hold nothing but the point follow those that know others: the coordinate that never changes has no part.
-func TestAttributionOfLonelyTrees(t *testing.T) {
+func TestTreesOfOnePointFollowTheOthersAttribution(t *testing.T) {
 	f := newForest(t, Config{Dimensions: 2, Trees: 20, SampleSize: 8, Seed: 1})
 	for i := range 100 {
 		process(t, f, []float64{7, 7 + float64(b2i(i == 90))})

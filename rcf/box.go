@@ -8,18 +8,18 @@ import "math"
 // side is a box's lowest and highest value in one coordinate.
 type side [2]float32
 
-// nowhere is the side that extends to whatever is added first.
+// nowhere returns the empty side: the first value that extends it is its lowest and highest.
 func nowhere() side { return side{math.MaxFloat32, -math.MaxFloat32} }
 
-// length is how long the side is.
+// length returns the side's length.
 func (s *side) length() float64 { return float64(s[1]) - float64(s[0]) }
 
-// distance is how far outside x is, 0 if it is inside.
+// distance returns how far x is outside the side, 0 if it is inside.
 func (s *side) distance(x float32) float64 {
 	return max(float64(s[0])-float64(x), float64(x)-float64(s[1]), 0)
 }
 
-// distanceToBox is by how much the box's span would grow if it had to enclose point; 0 if it does already.
+// distanceToBox returns by how much the box's span would grow if it had to enclose point; 0 if it does already.
 func distanceToBox(point []float32, box []side) float64 {
 	var sum float64
 	for i, x := range point {
@@ -56,24 +56,24 @@ func pointBox(box []side, point []float32) {
 	}
 }
 
-// pairBoxInGo makes box the box of two points.
-func pairBoxInGo(box []side, a, b []float32) {
+// pairBoxGeneric makes box the box of two points.
+func pairBoxGeneric(box []side, a, b []float32) {
 	a, b = a[:len(box)], b[:len(box)]
 	for i := range box {
 		box[i][0], box[i][1] = min(a[i], b[i]), max(a[i], b[i])
 	}
 }
 
-// encloseInGo extends box to contain point.
-func encloseInGo(box []side, point []float32) {
+// encloseGeneric extends box to contain point.
+func encloseGeneric(box []side, point []float32) {
 	for i, x := range point {
 		box[i][0] = min(box[i][0], x)
 		box[i][1] = max(box[i][1], x)
 	}
 }
 
-// encloseBoxInGo extends box to contain another.
-func encloseBoxInGo(box, other []side) {
+// encloseBoxGeneric extends box to contain another.
+func encloseBoxGeneric(box, other []side) {
 	other = other[:len(box)]
 	for i := range box {
 		box[i][0] = min(box[i][0], other[i][0])
@@ -81,8 +81,8 @@ func encloseBoxInGo(box, other []side) {
 	}
 }
 
-// replaceBoxInGo makes box another, and says whether that has changed it.
-func replaceBoxInGo(box, by []side) (changed bool) {
+// replaceBoxGeneric copies by to box and reports whether that has changed box.
+func replaceBoxGeneric(box, by []side) (changed bool) {
 	by = by[:len(box)]
 	for i := range box {
 		changed = changed || box[i] != by[i]
@@ -122,7 +122,7 @@ func placeCut(point []float32, box []side, offset float64) (dim int, cut float32
 	return dim, cut, false
 }
 
-// b2i is 1 for true; the compiler makes no branch of it.
+// b2i returns 1 for true; the compiler makes no branch of it.
 func b2i(b bool) int {
 	if b {
 		return 1

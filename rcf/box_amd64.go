@@ -1,37 +1,37 @@
 package rcf
 
-// enclose is encloseInGo. Go's min and max take care of NaN and of negative zero, which coordinates never are;
-// vectors need not.
+// enclose is encloseGeneric. Go's min and max handle NaN and negative zero, which coordinates never are; the vectors do
+// not.
 func enclose(box []side, point []float32) {
 	if !hasAVX || len(point) == 1 {
-		encloseInGo(box, point)
+		encloseGeneric(box, point)
 		return
 	}
 	encloseByVector(&box[0], &point[0], min(len(box), len(point)))
 }
 
-// encloseBox is encloseBoxInGo.
+// encloseBox is encloseBoxGeneric.
 func encloseBox(box, other []side) {
 	if !hasAVX || len(box) == 1 {
-		encloseBoxInGo(box, other)
+		encloseBoxGeneric(box, other)
 		return
 	}
 	encloseBoxByVector(&box[0], &other[0], min(len(box), len(other)))
 }
 
-// pairBox is pairBoxInGo.
+// pairBox is pairBoxGeneric.
 func pairBox(box []side, a, b []float32) {
 	if !hasAVX || len(box) == 1 {
-		pairBoxInGo(box, a, b)
+		pairBoxGeneric(box, a, b)
 		return
 	}
 	pairBoxByVector(&box[0], &a[0], &b[0], min(len(box), len(a), len(b)))
 }
 
-// replaceBox is replaceBoxInGo.
+// replaceBox is replaceBoxGeneric.
 func replaceBox(box, by []side) (changed bool) {
 	if !hasAVX || len(box) == 1 {
-		return replaceBoxInGo(box, by)
+		return replaceBoxGeneric(box, by)
 	}
 	return replaceBoxByVector(&box[0], &by[0], min(len(box), len(by)))
 }

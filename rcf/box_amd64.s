@@ -2,8 +2,8 @@
 
 // Boxes have the low and high end of each coordinate side by side: of four numbers the odd ones are high ends.
 
-// ENCLOSE extends the CX coordinates of the box at AX to what is at BX: FOUR loads what the next four should
-// contain to Y2, as they lie in a box, and takes BX on; ONE does so for one coordinate and X2.
+// ENCLOSE extends the CX coordinates of the box at AX to what is at BX: FOUR loads what the next four should contain to
+// Y2, as they lie in a box, and takes BX on; ONE does so for one coordinate and X2.
 #define ENCLOSE(FOUR, ONE) \
 	SUBQ $4, CX; \
 	JLT rest; \

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestBoxes compares what vectors make of boxes with what Go does.
-func TestBoxes(t *testing.T) {
+// TestBoxesByVectorsEqualTheGeneric compares what vectors make of boxes with what Go does.
+func TestBoxesByVectorsEqualTheGeneric(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 9))
 	value := func() float32 { return float32(r.IntN(7)-3) * 1.5 }
 	for n := 1; n <= 40; n++ {
@@ -29,27 +29,27 @@ func TestBoxes(t *testing.T) {
 			}
 			box, same, other := boxes()
 			enclose(box[:n], a)
-			encloseInGo(same[:n], a)
+			encloseGeneric(same[:n], a)
 			if !slices.Equal(box, same) {
-				t.Fatalf("enclose: %v, in Go %v", box, same)
+				t.Fatalf("enclose: %v, generic %v", box, same)
 			}
 			encloseBox(box[:n], other)
-			encloseBoxInGo(same[:n], other)
+			encloseBoxGeneric(same[:n], other)
 			if !slices.Equal(box, same) {
-				t.Fatalf("encloseBox: %v, in Go %v", box, same)
+				t.Fatalf("encloseBox: %v, generic %v", box, same)
 			}
 			pairBox(box[:n], a, b)
-			pairBoxInGo(same[:n], a, b)
+			pairBoxGeneric(same[:n], a, b)
 			if !slices.Equal(box, same) {
-				t.Fatalf("pairBox: %v, in Go %v", box, same)
+				t.Fatalf("pairBox: %v, generic %v", box, same)
 			}
 			if r.IntN(3) > 0 { // often in one number only
 				copy(other, box)
 				other[r.IntN(n)][r.IntN(2)] += float32(r.IntN(2))
 			}
-			changed, changedInGo := replaceBox(box[:n], other), replaceBoxInGo(same[:n], other)
-			if changed != changedInGo || !slices.Equal(box, same) {
-				t.Fatalf("replaceBox: %v, %v, in Go %v, %v", changed, box, changedInGo, same)
+			changed, changedGeneric := replaceBox(box[:n], other), replaceBoxGeneric(same[:n], other)
+			if changed != changedGeneric || !slices.Equal(box, same) {
+				t.Fatalf("replaceBox: %v, %v, generic %v, %v", changed, box, changedGeneric, same)
 			}
 		}
 	}

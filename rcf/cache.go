@@ -1,16 +1,15 @@
 package rcf
 
-// Boxes are most of a tree's memory, and those low in the tree are the cheapest to do without: they are half of
-// all, and the box of a few points is soon computed. So a tree can keep the boxes of a part of its nodes only, and
-// gives them to nodes with at least some number of leaves under them. A random tree of n leaves has about 2n/m
-// nodes with m leaves or more, and somewhat more if the points have many coordinates. A computed box has the same
-// bits as a kept one, so that results do not depend on which are kept.
+// Boxes are most of a tree's memory, and half of them are low in the tree, where the box of a few points is soon
+// computed. So a tree can keep the boxes of a part of its nodes only: those with at least some number of leaves under
+// them. A random tree of n leaves has about 2n/m nodes with m leaves or more, and somewhat more if the points have many
+// coordinates. A computed box has the same bits as a kept one, so that results do not depend on which are kept.
 
-// boxedShare is the part of the nodes that keep their boxes.
+// boxedShare returns the part of the nodes that keep their boxes.
 func (c Config) boxedShare() float64 {
 	switch {
 	case c.Compact && c.coordinates() == 1:
-		return 0 // the ends of a subtree on a line are quickly found
+		return 0 // on a line the ends of a subtree are quickly found
 	case c.Compact && c.coordinates() < 16:
 		return 0.07
 	case c.Compact:
@@ -21,7 +20,7 @@ func (c Config) boxedShare() float64 {
 	return 0.66
 }
 
-// nodes is how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and
+// nodes returns how many nodes a tree with that many places has, and how many of them keep their boxes. If some do and
 // some do not, there are more than can be in use, for the numbers of either that are wanted vary; but never more
 // than a ref can name.
 func (c Config) nodes(places int) (boxed, all int) {
@@ -32,7 +31,7 @@ func (c Config) nodes(places int) (boxed, all int) {
 	return boxed, places
 }
 
-// leastBoxed is how many leaves a node must have under it to keep its box, if there is room for it.
+// leastBoxed returns how many leaves a node must have under it to keep its box, if there is room for it.
 func (c Config) leastBoxed() int {
 	share := c.boxedShare()
 	if share == 0 {
@@ -120,7 +119,7 @@ func (t *tree) encloseSide(to *side, child ref, s *store) {
 	to[0], to[1] = min(to[0], low), max(to[1], high)
 }
 
-// end is the lowest (which = 0) or highest (which = 1) point under a node or leaf on a line.
+// end returns the lowest (which = 0) or highest (which = 1) point under a node or leaf on a line.
 func (t *tree) end(which int, at ref, s *store) float32 {
 	for !at.isLeaf() {
 		if t.keepsBox(at.index()) {
@@ -131,7 +130,7 @@ func (t *tree) end(which int, at ref, s *store) float32 {
 	return s.values[t.row(at.index())]
 }
 
-// count is the number of leaves under a node or leaf, or some number from limit on if there are so many.
+// count returns the number of leaves under a node or leaf, or some number from limit on if there are so many.
 func (t *tree) count(at ref, limit int) int {
 	n := 1
 	for !at.isLeaf() && n < limit {
@@ -142,7 +141,7 @@ func (t *tree) count(at ref, limit int) int {
 	return n
 }
 
-// promoteAbove returns boxes to those of the walk's nodes above level that have none and have got enough leaves.
+// promoteAbove gives boxes to those of the walk's nodes above level that have none and now have enough leaves.
 func (t *tree) promoteAbove(in *surroundings, level int) {
 	for i := level - 1; i >= 0 && t.freeBoxed != noIndex; i-- {
 		node := in.at(i)
@@ -158,7 +157,7 @@ func (t *tree) promoteAbove(in *surroundings, level int) {
 	}
 }
 
-// demoteAbove takes their boxes from those of the walk's nodes above level that have got too few leaves for one.
+// demoteAbove takes the boxes from those of the walk's nodes above level that now have too few leaves for one.
 func (t *tree) demoteAbove(in *surroundings, level int) {
 	for i := level - 1; i >= 0 && t.freeOther != noIndex; i-- {
 		node := in.at(i)
@@ -172,7 +171,7 @@ func (t *tree) demoteAbove(in *surroundings, level int) {
 	}
 }
 
-// move returns a node another index, one that keeps a box or one that does not.
+// move gives a node another index, one that keeps a box or one that does not, and returns it.
 func (t *tree) move(node ref, boxed bool) ref {
 	to := t.newNode(boxed)
 	t.slots[to], t.cutDim[to] = t.slots[node], t.cutDim[node.index()]
@@ -197,7 +196,7 @@ func (t *tree) newNode(boxed bool) int {
 	return node
 }
 
-// dropNode returns a node back.
+// dropNode adds a node to the free ones.
 func (t *tree) dropNode(node int) {
 	head := &t.freeOther
 	if t.keepsBox(node) {

@@ -16,9 +16,9 @@ func (f *Forest) climb(t *tree, in *surroundings, depth int) (value float64, top
 	return f.climbOnBareLine(t, in, depth)
 }
 
-// climbOnLine is climb for one coordinate. Nine climbs in ten are over after at most three levels, but after how
-// many cannot be predicted, and to mispredict it costs more than three levels. So it looks at the lowest four all
-// the same: a box that contains the point leaves the value as it is.
+// climbOnLine is climb for one coordinate. Nine climbs in ten end within three levels, but where cannot be
+// predicted, and a misprediction costs more than three levels. So it always looks at the lowest four: a box that
+// contains the point leaves the value unchanged.
 func (f *Forest) climbOnLine(t *tree, in *surroundings, depth int) (value float64, top int) {
 	const ahead = 4
 	x, unseen := float64(f.scratch.query[0]), f.scratch.unseen[:depth+1]
@@ -94,9 +94,9 @@ func (f *Forest) climbInSpace(t *tree, in *surroundings, depth int) (value float
 	return value, top
 }
 
-// climbBoxedInGo goes up from a level while the nodes keep their boxes and do not contain point. Below is the value
+// climbBoxedGeneric goes up from a level while the nodes keep their boxes and do not contain point. Below is the value
 // at that level.
-func (t *tree) climbBoxedInGo(in *surroundings, point, unseen []float64, below float64, from int) (value float64,
+func (t *tree) climbBoxedGeneric(in *surroundings, point, unseen []float64, below float64, from int) (value float64,
 	top int) {
 	value, top = below, from
 	for ; top > 0; top-- {

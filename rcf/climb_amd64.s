@@ -1,9 +1,8 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// Where four walks on a line have their leaves is in CX, DX, SI and DI, their trees' boxes in R8 to R11, the point
-// in all of Y13; Y15 is zero. Y8 has the values, Y9 to Y12 what unseen has for the first to fourth level above the
-// leaves.
+// Where four walks on a line have their leaves is in CX, DX, SI and DI, their trees' boxes in R8 to R11, the point in
+// all of Y13; Y15 is zero. Y8 has the values, Y9 to Y12 what unseen has for the first to fourth level above the leaves.
 
 // UNSEEN makes y what unseen, at AX, has for the j-th level above the leaves, while CX to DI are depths.
 #define UNSEEN(j, x, y) \
@@ -13,8 +12,8 @@
 	VMOVHPD (-8*j)(AX)(DI*8), X0, X0; \
 	VINSERTF128 $1, X0, y, y
 
-// SIDES makes Y2 the lengths of the sides at the j-th level above the leaves and Y3 by how much the point is
-// outside, or less than 0 where it is inside.
+// SIDES makes Y2 the lengths of the sides at the j-th level above the leaves and Y3 by how much the point is outside,
+// or less than 0 where it is inside.
 #define SIDES(j) \
 	MOVWLZX (0-16*j)(CX), AX; \
 	MOVWLZX (2-16*j)(DX), BX; \
@@ -42,8 +41,8 @@
 	VMULPD Y2, Y4, Y4; \
 	VADDPD Y4, Y8, Y8
 
-// func climbFourVector(trees *[4]*tree, steps *ref, depth *[4]uint16, unseen *float64, x float64, values
-// *[4]float64) (undecided uint32)
+// func climbFourVector(trees *[4]*tree, steps *ref, depth *[4]uint16, unseen *float64, x float64,
+//     values *[4]float64) (undecided uint32)
 TEXT ·climbFourVector(SB), NOSPLIT, $0-52
 	MOVQ depth+16(FP), AX
 	MOVWLZX 0(AX), CX

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestClimbFour compares climbs in four trees at once with one after the other, in all bits, and sees that few are
-// left undecided.
-func TestClimbFour(t *testing.T) {
+// TestFourClimbsAtOnceEqualOneByOne compares climbs in four trees at once with one after the other, in all bits,
+// and sees that few are left undecided.
+func TestFourClimbsAtOnceEqualOneByOne(t *testing.T) {
 	if !hasAVX {
 		t.Skip("this processor has no AVX")
 	}

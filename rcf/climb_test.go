@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestClimbBoxed compares the climb by vectors with the one in Go, in all bits.
-func TestClimbBoxed(t *testing.T) {
+// TestAClimbByVectorsEqualsTheGeneric compares the climb by vectors with the generic one, bit by bit.
+func TestAClimbByVectorsEqualsTheGeneric(t *testing.T) {
 	climbed := 0
 	for coordinates := 2; coordinates <= 13; coordinates++ {
 		f := newForest(t, Config{Dimensions: coordinates, Trees: 9, SampleSize: 64, Seed: uint64(coordinates)})
@@ -33,9 +33,9 @@ func TestClimbBoxed(t *testing.T) {
 			value, top := one.climbBoxed(in, f.scratch.wide, f.scratch.unseen, below, from)
 			found := slices.Clone(in.growth)
 			clear(in.growth)
-			wantValue, wantTop := one.climbBoxedInGo(in, f.scratch.wide, f.scratch.unseen, below, from)
+			wantValue, wantTop := one.climbBoxedGeneric(in, f.scratch.wide, f.scratch.unseen, below, from)
 			if value != wantValue || top != wantTop || !slices.Equal(found, in.growth) {
-				t.Fatalf("%d coordinates, from level %d: value %v to level %d, in Go %v to level %d\n%v\n%v", coordinates, from,
+				t.Fatalf("%d coordinates, from level %d: value %v to level %d, generic %v to level %d\n%v\n%v", coordinates, from,
 					value, top,
 					wantValue, wantTop, found, in.growth)
 			}

@@ -119,7 +119,7 @@ func (c Config) check() error {
 	return nil
 }
 
-// decay is the rate used in formulas: 0 for NoTimeDecay.
+// decay returns the rate used in formulas: 0 for NoTimeDecay.
 func (c Config) decay() float64 {
 	if c.TimeDecay == NoTimeDecay {
 		return 0
@@ -127,5 +127,5 @@ func (c Config) decay() float64 {
 	return c.TimeDecay
 }
 
-// coordinates is the number of coordinates of a point in the trees.
+// coordinates returns the number of coordinates of a point in the trees.
 func (c Config) coordinates() int { return c.Dimensions * c.Shingle }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestCount compares the count by vectors with that in Go.
-func TestCount(t *testing.T) {
+// TestACountByVectorsEqualsTheGeneric compares the count by vectors with the generic one.
+func TestACountByVectorsEqualsTheGeneric(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 1))
 	for n := range 70 {
 		rows := make([]uint16, n+1)
@@ -14,8 +14,8 @@ func TestCount(t *testing.T) {
 			for i := range rows {
 				rows[i] = uint16(r.IntN(3)) * 0x7fff
 			}
-			if got, want := count(rows[:n], rows[n]), countInGo(rows[:n], rows[n]); got != want {
-				t.Fatalf("%d of %v are %d, in Go %d", got, rows[:n], rows[n], want)
+			if got, want := count(rows[:n], rows[n]), countGeneric(rows[:n], rows[n]); got != want {
+				t.Fatalf("%d of %v are %d, generic %d", got, rows[:n], rows[n], want)
 			}
 		}
 	}

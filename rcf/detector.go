@@ -15,7 +15,7 @@ type Detector struct {
 	seen    uint64
 	rested  uint64 // points since the last alert; more than any Rest before the first
 	rolling rolling
-	lanes   []lane
+	views   []viewForest
 	point   []float64 // scratch: the point without what Tolerance ignores
 }
 
@@ -24,9 +24,9 @@ type Result struct {
 	// Score is the score that the forest over the first view gives: 0 .. log2(SampleSize+1), see Forest.Score.
 	Score float64
 
-	// Level is how much the point and the two before it stand out: by how many standard deviations the forests'
-	// scores exceed what they have been, averaged over the views. It is 0 until the detector is Ready, may be
-	// negative, and knows of no rest: of two anomalies in a row it shows both.
+	// Level is how much the point and the two before it stand out: by how many standard deviations the forests' scores
+	// exceed their running means, averaged over the views. It is 0 until the detector is Ready and may be negative. Rest
+	// does not affect it: of two anomalies in a row it shows both.
 	Level float64
 
 	// Grade is 0 except at an alert, and there from 0.5 to 1: Level / (Level + Threshold), rising with
@@ -42,8 +42,8 @@ type Result struct {
 	Alert bool
 }
 
-// lane is one view with its forest and the past of its scores.
-type lane struct {
+// viewForest is one view with its forest and the past of its scores.
+type viewForest struct {
 	view   View
 	forest *Forest
 	scale  float64   // 1/log2(SampleSize+1), which makes scores 0..1
@@ -75,7 +75,7 @@ func NewDetector(config DetectorConfig) (*Detector, error) {
 		if err != nil {
 			return nil, fmt.Errorf("view %v: %w", view, err)
 		}
-		d.lanes[i].forest = forest
+		d.views[i].forest = forest
 	}
 	return d, nil
 }
@@ -86,11 +86,12 @@ func newDetector(c DetectorConfig) *Detector {
 		config:  c,
 		rested:  math.MaxUint64,
 		rolling: newRolling(c.Dimensions, c.Window),
-		lanes:   make([]lane, len(c.Views)),
+		views:   make([]viewForest, len(c.Views)),
 		point:   make([]float64, c.Dimensions),
 	}
 	for i, view := range c.Views {
-		d.lanes[i] = lane{view: view, scale: 1 / log2Of(c.SampleSize+1), point: make([]float64, view.width(c.Dimensions))}
+		d.views[i] = viewForest{view: view, scale: 1 / log2Of(c.SampleSize+1), point: make([]float64,
+			view.width(c.Dimensions))}
 	}
 	return d
 }
@@ -102,14 +103,14 @@ func (d *Detector) Config() DetectorConfig {
 	return c
 }
 
-// Seen is the number of points that Process has taken.
+// Seen returns the number of points that Process has taken.
 func (d *Detector) Seen() uint64 { return d.seen }
 
 // Ready reports whether Process gives a Level: enough points have been seen to tell what is usual. That takes 128
 // points, and Window-1 more with a ShingleView.
 func (d *Detector) Ready() bool {
-	for i := range d.lanes {
-		if d.lanes[i].scores < calibration {
+	for i := range d.views {
+		if d.views[i].scores < calibration {
 			return false
 		}
 	}
@@ -126,13 +127,13 @@ func (d *Detector) Process(point []float64) (Result, error) {
 	d.rolling.add(d.point)
 	ready := d.Ready()
 	var r Result
-	for i := range d.lanes {
-		l := &d.lanes[i]
+	for i := range d.views {
+		l := &d.views[i]
 		score, z, err := l.process(&d.rolling)
 		if err != nil {
-			return Result{}, err // not reached: views make usable points of usable points
+			return Result{}, err // not reached: the view of a usable point is a usable point
 		}
-		r.Level += z / float64(len(d.lanes))
+		r.Level += z / float64(len(d.views))
 		if i == 0 {
 			r.Score = score
 		}
@@ -173,9 +174,9 @@ func (d *Detector) take(point []float64) error {
 	return nil
 }
 
-// process feeds the forest its view and returns its score, and the smoothed score in deviations from what it has
-// been.
-func (l *lane) process(r *rolling) (score, z float64, err error) {
+// process gives the view of the newest point to the forest. It returns the score, and the smoothed score in standard
+// deviations from its running mean.
+func (l *viewForest) process(r *rolling) (score, z float64, err error) {
 	l.view.of(r, l.point)
 	ready := l.forest.Ready()
 	score, err = l.forest.Process(l.point)

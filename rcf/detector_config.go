@@ -117,7 +117,7 @@ func (c DetectorConfig) check() error {
 	return nil
 }
 
-// forest is the configuration of the forest over a view.
+// forest returns the configuration of the forest over a view.
 func (c DetectorConfig) forest(v View, seed uint64) Config {
 	f := Config{
 		Dimensions: v.width(c.Dimensions), Shingle: 1,

@@ -42,8 +42,8 @@ func (d *Detector) AppendBinary(dst []byte) ([]byte, error) {
 	for _, past := range d.rolling.past {
 		dst = appendFloats(dst, past.mean, past.variance)
 	}
-	for i := range d.lanes {
-		l := &d.lanes[i]
+	for i := range d.views {
+		l := &d.views[i]
 		dst = binary.LittleEndian.AppendUint64(dst, l.scores)
 		dst = appendFloats(dst, l.recent[:]...)
 		dst = appendFloats(dst, l.past.mean, l.past.variance)
@@ -116,8 +116,8 @@ func decodeDetector(data []byte) (*Detector, error) {
 		return nil, err
 	}
 	seeds := splitMix(config.Seed)
-	for i := range d.lanes {
-		if err := d.lanes[i].decode(r, d.seen, config.forest(config.Views[i], seeds.next())); err != nil {
+	for i := range d.views {
+		if err := d.views[i].decode(r, d.seen, config.forest(config.Views[i], seeds.next())); err != nil {
 			return nil, fmt.Errorf("view %v: %w", config.Views[i], err)
 		}
 	}
@@ -146,7 +146,7 @@ func decodeDetectorConfig(r *reader) (c DetectorConfig, err error) {
 	return c, c.check()
 }
 
-// decodeState reads what the detector itself knows.
+// decodeState reads the detector's own state.
 func (d *Detector) decodeState(r *reader) error {
 	d.seen, d.rested = r.uint64(), r.uint64()
 	if d.seen >= 1<<62 || d.rested != math.MaxUint64 && d.rested > d.seen {
@@ -177,8 +177,9 @@ func (m *moments) decode(r *reader, limit float64) error {
 	return nil
 }
 
-// decode reads a lane of a detector that has seen that many points, and whose forest must have been made with config.
-func (l *lane) decode(r *reader, seen uint64, config Config) error {
+// decode reads a view's forest of a detector that has seen that many points. The forest must have been made with
+// config.
+func (l *viewForest) decode(r *reader, seen uint64, config Config) error {
 	l.scores = r.uint64()
 	for i := range l.recent {
 		l.recent[i] = math.Float64frombits(r.uint64())

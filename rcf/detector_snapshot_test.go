@@ -87,7 +87,7 @@ func compareAhead(t *testing.T, a, b *Detector, random splitMix, at int) {
 }
 
 // Any damage is noticed, and leaves the detector as it was.
-func TestDamagedDetectorSnapshots(t *testing.T) {
+func TestADamagedDetectorSnapshotIsRefused(t *testing.T) {
 	for _, c := range detectorConfigs {
 		d, _ := fedDetector(t, c, 100)
 		data := detectorBytes(t, d)
@@ -109,7 +109,7 @@ func TestDamagedDetectorSnapshots(t *testing.T) {
 		wrong := bytes.Clone(data)
 		wrong[4] = 9
 		refuse("sealed as version", 9, sealed(wrong))
-		forest := snapshotOf(t, d.lanes[0].forest)
+		forest := snapshotOf(t, d.views[0].forest)
 		refuse("a forest's snapshot", 0, forest)
 		if !bytes.Equal(before, detectorBytes(t, victim)) {
 			t.Error("a refused snapshot changed the detector")
@@ -145,7 +145,7 @@ func TestHostileDetectorSnapshotsAllocateLittle(t *testing.T) {
 
 // The same results bit for bit on every platform. A change of the algorithm changes them; then record what the test
 // prints.
-func TestDetectorGolden(t *testing.T) {
+func TestADetectorsResultsAreTheRecordedBits(t *testing.T) {
 	for i, want := range []struct {
 		level string
 		all   uint32

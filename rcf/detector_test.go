@@ -28,15 +28,15 @@ func judge(t testing.TB, d *Detector, point ...float64) Result {
 	return r
 }
 
-// dumbDetector is the recipe of the default detector over single numbers, spelled out: it keeps the whole stream.
-type dumbDetector struct {
+// referenceDetector is the recipe of the default detector over single numbers, spelled out: it keeps the whole stream.
+type referenceDetector struct {
 	values  []float64
 	forests [2]*Forest
 	scores  [2][]float64
 	alert   int // when it was, or -1000
 }
 
-func (d *dumbDetector) level(t *testing.T) float64 {
+func (d *referenceDetector) level(t *testing.T) float64 {
 	n := len(d.values)
 	x, m, v := d.values[n-1], 0.0, 0.0
 	for i, x := range d.values { // expanding, then exponential
@@ -95,10 +95,10 @@ func standing(scores []float64) float64 {
 
 func TestDetectorIsItsRecipe(t *testing.T) {
 	fast := newDetectorOf(t, DetectorConfig{Seed: 9})
-	dumb := &dumbDetector{alert: -1000}
+	reference := &referenceDetector{alert: -1000}
 	seeds := splitMix(9)
-	for i := range dumb.forests {
-		dumb.forests[i] = newForest(t, Config{Dimensions: i + 1, SampleSize: 1024, TimeDecay: 1e-5, OutputAfter: 64,
+	for i := range reference.forests {
+		reference.forests[i] = newForest(t, Config{Dimensions: i + 1, SampleSize: 1024, TimeDecay: 1e-5, OutputAfter: 64,
 			Seed: seeds.next()})
 	}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -108,19 +108,19 @@ func TestDetectorIsItsRecipe(t *testing.T) {
 		if i%500 > 480 {
 			x += float64(i)
 		}
-		dumb.values = append(dumb.values, x)
-		got, want := judge(t, fast, x), dumb.level(t)
+		reference.values = append(reference.values, x)
+		got, want := judge(t, fast, x), reference.level(t)
 		if math.Abs(got.Level-want) > 1e-6 {
 			t.Fatalf("point %d: Level %v, want %v", i, got.Level, want)
 		}
-		alert := want >= 1.5 && i-dumb.alert > 120
+		alert := want >= 1.5 && i-reference.alert > 120
 		if alert {
-			dumb.alert = i
+			reference.alert = i
 			alerts++
 		}
 		if got.Alert != alert || (got.Grade > 0) != alert || alert && math.Abs(got.Grade-want/(want+1.5)) > 1e-6 {
 			t.Fatalf("point %d: Alert %v, Grade %v at Level %v, %d points after the last", i, got.Alert, got.Grade, want,
-				i-dumb.alert)
+				i-reference.alert)
 		}
 	}
 	if alerts < 3 {
@@ -170,7 +170,7 @@ func TestDetectorIsQuiet(t *testing.T) {
 
 // The stream of issue 400 itself: what the first change ever means only its owner knows. With Tolerance it is
 // nothing; without, it is graded once.
-func TestDetectorTolerance(t *testing.T) {
+func TestATolerableChangeIsNoAlert(t *testing.T) {
 	for _, tolerance := range [][]float64{nil, {0, 0, 1.5}} {
 		d := newDetectorOf(t, DetectorConfig{Dimensions: 3, Tolerance: tolerance, Seed: 1})
 		alerts := 0
@@ -223,7 +223,7 @@ func TestDetectorSeesTheSecondAnomaly(t *testing.T) {
 }
 
 // Each view sees what the others do not: unrest at a usual level, and a usual value at the wrong time.
-func TestDetectorViews(t *testing.T) {
+func TestEachViewSeesItsKindOfAnomaly(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	square := func(i int) float64 { return float64(i/8%2)*10 + 0.1*r.NormFloat64() }
 	for _, c := range []struct {
@@ -252,7 +252,7 @@ func TestDetectorViews(t *testing.T) {
 	}
 }
 
-func TestDetectorOfSeveralDimensions(t *testing.T) {
+func TestADetectorSeesEveryDimension(t *testing.T) {
 	for dim := range 3 {
 		d := newDetectorOf(t, DetectorConfig{Dimensions: 3, Seed: 3})
 		r := rand.New(rand.NewPCG(7, 8))
@@ -283,7 +283,7 @@ func TestDetectorConfidenceGrows(t *testing.T) {
 	}
 }
 
-func TestDetectorRefuses(t *testing.T) {
+func TestADetectorRefusesBadConfigsAndPoints(t *testing.T) {
 	for want, c := range map[string]DetectorConfig{
 		"Dimensions is -1":        {Dimensions: -1},
 		"0 Views":                 {Views: []View{}},

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// View is a way of looking at a stream: what it makes of the latest points is what a Detector's forest judges.
+// View is a function of the latest points of a stream, whose value a forest of a Detector judges.
 type View uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 	ShingleView
 )
 
-// String is the view's name in lower case.
+// String returns the view's name in lower case.
 func (v View) String() string {
 	switch v {
 	case PointView:
@@ -34,7 +34,7 @@ func (v View) String() string {
 	return fmt.Sprintf("View(%d)", uint8(v))
 }
 
-// width is how many coordinates the view has of a point of that many dimensions.
+// width returns how many coordinates the view has of a point of that many dimensions.
 func (v View) width(dimensions int) int {
 	if v == RollingView {
 		return 2 * dimensions
@@ -42,7 +42,7 @@ func (v View) width(dimensions int) int {
 	return dimensions
 }
 
-// of writes to out what the view makes of the newest point.
+// of writes the view of the newest point to out.
 func (v View) of(r *rolling, out []float64) {
 	newest := r.newest()
 	for i, x := range newest {
@@ -60,8 +60,8 @@ func (v View) of(r *rolling, out []float64) {
 	}
 }
 
-// within rounds a ratio to 2^-20 and keeps it in a range that float32 resolves. What should be equal is: a forest cuts
-// apart whatever is not, rounding errors too.
+// within rounds a ratio to 2^-20 and limits it to a range that float32 resolves, so that rounding errors, which a
+// forest would separate, do not make equal values different.
 func within(x float64) float64 {
 	return max(-1e6, min(1e6, math.Round(x*(1<<20))/(1<<20)))
 }
@@ -94,14 +94,14 @@ func (r *rolling) add(point []float64) {
 	}
 }
 
-// newest is the point added last.
+// newest returns the point added last.
 func (r *rolling) newest() []float64 {
 	at := r.d * int((r.seen-1)%uint64(r.length()))
 	return r.ring[at : at+r.d]
 }
 
-// window is the mean and the deviation of a dimension over the points in the ring. Both are computed relative to the
-// newest value, so that they are exact for a constant.
+// window returns the mean and the deviation of a dimension over the points in the ring. Both are computed relative
+// to the newest value, so that they are exact for a constant.
 func (r *rolling) window(dim int) (mean, deviation float64) {
 	x := r.newest()[dim]
 	var sum, squares float64
@@ -115,7 +115,8 @@ func (r *rolling) window(dim int) (mean, deviation float64) {
 	return x + shift, math.Sqrt(max(0, squares/n-float64(shift*shift)))
 }
 
-// deviation is the running standard deviation of a dimension; where there is none, a trifle in proportion to the mean.
+// deviation returns the running standard deviation of a dimension; where there is none, a trifle in proportion to
+// the mean.
 func (r *rolling) deviation(dim int) float64 {
 	m := r.past[dim]
 	return max(math.Sqrt(m.variance), float64(1e-9*math.Abs(m.mean)), 1e-30)

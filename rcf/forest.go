@@ -15,7 +15,7 @@ type Forest struct {
 	store   store
 	trees   []tree
 	scratch scratch
-	kinesis bool         // points that equal sampled ones score as in Kinesis Data Analytics
+	kda     bool         // points that equal sampled ones score as in Kinesis Data Analytics
 	in      surroundings // of the trees: parts of store and scratch
 	line    []uint16     // zeros: the coordinates that are cut, if there is one
 }
@@ -62,7 +62,7 @@ func New(config Config) (*Forest, error) {
 // Config returns the forest's configuration, defaults filled in.
 func (f *Forest) Config() Config { return f.config }
 
-// Seen is the number of points that Update has taken.
+// Seen returns the number of points that Update has taken.
 func (f *Forest) Seen() uint64 { return f.seen }
 
 // Ready reports whether Score gives scores: OutputAfter points have been seen, and enough for a whole window.
@@ -177,7 +177,7 @@ func (g *group) add(t *tree, v verdict) {
 }
 
 // visit walks in the trees of a group, scores there and then puts the window at row where it was accepted. It
-// adds the scores to sum. They are added in fours first, as they always were: the last bit of a score depends on it.
+// adds the scores to sum. They are added in fours first: the last bit of a score, which may not change, depends on it.
 func (f *Forest) visit(g *group, queries *[lanes][]int32, scored bool, row int, sum float64) float64 {
 	if g.n == 0 {
 		return sum
@@ -224,7 +224,7 @@ func (f *Forest) walk(trees *[lanes]*tree, queries *[lanes][]int32, n int) (dept
 	return depth
 }
 
-// around is what a tree needs of the forest while the walk in a lane is gone through.
+// around returns the surroundings for the tree whose walk is in a lane.
 func (f *Forest) around(lane int) *surroundings {
 	f.in.lane = lane
 	return &f.in
@@ -312,8 +312,7 @@ type logOf struct {
 	log2 float64
 }
 
-// log2 is log2(i), or 0 for 0. What is asked for over and over, the trees' common size and perhaps a mass, is
-// remembered.
+// log2 returns log2(i), or 0 for 0. It remembers the last results, as the trees' common size is needed again and again.
 func (f *Forest) log2(i int) float64 {
 	known := &f.scratch.logs[i&1]
 	if known.i != i {
@@ -322,7 +321,7 @@ func (f *Forest) log2(i int) float64 {
 	return known.log2
 }
 
-// log2Of is log2(i), or 0 for 0.
+// log2Of returns log2(i), or 0 for 0.
 func log2Of(i int) float64 {
 	if i == 0 {
 		return 0

@@ -71,21 +71,21 @@ func process(t testing.TB, f *Forest, point []float64) float64 {
 	return score
 }
 
-// The clever forest against a dumb one: after every operation the trees are what can be told from the stream
+// The forest against a reference: after every operation the trees are what follows from the stream
 // and the sample alone, and the score is what the definition says.
-func TestAgainstDumbForest(t *testing.T) {
+func TestAForestEqualsTheReference(t *testing.T) {
 	each(t, func(t *testing.T, c Config, next func() []float64) {
 		f := newForest(t, c)
-		dumb := dumbForest{config: f.config}
+		reference := referenceForest{config: f.config}
 		for range 300 {
 			point := next()
-			want := dumb.score(f, point)
+			want := reference.score(f, point)
 			got := process(t, f, point)
 			if !(math.Abs(got-want) <= 1e-9*math.Max(1, want)) || math.IsInf(got, 0) {
 				t.Fatalf("point %d: score %v, by definition %v", f.seen, got, want)
 			}
-			dumb.stream = append(dumb.stream, point)
-			dumb.check(t, f)
+			reference.stream = append(reference.stream, point)
+			reference.check(t, f)
 			if t.Failed() {
 				t.FailNow()
 			}
@@ -216,7 +216,7 @@ func TestOutlierScoresHigher(t *testing.T) {
 }
 
 // A stream that never changes scores 0.5: one leaf that is the whole tree.
-func TestConstantStream(t *testing.T) {
+func TestAConstantStreamScoresHalf(t *testing.T) {
 	f := newForest(t, Config{})
 	for range 500 {
 		process(t, f, []float64{60})
@@ -229,7 +229,7 @@ func TestConstantStream(t *testing.T) {
 	}
 }
 
-func TestOutputAfter(t *testing.T) {
+func TestScoresBeginAfterOutputAfter(t *testing.T) {
 	for _, c := range []Config{{OutputAfter: 20}, {OutputAfter: 2, Shingle: 8}, {}} {
 		f := newForest(t, c)
 		first := max(f.Config().OutputAfter, f.Config().Shingle)
@@ -268,7 +268,7 @@ func TestBadPointsChangeNothing(t *testing.T) {
 	}
 }
 
-func TestConfig(t *testing.T) {
+func TestAConfigHasDefaultsAndIsChecked(t *testing.T) {
 	want := Config{Dimensions: 1, Shingle: 1, Trees: 50, SampleSize: 256, TimeDecay: 1. / 2560,
 		InitialAcceptFraction: 1, OutputAfter: 64}
 	if got := newForest(t, Config{}).Config(); got != want {
@@ -290,7 +290,7 @@ func TestConfig(t *testing.T) {
 }
 
 // The largest sample still has a name for every leaf.
-func TestLargestSample(t *testing.T) {
+func TestTheLargestSampleNamesEveryLeaf(t *testing.T) {
 	f := newForest(t, Config{Trees: 1, SampleSize: MaxSampleSize})
 	r := rand.New(rand.NewPCG(1, 1))
 	for range MaxSampleSize + 5000 {
@@ -298,7 +298,7 @@ func TestLargestSample(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	(&dumbForest{config: f.config}).checkTree(t, f, &f.trees[0])
+	(&referenceForest{config: f.config}).checkTree(t, f, &f.trees[0])
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {

@@ -7,9 +7,10 @@ import (
 	"testing"
 )
 
-// TestGolden compares scores with recorded ones, bit by bit. They must be the same on every platform: forests move
-// between machines. A change of the algorithm changes them too; then record what the test prints.
-func TestGolden(t *testing.T) {
+// TestScoresAreTheRecordedBits compares scores with recorded ones, bit by bit. They must be the same on every
+// platform: forests move between machines. A change of the algorithm changes them too; then record what the test
+// prints.
+func TestScoresAreTheRecordedBits(t *testing.T) {
 	for _, golden := range []struct {
 		config Config
 		score  string // the last score

@@ -1,23 +1,23 @@
 package rcf
 
-// growthOf is the span of a box, and by how much it would grow to enclose point.
+// growthOf returns the span of a box, and by how much that would grow if the box enclosed point.
 func growthOf(box []side, point []float64) growth {
 	if !hasAVX {
-		return growthOfSides(box, point)
+		return growthOfGeneric(box, point)
 	}
 	span, distance := growthOfVector(&box[0], &point[0], min(len(box), len(point)))
 	return growth{span, distance}
 }
 
-// growthOfVector is growthOfSides, bit for bit, by AVX.
+// growthOfVector is growthOfGeneric, bit for bit, by AVX.
 //
 //go:noescape
 func growthOfVector(box *side, point *float64, n int) (span, distance float64)
 
-// climbBoxed is climbBoxedInGo.
+// climbBoxed is climbBoxedGeneric.
 func (t *tree) climbBoxed(in *surroundings, point, unseen []float64, below float64, from int) (value float64, top int) {
 	if !hasAVX {
-		return t.climbBoxedInGo(in, point, unseen, below, from)
+		return t.climbBoxedGeneric(in, point, unseen, below, from)
 	}
 	top, value = climbVector(&t.box[0], &point[0], len(point), int(t.boxed), &in.steps[0][in.lane&(lanes-1)], &unseen[0],
 		&in.growth[0],
@@ -25,7 +25,7 @@ func (t *tree) climbBoxed(in *surroundings, point, unseen []float64, below float
 	return value, top
 }
 
-// climbVector is climbBoxedInGo, bit for bit, by AVX. n is the number of coordinates, steps where the first step
+// climbVector is climbBoxedGeneric, bit for bit, by AVX. n is the number of coordinates, steps where the first step
 // has the walk.
 //
 //go:noescape

@@ -10,9 +10,9 @@ DATA firstOf<>+32(SB)/8, $0
 DATA firstOf<>+40(SB)/8, $0
 GLOBL firstOf<>(SB), RODATA|NOPTR, $48
 
-// GROWTH makes X0 the span of the box at AX and its distance to the point at BX. CX is the number of coordinates,
-// which AX and BX go through. Y8 is the sum of lengths, Y9 that of distances; Y14 has a bit set if the point is
-// outside, which is known before the sums are.
+// GROWTH makes X0 the span of the box at AX and its distance to the point at BX. CX is the number of coordinates, which
+// AX and BX go through. Y8 is the sum of lengths, Y9 that of distances; Y14 has a bit set if the point is outside,
+// which is known before the sums are.
 #define GROWTH \
 	VXORPD Y8, Y8, Y8; \
 	VXORPD Y9, Y9, Y9; \
@@ -70,8 +70,8 @@ TEXT ·growthOfVector(SB), NOSPLIT, $0-40
 	VZEROUPPER
 	RET
 
-// func climbVector(boxes *side, point *float64, n, boxed int, steps *ref, unseen *float64, found *growth, from int,
-// below float64) (top int, value float64)
+// func climbVector(boxes *side, point *float64, n, boxed int, steps *ref, unseen *float64, found *growth,
+//     from int, below float64) (top int, value float64)
 //
 // R8 is the level, R9, R10 and R11 are where the walk, unseen and found have the level below it, X11 is the value.
 TEXT ·climbVector(SB), NOSPLIT, $0-88

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestGrowth compares the quick sums with plain ones, and their bits with those of the portable sums.
-func TestGrowth(t *testing.T) {
+// TestGrowthByVectorsEqualsTheGeneric compares the quick sums with plain ones, and their bits with those of the
+// portable sums.
+func TestGrowthByVectorsEqualsTheGeneric(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	scales := []float64{1, 1e-44, 1e-3, 1e30, math.MaxFloat32}
 	for n := 1; n <= 70; n++ {
@@ -33,7 +34,7 @@ func TestGrowth(t *testing.T) {
 				span += box[i].length()
 				distance += box[i].distance(x)
 			}
-			got, portable := growthOf(box, point), growthOfSides(box, point)
+			got, portable := growthOf(box, point), growthOfGeneric(box, point)
 			if got != portable || math.Float64bits(got.distance) != math.Float64bits(portable.distance) {
 				t.Fatalf("%d coordinates: %v, portable %v", n, got, portable)
 			}
@@ -57,7 +58,7 @@ func BenchmarkGrowth(b *testing.B) {
 		for _, way := range []struct {
 			name string
 			of   func([]side, []float64) growth
-		}{{"best", growthOf}, {"portable", growthOfSides}} {
+		}{{"best", growthOf}, {"portable", growthOfGeneric}} {
 			b.Run(fmt.Sprintf("%s.n%d", way.name, n), func(b *testing.B) {
 				for b.Loop() {
 					way.of(box, point)

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// Estimate is what a forest would have found normal for some values of a point. The four slices have the same length:
-// Value[i], Low[i] and High[i] are about the value in dimension Dimensions[i] of the point. Value is the median
-// of what the sample holds in like circumstances, Low and High are its 10 % and 90 % quantiles, so that 80 to 90 % of a
-// steady stream's ordinary values are from Low to High. Always Low <= Value <= High, and each of the three is a
-// value that the stream has had, rounded to float32.
+// Estimate is what a forest expects of some values of a point. The four slices have the same length: Value[i],
+// Low[i] and High[i] are about the value in dimension Dimensions[i] of the point. Value is the median of the
+// sample's values in similar points, Low and High are their 10 % and 90 % quantiles, so that 80 to 90 % of a steady
+// stream's ordinary values are from Low to High. Always Low <= Value <= High, and each of the three is a value that
+// the stream has had, rounded to float32.
 type Estimate struct {
 	Dimensions       []int
 	Value, Low, High []float64
@@ -265,7 +265,7 @@ func (t *tree) weigh(leaves []alike) (samples int) {
 	return samples
 }
 
-// distanceInKnown is the sum of the differences of two points over the coordinates that are not unknown, rounded.
+// distanceInKnown returns the sum of the differences of two points over the coordinates that are not unknown, rounded.
 func distanceInKnown(point, other []float32, unknown []bool) float32 {
 	var sum float64
 	for i, x := range point {
@@ -276,7 +276,7 @@ func distanceInKnown(point, other []float32, unknown []bool) float32 {
 	return float32(sum)
 }
 
-// quantiles are the low, the median and the high value of the points alike in a dimension of the newest point.
+// quantiles returns the low, the median and the high value of the points alike in a dimension of the newest point.
 func (f *Forest) quantiles(dim int) [3]float32 {
 	s := &f.scratch.impute
 	at := f.config.coordinates() - f.config.Dimensions + dim
@@ -297,7 +297,7 @@ func (f *Forest) quantiles(dim int) [3]float32 {
 // weighted is a key that counts several times.
 type weighted struct{ key, mass int32 }
 
-// quantile is the key at place rank, counted from 1, if all keys were written down in ascending order as often as
+// quantile returns the key at place rank, counted from 1, if all keys were written down in ascending order as often as
 // their masses say. It reorders items. This is Hoare's selection; pivots are drawn, so that no data is a bad case.
 func quantile(items []weighted, rank int) int32 {
 	var random splitMix

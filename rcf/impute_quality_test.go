@@ -43,7 +43,7 @@ func sine(i int) float64 { return math.Sin(2 * math.Pi * float64(i) / 50) }
 
 // The last dimension's newest value is imputed with an error near that of the best possible estimate, far from that of
 // the naive ones where there is something to predict, and about four in five values are in the range.
-func TestImputeQuality(t *testing.T) {
+func TestImputedValuesAreNearTheTruth(t *testing.T) {
 	const begin, end = 3000, 9000
 	meanAbsolute := math.Sqrt(2 / math.Pi) // of a normal value with deviation 1: what the true mean would err
 	for _, s := range series {
@@ -91,7 +91,7 @@ func TestImputeQuality(t *testing.T) {
 }
 
 // Nearest neighbours among all sampled points, found by brute force, err no less than what the walks find.
-func TestImputeAgainstNearestNeighbours(t *testing.T) {
+func TestImputedValuesAreNoWorseThanNearestNeighbours(t *testing.T) {
 	s := series[0]
 	f := newForest(t, s.config)
 	r := rand.New(rand.NewPCG(3, 4))
@@ -140,7 +140,7 @@ func nearestNeighbours(t *testing.T, f *Forest, point []float64) float64 {
 }
 
 // With nothing known the estimate is about the sample, which is about the stream.
-func TestImputeFromNothing(t *testing.T) {
+func TestAnEstimateFromNothingIsOfTheWholeSample(t *testing.T) {
 	f := newForest(t, Config{Dimensions: 2, TimeDecay: NoTimeDecay, Seed: 1})
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 3000 {
@@ -189,7 +189,7 @@ func TestExpectedFollowsALevelShift(t *testing.T) {
 }
 
 // A spike's expected value is what the series would have had there, and so is that of the points after it.
-func TestExpectedOfASpike(t *testing.T) {
+func TestASpikeDoesNotSpoilExpectedValues(t *testing.T) {
 	for _, s := range series[:4] {
 		f := newForest(t, s.config)
 		r := rand.New(rand.NewPCG(1, 1))
@@ -231,7 +231,7 @@ func TestExpectedOfASpike(t *testing.T) {
 }
 
 // One value in ten is missing, and the anomalies still have the highest scores.
-func TestAnomaliesInAStreamWithGaps(t *testing.T) {
+func TestAnomaliesStandOutInAStreamWithGaps(t *testing.T) {
 	f := newForest(t, Config{Shingle: 8, Seed: 1})
 	r := rand.New(rand.NewPCG(9, 9))
 	usual, anomalous := 0.0, math.Inf(1)

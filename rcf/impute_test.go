@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-// dumbEstimate is the definition of an estimate: leaves that agree with the query on the side of every cut in a known
-// coordinate, of these the nearest third or as many points as there are trees, each written down as often as it counts.
-// It knows no enoughReached.
-func dumbEstimate(f *Forest, query []float32, unknown []bool, at int) (low, median, high float64) {
+// referenceEstimate is the definition of an estimate: leaves that agree with the query on the side of every cut in
+// a known coordinate, of these the nearest third or as many points as there are trees, each written down as often
+// as it counts. It knows no enoughReached.
+func referenceEstimate(f *Forest, query []float32, unknown []bool, at int) (low, median, high float64) {
 	type point struct {
 		value    float64
 		distance float32
@@ -60,7 +60,7 @@ func dumbEstimate(f *Forest, query []float32, unknown []bool, at int) (low, medi
 }
 
 // Estimates are what their definition says, on every stream, whichever dimensions are missing.
-func TestImputeAgainstDumb(t *testing.T) {
+func TestAnEstimateEqualsTheReference(t *testing.T) {
 	each(t, func(t *testing.T, c Config, next func() []float64) {
 		f := newForest(t, c)
 		d := f.config.Dimensions
@@ -81,7 +81,7 @@ func TestImputeAgainstDumb(t *testing.T) {
 				t.Fatal("Impute changed the forest")
 			}
 			if f.Ready() {
-				checkAgainstDumb(t, f, point, missing, got)
+				checkAgainstReference(t, f, point, missing, got)
 			} else if got.Dimensions != nil || got.Value != nil || got.Low != nil || got.High != nil {
 				t.Fatalf("point %d: %+v from a forest that is not ready", i, got)
 			}
@@ -90,7 +90,7 @@ func TestImputeAgainstDumb(t *testing.T) {
 	})
 }
 
-func checkAgainstDumb(t *testing.T, f *Forest, point []float64, missing []int, got Estimate) {
+func checkAgainstReference(t *testing.T, f *Forest, point []float64, missing []int, got Estimate) {
 	t.Helper()
 	if !slices.Equal(got.Dimensions, missing) {
 		t.Fatalf("dimensions %v, missing %v", got.Dimensions, missing)
@@ -104,7 +104,7 @@ func checkAgainstDumb(t *testing.T, f *Forest, point []float64, missing []int, g
 		unknown[first+dim] = true
 	}
 	for i, dim := range missing {
-		low, median, high := dumbEstimate(f, f.scratch.query, unknown, first+dim)
+		low, median, high := referenceEstimate(f, f.scratch.query, unknown, first+dim)
 		if got.Low[i] != low || got.Value[i] != median || got.High[i] != high {
 			t.Fatalf("point %d, dimension %d: %v in %v..%v, by definition %v in %v..%v", f.seen, dim,
 				got.Value[i], got.Low[i], got.High[i], median, low, high)
@@ -163,11 +163,11 @@ func TestExpectedIsInOrder(t *testing.T) {
 }
 
 // A stream with gaps keeps a forest whole, and one restored at any point of it stays the same in every bit.
-func TestUpdateMissing(t *testing.T) {
+func TestAStreamWithGapsKeepsAForestWhole(t *testing.T) {
 	each(t, func(t *testing.T, c Config, next func() []float64) {
 		f := newForest(t, c)
 		d := f.config.Dimensions
-		dumb := dumbForest{config: f.config}
+		reference := referenceForest{config: f.config}
 		gaps := rand.New(rand.NewPCG(8, 8))
 		for i := range 250 {
 			point := next()
@@ -190,7 +190,7 @@ func TestUpdateMissing(t *testing.T) {
 			if !bytes.Equal(snapshotOf(t, f), snapshotOf(t, &again)) {
 				t.Fatalf("point %d: the restored forest differs", i)
 			}
-			if int(f.seen) > len(dumb.stream) {
+			if int(f.seen) > len(reference.stream) {
 				var learned []float64
 				for j, v := range f.scratch.query[f.config.coordinates()-d:] {
 					if !math.IsNaN(point[j]) && float32(point[j]) != v {
@@ -198,11 +198,11 @@ func TestUpdateMissing(t *testing.T) {
 					}
 					learned = append(learned, float64(v))
 				}
-				dumb.stream = append(dumb.stream, learned)
-			} else if len(dumb.stream) > 0 || len(missing) == 0 {
+				reference.stream = append(reference.stream, learned)
+			} else if len(reference.stream) > 0 || len(missing) == 0 {
 				t.Fatalf("point %d was passed over", i)
 			}
-			dumb.check(t, f)
+			reference.check(t, f)
 			if t.Failed() {
 				t.FailNow()
 			}
@@ -211,7 +211,7 @@ func TestUpdateMissing(t *testing.T) {
 }
 
 // Without gaps UpdateMissing is Update.
-func TestUpdateMissingNothing(t *testing.T) {
+func TestUpdateMissingWithoutGapsIsUpdate(t *testing.T) {
 	each(t, func(t *testing.T, c Config, next func() []float64) {
 		one, two := newForest(t, c), newForest(t, c)
 		for range 100 {
@@ -287,7 +287,7 @@ func TestGapsLeaveTheSampleUniform(t *testing.T) {
 	}
 }
 
-func TestBadMissing(t *testing.T) {
+func TestBadGapsChangeNothing(t *testing.T) {
 	f := newForest(t, Config{Dimensions: 2, Shingle: 3})
 	for i := range 100 {
 		process(t, f, []float64{float64(i % 5), float64(i % 3)})
@@ -321,8 +321,9 @@ func TestBadMissing(t *testing.T) {
 	}
 }
 
-// TestGoldenEstimates is TestGolden for estimates: they are the same bits on every platform.
-func TestGoldenEstimates(t *testing.T) {
+// TestEstimatesAreTheRecordedBits is TestScoresAreTheRecordedBits for estimates: they are the same bits on every
+// platform.
+func TestEstimatesAreTheRecordedBits(t *testing.T) {
 	for _, golden := range []struct {
 		config Config
 		all    uint32 // CRC32C of all estimates
@@ -359,7 +360,7 @@ func TestGoldenEstimates(t *testing.T) {
 }
 
 // quantile against sorting.
-func TestQuantile(t *testing.T) {
+func TestQuantilesAreThoseOfTheSortedKeys(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 2000 {
 		items := make([]weighted, 1+r.IntN(30))

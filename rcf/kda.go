@@ -108,7 +108,7 @@ func NewKDA(config KDAConfig) (*KDA, error) {
 func (k *KDA) adopt(forest *Forest) {
 	k.forest = *forest
 	k.forest.deepen(0) // its parts know each other by address
-	k.forest.kinesis = true
+	k.forest.kda = true
 	size := forest.config.SampleSize
 	k.scale = log2Of(size) / log2Of(size+1)
 }

@@ -121,7 +121,7 @@ func kinesisScore(t testing.TB, k *KDA, point ...float64) float64 {
 
 // What the recordings show exactly: a constant stream, and one of two values in which the first 256 rows, all of
 // them in every tree, hold 250 of the one and 6 of the other.
-func TestKDAOfDuplicates(t *testing.T) {
+func TestKDAScoresOfDuplicatesAreTheRecorded(t *testing.T) {
 	constant, two := newKDA(t, KDAConfig{}), newKDA(t, KDAConfig{})
 	for i := range 257 {
 		want := 0.0
@@ -149,7 +149,7 @@ func TestKDAOfDuplicates(t *testing.T) {
 	}
 }
 
-func TestKDARanges(t *testing.T) {
+func TestKDARefusesValuesOutOfRange(t *testing.T) {
 	most := int64(math.MaxInt32)
 	for want, c := range map[string]KDAConfig{
 		"":                            {},
@@ -178,7 +178,7 @@ func TestKDARanges(t *testing.T) {
 }
 
 // The columns' parts add up to the score that Process gives, and point the right way.
-func TestKDAExplains(t *testing.T) {
+func TestKDAExplanationsAddUpToTheScore(t *testing.T) {
 	for _, shingle := range []int{1, 3} {
 		explained, plain := newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle}),
 			newKDA(t, KDAConfig{Dimensions: 2, NumberOfTrees: 20, ShingleSize: shingle})

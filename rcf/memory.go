@@ -5,7 +5,8 @@ import "unsafe"
 // The trees of a forest grow together, and those that do share slabs: many small allocations would waste up to a sixth
 // of their memory.
 
-const smallestTree = 16 // places that a tree has at first
+// smallestTree is the number of places that a tree has at first.
+const smallestTree = 16
 
 // makeRoom makes the store able to take a row: it drops rows that no tree holds, and grows the store if few are.
 func (f *Forest) makeRoom() {
@@ -51,7 +52,7 @@ func (f *Forest) markRows() int {
 	return f.store.settle()
 }
 
-// makeRoomIn sees to it that a tree can take another sample before it gives one up.
+// makeRoomIn makes a tree able to take another sample before it gives one up.
 func (f *Forest) makeRoomIn(t *tree) {
 	if int(t.sample.spare) < len(t.sample.key) {
 		return
@@ -66,7 +67,7 @@ func (f *Forest) makeRoomIn(t *tree) {
 	f.resize(lacking, places)
 }
 
-// resize returns trees more places, from slabs that they share, and nodes for as many leaves.
+// resize gives trees more places, from slabs that they share, and nodes for as many leaves.
 func (f *Forest) resize(trees []*tree, places int) {
 	coordinates, halves := f.config.coordinates(), f.halves()
 	boxed, nodes := f.config.nodes(places)
@@ -112,7 +113,7 @@ func take[E any](slab, field *[]E, length, left int) {
 	*field, *slab = (*slab)[:length:length], (*slab)[length:]
 }
 
-// halves is in how many parts trees keep the numbers of rows, see rowAt.
+// halves returns the number of parts in which trees keep the numbers of rows, see rowAt.
 func (f *Forest) halves() int {
 	if f.store.room > 1<<16 {
 		return 2
@@ -130,7 +131,7 @@ func (t *tree) takeRows(slab *[]uint16, places, halves, left int) {
 	}
 }
 
-// widen returns the trees room for larger row numbers if the store has them.
+// widen gives the trees room for larger row numbers if the store has them.
 func (f *Forest) widen() {
 	for i := range f.trees {
 		t := &f.trees[i]
@@ -145,7 +146,8 @@ func enlarged[E any](s []E, length int) []E {
 	return append(make([]E, 0, length), s...)[:length]
 }
 
-// addNodes takes notice of the tree's having got more nodes, of which those below boxed keep their boxes.
+// addNodes fits the tree to more nodes, of which those below boxed keep their boxes: it computes the boxes of nodes
+// that kept none and lists the free nodes.
 func (t *tree) addNodes(boxed int, s *store) {
 	keptBefore := int(t.boxed)
 	t.boxed = uint16(boxed)

@@ -91,7 +91,7 @@ func (u *unpacker) err() error {
 	return nil
 }
 
-// left is the number of bits not taken yet.
+// left returns the number of bits not taken yet.
 func (u *unpacker) left() int { return 8*len(u.in) + u.n }
 
 // unpack takes a number of width bits, at most 32.
@@ -160,5 +160,5 @@ func (u *unpacker) float(exponent *uint8) float32 {
 // finite reports whether v is neither infinite nor NaN.
 func finite(v float32) bool { return math.Abs(float64(v)) <= math.MaxFloat32 }
 
-// width is how many bits a number below n needs.
+// width returns how many bits a number below n needs.
 func width(n int) int { return bits.Len(uint(max(n, 1) - 1)) }

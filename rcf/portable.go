@@ -14,11 +14,11 @@ const (
 	ln2Lo = 0x1.a39ef35793c76p-33
 )
 
-// Log is the natural logarithm of x, which must be positive, finite and normal, with the same bits on every
+// Log returns the natural logarithm of x, which must be positive, finite and normal, with the same bits on every
 // platform. It is for features of points that are to score alike everywhere; the last bits of math.Log differ.
 func Log(x float64) float64 { return ln(x) }
 
-// ln is the natural logarithm of x, which must be positive, finite and normal.
+// ln returns the natural logarithm of x, which must be positive, finite and normal.
 func ln(x float64) float64 {
 	bits := math.Float64bits(x)
 	exponent := int(bits>>52) - 1023
@@ -32,8 +32,8 @@ func ln(x float64) float64 {
 	return float64(e*ln2Hi) + (artanh2((m-1)/(m+1)) + float64(e*ln2Lo))
 }
 
-// artanh2 is 2 artanh(r) = 2r (1 + r^2/3 + r^4/5 + ...) for |r| < 0.18. Every other term is summed by itself, so that
-// a processor can do two at once.
+// artanh2 returns 2 artanh(r) = 2r (1 + r^2/3 + r^4/5 + ...) for |r| < 0.18. Every other term is summed by itself,
+// so that a processor can do two at once.
 func artanh2(r float64) float64 {
 	z := float64(r * r)
 	w := float64(z * z)
@@ -45,7 +45,7 @@ func artanh2(r float64) float64 {
 	return float64(2 * r * (even + float64(odd*z)))
 }
 
-// log1p is ln(1+x) for x > -1.
+// log1p returns ln(1+x) for x > -1.
 func log1p(x float64) float64 {
 	if x > -0.15 && x < 0.15 {
 		return artanh2(x / (2 + x))
@@ -53,7 +53,7 @@ func log1p(x float64) float64 {
 	return ln(1 + x)
 }
 
-// exp is e to the x; beyond +-700 it saturates, so that it is always finite and never 0.
+// exp returns e to the x; beyond +-700 it saturates, so that it is always finite and never 0.
 func exp(x float64) float64 {
 	x = math.Max(-700, math.Min(700, x))
 	n := math.Floor(float64(x/math.Ln2) + 0.5)
@@ -65,7 +65,7 @@ func exp(x float64) float64 {
 	return float64(math.Float64frombits(uint64(int(n)+1023)<<52) * sum)
 }
 
-// expm1 is exp(x)-1 without cancellation near 0.
+// expm1 returns exp(x)-1 without cancellation near 0.
 func expm1(x float64) float64 {
 	if math.Abs(x) > 0.35 {
 		return exp(x) - 1

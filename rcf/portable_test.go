@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestPortableFunctions(t *testing.T) {
+func TestPortableFunctionsAreNearTheLibrarys(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	near := func(name string, x, got, want float64) {
 		t.Helper()
@@ -52,7 +52,7 @@ func TestUniformStaysInside(t *testing.T) {
 }
 
 // The generator's first numbers from seed 0, as its authors' program gives them.
-func TestSplitMixReference(t *testing.T) {
+func TestSplitMixIsThePublishedGenerator(t *testing.T) {
 	r := splitMix(0)
 	for _, want := range []uint64{0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f} {
 		if got := r.next(); got != want {

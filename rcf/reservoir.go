@@ -30,8 +30,8 @@ type reservoir struct {
 
 // sampleKey is a key in 24 bits: a positive float32 without the last 8 bits of its fraction, so that greater keys
 // are greater integers, under a bit that says that the sample shares its leaf, or has done so, with others. Keys
-// are compared, and the largest sets the chance to be accepted; 3 parts in 100,000 are nothing beside the chance
-// that they were drawn by.
+// are compared, and the largest sets the probability to be accepted; its error of 3 parts in 100,000 does not matter,
+// because keys are random.
 type sampleKey [3]uint8
 
 const sharesLeaf = 1 << 7 // in the last byte
@@ -44,7 +44,7 @@ func keyOf(v float32) sampleKey {
 // freeOfRank has the bits that are 0 in all ranks.
 const freeOfRank = 1<<8 - 1
 
-// rank is the key as an integer, 0 where there is no sample.
+// rank returns the key as an integer, 0 where there is no sample.
 func (k *sampleKey) rank() uint32 {
 	return uint32(k[0])<<8 | uint32(k[1])<<16 | uint32(k[2]&^sharesLeaf)<<24
 }
@@ -94,7 +94,7 @@ func (c *clock) set(now uint64) (age float64) {
 // full reports whether the reservoir holds as many points as it may.
 func (r *reservoir) full(size int) bool { return int(r.n) >= size }
 
-// largest is the key of the sample that has to go next.
+// largest returns the key of the sample that has to go next.
 func (r *reservoir) largest() float32 { return r.key[r.top].value() }
 
 // verdict is what a reservoir decides about a point.
@@ -157,7 +157,7 @@ func (r *reservoir) schedule(c *clock) {
 	r.next = c.now + uint64(wait)
 }
 
-// held is the keys of the places where samples are, and that of spare.
+// held returns the keys of the places where samples are, and that of spare.
 func (r *reservoir) held() []sampleKey { return r.key[:min(len(r.key), int(r.n)+1)] }
 
 // put puts a sample into the spare place. The caller then calls push or evict.
@@ -191,22 +191,22 @@ func (r *reservoir) evict(rows []uint16) (place int, shared bool) {
 
 const maxGroups = 17 // as 256 samples have 257 places, for groups of 16
 
-// groupBits is the logarithm to base 2 of the places in a group.
+// groupBits returns the logarithm to base 2 of the places in a group.
 func (r *reservoir) groupBits() int { return max(0, bits.Len(uint(len(r.key)-2))-4) }
 
-// group is the keys of a group, and its first place.
+// group returns the keys of a group, and its first place.
 func (r *reservoir) group(group int) (keys []sampleKey, first int) {
 	first = group << r.groupBits()
 	return r.key[first:min(len(r.key), first+1<<r.groupBits())], first
 }
 
-// enter lets the group of a place know of the key that has been put there.
+// enter updates the group of a place for the key that has been put there.
 func (r *reservoir) enter(place int) {
 	largest := &r.largestOf[place>>r.groupBits()]
 	*largest = max(*largest, r.key[place].rank())
 }
 
-// leave lets a group know that a key of it has gone.
+// leave updates a group for a key of it that has gone.
 func (r *reservoir) leave(group int) {
 	keys, _ := r.group(group)
 	var largest uint32
@@ -216,7 +216,7 @@ func (r *reservoir) leave(group int) {
 	r.largestOf[group] = largest
 }
 
-// greaterRank is the greater of two ranks. The compiler makes a branch of max in these loops, which cannot be
+// greaterRank returns the greater of two ranks. The compiler makes a branch of max in these loops, which cannot be
 // predicted.
 func greaterRank(a, b uint32) uint32 {
 	d := int64(b) - int64(a)

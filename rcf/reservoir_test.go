@@ -39,8 +39,8 @@ func sampled(seed uint64, n, size int, decay, fraction float64) []uint16 {
 	return held
 }
 
-// dumbSample draws a key for every point and keeps those with the smallest.
-func dumbSample(random *splitMix, n, size int, decay float64) []uint16 {
+// referenceSample draws a key for every point and keeps those with the smallest.
+func referenceSample(random *splitMix, n, size int, decay float64) []uint16 {
 	keys := make([]float64, 0, size)
 	held := make([]uint16, 0, size)
 	for i := range n {
@@ -85,7 +85,7 @@ func TestReservoirIsUniform(t *testing.T) {
 func TestReservoirDecays(t *testing.T) {
 	for _, decay := range []float64{0.001, 0.02, 0.7} {
 		const n, size, runs, bins = 900, 16, 3000, 24
-		var clever, dumb [bins]float64
+		var clever, reference [bins]float64
 		random := splitMix(99)
 		bin := func(at uint16) int {
 			age := float64(n - 1 - int(at))
@@ -95,28 +95,28 @@ func TestReservoirDecays(t *testing.T) {
 			for _, at := range sampled(uint64(run), n, size, decay, 1) {
 				clever[bin(at)]++
 			}
-			for _, at := range dumbSample(&random, n, size, decay) {
-				dumb[bin(at)]++
+			for _, at := range referenceSample(&random, n, size, decay) {
+				reference[bin(at)]++
 			}
 		}
 		var chi float64
 		free := -1.0
 		for i := range bins {
-			if sum := clever[i] + dumb[i]; sum >= 10 {
-				chi += (clever[i] - dumb[i]) * (clever[i] - dumb[i]) / sum
+			if sum := clever[i] + reference[i]; sum >= 10 {
+				chi += (clever[i] - reference[i]) * (clever[i] - reference[i]) / sum
 				free++
 			}
 		}
 		// 0.999 quantile of chi-square by Wilson and Hilferty's approximation
 		limit := free * math.Pow(1-2/(9*free)+3.09*math.Sqrt(2/(9*free)), 3)
 		if chi > limit {
-			t.Errorf("decay %v: chi-square %.1f over %.1f\n%v\n%v", decay, chi, limit, clever, dumb)
+			t.Errorf("decay %v: chi-square %.1f over %.1f\n%v\n%v", decay, chi, limit, clever, reference)
 		}
 	}
 }
 
 // The mean age of held points approaches 1/decay, where the sample is small against it.
-func TestReservoirMeanAge(t *testing.T) {
+func TestTheMeanAgeOfSamplesIsTheInverseOfDecay(t *testing.T) {
 	const n, size, decay = 40_000, 50, 1. / 2000
 	var sum float64
 	for run := range 60 {
@@ -130,7 +130,7 @@ func TestReservoirMeanAge(t *testing.T) {
 }
 
 // A smaller initial fraction fills the reservoir over more points.
-func TestInitialAcceptFraction(t *testing.T) {
+func TestASmallerInitialFractionFillsTheReservoirLater(t *testing.T) {
 	filledAfter := func(fraction float64) int {
 		for n := 64; ; n++ {
 			if len(sampled(1, n, 64, 0.001, fraction)) == 64 {

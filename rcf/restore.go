@@ -175,7 +175,7 @@ func decodeShape(r *unpacker, leaves int) ([]uint16, error) {
 	return under, r.err()
 }
 
-// rightOf is the right child of node i in preorder; the left one is i+1.
+// rightOf returns the right child of node i in preorder; the left one is i+1.
 func rightOf(under []uint16, i int) int { return i + 2*int(under[i+1]) }
 
 // decodeNodes reads the cuts.

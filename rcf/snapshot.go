@@ -20,7 +20,7 @@ import (
 //	  shape        the tree in preorder, one bit each: 1 an inner node, 0 a leaf
 //	  nodes        per inner node in preorder: its cut coordinate and its cut
 //	  leaves       per leaf in preorder: the row where its point begins, its mass in gamma code, and the keys of as
-//	               many samples, largest first; of keys with more than 24 bits, as earlier programs wrote, the rest is cut
+//	               many samples, largest first; keys of more than 24 bits, which earlier versions wrote, are cut
 //	checksum       uint32, CRC32C of all before; packed numbers are padded with zeros to a whole byte before it
 //
 // A row, a coordinate takes as many bits as the largest needs. Exponents are told by the difference to the one

@@ -40,7 +40,7 @@ func sealed(data []byte) []byte {
 	return data
 }
 
-func TestSnapshotAppends(t *testing.T) {
+func TestAppendBinaryAppends(t *testing.T) {
 	f := fed(t, configs[4], 100)
 	data, err := f.AppendBinary([]byte("prefix"))
 	if err != nil || !bytes.Equal(data, append([]byte("prefix"), snapshotOf(t, f)...)) {
@@ -49,7 +49,7 @@ func TestSnapshotAppends(t *testing.T) {
 }
 
 // Any damage is noticed, and leaves the forest as it was.
-func TestDamagedSnapshots(t *testing.T) {
+func TestADamagedSnapshotIsRefused(t *testing.T) {
 	data := snapshotOf(t, fed(t, configs[4], 100))
 	f := fed(t, configs[0], 30)
 	before := snapshotOf(t, f)
@@ -119,7 +119,7 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 			return
 		}
-		dumb := &dumbForest{config: forest.config}
+		reference := &referenceForest{config: forest.config}
 		point := make([]float64, forest.config.Dimensions)
 		for i := range 20 {
 			point[0] = float64(i % 7)
@@ -132,7 +132,7 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 		for i := range forest.trees {
 			if forest.trees[i].leaves < 300 {
-				dumb.checkTree(t, &forest, &forest.trees[i])
+				reference.checkTree(t, &forest, &forest.trees[i])
 			}
 		}
 		again := snapshotOf(t, &forest)
@@ -143,8 +143,9 @@ func FuzzUnmarshal(f *testing.F) {
 	})
 }
 
-// TestLargestTrees: trees of the largest SampleSize have as many nodes as a ref can name, whichever keep their boxes.
-func TestLargestTrees(t *testing.T) {
+// TestTheLargestTreesNameEveryNode: trees of the largest SampleSize have as many nodes as a ref can name, whichever
+// keep their boxes.
+func TestTheLargestTreesNameEveryNode(t *testing.T) {
 	f := newForest(t, Config{Dimensions: 2, Trees: 1, SampleSize: MaxSampleSize, Seed: 1})
 	compact := newForest(t, Config{Dimensions: 2, Trees: 1, SampleSize: MaxSampleSize, Seed: 1, Compact: true})
 	r := rand.New(rand.NewPCG(1, 2))
@@ -172,8 +173,8 @@ func TestLargestTrees(t *testing.T) {
 	}
 }
 
-// TestSmallestKey: a sample with the smallest key there is can be restored.
-func TestSmallestKey(t *testing.T) {
+// TestASampleWithTheSmallestKeyIsRestored: a sample with the smallest key there is can be restored.
+func TestASampleWithTheSmallestKeyIsRestored(t *testing.T) {
 	f := fed(t, configs[0], 30)
 	sample := &f.trees[0].sample
 	for place := range sample.key {

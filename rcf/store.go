@@ -20,7 +20,7 @@ type store struct {
 	rank   []uint32  // per word of kept: how many rows before it stay
 }
 
-// rows is the number of rows held.
+// rows returns the number of rows held.
 func (s *store) rows() int { return s.n }
 
 // window returns the k*d coordinates of the window that begins at row.
@@ -76,7 +76,7 @@ func (s *store) settle() int {
 	return count
 }
 
-// newRow is the number that a kept row has after compact.
+// newRow returns the number that a kept row has after compact.
 func (s *store) newRow(row uint32) uint32 {
 	below := s.kept[row/64] & (1<<(row%64) - 1)
 	return s.rank[row/64] + uint32(bits.OnesCount64(below))

@@ -63,7 +63,7 @@ type surroundings struct {
 	least  int      // how many leaves a node should have under it to keep its box
 }
 
-// at is where the walk was after some steps.
+// at returns where the walk was after some steps.
 func (in *surroundings) at(level int) ref { return in.steps[level][in.lane&(lanes-1)] }
 
 // descend walks from the root to the leaf whose cell holds point. path[:depth] then are the nodes passed.
@@ -77,7 +77,7 @@ func (t *tree) descend(point []float32, path []ref) (leaf, depth int) {
 	return at.index(), depth
 }
 
-// rowAt is the number in rows at a place. There are that many places; rows has the lower halves of the numbers and
+// rowAt returns the number in rows at a place. There are that many places; rows has the lower halves of the numbers and
 // then, if the store is so large, the upper halves.
 func rowAt(rows []uint16, places, place int) uint32 {
 	row := uint32(rows[place])
@@ -87,7 +87,7 @@ func rowAt(rows []uint16, places, place int) uint32 {
 	return row
 }
 
-// row is the window in the store of the point of a leaf or of any sample.
+// row returns the window in the store of the point of a leaf or of any sample.
 func (t *tree) row(place int) uint32 { return rowAt(t.rows, len(t.sample.key), place) }
 
 // setRow notes a sample's window.
@@ -98,7 +98,7 @@ func (t *tree) setRow(place int, row uint32) {
 	}
 }
 
-// mass is how many samples have the point of a leaf.
+// mass returns how many samples have the point of a leaf.
 func (t *tree) mass(leaf int) int {
 	if !t.sample.key[leaf].shared() {
 		return 1
@@ -106,7 +106,7 @@ func (t *tree) mass(leaf int) int {
 	return t.samplesOf(t.row(leaf))
 }
 
-// samplesOf is how many samples have the window at row.
+// samplesOf returns how many samples have the window at row.
 func (t *tree) samplesOf(row uint32) int {
 	places := len(t.sample.key)
 	held, spare := t.rows[:min(places, int(t.sample.n)+1)], int(t.sample.spare)
@@ -120,8 +120,8 @@ func (t *tree) samplesOf(row uint32) int {
 	return n
 }
 
-// countInGo is how many of rows are row.
-func countInGo(rows []uint16, row uint16) (n int) {
+// countGeneric returns how many of rows are row.
+func countGeneric(rows []uint16, row uint16) (n int) {
 	for _, r := range rows {
 		n += b2i(r == row)
 	}
@@ -224,7 +224,7 @@ func (t *tree) remove(place int, shared bool, depth int, in *surroundings) {
 	t.demoteAbove(in, depth-1)
 }
 
-// leave takes a sample out of its leaf, and says whether the leaf stays for the sake of other samples.
+// leave takes a sample out of its leaf and reports whether the leaf stays, because it has other samples.
 func (t *tree) leave(place, leaf, depth int, in *surroundings) bool {
 	row := t.row(place)
 	n := t.samplesOf(row)

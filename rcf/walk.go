@@ -7,13 +7,13 @@ const lanes = 8
 // step holds where the walks in several trees are.
 type step [lanes]ref
 
-// walkInGo descends in several trees at once to the leaves whose cells hold their queries, points in sortable
+// walkGeneric descends in several trees at once to the leaves whose cells hold their queries, points in sortable
 // coordinates. path[i] then is where the walks were after i steps; a walk that has arrived at its leaf stays there.
 // depth is how many steps each walk needed. It returns false if path is too short.
 //
-// It is walk for processors without an assembly of their own.
-func walkInGo(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool {
-	for first := 0; first < lanes; first += 4 { // more than four do not find room in registers
+// It is walk for processors without assembly.
+func walkGeneric(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool {
+	for first := 0; first < lanes; first += 4 { // the registers have room for four
 		if !walkFour((*[4]*tree)(trees[first:]), (*[4][]int32)(queries[first:]), path, first, (*[4]uint16)(depth[first:])) {
 			return false
 		}
@@ -21,7 +21,7 @@ func walkInGo(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *
 	return true
 }
 
-// walkFour is walkInGo in four trees, whose places in a step begin at first. Rows of path behind their arrival are
+// walkFour is walkGeneric in four trees, whose places in a step begin at first. Rows of path behind their arrival are
 // left as they were.
 func walkFour(trees *[4]*tree, queries *[4][]int32, path []step, first int, depth *[4]uint16) bool {
 	a, b, c, d := trees[0].root, trees[1].root, trees[2].root, trees[3].root
@@ -45,8 +45,8 @@ func walkFour(trees *[4]*tree, queries *[4][]int32, path []step, first int, dept
 	return false
 }
 
-// next is the child of a node on whose side x is; a leaf is its own, so that walks in several trees need not ask each
-// other whether they have arrived. Any node's slot will do for a leaf then: there is no branch here.
+// next returns the child of a node on whose side x is, and for a leaf the leaf, so that walks in several trees go on
+// together until all have arrived. It has no branch: for a leaf it reads some node's slot and ignores it.
 func next(slots []slot, at ref, x int32) ref {
 	s := &slots[at.index()]
 	child := s.child[0] ^ (s.child[0]^s.child[1])&ref((int64(s.cut)-int64(x))>>63)

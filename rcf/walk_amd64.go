@@ -1,6 +1,6 @@
 package rcf
 
-// walk is walkInGo in assembly, which has all walks in registers: half of the time.
+// walk is walkGeneric in assembly, which has all walks in registers and takes half of the time.
 func walk(trees *[lanes]*tree, queries *[lanes][]int32, path []step, depth *[lanes]uint16) bool {
 	if len(queries[0]) == 1 {
 		return walkOnLine(trees, queries, path, depth)

@@ -67,8 +67,8 @@
 	ADDQ AX, RESTS(SP); \
 	ADDQ BX, (RESTS+8)(SP)
 
-// CHILD moves a walk on to the child of the node whose slot is in AX on whose side the coordinate x is, unless it
-// is at a leaf.
+// CHILD moves a walk on to the child of the node whose slot is in AX on whose side the coordinate x is, unless it is at
+// a leaf.
 #define CHILD(at, x) \
 	MOVQ AX, CX; \
 	SHRQ $32, CX; \

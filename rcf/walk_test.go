@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestWalk holds walks in several trees, in assembly and in Go, against a walk in one.
-func TestWalk(t *testing.T) {
+// TestWalksInSeveralTreesEqualWalksInOne compares walks in several trees, in assembly and generic, with a walk in one.
+func TestWalksInSeveralTreesEqualWalksInOne(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {2, 1}, {3, 3}} {
 		f := newForest(t, Config{Dimensions: size[0], Shingle: size[1], Trees: 13, SampleSize: 64, Seed: 5})
 		r := rand.New(rand.NewPCG(2, 3))
@@ -40,7 +40,7 @@ func TestWalk(t *testing.T) {
 				}
 			}
 			for name, walk := range map[string]func(*[lanes]*tree, *[lanes][]int32, []step, *[lanes]uint16) bool{"best": walk,
-				"portable": walkInGo} {
+				"portable": walkGeneric} {
 				checkWalk(t, name, walk, &trees, &points, &queries)
 			}
 		}
@@ -122,7 +122,7 @@ func BenchmarkWalk(b *testing.B) {
 			}
 		}
 		for name, walk := range map[string]func(*[lanes]*tree, *[lanes][]int32, []step, *[lanes]uint16) bool{"best": walk,
-			"portable": walkInGo} {
+			"portable": walkGeneric} {
 			b.Run(name+"."+size.name, func(b *testing.B) {
 				var trees [lanes]*tree
 				var same [lanes][]int32

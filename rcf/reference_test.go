@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// dumbForest computes from the definitions, with no cache and no cleverness, what a Forest must hold.
-type dumbForest struct {
+// referenceForest computes from the definitions, with no cache and no cleverness, what a Forest must hold.
+type referenceForest struct {
 	config Config
 	stream [][]float64 // all points so far
 }
 
 // score goes down every tree and follows the recurrence of the score, boxes computed from the leaves.
-func (d *dumbForest) score(f *Forest, point []float64) float64 {
+func (d *referenceForest) score(f *Forest, point []float64) float64 {
 	if len(d.stream) < max(d.config.OutputAfter, d.config.Shingle) {
 		return 0
 	}
@@ -34,7 +34,7 @@ func (d *dumbForest) score(f *Forest, point []float64) float64 {
 }
 
 // value is the recurrence from a node downwards.
-func (d *dumbForest) value(f *Forest, t *tree, at ref, query []float32, depth, size float64) float64 {
+func (d *referenceForest) value(f *Forest, t *tree, at ref, query []float32, depth, size float64) float64 {
 	points := d.pointsBelow(f, t, at)
 	if at.isLeaf() {
 		if slices.Equal(points[0], query) {
@@ -62,7 +62,7 @@ func (d *dumbForest) value(f *Forest, t *tree, at ref, query []float32, depth, s
 }
 
 // massOf counts the samples with a point.
-func (d *dumbForest) massOf(f *Forest, t *tree, point []float32) int {
+func (d *referenceForest) massOf(f *Forest, t *tree, point []float32) int {
 	n := 0
 	for place, key := range t.sample.held() {
 		if key.held() && slices.Equal(f.store.window(t.row(place)), point) {
@@ -73,7 +73,7 @@ func (d *dumbForest) massOf(f *Forest, t *tree, point []float32) int {
 }
 
 // pointsBelow lists the distinct points under a node or leaf.
-func (d *dumbForest) pointsBelow(f *Forest, t *tree, at ref) [][]float32 {
+func (d *referenceForest) pointsBelow(f *Forest, t *tree, at ref) [][]float32 {
 	if at.isLeaf() {
 		return [][]float32{f.store.window(t.row(at.index()))}
 	}
@@ -81,7 +81,7 @@ func (d *dumbForest) pointsBelow(f *Forest, t *tree, at ref) [][]float32 {
 }
 
 // check compares everything that a forest keeps with what its trees and the stream say.
-func (d *dumbForest) check(t *testing.T, f *Forest) {
+func (d *referenceForest) check(t *testing.T, f *Forest) {
 	t.Helper()
 	for i := range f.trees {
 		d.checkTree(t, f, &f.trees[i])
@@ -117,7 +117,7 @@ func leavesOf(tr *tree) iter.Seq[int] {
 }
 
 // checkTree checks masses, boxes and their spans, cuts and the lists of free nodes against the points of the leaves.
-func (d *dumbForest) checkTree(t *testing.T, f *Forest, tr *tree) {
+func (d *referenceForest) checkTree(t *testing.T, f *Forest, tr *tree) {
 	t.Helper()
 	nodes, leaves, mass := 0, 0, 0
 	used := make([]bool, len(tr.slots))
@@ -133,7 +133,7 @@ func (d *dumbForest) checkTree(t *testing.T, f *Forest, tr *tree) {
 			}
 			nodes++
 			used[r.index()] = true
-			if tr.leaves <= 64 || nodes%512 == 1 { // the dumb way is quadratic
+			if tr.leaves <= 64 || nodes%512 == 1 { // the reference is quadratic
 				d.checkNode(t, f, tr, r)
 			}
 		}
@@ -154,7 +154,7 @@ func (d *dumbForest) checkTree(t *testing.T, f *Forest, tr *tree) {
 	}
 }
 
-func (d *dumbForest) checkNode(t *testing.T, f *Forest, tr *tree, r ref) {
+func (d *referenceForest) checkNode(t *testing.T, f *Forest, tr *tree, r ref) {
 	t.Helper()
 	left, right := d.pointsBelow(f, tr, tr.slots[r].child[0]), d.pointsBelow(f, tr, tr.slots[r].child[1])
 	dim, cut := tr.cutDim[r.index()], unsortable(tr.slots[r].cut)
@@ -193,7 +193,7 @@ func (d *dumbForest) checkNode(t *testing.T, f *Forest, tr *tree, r ref) {
 }
 
 // checkSample checks that the reservoir knows its largest key, and that every held window is a part of the stream.
-func (d *dumbForest) checkSample(t *testing.T, f *Forest, tr *tree) {
+func (d *referenceForest) checkSample(t *testing.T, f *Forest, tr *tree) {
 	t.Helper()
 	n := 0
 	for place, key := range tr.sample.key {
@@ -216,7 +216,7 @@ func (d *dumbForest) checkSample(t *testing.T, f *Forest, tr *tree) {
 	}
 }
 
-func (d *dumbForest) inStream(window []float32) bool {
+func (d *referenceForest) inStream(window []float32) bool {
 	for i := 0; i+d.config.Shingle <= len(d.stream); i++ {
 		same := true
 		for j, v := range window {
