@@ -52,7 +52,7 @@ var stops = []stop{
 	{"operator/observe.go", "Client.Observe", "signals the fan's workflow"},
 	{"workflows/fan.go", "Fan", "owns the fan, opens its alert"},
 	{"workflows/alert.go", "Alert", "escalates until it is acknowledged and over"},
-	{"workflows/alert_tell.go", "alert.send", "one coroutine for each notification"},
+	{"workflows/alert_notify.go", "alert.send", "one coroutine for each notification"},
 	{"activities/notify.go", "Notifier.Notify", "words the message"},
 	{"cloud/sns.go", "SNS.Publish", "tells people"},
 }

@@ -14,70 +14,69 @@ import (
 	"fanwatch/activities"
 )
 
-// AlertInput is the trouble and the name of the policy that says who is told. Escalation is set when the run goes on
-// with the alert of the run before it.
+// AlertInput is the input of [Alert].
 type AlertInput struct {
 	Alert      fanwatch.Alert `json:"alert"`
-	Policy     string         `json:"policy"`
-	Escalation *Escalation    `json:"escalation,omitempty"`
+	Policy     string         `json:"policy"`               // name of the escalation policy; "" = "default"
+	Escalation *Escalation    `json:"escalation,omitempty"` // set when the workflow continues as new
 }
 
 // escalationVersion is the version of Escalation that this program writes.
 const escalationVersion = 1
 
-// Escalation is what one run of an Alert hands to the next beside the alert itself.
+// Escalation is what one run of an [Alert] passes to the next beside the alert itself.
 type Escalation struct {
 	Version   int                   `json:"version"`
-	Turns     []Turn                `json:"turns,omitempty"`   // what is due to be told, in no order
-	Begun     int                   `json:"begun,omitempty"`   // steps that have a turn in this round, or had one
-	From      int                   `json:"from,omitempty"`    // the step at which this round began, from 0
-	Notified  []string              `json:"heard,omitempty"`   // topics that were told in this round
-	Reached   []string              `json:"reached,omitempty"` // topics that were told in any round
-	Broken    []string              `json:"broken,omitempty"`  // topics of which a notification was given up in this round
-	Retry     time.Time             `json:"retry,omitzero"`    // when the broken are tried again; zero: turns are left
-	Retries   int                   `json:"retries,omitempty"`
-	Parked    []Parked              `json:"parked,omitempty"` // not sent yet when the fan became normal or the run ended
-	Last      fanwatch.Observation  `json:"last"`             // the newest by its position
-	Current   string                `json:"current"`          // what is wrong now
-	Worst     string                `json:"worst"`            // what was wrong at the gravest, which is Alert.Kind
-	NormalWhy string                `json:"well_why,omitempty"`
-	Before    Acknowledged          `json:"before,omitzero"` // ran out, or was overtaken by graver trouble
-	End       *fanwatch.Observation `json:"end,omitempty"`   // the alert is to end without hold
-	Known     *fanwatch.Policy      `json:"known,omitempty"` // the policy as it was read last; nil before the first time
+	Turns     []Turn                `json:"turns,omitempty"`    // planned, in no order
+	Begun     int                   `json:"begun,omitempty"`    // number of steps of this round that have had a turn
+	From      int                   `json:"from,omitempty"`     // the step at which this round began, from 0
+	Notified  []string              `json:"heard,omitempty"`    // topics that took a notification in this round
+	Reached   []string              `json:"reached,omitempty"`  // topics that took a notification in any round
+	Broken    []string              `json:"broken,omitempty"`   // topics of which one was given up in this round
+	Retry     time.Time             `json:"retry,omitzero"`     // when Broken are tried again; zero: turns are left
+	Retries   int                   `json:"retries,omitempty"`  // number of such tries
+	Parked    []Parked              `json:"parked,omitempty"`   // not sent when the fan became normal or the run ended
+	Last      fanwatch.Observation  `json:"last"`               // newest observation by its position
+	Current   string                `json:"current"`            // what is wrong now
+	Worst     string                `json:"worst"`              // what was wrong at the gravest, which is Alert.Kind
+	NormalWhy string                `json:"well_why,omitempty"` // sentence of the newest normal observation
+	Before    Acknowledged          `json:"before,omitzero"`    // ran out, or was overtaken by graver trouble
+	End       *fanwatch.Observation `json:"end,omitempty"`      // ends the alert without hold
+	Known     *fanwatch.Policy      `json:"known,omitempty"`    // the policy as read last; nil: not read yet
 }
 
-// Turn is one telling of one step of the policy. Step and Repeat count from 0.
+// Turn is one notification of the topics of one step.
 type Turn struct {
-	Step   int       `json:"step"`
-	Repeat int       `json:"repeat"`
+	Step   int       `json:"step"`   // from 0
+	Repeat int       `json:"repeat"` // from 0
 	Due    time.Time `json:"due"`
 }
 
-// Parked is a notification that waits to be sent, and when it is given up.
+// Parked is a notification that waits to be sent.
 type Parked struct {
 	Notification activities.Notification `json:"notification"`
-	Until        time.Time               `json:"until"`
+	Until        time.Time               `json:"until"` // when it is given up
 }
 
-// Acknowledged is an acknowledgement that holds no more.
+// Acknowledged is an acknowledgement that no longer holds.
 type Acknowledged struct {
 	By string    `json:"by"`
 	At time.Time `json:"at"`
 }
 
 const (
-	retryEvery    = 10 * time.Minute // between the tries of topics that failed, after the last step
-	policyEvery   = time.Minute      // between the tries of an alert that has no policy yet
-	flapping      = 3                // Returns at which people are told that the trouble comes and goes
-	maxEvents     = 12000            // after which it does not wait for that; Temporal ends a run at 51,200
+	retryEvery    = 10 * time.Minute // time between two tries of the topics that failed, after the last step
+	policyEvery   = time.Minute      // time between two reads of a policy that could not be read yet
+	flapping      = 3                // Returns at which a notification says that the trouble comes and goes
 	noticesPerRun = 500              // notices and failures after which a run continues as new when none is on its way
+	maxEvents     = 12000            // events after which it continues as new in any case; Temporal ends a run at 51,200
 )
 
-// Alert is one trouble of one fan, or of a part of fanwatch. It tells people by the steps of its policy until a
-// person acknowledges, begins anew when the trouble gets graver, and ends when the trouble has been over for the
-// policy's hold. Every wait is a durable timer: after any crash the next step comes when it would have come.
+// Alert is the workflow of one trouble of one fan, or of a part of fanwatch. It notifies by the steps of its policy
+// until it is acknowledged, begins anew when the trouble gets graver, and ends when the trouble has been over for the
+// policy's hold. Every wait is a durable timer: a crash delays no step that is due after the restart.
 //
-// One loop takes all signals and decides; each notification is a coroutine of its own, for which no step,
+// One loop takes all signals and decides. Each notification is a coroutine of its own, for which no step,
 // acknowledgement or end waits. The run continues as new before its history is long.
 func Alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 	if workflow.GetVersion(ctx, changeAlert2, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
@@ -89,7 +88,7 @@ func Alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 	}
 	err := a.run(ctx)
 	if temporal.IsCanceledError(err) && a.State != fanwatch.AlertResolved {
-		_ = tellFan(ctx, a.Alert) // the fan opens another while its trouble goes on; err is the cancellation already
+		_ = signalFan(ctx, a.Alert) // the fan opens another alert while its trouble goes on; err is the cancellation
 	}
 	return a.Alert, err
 }
@@ -101,11 +100,11 @@ type alert struct {
 
 	acks, observations, resolves workflow.ReceiveChannel
 
-	policyDue time.Time // when it is tried again while there is none
-	flights   []*flight // the notifications that are on their way, oldest first
+	policyDue time.Time // when the policy is read again while there is none
+	flights   []*flight // notifications that are on their way, oldest first
 	outcomes  int       // notices and failures of this run
-	woken     bool      // the loop has something new to look at
-	dirty     bool      // lists do not show the alert as it is
+	woken     bool      // a flight or an update has something new for the loop
+	dirty     bool      // show is due
 }
 
 func newAlert(in AlertInput) *alert {
@@ -120,7 +119,7 @@ func newAlert(in AlertInput) *alert {
 	return a
 }
 
-// listen installs what people may ask and say at any time.
+// listen installs the handlers of signals, queries and updates.
 func (a *alert) listen(ctx workflow.Context) error {
 	a.acks = workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
 		Description: "Stop the escalation: a person takes care. " +
@@ -146,7 +145,7 @@ func (a *alert) listen(ctx workflow.Context) error {
 		}})
 }
 
-// run is the loop. It returns when the alert has ended, when ctx is cancelled, or to continue as new.
+// run is the loop of the workflow. It returns when the alert has ended, when ctx is cancelled, or to continue as new.
 func (a *alert) run(ctx workflow.Context) error {
 	if a.State == fanwatch.AlertOpen && a.NormalFrom.IsZero() {
 		a.unpark(ctx)
@@ -158,7 +157,7 @@ func (a *alert) run(ctx workflow.Context) error {
 		switch now := workflow.Now(ctx); {
 		case a.over(ctx):
 			return a.close(ctx)
-		case a.full(ctx):
+		case a.mustContinue(ctx):
 			a.park()
 			next := AlertInput{Alert: a.Alert, Policy: a.policyName, Escalation: &a.Escalation}
 			return workflow.NewContinueAsNewError(ctx, Alert, next)
@@ -177,23 +176,23 @@ func (a *alert) run(ctx workflow.Context) error {
 	}
 }
 
-// wait returns when something has happened, or is due.
+// wait returns when a signal, a flight or an update has something new, or with timed when due has come.
 func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
-	news := func() bool {
+	pending := func() bool {
 		return a.woken || a.acks.Len() > 0 || a.observations.Len() > 0 || a.resolves.Len() > 0
 	}
 	if !timed {
-		return workflow.Await(ctx, news)
+		return workflow.Await(ctx, pending)
 	}
 	timing, cancel := workflow.WithCancel(ctx)
-	defer cancel() // a timer that fires without need would grow the history
+	defer cancel() // a timer that fires needlessly grows the history
 	timer := workflow.NewTimerWithOptions(timing, due.Sub(workflow.Now(ctx)), workflow.TimerOptions{Summary: a.next()})
-	return workflow.Await(ctx, func() bool { return timer.IsReady() || news() })
+	return workflow.Await(ctx, func() bool { return timer.IsReady() || pending() })
 }
 
-// full reports whether the run is to continue as new. It waits for a moment in which no notification is on its way,
-// which would be sent again, but not for ever: one to a topic that hangs is on its way for minutes.
-func (a *alert) full(ctx workflow.Context) bool {
+// mustContinue reports whether the run is to continue as new. Up to a larger bound it waits for a moment in which no
+// notification is on its way, because the next run sends those again.
+func (a *alert) mustContinue(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
 	if len(a.flights) > 0 {
 		return a.outcomes >= 2*noticesPerRun || info.GetCurrentHistoryLength() > maxEvents
@@ -201,9 +200,9 @@ func (a *alert) full(ctx workflow.Context) bool {
 	return a.outcomes >= noticesPerRun || info.GetContinueAsNewSuggested()
 }
 
-// receive takes every signal that waits. The channels say nothing of the order between them, so observations come
-// before what ends the alert, and positions decide; an acknowledgement comes first, for one that was meant for less
-// than what is observed must not keep that from people.
+// receive takes every signal that waits. The order between channels is not known. Acknowledgements come first, so that
+// one meant for less than what is observed does not stop its notifications; observations come before what ends the
+// alert, and positions decide.
 func (a *alert) receive(ctx workflow.Context) {
 	for {
 		var k fanwatch.Acknowledgement
@@ -230,31 +229,32 @@ func (a *alert) receive(ctx workflow.Context) {
 
 func (a *alert) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
 	if a.State != fanwatch.AlertOpen {
-		return // the first to answer has it
+		return // the first acknowledgement holds
 	}
-	k = fit(k)
+	k = legible(k)
 	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
-	a.silence()
+	a.stopNotifying()
 	a.woken, a.dirty = true, true
 }
 
-// fit makes an acknowledgement fit to be shown. A signal is not checked, and to refuse one would keep waking people.
-func fit(k fanwatch.Acknowledgement) fanwatch.Acknowledgement {
+// legible returns an acknowledgement that lists can show. It changes what Check refuses, because a signal cannot be
+// answered, and to ignore one would go on escalating.
+func legible(k fanwatch.Acknowledgement) fanwatch.Acknowledgement {
 	k = k.Legible()
 	k.By = cmp.Or(k.By, "somebody")
 	return k
 }
 
-// silence ends all that is to be told, now or later.
-func (a *alert) silence() {
+// stopNotifying cancels all notifications that are on their way, planned or parked.
+func (a *alert) stopNotifying() {
 	for _, f := range a.flights {
 		f.stop()
 	}
 	a.Turns, a.Parked, a.Retry = nil, nil, time.Time{}
 }
 
-// observe takes one change of the trouble. One that bears a position is ignored unless it is later than the newest;
-// one without (of KindDifference and KindPipeline, or of a fan that never reported) counts as it arrives.
+// observe applies one observation. One with a position is ignored unless it is later than the newest; one without (of
+// KindDifference and KindPipeline, or of a fan that never reported) applies in its order of arrival.
 func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	if o.Position.Sequence != "" {
 		if a.Last.Position.Sequence != "" && !o.After(a.Last) {
@@ -266,7 +266,7 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	if o.Anomaly.Kind == fanwatch.KindNone {
 		if a.NormalFrom.IsZero() {
 			a.NormalFrom = workflow.Now(ctx).UTC()
-			a.park() // nothing is told while it holds
+			a.park() // nothing is sent during the hold
 		}
 		a.NormalWhy = o.Anomaly.Why
 		return
@@ -289,12 +289,12 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 		a.unpark(ctx)
 	}
 	if returned && a.Returns == flapping && a.State == fanwatch.AlertOpen {
-		a.tellFlapping(ctx)
+		a.notifyFlapping(ctx)
 	}
 }
 
-// resolve ends the alert without hold, unless trouble was observed that is later. Fans of before the hold end all
-// their alerts so, and a fan that is retired still does.
+// resolve ends the alert without hold, unless a later observation of trouble came. A fan that is retired ends its alert
+// so, and fans of programs without hold end every alert so.
 func (a *alert) resolve(o fanwatch.Observation) {
 	if o.Position.Sequence != "" && a.Last.Position.Compare(o.Position) > 0 {
 		return
@@ -315,7 +315,7 @@ func (a *alert) hold() time.Duration {
 	return a.Known.HoldFor()
 }
 
-// due returns when there is something to do by the clock, if there is.
+// due returns when the next thing is to be done by the clock; ok is false when there is none.
 func (a *alert) due() (at time.Time, ok bool) {
 	switch {
 	case !a.NormalFrom.IsZero():
@@ -330,12 +330,12 @@ func (a *alert) due() (at time.Time, ok bool) {
 	return a.Retry, !a.Retry.IsZero()
 }
 
-// act does what is due: it reads the policy anew, which may have been mended meanwhile, and tells by it.
+// act does what is due: it reads the policy, which may have changed, and notifies by it.
 func (a *alert) act(ctx workflow.Context) error {
 	if err := a.readPolicy(ctx); err != nil {
 		return err
 	}
-	a.receive(ctx) // reading took time
+	a.receive(ctx) // for signals that came meanwhile
 	now := workflow.Now(ctx)
 	if due, timed := a.due(); a.over(ctx) || !a.NormalFrom.IsZero() || a.Known == nil || !timed || due.After(now) {
 		return nil
@@ -344,7 +344,7 @@ func (a *alert) act(ctx workflow.Context) error {
 	case a.State == fanwatch.AlertAcknowledged:
 		a.lapse(ctx)
 	case len(a.Turns) == 0:
-		a.tellMissed(ctx)
+		a.notifyMissed(ctx)
 		return nil
 	}
 	turns := a.Turns
@@ -353,14 +353,14 @@ func (a *alert) act(ctx workflow.Context) error {
 		if t.Due.After(now) {
 			a.Turns = append(a.Turns, t)
 		} else {
-			a.tell(ctx, t)
+			a.notifyStep(ctx, t)
 		}
 	}
 	a.planRetry(ctx)
 	return nil
 }
 
-// readPolicy gets the policy as the worker's file has it now. Where that fails, the one that is known stays.
+// readPolicy reads the policy from the worker's file. When that fails, the one that is known stays.
 func (a *alert) readPolicy(ctx workflow.Context) error {
 	p, err := findPolicy(ctx, a.policyName)
 	now := workflow.Now(ctx)
@@ -369,7 +369,7 @@ func (a *alert) readPolicy(ctx workflow.Context) error {
 	case temporal.IsCanceledError(err):
 		return err
 	case errors.As(err, &late):
-		a.policyDue = now // a worker is there now
+		a.policyDue = now // a worker runs now
 		return nil
 	case err != nil:
 		a.policyDue, a.dirty = now.Add(policyEvery), true
@@ -389,7 +389,7 @@ func (a *alert) readPolicy(ctx workflow.Context) error {
 	return nil
 }
 
-// begin returns a step of the round its first turn, once, if the policy has the step.
+// begin plans the first turn of a step of the round, once, if the policy has the step.
 func (a *alert) begin(step int, due time.Time) {
 	if step < a.Begun || a.Known == nil || step >= len(a.Known.Steps) {
 		return
@@ -398,10 +398,10 @@ func (a *alert) begin(step int, due time.Time) {
 	a.Turns = append(a.Turns, Turn{Step: step, Due: due})
 }
 
-// tell takes one turn and plans the next: the step's repeat, or the step after it.
-func (a *alert) tell(ctx workflow.Context, t Turn) {
+// notifyStep does one turn and plans the next: the step's repeat, or the step after it.
+func (a *alert) notifyStep(ctx workflow.Context, t Turn) {
 	if t.Step >= len(a.Known.Steps) {
-		return // the policy has fewer steps than it had
+		return // the policy has fewer steps now
 	}
 	s, now := a.Known.Steps[t.Step], workflow.Now(ctx)
 	if t.Repeat <= s.Repeat {
@@ -419,15 +419,15 @@ func (a *alert) tell(ctx workflow.Context, t Turn) {
 	}
 }
 
-// newRound begins the escalation anew, at once and from the first step: the trouble is graver than what people were
-// told of or have acknowledged.
+// newRound begins the escalation anew, at once and from the first step, because the trouble is graver than what was
+// notified or acknowledged.
 func (a *alert) newRound(ctx workflow.Context) {
 	a.reopen(0)
 	a.Step = 0
 	a.begin(0, workflow.Now(ctx))
 }
 
-// lapse opens an alert again whose acknowledgement ran out. The last step hears of it: the first has not mended it.
+// lapse opens an alert again whose acknowledgement ran out, at the last step of the policy.
 func (a *alert) lapse(ctx workflow.Context) {
 	last := len(a.Known.Steps) - 1
 	a.reopen(last)
@@ -435,7 +435,7 @@ func (a *alert) lapse(ctx workflow.Context) {
 }
 
 func (a *alert) reopen(from int) {
-	a.silence()
+	a.stopNotifying()
 	if a.AckedBy != "" {
 		a.Before = Acknowledged{By: a.AckedBy, At: a.AckedAt}
 	}
@@ -444,25 +444,25 @@ func (a *alert) reopen(from int) {
 	a.State, a.From, a.Begun, a.Notified, a.Broken, a.dirty = fanwatch.AlertOpen, from, from, nil, nil, true
 }
 
-// close ends the alert. The fan hears of it first and then opens the next one if it is in trouble again; so nothing
-// that comes after is for this alert. Then those who were told hear of it, and last the lake; neither keeps the alert
-// open.
+// close ends the alert. It signals the fan first, which opens the next alert if it is in trouble again, so that no
+// later signal is for this one. Then it notifies the topics that were notified before, and at last lands the alert
+// in the lake; neither keeps the alert open.
 func (a *alert) close(ctx workflow.Context) error {
-	if a.State != fanwatch.AlertResolved { // as it is after the first code's close was renewed
+	if a.State != fanwatch.AlertResolved { // it is where alertV1 was renewed during its close
 		a.State, a.EndedAt = fanwatch.AlertResolved, workflow.Now(ctx).UTC()
 	}
-	a.Why = a.why(a.Worst) // what people were woken for, in the lists and in the lake
-	a.silence()
+	a.Why = a.why(a.Worst) // lists and lake keep the gravest reason
+	a.stopNotifying()
 	a.show(ctx)
-	if err := tellFan(ctx, a.Alert); err != nil {
+	if err := signalFan(ctx, a.Alert); err != nil {
 		return err
 	}
-	if len(a.flights) > 0 { // one that was on its way may arrive still
+	if len(a.flights) > 0 { // a cancelled notification may still be sent
 		if _, err := workflow.AwaitWithTimeout(ctx, 2*notifyTimeout, func() bool { return len(a.flights) == 0 }); err != nil {
 			return err
 		}
 	}
-	if err := a.tellEnd(ctx); err != nil {
+	if err := a.notifyEnd(ctx); err != nil {
 		return err
 	}
 	a.show(ctx)
@@ -476,15 +476,15 @@ func (a *alert) close(ctx workflow.Context) error {
 	return err
 }
 
-// tellFan says to the fan that its alert is over, also when ctx is cancelled. A fan that is gone need not know. The
+// signalFan signals the fan that its alert is over, also when ctx is cancelled. That no such fan runs is no error. The
 // error is that of a cancellation.
-func tellFan(ctx workflow.Context, alert fanwatch.Alert) error {
+func signalFan(ctx workflow.Context, alert fanwatch.Alert) error {
 	if ctx.Err() != nil {
 		var cancel workflow.CancelFunc
 		ctx, cancel = workflow.NewDisconnectedContext(ctx)
 		defer cancel()
 	}
-	err := workflow.SignalExternalWorkflow(ctx, FanID(alert.Fan), "", SignalAlertOver, small(alert)).Get(ctx, nil)
+	err := workflow.SignalExternalWorkflow(ctx, FanID(alert.Fan), "", SignalAlertOver, withoutLists(alert)).Get(ctx, nil)
 	if temporal.IsCanceledError(err) {
 		return err
 	}

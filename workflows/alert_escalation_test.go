@@ -296,8 +296,9 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 	})
 }
 
-// TestOneOrder: signals that waited together, as after a restart of the workers, count by their positions.
-func TestOneOrder(t *testing.T) {
+// TestSignalsThatWaitedTogetherCountByTheirPositions: signals that waited together, as after a restart of the
+// workers, count by their positions.
+func TestSignalsThatWaitedTogetherCountByTheirPositions(t *testing.T) {
 	resolve := func(r *alertRun, n int) {
 		r.SignalWorkflow(SignalResolve, fanwatch.Observation{V: 1, Fan: "fan-07", Position: position(n),
 			Anomaly: fanwatch.Anomaly{Why: "fan-07 is normal again."}})
@@ -448,8 +449,8 @@ func TestAnAlertOfTwoThousandNotificationsEndsWhole(t *testing.T) {
 	}
 }
 
-// TestLongLapsesContinueAsNew: an alert that is acknowledged again and again for months.
-func TestLongLapsesContinueAsNew(t *testing.T) {
+// TestAnAlertThatLapsesForMonthsContinuesAsNew: an alert that is acknowledged again and again for months.
+func TestAnAlertThatLapsesForMonthsContinuesAsNew(t *testing.T) {
 	r := newAlertRun(t)
 	for i := range 700 {
 		r.at(time.Duration(i)*time.Hour+10*time.Minute, r.ack)

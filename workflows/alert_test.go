@@ -338,7 +338,7 @@ func TestAnAlertThatIsOverIsNotAcknowledged(t *testing.T) {
 	}
 }
 
-func TestAcknowledgementLapses(t *testing.T) {
+func TestAnAcknowledgementThatRunsOutReopensTheAlert(t *testing.T) {
 	r := newAlertRun(t)
 	r.at(10*time.Second, func() { r.SignalWorkflow(SignalAcknowledge, "ada") })
 	r.at(2*time.Hour, r.normal)

@@ -10,7 +10,7 @@ import (
 	"fanwatch"
 )
 
-// why returns the sentence of the alert: what is wrong now, what was at the gravest, and that it comes and goes.
+// why returns the sentences of the alert: what is wrong now, what was at the gravest, and that it comes and goes.
 func (a *alert) why(now string) string {
 	text := now
 	if now != a.Worst {
@@ -22,7 +22,7 @@ func (a *alert) why(now string) string {
 	return text
 }
 
-// subject is that of a message of the given step, and after the end that of the last one.
+// subject returns the subject of a notification of the given step or, when the alert is over, of the last one.
 func (a *alert) subject(step int) string {
 	switch {
 	case a.State != fanwatch.AlertResolved:
@@ -48,7 +48,7 @@ func (a *alert) endBody() string {
 		max(0, end.Sub(a.Opened)).Round(time.Second))
 }
 
-// facts are the lines that all messages share.
+// facts returns the lines that all notifications share.
 func (a *alert) facts() string {
 	text := ""
 	if a.Site != "" {
@@ -61,7 +61,7 @@ func (a *alert) facts() string {
 	return text
 }
 
-// history says who acknowledged and who could not be told, a line each.
+// history returns a line for each acknowledgement and each topic that could not be notified.
 func (a *alert) history() []string {
 	var lines []string
 	if a.Before.By != "" {
@@ -81,7 +81,7 @@ func (a *alert) history() []string {
 	return lines
 }
 
-// next says what the alert waits for.
+// next returns what the alert waits for.
 func (a *alert) next() string {
 	due, timed := a.due()
 	at := due.UTC().Format(time.DateTime)
@@ -104,12 +104,13 @@ func (a *alert) next() string {
 	return "the next step to be told at " + at
 }
 
-// show makes the alert readable in lists, without a worker, and in the Temporal Web UI.
+// show writes the alert to search attributes and memo, which lists read without a worker, and to the details of the
+// Temporal Web UI.
 func (a *alert) show(ctx workflow.Context) {
 	a.dirty = false
-	// registered at start
+	// never fails: the attributes were registered at start
 	_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(a.Fan), SearchState.ValueSet(string(a.State)))
-	// it always encodes
+	// never fails: an Alert encodes
 	_ = workflow.UpsertMemo(ctx, map[string]any{MemoAlert: a.Alert})
 	details := fmt.Sprintf("**%s**: %s\n\n%s, step %d of %d. Waits for %s.", a.Fan, a.Why, a.State, a.Step, a.Steps,
 		a.next())

@@ -13,11 +13,11 @@ import (
 )
 
 // changeAlert2 marks in a history that the alert runs the code of alert.go. An execution without the mark began under
-// the code of this file, which replays its history to the letter. operator.Client signals SignalRenew to each of
-// those, on which it continues as new into the code of alert.go. This file goes when no such alert is open any more.
+// the code of this file, which must replay its history to the letter. At the start of a worker operator.Client sends it
+// SignalRenew, by which it continues as new with the code of alert.go. This file is kept while such alerts are open.
 const changeAlert2 = "alert-2"
 
-// alertV1 runs an alert that began under the first code, until it ends or SignalRenew comes.
+// alertV1 runs an alert that began without changeAlert2, until it ends or SignalRenew comes.
 func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 	a := &alertOfV1{Alert: in.Alert}
 	renew := workflow.GetSignalChannel(ctx, SignalRenew)
@@ -29,7 +29,7 @@ func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 		done = true
 	})
 	if err := workflow.Await(ctx, func() bool { return done || renew.Len() > 0 && a.idle() }); err != nil {
-		_ = tellFan(ctx, a.Alert) // err is the cancellation already
+		_ = signalFan(ctx, a.Alert) // err is the cancellation
 		return a.Alert, err
 	}
 	if done {
@@ -37,7 +37,7 @@ func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 	}
 	stop()
 	for renew.ReceiveAsync(nil) {
-		continue // a second one says no more than the first
+		continue
 	}
 	return a.Alert, workflow.NewContinueAsNewError(ctx, Alert, AlertInput{Alert: a.Alert, Policy: in.Policy,
 		Escalation: a.carry()})
@@ -45,16 +45,16 @@ func alertV1(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 
 type alertOfV1 struct {
 	fanwatch.Alert
-	round int                  // how often an acknowledgement lapsed
-	ended fanwatch.Observation // the fan is normal again
-	next  *Turn                // what is told next; nil after the last step
+	round int                  // number of acknowledgements that lapsed
+	ended fanwatch.Observation // set when the fan is normal again
+	next  *Turn                // next turn; nil after the last step
 
-	waiting []workflow.ReceiveChannel // its signals
-	trouble fanwatch.Observation      // the newest that came by observe
-	normal  fanwatch.Observation      // the newest that came by resolve; unlike ended it outlives an observe
+	waiting []workflow.ReceiveChannel // channels of its signals
+	trouble fanwatch.Observation      // newest by SignalObserve
+	normal  fanwatch.Observation      // newest by SignalResolve; unlike ended an observation of trouble keeps it
 }
 
-// idle reports whether every signal that has arrived was taken: one left over would be lost with the run.
+// idle reports whether no signal waits; one that waits would be lost with the run.
 func (a *alertOfV1) idle() bool {
 	for _, c := range a.waiting {
 		if c.Len() > 0 {
@@ -64,7 +64,7 @@ func (a *alertOfV1) idle() bool {
 	return true
 }
 
-// carry returns what the run of alert.go goes on from.
+// carry returns the Escalation with which alert.go goes on.
 func (a *alertOfV1) carry() *Escalation {
 	e := &Escalation{Version: escalationVersion, Begun: a.Step, Current: a.Why, Worst: a.Why,
 		Last: fanwatch.Observation{Position: a.Position}}
@@ -78,8 +78,7 @@ func (a *alertOfV1) carry() *Escalation {
 	if a.next != nil && a.State == fanwatch.AlertOpen {
 		e.Turns, e.Begun, e.From = []Turn{*a.next}, a.next.Step+1, a.next.Step
 	}
-	// This code reads its two channels in the order in which it made them and may have taken an older trouble for the
-	// later.
+	// run reads its two channels one after the other and may have taken an older observation of trouble for the newer.
 	if a.over() || a.normal.V != 0 && a.normal.Position.Compare(a.trouble.Position) > 0 {
 		e.End = &a.normal
 	}
@@ -113,7 +112,7 @@ func (a *alertOfV1) run(ctx workflow.Context, in AlertInput) error {
 			break
 		}
 		a.lapse(ctx)
-		from = len(policy.Steps) - 1 // who acknowledged has not mended it: the last step hears again
+		from = len(policy.Steps) - 1
 	}
 	return a.close(ctx)
 }
@@ -121,7 +120,7 @@ func (a *alertOfV1) run(ctx workflow.Context, in AlertInput) error {
 func (a *alertOfV1) answered() bool { return a.State != fanwatch.AlertOpen || a.over() }
 func (a *alertOfV1) over() bool     { return a.ended.V != 0 }
 
-// listen takes what people and the fan say, in coroutines of its own, until the workflow ends.
+// listen installs the handlers of queries and updates, and takes signals in coroutines until the workflow ends.
 func (a *alertOfV1) listen(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
 		workflow.QueryHandlerOptions{
@@ -153,12 +152,12 @@ func (a *alertOfV1) listen(ctx workflow.Context) error {
 		a.ended, a.normal = o, o
 	})
 	each(ctx, observe, func(ctx workflow.Context, o fanwatch.Observation) {
-		if o.Anomaly.Kind == fanwatch.KindNone { // of a Fan of today, which tells recovery so; no history of before has it
+		if o.Anomaly.Kind == fanwatch.KindNone { // from a Fan since changeFan2, which no recorded history has
 			o.V = max(o.V, 1)
 			a.ended, a.normal = o, o
 			return
 		}
-		a.ended, a.trouble = fanwatch.Observation{}, o // it was not over after all
+		a.ended, a.trouble = fanwatch.Observation{}, o
 		a.Kind, a.Why = o.Anomaly.Kind, o.Anomaly.Why
 		a.show(ctx)
 	})
@@ -179,14 +178,14 @@ func each[T any](ctx workflow.Context, c workflow.ReceiveChannel, do func(workfl
 
 func (a *alertOfV1) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
 	if a.State != fanwatch.AlertOpen {
-		return // the first to answer has it
+		return // the first acknowledgement holds
 	}
-	k = fit(k)
+	k = legible(k)
 	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
 	a.show(ctx)
 }
 
-// escalate goes through the steps from the given one until a person answers or there are no more.
+// escalate does the steps from the given one until the alert is acknowledged or over, or there are no more.
 func (a *alertOfV1) escalate(ctx workflow.Context, p fanwatch.Policy, from int) error {
 	for i := from; i < len(p.Steps); i++ {
 		s := p.Steps[i]
@@ -200,7 +199,7 @@ func (a *alertOfV1) escalate(ctx workflow.Context, p fanwatch.Policy, from int) 
 				return err
 			}
 			a.Step = i + 1
-			if err := a.tell(ctx, s, n); err != nil {
+			if err := a.notifyStep(ctx, s, n); err != nil {
 				return err
 			}
 			wait = time.Duration(s.Every)
@@ -210,7 +209,7 @@ func (a *alertOfV1) escalate(ctx workflow.Context, p fanwatch.Policy, from int) 
 	return nil
 }
 
-// pause waits unless a person answers before.
+// pause waits for d, or until the alert is acknowledged or over, which it reports.
 func (a *alertOfV1) pause(ctx workflow.Context, d time.Duration) (answered bool, err error) {
 	if d <= 0 || a.answered() {
 		return a.answered(), nil
@@ -219,8 +218,8 @@ func (a *alertOfV1) pause(ctx workflow.Context, d time.Duration) (answered bool,
 		TimerOptions: workflow.TimerOptions{Summary: fmt.Sprintf("until step %d is told", a.Step+1)}}, a.answered)
 }
 
-// tell sends one step's notifications. The key is the same however often the activity runs.
-func (a *alertOfV1) tell(ctx workflow.Context, s fanwatch.Step, repeat int) error {
+// notifyStep sends one step's notifications.
+func (a *alertOfV1) notifyStep(ctx workflow.Context, s fanwatch.Step, repeat int) error {
 	for _, to := range s.Notify {
 		n := activities.Notification{
 			Key: fmt.Sprintf("%s#%d.%d.%d/%s", a.ID, a.round, a.Step, repeat, to), To: to, Step: a.Step, Alert: a.Alert,
@@ -270,7 +269,7 @@ func (a *alertOfV1) body() string {
 	return text
 }
 
-// awaitAnswer waits, after the last step, for a person or the fan.
+// awaitAnswer waits, after the last step, until the alert is acknowledged or over.
 func (a *alertOfV1) awaitAnswer(ctx workflow.Context) error { return workflow.Await(ctx, a.answered) }
 
 // awaitEnd waits until the fan is normal; lapsed means that an acknowledgement ran out before.
@@ -288,21 +287,20 @@ func (a *alertOfV1) lapse(ctx workflow.Context) {
 	a.show(ctx)
 }
 
-// changeLandAlert marks in a history that the alert goes into the lake when it is over.
+// changeLandAlert marks in a history that the alert is landed in the lake when it is over.
 const changeLandAlert = "land-alert"
 
-// close tells those who were woken that it is over, lets the fan open the next alert, and lands this one in the lake.
+// close notifies the topics that were notified before, signals the fan, and lands the alert in the lake.
 func (a *alertOfV1) close(ctx workflow.Context) error {
 	a.State, a.EndedAt = fanwatch.AlertResolved, workflow.Now(ctx).UTC()
-	told := map[string]bool{}
+	notified := map[string]bool{}
 	for _, n := range a.Sent {
-		if told[n.To] {
+		if notified[n.To] {
 			continue
 		}
-		told[n.To] = true
+		notified[n.To] = true
 		if _, err := notifyV1(ctx, activities.Notification{Key: a.ID + "#over/" + n.To, To: n.To, Step: a.Step,
-			Alert:   a.Alert,
-			Subject: a.subject(), Body: a.body()}); err != nil {
+			Alert: a.Alert, Subject: a.subject(), Body: a.body()}); err != nil {
 			return err
 		}
 	}

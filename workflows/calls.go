@@ -11,10 +11,10 @@ import (
 	"fanwatch/lake/ingest"
 )
 
-// One typed function per activity: Temporal checks the arguments of an activity only when it runs.
+// This file has one typed function per activity, because Temporal checks an activity's arguments only when it runs.
 
-// short is for activities that talk to one service and answer in seconds. They are retried for ever: the
-// control plane waits for an outage to end rather than forget what it was about.
+// short returns the options of activities that call one service and take seconds. They are retried without limit: an
+// outage delays the workflow but never fails it.
 func short(ctx workflow.Context, queue string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           queue,
@@ -23,7 +23,7 @@ func short(ctx workflow.Context, queue string) workflow.Context {
 	})
 }
 
-// attended is for activities behind which a person waits: they give up and say why.
+// attended returns the options of activities whose result an operator waits for. They give up after 2 min.
 func attended(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              QueueControl,
@@ -54,7 +54,7 @@ func announce(ctx workflow.Context, d fanwatch.Device) error {
 	return workflow.ExecuteActivity(attended(ctx), a.Announce, d).Get(ctx, nil)
 }
 
-// deactivate returns up after 15 s: who waits for it goes on without, or asks again.
+// deactivate runs Provisioner.Deactivate, and gives up after 15 s.
 func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, err error) {
 	var a *activities.Provisioner
 	o := workflow.GetActivityOptions(attended(ctx))
@@ -63,7 +63,7 @@ func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, e
 	return arns, err
 }
 
-// findPolicy returns up after a minute: the alert goes on by the policy that it knows.
+// findPolicy runs Notifier.Policy, and gives up after 1 min, because the alert can go on by the policy that it knows.
 func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
 	var a *activities.Notifier
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
@@ -82,8 +82,8 @@ const (
 	landFor       = 24 * time.Hour
 )
 
-// notify sends one notification and gives it up after the given time, or at once when it is refused for good.
-// Cancelled, it waits for a try that has begun, which takes notifyTimeout at most: who was told must be known.
+// notify sends one notification and gives it up after giveUp, or at once when the error is non-retryable. Cancelled, it
+// waits for a try that has begun, which takes notifyTimeout at most, because what was sent must be known.
 func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duration) (at time.Time, err error) {
 	var a *activities.Notifier
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
@@ -108,7 +108,7 @@ func scoreShard(ctx workflow.Context, in activities.ScoreInput) (out activities.
 	var a *activities.Scorer
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           QueueScore,
-		StartToCloseTimeout: in.For + 6*time.Hour, // it goes on while segments wait; heartbeats tell whether it lives
+		StartToCloseTimeout: in.For + 6*time.Hour, // it goes on while segments wait
 		HeartbeatTimeout:    10 * time.Second,
 		Summary:             "shard " + in.Shard.ID,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 1.5,
@@ -122,17 +122,16 @@ func commit(ctx workflow.Context, stream string) (r activities.CommitReport, err
 	var a *activities.Lake
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              QueueLake,
-		ScheduleToStartTimeout: 2 * time.Minute, // no worker, or all are busy: that is a failure to be told
+		ScheduleToStartTimeout: 2 * time.Minute, // fails when no worker runs, or all are busy
 		StartToCloseTimeout:    10 * time.Minute,
 		HeartbeatTimeout:       20 * time.Second,
-		// the next round is soon
-		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, MaximumAttempts: 3},
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumAttempts: 3},
 	})
 	err = workflow.ExecuteActivity(ctx, a.Commit, stream).Get(ctx, &r)
 	return r, err
 }
 
-// landAlert returns up after a day: an alert that is over must not run for ever because the lake is gone.
+// landAlert runs Lake.LandAlert, and gives up after landFor, so that an alert ends without the lake.
 func landAlert(ctx workflow.Context, alert fanwatch.Alert) error {
 	var a *activities.Lake
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
@@ -175,7 +174,7 @@ func reconcile(ctx workflow.Context, stream string) (r activities.Reconciliation
 	return r, err
 }
 
-// long is for work on the lake. A schedule starts it again soon, so it is not retried for ever.
+// long returns the options of activities on the lake. They give up after 15 min, because a schedule starts them again.
 func long(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              QueueLake,

@@ -1,6 +1,8 @@
-// Package workflows is the control plane: what exists, who was told, who acknowledged, what runs next.
-// This file holds every name that other programs and running histories rely on; none of them may change
-// while a workflow that uses it is open.
+// Package workflows holds the workflows of fanwatch: fans, alerts, streams and shards, the committer and the schedules
+// of the lake, watch and canary.
+//
+// File contract.go holds every name that other programs and running histories rely on; none of them may change while a
+// workflow that uses it is open.
 package workflows
 
 import (
@@ -12,109 +14,140 @@ import (
 	"fanwatch"
 )
 
-// Task queues. Each worker serves those that it is told to.
+// The task queues.
 const (
-	QueueControl = "fanwatch-control" // workflows, provisioning, notifications
-	QueueScore   = "fanwatch-score"   // ScoreShard: one long activity per shard
-	QueueLake    = "fanwatch-lake"    // commits and compaction
+	// QueueControl is the queue of workflows, provisioning, notifications, watch and canary.
+	QueueControl = "fanwatch-control"
+	// QueueScore is the queue of ScoreShard, one long activity per shard.
+	QueueScore = "fanwatch-score"
+	// QueueLake is the queue of the activities on the lake.
+	QueueLake = "fanwatch-lake"
 )
 
-// Signals, updates and queries.
+// The signals, updates and queries.
 const (
-	SignalObserve   = "observe"    // to Fan and Alert: fanwatch.Observation
-	SignalAlertOver = "alert-over" // Alert to Fan: fanwatch.Alert
-	SignalResolve   = "resolve"    // Fan to Alert: fanwatch.Observation; end at once
-	// to Fan and Alert: continue as new, so that a run of an earlier program goes on as this one's
-	SignalRenew       = "renew"
-	SignalShards      = "shards"      // to Stream: start every shard that can be scored and does not run
-	SignalCommit      = "commit"      // to Committer: CommitterInput, or nothing
-	SignalAcknowledge = "acknowledge" // people to Alert: fanwatch.Acknowledgement, a JSON text with a name, or nothing
-	UpdateAcknowledge = "acknowledge" // the same, answering the fanwatch.Alert
-	UpdateProvision   = "provision"   // to Fan: ProvisionRequest, answering ProvisionAnswer
-	UpdateConfigure   = "configure"   // to Fan: fanwatch.Device, answering the Device as it took effect
-	UpdateChange      = "change"      // to Fan: fanwatch.DeviceChange, answering the Device as it took effect
-	UpdateRevoke      = "revoke"      // to Fan: RevokeRequest, answering RevokeAnswer
-	UpdateRetire      = "retire"      // to Fan, answering RetireAnswer
-	QueryStatus       = "status"      // Fan: fanwatch.FanStatus; Alert: fanwatch.Alert
+	// SignalObserve carries a fanwatch.Observation to Fan and Alert.
+	SignalObserve = "observe"
+	// SignalAlertOver carries a fanwatch.Alert that is over from Alert to Fan.
+	SignalAlertOver = "alert-over"
+	// SignalResolve carries a fanwatch.Observation from Fan to Alert, which ends at once.
+	SignalResolve = "resolve"
+	// SignalRenew has a Fan or an Alert of an earlier program continue as new with this one's code.
+	SignalRenew = "renew"
+	// SignalShards has a Stream start every shard that can be scored and does not run.
+	SignalShards = "shards"
+	// SignalCommit has the Committer commit at once; it carries a CommitterInput, or nothing.
+	SignalCommit = "commit"
+	// SignalAcknowledge carries a fanwatch.Acknowledgement to Alert: an object, a JSON text with a name, or nothing.
+	SignalAcknowledge = "acknowledge"
+	// UpdateAcknowledge carries a fanwatch.Acknowledgement to Alert and returns the fanwatch.Alert.
+	UpdateAcknowledge = "acknowledge"
+	// UpdateProvision carries a ProvisionRequest to Fan and returns a ProvisionAnswer.
+	UpdateProvision = "provision"
+	// UpdateConfigure carries a fanwatch.Device to Fan and returns the Device as it took effect.
+	UpdateConfigure = "configure"
+	// UpdateChange carries a fanwatch.DeviceChange to Fan and returns the Device as it took effect.
+	UpdateChange = "change"
+	// UpdateRevoke carries a RevokeRequest to Fan and returns a RevokeAnswer.
+	UpdateRevoke = "revoke"
+	// UpdateRetire has a Fan retire and returns a RetireAnswer.
+	UpdateRetire = "retire"
+	// QueryStatus returns the fanwatch.FanStatus of a Fan, and the fanwatch.Alert of an Alert.
+	QueryStatus = "status"
 )
 
-// Memo fields, which lists show without asking a worker.
+// The memo fields, which lists read without a worker.
 const (
-	MemoFan       = "fan"       // fanwatch.FanStatus
-	MemoAlert     = "alert"     // fanwatch.Alert
-	MemoShards    = "shards"    // Stream: []string, the IDs of the shards that can be scored
-	MemoTrouble   = "trouble"   // Stream: string, why its shards cannot be listed or started now; "" while they can
-	MemoShard     = "shard"     // activities.Shard, of a Shard
-	MemoCommitter = "committer" // CommitterState
+	// MemoFan is the fanwatch.FanStatus of a Fan.
+	MemoFan = "fan"
+	// MemoAlert is the fanwatch.Alert of an Alert.
+	MemoAlert = "alert"
+	// MemoShards is the IDs of the shards of a Stream that can be scored, as []string.
+	MemoShards = "shards"
+	// MemoTrouble is why the shards of a Stream cannot be listed or started, as string; "" while they can.
+	MemoTrouble = "trouble"
+	// MemoShard is the activities.Shard of a Shard.
+	MemoShard = "shard"
+	// MemoCommitter is the CommitterState of the Committer.
+	MemoCommitter = "committer"
 )
 
-// TypeEnded is the type of the error by which an Alert refuses to be acknowledged after its end.
+// TypeEnded is the type of the error by which an Alert refuses an acknowledgement after its end.
 const TypeEnded = "Ended"
 
-// Search attributes (Keyword). A namespace needs them before the first workflow starts; the local system
+// The search attributes, of type Keyword. A namespace needs them before the first workflow starts; the local system
 // registers them, and ARCHITECTURE.md has the command for other clusters.
 var (
-	SearchFan   = temporal.NewSearchAttributeKeyKeyword("FanwatchFan")
+	// SearchFan is the name of the fan of a Fan or Alert.
+	SearchFan = temporal.NewSearchAttributeKeyKeyword("FanwatchFan")
+	// SearchState is the state of a Fan or Alert.
 	SearchState = temporal.NewSearchAttributeKeyKeyword("FanwatchState")
 )
 
-// searchNormal is SearchState of a fan without trouble. Replay compares it with what histories recorded, so it stays.
+// searchNormal is the SearchState of a fan without trouble. Recorded histories hold it, so it must not change.
 const searchNormal = "well"
 
-// FanID is the workflow ID of a fan.
+// FanID returns the workflow ID of a fan.
 func FanID(fan string) string { return "fan/" + fan }
 
-// AlertID is the workflow ID of an alert; opened is the time of the reading that opened it.
+// AlertID returns the workflow ID of an alert; opened is the time of the reading that opened it.
 func AlertID(fan string, kind fanwatch.Kind, opened time.Time) string {
 	return fmt.Sprintf("alert/%s/%s/%s", fan, kind, opened.UTC().Format("20060102T150405.000000Z"))
 }
 
-// StreamID and ShardID are the workflow IDs of a stream and a shard.
-func StreamID(stream string) string       { return "stream/" + stream }
+// StreamID returns the workflow ID of a stream.
+func StreamID(stream string) string { return "stream/" + stream }
+
+// ShardID returns the workflow ID of a shard.
 func ShardID(stream, shard string) string { return "shard/" + stream + "/" + shard }
 
-// WatchID is the workflow ID of the one that watches the parts of fanwatch.
+// WatchID is the workflow ID of Watch.
 const WatchID = "watch"
 
-// CommitterID is the workflow ID of the one that changes the lake's tables.
+// CommitterID is the workflow ID of the Committer.
 const CommitterID = "lake/committer"
 
-// Schedule IDs.
+// The IDs of the schedules.
 const (
-	ScheduleCompact  = "lake-compact"  // the tables' small files become few
-	ScheduleMaintain = "lake-maintain" // what the lake no longer needs goes
-	ScheduleIngest   = "lake-ingest"   // what a delivery stream has written is landed; only where there is one
-	ScheduleCount    = "lake-count"    // acknowledgements, landing log and table are held against each other
-	ScheduleCanary   = "canary"        // the page of a simulated fan must come back
+	// ScheduleCompact is the schedule of Compact.
+	ScheduleCompact = "lake-compact"
+	// ScheduleMaintain is the schedule of Maintain.
+	ScheduleMaintain = "lake-maintain"
+	// ScheduleIngest is the schedule of Ingest; it exists only with a delivery stream.
+	ScheduleIngest = "lake-ingest"
+	// ScheduleCount is the schedule of Reconcile.
+	ScheduleCount = "lake-count"
+	// ScheduleCanary is the schedule of Canary.
+	ScheduleCanary = "canary"
 )
 
-// ProvisionRequest asks a fan's workflow for a certificate. With Change, a fan that exists keeps what it does not
-// name, and of Device only the fan's name counts; without it the fan gets Device as a whole.
+// ProvisionRequest asks a fan's workflow for a certificate. With Change, an existing fan's device is changed by it and
+// of Device only the fan's name counts; without Change, Device replaces the fan's device.
 type ProvisionRequest struct {
 	Device fanwatch.Device        `json:"device"`
 	CSR    string                 `json:"csr"` // PEM; the key stays on the device
 	Change *fanwatch.DeviceChange `json:"change,omitempty"`
 }
 
-// RevokeRequest names a certificate by its ARN or ID; empty means all of the fan.
+// RevokeRequest asks a fan's workflow to deactivate certificates.
 type RevokeRequest struct {
-	Certificate string `json:"certificate,omitempty"`
+	Certificate string `json:"certificate,omitempty"` // ARN or ID; "" = all of the fan
 }
 
-// RevokeAnswer has the ARNs of the certificates that are inactive now.
+// RevokeAnswer is the answer to a [RevokeRequest].
 type RevokeAnswer struct {
-	Certificates []string `json:"certificates"`
+	Certificates []string `json:"certificates"` // ARNs of those that are inactive now
 }
 
 // RetireAnswer says what ended with the fan. Its readings are refused in any case.
 type RetireAnswer struct {
-	Alert        string   `json:"alert,omitempty"`        // the alert that was open
+	Alert        string   `json:"alert,omitempty"`        // ID of the alert that was open
 	Certificates []string `json:"certificates,omitempty"` // ARNs of those that are inactive now
-	// why certificates may be active still; it is tried until they are not
+	// Pending is why certificates may still be active, which is retried without limit; "" = none is.
 	Pending string `json:"pending,omitempty"`
 }
 
-// ProvisionAnswer holds the signed certificate.
+// ProvisionAnswer is the answer to a [ProvisionRequest].
 type ProvisionAnswer struct {
 	Certificate string `json:"certificate"` // PEM
 }

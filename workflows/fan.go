@@ -16,28 +16,27 @@ import (
 	"fanwatch/activities"
 )
 
-// observationsPerRun is how many signals one run of a Fan takes before it continues as new. Temporal
-// allows 10,000 and its own suggestion does not count signals.
+// observationsPerRun is the number of signals after which a Fan continues as new. Temporal allows 10,000, and its
+// suggestion to continue as new does not count signals.
 const observationsPerRun = 2000
 
-// changeFan2 marks the runs of Fan that take the newest of the observations that wait, tell the open alert of recovery
-// as of any other change, and keep provisioning and observations apart. Runs that began before are in fanrun1.go.
+// changeFan2 marks the runs of Fan that take the newest of the observations that wait, signal recovery to the open
+// alert like any other change, and keep updates and observations apart. The code of earlier runs is in fanrun1.go.
 const changeFan2 = "fan-2"
 
-// FanInput is what a Fan starts with and what it hands to itself when it continues as new.
+// FanInput is the input of [Fan], which also carries its state when it continues as new.
 type FanInput struct {
 	Status      fanwatch.FanStatus     `json:"status"`
 	Certificate activities.Certificate `json:"certificate,omitzero"`
-	CSRHash     string                 `json:"csr_hash,omitempty"` // of the CSR that the certificate answers
-	PerRun      int                    `json:"per_run,omitempty"`  // signals per run; 0 = 2000
-	Pending     bool                   `json:"untold,omitempty"`   // the open alert has not heard of Status.Last
-	// the fan is retired and its certificates may be active still
-	Deactivate bool `json:"deactivate,omitempty"`
+	CSRHash     string                 `json:"csr_hash,omitempty"`   // SHA-256 of the CSR of Certificate, hexadecimal
+	PerRun      int                    `json:"per_run,omitempty"`    // signals per run; 0 = 2000
+	Pending     bool                   `json:"untold,omitempty"`     // Status.Last is to be signalled to the open alert
+	Deactivate  bool                   `json:"deactivate,omitempty"` // the fan is retired; its certificates may be active
 }
 
-// Fan is one fan for as long as it exists: its provisioning and configuration, its current state, and the alert that
-// is open, if any. It hears of changes of state alone, never of readings. It ends when the fan is retired; asked to
-// renew itself or cancelled, it continues as new, for the trouble of a fan without workflow reaches no policy.
+// Fan is the workflow of one fan, from its provisioning to its retirement: it owns the device, the certificate, the
+// current state and the open alert. It takes changes of state, never readings. It ends when the fan is retired; a
+// signal to renew itself, and a cancellation, make it continue as new, because without it no alert would open.
 func Fan(ctx workflow.Context, in FanInput) error {
 	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx),
 		observations: workflow.GetSignalChannel(ctx, SignalObserve),
@@ -52,7 +51,7 @@ func Fan(ctx workflow.Context, in FanInput) error {
 	}
 	if !f.old {
 		f.Status.V = fanwatch.FanStatusVersion
-		// The alert may have been ended from outside: then telling it opens the next.
+		// The alert may have been ended from outside; then signalling it opens the next.
 		f.Pending = f.Pending || f.Status.Alert != "" && f.Status.Last.V != 0
 		if f.Certificate.ID != "" {
 			f.Status.Certificate = f.Certificate.ID
@@ -81,18 +80,18 @@ type fan struct {
 	FanInput
 	observations, overs, renew workflow.ReceiveChannel
 
-	lock    workflow.Mutex // one update at a time; in old runs also one observation
-	old     bool           // this run began before changeFan2
-	heard   int            // signals of this run
-	asked   int            // signals of this run that asked it to renew itself
-	renewed bool           // the run continues as new as soon as nothing waits
-	again   bool           // the trouble of Status.Last had an alert, which is over
-	changed bool           // what show shows has changed
-	poke    bool           // an update has left something to do for watch
+	lock        workflow.Mutex // held by one update at a time, and in old runs by one observation
+	old         bool           // this run began before changeFan2
+	signalCount int            // signals of this run
+	asked       int            // signals of this run that asked it to renew itself
+	renewed     bool           // the run continues as new as soon as nothing waits
+	again       bool           // the trouble of Status.Last had an alert, which is over
+	changed     bool           // what show shows has changed
+	poke        bool           // an update has left something to do for watch
 }
 
-// ended reports whether the fan is retired and nothing of it is left to be ended, or was never one: what it was to be
-// provisioned with was refused.
+// ended reports whether the fan is retired, with its alert and its certificates ended, or its first provisioning was
+// refused.
 func (f *fan) ended() bool {
 	if f.old {
 		return f.Status.Phase == fanwatch.PhaseRetired || f.Status.Phase == ""
@@ -100,7 +99,7 @@ func (f *fan) ended() bool {
 	return f.Status.Phase == "" || f.Status.Phase == fanwatch.PhaseRetired && f.Status.Alert == "" && !f.Deactivate
 }
 
-// listen installs what people and programs may ask at any time.
+// listen installs the handlers of queries and updates.
 func (f *fan) listen(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.FanStatus, error) {
 		return f.Status,
@@ -117,7 +116,7 @@ func (f *fan) listen(ctx workflow.Context) error {
 					return errors.New("the request has no CSR: make one with fanwatch-edge enroll")
 				}
 				if r.Device.Fan != f.Status.Device.Fan && f.Status.Device.Fan != "" {
-					return f.stranger(r.Device.Fan)
+					return f.otherFan(r.Device.Fan)
 				}
 				return f.check(f.wanted(r))
 			}}),
@@ -134,29 +133,29 @@ func (f *fan) listen(ctx workflow.Context) error {
 	)
 }
 
-// check says what is wrong with a device that this fan is to have.
+// check returns an error when the device is not valid, or not of this fan.
 func (f *fan) check(d fanwatch.Device) error {
 	d.V = fanwatch.DeviceVersion
 	if f.Status.Device.Fan != "" && d.Fan != f.Status.Device.Fan {
-		return f.stranger(d.Fan)
+		return f.otherFan(d.Fan)
 	}
 	return d.CheckNew()
 }
 
-func (f *fan) stranger(name string) error {
+func (f *fan) otherFan(name string) error {
 	return fmt.Errorf("this is fan %s, not %.120q", f.Status.Device.Fan, name)
 }
 
-// watch takes signals until the run is full or the fan is retired. Receiving and acting stand in this one coroutine: a
-// signal that another one had taken would be lost at the end of the run. It waits for no update.
+// watch takes signals until the run is to end. One coroutine receives and acts, because a signal that another had taken
+// would be lost at the end of the run. It waits for no update.
 func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 	waiting := func() bool { return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 }
 	finished := func() bool {
-		return workflow.AllHandlersFinished(ctx) && (f.renewed || f.ended() || cancelled() || f.heard >= f.PerRun ||
+		return workflow.AllHandlersFinished(ctx) && (f.renewed || f.ended() || cancelled() || f.signalCount >= f.PerRun ||
 			workflow.GetInfo(ctx).GetContinueAsNewSuggested())
 	}
 	for {
-		f.hear()
+		f.receive()
 		retry := f.act(ctx)
 		if waiting() {
 			continue
@@ -178,9 +177,9 @@ func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 	}
 }
 
-// hear takes every signal that waits. Of the observations only the newest counts: after an outage of the workers
-// people are told what is, not what was.
-func (f *fan) hear() {
+// receive takes every signal that waits. Of the observations only the newest counts, so that after an outage of the
+// workers the alert tells the current state.
+func (f *fan) receive() {
 	for {
 		var o fanwatch.Observation
 		var a fanwatch.Alert
@@ -188,13 +187,13 @@ func (f *fan) hear() {
 		case f.renew.ReceiveAsync(nil):
 			f.renewed = true
 		case f.overs.ReceiveAsync(&a):
-			f.heard++
+			f.signalCount++
 			if a.ID != "" && a.ID == f.Status.Alert {
 				f.Status.Alert, f.again, f.changed = "", true, true
 			}
 		case f.observations.ReceiveAsync(&o):
-			f.heard++
-			if f.note(o) {
+			f.signalCount++
+			if f.accept(o) {
 				f.Pending, f.changed = true, true
 			}
 		default:
@@ -203,9 +202,9 @@ func (f *fan) hear() {
 	}
 }
 
-// note takes one observation for the fan's state, if it is news: the scorer tells again after a crash, and a late
-// zombie may tell old news.
-func (f *fan) note(o fanwatch.Observation) bool {
+// accept sets the fan's state by an observation and reports whether it is later than the last: a scorer sends again
+// after a crash, and a superseded attempt may send old ones.
+func (f *fan) accept(o fanwatch.Observation) bool {
 	if o.V != fanwatch.ObservationVersion || !o.After(f.Status.Last) || f.Status.Phase == fanwatch.PhaseRetired {
 		return false
 	}
@@ -217,15 +216,15 @@ func (f *fan) note(o fanwatch.Observation) bool {
 	return true
 }
 
-// act brings the alert, the certificates of a retired fan and what is shown in line with the fan's state. What fails
-// is logged and tried again after the time that it answers: a Fan that failed would watch no longer.
+// act brings the alert, the certificates of a retired fan and what is shown in line with the fan's state. It logs what
+// fails, and returns the time after which to retry it, 0 = not.
 func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	log := workflow.GetLogger(ctx)
-	if err := f.alarm(ctx); err != nil {
+	if err := f.updateAlert(ctx); err != nil {
 		log.Error("the fan's alert is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
 		retry = 30 * time.Second
 	}
-	// While the lock is held, an update is at it, and pokes when it leaves something.
+	// While the lock is held, an update is under way, which sets poke when it leaves something to do.
 	if f.Status.Phase == fanwatch.PhaseRetired && f.Deactivate && f.lock.TryLock(ctx) {
 		if _, err := f.deactivate(ctx, ""); err != nil {
 			log.Error("certificates of a retired fan are active still, tried again in 1 min", "fan", f.Status.Device.Fan, "err",
@@ -243,9 +242,9 @@ func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	return retry
 }
 
-// alarm opens an alert for trouble that has none, tells the open one what it has not heard, and ends that of a retired
-// fan.
-func (f *fan) alarm(ctx workflow.Context) error {
+// updateAlert opens an alert for trouble that has none, signals a pending observation to the open one, and ends that of
+// a retired fan.
+func (f *fan) updateAlert(ctx workflow.Context) error {
 	retired, trouble := f.Status.Phase == fanwatch.PhaseRetired, f.Status.Last.Anomaly.Kind != fanwatch.KindNone
 	switch {
 	case f.Status.Alert != "" && retired:
@@ -253,16 +252,16 @@ func (f *fan) alarm(ctx workflow.Context) error {
 			Position: f.Status.Last.Position,
 			Time:     workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Why: fmt.Sprintf("%s was retired.",
 				f.Status.Device.Fan)}}
-		if _, err := f.tell(ctx, f.Status.Alert, SignalResolve, end); err != nil {
+		if _, err := f.signal(ctx, f.Status.Alert, SignalResolve, end); err != nil {
 			return err
 		}
 		f.Status.Alert, f.changed = "", true
 	case f.Status.Alert != "" && f.Pending:
-		heard, err := f.tell(ctx, f.Status.Alert, SignalObserve, f.Status.Last)
+		runs, err := f.signal(ctx, f.Status.Alert, SignalObserve, f.Status.Last)
 		if err != nil {
 			return err
 		}
-		if !heard { // it was ended from outside
+		if !runs { // it was ended from outside
 			f.Status.Alert, f.again, f.changed = "", true, true
 		}
 	}
@@ -276,8 +275,8 @@ func (f *fan) alarm(ctx workflow.Context) error {
 	return nil
 }
 
-// open starts the alert. Its ID holds the time of the reading, so that the same trouble does not open twice: one of
-// that ID that runs, because the run of Fan that opened it was ended from outside, is taken over.
+// open starts the alert. Its ID holds the time of the reading, so that the same trouble does not open twice. A running
+// alert of that ID, whose Fan was ended from outside, is taken over.
 func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 	at := o.Time
 	if o.Anomaly.Kind == fanwatch.KindSilent || f.again {
@@ -286,7 +285,7 @@ func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 	id, started, err := f.start(ctx, o, at)
 	if err == nil && !started {
 		var runs bool
-		if runs, err = f.tell(ctx, id, SignalObserve, o); err == nil && !runs {
+		if runs, err = f.signal(ctx, id, SignalObserve, o); err == nil && !runs {
 			id, started, err = f.start(ctx, o, workflow.Now(ctx).UTC())
 			if err == nil && !started {
 				err = fmt.Errorf("open %s: there was one of that ID", id)
@@ -303,12 +302,12 @@ func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 	return nil
 }
 
-// start starts the workflow of an alert that opens at that time; started is false when there was one of that ID. It
-// outlives this run: its parent's end, also by continuing as new, leaves it alone.
+// start starts the workflow of an alert that opens at the given time; started is false when there was one of its
+// ID. The alert outlives this run.
 func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) (id string, started bool, err error) {
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan,
-		Site: f.Status.Device.Site,
-		Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
+		Site: f.Status.Device.Site, Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position,
+		State: fanwatch.AlertOpen}
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,
@@ -328,8 +327,8 @@ func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) 
 	return a.ID, true, nil
 }
 
-// tell signals an alert; runs is false when there is none of that ID that runs.
-func (f *fan) tell(ctx workflow.Context, alert, signal string, o fanwatch.Observation) (runs bool, err error) {
+// signal signals an alert; runs is false when no alert of that ID runs.
+func (f *fan) signal(ctx workflow.Context, alert, signal string, o fanwatch.Observation) (runs bool, err error) {
 	err = workflow.SignalExternalWorkflow(ctx, alert, "", signal, o).Get(ctx, nil)
 	var gone *serviceerror.NotFound
 	var unknown *temporal.UnknownExternalWorkflowExecutionError
@@ -342,7 +341,7 @@ func (f *fan) tell(ctx workflow.Context, alert, signal string, o fanwatch.Observ
 	return true, nil
 }
 
-// locked runs one update after the other. A request to cancel the workflow cancels none of them.
+// locked calls do with the lock held. A cancellation of the workflow does not cancel it.
 func (f *fan) locked(ctx workflow.Context, do func(workflow.Context) error) error {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	if err := f.lock.Lock(ctx); err != nil {
@@ -352,18 +351,17 @@ func (f *fan) locked(ctx workflow.Context, do func(workflow.Context) error) erro
 	return do(ctx)
 }
 
-// provision signs the CSR and makes the fan active. Asked again with the same CSR it answers the same
-// certificate; with another one the fan gets a new certificate and the old one ends. What is refused for good
-// leaves the fan as it was, and a fan that was none is none.
+// provision has the CSR signed and makes the fan active. With the same CSR it returns the same certificate; with
+// another one the fan gets a new certificate and the old one ends. A non-retryable error leaves the fan as it was.
 func (f *fan) provision(ctx workflow.Context, r ProvisionRequest) (answer ProvisionAnswer, err error) {
 	err = f.locked(ctx, func(ctx workflow.Context) error {
 		certificate, hash := f.Certificate, f.CSRHash
 		if err := f.certify(ctx, r); err != nil {
-			// No version guards this: no activity refused for good before, so no history has it otherwise.
+			// Without workflow.GetVersion: no recorded history has a non-retryable error here.
 			if refused(err) {
 				f.Certificate, f.CSRHash = certificate, hash
 				if f.Status.Phase == fanwatch.PhaseProvisioning && f.CSRHash == "" {
-					f.Status.Phase = "" // watch ends, unless the next who provisions is better off
+					f.Status.Phase = "" // ends watch, unless another request succeeds before
 				}
 			}
 			return err
@@ -374,7 +372,7 @@ func (f *fan) provision(ctx workflow.Context, r ProvisionRequest) (answer Provis
 	return answer, err
 }
 
-// wanted returns the device that a request asks for: of a fan that exists, what it has with what the request names.
+// wanted returns the device that a request asks for; with Change, the fan's device with the change applied.
 func (f *fan) wanted(r ProvisionRequest) fanwatch.Device {
 	if r.Change == nil {
 		return r.Device
@@ -413,15 +411,14 @@ func (f *fan) certify(ctx workflow.Context, r ProvisionRequest) error {
 	return nil
 }
 
-// refused reports whether an activity's error would be the same however often it is tried.
+// refused reports whether an activity's error is non-retryable.
 func refused(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && app.NonRetryable()
 }
 
-// next returns d with the revision after the newest. Revisions follow the time, because the scorers take no smaller one
-// than they know: a workflow that knows nothing of the one before it, such as after the fan was retired or with a new
-// Temporal database, must exceed what that one gave. Small ones, which counted from 1, are exceeded too.
+// next returns d with a revision above the fan's. It is at least the Unix time, because scorers ignore a revision below
+// the one they know, and a workflow after the fan's retirement or with a new Temporal database does not know that one.
 func (f *fan) next(ctx workflow.Context, d fanwatch.Device) fanwatch.Device {
 	d.V, d.Revision = fanwatch.DeviceVersion, f.Status.Device.Revision+1
 	if !f.old {
@@ -438,7 +435,7 @@ func (f *fan) configure(ctx workflow.Context, d fanwatch.Device) (fanwatch.Devic
 	return d, err
 }
 
-// change is configure for what an operator names.
+// change changes the fan's device by what an operator names.
 func (f *fan) change(ctx workflow.Context, c fanwatch.DeviceChange) (d fanwatch.Device, err error) {
 	err = f.locked(ctx, func(ctx workflow.Context) (err error) {
 		d, err = f.set(ctx, c.Apply(f.Status.Device))
@@ -452,7 +449,7 @@ func (f *fan) set(ctx workflow.Context, d fanwatch.Device) (fanwatch.Device, err
 		return d, fmt.Errorf("fan %s is %s: provision it first", d.Fan, f.Status.Phase)
 	}
 	if d.Fan != f.Status.Device.Fan {
-		return d, f.stranger(d.Fan)
+		return d, f.otherFan(d.Fan)
 	}
 	d = f.next(ctx, d)
 	if err := authorise(ctx, d, f.Certificate); err != nil {
@@ -466,7 +463,7 @@ func (f *fan) set(ctx workflow.Context, d fanwatch.Device) (fanwatch.Device, err
 	return d, nil
 }
 
-// revoke makes certificates inactive. The same CSR is signed anew after that: its certificate is no longer one.
+// revoke deactivates certificates. After that the same CSR is signed anew.
 func (f *fan) revoke(ctx workflow.Context, r RevokeRequest) (answer RevokeAnswer, err error) {
 	err = f.locked(ctx, func(ctx workflow.Context) (err error) {
 		answer.Certificates, err = f.deactivate(ctx, r.Certificate)
@@ -476,7 +473,7 @@ func (f *fan) revoke(ctx workflow.Context, r RevokeRequest) (answer RevokeAnswer
 	return answer, err
 }
 
-// deactivate makes the certificate inactive, or all of the fan.
+// deactivate deactivates the certificate, or with "" all of the fan, and returns their ARNs.
 func (f *fan) deactivate(ctx workflow.Context, certificate string) ([]string, error) {
 	arns, err := deactivate(ctx, f.Status.Device.Fan, certificate)
 	if err != nil {
@@ -493,8 +490,8 @@ func (f *fan) deactivate(ctx workflow.Context, certificate string) ([]string, er
 	return arns, nil
 }
 
-// retire has the fan's readings refused, then ends its alert and its certificates. When AWS IoT Core does not answer,
-// the first two hold, and watch goes on with the certificates for as long as it takes.
+// retire announces the fan as retired, then ends its alert and its certificates. When AWS IoT Core does not answer,
+// watch retries the certificates without limit.
 func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 	if f.old {
 		return answer, f.retireRun1(ctx)
@@ -507,15 +504,15 @@ func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 		}
 		answer.Alert = f.Status.Alert
 		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.PhaseRetired, workflow.Now(ctx)
-		f.Status.Last.Anomaly = fanwatch.Anomaly{} // provisioned again, it is not in the trouble of before
+		f.Status.Last.Anomaly = fanwatch.Anomaly{} // for a fan that is provisioned again
 		f.Deactivate, f.poke, f.changed = true, true, true
 		if _, err := workflow.AwaitWithTimeout(ctx, 5*time.Second, func() bool { return f.Status.Alert == "" }); err != nil {
 			return err
 		}
 		arns, err := f.deactivate(ctx, "")
 		if err != nil {
-			answer.Pending = said(err)
-			f.poke = true // watch tries again
+			answer.Pending = errorText(err)
+			f.poke = true
 			return nil
 		}
 		f.Deactivate, f.changed, answer.Certificates = false, true, arns
@@ -525,8 +522,8 @@ func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 	return answer, err
 }
 
-// said returns the sentence of an activity's error, without Temporal's names and numbers.
-func said(err error) string {
+// errorText returns the text of an activity's error without Temporal's names and numbers.
+func errorText(err error) string {
 	var app *temporal.ApplicationError
 	var late *temporal.TimeoutError
 	switch {
@@ -538,7 +535,8 @@ func said(err error) string {
 	return err.Error()
 }
 
-// show makes the fan readable in lists, without a worker, and in the Temporal Web UI.
+// show writes the fan to search attributes and memo, which lists read without a worker, and to the details of the
+// Temporal Web UI.
 func (f *fan) show(ctx workflow.Context) {
 	s := f.Status
 	state, found := string(s.Last.Anomaly.Kind), string(s.Last.Anomaly.Kind)
@@ -550,10 +548,10 @@ func (f *fan) show(ctx workflow.Context) {
 	}
 	fan := s.Device.Fan
 	if fan != "" {
-		// they were registered at start
+		// never fails: the attributes were registered at start
 		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(found))
 	}
-	_ = workflow.UpsertMemo(ctx, map[string]any{MemoFan: s}) // s always encodes
+	_ = workflow.UpsertMemo(ctx, map[string]any{MemoFan: s}) // never fails: a FanStatus encodes
 	details := fmt.Sprintf("**%s** is **%s** since %s.", fan, state, s.Since.UTC().Format(time.DateTime))
 	if s.Last.Anomaly.Why != "" {
 		details += "\n\n" + s.Last.Anomaly.Why

@@ -312,7 +312,8 @@ func TestAPolicyThatDoesNotExistIsRefused(t *testing.T) {
 	r.at(4*time.Second, func() { r.update(t, UpdateConfigure, answer, device("")) })
 	r.retireAt(t, time.Minute)
 	r.execute(t, FanInput{})
-	const no = `device fan-07: there is no escalation policy "nihgt": use one of default, night, or add it to the workers' policy file`
+	const no = `device fan-07: there is no escalation policy "nihgt": use one of default, night, or add it to the ` +
+		`workers' policy file`
 	if want := []string{"<nil>", no, no, "<nil>"}; !slices.Equal(said, want) {
 		t.Errorf("answers %q", said)
 	}

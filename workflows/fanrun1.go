@@ -8,13 +8,13 @@ import (
 	"fanwatch"
 )
 
-// What runs of Fan did that began before changeFan2. It is for their replay and until they are renewed:
-// operator.Client.Start asks them to, at every start of a worker.
+// This file has the code of runs of Fan that began before changeFan2. It replays their histories and runs until
+// operator.Client.Start, at the start of a worker, has them renewed.
 
-// watchRun1 takes signals one after the other until the run ends or is to renew itself.
+// watchRun1 takes signals one by one until the run ends or is to renew itself.
 func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
 	full := func() bool {
-		return f.heard >= f.PerRun || workflow.GetInfo(ctx).GetContinueAsNewSuggested() || f.ended()
+		return f.signalCount >= f.PerRun || workflow.GetInfo(ctx).GetContinueAsNewSuggested() || f.ended()
 	}
 	for {
 		var o fanwatch.Observation
@@ -24,12 +24,12 @@ func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
 			f.old, f.renewed = false, true
 			return f.watch(ctx, cancelled)
 		case f.observations.ReceiveAsync(&o):
-			f.heard++
+			f.signalCount++
 			if err := f.locked(ctx, func(ctx workflow.Context) error { return f.observeRun1(ctx, o) }); err != nil {
 				return err
 			}
 		case f.overs.ReceiveAsync(&a):
-			f.heard++
+			f.signalCount++
 			if err := f.locked(ctx, func(ctx workflow.Context) error { return f.overRun1(ctx, a) }); err != nil {
 				return err
 			}
@@ -46,9 +46,8 @@ func (f *fan) watchRun1(ctx workflow.Context, cancelled func() bool) error {
 	}
 }
 
-// renewing takes a request to renew the run. One that a worker of before has passed over, because it knew no such
-// signal, stays passed over when its history is replayed: each request has a version of its own, which such a history
-// does not hold.
+// renewing reports whether the run is asked to renew itself. Each request has a version marker of its own: one that an
+// earlier worker passed over has none in the history, and stays passed over in replay.
 func (f *fan) renewing(ctx workflow.Context) bool {
 	for f.renew.ReceiveAsync(nil) {
 		f.asked++
@@ -61,7 +60,7 @@ func (f *fan) renewing(ctx workflow.Context) bool {
 }
 
 func (f *fan) observeRun1(ctx workflow.Context, o fanwatch.Observation) error {
-	if !f.note(o) {
+	if !f.accept(o) {
 		return nil
 	}
 	var err error
@@ -69,9 +68,9 @@ func (f *fan) observeRun1(ctx workflow.Context, o fanwatch.Observation) error {
 	case o.Anomaly.Kind != fanwatch.KindNone && f.Status.Alert == "":
 		err = f.openRun1(ctx, o)
 	case o.Anomaly.Kind != fanwatch.KindNone:
-		err = f.tellRun1(ctx, SignalObserve, o)
+		err = f.signalRun1(ctx, SignalObserve, o)
 	case f.Status.Alert != "":
-		err = f.tellRun1(ctx, SignalResolve, o)
+		err = f.signalRun1(ctx, SignalResolve, o)
 	}
 	f.show(ctx)
 	return err
@@ -103,8 +102,8 @@ func (f *fan) overRun1(ctx workflow.Context, a fanwatch.Alert) error {
 	return err
 }
 
-func (f *fan) tellRun1(ctx workflow.Context, signal string, o fanwatch.Observation) error {
-	runs, err := f.tell(ctx, f.Status.Alert, signal, o)
+func (f *fan) signalRun1(ctx workflow.Context, signal string, o fanwatch.Observation) error {
+	runs, err := f.signal(ctx, f.Status.Alert, signal, o)
 	if err != nil || runs {
 		return err
 	}

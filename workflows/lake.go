@@ -15,45 +15,44 @@ import (
 	"fanwatch/lake/ingest"
 )
 
-// CommitterInput names the stream whose landing log feeds the tables, and how often.
+// CommitterInput is the input of [Committer] and of SignalCommit, where zero values change nothing.
 type CommitterInput struct {
 	Stream string        `json:"stream"`
-	Every  time.Duration `json:"every"` // 0 = 1 min
+	Every  time.Duration `json:"every"` // time between two commits; 0 = 1 min
 
-	State CommitterState `json:"state,omitzero"` // from one run to the next; signals do not have it
+	State CommitterState `json:"state,omitzero"` // set when the Committer continues as new, not by signals
 }
 
 // CommitterStateVersion is the version of CommitterState that this program writes.
 const CommitterStateVersion = 1
 
-// CommitterState is how the Committer does, in its memo. While all goes well it is at most stateEvery and a round old.
+// CommitterState is the state of the Committer, in its memo. While nothing changes it is up to 5 min and a commit old.
 type CommitterState struct {
 	V      int       `json:"v"`
-	Done   time.Time `json:"done,omitzero"`   // the end of the last good round; zero: there was none
-	Failed time.Time `json:"failed,omitzero"` // since when rounds fail, or parts of them; zero: they do not
-	Why    string    `json:"why,omitempty"`   // of the newest failure, in one line
+	Done   time.Time `json:"done,omitzero"`   // end of the last commit without failure; zero: there was none
+	Failed time.Time `json:"failed,omitzero"` // since when commits, or parts of them, fail; zero: they do not
+	Why    string    `json:"why,omitempty"`   // reason of the newest failure, in one line
 }
 
-// commitsPerRun is how many rounds a Committer makes before it continues as new: a round costs eleven events.
+// commitsPerRun is the number of commits after which a Committer continues as new; each costs eleven events.
 const commitsPerRun = 300
 
-// stateEvery is how old the Committer's memo may become while nothing changes.
+// stateEvery is the largest age of the Committer's memo while nothing changes.
 const stateEvery = 5 * time.Minute
 
-// Committer is the only one that changes the lake's tables. Its workflow ID is one per lake, so there is
-// never a second; even an attempt of its activity that Temporal has given up, and that lives on, cannot do
-// harm, for every change states which version of the table it was made for. In each round it brings the new
-// segments of the landing log into the tables, and then applies the plans that compaction and maintenance
-// have left in the Store. Long work is theirs: a merge delays no commit.
+// Committer is the only workflow that changes the lake's tables. Its workflow ID is one per lake, so that no second
+// one runs; an attempt of its activity that Temporal has given up changes nothing, because every change names the
+// version of the table that it was made for. Every in.Every it commits the new segments of the landing log to the
+// tables, and then applies the plans that compaction and maintenance have stored, so that a merge delays no commit.
 //
-// A round that fails, or a part of it, is told in the details and the memo, and made again at its next time.
-// SignalCommit makes a round at once, and changes the input.
+// A failure of a commit, or of a part of it, is shown in details and memo, and the next commit comes at its time.
+// SignalCommit makes a commit at once, and changes the input.
 func Committer(ctx workflow.Context, in CommitterInput) error {
 	in.Every = cmp.Or(in.Every, time.Minute)
 	asked := workflow.GetSignalChannelWithOptions(ctx, SignalCommit, workflow.SignalChannelOptions{
 		Description: "Make a round now: there is a plan to apply. Input: nothing, or {\"stream\": ..., \"every\": " +
 			"nanoseconds} to change the settings"})
-	in.take(asked) // the settings with which it was started
+	in.receive(asked) // the start comes with a signal
 	var shown time.Time
 	for range commitsPerRun {
 		r, err := commit(ctx, in.Stream)
@@ -63,7 +62,7 @@ func Committer(ctx workflow.Context, in CommitterInput) error {
 		if err == nil {
 			err = r.Err()
 		}
-		workflow.SetCurrentDetails(ctx, told(ctx, in, r, err))
+		workflow.SetCurrentDetails(ctx, roundText(ctx, in, r, err))
 		if shown, err = in.State.show(ctx, shown, err); err != nil {
 			return err
 		}
@@ -71,12 +70,12 @@ func Committer(ctx workflow.Context, in CommitterInput) error {
 			return err
 		}
 	}
-	in.take(asked)
+	in.receive(asked)
 	return workflow.NewContinueAsNewError(ctx, Committer, in)
 }
 
-// show takes a round's outcome in, and puts the state into the memo when it has changed from good to bad or back, or
-// was shown too long ago. It gives when it was shown last. Runs that began before there was a memo go on without.
+// show records the result of a commit, and writes the state to the memo when it has changed between failing and not, or
+// is older than stateEvery. It returns when the memo was last written. Runs that began without a memo have none.
 func (s *CommitterState) show(ctx workflow.Context, shown time.Time, failed error) (time.Time, error) {
 	now := workflow.Now(ctx).UTC()
 	changed := s.Failed.IsZero() != (failed == nil)
@@ -97,7 +96,7 @@ func (s *CommitterState) show(ctx workflow.Context, shown time.Time, failed erro
 	return now, workflow.UpsertMemo(ctx, map[string]any{MemoCommitter: *s})
 }
 
-// cause returns what an activity's error says, without Temporal's names and numbers around it.
+// cause returns the text of an activity's error without Temporal's names and numbers.
 func cause(err error) string {
 	var said *temporal.ApplicationError
 	if errors.As(err, &said) {
@@ -106,17 +105,17 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// wait lets the time of one round pass, or less when a signal asks for a commit.
+// wait waits for in.Every, or until a signal asks for a commit.
 func (in *CommitterInput) wait(ctx workflow.Context, asked workflow.ReceiveChannel) error {
 	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: in.Every,
 		TimerOptions: workflow.TimerOptions{Summary: "until the next round"}},
 		func() bool { return asked.Len() > 0 })
-	in.take(asked)
+	in.receive(asked)
 	return err
 }
 
-// take reads all signals that are there: one round answers them.
-func (in *CommitterInput) take(asked workflow.ReceiveChannel) {
+// receive takes all signals that wait; one commit answers them.
+func (in *CommitterInput) receive(asked workflow.ReceiveChannel) {
 	for {
 		var next CommitterInput
 		if !asked.ReceiveAsync(&next) {
@@ -126,18 +125,18 @@ func (in *CommitterInput) take(asked workflow.ReceiveChannel) {
 	}
 }
 
-func told(ctx workflow.Context, in CommitterInput, r activities.CommitReport, err error) string {
+func roundText(ctx workflow.Context, in CommitterInput, r activities.CommitReport, err error) string {
 	at := workflow.Now(ctx).UTC().Format(time.DateTime)
 	if err != nil && len(r.Failed) == 0 {
 		return fmt.Sprintf("The round of %s failed, the next is in %s: %v", at, in.Every, err)
 	}
 	text := fmt.Sprintf("Round of %s: %d readings from %d segments in %d files; %d plans applied, %d discarded.", at,
 		r.Rows, r.Segments, r.Files, r.Applied, r.Discarded)
-	return text + partly(r.Parts)
+	return text + partsText(r.Parts)
 }
 
-// partly says which parts of a work failed and what was passed over.
-func partly(p activities.Parts) string {
+// partsText returns which parts of an activity failed and what was passed over.
+func partsText(p activities.Parts) string {
 	text := ""
 	if len(p.Failed) > 0 {
 		text += " Failed: " + strings.Join(p.Failed, "; ") + "."
@@ -148,13 +147,13 @@ func partly(p activities.Parts) string {
 	return text
 }
 
-// TypeParts is the type of the error with which a workflow ends that did what it could while parts of its work
-// failed. Its details hold the result.
+// TypeParts is the type of the error of a workflow of which parts failed while the rest was done. Its details hold the
+// result.
 const TypeParts = "PartsFailed"
 
-// ended returns the error of a work of which parts failed, or nil. What the schedule's last run came to is what people
-// and programs look at.
-func ended(what string, p activities.Parts, result any) error {
+// partsError returns the error of a workflow of which parts failed, or nil. Inspections look at the newest run of a
+// schedule, so a failed part must fail the run.
+func partsError(what string, p activities.Parts, result any) error {
 	if len(p.Failed) == 0 {
 		return nil
 	}
@@ -162,43 +161,43 @@ func ended(what string, p activities.Parts, result any) error {
 		strings.Join(p.Failed, "; "), TypeParts, nil, result)
 }
 
-// Compact merges small files of the tables and hands the plans to the Committer. A schedule runs it. It fails at its
-// end where parts of it did.
+// Compact merges small files of the tables and notifies the Committer of the plans. A schedule runs it. When parts
+// of it fail, it does the rest and then fails.
 func Compact(ctx workflow.Context) (activities.CompactReport, error) {
 	r, err := compact(ctx)
 	if err == nil && r.FilesIn > 0 {
-		err = handIn(ctx)
+		err = notifyCommitter(ctx)
 	}
 	if err == nil {
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d files are to become %d.", r.FilesIn, r.FilesOut)+partly(r.Parts))
-		err = ended("compaction", r.Parts, r)
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d files are to become %d.", r.FilesIn, r.FilesOut)+partsText(r.Parts))
+		err = partsError("compaction", r.Parts, r)
 	}
 	return r, err
 }
 
-// Maintain removes what the lake no longer needs: orphaned files, the rows of landing segments past retention;
-// and hands the Committer the plans to drop snapshots and days past retention. A schedule runs it. It fails at its
-// end where parts of it did.
+// Maintain removes orphaned files, truncates the landing log, and notifies the Committer of the plans to expire
+// table snapshots and to drop days past retention. A schedule runs it. When parts of it fail, it does the rest and
+// then fails.
 func Maintain(ctx workflow.Context, stream string) (activities.MaintainReport, error) {
 	r, err := maintain(ctx, stream)
 	if err == nil {
-		err = handIn(ctx)
+		err = notifyCommitter(ctx)
 	}
 	if err == nil {
 		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d orphaned files removed, %d landing segments emptied, %d files "+
-			"of days past retention to go.", r.Orphans, r.Tombstones, r.Dropped)+partly(r.Parts))
-		err = ended("maintenance", r.Parts, r)
+			"of days past retention to go.", r.Orphans, r.Tombstones, r.Dropped)+partsText(r.Parts))
+		err = partsError("maintenance", r.Parts, r)
 	}
 	return r, err
 }
 
-// Ingest lands what a delivery stream has written since the last time, and asks the Committer to bring it into the
-// tables. A schedule runs it. Objects that are not landed, for they cannot be read, are told in the details and fail
-// the workflow once all others are: its error is of the type IngestIncomplete and carries the ingest.Result.
+// Ingest lands what a delivery stream has written since the last run, and notifies the Committer. A schedule runs it.
+// When objects cannot be read, it lands all others and then fails with an error of the type [IngestIncomplete] that
+// carries the ingest.Result.
 func Ingest(ctx workflow.Context, stream string, from activities.DeliveryStream) (ingest.Result, error) {
 	r, err := ingestFolder(ctx, stream, from)
 	if err == nil && r.Objects+r.Readings+r.Quarantined > 0 {
-		err = handIn(ctx)
+		err = notifyCommitter(ctx)
 	}
 	if err != nil {
 		return r, err
@@ -217,8 +216,8 @@ func Ingest(ctx workflow.Context, stream string, from activities.DeliveryStream)
 // IngestIncomplete is the type of Ingest's error where objects were passed over.
 const IngestIncomplete = "IngestIncomplete"
 
-// handIn tells the Committer that there is something for it. Without a Committer that waits in the Store.
-func handIn(ctx workflow.Context) error {
+// notifyCommitter has the Committer commit at once. Without a Committer what it is to commit waits in the store.
+func notifyCommitter(ctx workflow.Context) error {
 	err := workflow.SignalExternalWorkflow(ctx, CommitterID, "", SignalCommit, CommitterInput{}).Get(ctx, nil)
 	if temporal.IsCanceledError(err) {
 		return err

@@ -145,9 +145,9 @@ func TestCommitterEndsWhenCancelled(t *testing.T) {
 	}
 }
 
-// TestPlannersHandIn sees that a plan is handed to the Committer, that one who finds nothing keeps quiet, and
-// that a lake without a Committer fails nobody.
-func TestPlannersHandIn(t *testing.T) {
+// TestPlannersNotifyTheCommitter sees that a plan is signalled to the Committer, that finding nothing signals
+// nothing, and that without a Committer nothing fails.
+func TestPlannersNotifyTheCommitter(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		files   int
@@ -225,8 +225,8 @@ func TestPartsThatFailEndTheRun(t *testing.T) {
 	}
 }
 
-// TestIngestHandsIn: what has landed is brought into the tables at once, and nothing is no reason to.
-func TestIngestHandsIn(t *testing.T) {
+// TestIngestNotifiesTheCommitter: what has landed is brought into the tables at once, and nothing is no reason to.
+func TestIngestNotifiesTheCommitter(t *testing.T) {
 	from := activities.DeliveryStream{Prefix: "firehose/", Bucket: "old", Zone: "Asia/Tokyo"}
 	for objects, want := range map[int]int{0: 0, 3: 1} {
 		r := newCommitterRun(t)

@@ -13,17 +13,17 @@ import (
 	"fanwatch/activities"
 )
 
-// Reconciled is what a Reconcile leaves for the next one of its schedule.
+// Reconciled is the result of [Reconcile], which the next run of its schedule reads.
 type Reconciled struct {
 	Fans     int               `json:"fans"`
 	Readings int               `json:"readings"`
-	Open     map[string]string `json:"open,omitempty"` // the alert of each fan whose counts differ
+	Open     map[string]string `json:"open,omitempty"` // ID of the open alert, by fan whose counts differ
 }
 
-// Reconcile holds acknowledgements, landing log and table against each other. A fan of which the lake lacks
-// readings, or has some twice, gets an alert of KindDifference, which ends when its counts agree again. A
-// schedule runs it; each run knows from the one before which alerts are open, also from one that failed: then the
-// error holds it. It fails where counting does, and at its end where readings wait for the table for too long.
+// Reconcile compares acknowledgements, landing log and table. A fan of which the lake lacks readings, or has some
+// twice, gets an alert of KindDifference, which ends when its counts agree again. A schedule runs it; each run
+// reads the open alerts from the result of the run before, or from its error. It fails when counting fails and,
+// after its work, when readings wait for the table for too long.
 func Reconcile(ctx workflow.Context, stream string) (Reconciled, error) {
 	before, err := lastReconciled(ctx)
 	if err != nil {
@@ -37,10 +37,10 @@ func Reconcile(ctx workflow.Context, stream string) (Reconciled, error) {
 		return now, temporal.NewNonRetryableApplicationError("the readings were not counted: "+cause(err), TypeParts, err,
 			now)
 	}
-	return now, ended("the count", parts, now)
+	return now, partsError("the count", parts, now)
 }
 
-// lastReconciled returns what the run before left.
+// lastReconciled returns the result of the run before, also of one that failed.
 func lastReconciled(ctx workflow.Context) (before Reconciled, err error) {
 	var failed *temporal.ApplicationError
 	if errors.As(workflow.GetLastError(ctx), &failed) && failed.Type() == TypeParts && failed.HasDetails() {
@@ -52,7 +52,7 @@ func lastReconciled(ctx workflow.Context) (before Reconciled, err error) {
 	return before, err
 }
 
-// holdAgainst counts, and opens and ends alerts. With an error it gives the alerts that are open all the same.
+// holdAgainst counts, and opens and ends alerts. With an error the result has the open alerts, too.
 func holdAgainst(ctx workflow.Context, stream string, before Reconciled) (Reconciled, activities.Parts, error) {
 	found, err := reconcile(ctx, stream)
 	if err != nil {
@@ -63,14 +63,14 @@ func holdAgainst(ctx workflow.Context, stream string, before Reconciled) (Reconc
 		now.Open = make(map[string]string)
 	}
 	differ := make(map[string]bool)
-	var failed error // of one fan's alert, which keeps no other's from its end
+	var failed error // the newest error of a fan's alert; the others go on
 	for _, d := range found.Differences {
 		d.Fan = cmp.Or(d.Fan, "unknown")
 		differ[d.Fan] = true
 		id, open := before.Open[d.Fan]
 		var err error
 		if open {
-			open, err = tellAlert(ctx, id, SignalObserve, d)
+			open, err = signalDifference(ctx, id, SignalObserve, d)
 		}
 		if err == nil && !open {
 			id, err = openDifference(ctx, d)
@@ -85,21 +85,22 @@ func holdAgainst(ctx workflow.Context, stream string, before Reconciled) (Reconc
 		now.Open[d.Fan] = id
 	}
 	for _, fan := range workflow.DeterministicKeys(before.Open) {
-		if differ[fan] || len(found.Differences) >= activities.DifferencesNamed { // it may differ, but was not named
+		if differ[fan] || len(found.Differences) >= activities.DifferencesNamed { // it may differ without being named
 			continue
 		}
-		if _, err := tellAlert(ctx, before.Open[fan], SignalResolve, activities.Difference{Fan: fan, Why: "The readings of " +
-			fan + " in log and table agree again."}); err != nil {
+		if _, err := signalDifference(ctx, before.Open[fan], SignalResolve, activities.Difference{Fan: fan,
+			Why: "The readings of " +
+				fan + " in log and table agree again."}); err != nil {
 			return now, found.Parts, err
 		}
 		delete(now.Open, fan)
 	}
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d readings of %d fans, %d fans differ; %d segments of the "+
-		"landing log were read.", now.Readings, now.Fans, len(now.Open), found.Segments)+partly(found.Parts))
+		"landing log were read.", now.Readings, now.Fans, len(now.Open), found.Segments)+partsText(found.Parts))
 	return now, found.Parts, failed
 }
 
-// openDifference starts the alert. Its ID holds the time at which this run began: a run that is made again
+// openDifference starts the alert of a difference. Its ID holds the start time of this run, so that a repeated run
 // opens no second one.
 func openDifference(ctx workflow.Context, d activities.Difference) (string, error) {
 	at := workflow.GetInfo(ctx).WorkflowStartTime.UTC()
@@ -109,9 +110,8 @@ func openDifference(ctx workflow.Context, d activities.Difference) (string, erro
 	return a.ID, openAlert(ctx, AlertInput{Alert: a})
 }
 
-// tellAlert signals an alert that was opened before, and tells whether it is open still: a person may have
-// terminated it.
-func tellAlert(ctx workflow.Context, id, signal string, d activities.Difference) (open bool, err error) {
+// signalDifference signals an alert of a difference and reports whether it is open; it may have been terminated.
+func signalDifference(ctx workflow.Context, id, signal string, d activities.Difference) (open bool, err error) {
 	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Time: workflow.Now(ctx).UTC(),
 		Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindDifference, Why: d.Why}}
 	return signalAlert(ctx, id, signal, o)

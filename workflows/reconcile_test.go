@@ -95,8 +95,8 @@ func TestADifferenceIsAnAlertUntilItIsOver(t *testing.T) {
 	}
 }
 
-// TestADifferenceWhoseAlertIsGone gets another; one whose rows name no fan has a name all the same.
-func TestADifferenceWhoseAlertIsGone(t *testing.T) {
+// TestADifferenceWhoseAlertWasEndedGetsAnother gets another; one whose rows name no fan has a name all the same.
+func TestADifferenceWhoseAlertWasEndedGetsAnother(t *testing.T) {
 	r := &reconcileRun{}
 	old := Reconciled{Open: map[string]string{"unknown": "alert/unknown/difference/x"}}
 	now := r.run(t, &old, activities.Reconciliation{Differences: []activities.Difference{{Why: "3 lost"}}},
@@ -106,8 +106,8 @@ func TestADifferenceWhoseAlertIsGone(t *testing.T) {
 	}
 }
 
-// TestMoreDifferencesThanAreNamed ends no alert of a fan that was not named.
-func TestMoreDifferencesThanAreNamed(t *testing.T) {
+// TestMoreDifferencesThanAreNamedEndNoAlert ends no alert of a fan that was not named.
+func TestMoreDifferencesThanAreNamedEndNoAlert(t *testing.T) {
 	r := &reconcileRun{}
 	var found activities.Reconciliation
 	for i := range activities.DifferencesNamed {

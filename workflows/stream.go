@@ -12,23 +12,22 @@ import (
 	"fanwatch/activities"
 )
 
-// StreamInput names the stream and how often its shards are listed.
+// StreamInput is the input of [Stream].
 type StreamInput struct {
 	Stream string        `json:"stream"`
-	Every  time.Duration `json:"every"` // 0 = 30 s
+	Every  time.Duration `json:"every"` // time between two listings of the shards; 0 = 30 s
 }
 
-// roundsPerRun is how often a Stream lists before it continues as new: a listing costs six events.
+// roundsPerRun is the number of listings after which a Stream continues as new; each costs six events.
 const roundsPerRun = 500
 
-// changeStream2 marks the runs of Stream that show which shards can be scored and go on when one cannot be started.
+// changeStream2 marks the runs of Stream that write shards to the memo and go on when one cannot be started.
 const changeStream2 = "stream-2"
 
-// Stream runs a Shard for every shard that can be scored, and starts those that a reshard makes. A Shard that was
-// ended by hand is started again after the signal SignalShards, or when the run continues as new. The memo has the
-// shards that can be scored and why they cannot be started or, for good, not be listed; while listing them fails in
-// passing, it is the pending activity that says why. Cancelled, it continues as new: shards that no workflow starts
-// are judged by none.
+// Stream runs a Shard for every shard that can be scored, also for those of a reshard. A Shard that was ended by
+// hand is started again after SignalShards, or when the run continues as new. The memo has the shards that can be
+// scored, and why they cannot be listed or started; while listing is retried, the pending activity has the reason.
+// Cancelled, it continues as new, because shards that no workflow starts are not judged.
 func Stream(ctx workflow.Context, in StreamInput) error {
 	if in.Every == 0 {
 		in.Every = 30 * time.Second
@@ -58,13 +57,13 @@ type stream struct {
 	restart workflow.ReceiveChannel
 	started map[string]bool
 	old     bool     // this run began before changeStream2
-	asked   int      // signals of this run
-	shards  []string // what the memo shows; nil: nothing yet
-	trouble string
+	asked   int      // number of signals of this run
+	shards  []string // MemoShards; nil: not written yet
+	trouble string   // MemoTrouble
 }
 
-// renewed takes the signals that wait. A run that began before changeStream2 continues as new by one, unless a worker
-// of before has passed over it: then its history holds no version of it.
+// renewed takes the signals that wait, and reports whether the run is to continue as new: a run that began before
+// changeStream2 does by a signal, unless an earlier worker passed over it, which leaves no version marker.
 func (s *stream) renewed(ctx workflow.Context) bool {
 	for s.restart.ReceiveAsync(nil) {
 		s.asked++
@@ -78,7 +77,7 @@ func (s *stream) renewed(ctx workflow.Context) bool {
 	return false
 }
 
-// round starts the shards that can be scored and were not started yet.
+// round lists the shards that can be scored and starts those that were not started yet.
 func (s *stream) round(ctx workflow.Context) error {
 	shards, err := runnableShards(ctx, s.Stream)
 	if err != nil && s.old {
@@ -86,7 +85,7 @@ func (s *stream) round(ctx workflow.Context) error {
 	}
 	trouble := ""
 	if err != nil {
-		trouble = "the shards cannot be listed: " + said(err)
+		trouble = "the shards cannot be listed: " + errorText(err)
 	}
 	for _, sh := range shards {
 		if s.started[sh.ID] {
@@ -96,7 +95,7 @@ func (s *stream) round(ctx workflow.Context) error {
 			if s.old {
 				return err
 			}
-			trouble = fmt.Sprintf("shard %s cannot be started: %s", sh.ID, said(err))
+			trouble = fmt.Sprintf("shard %s cannot be started: %s", sh.ID, errorText(err))
 			continue
 		}
 		s.started[sh.ID] = true
@@ -105,7 +104,7 @@ func (s *stream) round(ctx workflow.Context) error {
 	return nil
 }
 
-// show puts the shards, if they were listed, and the trouble into the memo when they have changed.
+// show writes the shards, if they were listed, and the trouble to the memo when they have changed.
 func (s *stream) show(ctx workflow.Context, shards []activities.Shard, listed bool, trouble string) {
 	memo := map[string]any{}
 	if listed {
@@ -126,11 +125,11 @@ func (s *stream) show(ctx workflow.Context, shards []activities.Shard, listed bo
 		workflow.SetCurrentDetails(ctx, fmt.Sprintf("Stream **%s**: %s", s.Stream, trouble))
 	}
 	if len(memo) > 0 && !s.old {
-		_ = workflow.UpsertMemo(ctx, memo) // it always encodes
+		_ = workflow.UpsertMemo(ctx, memo) // never fails: text encodes
 	}
 }
 
-// startShard starts the shard's workflow unless it runs already; it outlives this run of Stream.
+// startShard starts the shard's workflow unless it runs. The Shard outlives this run of Stream.
 func startShard(ctx workflow.Context, stream string, sh activities.Shard) error {
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:        ShardID(stream, sh.ID),
@@ -146,11 +145,11 @@ func startShard(ctx workflow.Context, stream string, sh activities.Shard) error 
 	return err
 }
 
-// shardHours is how many hours one run of a Shard lasts.
+// shardHours is the length of one run of a Shard, in hours.
 const shardHours = 24
 
-// Shard has one shard scored until it ends. Each activity lasts about an hour, so that a worker's
-// deployment or a move to another worker needs no special case.
+// Shard is the workflow of one shard: it has the shard scored until it ends, by activities of about one hour each, so
+// that a move to another worker is ordinary.
 func Shard(ctx workflow.Context, in activities.ScoreInput) error {
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("Scoring **%s**, hash keys %s to %s. The pending activity's "+
 		"heartbeat says how far.", in.Shard.ID, in.Shard.StartHash, in.Shard.EndHash))

@@ -13,24 +13,22 @@ import (
 	"fanwatch/activities"
 )
 
-// PolicyOperations is the policy by which alerts of KindPipeline go, where there is one of that name; else the
-// default one.
+// PolicyOperations is the policy of alerts of KindPipeline; when there is none of that name, the default one is.
 const PolicyOperations = "operations"
 
-// WatchInput is what a Watch starts with and what it hands to itself when it continues as new.
+// WatchInput is the input of [Watch], which also carries its state when it continues as new.
 type WatchInput struct {
 	Stream string            `json:"stream"`
-	Open   map[string]string `json:"open,omitempty"` // part -> ID of its open alert
-	// part -> ID of the alert that was open last: it may be about to resolve
-	Alerts map[string]string `json:"alert,omitempty"`
+	Open   map[string]string `json:"open,omitempty"`  // ID of the open alert by part
+	Alerts map[string]string `json:"alert,omitempty"` // ID of the newest alert by part, which may be about to resolve
 }
 
-// changesPerRun is how many answers of its activity a Watch takes before it continues as new.
+// changesPerRun is the number of results of its activity after which a Watch continues as new.
 const changesPerRun = 200
 
-// Watch watches the watcher: a part of fanwatch that does not do its work has an alert of KindPipeline, by the policy
-// operations, until it works again. Its workflow ID is one per namespace. It needs Temporal, a control worker and the
-// channel; that these work is what the outside service at the heartbeat URL notices.
+// Watch opens an alert of KindPipeline for each part of fanwatch that does not do its work, and ends it when the part
+// works again. It needs Temporal, a control worker and SNS; an outside service at the heartbeat URL notices when these
+// fail.
 func Watch(ctx workflow.Context, in WatchInput) error {
 	if in.Open == nil {
 		in.Open = map[string]string{}
@@ -58,7 +56,7 @@ func Watch(ctx workflow.Context, in WatchInput) error {
 	return workflow.NewContinueAsNewError(ctx, Watch, in)
 }
 
-// failed goes on in the alert that was open last, where it has not resolved yet, or opens one.
+// failed signals the part's newest alert, if it has not resolved yet, or opens one.
 func (in *WatchInput) failed(ctx workflow.Context, f activities.Finding) error {
 	o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Part, Time: workflow.Now(ctx).UTC(),
 		Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindPipeline, Why: f.Why}}
@@ -97,7 +95,7 @@ func (in *WatchInput) show(ctx workflow.Context) {
 	workflow.SetCurrentDetails(ctx, details)
 }
 
-// openPipeline starts the alert of a part; its Fan is the part.
+// openPipeline starts the alert of a part, which is its Fan.
 func openPipeline(ctx workflow.Context, o fanwatch.Observation) (string, error) {
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, fanwatch.KindPipeline, o.Time), Fan: o.Fan,
 		Kind: fanwatch.KindPipeline, Opened: o.Time,
@@ -105,7 +103,7 @@ func openPipeline(ctx workflow.Context, o fanwatch.Observation) (string, error) 
 	return a.ID, openAlert(ctx, AlertInput{Alert: a, Policy: PolicyOperations})
 }
 
-// openAlert starts the alert unless one of that ID was started before. It outlives the workflow that opens it.
+// openAlert starts the alert unless one of its ID was started before. The alert outlives the workflow that opens it.
 func openAlert(ctx workflow.Context, in AlertInput) error {
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            in.Alert.ID,
@@ -123,7 +121,7 @@ func openAlert(ctx workflow.Context, in AlertInput) error {
 	return err
 }
 
-// signalAlert signals an alert that was opened before and tells whether it runs still.
+// signalAlert signals an alert and reports whether it runs.
 func signalAlert(ctx workflow.Context, id, signal string, o fanwatch.Observation) (running bool, err error) {
 	err = workflow.SignalExternalWorkflow(ctx, id, "", signal, o).Get(ctx, nil)
 	if temporal.IsCanceledError(err) {
@@ -132,7 +130,7 @@ func signalAlert(ctx workflow.Context, id, signal string, o fanwatch.Observation
 	return err == nil, nil
 }
 
-// watch looks for an hour at most; an attempt that a dead worker held is given up after half a minute.
+// watch runs Watcher.Watch for up to 1 h. An attempt whose worker is dead is given up after 30 s.
 func watch(ctx workflow.Context, in activities.WatchInput) (r activities.WatchResult, err error) {
 	var a *activities.Watcher
 	in.For = time.Hour
@@ -146,7 +144,7 @@ func watch(ctx workflow.Context, in activities.WatchInput) (r activities.WatchRe
 	return r, err
 }
 
-// Canary shows that a fan's failure reaches people. A schedule runs it; one that failed is a finding of Watch.
+// Canary tests the path from reading to page. A schedule runs it; a failed run is a finding of Watch.
 func Canary(ctx workflow.Context) (time.Duration, error) {
 	var a *activities.Canary
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

@@ -18,8 +18,8 @@ import (
 type flight struct {
 	activities.Notification
 	round   int
-	until   time.Time // it is given up then
-	stopped bool      // it is not wanted any more; should it arrive still, it counts
+	until   time.Time // when it is given up
+	stopped bool      // it is cancelled; when it is sent all the same, it counts
 	cancel  workflow.CancelFunc
 }
 
@@ -28,12 +28,11 @@ func (f *flight) stop() {
 	f.cancel()
 }
 
-// send tells one topic of the alert as it is now. While a notification of this round is on its way to the topic there
-// is no second one: it would stand behind the first where workers are slow, and a topic that hangs would never be
-// found out. One of an earlier round, which says less, gives way.
+// send notifies one topic of the alert as it is now. While a notification of this round is on its way to the topic it
+// sends no second one, so that a topic that hangs is given up; one of an earlier round it cancels.
 func (a *alert) send(ctx workflow.Context, step int, key, to string) {
 	if slices.ContainsFunc(a.Sent, func(n fanwatch.Notice) bool { return n.Key == a.ID+key }) {
-		return // as in the turn that an alert of the first code was in
+		return // sent by alertV1 in the turn that it passed on
 	}
 	for _, f := range a.flights {
 		switch {
@@ -44,13 +43,13 @@ func (a *alert) send(ctx workflow.Context, step int, key, to string) {
 			f.stop()
 		}
 	}
-	n := activities.Notification{Key: a.ID + key, To: to, Step: step, Alert: small(a.Alert),
+	n := activities.Notification{Key: a.ID + key, To: to, Step: step, Alert: withoutLists(a.Alert),
 		Subject: a.subject(step), Body: a.body(step)}
 	a.fly(ctx, n, workflow.Now(ctx).Add(notifyFor))
 }
 
-// small returns the alert without its lists, which grow with it.
-func small(a fanwatch.Alert) fanwatch.Alert {
+// withoutLists returns the alert without Sent and Failed, which grow with it.
+func withoutLists(a fanwatch.Alert) fanwatch.Alert {
 	a.Sent, a.Failed = nil, nil
 	return a
 }
@@ -65,14 +64,14 @@ func (a *alert) fly(ctx workflow.Context, n activities.Notification, until time.
 		a.woken = true
 		switch {
 		case err == nil:
-			a.arrived(f, at)
+			a.delivered(f, at)
 		case !f.stopped && !temporal.IsCanceledError(err):
 			a.givenUp(ctx, f, err)
 		}
 	})
 }
 
-func (a *alert) arrived(f *flight, at time.Time) {
+func (a *alert) delivered(f *flight, at time.Time) {
 	a.Sent = append(a.Sent, fanwatch.Notice{Key: f.Key, Step: f.Step, To: f.To, At: at})
 	a.Sent = a.Sent[max(0, len(a.Sent)-fanwatch.MaxNotices):]
 	a.Notices++
@@ -86,8 +85,7 @@ func (a *alert) arrived(f *flight, at time.Time) {
 	a.dirty = true
 }
 
-// givenUp puts the failure on the alert and has the next step told now: it is for the case that the one before it is
-// not heard. Only the first failure of a topic in a round hastens.
+// givenUp records a failure on the alert. The first failure of a topic in a round makes the next step due at once.
 func (a *alert) givenUp(ctx workflow.Context, f *flight, err error) {
 	a.fail(ctx, fanwatch.Failure{Step: f.Step, To: f.To, Why: reason(err)})
 	a.outcomes++
@@ -98,41 +96,42 @@ func (a *alert) givenUp(ctx workflow.Context, f *flight, err error) {
 		a.Broken = append(a.Broken, f.To)
 		a.hasten(ctx, f.Step)
 	}
-	if neverTried(err) { // no worker was there; one is now
+	if neverTried(err) { // no worker ran; one does now
 		a.fly(ctx, f.Notification, workflow.Now(ctx).Add(notifyFor))
 	}
 	a.planRetry(ctx)
 }
 
-// fail keeps the newest failure of each topic.
+// fail records a failure, in place of an earlier one of the topic.
 func (a *alert) fail(ctx workflow.Context, x fanwatch.Failure) {
 	x.At = workflow.Now(ctx).UTC()
 	a.Failed = append(slices.DeleteFunc(a.Failed, func(y fanwatch.Failure) bool { return x.To == y.To }), x)
 	a.dirty = true
 }
 
-// hasten has the step after the given one (from 1) told at once; after the last step its repeat, if no topic was told.
+// hasten makes the step after the given one (from 1) due at once; after the last step its repeat, if no topic took a
+// notification in this round.
 func (a *alert) hasten(ctx workflow.Context, step int) {
 	now := workflow.Now(ctx)
 	a.begin(step, now)
-	unheard := step == a.Steps && len(a.Notified) == 0 && len(a.flights) == 0
+	unsent := step == a.Steps && len(a.Notified) == 0 && len(a.flights) == 0
 	for i, t := range a.Turns {
-		if t.Due.After(now) && (t.Step == step && t.Repeat == 0 || t.Step == step-1 && unheard) {
+		if t.Due.After(now) && (t.Step == step && t.Repeat == 0 || t.Step == step-1 && unsent) {
 			a.Turns[i].Due = now
 		}
 	}
 }
 
-// planRetry has the topics that failed tried again, when no turn is left that does.
+// planRetry plans another try of the topics that failed, when no turn is left.
 func (a *alert) planRetry(ctx workflow.Context) {
 	if a.State == fanwatch.AlertOpen && len(a.Broken) > 0 && len(a.Turns) == 0 && a.Retry.IsZero() {
 		a.Retry = workflow.Now(ctx).Add(retryEvery)
 	}
 }
 
-// tellMissed tells the topics of the steps that were reached in this round and did not hear of it: those that failed,
-// and those that the policy names in their place since. It comes again until none is left.
-func (a *alert) tellMissed(ctx workflow.Context) {
+// notifyMissed notifies the topics of the steps reached in this round that took no notification: those that failed, and
+// those that the policy names in their place since. It plans another try until none is left.
+func (a *alert) notifyMissed(ctx workflow.Context) {
 	a.Retry, a.dirty = time.Time{}, true
 	missed := false
 	var named []string
@@ -158,7 +157,7 @@ func (a *alert) tellMissed(ctx workflow.Context) {
 	a.planRetry(ctx)
 }
 
-// park keeps what is on its way for later: for the return of the trouble, or for the next run.
+// park cancels the notifications that are on their way and keeps them for the return of the trouble or the next run.
 func (a *alert) park() {
 	for _, f := range a.flights {
 		if !f.stopped {
@@ -168,7 +167,7 @@ func (a *alert) park() {
 	}
 }
 
-// unpark sends what was parked.
+// unpark sends the notifications that were parked.
 func (a *alert) unpark(ctx workflow.Context) {
 	parked := a.Parked
 	a.Parked = nil
@@ -177,20 +176,21 @@ func (a *alert) unpark(ctx workflow.Context) {
 	}
 }
 
-// tellFlapping says once, to those who were told of the trouble, that it comes and goes.
-func (a *alert) tellFlapping(ctx workflow.Context) {
+// notifyFlapping notifies all topics that were notified before, once, that the trouble comes and goes.
+func (a *alert) notifyFlapping(ctx workflow.Context) {
 	for _, to := range a.Reached {
-		n := activities.Notification{Key: a.ID + "#flapping/" + to, To: to, Step: a.Step, Alert: small(a.Alert),
+		n := activities.Notification{Key: a.ID + "#flapping/" + to, To: to, Step: a.Step, Alert: withoutLists(a.Alert),
 			Subject: fmt.Sprintf("[fanwatch] %s comes and goes: %s", a.Fan, a.Kind), Body: a.body(a.Step)}
 		a.fly(ctx, n, workflow.Now(ctx).Add(notifyFor))
 	}
 }
 
-// tellEnd says to those who were told of the trouble that it is over, and returns when each was told or given up.
-func (a *alert) tellEnd(ctx workflow.Context) error {
+// notifyEnd notifies all topics that were notified before that the trouble is over. It returns when each
+// notification is sent or given up.
+func (a *alert) notifyEnd(ctx workflow.Context) error {
 	left := len(a.Reached)
 	for _, to := range a.Reached {
-		n := activities.Notification{Key: a.ID + "#over/" + to, To: to, Step: a.Step, Alert: small(a.Alert),
+		n := activities.Notification{Key: a.ID + "#over/" + to, To: to, Step: a.Step, Alert: withoutLists(a.Alert),
 			Subject: a.subject(a.Step), Body: a.endBody()}
 		workflow.GoNamed(ctx, "tell "+to, func(ctx workflow.Context) {
 			defer func() { left-- }()
@@ -202,7 +202,7 @@ func (a *alert) tellEnd(ctx workflow.Context) error {
 	return workflow.Await(ctx, func() bool { return left == 0 })
 }
 
-// reason returns why an activity was given up, as one line of at most 300 bytes.
+// reason returns why an activity was given up, in one line of at most 300 bytes.
 func reason(err error) string {
 	var app *temporal.ApplicationError
 	var timeout *temporal.TimeoutError
@@ -215,14 +215,14 @@ func reason(err error) string {
 	return fanwatch.Legible(err.Error(), 300)
 }
 
-// neverTried reports whether an activity was given up because no worker had taken it.
+// neverTried reports whether an activity was given up because no worker took it.
 func neverTried(err error) bool {
 	var timeout *temporal.TimeoutError
 	return errors.As(err, &timeout) && timeout.TimeoutType() != enums.TIMEOUT_TYPE_START_TO_CLOSE &&
 		errors.Unwrap(timeout) == nil
 }
 
-// with returns the list with s at its end, unless it has it.
+// with returns the list with s, which it appends unless the list has it.
 func with(list []string, s string) []string {
 	if slices.Contains(list, s) {
 		return list
