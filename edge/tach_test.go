@@ -49,7 +49,7 @@ var speeds = []float64{100, 137, 300, 600, 1200, 1800, 3333, 6000, 9000, 14_000,
 
 // TestTachErrorBound holds the estimator to 2d/(T - 1/f), and half a thousandth RPM for rounding, from 100
 // to 20,000 RPM with edges up to 20 us off and poles up to 2 % of a period off, together at most d; and
-// it beats a dumb counter of pulses.
+// it beats a plain counter of pulses.
 func TestTachErrorBound(t *testing.T) {
 	for _, pulses := range []int{1, 2, 4} {
 		for _, rpm := range speeds {
@@ -58,7 +58,7 @@ func TestTachErrorBound(t *testing.T) {
 				tach := NewTach(TachConfig{Pulses: pulses, MinRPM: 50})
 				f := rpm * float64(pulses) / 60
 				bound := 2*spread.Seconds()/(1-1/f) + 0.0005/rpm
-				worst, dumb := 0.0, 0.0
+				worst, plain := 0.0, 0.0
 				for i, r := range windows(tach, edges, 60*time.Second) {
 					if r.State != fanwatch.StateRunning || r.Glitch != 0 || r.Lost != 0 {
 						t.Fatalf("%g RPM, %d pulses, window %d: %+v", rpm, pulses, i, r)
@@ -67,15 +67,15 @@ func TestTachErrorBound(t *testing.T) {
 						continue // began in the middle
 					}
 					worst = max(worst, math.Abs(r.RPM-rpm)/rpm)
-					dumb = max(dumb, math.Abs(float64(r.Edges)*60/float64(pulses)-rpm)/rpm)
+					plain = max(plain, math.Abs(float64(r.Edges)*60/float64(pulses)-rpm)/rpm)
 				}
 				if worst > bound {
 					t.Errorf("%g RPM, %d pulses, poles %g: error %.3g is over the bound %.3g", rpm, pulses, poles, worst, bound)
 				}
 				t.Logf("%6.0f RPM, %d pulses, poles %3.0f %% off: error at most %.2e, bound %.2e", rpm, pulses, 100*poles, worst,
 					bound)
-				if poles == 0 && worst > dumb && dumb > 0 {
-					t.Errorf("%g RPM, %d pulses: error %.3g, a dumb counter has %.3g", rpm, pulses, worst, dumb)
+				if poles == 0 && worst > plain && plain > 0 {
+					t.Errorf("%g RPM, %d pulses: error %.3g, a plain counter has %.3g", rpm, pulses, worst, plain)
 				}
 			}
 		}
