@@ -9,14 +9,14 @@ import (
 	"github.com/apache/iceberg-go/catalog/glue"
 	"github.com/apache/iceberg-go/catalog/rest"
 	icebergio "github.com/apache/iceberg-go/io"
-	// how Iceberg reaches s3:// paths; never io/gocloud, which brings Azure and Google too
+	// registers the s3 scheme; io/gocloud would link Azure and Google, too
 	_ "github.com/apache/iceberg-go/io/gocloud/s3"
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// IcebergFiles returns the properties by which an Iceberg catalog reaches the table's files in S3: of cfg's
-// region, or of the server at endpoint when that is not empty. Then the keys are handed over as they are
-// now, so they must not expire; without an endpoint Iceberg finds keys as the SDK does.
+// IcebergFiles returns the properties by which an Iceberg catalog reaches the table's files in S3: in cfg's region or,
+// when endpoint is not empty, at that server. With an endpoint the properties hold the current keys, which must not
+// expire; without one Iceberg finds keys as the SDK does.
 func IcebergFiles(ctx context.Context, cfg aws.Config, endpoint string) (iceberg.Properties, error) {
 	props := iceberg.Properties{icebergio.S3Region: cfg.Region}
 	if endpoint == "" {
@@ -38,22 +38,21 @@ func IcebergFiles(ctx context.Context, cfg aws.Config, endpoint string) (iceberg
 	return props, nil
 }
 
-// CatalogSettings say which Iceberg catalog holds the table. lake.OpenSQLite opens the local one.
+// CatalogSettings select the Iceberg catalog of the tables. lake.OpenSQLite opens the local one.
 type CatalogSettings struct {
-	// Kind is "glue" (AWS Glue Data Catalog) or "rest" (the Iceberg REST protocol, which Amazon S3 Tables
-	// speaks as well).
+	// Kind is "glue" (AWS Glue Data Catalog) or "rest" (the Iceberg REST protocol, also of Amazon S3 Tables).
 	Kind string
-	// URI of the REST catalog, such as https://s3tables.eu-central-1.amazonaws.com/iceberg.
+	// URI is the URI of the REST catalog, such as https://s3tables.eu-central-1.amazonaws.com/iceberg.
 	URI string
-	// Warehouse in the REST catalog; for S3 Tables the ARN of the table bucket.
+	// Warehouse is the warehouse in the REST catalog; with S3 Tables the ARN of the table bucket.
 	Warehouse string
-	// SigningService makes requests to the REST catalog signed by AWS Signature V4 for this service
-	// ("s3tables" or "glue"). Empty: not signed.
+	// SigningService is the service for which requests to the REST catalog are signed by AWS Signature V4, "s3tables" or
+	// "glue"; "" = they are not signed.
 	SigningService string
 }
 
-// OpenCatalog opens a catalog of AWS or behind the REST protocol. Neither has been shown to work here: the
-// tests have no such server. What stands on a catalog is tested with the local one.
+// OpenCatalog opens a Glue or REST catalog. No test covers either, because there is no such server; the code above a
+// catalog is tested with the local one.
 func OpenCatalog(ctx context.Context, cfg aws.Config, s CatalogSettings) (catalog.Catalog, error) {
 	switch s.Kind {
 	case "glue":
