@@ -22,7 +22,8 @@ import (
 	"fanwatch/objstore"
 )
 
-// TestADeliveryStreamIsLandedOnceByTwoIngestions lands the same folder of two buckets beside each other, each object once, with times of a zone.
+// TestADeliveryStreamIsLandedOnceByTwoIngestions lands the same folder of two buckets beside each other, each
+// object once, with times of a zone.
 func TestADeliveryStreamIsLandedOnceByTwoIngestions(t *testing.T) {
 	own, old := openDir(t), openDir(t)
 	object := func(store objstore.Store, key, fan string, n int) {

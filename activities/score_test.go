@@ -315,7 +315,8 @@ func TestZombieChangesNothing(t *testing.T) {
 	}
 }
 
-// TestANewerAttemptGoesOnBehindWhatAnOlderOneLanded: the newer attempt gives its window up, rebuilds its models and goes on behind.
+// TestANewerAttemptGoesOnBehindWhatAnOlderOneLanded: the newer attempt gives its window up, rebuilds its models and
+// goes on behind.
 func TestANewerAttemptGoesOnBehindWhatAnOlderOneLanded(t *testing.T) {
 	r := newRig(t)
 	for range 49 {

@@ -42,7 +42,9 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 			Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}})
 	}
 	r.until("fifty fans told", func() bool { return len(r.told.all()) == 50 })
-	r.until("the answers noted", func() bool { return strings.Contains(a.sender.trouble(), "no workflow takes the change") })
+	r.until("the answers noted", func() bool {
+		return strings.Contains(a.sender.trouble(), "no workflow takes the change")
+	})
 	if a.sender.sentUpTo(1) {
 		t.Error("the change that hangs counts as told")
 	}
@@ -89,9 +91,9 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	}
 }
 
-// TestManyFansOfOneShardAreAllTold: so many fans whose signals take 20 ms each come through the start, a snapshot and the end of
-// an attempt without a pause between heartbeats of half the activity's heartbeat time-out, 10 s. With FANWATCH_LONG
-// 9,000, as many as a shard's 1,000 records a second carry in batches.
+// TestManyFansOfOneShardAreAllTold: so many fans whose signals take 20 ms each come through the start, a snapshot
+// and the end of an attempt without a pause between heartbeats of half the activity's heartbeat time-out, 10 s.
+// With FANWATCH_LONG 9,000, as many as a shard's 1,000 records a second carry in batches.
 func TestManyFansOfOneShardAreAllTold(t *testing.T) {
 	fans := 600
 	if os.Getenv("FANWATCH_LONG") != "" {
@@ -166,8 +168,8 @@ type hungReader struct{}
 
 func (hungReader) Next(ctx context.Context) (Batch, error) { <-ctx.Done(); return Batch{}, ctx.Err() }
 
-// TestProgressNamesTheTimeUpToWhichAllWasJudged: Through is zero before the first read, stands where the stream cannot be read, and
-// is Behind behind the clock otherwise.
+// TestProgressNamesTheTimeUpToWhichAllWasJudged: Through is zero before the first read, stands where the stream
+// cannot be read, and is Behind behind the clock otherwise.
 func TestProgressNamesTheTimeUpToWhichAllWasJudged(t *testing.T) {
 	r := newRig(t)
 	r.tape.reading(1800)
