@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	firstWait    = 100 * time.Millisecond // first wait before a retry; it doubles up to
-	lastWait     = 5 * time.Second        // the longest wait
+	firstWait    = 100 * time.Millisecond // first wait before a retry; it doubles up to lastWait
+	lastWait     = 5 * time.Second        // longest wait before a retry
 	appendWithin = time.Minute            // bound of one attempt to store a segment
 	shownAfter   = 5 * time.Second        // age at which trouble appears in heartbeats
 )

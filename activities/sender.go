@@ -211,8 +211,8 @@ func (s *sender) done(fan string, c change, err error) bool {
 			s.advance()
 		}
 		if answered {
-			s.lastAnswer = fmt.Sprintf("no workflow takes the change of %s (%s): %v", fan, kindName(c.observation.Anomaly.Kind),
-				err)
+			s.lastAnswer = fmt.Sprintf("no workflow takes the change of %s (%s): %v", fan,
+				kindName(c.observation.Anomaly.Kind), err)
 			s.answeredAt = now
 			s.log.Warn("no workflow takes the change", "fan", fan, "kind", c.observation.Anomaly.Kind, "err", err)
 		}

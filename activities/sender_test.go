@@ -43,8 +43,7 @@ func TestOneFanThatCannotBeToldHoldsUpNoOther(t *testing.T) {
 	}
 	r.until("fifty fans told", func() bool { return len(r.told.all()) == 50 })
 	r.until("the answers noted", func() bool {
-		return strings.Contains(a.sender.trouble(),
-			"no workflow takes the change")
+		return strings.Contains(a.sender.trouble(), "no workflow takes the change")
 	})
 	if a.sender.sentUpTo(1) {
 		t.Error("the change that hangs counts as told")

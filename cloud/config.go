@@ -1,6 +1,6 @@
-// Package cloud speaks to AWS, or to the local servers that speak as AWS does: the same SDK code, only the
-// endpoints differ. One file per service; each type here carries just the calls that fanwatch makes, and
-// the package that uses one declares the one- or two-method interface that it needs.
+// Package cloud has the clients of AWS, or of local servers with the same API: only the endpoints differ. It has one
+// file per service and only the calls that fanwatch makes; packages that use a client declare the interface that they
+// need.
 package cloud
 
 import (
@@ -21,24 +21,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
-// Settings say which AWS to speak to.
+// Settings select the AWS to use, or the local system.
 type Settings struct {
-	// Region such as eu-central-1. Empty: what the environment says, or us-east-1 when Local.
+	// Region is a region such as eu-central-1; "" = that of the environment, or us-east-1 when Local.
 	Region string
 	// CABundle is a PEM file with certificates to trust beside the system's. Not used when Local.
 	CABundle string
-	// Local is the embedded system: static keys, nothing read from environment or home directory, and a
-	// connection to anything but this machine fails.
+	// Local selects the local system: static keys, nothing read from environment or home directory, and no connection
+	// to another machine.
 	Local bool
-	// AccessKey and SecretKey are the static keys. Required when Local, otherwise the default chain of the SDK
-	// is used if they are empty.
+	// AccessKey and SecretKey are the static keys. Required when Local; otherwise "" = the SDK's default chain.
 	AccessKey, SecretKey string
-	// Endpoints are the base URLs that services will be given. When Local there must be at least one, and each
-	// must pass RequireLoopback. Otherwise not used.
+	// Endpoints are the base URLs of the services. When Local there must be at least one, and each must pass
+	// RequireLoopback; otherwise they are not used.
 	Endpoints []string
 }
 
-// Config returns the SDK's configuration for s.
+// Config returns the SDK's configuration for s. The error is for a missing region, keys or endpoints, or a CA bundle
+// that cannot be read.
 func Config(ctx context.Context, s Settings) (aws.Config, error) {
 	if s.Local {
 		return localConfig(s)
@@ -58,8 +58,8 @@ func Config(ctx context.Context, s Settings) (aws.Config, error) {
 		}
 		options = append(options, config.WithCustomCABundle(bytes.NewReader(pem)))
 	}
-	// The HTTP client stays the SDK's own BuildableClient: LoadDefaultConfig refuses any other together with a
-	// CA bundle, also one from AWS_CA_BUNDLE.
+	// Without an HTTP client of its own: LoadDefaultConfig refuses any but a BuildableClient together with a CA bundle,
+	// also one from AWS_CA_BUNDLE.
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("cloud: loading the AWS configuration: %w", err)
@@ -70,7 +70,7 @@ func Config(ctx context.Context, s Settings) (aws.Config, error) {
 	return cfg, nil
 }
 
-// RequireLoopback reports whether the endpoint is a plain http or https URL of this machine.
+// RequireLoopback returns an error when the endpoint is not an http or https URL of this machine.
 func RequireLoopback(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
@@ -83,8 +83,8 @@ func RequireLoopback(endpoint string) error {
 	return nil
 }
 
-// localConfig is made by hand, not by LoadDefaultConfig: a profile, proxy, endpoint or CA bundle from the
-// environment has no business in the local system.
+// localConfig returns the configuration of the local system. It does not use LoadDefaultConfig, which reads profile,
+// proxy, endpoint and CA bundle from the environment.
 func localConfig(s Settings) (aws.Config, error) {
 	if s.AccessKey == "" || s.SecretKey == "" {
 		return aws.Config{}, errors.New("cloud: the local system needs its static access key and secret key")
@@ -112,11 +112,11 @@ func localConfig(s Settings) (aws.Config, error) {
 	}, nil
 }
 
-// ErrNotLocal says that a client of the local system was about to connect to another machine.
+// ErrNotLocal says that a client of the local system tried to connect to another machine.
 var ErrNotLocal = errors.New("the local system connects to this machine only; give the client a loopback endpoint")
 
-// dialLoopback is the last gate, whatever endpoint a client was made with: a name other than localhost is not
-// even looked up, and what localhost resolves to must be loopback too.
+// dialLoopback connects to loopback addresses only, by whatever endpoint a client was made with. It looks up no
+// name but localhost, which must resolve to loopback.
 func dialLoopback(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -139,7 +139,7 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// redacted drops a URL's user information, which can be a password.
+// redacted returns a URL without its password.
 func redacted(endpoint string) string {
 	if u, err := url.Parse(endpoint); err == nil {
 		return u.Redacted()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-func TestRequireLoopback(t *testing.T) {
+func TestOnlyURLsOfThisMachineAreLoopback(t *testing.T) {
 	for endpoint, good := range map[string]bool{
 		"http://127.0.0.1:4567":  true,
 		"https://localhost:1":    true,

@@ -6,14 +6,14 @@ import (
 
 	"github.com/apache/iceberg-go"
 	icebergio "github.com/apache/iceberg-go/io"
-	// how Iceberg reaches s3:// paths; never io/gocloud, which brings Azure and Google too
+	// registers the s3 scheme; io/gocloud would link Azure and Google, too
 	_ "github.com/apache/iceberg-go/io/gocloud/s3"
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// IcebergFiles returns the properties by which an Iceberg catalog reaches the table's files in S3: of cfg's
-// region, or of the server at endpoint when that is not empty. Then the keys are handed over as they are
-// now, so they must not expire; without an endpoint Iceberg finds keys as the SDK does.
+// IcebergFiles returns the properties by which an Iceberg catalog reaches the table's files in S3: in cfg's region or,
+// when endpoint is not empty, at that server. With an endpoint the properties hold the current keys, which must not
+// expire; without one Iceberg finds keys as the SDK does.
 func IcebergFiles(ctx context.Context, cfg aws.Config, endpoint string) (iceberg.Properties, error) {
 	props := iceberg.Properties{icebergio.S3Region: cfg.Region}
 	if endpoint == "" {

@@ -17,17 +17,18 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// mqttPort is where AWS IoT's device endpoint listens for MQTT over mutual TLS.
+// mqttPort is the port of AWS IoT's device endpoint for MQTT over mutual TLS.
 const mqttPort = "8883"
 
-// IoT is the control plane of AWS IoT Core: things, certificates, policies and topic rules. Unless a method
-// says otherwise, it can be run again after any crash and converges on the same state. Safe for concurrent use.
+// IoT is a client of the control plane of AWS IoT Core: things, certificates, policies and topic rules. Every
+// method but CertificateFromCSR may be repeated. Safe for concurrent use.
 // https://docs.aws.amazon.com/iot/latest/apireference/
 type IoT struct {
 	client *iot.Client
 }
 
-// NewIoT makes the adapter. A non-empty endpoint ("http://127.0.0.1:1234") takes the place of AWS's own.
+// NewIoT returns a client of cfg's region, or of the server at endpoint ("http://127.0.0.1:1234") when that is not
+// empty.
 func NewIoT(cfg aws.Config, endpoint string) *IoT {
 	return &IoT{client: iot.NewFromConfig(cfg, func(o *iot.Options) {
 		if endpoint != "" {
@@ -36,13 +37,13 @@ func NewIoT(cfg aws.Config, endpoint string) *IoT {
 	})}
 }
 
-// Certificate is a device certificate: its ID (hex SHA-256 of the DER form), its ARN, and the certificate.
+// Certificate is a device certificate. ID is the SHA-256 of its DER form, hexadecimal.
 type Certificate struct {
 	ID, ARN, PEM string
 }
 
-// CreateThing makes the thing, or gives the thing that is there these attributes (at most three, and values without
-// white space: AWS's limits for a thing without a type).
+// CreateThing makes the thing, or sets the attributes of an existing one: at most three, with values without white
+// space, which are AWS's limits for a thing without a type.
 func (c *IoT) CreateThing(ctx context.Context, name string, attributes map[string]string) error {
 	payload := &types.AttributePayload{Attributes: attributes}
 	_, err := c.client.CreateThing(ctx, &iot.CreateThingInput{ThingName: &name, AttributePayload: payload})
@@ -60,9 +61,8 @@ func (c *IoT) CreateThing(ctx context.Context, name string, attributes map[strin
 	return wrapIoT("update thing "+name, err)
 }
 
-// CertificateFromCSR has an ACTIVE certificate issued for the PEM request of the thing's device. It attaches nothing.
-// It is not idempotent: every call issues one more. Look at Certificates first; one that a crash left
-// unattached can do nothing, since it has no policy.
+// CertificateFromCSR has an ACTIVE certificate issued for a PEM certificate signing request, and attaches nothing
+// to it. Every call issues one more; without policy it allows nothing. thing is for the error alone.
 func (c *IoT) CertificateFromCSR(ctx context.Context, thing string, csrPEM []byte) (Certificate, error) {
 	out, err := c.client.CreateCertificateFromCsr(ctx, &iot.CreateCertificateFromCsrInput{
 		CertificateSigningRequest: aws.String(string(csrPEM)), SetAsActive: true,
@@ -74,8 +74,8 @@ func (c *IoT) CertificateFromCSR(ctx context.Context, thing string, csrPEM []byt
 		PEM: aws.ToString(out.CertificatePem)}, nil
 }
 
-// PutPolicy makes the policy, or checks that the one of that name says the same. One that differs is an error that
-// names the first difference: a policy in use is not changed silently.
+// PutPolicy makes the policy. The error names the first difference when there is one of that name with another
+// document.
 func (c *IoT) PutPolicy(ctx context.Context, name, document string) error {
 	_, err := c.client.CreatePolicy(ctx, &iot.CreatePolicyInput{PolicyName: &name, PolicyDocument: &document})
 	if iotErrorCode(err) != "ResourceAlreadyExistsException" {
@@ -122,7 +122,7 @@ func (c *IoT) Policies(ctx context.Context, certificateARN string) ([]string, er
 	return names, nil
 }
 
-// DetachPolicy takes the policy from the certificate; one that is not attached, or is gone, is no error.
+// DetachPolicy detaches the policy from the certificate. A policy that is not attached, or does not exist, is no error.
 func (c *IoT) DetachPolicy(ctx context.Context, policy, certificateARN string) error {
 	_, err := c.client.DetachPolicy(ctx, &iot.DetachPolicyInput{PolicyName: &policy, Target: &certificateARN})
 	return wrapIoT("detach policy "+policy, ignoreMissing(err))
@@ -135,7 +135,7 @@ func (c *IoT) AttachCertificate(ctx context.Context, thing, certificateARN strin
 	return wrapIoT("attach a certificate to thing "+thing, err)
 }
 
-// Certificates returns the ARNs of the certificates attached to the thing, sorted; none when there is no such thing.
+// Certificates returns the ARNs of the certificates attached to the thing, sorted; none when the thing does not exist.
 func (c *IoT) Certificates(ctx context.Context, thing string) ([]string, error) {
 	var out []string
 	pages := iot.NewListThingPrincipalsPaginator(c.client, &iot.ListThingPrincipalsInput{ThingName: &thing})
@@ -157,24 +157,25 @@ func (c *IoT) Certificates(ctx context.Context, thing string) ([]string, error) 
 	return out, nil
 }
 
-// Deactivate makes the certificate INACTIVE: it cannot connect any more, and can be made ACTIVE again.
+// Deactivate makes the certificate INACTIVE, so that no device connects by it.
 func (c *IoT) Deactivate(ctx context.Context, certificateID string) error {
 	_, err := c.client.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &certificateID,
 		NewStatus: types.CertificateStatusInactive})
 	return wrapIoT("deactivate certificate "+certificateID, err)
 }
 
-// Rule is a topic rule with a Kinesis action and, when ErrorStream is set, a Kinesis error action. Name has letters,
-// digits and _ only. PartitionKey is a substitution template such as "${FANID}"; an empty ErrorPartitionKey
-// means "${newuuid()}", which is defined for every message.
+// Rule is a topic rule with a Kinesis action and, with ErrorStream, a Kinesis error action.
 type Rule struct {
-	Name, SQL                      string
-	Stream, PartitionKey           string
-	RoleARN                        string
-	ErrorStream, ErrorPartitionKey string
+	Name              string // letters, digits and _
+	SQL               string // in version 2016-03-23
+	Stream            string
+	PartitionKey      string // substitution template, such as "${FANID}"
+	RoleARN           string
+	ErrorStream       string // "" = no error action
+	ErrorPartitionKey string // "" = "${newuuid()}", which every message has
 }
 
-// PutRule makes the rule or replaces the one of that name.
+// PutRule makes the rule, or replaces the one of that name.
 func (c *IoT) PutRule(ctx context.Context, r Rule) error {
 	payload := &types.TopicRulePayload{
 		Sql:              aws.String(r.SQL),
@@ -209,7 +210,7 @@ func (c *IoT) Endpoint(ctx context.Context) (string, error) {
 	}
 	address := aws.ToString(out.EndpointAddress)
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		address = net.JoinHostPort(address, mqttPort) // AWS gives the host alone
+		address = net.JoinHostPort(address, mqttPort) // AWS returns the host alone
 	}
 	return address, nil
 }
@@ -219,7 +220,7 @@ func certificateIDOf(arn string) string {
 	return id
 }
 
-// iotErrorCode returns the error type that the service named, "" when there is none.
+// iotErrorCode returns the error code of the service, or "".
 func iotErrorCode(err error) string {
 	var e smithy.APIError
 	if errors.As(err, &e) {
@@ -242,7 +243,7 @@ func wrapIoT(what string, err error) error {
 	return fmt.Errorf("iot: %s: %w", what, err)
 }
 
-// difference names the first place where two JSON values differ, "" when they do not.
+// difference returns the first place where two JSON values differ, or "".
 func difference(at string, have, want any) string {
 	if reflect.DeepEqual(have, want) {
 		return ""
@@ -272,7 +273,7 @@ func difference(at string, have, want any) string {
 			}
 		}
 	}
-	h, _ := json.Marshal(have) // both came from JSON
+	h, _ := json.Marshal(have) // never fails: both came from JSON
 	w, _ := json.Marshal(want)
 	return fmt.Sprintf("at %s it has %s where %s is wanted", at, h, w)
 }

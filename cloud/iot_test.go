@@ -20,7 +20,8 @@ import (
 )
 
 const iotPolicy = `{"Version": "2012-10-17", "Statement": [
-  {"Effect": "Allow", "Action": "iot:Connect", "Resource": "arn:aws:iot:us-east-1:000000000000:client/${iot:Connection.Thing.ThingName}"}]}`
+  {"Effect": "Allow", "Action": "iot:Connect",
+   "Resource": "arn:aws:iot:us-east-1:000000000000:client/${iot:Connection.Thing.ThingName}"}]}`
 
 func localIoT(t *testing.T) (*iotcore.Server, *IoT) {
 	t.Helper()

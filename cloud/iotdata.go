@@ -10,24 +10,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iotdataplane"
 )
 
-// IoTData publishes through the HTTPS data plane of AWS IoT Core. Safe for concurrent use.
+// IoTData is a client of the HTTPS data plane of AWS IoT Core. Safe for concurrent use.
 // https://docs.aws.amazon.com/iot/latest/apireference/API_iotdata_Publish.html
 type IoTData struct {
 	cfg      aws.Config
-	endpoint string // "" = not known yet
-	control  *IoT   // which knows the account's own endpoint
+	endpoint string // "" = that of the account, for which control is asked
+	control  *IoT
 
 	mu     sync.Mutex
 	client *iotdataplane.Client
 }
 
-// NewIoTData makes the adapter. A non-empty endpoint ("http://127.0.0.1:1234") takes the place of the account's own,
-// for which the first Publish asks control.
+// NewIoTData returns a client of the server at endpoint ("http://127.0.0.1:1234") or, when that is empty, of the
+// account's endpoint, for which the first Publish asks control.
 func NewIoTData(cfg aws.Config, endpoint string, control *IoT) *IoTData {
 	return &IoTData{cfg: cfg, endpoint: endpoint, control: control}
 }
 
-// Publish sends one message with QoS 1; nil means that IoT Core has taken it.
+// Publish sends one message with QoS 1. It returns nil when IoT Core has taken it.
 func (d *IoTData) Publish(ctx context.Context, topic string, payload []byte) error {
 	c, err := d.connect(ctx)
 	if err != nil {

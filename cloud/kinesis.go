@@ -12,25 +12,23 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 )
 
-// Kinesis writes and reads data streams. Safe for concurrent use.
+// Kinesis is a client of Kinesis data streams. Safe for concurrent use.
 //
-// Its own loops do the retrying, so that a throttled or unreachable Kinesis is waited for until the caller's
-// context ends: give every call a context that does. A put whose answer was lost is made again, so a record
-// can be on the stream twice.
+// Its methods retry while Kinesis is throttled or out of reach, until the caller's context ends: every call needs a
+// context that does. A put whose answer is lost is repeated, so a record can be on the stream twice.
 type Kinesis struct {
 	client *kinesis.Client
 }
 
 const (
-	// The wait before another attempt doubles from one of the first two up to the third. Without jitter: a
-	// stream has few writers and a shard has one reader.
-	writeWait  = 50 * time.Millisecond
-	readWait   = 200 * time.Millisecond
+	writeWait  = 50 * time.Millisecond  // first wait before a write is retried; it doubles up to maxWait
+	readWait   = 200 * time.Millisecond // first wait before a read is retried; it doubles up to maxWait
 	maxWait    = 5 * time.Second
-	maxAttempt = 20 * time.Second // one HTTP exchange, so that a server that hangs is tried again
+	maxAttempt = 20 * time.Second // bound of one HTTP exchange
 )
 
-// NewKinesis makes the adapter. A non-empty endpoint is used instead of AWS's.
+// NewKinesis returns a client of cfg's region, or of the server at endpoint when that is not empty. The error is for a
+// configuration without region.
 func NewKinesis(cfg aws.Config, endpoint string) (*Kinesis, error) {
 	if cfg.Region == "" {
 		return nil, errors.New("cloud: kinesis: the configuration has no region")
@@ -44,8 +42,8 @@ func NewKinesis(cfg aws.Config, endpoint string) (*Kinesis, error) {
 	return &Kinesis{client: client}, nil
 }
 
-// CreateStream makes a stream with so many shards and waits until it is ACTIVE. One that exists is left as it
-// is, also when it has been resharded.
+// CreateStream makes a stream with the given number of shards and waits until it is ACTIVE. An existing stream stays as
+// it is.
 func (k *Kinesis) CreateStream(ctx context.Context, stream string, shards int) error {
 	for {
 		err := try(ctx, readWait, func(ctx context.Context) error {
@@ -62,7 +60,7 @@ func (k *Kinesis) CreateStream(ctx context.Context, stream string, shards int) e
 		if !errors.As(err, &missing) {
 			return err
 		}
-		if err := wait(ctx, readWait); err != nil { // it was being deleted: the name is free now
+		if err := wait(ctx, readWait); err != nil { // the stream was being deleted; the name is free now
 			return fmt.Errorf("cloud: creating stream %s again: %w", stream, err)
 		}
 	}
@@ -88,7 +86,7 @@ func (k *Kinesis) waitActive(ctx context.Context, stream string) error {
 	}
 }
 
-// Created returns the time at which the stream was made, which tells it from one of the same name that was deleted.
+// Created returns the creation time of the stream, which differs from that of a deleted stream of the same name.
 func (k *Kinesis) Created(ctx context.Context, stream string) (time.Time, error) {
 	var out *kinesis.DescribeStreamSummaryOutput
 	err := try(ctx, readWait, func(ctx context.Context) (err error) {
@@ -105,13 +103,13 @@ func (k *Kinesis) Created(ctx context.Context, stream string) (time.Time, error)
 type Shard struct {
 	ID                 string
 	Parents            []string // none, one (after a split) or two (after a merge); they may have expired
-	StartHash, EndHash string   // the range of hash keys, both inclusive
-	Closed             bool     // split or merged: no new records
-	First              string   // no record has a lower sequence number
-	Last               string   // no record has a higher one; empty while the shard is open
+	StartHash, EndHash string   // range of hash keys, both inclusive
+	Closed             bool     // the shard was split or merged and gets no new records
+	First              string   // lower bound of the sequence numbers
+	Last               string   // upper bound of the sequence numbers; "" while the shard is open
 }
 
-// Shards lists the stream's shards, also closed ones whose records can still be read, in the order of their IDs.
+// Shards returns the stream's shards, also closed ones whose records can still be read, in the order of their IDs.
 func (k *Kinesis) Shards(ctx context.Context, stream string) ([]Shard, error) {
 	var all []Shard
 	in := &kinesis.ListShardsInput{StreamName: &stream}
@@ -151,8 +149,7 @@ func shardOf(s types.Shard) Shard {
 	return out
 }
 
-// Put writes one record and tells where it went. When it returns nil the record is on the stream. It goes on
-// trying until ctx ends.
+// Put writes one record and returns its shard and sequence number. It retries until ctx ends.
 func (k *Kinesis) Put(ctx context.Context, stream, partitionKey string, data []byte) (shard, sequence string,
 	err error) {
 	if data == nil {
@@ -170,8 +167,8 @@ func (k *Kinesis) Put(ctx context.Context, stream, partitionKey string, data []b
 	return aws.ToString(out.ShardId), aws.ToString(out.SequenceNumber), nil
 }
 
-// try calls f, each time with a context of its own, until it succeeds, fails in a way that will not pass, or
-// ctx ends; then the error is the last one of f. The first pause doubles from one attempt to the next.
+// try calls f, each time with a context of its own, until it succeeds, returns an error that does not pass, or ctx
+// ends. The error wraps the last one of f. The wait between two calls begins at pause and doubles.
 func try(ctx context.Context, pause time.Duration, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := attemptOnce(ctx, f)
@@ -196,11 +193,11 @@ func passes(err error) bool {
 	if errors.Is(err, ErrNotLocal) {
 		return false
 	}
-	return errors.Is(err, context.DeadlineExceeded) || // the attempt's own: the caller looks at its context first
+	return errors.Is(err, context.DeadlineExceeded) || // of the attempt; try checks the caller's before
 		retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary
 }
 
-// wait sleeps for d or until ctx ends, whose error it then gives.
+// wait waits for d, or until ctx ends, whose error it returns then.
 func wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

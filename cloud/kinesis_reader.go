@@ -12,54 +12,54 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 )
 
-// ReadOptions pace a Reader.
+// ReadOptions set the pace of a Reader.
 type ReadOptions struct {
-	// Poll is the pause between reads that found nothing new. Zero: one second, which leaves four of a shard's
-	// five reads a second to others. At least 200 ms, which is also the pause while there is more to read.
+	// Poll is the wait after a read that finds nothing new; at least 200 ms, 0 = 1 s, which leaves four of a shard's five
+	// reads per second to others. While there is more to read the wait is 200 ms.
 	Poll time.Duration
-	// Limit is the number of records a Batch has at most, up to 10,000. Zero: 10,000. A Batch also ends at 10 MiB.
+	// Limit is the largest number of records of a Batch; at most 10,000, 0 = 10,000. A Batch also ends at 10 MiB.
 	Limit int
 }
 
-// quick is a read after which the next may ask for more records.
+// quick is the time of a read after which the next one asks for more records.
 const quick = time.Second
 
-// ErrOtherStream says that a sequence number is not one of the stream's: it was deleted and made again.
+// ErrOtherStream says that a sequence number is not of the stream: it was deleted and made again.
 var ErrOtherStream = errors.New("the sequence number did not come from this stream")
 
-// minPoll keeps a single reader within the five GetRecords a second that a shard allows.
+// minPoll keeps a single reader within the five GetRecords per second that a shard allows.
 const minPoll = 200 * time.Millisecond
 
-// Reader reads one shard in order. Not for concurrent use.
+// Reader reads one shard in order. Not safe for concurrent use.
 type Reader struct {
 	kinesis       *Kinesis
 	stream, shard string
-	after         string  // the last sequence number given; empty: none
+	after         string  // sequence number of the last record returned; "" = none
 	iterator      *string // nil: to be fetched
 	options       ReadOptions
-	limit         int       // records of the next read: fewer than options say where reads were too slow
-	next          time.Time // when the next read may be made
+	limit         int       // records of the next read; below options.Limit after slow reads
+	next          time.Time // earliest time of the next read
 	done          bool
 }
 
-// Batch is what one read gave. It may be empty.
+// Batch is the result of one read. It may be empty.
 type Batch struct {
 	Records            []Record
-	MillisBehindLatest int64    // how far the last record is behind the shard's tip, by arrival; 0: caught up
-	Closed             bool     // the shard was split or merged and this is its end
-	Children           []string // where it goes on, when Closed
+	MillisBehindLatest int64    // distance to the shard's newest record by arrival; 0 = none is left
+	Closed             bool     // the shard was split or merged and these are its last records
+	Children           []string // shards that follow it, with Closed
 }
 
 // Record is one record of a shard.
 type Record struct {
-	Sequence     string // decimal, grows strictly within the shard
+	Sequence     string // decimal; grows strictly within the shard
 	PartitionKey string
-	Arrived      time.Time // by the clock of Kinesis, to the millisecond
+	Arrived      time.Time // by the clock of Kinesis, in milliseconds
 	Data         []byte
 }
 
-// Read returns a reader of the records behind the sequence number after, or of all that the shard still has
-// when after is empty or "0". Nothing is sent before Next.
+// Read returns a reader of the records behind the sequence number after, or of all that the shard has when after is ""
+// or "0". It sends nothing; [Reader.Next] does.
 func (k *Kinesis) Read(stream, shard, after string, options ReadOptions) *Reader {
 	if after == "0" {
 		after = ""
@@ -74,11 +74,10 @@ func (k *Kinesis) Read(stream, shard, after string, options ReadOptions) *Reader
 	return &Reader{kinesis: k, stream: stream, shard: shard, after: after, options: options, limit: options.Limit}
 }
 
-// Next waits for the reader's pace and reads. Behind a Closed batch it gives io.EOF. It waits for a throttled or
-// unreachable Kinesis until ctx ends and renews an expired iterator behind the last record it gave. After an error
-// Next may be called again and goes on where it was. Where a read does not come to its end in time the next one asks
-// for a quarter of the records, and for twice as many again when it was quick. The error wraps ErrOtherStream when
-// after is of a stream that was deleted.
+// Next waits for the reader's pace and reads once. It retries while Kinesis is throttled or out of reach, until ctx
+// ends, and renews an expired iterator. After a read that times out it asks for a quarter of the records, after a
+// quick one for twice as many. After an error it may be called again and continues at the same place. The error is
+// io.EOF behind a Closed batch, and wraps [ErrOtherStream] when after is of a stream that was deleted.
 func (r *Reader) Next(ctx context.Context) (Batch, error) {
 	if r.done {
 		return Batch{}, io.EOF
@@ -110,7 +109,7 @@ func (r *Reader) Next(ctx context.Context) (Batch, error) {
 	return b, nil
 }
 
-// records reads once, getting an iterator before where there is none or it is too old.
+// records reads once, and gets an iterator first when there is none or it has expired.
 func (r *Reader) records(ctx context.Context) (out *kinesis.GetRecordsOutput, err error) {
 	for {
 		if r.iterator == nil {
@@ -141,7 +140,7 @@ func (r *Reader) records(ctx context.Context) (out *kinesis.GetRecordsOutput, er
 	}
 }
 
-// seek gets an iterator behind the last record given.
+// seek gets an iterator behind the last record returned.
 func (r *Reader) seek(ctx context.Context) error {
 	in := &kinesis.GetShardIteratorInput{StreamName: &r.stream, ShardId: &r.shard,
 		ShardIteratorType: types.ShardIteratorTypeTrimHorizon}

@@ -18,24 +18,24 @@ import (
 	"fanwatch/objstore"
 )
 
-// S3 is a bucket as an objstore.Store. It is safe for concurrent use.
+// S3 implements objstore.Store by a bucket. Safe for concurrent use.
 type S3 struct {
 	client *s3.Client
 	bucket string
 }
 
-// NewS3 speaks to a bucket of cfg's region, or of the server at endpoint when that is not empty.
+// NewS3 returns the store of a bucket in cfg's region, or at the server at endpoint when that is not empty.
 func NewS3(cfg aws.Config, endpoint, bucket string) *S3 {
 	return &S3{bucket: bucket, client: s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)
-			o.UsePathStyle = true // a local server has no name per bucket
+			o.UsePathStyle = true // a local server has no host name per bucket
 		}
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})}
 }
 
-// CreateBucket makes the bucket unless this account has it already.
+// CreateBucket makes the bucket unless the account has it.
 func (s *S3) CreateBucket(ctx context.Context) error {
 	in := &s3.CreateBucketInput{Bucket: aws.String(s.bucket)}
 	if region := s.client.Options().Region; region != "us-east-1" {
@@ -70,7 +70,7 @@ func (s *S3) GetRange(ctx context.Context, key string, offset, n int64) ([]byte,
 		return nil, fmt.Errorf("cloud: get s3://%s/%s: %d bytes from %d on is no range", s.bucket, key, n, offset)
 	}
 	if n == 0 {
-		return nil, nil // the header cannot say this
+		return nil, nil // a Range header cannot name an empty range
 	}
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key),
 		Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1))})
@@ -79,7 +79,7 @@ func (s *S3) GetRange(ctx context.Context, key string, offset, n int64) ([]byte,
 	}
 	defer out.Body.Close()
 	data := make([]byte, n)
-	if _, err := io.ReadFull(out.Body, data); err != nil { // a range that ends behind the object is cut short
+	if _, err := io.ReadFull(out.Body, data); err != nil { // also for a range that ends behind the object
 		return nil, s.failed("get", key, err)
 	}
 	return data, nil
@@ -134,8 +134,8 @@ func (s *S3) Delete(ctx context.Context, key string) error {
 	return s.failed("delete", key, err)
 }
 
-// failed names the object and turns the answers that callers tell apart into lake's errors. A
-// conflict with a write under way (409) is told as the failure that it is: the caller tries again.
+// failed returns the error with the object's name, wrapping objstore's error for 404, 412 and archived objects. A
+// conflict with a write under way (409) stays an error, which the caller retries.
 func (s *S3) failed(what, key string, err error) error {
 	if err == nil {
 		return nil

@@ -214,8 +214,8 @@ func listKeys(t *testing.T, store *S3, prefix, after string) []string {
 	return keys
 }
 
-// TestTheTableOnS3 takes the way of the lake on the real server: landing log, table, compaction, account.
-func TestTheTableOnS3(t *testing.T) {
+// TestLandingLogAndTableHoldOnS3 takes the way of the lake on the real server: landing log, table, compaction, account.
+func TestLandingLogAndTableHoldOnS3(t *testing.T) {
 	store, cfg, endpoint := openBucket(t, "lake")
 	files, err := IcebergFiles(t.Context(), cfg, endpoint)
 	if err != nil {
@@ -274,12 +274,13 @@ func oneReading(i int) landing.Segment {
 	}
 }
 
-// TestArchivedObject: S3 answers 403 InvalidObjectState for an object in Glacier.
-func TestArchivedObject(t *testing.T) {
+// TestAnArchivedObjectIsAnErrorOfItsOwn: S3 answers 403 InvalidObjectState for an object in Glacier.
+func TestAnArchivedObjectIsAnErrorOfItsOwn(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w,
-			`<?xml version="1.0" encoding="UTF-8"?><Error><Code>InvalidObjectState</Code><Message>The operation is not valid for the object's storage class</Message><StorageClass>GLACIER</StorageClass></Error>`)
+		fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>InvalidObjectState</Code>
+			<Message>The operation is not valid for the object's storage class</Message>
+			<StorageClass>GLACIER</StorageClass></Error>`)
 	}))
 	defer server.Close()
 	cfg, err := Config(t.Context(), Settings{Local: true, AccessKey: "a", SecretKey: "b", Endpoints: []string{server.URL}})

@@ -18,36 +18,32 @@ import (
 // KeyAttribute is the message attribute that carries Message.Key.
 const KeyAttribute = "fanwatch-key"
 
-// maxSubjectChars is what is surely accepted: the API reference says "less than
-// 100 characters" and "ASCII" for mail.
+// maxSubjectChars is the length of a subject, for which the API reference has "less than 100 characters" and "ASCII".
 // https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 const maxSubjectChars = 99
 
 // Message is one notification to all subscribers of a topic.
 type Message struct {
 	TopicARN string
-	// Subject is made acceptable: one line of ASCII, cut after 99 characters.
+	// Subject is sent as one line of ASCII, cut after 99 characters.
 	Subject string
 	// Body is UTF-8, not empty, at most 256 KiB together with the attributes.
 	Body string
-	// Key is the idempotency key, empty for none. It travels as an attribute:
-	// the local inbox shows a key once per recipient; SNS itself does not look
-	// at it, so with AWS a repeated Publish is a second mail with the same key.
+	// Key is the idempotency key, sent as the attribute KeyAttribute; "" = none. The local inbox shows a key once per
+	// recipient. SNS does not read it: a repeated Publish is a second mail with the same key.
 	Key string
-	// Attributes become message attributes of type String, for filter
-	// policies; empty values are left out because SNS refuses them.
+	// Attributes are sent as message attributes of type String, for filter policies. Empty values, which SNS refuses,
+	// are left out.
 	Attributes map[string]string
 }
 
-// SNS publishes notifications through Amazon SNS. Safe for concurrent use.
+// SNS is a client of Amazon SNS. Safe for concurrent use.
 //
-// An error that says so by a method Permanent() bool came from a request that
-// will never succeed as it is (a topic that does not exist, a message too
-// long, no permission): repeating it is useless. Find it with errors.As.
+// An error that has a method Permanent() bool which returns true is of a request that will never succeed (a topic that
+// does not exist, a message too long, no permission). Find it with errors.As.
 type SNS struct{ client *sns.Client }
 
-// NewSNS uses the given configuration; a non-empty endpoint replaces the
-// region's own.
+// NewSNS returns a client of cfg's region, or of the server at endpoint when that is not empty.
 func NewSNS(cfg aws.Config, endpoint string) *SNS {
 	return &SNS{sns.NewFromConfig(cfg, func(o *sns.Options) {
 		if endpoint != "" {
@@ -56,8 +52,8 @@ func NewSNS(cfg aws.Config, endpoint string) *SNS {
 	})}
 }
 
-// CreateTopic answers the ARN of the topic with this name (1 to 256 letters,
-// digits, '-' and '_'), which it makes if it is missing.
+// CreateTopic returns the ARN of the topic of that name (1 to 256 letters, digits, '-' and '_'), which it makes if it
+// does not exist.
 func (s *SNS) CreateTopic(ctx context.Context, name string) (arn string, err error) {
 	out, err := s.client.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
 	if err != nil {
@@ -66,9 +62,8 @@ func (s *SNS) CreateTopic(ctx context.Context, name string) (arn string, err err
 	return aws.ToString(out.TopicArn), nil
 }
 
-// SubscribeEmail subscribes a mail address to a topic. An address that is
-// subscribed already is left alone, also while AWS waits for its owner's
-// confirmation, so that no start brings another confirmation mail.
+// SubscribeEmail subscribes a mail address to a topic, unless it is subscribed or its confirmation is pending, so that
+// repeating it sends no further confirmation mail.
 func (s *SNS) SubscribeEmail(ctx context.Context, arn, address string) error {
 	task := fmt.Sprintf("subscribe %s to %s", address, arn)
 	subscriptions, err := s.subscriptions(ctx, arn)
@@ -83,10 +78,8 @@ func (s *SNS) SubscribeEmail(ctx context.Context, arn, address string) error {
 	return s.subscribe(ctx, arn, "email", address)
 }
 
-// SetHTTPEndpoint makes a URL the one HTTP endpoint of a topic: others are
-// unsubscribed. SNS sends a new one a token, which it gives to Confirm, and a
-// call while that has not happened has it sent again. confirmed tells whether
-// the topic is delivered there.
+// SetHTTPEndpoint makes a URL the only HTTP endpoint of a topic: it unsubscribes others. SNS sends a token to a new
+// endpoint, for [SNS.Confirm], and sends it again at each call until confirmed is true.
 func (s *SNS) SetHTTPEndpoint(ctx context.Context, arn, url string) (confirmed bool, err error) {
 	task := fmt.Sprintf("subscribe %s to %s", url, arn)
 	subscriptions, err := s.subscriptions(ctx, arn)
@@ -109,7 +102,7 @@ func (s *SNS) SetHTTPEndpoint(ctx context.Context, arn, url string) (confirmed b
 	return false, s.subscribe(ctx, arn, protocol, url)
 }
 
-// Confirm confirms a subscription by the token that SNS sent to its endpoint.
+// Confirm confirms a subscription by the token that SNS has sent to its endpoint.
 func (s *SNS) Confirm(ctx context.Context, arn, token string) error {
 	_, err := s.client.ConfirmSubscription(ctx, &sns.ConfirmSubscriptionInput{TopicArn: &arn, Token: &token})
 	if err != nil {
@@ -138,7 +131,7 @@ func (s *SNS) subscribe(ctx context.Context, arn, protocol, endpoint string) err
 	return nil
 }
 
-// Subscriptions counts a topic's subscriptions: those that are confirmed and those whose owner has not answered yet.
+// Subscriptions returns the numbers of a topic's confirmed and pending subscriptions.
 func (s *SNS) Subscriptions(ctx context.Context, arn string) (confirmed, pending int, err error) {
 	out, err := s.client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &arn})
 	if err != nil {
@@ -154,8 +147,8 @@ func (s *SNS) Subscriptions(ctx context.Context, arn string) (confirmed, pending
 	return confirmed, pending, nil
 }
 
-// Publish sends a message and answers the ID that SNS gave it. It is at least
-// once: a lost answer is repeated by the SDK, and Key tells the copies apart.
+// Publish sends a message and returns its ID at SNS. The SDK repeats a request whose answer is lost, so that a message
+// may be sent twice, with the same Key.
 func (s *SNS) Publish(ctx context.Context, m Message) (id string, err error) {
 	in := &sns.PublishInput{TopicArn: &m.TopicARN, Message: &m.Body,
 		MessageAttributes: map[string]types.MessageAttributeValue{}}
@@ -177,7 +170,7 @@ func (s *SNS) Publish(ctx context.Context, m Message) (id string, err error) {
 	return aws.ToString(out.MessageId), nil
 }
 
-// snsRefusal is an error of the request itself, not of the moment.
+// snsRefusal is an error of a request that will never succeed.
 type snsRefusal struct{ error }
 
 func (e *snsRefusal) Unwrap() error   { return e.error }
@@ -198,8 +191,8 @@ func snsError(task string, err error) error {
 	return err
 }
 
-// cleanSubject makes one line of ASCII that does not start with a space, at
-// most maxSubjectChars long; a longer one ends in "...".
+// cleanSubject returns the subject as one line of ASCII that does not start with a space, of at most maxSubjectChars; a
+// longer one ends in "...".
 func cleanSubject(subject string) string {
 	ascii := strings.NewReplacer("\u2013", "-", "\u2014", "-", "\u2018", "'", "\u2019", "'", "\u201c", `"`, "\u201d", `"`,
 		"\u2026", "...", "\u00b0", " deg", "\u00d7", "x", "\u00b7", "-", "\u2192", "->", "\u2264", "<=", "\u2265", ">=",

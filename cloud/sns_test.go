@@ -84,7 +84,7 @@ func TestSNSTellsPermanentErrors(t *testing.T) {
 	}
 }
 
-func TestCleanSubject(t *testing.T) {
+func TestASubjectIsOneLineOfASCII(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                          "",
 		" \t\r\n ":                  "",

@@ -20,8 +20,8 @@ const (
 	statsTau     = 2000 // readings, time constant of a fan's usual values
 	scoreTau     = 2000 // readings, time constant of the usual score
 	judgeOver    = 3    // scores whose median is judged
-	enterSigma   = 6.0  // standard deviations by which the judged score must exceed the usual one, and
-	enterMargin  = 2.4  // the least excess; 37,000 ordinary readings (TestFewFalseAlarms) come to 1.9
+	enterSigma   = 6.0  // standard deviations by which the judged score must exceed the usual one
+	enterMargin  = 2.4  // least excess of the judged score; 37,000 ordinary readings (TestFewFalseAlarms) come to 1.9
 	speedFloor   = 5e-3 // least deviation of the speed, as a fraction of the mean RPM: load and temperature move it
 	spreadFloor  = 1e-3 // least spread, as a fraction of the mean RPM
 	jitterFloor  = 5e-3 // least jitter, as a fraction of the period

@@ -13,7 +13,7 @@ import (
 	"fanwatch/workflows"
 )
 
-// Alert returns one alert, open or over. It asks no worker.
+// Alert returns one alert, open or over. It needs no worker. The error wraps [ErrUnknown] when there is none.
 func (o Client) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
 	w, err := o.describe(ctx, id)
 	if err != nil {
@@ -23,11 +23,11 @@ func (o Client) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
 	return a, nil
 }
 
-// endedAlerts is how many ended alerts Alerts gives at most.
+// endedAlerts is the largest number of ended alerts that Alerts returns.
 const endedAlerts = 200
 
-// Alerts lists the open alerts, newest first, and with ended the newest of those that are over, by whichever way they
-// ended; the canary's are not among them. It asks no worker.
+// Alerts returns the open alerts and, with ended, the newest 200 that have ended in any way, newest first and without
+// the canary's. It needs no worker.
 func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
 	alerts, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {
@@ -66,9 +66,8 @@ func (o Client) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert
 	return all, nil
 }
 
-// alertOf returns the alert as its workflow showed it last. One whose workflow was ended from outside, or by the
-// server, is AlertTerminated. Of one that shows nothing, or nothing that can be read, the ID has to do; ok is false
-// when it has only just started.
+// alertOf returns the alert as its memo shows it. When its workflow was ended from outside or by the server it is
+// AlertTerminated. Without a readable memo it has what its ID says; ok is false when the workflow has just started.
 func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	a, shown, err := memo[fanwatch.Alert](w, workflows.MemoAlert)
 	if !shown || err != nil {
@@ -83,7 +82,7 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	case enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED,
 		enums.WORKFLOW_EXECUTION_STATUS_FAILED,
 		enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:
-		if a.State != fanwatch.AlertResolved { // as it is while the alert waits for the lake
+		if a.State != fanwatch.AlertResolved { // it is while the alert waits for the lake
 			a.State, a.EndedAt = fanwatch.AlertTerminated, w.GetCloseTime().AsTime()
 		}
 		return a, true
@@ -91,7 +90,7 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	return a, shown || err != nil
 }
 
-// Acknowledge stops an alert's escalation and answers the alert.
+// Acknowledge stops an alert's escalation and returns the alert. The error wraps [ErrUnknown] or [ErrEnded].
 func (o Client) Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 	var a fanwatch.Alert
 	if !strings.HasPrefix(alertID, "alert/") {

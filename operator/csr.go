@@ -11,10 +11,9 @@ import (
 	"slices"
 )
 
-// CheckCSR says why AWS IoT Core would not sign the PEM certificate signing request, or why it is not the fan's, or
-// nil. It is asked before anything is sent: a fan that cannot have a certificate must not be made known first, and a
-// certificate ends the one that the fan had. A request whose subject has no common name may be any fan's; otherwise
-// that is the fan or one of its clients. What is signed is in
+// CheckCSR returns an error when AWS IoT Core would not sign the PEM certificate signing request, or when the common
+// name of its subject is neither empty nor the fan's nor one of its clients'. It is called before a fan is registered,
+// and before a new certificate ends the fan's old one. AWS's requirements:
 // https://docs.aws.amazon.com/iot/latest/apireference/API_CreateCertificateFromCsr.html
 func CheckCSR(csrPEM, fan string, clients ...string) error {
 	block, _ := pem.Decode([]byte(csrPEM))

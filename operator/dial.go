@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// Dial connects to Temporal. After an outage it is back within half a second of the server: gRPC's own
-// back-off grows to two minutes, and an alert must not wait for that.
+// Dial connects to Temporal. After an outage the connection is back within 0.5 s of the server, where gRPC's default
+// back-off grows to 2 min, which would delay alerts.
 func Dial(ctx context.Context, o client.Options) (client.Client, error) {
 	quick := backoff.DefaultConfig
 	quick.MaxDelay = 500 * time.Millisecond

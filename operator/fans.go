@@ -15,7 +15,8 @@ import (
 	"fanwatch/workflows"
 )
 
-// Fan returns one fan's status.
+// Fan returns one fan's status. It asks the fan's workflow, and so needs a worker. The error wraps [ErrUnknown] when no
+// such fan is provisioned.
 func (o Client) Fan(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
 	var s fanwatch.FanStatus
 	v, err := o.Temporal.QueryWorkflow(ctx, workflows.FanID(fan), "", workflows.QueryStatus)
@@ -39,8 +40,8 @@ func noFan(fan string) error {
 	return fmt.Errorf("fan %s: %w: provision it with fanwatch provision %s --csr FILE", fan, ErrUnknown, fan)
 }
 
-// FanStatus returns a fan's newest status from its memo. It asks no worker. An error that wraps activities.ErrNoFan
-// says that no workflow of that fan runs.
+// FanStatus returns a fan's newest status from its memo. It needs no worker. The error wraps activities.ErrNoFan
+// when no workflow of the fan runs.
 func (o Client) FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, error) {
 	w, err := o.describe(ctx, workflows.FanID(fan))
 	if errors.Is(err, ErrUnknown) || err == nil && w.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
@@ -53,7 +54,7 @@ func (o Client) FanStatus(ctx context.Context, fan string) (fanwatch.FanStatus, 
 	return s, err
 }
 
-// Known reports whether a fan of that name is provisioned, or was and is retired. It asks no worker.
+// Known reports whether a fan of that name is provisioned, or was and is retired. It needs no worker.
 func (o Client) Known(ctx context.Context, fan string) (bool, error) {
 	w, err := o.describe(ctx, workflows.FanID(fan))
 	if errors.Is(err, ErrUnknown) {
@@ -66,9 +67,8 @@ func (o Client) Known(ctx context.Context, fan string) (bool, error) {
 	return ok && s.Phase != "" && s.Phase != fanwatch.PhaseProvisioning, err
 }
 
-// newest returns a fan's status as the memo of its workflow's newest run has it, and whether that run is running. It
-// asks no worker. A run that has shown nothing, or nothing that can be read, has the zero status. The error wraps
-// ErrUnknown when there is no run.
+// newest returns a fan's status from the memo of its workflow's newest run, and whether that runs. It needs no worker.
+// Without a readable memo the status is zero. The error wraps ErrUnknown when there is no workflow.
 func (o Client) newest(ctx context.Context, fan string) (s fanwatch.FanStatus, running bool, err error) {
 	w, err := o.describe(ctx, workflows.FanID(fan))
 	if err != nil {
@@ -80,8 +80,8 @@ func (o Client) newest(ctx context.Context, fan string) (s fanwatch.FanStatus, r
 	return s, w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
-// Fans lists by name all fans that are not retired, and those that are and whose certificates could not be ended yet.
-// It asks no worker.
+// Fans returns, sorted by name, all fans that are not retired, and retired ones whose certificates may still be active.
+// It needs no worker.
 func (o Client) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus = "Running"`,
 		workflows.MemoFan)
@@ -90,7 +90,7 @@ func (o Client) Fans(ctx context.Context) ([]fanwatch.FanStatus, error) {
 	return fans, err
 }
 
-// Change changes what c names of a fan and answers what took effect.
+// Change changes a fan's device by c and returns the device as it took effect.
 func (o Client) Change(ctx context.Context, fan string, c fanwatch.DeviceChange) (fanwatch.Device, error) {
 	var out fanwatch.Device
 	if c.Clients != nil {
@@ -102,7 +102,7 @@ func (o Client) Change(ctx context.Context, fan string, c fanwatch.DeviceChange)
 	return out, err
 }
 
-// Retire ends a fan: its readings are refused from then on, its alert and its certificates end.
+// Retire ends a fan: its readings are refused, its alert and its certificates end.
 func (o Client) Retire(ctx context.Context, fan string) (workflows.RetireAnswer, error) {
 	var out workflows.RetireAnswer
 	err := o.update(ctx, workflows.FanID(fan), workflows.UpdateRetire, &out)

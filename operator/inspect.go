@@ -19,22 +19,22 @@ import (
 	"fanwatch/workflows"
 )
 
-// What a look holds the parts against. Times of Temporal's server are compared with this process's clock here, so a
-// clock that is off by more than these makes findings, or hides them.
+// The bounds of an inspection. Times of Temporal's server are compared with this process's clock, so a clock that
+// is off by more than these makes findings, or hides them.
 const (
-	noHeartbeat  = 20 * time.Second // a scorer beats every 1 to 5 s
-	tooFarBehind = 30 * time.Second // of a shard
-	notTaken     = 20 * time.Second // an activity that waits for a worker
-	notTold      = 5 * time.Second  // a notification that SNS does not answer
-	unproven     = 20 * time.Second // a new attempt after a failed one may fail as well
-	fewTries     = 4                // failed tries of an activity that say more than bad luck
-	commitLong   = time.Minute      // one round of the committer, which takes a second as a rule
-	commitLate   = 10 * time.Minute // since the committer's last good round
-	namedAtMost  = 5                // fans or shards in one sentence
-	endedAtMost  = 50               // workflows that were ended by other means, looked at in one look
+	noHeartbeat  = 20 * time.Second // since a scorer's heartbeat, which comes every 1 to 5 s
+	tooFarBehind = 30 * time.Second // distance of a scorer to its shard's newest record
+	notTaken     = 20 * time.Second // wait of an activity for a worker
+	notAnswered  = 5 * time.Second  // a notification that SNS does not answer
+	unproven     = 20 * time.Second // age at which an attempt after a failed one counts as good
+	fewTries     = 4                // failed tries of an activity that are a finding
+	commitLong   = time.Minute      // time of one commit, which takes about 1 s
+	commitLate   = 10 * time.Minute // since the committer's last commit without failure
+	namedAtMost  = 5                // reasons in one finding
+	endedAtMost  = 50               // workflows ended by other means that one inspection looks at
 )
 
-// The parts of fanwatch that alerts of KindPipeline name.
+// The parts of fanwatch that findings name.
 const (
 	partScorer = "scorer"
 	partStream = "stream"
@@ -44,29 +44,29 @@ const (
 	partCanary = "canary"
 )
 
-// Inspect looks at every part of fanwatch through Temporal alone and answers what is wrong now, at most one finding
-// per part.
+// Inspect looks at every part of fanwatch through Temporal alone and returns what is wrong now, at most one finding per
+// part. The error joins those of the parts that could not be looked at.
 func (o Client) Inspect(ctx context.Context, stream string) ([]activities.Finding, error) {
-	l := look{Client: o, now: time.Now()}
+	l := inspection{Client: o, now: time.Now()}
 	var failed []error
 	for _, part := range []func(context.Context, string) error{l.stream, l.shards, l.committer, l.schedules, l.fans,
 		l.alerts} {
-		failed = append(failed, part(ctx, stream)) // and the others are looked at all the same
+		failed = append(failed, part(ctx, stream))
 	}
 	return l.findings(), errors.Join(failed...)
 }
 
-// look is one inspection.
-type look struct {
+// inspection is one call of Inspect.
+type inspection struct {
 	Client
 	now    time.Time
-	shard  []string // IDs that should be scored, as the Stream lists them
-	order  []string // parts with reasons
-	reason map[string][]string
+	shard  []string            // IDs of the shards that can be scored, by the Stream's memo
+	order  []string            // parts with reasons, in the order of their first
+	reason map[string][]string // by part
 }
 
-// say adds a reason to a part's finding.
-func (l *look) say(part, format string, args ...any) {
+// addReason adds a reason to a part's finding.
+func (l *inspection) addReason(part, format string, args ...any) {
 	if l.reason == nil {
 		l.reason = map[string][]string{}
 	}
@@ -76,7 +76,7 @@ func (l *look) say(part, format string, args ...any) {
 	l.reason[part] = append(l.reason[part], fmt.Sprintf(format, args...))
 }
 
-func (l *look) findings() []activities.Finding {
+func (l *inspection) findings() []activities.Finding {
 	var out []activities.Finding
 	for _, part := range l.order {
 		why := l.reason[part]
@@ -89,14 +89,14 @@ func (l *look) findings() []activities.Finding {
 	return out
 }
 
-// run is a running workflow and what it waits for.
-type run struct {
+// workflowRun is a run of a workflow and its pending activities.
+type workflowRun struct {
 	info    *workflowpb.WorkflowExecutionInfo
 	pending []*workflowpb.PendingActivityInfo
 }
 
-// running returns the newest run of a workflow where it runs.
-func (l *look) running(ctx context.Context, id string) (r run, ok bool, err error) {
+// running returns the newest run of a workflow; ok reports whether it runs.
+func (l *inspection) running(ctx context.Context, id string) (r workflowRun, ok bool, err error) {
 	d, err := l.Temporal.DescribeWorkflowExecution(ctx, id, "")
 	var none *serviceerror.NotFound
 	if errors.As(err, &none) {
@@ -105,12 +105,12 @@ func (l *look) running(ctx context.Context, id string) (r run, ok bool, err erro
 	if err != nil {
 		return r, false, fmt.Errorf("describe %s: %w", id, err)
 	}
-	r = run{d.GetWorkflowExecutionInfo(), d.GetPendingActivities()}
+	r = workflowRun{d.GetWorkflowExecutionInfo(), d.GetPendingActivities()}
 	return r, r.info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
-// stuck says why an activity of a few seconds is not done, or "".
-func (l *look) stuck(a *workflowpb.PendingActivityInfo) string {
+// stuck returns why an activity of a few seconds is not done, or "".
+func (l *inspection) stuck(a *workflowpb.PendingActivityInfo) string {
 	switch {
 	case a.GetAttempt() >= fewTries && a.GetLastFailure() != nil:
 		return fmt.Sprintf("%s fails: %s", a.GetActivityType().GetName(), failure(a))
@@ -121,7 +121,7 @@ func (l *look) stuck(a *workflowpb.PendingActivityInfo) string {
 	return ""
 }
 
-// failure returns an activity's last failure as one line.
+// failure returns an activity's last failure in one line.
 func failure(a *workflowpb.PendingActivityInfo) string {
 	f := a.GetLastFailure()
 	for f.GetMessage() == "" && f.GetCause() != nil {
@@ -134,31 +134,31 @@ func failure(a *workflowpb.PendingActivityInfo) string {
 	return text
 }
 
-// stream looks at the workflow that lists the shards and has each scored.
-func (l *look) stream(ctx context.Context, stream string) error {
+// stream looks at the Stream workflow.
+func (l *inspection) stream(ctx context.Context, stream string) error {
 	r, ok, err := l.running(ctx, workflows.StreamID(stream))
 	if err != nil {
 		return err
 	}
 	if !ok {
-		l.say(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.",
+		l.addReason(partStream, "The workflow %s does not run, so no new shard is scored: start a worker.",
 			workflows.StreamID(stream))
 		return nil
 	}
-	l.shard, _, _ = memo[[]string](r.info, workflows.MemoShards) // one of an older program has none
+	l.shard, _, _ = memo[[]string](r.info, workflows.MemoShards) // none with an earlier program
 	if why, known, _ := memo[string](r.info, workflows.MemoTrouble); known && why != "" {
-		l.say(partStream, "Stream %s: %s.", stream, strings.TrimRight(fanwatch.Legible(why, 400), ". "))
+		l.addReason(partStream, "Stream %s: %s.", stream, strings.TrimRight(fanwatch.Legible(why, 400), ". "))
 	}
 	for _, a := range r.pending {
 		if why := l.stuck(a); why != "" {
-			l.say(partStream, "The shards of stream %s cannot be listed: %s.", stream, why)
+			l.addReason(partStream, "The shards of stream %s cannot be listed: %s.", stream, why)
 		}
 	}
 	return nil
 }
 
 // shards looks at the scoring of every shard.
-func (l *look) shards(ctx context.Context, stream string) error {
+func (l *inspection) shards(ctx context.Context, stream string) error {
 	ids := map[string]bool{}
 	for _, shard := range l.shard {
 		ids[workflows.ShardID(stream, shard)] = true
@@ -179,21 +179,21 @@ func (l *look) shards(ctx context.Context, stream string) error {
 		}
 		if !ok {
 			ended = true
-			l.say(partScorer, "Shard %s is not scored: its workflow was ended; it is being started again.", name)
+			l.addReason(partScorer, "Shard %s is not scored: its workflow was ended; it is being started again.", name)
 			continue
 		}
 		if why := l.scoring(r); why != "" {
-			l.say(partScorer, "Shard %s %s.", name, why)
+			l.addReason(partScorer, "Shard %s %s.", name, why)
 		}
 	}
-	if ended { // the Stream starts what it remembers to have started only when it is told to forget
+	if ended { // the Stream starts a Shard again by this signal alone
 		return l.Temporal.SignalWorkflow(ctx, workflows.StreamID(stream), "", workflows.SignalShards, nil)
 	}
 	return nil
 }
 
-// scoring says what is wrong with the activity that scores a shard, or "".
-func (l *look) scoring(r run) string {
+// scoring returns what is wrong with the activity that scores a shard, or "".
+func (l *inspection) scoring(r workflowRun) string {
 	for _, a := range r.pending {
 		if a.GetActivityType().GetName() != "ScoreShard" {
 			continue
@@ -201,7 +201,7 @@ func (l *look) scoring(r run) string {
 		beat := a.GetLastHeartbeatTime().AsTime()
 		var p activities.Progress
 		if d := a.GetHeartbeatDetails(); d != nil && len(d.GetPayloads()) > 0 {
-			// of another version: then it says nothing
+			// Progress of another version stays zero.
 			_ = converter.GetDefaultDataConverter().FromPayload(d.GetPayloads()[0], &p)
 		}
 		fans := ""
@@ -229,13 +229,13 @@ func (l *look) scoring(r run) string {
 	return ""
 }
 
-func (l *look) committer(ctx context.Context, _ string) error {
+func (l *inspection) committer(ctx context.Context, _ string) error {
 	r, ok, err := l.running(ctx, workflows.CommitterID)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		l.say(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.",
+		l.addReason(partLake, "The workflow %s does not run, so nothing gets into the tables: start a worker.",
 			workflows.CommitterID)
 		return nil
 	}
@@ -251,19 +251,19 @@ func (l *look) committer(ctx context.Context, _ string) error {
 	}
 	switch {
 	case why != "":
-		l.say(partLake, "Nothing gets into the tables: %s.", why)
+		l.addReason(partLake, "Nothing gets into the tables: %s.", why)
 	case known && !c.Failed.IsZero():
-		l.say(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339),
+		l.addReason(partLake, "Rounds of the committer fail since %s: %s.", c.Failed.UTC().Format(time.RFC3339),
 			strings.TrimRight(fanwatch.Legible(c.Why, 400), ". "))
 	case known && !c.Done.IsZero() && l.now.Sub(c.Done) >= commitLate:
-		l.say(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339),
+		l.addReason(partLake, "Nothing got into the tables since %s: see the workflow %s.", c.Done.UTC().Format(time.RFC3339),
 			workflows.CommitterID)
 	}
 	return nil
 }
 
-// schedules looks at what runs by a schedule: its newest run has not failed, and is not stuck.
-func (l *look) schedules(ctx context.Context, _ string) error {
+// schedules looks at the newest run of each schedule's workflow.
+func (l *inspection) schedules(ctx context.Context, _ string) error {
 	for _, s := range []struct{ id, workflow, part, what string }{
 		{workflows.ScheduleCompact, "Compact", partLake, "The compaction"},
 		{workflows.ScheduleMaintain, "Maintain", partLake, "The maintenance"},
@@ -278,7 +278,7 @@ func (l *look) schedules(ctx context.Context, _ string) error {
 	return nil
 }
 
-func (l *look) schedule(ctx context.Context, id, workflow, part, what string) error {
+func (l *inspection) schedule(ctx context.Context, id, workflow, part, what string) error {
 	d, err := l.Temporal.ScheduleClient().GetHandle(ctx, id).Describe(ctx)
 	var none *serviceerror.NotFound
 	switch {
@@ -287,7 +287,7 @@ func (l *look) schedule(ctx context.Context, id, workflow, part, what string) er
 	case err != nil:
 		return fmt.Errorf("schedule %s: %w", id, err)
 	case d.Schedule.State != nil && d.Schedule.State.Paused:
-		l.say(part, "The schedule %s is paused: unpause it in the Temporal Web UI.", id)
+		l.addReason(part, "The schedule %s is paused: unpause it in the Temporal Web UI.", id)
 		return nil
 	}
 	runs, err := l.executions(ctx, fmt.Sprintf("WorkflowType = %q", workflow), 3)
@@ -302,22 +302,22 @@ func (l *look) schedule(ctx context.Context, id, workflow, part, what string) er
 			}
 			for _, a := range r.pending {
 				if why := l.stuck(a); ok && why != "" {
-					l.say(part, "%s is stuck: %s.", what, why)
+					l.addReason(part, "%s is stuck: %s.", what, why)
 					return nil
 				}
 			}
-			continue // what the run before came to still holds
+			continue // the result of the run before holds
 		}
 		if w.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
-			l.say(part, "%s failed at %s: %s.", what, w.GetCloseTime().AsTime().Format(time.RFC3339), l.why(ctx, w))
+			l.addReason(part, "%s failed at %s: %s.", what, w.GetCloseTime().AsTime().Format(time.RFC3339), l.why(ctx, w))
 		}
 		return nil
 	}
 	return nil
 }
 
-// why returns a closed workflow's error as one line.
-func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) string {
+// why returns a closed workflow's error in one line.
+func (l *inspection) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) string {
 	err := l.Temporal.GetWorkflow(ctx, w.GetExecution().GetWorkflowId(), w.GetExecution().GetRunId()).Get(ctx, nil)
 	if err == nil {
 		return w.GetStatus().String()
@@ -325,12 +325,12 @@ func (l *look) why(ctx context.Context, w *workflowpb.WorkflowExecutionInfo) str
 	return strings.TrimRight(fanwatch.Legible(userMessage(err).Error(), 400), ". ")
 }
 
-// endedOtherwise are the states of a workflow that a person or the server has ended.
+// endedOtherwise is a query for workflows that were ended by hand or by the server.
 const endedOtherwise = `ExecutionStatus IN ("Terminated", "Canceled", "Failed", "TimedOut")`
 
-// fans finds the fans whose workflow was ended by other means than retiring: the scorer starts another at the next
-// change of state, so that nothing is lost but what lists show until then.
-func (l *look) fans(ctx context.Context, _ string) error {
+// fans finds the fans whose workflow was ended by other means than retiring. The scorer starts another at the next
+// change of state; until then lists lack the fan.
+func (l *inspection) fans(ctx context.Context, _ string) error {
 	ended, err := l.executions(ctx, `WorkflowType = "Fan" AND `+endedOtherwise, endedAtMost)
 	if err != nil {
 		return err
@@ -352,15 +352,15 @@ func (l *look) fans(ctx context.Context, _ string) error {
 			continue
 		}
 		fan := strings.TrimPrefix(id, workflows.FanID(""))
-		l.say(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it "+
+		l.addReason(partFans, "The workflow of fan %s was ended (%s): its lists are empty until it changes; provision it "+
 			"again, or retire it.", fan, strings.ToLower(r.info.GetStatus().String()))
 	}
 	return nil
 }
 
-// alerts finds notifications that could not be sent, and tells fans of alerts that were ended by other means: a fan
-// that is in trouble still opens the next.
-func (l *look) alerts(ctx context.Context, _ string) error {
+// alerts finds notifications that could not be sent, and signals fans that their alert was ended by other means, so
+// that a fan that is still in trouble opens the next.
+func (l *inspection) alerts(ctx context.Context, _ string) error {
 	open, err := l.executions(ctx, `WorkflowType = "Alert" AND ExecutionStatus = "Running"`, 0)
 	if err != nil {
 		return err
@@ -377,13 +377,13 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 		if a.State == fanwatch.AlertAcknowledged || described >= endedAtMost {
 			continue
 		}
-		described++ // the channel is one: what it does to the newest alerts it does to all
+		described++ // the newest alerts stand for all, because all notify through SNS
 		if err := l.notices(ctx, w.GetExecution().GetWorkflowId()); err != nil {
 			return err
 		}
 	}
 	for _, to := range slices.Sorted(maps.Keys(failed)) {
-		l.say(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to,
+		l.addReason(partPaging, "Topic %.256q cannot be told: %s; mend the topic or the policy file.", to,
 			strings.TrimRight(fanwatch.Legible(failed[to], 400), ". "))
 	}
 	ended, err := l.executions(ctx, `WorkflowType = "Alert" AND `+endedOtherwise, endedAtMost)
@@ -393,18 +393,18 @@ func (l *look) alerts(ctx context.Context, _ string) error {
 	for _, w := range ended {
 		a, ok, _ := memo[fanwatch.Alert](w, workflows.MemoAlert)
 		if !ok || a.Kind == fanwatch.KindPipeline || a.Kind == fanwatch.KindDifference {
-			continue // Watch and Reconcile look after their own
+			continue // Watch and Reconcile look after these
 		}
-		if err := l.forget(ctx, a); err != nil {
+		if err := l.signalAlertOver(ctx, a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// notices finds notifications of an alert that are on their way for too long: SNS does not answer, or fails again
-// and again. They are not given up yet, so the alert does not say so itself.
-func (l *look) notices(ctx context.Context, id string) error {
+// notices finds notifications of an alert that are on their way for too long, because SNS does not answer or fails.
+// They are not given up yet, so the alert does not show them.
+func (l *inspection) notices(ctx context.Context, id string) error {
 	r, ok, err := l.running(ctx, id)
 	if err != nil || !ok {
 		return err
@@ -416,21 +416,21 @@ func (l *look) notices(ctx context.Context, id string) error {
 		waits := l.now.Sub(a.GetLastStartedTime().AsTime())
 		switch {
 		case a.GetAttempt() > 2 && a.GetLastFailure() != nil:
-			l.say(partPaging, "People are not told of %s: %s.", id, failure(a))
+			l.addReason(partPaging, "People are not told of %s: %s.", id, failure(a))
 			return nil
-		case a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED && waits >= notTold:
-			l.say(partPaging, "People are not told of %s: SNS gives no answer for %s.", id, waits.Round(time.Second))
+		case a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED && waits >= notAnswered:
+			l.addReason(partPaging, "People are not told of %s: SNS gives no answer for %s.", id, waits.Round(time.Second))
 			return nil
 		case l.stuck(a) != "":
-			l.say(partPaging, "People are not told of %s: %s.", id, l.stuck(a))
+			l.addReason(partPaging, "People are not told of %s: %s.", id, l.stuck(a))
 			return nil
 		}
 	}
 	return nil
 }
 
-// forget tells a fan that its alert is over where it still takes it for open.
-func (l *look) forget(ctx context.Context, a fanwatch.Alert) error {
+// signalAlertOver signals a fan that its alert is over, if its status still has it open.
+func (l *inspection) signalAlertOver(ctx context.Context, a fanwatch.Alert) error {
 	r, ok, err := l.running(ctx, workflows.FanID(a.Fan))
 	if err != nil || !ok {
 		return err

@@ -21,38 +21,43 @@ import (
 	"fanwatch/workflows"
 )
 
-// ShardUnread is how long a shard may go without progress before it counts as not read: three heartbeat time-outs.
+// ShardUnread is the time without progress after which a shard counts as not read: three heartbeat time-outs.
 const ShardUnread = 30 * time.Second
 
-// describesAtOnce bounds the questions to Temporal that Judged has under way.
+// describesAtOnce is the number of concurrent calls to Temporal of one Judged.
 const describesAtOnce = 8
 
-// Judging says what is known of whether a fan's readings are judged.
+// Judging says whether a fan's readings are judged.
 type Judging string
 
-// The cases of Judging.
+// The values of Judging.
 const (
-	JudgingNow     Judging = "now"     // a reading was judged at its arrival within the last activities.UnjudgedAfter
-	JudgingStopped Judging = "stopped" // the shard is read, and no reading of the fan was judged for longer than that
-	JudgingNever   Judging = "never"   // the shard is read, and no reading of the fan was ever judged
-	JudgingUnread  Judging = "unread"  // the fan's shard is not read, or what its scorer says reaches no control worker
-	JudgingUnknown Judging = "unknown" // the scorer does not say (an older version, or it has only just started)
+	// JudgingNow says that a reading was judged at its arrival within the last activities.UnjudgedAfter.
+	JudgingNow Judging = "now"
+	// JudgingStopped says that the shard is read and no reading of the fan was judged for longer than that.
+	JudgingStopped Judging = "stopped"
+	// JudgingNever says that the shard is read and no reading of the fan was ever judged.
+	JudgingNever Judging = "never"
+	// JudgingUnread says that the fan's shard is not read, or that no control worker takes its scorer's signals.
+	JudgingUnread Judging = "unread"
+	// JudgingUnknown says that the scorer does not say, because it is of an earlier version or has just started.
+	JudgingUnknown Judging = "unknown"
 )
 
 // Judgement is what is known of the newest judged reading of one fan. Its times are by the scorer's clock.
 type Judgement struct {
 	Judging Judging `json:"judging"`
-	Shard   string  `json:"shard,omitempty"` // whose scorer says so; "" when none does
-	// a reading was judged then, or at most activities.UnjudgedAfter later; zero: never, or not known
+	Shard   string  `json:"shard,omitempty"` // the shard whose scorer says so; "" when none does
+	// At is when the newest reading was judged, early by up to activities.UnjudgedAfter; zero: never, or not known.
 	At time.Time `json:"judged_at,omitzero"`
-	// since when nothing is judged, of JudgingStopped and JudgingUnread; zero: not known
+	// Since is when judging ended, with JudgingStopped and JudgingUnread; zero: not known.
 	Since time.Time `json:"unjudged_since,omitzero"`
-	// of JudgingUnread and JudgingUnknown: what is the matter, in one line
+	// Why is the reason in one line, with JudgingUnread and JudgingUnknown.
 	Why string `json:"unjudged_why,omitempty"`
 }
 
-// Blind reports whether a fan must not be shown as normal, though its workflow has heard of no trouble: its shard
-// is not read, or nothing of it was judged for longer than its silence. now is by the scorer's clock.
+// Blind reports whether a fan must not be shown as normal, though its workflow has no trouble: its shard is not
+// read, or no reading of it was judged for longer than its silence time. now is by the scorer's clock.
 func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	if f.Phase != fanwatch.PhaseActive || f.Last.Anomaly.Kind != fanwatch.KindNone {
 		return false
@@ -63,7 +68,7 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 		return true
 	case JudgingNever:
 		since = f.Since
-	case JudgingNow: // so the newest heartbeat says, which may be old itself
+	case JudgingNow: // by the newest heartbeat, which may be old
 		if j.At.IsZero() {
 			return false
 		}
@@ -74,15 +79,15 @@ func (j Judgement) Blind(f fanwatch.FanStatus, now time.Time) bool {
 	return silence > 0 && now.Sub(since) > silence
 }
 
-// NotJudged is the state of a fan that looks normal to its workflow alone; see Judgement.Blind. NotKnown is that of
-// one whose scorer does not say whether it is judged, though it should.
 const (
+	// NotJudged is the state of a fan for which Judgement.Blind is true.
 	NotJudged = "not judged"
-	NotKnown  = "not known"
+	// NotKnown is the state of a fan whose scorer does not say whether it is judged, though it should.
+	NotKnown = "not known"
 )
 
-// State returns a fan's state in a word or two, as lists show it: its phase, its kind of trouble, NotJudged, "no
-// reading yet", NotKnown, or "normal".
+// State returns a fan's state as lists show it: its phase, its kind of trouble, [NotJudged], "no reading yet",
+// [NotKnown], or "normal".
 func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	switch {
 	case f.Phase != fanwatch.PhaseActive:
@@ -91,7 +96,7 @@ func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 		return string(f.Last.Anomaly.Kind)
 	case j.Blind(f, now):
 		return NotJudged
-	case f.Last.V == 0 && j.Judging != JudgingNow: // its workflow has heard nothing yet
+	case f.Last.V == 0 && j.Judging != JudgingNow: // its workflow has no observation yet
 		return "no reading yet"
 	case j.Judging == JudgingUnknown && f.Device.SilenceAfter() > 0:
 		return NotKnown
@@ -99,55 +104,54 @@ func State(f fanwatch.FanStatus, j Judgement, now time.Time) string {
 	return "normal"
 }
 
-// ShardStatus is a shard as the newest heartbeat of its scorer shows it.
+// ShardStatus is a shard by the newest heartbeat of its scorer.
 type ShardStatus struct {
 	Shard         string              `json:"shard"`
-	Read          bool                `json:"read"`
-	LastHeartbeat time.Time           `json:"heard,omitzero"` // of the newest heartbeat
-	Progress      activities.Progress `json:"progress"`       // version 0: a scorer that says nothing of fans
-	Attempt       int                 `json:"attempt,omitempty"`
-	Since         time.Time           `json:"since,omitzero"` // what arrived until then was judged; zero: not known
-	Why           string              `json:"why,omitempty"`  // why it is not read, or says nothing of its fans
+	Read          bool                `json:"read"`              // the shard made progress within ShardUnread
+	LastHeartbeat time.Time           `json:"heard,omitzero"`    // time of the newest heartbeat
+	Progress      activities.Progress `json:"progress"`          // its detail; version 0: it says nothing of fans
+	Attempt       int                 `json:"attempt,omitempty"` // of the activity, from 1
+	Since         time.Time           `json:"since,omitzero"`    // all that arrived before was judged; zero: not known
+	Why           string              `json:"why,omitempty"`     // why it is not read, or says nothing of its fans
 
-	holds    func(fan string) bool // nil: its range of hash keys is not known
+	holds    func(fan string) bool // nil: the range of hash keys is not known
 	unjudged map[string]time.Time  // Progress.Unjudged by fan
-	expected int                   // fans that its scorer must know; see Judged.Expect
+	expected int                   // number of fans that its scorer must know, set by Judged.Expect
 }
 
-// Judged is what the scorers of all shards said last.
+// Judged is the state of judging by the newest heartbeats of all scorers.
 type Judged struct {
-	Now    time.Time // when they were asked
+	Now    time.Time // of the inspection, by the scorers' clock
 	Shards []ShardStatus
-	// NoControl says why changes of state that the scorers tell may not have reached the fans' workflows, and
-	// UnheardSince since when; "" while a control worker answers.
+	// NoControl says that no control worker answers, so that changes of state may not have reached the fans' workflows;
+	// "" while one answers.
 	NoControl      string
-	NoControlSince time.Time
+	NoControlSince time.Time // when a control worker last answered, with NoControl
 }
 
-// controlUnheard is how long the activity of Watch may be silent, which beats every 5 s, before no control worker
-// counts as answering: it runs there.
-const controlUnheard = 12 * time.Second
+// controlSilent is the time without a heartbeat of Watch's activity, which runs on a control worker and sends one every
+// 5 s, after which no control worker counts as answering.
+const controlSilent = 12 * time.Second
 
-// control finds out whether a control worker answers. Where no Watch runs, as with workers of an earlier program, it
-// does not say.
+// control sets j.NoControl when no control worker answers. Without a Watch, as with an earlier program, it sets
+// nothing.
 func (o Client) control(ctx context.Context, j *Judged) {
 	d, err := o.Temporal.DescribeWorkflowExecution(ctx, workflows.WatchID, "")
 	if err != nil || d.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return
 	}
-	heard := timeOf(d.GetPendingWorkflowTask().GetOriginalScheduledTime()) // it waits for a control worker since then
+	lastSeen := timeOf(d.GetPendingWorkflowTask().GetOriginalScheduledTime()) // when it began to wait for a control worker
 	for _, p := range d.GetPendingActivities() {
-		heard = cmp.Or(timeOf(p.GetLastHeartbeatTime()), timeOf(p.GetLastStartedTime()), timeOf(p.GetScheduledTime()))
+		lastSeen = cmp.Or(timeOf(p.GetLastHeartbeatTime()), timeOf(p.GetLastStartedTime()), timeOf(p.GetScheduledTime()))
 	}
-	if !heard.IsZero() && j.Now.Sub(heard) > controlUnheard {
-		j.NoControl, j.NoControlSince = "no control worker answers since "+clock(heard)+
-			", so a change of state may not be known",
-			heard
+	if !lastSeen.IsZero() && j.Now.Sub(lastSeen) > controlSilent {
+		j.NoControl = "no control worker answers since " + clock(lastSeen) + ", so a change of state may not be known"
+		j.NoControlSince = lastSeen
 	}
 }
 
-// Judged asks Temporal what the scorers said last. It asks no worker. A shard that cannot be asked for is in the answer
-// as one of which nothing is known. now is to be the scorers' clock: half a minute beside it makes shards look unread.
+// Judged reads the newest heartbeats of all scorers from Temporal. It needs no worker. A shard that cannot be read
+// is in the result, with the reason. now is by the scorers' clock; 30 s beside it make shards look unread.
 func (o Client) Judged(ctx context.Context, now time.Time) (Judged, error) {
 	runs, err := o.running(ctx, "Shard")
 	if err != nil {
@@ -169,7 +173,7 @@ func (o Client) Judged(ctx context.Context, now time.Time) (Judged, error) {
 	return j, nil
 }
 
-// running lists the open workflows of a type.
+// running returns the open workflows of a type.
 func (o Client) running(ctx context.Context, kind string) (all []*commonpb.WorkflowExecution, err error) {
 	found, err := o.executions(ctx, `WorkflowType = "`+kind+`" AND ExecutionStatus = "Running"`, 0)
 	for _, w := range found {
@@ -198,8 +202,8 @@ func (o Client) shard(ctx context.Context, run *commonpb.WorkflowExecution, now 
 	return s
 }
 
-// shardOf returns the shard with its range of hash keys: from the workflow's memo, or of a workflow that was started
-// before there was one from its input, which is its first event.
+// shardOf returns the shard with its range of hash keys: from the workflow's memo or, in a workflow of an earlier
+// program that has none, from its input, which is in its first event.
 func (o Client) shardOf(ctx context.Context, d *workflowservice.DescribeWorkflowExecutionResponse) (sh activities.Shard,
 	err error) {
 	info := d.GetWorkflowExecutionInfo()
@@ -218,7 +222,7 @@ func (o Client) shardOf(ctx context.Context, d *workflowservice.DescribeWorkflow
 	return in.Shard, err
 }
 
-// judge fills in what the pending activity says.
+// judge sets the status from the pending activity.
 func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse, now time.Time) {
 	i := slices.IndexFunc(d.GetPendingActivities(),
 		func(p *workflowpb.PendingActivityInfo) bool { return p.GetActivityType().GetName() == "ScoreShard" })
@@ -234,13 +238,13 @@ func (s *ShardStatus) judge(d *workflowservice.DescribeWorkflowExecutionResponse
 	p := d.GetPendingActivities()[i]
 	s.LastHeartbeat, s.Attempt = timeOf(p.GetLastHeartbeatTime()), int(p.GetAttempt())
 	if err := converter.GetDefaultDataConverter().FromPayloads(p.GetHeartbeatDetails(), &s.Progress); err != nil {
-		s.Progress = activities.Progress{} // of another version
+		s.Progress = activities.Progress{} // it is of another version
 	}
 	s.unjudged = make(map[string]time.Time, len(s.Progress.Unjudged))
 	for _, u := range s.Progress.Unjudged {
 		s.unjudged[u.Fan] = u.Since
 	}
-	var known time.Time // until when there was progress, or an attempt that may still come to it
+	var known time.Time // time of the newest progress, or of the start of an attempt without any
 	switch {
 	case s.Progress.V == 0 || s.Progress.Now.IsZero():
 		known, s.Since, s.Why = s.LastHeartbeat, s.LastHeartbeat, "its scorer says nothing of fans"
@@ -280,11 +284,11 @@ func timeOf(t *timestamppb.Timestamp) time.Time {
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// expectAfter is how long after its last change of state a fan must be known to its scorer.
+// expectAfter is the time since its last change of state after which a fan must be known to its scorer.
 const expectAfter = time.Minute
 
 // Expect counts the fans of each shard. A scorer that knows fewer, as after a reshard that lost its parents' state,
-// judges none of the others and does not name them: then none of the shard that it does not name counts as judged.
+// does not name those that it does not know; then no fan that it does not name counts as judged.
 func (j Judged) Expect(fans []fanwatch.FanStatus) {
 	for i := range j.Shards {
 		s := &j.Shards[i]
@@ -297,8 +301,8 @@ func (j Judged) Expect(fans []fanwatch.FanStatus) {
 	}
 }
 
-// Of returns what is known of one fan. Where more than one shard may have it, as after a reshard, one that is read says
-// more than one that is not, and one that names the fan more than one that does not.
+// Of returns the judgement of one fan. Where more than one shard may have it, as after a reshard, a shard that is read
+// counts before one that is not, and one that names the fan before one that does not.
 func (j Judged) Of(d fanwatch.Device) Judgement {
 	if j.NoControl != "" {
 		return Judgement{Judging: JudgingUnread, Since: j.NoControlSince, Why: j.NoControl}
@@ -306,7 +310,7 @@ func (j Judged) Of(d fanwatch.Device) Judgement {
 	best, rank := Judgement{Judging: JudgingUnread, Why: "no workflow scores its shard"}, -1
 	for _, s := range j.Shards {
 		switch {
-		case s.holds == nil && rank < 0: // it may be this one
+		case s.holds == nil && rank < 0: // the fan may be on this shard
 			best = Judgement{Judging: JudgingUnknown, Shard: s.Shard, Why: "shard " + s.Shard + ": " + s.Why}
 		case s.holds != nil && s.holds(d.Fan):
 			if v, r := s.of(d); r > rank {
@@ -317,7 +321,7 @@ func (j Judged) Of(d fanwatch.Device) Judgement {
 	return best
 }
 
-// of returns what the shard says of a fan that is its own, and how much that is worth.
+// of returns the judgement of a fan that is on the shard, and its rank among shards.
 func (s ShardStatus) of(d fanwatch.Device) (j Judgement, rank int) {
 	j.Shard = s.Shard
 	p, named := s.Progress, false
@@ -328,7 +332,7 @@ func (s ShardStatus) of(d fanwatch.Device) (j Judgement, rank int) {
 			j.Why = "it may be silent for ever, so its scorer does not say"
 		case len(p.Unjudged) < activities.MaxUnjudged:
 			j.At = p.Now.Add(-activities.UnjudgedAfter)
-		default: // the list is full: those that it leaves out were judged later than its last
+		default: // the list is full: fans that it lacks were judged later than its last
 			j.At = p.Unjudged[len(p.Unjudged)-1].Since
 			j.Why = fmt.Sprintf("more than %d fans of %s are not judged", activities.MaxUnjudged, s.Shard)
 		}

@@ -13,8 +13,8 @@ import (
 	"go.temporal.io/sdk/converter"
 )
 
-// describe returns a workflow's newest run, also one that has ended, or an error that wraps ErrUnknown. It asks no
-// worker.
+// describe returns a workflow's newest run, also one that has ended. It needs no worker. The error wraps ErrUnknown
+// when there is none.
 func (o Client) describe(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
 	d, err := o.Temporal.DescribeWorkflowExecution(ctx, id, "")
 	var none *serviceerror.NotFound
@@ -36,7 +36,7 @@ func (o Client) Running(ctx context.Context, id string) (bool, error) {
 	return err == nil && w.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, err
 }
 
-// executions returns those that the query finds, newest first; at most so many, 0 = all.
+// executions returns the workflows that the query finds, newest first; at most most, 0 = all.
 func (o Client) executions(ctx context.Context, query string, most int) ([]*workflowpb.WorkflowExecutionInfo, error) {
 	var out []*workflowpb.WorkflowExecutionInfo
 	var page []byte
@@ -57,7 +57,7 @@ func (o Client) executions(ctx context.Context, query string, most int) ([]*work
 	}
 }
 
-// list reads a memo field of every workflow that the query finds.
+// list returns a memo field of every workflow that the query finds.
 func list[T any](ctx context.Context, o Client, query, field string) ([]T, error) {
 	found, err := o.executions(ctx, query, 0)
 	if err != nil {
@@ -76,7 +76,7 @@ func list[T any](ctx context.Context, o Client, query, field string) ([]T, error
 	return all, nil
 }
 
-// memo reads one memo field; a workflow that has only just started has none yet.
+// memo returns one memo field of a workflow; ok is false when it has just started and has none yet.
 func memo[T any](e *workflowpb.WorkflowExecutionInfo, field string) (v T, ok bool, err error) {
 	var p *commonpb.Payload
 	if p, ok = e.GetMemo().GetFields()[field]; !ok {

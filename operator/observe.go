@@ -14,10 +14,10 @@ import (
 	"fanwatch/workflows"
 )
 
-// Observe tells a fan's workflow of a change of state. A fan whose workflow was cancelled, terminated or has failed
-// gets another, which goes on from what lists show of the one before, with the device d where that is the newer. The
-// error wraps activities.ErrNoFan when the fan is retired, and activities.ErrRefused when Temporal would refuse the
-// signal as often as it is sent.
+// Observe sends an observation to a fan's workflow. When that was cancelled, terminated or has failed, it starts
+// another, which continues from its memo, with the device d if that is newer. The error wraps activities.ErrNoFan
+// when the fan is retired, and activities.ErrRefused when Temporal will never take the signal. It takes 10 s at
+// most.
 func (o Client) Observe(ctx context.Context, d fanwatch.Device, obs fanwatch.Observation) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -44,7 +44,7 @@ func (o Client) revive(ctx context.Context, d fanwatch.Device, obs fanwatch.Obse
 	if !running && s.Phase == fanwatch.PhaseRetired || d.Retired {
 		return fmt.Errorf("fan %s: %w", obs.Fan, activities.ErrNoFan)
 	}
-	// the scorer knows a fan, so it was one: of another database, or of a run that showed nothing
+	// The scorer knows the fan, so it was active: in another database, or in a run without memo.
 	if s.Phase != fanwatch.PhaseActive {
 		s = fanwatch.FanStatus{Phase: fanwatch.PhaseActive}
 	}

@@ -1,8 +1,7 @@
-// Package operator is the client by which the CLI, the dashboard and the scorers work with the workflows: it starts
-// them, asks them, and tells them what people and scorers say. Package workflows has their code.
+// Package operator is the client of the workflows for the CLI, the dashboard, the scorers and the workers: it starts,
+// lists, inspects and updates them. Package workflows has their code.
 //
-// What lists and inspections say comes from Temporal alone (memos, pending activities, heartbeats), so that it holds
-// while no worker runs.
+// Lists and inspections read Temporal alone (memos, pending activities, heartbeats), so that they need no worker.
 package operator
 
 import (
@@ -19,19 +18,20 @@ import (
 	"fanwatch/workflows"
 )
 
-// Client works with the workflows of one Temporal namespace. It is safe for concurrent use.
+// Client works with the workflows of one Temporal namespace. Safe for concurrent use.
 type Client struct {
 	Temporal  client.Client
 	Namespace string
 }
 
-// ErrUnknown says that there is no such fan or alert, ErrEnded that the alert is resolved.
 var (
+	// ErrUnknown says that there is no such fan, alert or certificate.
 	ErrUnknown = errors.New("unknown")
-	ErrEnded   = errors.New("over already")
+	// ErrEnded says that the alert is over.
+	ErrEnded = errors.New("over already")
 )
 
-// update sends the update to the workflow, waits for its answer and puts that into out.
+// update sends the update to the workflow, waits for its result and stores it in out.
 func (o Client) update(ctx context.Context, id, name string, out any, args ...any) error {
 	handle, err := o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: name, Args: args, WaitForStage: client.WorkflowUpdateStageCompleted})
@@ -39,11 +39,11 @@ func (o Client) update(ctx context.Context, id, name string, out any, args ...an
 		err = handle.Get(ctx, out) // a validator's rejection comes from here
 	}
 	var none *serviceerror.NotFound
-	var said *temporal.ApplicationError
+	var app *temporal.ApplicationError
 	switch {
 	case errors.As(err, &none):
 		return o.closed(ctx, id)
-	case errors.As(err, &said) && said.Type() == workflows.TypeEnded:
+	case errors.As(err, &app) && app.Type() == workflows.TypeEnded:
 		return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
 	case err != nil:
 		return fmt.Errorf("%s %s: %w", name, id, userMessage(err))
@@ -51,7 +51,7 @@ func (o Client) update(ctx context.Context, id, name string, out any, args ...an
 	return nil
 }
 
-// closed says why no workflow of a fan or an alert takes an update: it has ended, or Temporal knows none of that ID.
+// closed returns the error for a fan or an alert of which no workflow takes an update: it has ended, or never existed.
 func (o Client) closed(ctx context.Context, id string) error {
 	w, err := o.describe(ctx, id)
 	if err != nil && !errors.Is(err, ErrUnknown) {
@@ -69,24 +69,23 @@ func (o Client) closed(ctx context.Context, id string) error {
 	return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
 }
 
-// userMessage returns an update's error as a user is to read it: the message of an error of a workflow or an activity
-// without Temporal's wrapping; of an answer that did not come in time, that the update may still take effect; otherwise
-// err.
+// userMessage returns an update's error for a user: that of a workflow or an activity without Temporal's wrapping;
+// for a result that did not come in time, that the update may still take effect; otherwise err.
 func userMessage(err error) error {
 	var waited *client.WorkflowUpdateServiceTimeoutOrCanceledError
-	var said *temporal.ApplicationError
+	var app *temporal.ApplicationError
 	switch {
 	case errors.As(err, &waited):
 		return errors.New("no answer in time (does a worker run?): it may still take effect, so look with fanwatch " +
 			"fans or alerts before you try again")
-	case errors.As(err, &said):
-		return saidError{said}
+	case errors.As(err, &app):
+		return userError{app}
 	}
 	return err
 }
 
-// saidError is an error of a workflow or an activity, as it was worded there.
-type saidError struct{ said *temporal.ApplicationError }
+// userError is an error of a workflow or an activity without Temporal's wrapping.
+type userError struct{ app *temporal.ApplicationError }
 
-func (e saidError) Error() string { return e.said.Message() }
-func (e saidError) Unwrap() error { return e.said }
+func (e userError) Error() string { return e.app.Message() }
+func (e userError) Unwrap() error { return e.app }

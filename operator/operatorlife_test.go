@@ -196,7 +196,7 @@ func TestACertificateIsFoundByItsFan(t *testing.T) {
 	s := &fanServer{runs: map[string]fanwatch.FanStatus{"fan/fan-02": {Certificate: id,
 		Device: fanwatch.Device{Fan: "fan-02"}}}, running: map[string]bool{"fan/fan-02": true}}
 	o := Client{Temporal: s}
-	if fan, err := o.holder(t.Context(), id); fan != "fan-02" || err != nil {
+	if fan, err := o.fanOfCertificate(t.Context(), id); fan != "fan-02" || err != nil {
 		t.Errorf("%q, %v", fan, err)
 	}
 	if _, _, err := o.Revoke(t.Context(), "arn:aws:iot:x:y:cert/"+strings.Repeat("0b", 32)); !errors.Is(err, ErrUnknown) {

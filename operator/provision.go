@@ -13,12 +13,12 @@ import (
 	"fanwatch/workflows"
 )
 
-// Provision makes the fan's workflow if there is none, and has the device's CSR signed. The fan gets d as a whole.
+// Provision starts the fan's workflow if there is none, and has the device's CSR signed. d replaces the fan's device.
 func (o Client) Provision(ctx context.Context, d fanwatch.Device, csrPEM string) (workflows.ProvisionAnswer, error) {
 	return o.provision(ctx, workflows.ProvisionRequest{Device: d, CSR: csrPEM})
 }
 
-// Enroll is Provision for what c names: a fan that exists keeps the rest, a new one has the defaults.
+// Enroll is [Client.Provision] with a change: an existing fan keeps what c does not name, a new one has the defaults.
 func (o Client) Enroll(ctx context.Context, fan string, c fanwatch.DeviceChange,
 	csrPEM string) (workflows.ProvisionAnswer, error) {
 	return o.provision(ctx, workflows.ProvisionRequest{Device: c.Apply(fanwatch.Device{Fan: fan}), CSR: csrPEM,
@@ -43,7 +43,7 @@ func (o Client) provision(ctx context.Context, r workflows.ProvisionRequest) (an
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		return answer, fmt.Errorf("provision %s: %w", fan, err)
 	}
-	// nothing of a fan that is retired, or never was one, but its revision, which the scorers know
+	// Of a fan that is not active only the revision counts, which the scorers know.
 	if s.Phase != fanwatch.PhaseActive {
 		s = fanwatch.FanStatus{Device: fanwatch.Device{V: fanwatch.DeviceVersion, Fan: fan, Revision: s.Device.Revision}}
 	}
@@ -64,7 +64,7 @@ func (o Client) provision(ctx context.Context, r workflows.ProvisionRequest) (an
 	return answer, nil
 }
 
-// fanOptions are those of every start of a Fan; one that runs already goes on.
+// fanOptions returns the options of every start of a Fan. One that runs is left running.
 func fanOptions(fan string, p fanwatch.Phase) client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{
 		ID:                       workflows.FanID(fan),
@@ -78,7 +78,7 @@ func fanOptions(fan string, p fanwatch.Phase) client.StartWorkflowOptions {
 	}
 }
 
-// checkClients refuses client IDs that are other fans' names: the certificate of this fan could then speak for those.
+// checkClients refuses client IDs that are names of other fans, for which the fan's certificate could then publish.
 func (o Client) checkClients(ctx context.Context, fan string, clients []string) error {
 	for _, c := range clients {
 		if c == fan || fanwatch.CheckFan(c) != nil {

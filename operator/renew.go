@@ -13,14 +13,13 @@ import (
 	"fanwatch/workflows"
 )
 
-// renewers is how many workflows are asked to renew themselves at once, and renewing how long all of them may take.
 const (
-	renewers = 16
-	renewing = 30 * time.Second
+	renewers = 16               // signals under way at once
+	renewing = 30 * time.Second // bound of all signals
 )
 
-// renew asks the runs of Fan that began with an earlier program to go on as this one's. One that cannot be asked does
-// not keep the others from it.
+// renew signals the runs of Fan that began with an earlier program to continue as new. The error joins those of the
+// signals that failed.
 func (o Client) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewing)
 	defer cancel()
@@ -48,8 +47,8 @@ func (o Client) renew(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// renewAlerts has every open alert of the first code go on under today's. One that does not take the signal goes on
-// as it was, until the next start asks again.
+// renewAlerts signals every open alert of version 1 to continue as new. A signal that fails is repeated by the next
+// start.
 func (o Client) renewAlerts(ctx context.Context) error {
 	open, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"fanwatch/workflows"
 )
 
-// Revoke makes certificates of a fan inactive, without retiring it: all of the fan, or the one that what names by its
-// ARN or ID. It answers the fan too, which may be retired already.
+// Revoke deactivates certificates of a fan without retiring it: all of the fan of that name, or the one of that ARN or
+// ID. It returns the fan, which may be retired. The error wraps [ErrUnknown] when no fan has the certificate.
 func (o Client) Revoke(ctx context.Context, what string) (fan string, out workflows.RevokeAnswer, err error) {
 	fan, r := what, workflows.RevokeRequest{}
 	if IsCertificate(what) {
 		r.Certificate = activities.CertificateID(what)
-		if fan, err = o.holder(ctx, r.Certificate); err != nil {
+		if fan, err = o.fanOfCertificate(ctx, r.Certificate); err != nil {
 			return "", out, err
 		}
 	}
@@ -31,8 +31,8 @@ func (o Client) Revoke(ctx context.Context, what string) (fan string, out workfl
 	return fan, out, err
 }
 
-// revokeRetired ends certificates of a fan whose workflow has ended: earlier programs left them active. Its workflow
-// is started for it, and ends when they are inactive.
+// revokeRetired deactivates certificates of a retired fan, which earlier programs left active. It starts the fan's
+// workflow, which ends when they are inactive.
 func (o Client) revokeRetired(ctx context.Context, s fanwatch.FanStatus,
 	r workflows.RevokeRequest) (out workflows.RevokeAnswer, err error) {
 	fan := s.Device.Fan
@@ -53,14 +53,13 @@ func (o Client) revokeRetired(ctx context.Context, s fanwatch.FanStatus,
 
 var certificateID = regexp.MustCompile("^[0-9a-f]{64}$")
 
-// IsCertificate reports whether text is the ID or the ARN of a certificate of AWS IoT Core. No fan's name is taken for
-// one that has not 64 hexadecimal digits.
+// IsCertificate reports whether text is the ARN of a certificate of AWS IoT Core or its ID, 64 hexadecimal digits.
 func IsCertificate(text string) bool {
 	return certificateID.MatchString(activities.CertificateID(text))
 }
 
-// holder returns the fan whose certificate has that ID.
-func (o Client) holder(ctx context.Context, id string) (string, error) {
+// fanOfCertificate returns the fan whose certificate has that ID.
+func (o Client) fanOfCertificate(ctx context.Context, id string) (string, error) {
 	fans, err := o.Fans(ctx)
 	if err != nil {
 		return "", err

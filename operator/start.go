@@ -17,29 +17,27 @@ import (
 	"fanwatch/workflows"
 )
 
-// Settings say what Start keeps running.
+// Settings set what [Client.Start] starts.
 type Settings struct {
 	Stream        string
-	ShardsEvery   time.Duration // how often shards are listed; 0 = 30 s
-	CommitEvery   time.Duration // how often the landing log goes to the tables; 0 = 1 min
-	CompactEvery  time.Duration // how often small files are merged; 0 = 15 min
-	MaintainEvery time.Duration // how often what the lake no longer needs is removed; 0 = 1 h
-	// how often the whole lake is reconciled, which reads its identifying columns; 0 = 1 day
-	CountEvery  time.Duration
-	Ingest      activities.DeliveryStream // whose objects are landed; without a prefix none are
-	IngestEvery time.Duration             // how often; 0 = 5 min
-	CanaryEvery time.Duration             // how often the canary's page must be sent; 0 = 1 h, negative = never
-	Log         *slog.Logger              // where Start and Keep say what they could not do; nil = nowhere
+	ShardsEvery   time.Duration             // time between two listings of the shards; 0 = 30 s
+	CommitEvery   time.Duration             // time between two commits of the landing log to the tables; 0 = 1 min
+	CompactEvery  time.Duration             // time between two compactions; 0 = 15 min
+	MaintainEvery time.Duration             // time between two maintenances; 0 = 1 h
+	CountEvery    time.Duration             // time between two reconciliations; 0 = 1 day
+	Ingest        activities.DeliveryStream // delivery stream that is landed; none without a prefix
+	IngestEvery   time.Duration             // time between two ingestions; 0 = 5 min
+	CanaryEvery   time.Duration             // time between two flights of the canary; 0 = 1 h, negative = none
+	Log           *slog.Logger              // for what Start and Keep could not do; nil = none
 }
 
-// scheduleCommit is the schedule that committed before there was a Committer. Start removes it.
+// scheduleCommit is the schedule of earlier programs without a Committer. Start removes it.
 const scheduleCommit = "lake-commit"
 
-// Start makes sure that the stream's workflow, the lake's committer, the watch and the schedules exist, with these
-// settings. It may be called at every start of a worker.
+// Start makes sure that the workflows of the stream, the committer and the watch run and the schedules exist, with
+// these settings. It may be repeated, and is called at every start of a worker.
 func (o Client) Start(ctx context.Context, s Settings) error {
-	// The signal has a Stream that runs already start the shards that have ended since, and one of an earlier program
-	// renew itself.
+	// The signal has a running Stream start the shards that have ended since, and one of an earlier program renew itself.
 	_, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.StreamID(s.Stream), workflows.SignalShards, nil,
 		client.StartWorkflowOptions{
 			ID: workflows.StreamID(s.Stream), TaskQueue: workflows.QueueControl, StaticSummary: "stream " + s.Stream,
@@ -51,7 +49,7 @@ func (o Client) Start(ctx context.Context, s Settings) error {
 		s.Log.Warn("not every workflow of an earlier program was asked to renew itself; the next start asks again", "err",
 			err)
 	}
-	// The signal changes the settings of a Committer that runs already.
+	// The signal changes the settings of a running Committer.
 	committer := workflows.CommitterInput{Stream: s.Stream, Every: cmp.Or(s.CommitEvery, time.Minute)}
 	if _, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.CommitterID, workflows.SignalCommit, committer,
 		client.StartWorkflowOptions{
@@ -81,7 +79,7 @@ func (o Client) Start(ctx context.Context, s Settings) error {
 		o.scheduleIngest(ctx, s))
 }
 
-// startWatch makes sure that Watch runs and that the canary's schedule is there.
+// startWatch makes sure that Watch runs and the canary's schedule exists.
 func (o Client) startWatch(ctx context.Context, s Settings) error {
 	_, err := o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: workflows.WatchID, TaskQueue: workflows.QueueControl,
@@ -100,7 +98,7 @@ func (o Client) startWatch(ctx context.Context, s Settings) error {
 	return o.schedule(ctx, workflows.ScheduleCanary, s.CanaryEvery, &client.ScheduleWorkflowAction{
 		ID: workflows.ScheduleCanary, Workflow: workflows.Canary, TaskQueue: workflows.QueueControl,
 		StaticSummary: "the page of a simulated fan must be sent",
-		// mended is to be seen soon
+		// A retry shows soon that paging is mended.
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Minute, BackoffCoefficient: 1, MaximumAttempts: 50}})
 }
 
@@ -113,8 +111,7 @@ func (o Client) scheduleIngest(ctx context.Context, s Settings) error {
 		TaskQueue: workflows.QueueControl, StaticSummary: "land what the delivery stream has written to " + s.Ingest.Prefix})
 }
 
-// schedule makes the schedule, or sets its interval and action when it exists. A run that was missed is not made up
-// for: the next does its work.
+// schedule makes the schedule, or sets its interval and action when it exists. A run that was missed is not repeated.
 func (o Client) schedule(ctx context.Context, id string, every time.Duration,
 	action *client.ScheduleWorkflowAction) error {
 	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
@@ -133,7 +130,7 @@ func (o Client) schedule(ctx context.Context, id string, every time.Duration,
 	return nil
 }
 
-// unschedule removes the schedule where there is one.
+// unschedule removes the schedule if it exists.
 func (o Client) unschedule(ctx context.Context, id string) error {
 	var none *serviceerror.NotFound
 	if err := o.Temporal.ScheduleClient().GetHandle(ctx, id).Delete(ctx); err != nil && !errors.As(err, &none) {
@@ -142,10 +139,10 @@ func (o Client) unschedule(ctx context.Context, id string) error {
 	return nil
 }
 
-// keepEvery is how often Keep looks.
+// keepEvery is the time between two looks of Keep.
 const keepEvery = time.Minute
 
-// Keep looks every minute until ctx ends whether what Start started is there, and starts anew what was ended by hand.
+// Keep checks every minute until ctx ends that what Start started exists, and calls Start again when it does not.
 func (o Client) Keep(ctx context.Context, s Settings) {
 	log := cmp.Or(s.Log, slog.New(slog.DiscardHandler))
 	for {
@@ -155,9 +152,9 @@ func (o Client) Keep(ctx context.Context, s Settings) {
 		case <-time.After(keepEvery):
 		}
 		limited, cancel := context.WithTimeout(ctx, keepEvery)
-		gone, err := o.missing(limited, s)
-		if err == nil && gone != "" {
-			log.Warn("it was ended from outside and is started again", "what", gone)
+		missing, err := o.missing(limited, s)
+		if err == nil && missing != "" {
+			log.Warn("it was ended from outside and is started again", "what", missing)
 			err = o.Start(limited, s)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -167,7 +164,7 @@ func (o Client) Keep(ctx context.Context, s Settings) {
 	}
 }
 
-// missing names the first of what Start starts that is not there, "" when all is.
+// missing returns the ID of the first workflow or schedule of Start that does not exist, or "".
 func (o Client) missing(ctx context.Context, s Settings) (string, error) {
 	for _, id := range []string{workflows.StreamID(s.Stream), workflows.CommitterID, workflows.WatchID} {
 		if running, err := o.Running(ctx, id); err != nil || !running {

@@ -13,7 +13,7 @@ import (
 	"fanwatch/cloud"
 )
 
-// Activities are all activities of a worker, joined to AWS.
+// Activities are all activities of a worker but those on the lake, with the AWS clients that they use.
 type Activities struct {
 	Provisioner *activities.Provisioner
 	Notifier    *activities.Notifier
@@ -27,14 +27,15 @@ type Activities struct {
 	S3      *cloud.S3
 }
 
-// ControlPlane is what the activities need of the workflows; operator.Client is the one.
+// ControlPlane is what the activities need of the workflows, implemented by operator.Client.
 type ControlPlane interface {
 	activities.Observer
 	activities.Inspector
 	activities.Statuses
 }
 
-// NewActivities joins the activities to AWS, or to the local servers that speak as it does.
+// NewActivities returns the activities on AWS, or on the local servers of c.Endpoints. The error is for a heartbeat URL
+// that is not valid, or an AWS configuration without region.
 func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -46,9 +47,8 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Activities{Kinesis: kinesis, IoT: cloud.NewIoT(c.AWS, c.Endpoints.IoT), SNS: cloud.NewSNS(c.AWS,
-		c.Endpoints.SNS),
-		S3: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket)}
+	a := &Activities{Kinesis: kinesis, IoT: cloud.NewIoT(c.AWS, c.Endpoints.IoT),
+		SNS: cloud.NewSNS(c.AWS, c.Endpoints.SNS), S3: cloud.NewS3(c.AWS, c.Endpoints.S3, c.Bucket)}
 	s := stream{kinesis: kinesis, name: c.Stream, poll: c.Poll}
 	a.Provisioner = &activities.Provisioner{Registry: registry{a.IoT}, Stream: s, Topics: activities.PolicyTopics{
 		ARN: fmt.Sprintf("arn:aws:iot:%s:%s", c.AWS.Region, c.Account), Rule: RuleReadings, Legacy: TopicLegacy},
@@ -73,10 +73,10 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	return a, nil
 }
 
-// confirmWithin is how long SNS may take until the canary's endpoint is confirmed.
+// confirmWithin is the time within which the canary's endpoint must be confirmed.
 const confirmWithin = 30 * time.Second
 
-// canaryTopic makes the canary's topic, and its endpoint where there is one, unless they are there.
+// canaryTopic makes the canary's topic and, with a URL, its HTTP endpoint, unless they exist.
 func (a *Activities) canaryTopic(ctx context.Context, url string) error {
 	arn, err := a.SNS.CreateTopic(ctx, fanwatch.CanaryTopic)
 	if err != nil || url == "" {

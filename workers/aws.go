@@ -18,7 +18,7 @@ import (
 	"fanwatch/objstore"
 )
 
-// stream is Kinesis as the activities see it.
+// stream implements activities.Stream and activities.Recorder by Kinesis.
 type stream struct {
 	kinesis *cloud.Kinesis
 	name    string // of the stream that Record writes to
@@ -43,7 +43,7 @@ func (s stream) Created(ctx context.Context, name string) (time.Time, error) {
 	at, err := s.kinesis.Created(ctx, name)
 	var refusal smithy.APIError
 	if errors.As(err, &refusal) && refusal.ErrorCode() == "AccessDeniedException" {
-		return time.Time{}, nil // a role of before DescribeStreamSummary was asked for
+		return time.Time{}, nil // a role made for earlier programs lacks DescribeStreamSummary
 	}
 	return at.UTC(), unreadable(err)
 }
@@ -63,7 +63,7 @@ type shardReader struct {
 	patience time.Duration
 }
 
-// patience is how long a read may take, or wait for a Kinesis that is out of reach, before the scorer hears of it.
+// patience is the time after which a read that Kinesis does not answer is returned as trouble.
 const patience = 10 * time.Second
 
 func (r shardReader) Next(ctx context.Context) (activities.Batch, error) {
@@ -91,7 +91,7 @@ func (r shardReader) Next(ctx context.Context) (activities.Batch, error) {
 	return out, nil
 }
 
-// unreadable adds the mend to what Kinesis refuses.
+// unreadable adds the mend to an error by which Kinesis refuses a call.
 func unreadable(err error) error {
 	var refusal smithy.APIError
 	if !errors.As(err, &refusal) {
@@ -109,7 +109,7 @@ func unreadable(err error) error {
 	return err
 }
 
-// registry is AWS IoT Core as the activities see it.
+// registry implements activities.Registry by AWS IoT Core.
 type registry struct{ *cloud.IoT }
 
 func (r registry) CertificateFromCSR(ctx context.Context, csrPEM string) (activities.Certificate, error) {
@@ -125,8 +125,8 @@ func (r registry) PutPolicy(ctx context.Context, name, document string) error {
 	return nonRetryable("policy "+name, r.IoT.PutPolicy(ctx, name, document))
 }
 
-// nonRetryable keeps Temporal from trying again what AWS IoT Core refuses for what it is: an operator waits for the
-// answer, and while it is tried the fan takes no other change.
+// nonRetryable returns a non-retryable error when AWS IoT Core refuses the request itself, else err. A retry would keep
+// an operator waiting, and the fan from taking other changes.
 func nonRetryable(what string, err error) error {
 	var refusal smithy.APIError
 	if !errors.As(err, &refusal) {
@@ -148,7 +148,7 @@ func (r registry) Deactivate(ctx context.Context, certificateARN string) error {
 	return r.IoT.Deactivate(ctx, id)
 }
 
-// topics is SNS as the activities see it: a topic's name becomes an ARN of the account and region.
+// topics implements activities.Publisher and activities.TopicChecker by SNS.
 type topics struct {
 	sns    *cloud.SNS
 	prefix string // arn:aws:sns:REGION:ACCOUNT:
@@ -159,12 +159,12 @@ func (t topics) Publish(ctx context.Context, topic, subject, body, key string, a
 		Attributes: attributes})
 	var final interface{ Permanent() bool }
 	if errors.As(err, &final) && final.Permanent() {
-		return temporal.NewNonRetryableApplicationError(refusal(err), "Refused", err) // the alert goes on by its next step
+		return temporal.NewNonRetryableApplicationError(refusal(err), "Refused", err)
 	}
 	return err
 }
 
-// refusal returns what SNS says of a request that it refuses, without the numbers of the SDK.
+// refusal returns the text of an error by which SNS refuses a request, without the SDK's request ID and status.
 func refusal(err error) string {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -173,38 +173,40 @@ func refusal(err error) string {
 	return fmt.Sprintf("SNS refuses it: %s: %s", api.ErrorCode(), api.ErrorMessage())
 }
 
-// Config says which AWS, stream, bucket and topics the activities work with.
+// Config sets the AWS resources that the activities use.
 type Config struct {
 	AWS       aws.Config
-	Account   string    // AWS account, for ARNs
-	Endpoints Endpoints // empty: AWS
-	Stream    string
-	Bucket    string
-	Catalog   Catalog       // of the Iceberg table
-	Poll      time.Duration // between reads of a shard that found nothing; 0 = 1 s
+	Account   string        // AWS account, for ARNs
+	Endpoints Endpoints     // of the local servers; empty = AWS
+	Stream    string        // name of the Kinesis stream
+	Bucket    string        // of the lake
+	Catalog   Catalog       // Iceberg catalog of the tables
+	Poll      time.Duration // time between two reads of a shard that find nothing; 0 = 1 s
 	Score     activities.ScoreConfig
 	Watch     activities.WatchConfig
-	// HeartbeatURL is called each minute while all is well, so that an outside service notices what nothing inside can;
+	// HeartbeatURL is called each minute while no part fails, so that an outside service notices when the calls end;
 	// "" = none.
 	HeartbeatURL string
-	// CanaryURL is where SNS delivers the canary's pages to CanaryPages; "" = they count as come back when SNS has
-	// taken them.
+	// CanaryURL is the URL of CanaryPages, to which SNS delivers the canary's pages; "" = a page counts as delivered
+	// when SNS has taken it.
 	CanaryURL string
 	Policies  activities.Policies
 	Now       fanwatch.Clock // nil = time.Now
 }
 
-// Open returns a bucket of the account, or of the local S3.
+// Open returns a bucket of the AWS account, or of the local S3.
 func (c Config) Open(bucket string) objstore.Store { return cloud.NewS3(c.AWS, c.Endpoints.S3, bucket) }
 
-// Endpoints are base URLs of local servers; an empty one means AWS.
+// Endpoints are base URLs of local servers; "" = AWS.
 type Endpoints struct {
 	Kinesis, IoT, SNS, S3 string
 }
 
-// Names of the topic rules and of the demo's topic, which AWS and devices share.
 const (
+	// RuleReadings is the name of the topic rule of the batch envelope.
 	RuleReadings = "fanwatch_readings"
-	RuleLegacy   = "fanwatch_legacy"
-	TopicLegacy  = "IoT_TOPIC/recieve" // RuleLegacy's topic, with the spelling of the legacy publishers
+	// RuleLegacy is the name of the topic rule of the legacy format.
+	RuleLegacy = "fanwatch_legacy"
+	// TopicLegacy is the topic of RuleLegacy, with the spelling of the legacy publishers.
+	TopicLegacy = "IoT_TOPIC/recieve"
 )

@@ -11,21 +11,21 @@ import (
 	"fanwatch"
 )
 
-// CanaryPages takes the canary's pages where SNS delivers them, as the HTTP endpoint of a subscription, and
-// acknowledges their alerts: a page that came back stops its own escalation, and that is what the canary waits for. It
-// needs no secret: what is forged acknowledges an alert of the canary at most. Safe for concurrent use.
+// CanaryPages is the HTTP endpoint to which SNS delivers the canary's pages. It confirms its subscription and
+// acknowledges the alerts of the pages, for which the canary waits. It needs no secret: a forged page acknowledges an
+// alert of the canary at most. Safe for concurrent use.
 // https://docs.aws.amazon.com/sns/latest/dg/http-notification-json.html
 type CanaryPages struct {
 	Acknowledge func(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error)
 	Confirm     func(ctx context.Context, topicARN, token string) error
 }
 
-// canaryTakes is how long one delivery may take, and maxDelivery how large it may be, in bytes.
 const (
-	canaryTakes = 10 * time.Second
-	maxDelivery = 64 << 10
+	canaryTakes = 10 * time.Second // bound of one delivery
+	maxDelivery = 64 << 10         // bytes of one delivery
 )
 
+// ServeHTTP takes one delivery of SNS. Status 503 has SNS deliver it again.
 func (p CanaryPages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		http.Error(w, "SNS delivers here, by POST", http.StatusMethodNotAllowed)

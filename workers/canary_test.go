@@ -33,8 +33,8 @@ func TestOnlyTheCanarysPagesAreTaken(t *testing.T) {
 	}
 	const arn = "arn:aws:sns:us-east-1:000000000000:fanwatch-canary"
 	page := func(topic, alert, state string) string {
-		return fmt.Sprintf(
-			`{"Type":"Notification","TopicArn":%q,"MessageAttributes":{"alert":{"Type":"String","Value":%q},"state":{"Type":"String","Value":%q}}}`, topic, alert, state)
+		return fmt.Sprintf(`{"Type":"Notification","TopicArn":%q,"MessageAttributes":{
+			"alert":{"Type":"String","Value":%q},"state":{"Type":"String","Value":%q}}}`, topic, alert, state)
 	}
 	const own = "alert/fanwatch-canary/stall/x"
 	for _, body := range []string{"", "[]", `{"Type":"Notification"}`, page("arn:aws:sns:us-east-1:000000000000:on-call",

@@ -19,8 +19,8 @@ import (
 	"fanwatch/cloud"
 )
 
-// ParsePolicies reads escalation policies from YAML, one per document (separated by ---). One must be
-// named default. A field that does not exist is an error: a misspelt step would wake no one.
+// ParsePolicies reads escalation policies by name from YAML, one per document (separated by ---). One must be named
+// default. An unknown field is an error.
 func ParsePolicies(text []byte) (map[string]fanwatch.Policy, error) {
 	policies := make(map[string]fanwatch.Policy)
 	dec := yaml.NewDecoder(bytes.NewReader(text))
@@ -49,25 +49,25 @@ func ParsePolicies(text []byte) (map[string]fanwatch.Policy, error) {
 	return policies, nil
 }
 
-// PolicyFile is a file of escalation policies that may be mended while workers run. It is safe for concurrent use.
+// PolicyFile is a file of escalation policies that may change while workers run. Safe for concurrent use.
 type PolicyFile struct {
 	path string
 	log  *slog.Logger
 
 	mu       sync.Mutex
-	policies map[string]fanwatch.Policy // the last that were good
-	seen     fileState                  // of the file when it was read last, good or not
+	policies map[string]fanwatch.Policy // the last valid ones
+	seen     fileState                  // of the file when it was last read, valid or not
 }
 
-// fileState reports whether a file has changed.
+// fileState is compared to find out whether a file has changed.
 type fileState struct {
 	modified time.Time
 	size     int64
 	failed   string // why it could not be read
 }
 
-// OpenPolicies reads the file. That it cannot be read, or holds no good policies, is an error here alone: see
-// Policies.
+// OpenPolicies reads the file. A file that cannot be read, or is not valid, is an error here, but not later; see
+// [PolicyFile.Policies].
 func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	f := &PolicyFile{path: path, log: log}
 	if _, err := f.read(); err != nil {
@@ -76,8 +76,8 @@ func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	return f, nil
 }
 
-// Policies returns the policies as the file has them now. While it cannot be read or is not good, which is logged once
-// for each change of it, the last good ones stay.
+// Policies returns the current policies of the file. While it cannot be read or is not valid, which is logged once for
+// each change, it returns the last valid ones.
 func (f *PolicyFile) Policies() map[string]fanwatch.Policy {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +108,7 @@ func (f *PolicyFile) read() (changed bool, err error) {
 	}
 	text, err := os.ReadFile(f.path)
 	if err != nil {
-		f.seen.failed = err.Error() // other than what a stat gives: it is tried again
+		f.seen.failed = err.Error() // differs from every fileState of a stat, so that the next call reads again
 		return true, fmt.Errorf("escalation policies: %w", err)
 	}
 	policies, err := ParsePolicies(text)
@@ -137,7 +137,7 @@ func (t topics) CheckTopic(ctx context.Context, topic string) (why string, err e
 	return "", nil
 }
 
-// arn returns the topic's ARN: a name means a topic of the workers' account and region.
+// arn returns the topic's ARN; a name is a topic of the workers' account and region.
 func (t topics) arn(topic string) string {
 	if strings.HasPrefix(topic, "arn:") {
 		return topic
@@ -145,8 +145,8 @@ func (t topics) arn(topic string) string {
 	return t.prefix + topic
 }
 
-// CheckTopics checks every topic of c's policies. It needs of c the AWS, the endpoint of SNS, the account and the
-// policies.
+// CheckTopics checks every topic of c's policies, as Notifier.Topics does. It uses c's AWS, Endpoints.SNS, Account and
+// Policies.
 func CheckTopics(ctx context.Context, c Config) ([]activities.TopicTrouble, error) {
 	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies}
 	return n.Topics(ctx)
@@ -156,8 +156,8 @@ func newTopics(c Config) topics {
 	return topics{cloud.NewSNS(c.AWS, c.Endpoints.SNS), fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}
 }
 
-// LogTopics logs an error for each topic of the policies that messages do not get through. Workers start all the
-// same: the other topics must hear.
+// LogTopics logs an error for each topic of the policies that is in trouble. Workers start all the same, because the
+// other topics work.
 func (a *Activities) LogTopics(ctx context.Context, log *slog.Logger) {
 	trouble, err := a.Notifier.Topics(ctx)
 	for _, t := range trouble {

@@ -26,7 +26,7 @@ const onePolicy = "version: 1\nname: default\nsteps:\n  - notify: [on-call]\n"
 // faults are the inputs that showed the faults; tests that need them skip where they are not.
 const faults = "../../shared/faults"
 
-func TestPolicyFilesThatNoTopicCanFit(t *testing.T) {
+func TestAPolicyFileWithAMistakeIsRefusedWithTheMend(t *testing.T) {
 	for text, want := range map[string]string{
 		onePolicy: "",
 		"version: 1\nname: default\nhold: -1s\nsteps:\n  - notify: ['arn:aws-cn:sns:cn-north-1:123456789012:on_call']\n": "",
@@ -174,7 +174,7 @@ func localSNS(t *testing.T) (*sns.Server, Config) {
 	return server, c
 }
 
-func TestTopicsThatReachNobodyAreFound(t *testing.T) {
+func TestTopicsWithoutAConfirmedSubscriptionAreFound(t *testing.T) {
 	server, c := localSNS(t)
 	policies := map[string]fanwatch.Policy{
 		"default": {Steps: []fanwatch.Step{{Notify: []string{"on-call", "gone"}}, {Notify: []string{"lonely"}}}},

@@ -12,15 +12,15 @@ import (
 	"fanwatch/cloud"
 )
 
-// ResourceOptions says what Prepare makes where it does not exist.
+// ResourceOptions sets what Prepare makes.
 type ResourceOptions struct {
-	Shards int    // of the stream
-	Role   string // ARN of the role by which IoT rules write to the stream; locally anything
-	Email  string // each topic's subscriber, %s for its name; "" = no subscription
+	Shards int    // number of shards of the stream
+	Role   string // ARN of the role by which IoT rules write to the stream; "" = role/fanwatch-rules of the account
+	Email  string // address that is subscribed to each topic, with %s for the topic's name; "" = none
 }
 
-// Prepare makes the bucket, the stream, the topic rules and the topics of the policies, unless they exist.
-// The local system and fanwatch worker --prepare use it.
+// Prepare makes the bucket, the stream, the topic rules and the topics of the policies, unless they exist. Running it
+// again changes nothing but the rules, which it replaces.
 func (a *Activities) Prepare(ctx context.Context, c Config, o ResourceOptions) error {
 	role := o.Role
 	if role == "" {
@@ -28,9 +28,8 @@ func (a *Activities) Prepare(ctx context.Context, c Config, o ResourceOptions) e
 	}
 	const fields = "SELECT *, timestamp() AS arrived, clientid() AS client FROM "
 	rule := func(name, topic, key string) error {
-		return a.IoT.PutRule(ctx, cloud.Rule{Name: name, SQL: fields + "'" + topic + "'", Stream: c.Stream, PartitionKey: key,
-			RoleARN:     role,
-			ErrorStream: c.Stream})
+		return a.IoT.PutRule(ctx, cloud.Rule{Name: name, SQL: fields + "'" + topic + "'", Stream: c.Stream,
+			PartitionKey: key, RoleARN: role, ErrorStream: c.Stream})
 	}
 	err := errors.Join(
 		a.S3.CreateBucket(ctx),

@@ -12,24 +12,24 @@ import (
 	"fanwatch/operator"
 )
 
-// Kinds are the kinds of workers: Control, Score and Lake.
+// Kinds are the names of the kinds of workers: of Control, Score and Lake.
 var Kinds = []string{"control", "score", "lake"}
 
-// Process is what one worker process runs.
+// Process is the configuration of one worker process.
 type Process struct {
 	Operator   operator.Client
-	Config     Config // of which Activities and Tables were made
+	Config     Config // with which Activities and Tables were made
 	Activities *Activities
-	Tables     *Tables  // stay open when Run returns
-	Serve      []string // of Kinds
+	Tables     *Tables  // Run does not close them
+	Serve      []string // kinds of workers, of Kinds
 	Lake       activities.LakeConfig
-	Settings   operator.Settings // of what must exist: the stream, the committer, the watch, the schedules
-	Started    func()            // called once, when the workers run and what must exist does; not nil
+	Settings   operator.Settings // for operator.Client.Start and Keep
+	Started    func()            // called once, after the start; not nil
 }
 
-// Run starts the workers of the process, makes sure that what Settings say exists, has that looked after, and waits.
-// It returns nil when ctx has ended and the workers have stopped, which takes up to 10 s each, or at once an error
-// when something cannot be started.
+// Run starts the workers of the process and the workflows and schedules of Settings, keeps these running, and waits. It
+// returns nil when ctx has ended and the workers have stopped, which takes up to 10 s each, or an error when something
+// cannot be started.
 func Run(ctx context.Context, p Process) error {
 	for _, kind := range p.Serve {
 		w, err := p.worker(kind)

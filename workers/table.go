@@ -22,13 +22,14 @@ type Catalog struct {
 	Open func(context.Context, aws.Config) (catalog.Catalog, error)
 }
 
-// OpenTables opens the tables of c's bucket, creating those that are missing. The function it gives closes the
+// OpenTables opens the tables of c's bucket and makes those that are missing. The function that it returns closes the
 // catalog.
 func OpenTables(ctx context.Context, c Config) (*lake.Tables, func() error, error) {
 	return openTables(ctx, c, lake.OpenTables)
 }
 
-// ReadTables opens the tables of c's bucket and changes nothing. Where there are none the error wraps lake.ErrNoTable.
+// ReadTables opens the tables of c's bucket and changes nothing. The error wraps lake.ErrNoTable when there are none.
+// The function that it returns closes the catalog.
 func ReadTables(ctx context.Context, c Config) (*lake.Tables, func() error, error) {
 	return openTables(ctx, c, lake.ReadTables)
 }
@@ -51,13 +52,13 @@ func openTables(ctx context.Context, c Config, open func(context.Context, lake.T
 	return t, done, nil
 }
 
-// Tables opens the lake's tables when they are first needed, and tries again each time until it succeeds: a lake
-// that is away keeps nothing from starting. Safe for concurrent use.
+// Tables opens the lake's tables at their first use, and at each later one until it succeeds, so that a worker starts
+// without the lake. Safe for concurrent use.
 type Tables struct {
 	read, change *handle
 }
 
-// LazyTables returns the tables of c's bucket, unopened.
+// LazyTables returns the tables of c's bucket, not yet opened.
 func LazyTables(c Config) *Tables {
 	return &Tables{
 		read:   newHandle(func(ctx context.Context) (*lake.Tables, func() error, error) { return ReadTables(ctx, c) }),
@@ -65,7 +66,7 @@ func LazyTables(c Config) *Tables {
 	}
 }
 
-// Open returns the tables for activities.Lake.
+// Open implements the function Tables of activities.Lake.
 func (t *Tables) Open(ctx context.Context, change bool) (activities.Table, error) {
 	h := t.read
 	if change {
@@ -94,13 +95,13 @@ func (t *Tables) Query(ctx context.Context, fan string, from, to time.Time, poin
 	return parts, err
 }
 
-// Close closes what was opened.
+// Close closes the catalogs that were opened.
 func (t *Tables) Close() error { return errors.Join(t.read.close(), t.change.close()) }
 
-// handle is one way to open the tables. Its turn, of one place, is held by who opens: others wait no longer than
-// their context.
+// handle is one way to open the tables. The call that opens them holds the place in turn; others wait for it no longer
+// than their context.
 type handle struct {
-	turn   chan struct{}
+	turn   chan struct{} // of capacity 1
 	open   func(context.Context) (*lake.Tables, func() error, error)
 	tables *lake.Tables
 	done   func() error

@@ -75,8 +75,8 @@ func TestTablesAreOpenedWhenTheyAreNeeded(t *testing.T) {
 	}
 }
 
-// TestWhoWaitsForTheTablesGivesUp: one call hangs in the catalog, another waits no longer than its own context.
-func TestWhoWaitsForTheTablesGivesUp(t *testing.T) {
+// TestAWaitForTheTablesEndsWithItsContext: one call hangs in the catalog, another waits no longer than its own context.
+func TestAWaitForTheTablesEndsWithItsContext(t *testing.T) {
 	hanging := make(chan struct{})
 	h := newHandle(func(ctx context.Context) (*lake.Tables, func() error, error) {
 		close(hanging)

@@ -1,5 +1,6 @@
-// Package workers says which worker registers what, and joins the activities to AWS. A program runs one
-// worker of each kind in one process, or many of each on many machines: nothing here keeps state.
+// Package workers registers workflows and activities with Temporal workers, and joins the activities to AWS by
+// package cloud. A program runs one worker of each kind in one process, or many of each on many machines; no worker
+// keeps state.
 package workers
 
 import (
@@ -12,13 +13,13 @@ import (
 	"fanwatch/workflows"
 )
 
-// stopTimeout is how long a stopping worker gives its activities to land what they hold.
+// stopTimeout is the time that a stopping worker gives its activities to end.
 const stopTimeout = 10 * time.Second
 
-// Control runs the workflows, provisions fans, notifies people, watches fanwatch itself and flies the canary.
+// Control returns a worker of the workflows and of the activities that provision, notify, watch and fly the canary.
 func Control(c client.Client, a *Activities) worker.Worker {
 	w := worker.New(c, workflows.QueueControl, worker.Options{
-		StickyScheduleToStartTimeout: time.Second, // after an outage a workflow waits this long for the worker that knew it
+		StickyScheduleToStartTimeout: time.Second, // wait of a workflow, after an outage, for its former worker
 		WorkerStopTimeout:            stopTimeout,
 		MaxHeartbeatThrottleInterval: 5 * time.Second,
 	})
@@ -40,7 +41,8 @@ func Control(c client.Client, a *Activities) worker.Worker {
 	return w
 }
 
-// Score scores shards: as many at once as a worker takes activities.
+// Score returns a worker that scores shards, as many at once as a worker takes activities by default. heartbeat is the
+// shortest time between two heartbeats.
 func Score(c client.Client, s *activities.Scorer, heartbeat time.Duration) worker.Worker {
 	w := worker.New(c, workflows.QueueScore, worker.Options{
 		DisableWorkflowWorker:        true,
@@ -51,7 +53,7 @@ func Score(c client.Client, s *activities.Scorer, heartbeat time.Duration) worke
 	return w
 }
 
-// Lake commits to the table and compacts it.
+// Lake returns a worker of the activities on the lake.
 func Lake(c client.Client, l *activities.Lake) worker.Worker {
 	w := worker.New(c, workflows.QueueLake, worker.Options{DisableWorkflowWorker: true, WorkerStopTimeout: stopTimeout,
 		MaxConcurrentActivityExecutionSize: 5}) // a commit, a compaction, maintenance, a reconciliation, an ingestion
