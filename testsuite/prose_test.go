@@ -68,8 +68,8 @@ type exportedName struct {
 	at            token.Position
 }
 
-// exports returns the exported types, functions, methods of exported types, constants and variables of a file. The comment of
-// a constant or variable is the one above it or, in a group, the one behind it on its line.
+// exports returns the exported types, functions, methods of exported types, constants and variables of a file. The
+// comment of a constant or variable is the one above it or, in a group, the one behind it on its line.
 func exports(fset *token.FileSet, file *ast.File) []exportedName {
 	var all []exportedName
 	add := func(name *ast.Ident, comments ...*ast.CommentGroup) {
@@ -142,7 +142,8 @@ func TestEveryExportedNameHasACommentThatBeginsWithIt(t *testing.T) {
 		for _, e := range exports(fset, file) {
 			looked++
 			if first, _, _ := strings.Cut(e.comment, " "); strings.TrimRight(first, ",:;.'s") != strings.TrimRight(e.name, "s") {
-				t.Errorf("%s:%d: the comment of %s does not begin with its name: %q", e.at.Filename, e.at.Line, e.name, brief(e.comment))
+				t.Errorf("%s:%d: the comment of %s does not begin with its name: %q", e.at.Filename, e.at.Line, e.name,
+					brief(e.comment))
 			}
 		}
 	}
