@@ -130,7 +130,7 @@ func (s *Server) unknown(ctx context.Context, name string) bool {
 	return errors.Is(err, operator.ErrUnknown)
 }
 
-// readings returns the readings of the last seconds (1 to 86400, by default 900) before the fan's newest,
+// readings answers the readings of the last seconds (1 to 86400, by default 900) before the fan's newest,
 // by columns, oldest first; kinds lists the fan's state at the first of them and at each change.
 func (s *Server) readings(w http.ResponseWriter, r *http.Request) {
 	name, ok := named(w, r)
@@ -233,7 +233,7 @@ func plain(s string, n int) bool {
 	return len(s) <= n && strings.ToValidUTF8(s, "\x00") == s && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// refused returns the newest quarantined messages: of one fan with ?fan=, otherwise of all.
+// refused answers the newest quarantined messages: of one fan with ?fan=, otherwise of all.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, struct {
 		Refused []refusal `json:"refused"`

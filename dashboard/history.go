@@ -36,7 +36,7 @@ func (s *spread) add(p lake.Stats) {
 	s.Min, s.Max, s.Mean = append(s.Min, p.Min), append(s.Max, p.Max), append(s.Mean, p.Mean)
 }
 
-// history returns what the table has of a fan with from <= time < to (Unix milliseconds), in at most points (1 to
+// history answers what the table has of a fan with from <= time < to (Unix milliseconds), in at most points (1 to
 // 2000, by default 500) parts of equal length, by columns: t is where a part begins, count its readings, kind what
 // was wrong with the last of them that was not well ("" = all were).
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {

@@ -10,7 +10,7 @@ import (
 	"fanwatch"
 )
 
-// Source returns edges. Edges calls emit for every edge since the call before, in order and none later
+// Source is a source of edges. Edges calls emit for every edge since the call before, in order and none later
 // than now (a real line may give one or two that came while it was asked); now never goes back.
 type Source interface {
 	Edges(now time.Duration, emit func(Edge)) error

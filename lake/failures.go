@@ -63,7 +63,7 @@ func (p *Partial) Texts() []string {
 	return texts
 }
 
-// Unwrap returns the failures to errors.Is and errors.As.
+// Unwrap returns the failures, for errors.Is and errors.As.
 func (p *Partial) Unwrap() []error { return p.Errs }
 
 // passedOver remembers the objects that were found in folders where they do not belong. It is safe for concurrent use.

@@ -65,7 +65,7 @@ func (f *Forest) Config() Config { return f.config }
 // Seen returns the number of points that Update has taken.
 func (f *Forest) Seen() uint64 { return f.seen }
 
-// Ready reports whether Score gives scores: OutputAfter points have been seen, and enough for a whole window.
+// Ready reports whether Score returns scores: OutputAfter points have been seen, and enough for a whole window.
 func (f *Forest) Ready() bool {
 	return f.seen >= uint64(f.config.OutputAfter) && f.seen >= uint64(f.config.Shingle)
 }

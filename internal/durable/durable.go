@@ -66,7 +66,7 @@ func writeTemp(path string, data []byte, mode fs.FileMode) error {
 	return err
 }
 
-// Rename returns the file or directory at from the name to, in the same directory or another, and returns when the name
+// Rename renames the file or directory at from to to, in the same directory or another, and returns when the name
 // is on the disk. What is in it must be there already.
 func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {

@@ -131,7 +131,7 @@ func (x *Index) readRows(r *chunkReader, fetch FetchFunc, g int, columns []int, 
 	return nil
 }
 
-// FetchFunc returns n bytes of a file from offset on.
+// FetchFunc returns n bytes of a file, from offset on.
 type FetchFunc func(offset, n int64) ([]byte, error)
 
 // fetched are parts of a file, by offset.

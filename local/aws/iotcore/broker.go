@@ -453,7 +453,7 @@ func (b *broker) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return true
 }
 
-// OnDisconnect returns a reason for endings that the MQTT server decided on its own.
+// OnDisconnect notes a reason for endings that the MQTT server decided on its own.
 func (b *broker) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
 	p, ok := cl.Net.Conn.(*peer)
 	if !ok || p.judged || err == nil || errors.Is(cl.StopCause(), packets.ErrSessionTakenOver) {
