@@ -70,8 +70,8 @@ func TestConnectTriesAsFarAsTheCONNACK(t *testing.T) {
 }
 
 // TestReadingsOfAWrongClockAreDatedOnceItIsRight: with the clock set since, a reading of this boot gets its true
-// time and is flagged no longer; one of an earlier boot stays flagged, because how long the machine was off nobody
-// knows.
+// time and is flagged no longer; one of an earlier boot stays flagged, because it is not known how long the
+// machine was off.
 func TestReadingsOfAWrongClockAreDatedOnceItIsRight(t *testing.T) {
 	b := newBroker(t, newAuthority(t, "fan-01"))
 	c := quick(b, t)

@@ -187,7 +187,7 @@ func TestUpSaysWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// otherwise somebody else has it
+	// otherwise another program has it
 	if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", local.DefaultPorts.Dashboard)); err == nil {
 		defer l.Close()
 	}

@@ -71,7 +71,7 @@ func (m *machine) format(megabytes int64) {
 }
 
 // run boots the machine and gives each line of its console to listen until it ends or listen returns false, which
-// is as if somebody pulled its plug. Its clock counts instructions, 4 ns each, and jumps over idle time (-icount):
+// is as if its plug were pulled. Its clock counts instructions, 4 ns each, and jumps over idle time (-icount):
 // a busy host makes the machine slower, not its timers late, and an hour of waiting costs seconds.
 func (m *machine) run(patience time.Duration, listen func(line string) bool) {
 	m.t.Helper()
