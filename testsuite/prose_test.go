@@ -147,6 +147,7 @@ func TestEveryExportedNameHasACommentThatBeginsWithIt(t *testing.T) {
 			}
 		}
 	}
+	t.Logf("%d exported names", looked)
 	if looked < 300 {
 		t.Fatalf("%d exported names were looked at: the test looks past most of them", looked)
 	}
