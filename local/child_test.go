@@ -11,7 +11,7 @@ import (
 
 // TestAServerThatIsKilledComesBackOnItsPort: what judges fans must not end with the object store.
 func TestAServerThatIsKilledComesBackOnItsPort(t *testing.T) {
-	program := filepath.Join("..", "..", "bin", "fanwatch-s3")
+	program := filepath.Join("..", "bin", "fanwatch-s3")
 	if _, err := os.Stat(program); err != nil {
 		t.Skip("fanwatch-s3 is not built: run go tool task build")
 	}
