@@ -332,7 +332,8 @@ func decodeBatch(rec Record, k keys) (Record, error) {
 		return rec, err
 	}
 	if v != BatchVersion {
-		return rec, fmt.Errorf("batch version %d is unknown, this program knows %d (or the demo's FANID, TIME and RPM)",
+		return rec, fmt.Errorf("batch version %d is unknown, this program knows %d "+
+			"(or the legacy format's FANID, TIME and RPM)",
 			v, BatchVersion)
 	}
 	readings, err := k.readings()
