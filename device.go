@@ -28,9 +28,50 @@ type Device struct {
 	// negative = for ever.
 	Silence Duration `json:"silence,omitempty" yaml:"silence"`
 	Policy  string   `json:"policy,omitempty" yaml:"policy"` // name of the escalation policy; "" = "default"
+	// Kind is the sort of fan; "" = judge it by its readings alone.
+	Kind FanKind `json:"kind,omitempty" yaml:"kind"`
+	// Nominal is the speed at full duty by the data sheet, in RPM; 0 = not known. It is expected from the first reading.
+	Nominal float64 `json:"nominal,omitempty" yaml:"nominal"`
+	// Hours are the hours in which the fan runs, in Zone, such as "06:00-22:00" or "Mon-Fri 06:00-22:00; Sat 08:00-12:00";
+	// outside them it may stand still. "" = always.
+	Hours  string     `json:"hours,omitempty" yaml:"hours"`
+	Forest ForestRule `json:"forest,omitzero" yaml:"forest"`
 	// Relearn counts an operator's requests to learn the fan anew. A change drops what was learned.
 	Relearn int  `json:"relearn,omitempty" yaml:"-"`
 	Retired bool `json:"retired,omitempty" yaml:"-"` // readings are refused
+}
+
+// FanKind is a sort of fan.
+type FanKind string
+
+// The sorts of fan.
+const (
+	// FanTwoWire has no tacho and no PWM; its pulses come from a sensor or its supply.
+	FanTwoWire FanKind = "2-wire"
+	// FanThreeWire has a tacho, and a speed set by its supply: untold changes of speed are its normal life.
+	FanThreeWire FanKind = "3-wire"
+	// FanFourWire has a tacho and PWM.
+	FanFourWire FanKind = "4-wire"
+	// FanBlower is a radial fan.
+	FanBlower FanKind = "blower"
+	// FanIntermittent stands still by design, without being told: 0 RPM is no stall.
+	FanIntermittent FanKind = "intermittent"
+)
+
+// FanKinds returns all sorts of fan.
+func FanKinds() []FanKind {
+	return []FanKind{FanTwoWire, FanThreeWire, FanFourWire, FanBlower, FanIntermittent}
+}
+
+// ForestRule sets what comes of the forest's score.
+type ForestRule struct {
+	// Severity is that of trouble that the forest finds; "" = info.
+	Severity Severity `json:"severity,omitempty" yaml:"severity"`
+	// Score is a fixed score above which one reading is trouble, as 6 in a demonstration of 2019; 0 = the score is
+	// judged by what is usual for the fan.
+	Score float64 `json:"score,omitempty" yaml:"score"`
+	// Off is true when the forest's score is written and never trouble.
+	Off bool `json:"off,omitempty" yaml:"off"`
 }
 
 // Limits are the hard rules of a fan, in RPM; 0 = no limit. They hold from the first reading, whatever was learned.
@@ -86,6 +127,22 @@ func (d Device) Check() error {
 	}
 	if d.Limits.MaxRPM > 0 && d.Limits.MinRPM >= d.Limits.MaxRPM {
 		return fmt.Errorf("device %s: min_rpm %g is not below max_rpm %g", d.Fan, d.Limits.MinRPM, d.Limits.MaxRPM)
+	}
+	if !(d.Nominal >= 0 && d.Nominal <= MaxRPM) {
+		return fmt.Errorf("device %s: nominal speed %g is outside 0..%g", d.Fan, d.Nominal, float64(MaxRPM))
+	}
+	if d.Kind != "" && !slices.Contains(FanKinds(), d.Kind) {
+		return fmt.Errorf("device %s: kind %.40q is none of %v", d.Fan, d.Kind, FanKinds())
+	}
+	if d.Forest.Severity != "" && d.Forest.Severity.Weight() == 0 {
+		return fmt.Errorf("device %s: severity %.40q of the forest is none of info, warning, critical", d.Fan,
+			d.Forest.Severity)
+	}
+	if !(d.Forest.Score >= 0 && d.Forest.Score <= 100) {
+		return fmt.Errorf("device %s: score %g of the forest is outside 0..100", d.Fan, d.Forest.Score)
+	}
+	if _, err := ParseHours(d.Hours); err != nil {
+		return fmt.Errorf("device %s: %w", d.Fan, err)
 	}
 	return nil
 }

@@ -2,14 +2,18 @@ package fanwatch
 
 // DeviceChange is a change of a fan's device. A nil or false field leaves the device's field as it is.
 type DeviceChange struct {
-	Site    *string   `json:"site,omitempty"`
-	Clients *[]string `json:"clients,omitempty"`
-	Zone    *string   `json:"zone,omitempty"`
-	MinRPM  *float64  `json:"min_rpm,omitempty"`
-	MaxRPM  *float64  `json:"max_rpm,omitempty"`
-	Silence *Duration `json:"silence,omitempty"`
-	Policy  *string   `json:"policy,omitempty"`
-	Relearn bool      `json:"relearn,omitempty"` // learn the fan anew
+	Site    *string     `json:"site,omitempty"`
+	Clients *[]string   `json:"clients,omitempty"`
+	Zone    *string     `json:"zone,omitempty"`
+	MinRPM  *float64    `json:"min_rpm,omitempty"`
+	MaxRPM  *float64    `json:"max_rpm,omitempty"`
+	Silence *Duration   `json:"silence,omitempty"`
+	Policy  *string     `json:"policy,omitempty"`
+	Kind    *FanKind    `json:"kind,omitempty"`
+	Nominal *float64    `json:"nominal,omitempty"`
+	Hours   *string     `json:"hours,omitempty"`
+	Forest  *ForestRule `json:"forest,omitempty"`
+	Relearn bool        `json:"relearn,omitempty"` // learn the fan anew
 }
 
 // Empty reports whether the change changes nothing.
@@ -25,6 +29,10 @@ func (c DeviceChange) Apply(d Device) Device {
 	set(&d.Limits.MaxRPM, c.MaxRPM)
 	set(&d.Silence, c.Silence)
 	set(&d.Policy, c.Policy)
+	set(&d.Kind, c.Kind)
+	set(&d.Nominal, c.Nominal)
+	set(&d.Hours, c.Hours)
+	set(&d.Forest, c.Forest)
 	if c.Relearn {
 		d.Relearn++
 	}

@@ -1,6 +1,9 @@
 package fanwatch
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Kind is the sort of trouble of a fan; the empty Kind is none.
 type Kind string
@@ -19,7 +22,17 @@ const (
 	KindFrozen Kind = "frozen"
 	// KindPublishers is a fan for which two publishers send by turns.
 	KindPublishers Kind = "publishers"
-	// KindUnusual is a reading within all limits whose score by the forest is high.
+	// KindSpeed is a speed off the expected one by more than its band.
+	KindSpeed Kind = "speed"
+	// KindJitter is period jitter above the usual: what a bearing does first.
+	KindJitter Kind = "jitter"
+	// KindWobble is a speed that swings from reading to reading more than usual.
+	KindWobble Kind = "wobble"
+	// KindHunting is a fan that changes between speeds more often than usual.
+	KindHunting Kind = "hunting"
+	// KindDrift is a slow change of speed that the fan's days do not explain.
+	KindDrift Kind = "drift"
+	// KindUnusual is a reading that no test has a name for and whose score by the forest is high.
 	KindUnusual Kind = "unusual"
 	// KindPipeline is a part of fanwatch itself that does not do its work.
 	KindPipeline Kind = "pipeline"
@@ -39,12 +52,91 @@ func (k Kind) Gravity() int {
 		return 4
 	case KindSilent, KindFrozen:
 		return 3
-	case KindPublishers:
+	case KindPublishers, KindSpeed:
 		return 2
-	case KindUnusual, KindPipeline, KindDifference:
+	case KindJitter, KindWobble, KindHunting, KindDrift, KindUnusual, KindPipeline, KindDifference:
 		return 1
 	}
 	return 0
+}
+
+// Family is a group of kinds of which a fan has one at a time. The families stand side by side, each with a state and
+// an alert of its own, so that trouble of one hides none of another.
+type Family string
+
+// The families.
+const (
+	// FamilySpeed holds KindStall, KindUnderspeed, KindOverspeed and KindSpeed.
+	FamilySpeed Family = "speed"
+	// FamilySource holds KindSilent, KindFrozen and KindPublishers: what is wrong with the readings themselves.
+	FamilySource Family = "source"
+	// FamilyTexture holds KindJitter, KindWobble and KindHunting.
+	FamilyTexture Family = "texture"
+	// FamilyDrift holds KindDrift.
+	FamilyDrift Family = "drift"
+	// FamilyForest holds KindUnusual.
+	FamilyForest Family = "forest"
+	// FamilySystem holds KindPipeline and KindDifference, which are not of a fan.
+	FamilySystem Family = "system"
+)
+
+// Family returns the kind's family; "" for KindNone.
+func (k Kind) Family() Family {
+	switch k {
+	case KindStall, KindUnderspeed, KindOverspeed, KindSpeed:
+		return FamilySpeed
+	case KindSilent, KindFrozen, KindPublishers:
+		return FamilySource
+	case KindJitter, KindWobble, KindHunting:
+		return FamilyTexture
+	case KindDrift:
+		return FamilyDrift
+	case KindUnusual:
+		return FamilyForest
+	case KindPipeline, KindDifference:
+		return FamilySystem
+	}
+	return ""
+}
+
+// Severity says who is to hear of an anomaly, and when.
+type Severity string
+
+// The severities.
+const (
+	// SeverityCritical is the severity of a fan that does not do its work, or may not: stall, half speed, silence.
+	SeverityCritical Severity = "critical"
+	// SeverityWarning is the severity of trouble that a person is told of at once.
+	SeverityWarning Severity = "warning"
+	// SeverityInfo is the severity of what is worth a look in the morning and wakes no one.
+	SeverityInfo Severity = "info"
+)
+
+// Weight orders severities: 3 for critical, 2 for warning, 1 for info, else 0.
+func (s Severity) Weight() int {
+	switch s {
+	case SeverityCritical:
+		return 3
+	case SeverityWarning:
+		return 2
+	case SeverityInfo:
+		return 1
+	}
+	return 0
+}
+
+// Severity returns the severity that the kind has by itself; "" for KindNone. The judge gives a KindSpeed below 8 %
+// SeverityInfo, and a device may raise that of KindUnusual: see Anomaly.Severity.
+func (k Kind) Severity() Severity {
+	switch k {
+	case KindStall, KindUnderspeed, KindOverspeed, KindSilent:
+		return SeverityCritical
+	case KindSpeed, KindFrozen, KindPublishers, KindPipeline, KindDifference:
+		return SeverityWarning
+	case KindJitter, KindWobble, KindHunting, KindDrift, KindUnusual:
+		return SeverityInfo
+	}
+	return ""
 }
 
 // Cause says why no reading of a silent fan was judged.
@@ -72,10 +164,36 @@ type Anomaly struct {
 	Threshold float64 `json:"threshold"`       // bound of the score or of the speed that was passed
 	Why       string  `json:"why"`             // one sentence, which notifications carry
 	Cause     Cause   `json:"cause,omitempty"` // set with KindSilent
+	// Severity is set with every kind but KindNone; "" comes from an earlier program and is Kind.Severity.
+	Severity Severity `json:"severity,omitempty"`
+	// The fields below are what the judge knows of the reading; 0 where it knows nothing or an earlier program wrote.
+
+	Expected float64   `json:"expected,omitempty"` // what was expected: RPM, or with KindJitter the usual jitter
+	Low      float64   `json:"low,omitempty"`      // lower end of its band, RPM
+	High     float64   `json:"high,omitempty"`     // upper end of its band, RPM
+	Value    float64   `json:"value,omitempty"`    // what was measured, in the unit of Expected
+	Since    time.Time `json:"since,omitzero"`     // time of the first reading that showed it
+	Test     string    `json:"test,omitempty"`     // name of the test that found it, such as fast, slow, cusum
+	Shares   Shares    `json:"shares,omitzero"`    // parts of speed, wobble and jitter in the forest's score
 }
 
-// Observation is the scorer's message to a fan's workflow that the fan's state became Anomaly.Kind at the reading at
-// Position. It may be sent more than once; see [Observation.After].
+// Shares are the parts of a score that the coordinates of the forest's point give, which add up to 1.
+type Shares struct {
+	Speed  float64 `json:"speed,omitempty"`
+	Wobble float64 `json:"wobble,omitempty"`
+	Jitter float64 `json:"jitter,omitempty"`
+}
+
+// Graver reports whether a is graver than b: by severity, then by the kind's gravity.
+func (a Anomaly) Graver(b Anomaly) bool {
+	return cmp.Or(cmp.Compare(a.severity().Weight(), b.severity().Weight()),
+		cmp.Compare(a.Kind.Gravity(), b.Kind.Gravity())) > 0
+}
+
+func (a Anomaly) severity() Severity { return cmp.Or(a.Severity, a.Kind.Severity()) }
+
+// Observation is the scorer's message to a fan's workflow that the state of one of the fan's families became Anomaly at
+// the reading at Position. It may be sent more than once; see [Observation.After].
 type Observation struct {
 	V        int       `json:"v"`
 	Fan      string    `json:"fan"`
@@ -84,6 +202,9 @@ type Observation struct {
 	RPM      float64   `json:"rpm"`
 	Anomaly  Anomaly   `json:"anomaly"`
 	At       time.Time `json:"at,omitzero"` // with KindSilent: when silence was judged, by the scorer's clock
+	// Family is the family of which Anomaly is the state. An earlier program leaves it out: then it is that of the
+	// kind, and KindNone ends the trouble of every family.
+	Family Family `json:"family,omitempty"`
 }
 
 // After reports whether o is later than p. At one position KindSilent is later than every other kind, because silence

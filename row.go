@@ -15,21 +15,35 @@ const (
 	RowQuarantined RowKind = "quarantined"
 	// RowConfigured is the kind of a Device, where it took effect.
 	RowConfigured RowKind = "configured"
+	// RowLabelled is the kind of a Label, where it took effect.
+	RowLabelled RowKind = "labelled"
 )
 
 // Row is one row of the landing log. The rows of a shard, in arrival order, hold all input of its models and their
 // scores, so that a replay rebuilds the models bit for bit.
 type Row struct {
 	Kind     RowKind
-	Reading            // with RowQuarantined and RowConfigured zero but for Fan, where known
+	Reading            // with RowQuarantined, RowConfigured and RowLabelled zero but for Fan, where known
 	Position Position  // Shard is the segment's; it is not stored with the row
 	Arrived  time.Time // at the stream or, by the rule's timestamp(), at the broker; UTC, whole microseconds
 	Client   string    // MQTT client ID of the publisher; "" with RowConfigured
 	Score    float64   // the forest's score; 0 while it warms up, and with other kinds than RowScored
-	Anomaly  Kind      // the fan's state after the reading
+	Anomaly  Kind      // the gravest of the fan's states after the reading
+	Judged   Judged    // what the judge expected of the reading; zero with other kinds than RowScored
 	Acked    uint64    // readings of the run that were acknowledged before the batch, as the publisher counts
 	Dropped  uint64    // readings of the run that were dropped before the batch, as the publisher counts
 	Reason   string    // with RowQuarantined: why it was refused
 	Refused  uint32    // with RowQuarantined: number of readings that the row stands for; 0 counts as 1
-	Payload  []byte    // with RowQuarantined: the record, at most 4 KiB of it; with RowConfigured: the Device as JSON
+	// Payload is, with RowQuarantined, the record, at most 4 KiB of it; with RowConfigured and RowLabelled the record
+	// of the Device or Label.
+	Payload []byte
+}
+
+// Judged is what the judge expected of a reading and what it made of it.
+type Judged struct {
+	Expected float64 // RPM, in steps of 0.1; 0 = nothing was expected: the fan is learned, or stands still by command
+	Low      float64 // lower end of the band, RPM, in steps of 0.1
+	High     float64 // upper end of the band, RPM, in steps of 0.1
+	Level    int32   // number of the level at which the fan stands, from 0; -1 = at none that is known
+	Verdict  string  // one of a few words, such as normal, learning, stopped, away; the kinds of trouble, by commas
 }

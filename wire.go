@@ -67,12 +67,14 @@ func NewBatch(readings []Reading, acked, dropped uint64, now time.Time) Batch {
 	return b
 }
 
-// Record is the content of one record of the stream. Exactly one of Device, Refused and Readings is set.
+// Record is the content of one record of the stream. Exactly one of Device, Label, Refused and Readings is
+// set.
 type Record struct {
 	Arrived  time.Time // by the rule's timestamp(); zero when the rule did not add it
 	Client   string    // by the rule's clientid(); "" when the control plane wrote the record
 	Fan      string    // a name that CheckFan accepts, or ""
 	Device   *Device   // change of configuration, from the control plane
+	Label    *Label    // what a person knows of an alert, from the control plane
 	Refused  string    // why the IoT rule or the broker refused what was published
 	Payload  []byte    // with Refused: what was published
 	Acked    uint64    // as in Batch, at most math.MaxInt64
@@ -232,6 +234,8 @@ func DecodeRecord(data []byte) (Record, error) {
 		return refused(rec, k)
 	case !through && k.has("device"):
 		return configured(rec, k)
+	case !through && k.has("label"):
+		return labelled(rec, k)
 	case !through:
 		return rec, errors.New("the record names no client: it came through no IoT rule that adds clientid() AS client")
 	case k.has("FANID") || k.has("TIME") || k.has("RPM"):
@@ -305,6 +309,18 @@ func configured(rec Record, k keys) (Record, error) {
 		return rec, err
 	}
 	rec.Fan, rec.Device = d.Fan, &d
+	return rec, nil
+}
+
+func labelled(rec Record, k keys) (Record, error) {
+	var l Label
+	if err := json.Unmarshal(k["label"], &l); err != nil {
+		return rec, fmt.Errorf("label: %w", err)
+	}
+	if err := l.Check(); err != nil {
+		return rec, err
+	}
+	rec.Fan, rec.Label = l.Fan, &l
 	return rec, nil
 }
 
