@@ -18,6 +18,9 @@ const (
 // platform. It is for features of points that are to score alike everywhere; the last bits of math.Log differ.
 func Log(x float64) float64 { return ln(x) }
 
+// Exp returns e to the x, with the same bits on every processor. Beyond +-700 it saturates.
+func Exp(x float64) float64 { return exp(x) }
+
 // ln returns the natural logarithm of x, which must be positive, finite and normal.
 func ln(x float64) float64 {
 	bits := math.Float64bits(x)

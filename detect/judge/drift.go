@@ -1,0 +1,182 @@
+package judge
+
+import (
+	"math"
+)
+
+const (
+	block       = 300.0 // s
+	blocksDay   = 288
+	harmonics   = 4 // 24, 12, 8 and 6 h
+	driftStates = 1 + 2*harmonics
+	driftNoise  = 0.0025 // of the speed: least deviation of a block
+	driftWalk   = 0.003  // of the speed in the root of an hour
+	driftPhase  = 0.001  // the same of a harmonic, in the root of a day
+	driftPrior  = 0.01   // of the level
+	driftDay    = 0.015  // prior deviation of the swing of a day; those of the others are parts of it
+	driftSlack  = 0.25
+	driftBar    = 14.0
+	driftEnd    = 7.0
+	driftFloor  = 0.025 // of the speed: least difference from what was foretold
+	driftYoung  = 0.01  // how much more on the first day
+	afterStart  = 1200  // s after a start in which no block is taken
+	weekFloor   = 0.08  // of the speed: the base lies this far from that of the week
+)
+
+var dayParts = [harmonics]float64{1, 0.4, 0.2, 0.13}
+
+// dayCos and daySin hold cosine and sine of the blocks of a day. They come from one rotation, repeated, because the last
+// bits of math.Cos differ by processor.
+var dayCos, daySin = func() (c, s [blocksDay]float64) {
+	const stepCos, stepSin = 0.9997620270799091, 0.02181488503456112 // of a 288th of a turn
+	c[0] = 1
+	for i := 1; i < blocksDay; i++ {
+		c[i] = float64(c[i-1]*stepCos) - float64(s[i-1]*stepSin)
+		s[i] = float64(c[i-1]*stepSin) + float64(s[i-1]*stepCos)
+	}
+	return c, s
+}()
+
+// drift compares the mean speed of each block with what a Kalman filter foretells: a level that walks slowly, and a day
+// of four harmonics. Two CUSUMs of its innovations find what neither explains.
+type drift struct {
+	Block   int64 // number of the block since 1970
+	Sum     float64
+	Seconds float64
+	Total   float64 // s of the block, judged or not
+
+	X      [driftStates]float64
+	P      [driftStates][driftStates]float64
+	N      float64 // blocks
+	Newest int64   // number of the newest block that was taken
+	Noise  float64 // mean square of half the differences of successive blocks
+	Prev   float64 // newest block
+	Scale  float64 // mean square of the standardised innovation
+
+	Up, Down       float64              // CUSUMs
+	KeptUp, KeptDn [driftStates]float64 // states when each was 0 last
+	SinceUp        int64                // block at that time
+	SinceDn        int64
+	On             int8    // 1 faster, -1 slower
+	By             float64 // how far the newest block lies from what the kept state foretold
+	Hours          float64 // h since then
+}
+
+// add takes a reading's distance z from the curve and the level; usable is false where it says nothing of drift.
+func (d *drift) add(t int64, z, dt float64, usable bool, grain float64) {
+	b := t / int64(block*1e6)
+	if b != d.Block {
+		if d.Total > 0 && d.Seconds > float64(d.Total/3) && d.Seconds >= 30 {
+			d.take(d.Block, d.Sum/d.Seconds, grain)
+		}
+		d.Block, d.Sum, d.Seconds, d.Total = b, 0, 0, 0
+	}
+	d.Total += dt
+	if usable {
+		d.Sum += float64(z * dt)
+		d.Seconds += dt
+	}
+}
+
+// basis returns the factors of the states at a block.
+func basis(b int64) (h [driftStates]float64) {
+	h[0] = 1
+	i := int(b % blocksDay)
+	if i < 0 {
+		i += blocksDay
+	}
+	for k := 1; k <= harmonics; k++ {
+		h[2*k-1], h[2*k] = dayCos[k*i%blocksDay], daySin[k*i%blocksDay]
+	}
+	return h
+}
+
+func (d *drift) begin(z float64) {
+	d.X = [driftStates]float64{z}
+	d.P = [driftStates][driftStates]float64{}
+	d.P[0][0] = driftPrior * driftPrior
+	for k, part := range dayParts {
+		v := float64(driftDay*part) * float64(driftDay*part)
+		d.P[2*k+1][2*k+1], d.P[2*k+2][2*k+2] = v, v
+	}
+	d.Scale, d.Noise = 1, driftNoise*driftNoise
+	d.KeptUp, d.KeptDn = d.X, d.X
+}
+
+// take compares a block's mean with what was foretold, and learns it.
+func (d *drift) take(b int64, z, grain float64) {
+	if d.N == 0 {
+		d.begin(z)
+		d.N, d.Newest, d.Prev, d.SinceUp, d.SinceDn = 1, b, z, b, b
+		return
+	}
+	passed := float64(max(1, min(b-d.Newest, 30*blocksDay)))
+	walk := float64(driftWalk*driftWalk) * float64(passed*block/3600)
+	phase := float64(driftPhase*driftPhase) * float64(passed*block/86_400)
+	d.P[0][0] += walk
+	for i := 1; i < driftStates; i++ {
+		d.P[i][i] += phase
+	}
+	h := basis(b)
+	var ph [driftStates]float64
+	s := max(driftNoise*driftNoise, d.Noise) + float64(grain*grain/4)
+	foretold := 0.0
+	for i := range h {
+		for j := range h {
+			ph[i] += float64(d.P[i][j] * h[j])
+		}
+		foretold += float64(h[i] * d.X[i])
+	}
+	for i := range h {
+		s += float64(h[i] * ph[i])
+	}
+	nu := z - foretold
+	k := max(0.5, d.Scale)
+	e := clip(nu/math.Sqrt(float64(s*k)), 3)
+	d.cusum(b, z, e, h, grain)
+	for i := range h {
+		gain := ph[i] / s
+		d.X[i] += float64(gain * nu)
+		for j := range h {
+			d.P[i][j] -= float64(gain * ph[j])
+		}
+	}
+	d.Scale += float64(min(1, passed/(2*blocksDay)) * (min(float64(nu*nu)/s, 9) - d.Scale))
+	if passed == 1 {
+		step := z - d.Prev
+		d.Noise += float64(1.0 / blocksDay * (float64(min(float64(step*step), float64(16*d.Noise))/2) - d.Noise))
+	}
+	d.N++
+	d.Newest, d.Prev = b, z
+}
+
+// cusum adds a standardised innovation to both sums and sets On.
+func (d *drift) cusum(b int64, z, e float64, h [driftStates]float64, grain float64) {
+	d.Up, d.Down = max(0, d.Up+e-driftSlack), max(0, d.Down-e-driftSlack)
+	if d.Up == 0 {
+		d.KeptUp, d.SinceUp = d.X, b
+	}
+	if d.Down == 0 {
+		d.KeptDn, d.SinceDn = d.X, b
+	}
+	var up, down float64
+	for i := range h {
+		up += float64(h[i] * d.KeptUp[i])
+		down += float64(h[i] * d.KeptDn[i])
+	}
+	least := driftFloor + float64(driftYoung*decay(float64(d.N*block), 86_400)) + grain
+	switch {
+	case d.Down > driftBar && down-z > least:
+		d.On = -1
+	case d.Up > driftBar && z-up > least:
+		d.On = 1
+	case max(d.Up, d.Down) < driftEnd:
+		d.On = 0
+	}
+	switch d.On {
+	case -1:
+		d.By, d.Hours = z-down, float64(float64(b-d.SinceDn)*block/3600)
+	case 1:
+		d.By, d.Hours = z-up, float64(float64(b-d.SinceUp)*block/3600)
+	}
+}
