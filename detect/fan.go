@@ -4,21 +4,25 @@ import (
 	"time"
 
 	"fanwatch"
+	"fanwatch/detect/judge"
 	"fanwatch/rcf"
 )
 
-// fan is the model of one fan. Its snapshot holds all fields but zone.
+// fan is the model of one fan. Its snapshot holds all fields but zone and point.
 type fan struct {
 	device fanwatch.Device
 	zone   *time.Location
+	judge  *judge.Fan
 	forest *rcf.Forest
 	seen   seen
-	last   fanwatch.Observation // state at the newest scored reading
+	last   fanwatch.Observation // gravest state at the newest scored reading
+	judged fanwatch.Judged      // of the newest scored reading
+	point  [coordinates]float64 // of the newest scored reading
 	st     state
 }
 
 func newFan(d fanwatch.Device, cfg Config) *fan {
-	f := &fan{forest: newForest(d.Fan, cfg)}
+	f := &fan{judge: judge.New(d), forest: newForest(d.Fan, cfg)}
 	f.setDevice(d)
 	return f
 }
@@ -29,10 +33,12 @@ func (f *fan) setDevice(d fanwatch.Device) {
 	if loc, err := d.Location(); err == nil {
 		f.zone = loc
 	}
+	f.judge.Configure(d)
 }
 
 // configure sets a newer device, which arrived at the given time. A fan that was retired begins with empty Arrivals.
-// A changed Relearn drops the forest and all usual values; trouble that they caused ends with the next reading.
+// A changed Relearn drops the forest and all that the judge learned; trouble that they caused ends with the next
+// reading.
 func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 	before := f.device
 	f.setDevice(d)
@@ -40,10 +46,26 @@ func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 		f.st.Arrivals = Arrivals{Since: arrived}
 	}
 	if d.Relearn > before.Relearn {
-		s := f.st
-		f.forest = newForest(d.Fan, cfg)
-		f.st = state{Current: s.Current, Fine: recoverInARow - 1, Run: s.Run, Seq: s.Seq, LastTime: s.LastTime,
-			OlderClock: s.OlderClock, Speakers: s.Speakers, Arrivals: s.Arrivals, Duty: s.Duty, Off: s.Off, Grace: s.Grace}
+		f.judge.Reset()
+		f.forgetForest(cfg)
+		f.st.Repeats = repeats{}
+		for i := range f.st.Families {
+			if f.st.Families[i].Current.Kind != fanwatch.KindNone {
+				f.st.Families[i].Fine = recoverInARow - 1
+			}
+		}
+	}
+}
+
+// label applies what a person knows of trouble. Normal trouble is usual from then on, and ends with the readings.
+func (f *fan) label(l fanwatch.Label, cfg Config) {
+	switch {
+	case l.Kind == fanwatch.KindUnusual && l.Normal:
+		f.forgetForest(cfg)
+	case l.Kind == fanwatch.KindFrozen && l.Normal:
+		f.st.Repeats = repeats{}
+	default:
+		f.judge.Label(l)
 	}
 }
 
@@ -88,46 +110,101 @@ func (f *fan) note(row *fanwatch.Row) {
 	s.Speakers.note(now, row.Arrived)
 }
 
-// score judges one reading, sets the row's Score and Anomaly, and returns an observation when the fan's state changed.
-func (f *fan) score(cfg Config, row *fanwatch.Row) *fanwatch.Observation {
+// score judges one reading, sets the row's Score, Anomaly and Judged, and returns an observation for each family whose
+// state changed.
+func (f *fan) score(cfg Config, row *fanwatch.Row) []fanwatch.Observation {
 	s := &f.st
-	f.resume(row.Reading)
-	changed := false
-	if !s.idle(row.Reading) {
-		changed = f.judge(cfg, row)
-	}
-	row.Anomaly = s.Current.Kind
+	v := f.judge.Judge(row.Reading)
+	f.point, row.Judged = v.Point, v.Judged
+	row.Score = f.scoreOf(v)
 	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position,
-		Time: row.Time, RPM: row.RPM, Anomaly: s.Current}
-	if !changed {
-		return nil
+		Time: row.Time, RPM: row.RPM}
+	var changed []fanwatch.Observation
+	for i := range s.Families {
+		if v.Hold {
+			continue
+		}
+		found := f.find(cfg, i, row, v)
+		if s.transition(i, found, func() fanwatch.Anomaly { return f.anomaly(found, row) }) {
+			if a := &s.Families[i].Current; a.Kind == fanwatch.KindNone {
+				*a = fanwatch.Anomaly{Score: row.Score, Why: f.device.Fan + " is normal again."}
+			}
+			changed = append(changed, f.stateOf(i))
+		}
 	}
-	o := f.last
-	return &o
+	if v.Hold {
+		s.Repeats.RPM = 0
+	}
+	f.judged = v.Judged
+	if !v.Hold {
+		f.judged.Verdict = s.verdict(v.Judged.Verdict)
+	}
+	row.Judged = f.judged
+	worst := s.worst()
+	f.last.Family, f.last.Anomaly = families[worst], s.Families[worst].Current
+	row.Anomaly = f.last.Anomaly.Kind
+	return changed
 }
 
-// judge applies the rules and the forest to a reading and reports whether the fan's state changed. The forest is
-// judged by the median of the newest three scores, so that one wrong reading is no trouble.
-func (f *fan) judge(cfg Config, row *fanwatch.Row) (changed bool) {
-	s := &f.st
-	s.command(row.PWM)
-	point := f.features(row.Reading)
-	score, err := f.forest.Score(point[:])
-	if err != nil {
-		score = 0 // unreachable: features are finite by construction
-	}
-	row.Score = score
-	s.Scores[s.N%judgeOver] = score
-	s.N++
+// stateOf returns the state of a family at the newest scored reading as an observation.
+func (f *fan) stateOf(family int) fanwatch.Observation {
+	o := f.last
+	o.Family, o.Anomaly = families[family], f.st.Families[family].Current
+	return o
+}
 
-	found := f.hardRules(row.Reading)
-	if found.Kind == fanwatch.KindNone && s.Speakers.Twins != nil {
-		found = s.Speakers.Twins.found(f.device.Fan)
+// find returns what a reading shows of a family.
+func (f *fan) find(cfg Config, family int, row *fanwatch.Row, v judge.Verdict) judge.Finding {
+	switch family {
+	case familySpeed:
+		return v.Found[judge.Speed]
+	case familyTexture:
+		return v.Found[judge.Texture]
+	case familyDrift:
+		return v.Found[judge.Drift]
+	case familySource:
+		return f.source(row.Reading)
 	}
-	if found.Kind == fanwatch.KindNone {
-		found = f.unusual(cfg, row.Reading, point[:], medianOf3(s.Scores[0], s.Scores[1], s.Scores[2]))
+	return f.unusual(cfg, row, v)
+}
+
+// source returns what is wrong with the readings themselves.
+func (f *fan) source(r fanwatch.Reading) judge.Finding {
+	s := &f.st
+	same := s.Repeats.add(r)
+	switch {
+	case s.Repeats.frozen() || same && s.Families[familySource].Current.Kind == fanwatch.KindFrozen:
+		return judge.Finding{Kind: fanwatch.KindFrozen, Severity: fanwatch.SeverityWarning, Test: testRepeats,
+			Value: r.RPM, Since: r.Time.UnixMicro()}
+	case s.Speakers.Twins != nil:
+		return judge.Finding{Kind: fanwatch.KindPublishers, Severity: fanwatch.SeverityWarning, Test: testTurns,
+			Since: r.Time.UnixMicro()}
 	}
-	found.Score = score
-	f.learn(cfg, row.Reading, point[:], score, found.Kind != fanwatch.KindNone)
-	return f.transition(found)
+	return judge.Finding{}
+}
+
+const (
+	testRepeats = "repeats"
+	testTurns   = "turns"
+	testScore   = "score"
+)
+
+// anomaly returns a finding with its sentence.
+func (f *fan) anomaly(n judge.Finding, row *fanwatch.Row) fanwatch.Anomaly {
+	a := fanwatch.Anomaly{Kind: n.Kind, Score: row.Score, Severity: n.Severity, Value: n.Value, Expected: n.Expected,
+		Since: time.UnixMicro(n.Since).UTC(), Test: n.Test, Low: row.Judged.Low, High: row.Judged.High}
+	switch n.Kind {
+	case fanwatch.KindFrozen:
+		a.Why = f.device.Fan + " " + f.st.Repeats.sentence(row.RPM)
+	case fanwatch.KindPublishers:
+		a.Why = f.st.Speakers.sentence(f.device.Fan)
+	case fanwatch.KindUnusual:
+		f.explain(&a, row)
+	default:
+		a.Why = f.judge.Sentence(n)
+		if n.Kind == fanwatch.KindUnderspeed || n.Kind == fanwatch.KindOverspeed {
+			a.Threshold = n.Expected
+		}
+	}
+	return a
 }

@@ -1,6 +1,6 @@
 // Package detect turns the records of one shard into rows of the landing log and into observations. It drops
-// duplicates, quarantines what cannot be accepted, applies hard limits from the first reading, scores each reading by
-// the fan's own Random Cut Forest, and decides with hysteresis whether a fan is in trouble.
+// duplicates, quarantines what cannot be accepted, has each reading judged (package judge) and scored by the fan's own
+// Random Cut Forest, and decides with hysteresis, for each family of trouble, whether a fan is in it.
 //
 // Its results are a function of the records in their order, without clock or outside randomness. Feeding the same
 // records, or replaying their rows, gives the same models bit for bit on every architecture: products are converted
@@ -88,6 +88,12 @@ func (m *Models) Feed(in Input) Output {
 		row.Fan = rec.Fan
 		m.configure(*rec.Device, row)
 		out.Rows = append(out.Rows, row)
+	case rec.Label != nil:
+		data, _ := fanwatch.EncodeLabel(*rec.Label) // a Label that was decoded from JSON encodes
+		row := fanwatch.Row{Kind: fanwatch.RowLabelled, Position: in.Position, Arrived: rec.Arrived, Payload: data}
+		row.Fan = rec.Fan
+		m.label(*rec.Label, row)
+		out.Rows = append(out.Rows, row)
 	default:
 		m.feedReadings(rec, in, &out)
 	}
@@ -101,9 +107,7 @@ func (m *Models) addRow(row *fanwatch.Row, out *Output) {
 		row.Reason += overQuota
 	}
 	if f := m.fans[row.Fan]; f != nil {
-		if o := m.apply(f, row); o != nil {
-			out.Observations = append(out.Observations, *o)
-		}
+		out.Observations = append(out.Observations, m.apply(f, row)...)
 	}
 	out.Rows = append(out.Rows, *row)
 }
@@ -172,7 +176,7 @@ func (m *Models) refusals(f *fan, rec fanwatch.Record, in Input) (bad fanwatch.R
 }
 
 // apply changes a model by a row, for Feed and Replay alike.
-func (m *Models) apply(f *fan, row *fanwatch.Row) *fanwatch.Observation {
+func (m *Models) apply(f *fan, row *fanwatch.Row) []fanwatch.Observation {
 	f.note(row)
 	if row.Kind != fanwatch.RowScored {
 		return nil
@@ -192,6 +196,14 @@ func (m *Models) configure(d fanwatch.Device, row fanwatch.Row) {
 		f.configure(d, row.Arrived, m.cfg)
 	}
 	f.st.Arrivals.Newest = row.Position
+}
+
+// label applies the label that came with row.
+func (m *Models) label(l fanwatch.Label, row fanwatch.Row) {
+	if f := m.fans[l.Fan]; f != nil {
+		f.label(l, m.cfg)
+		f.st.Arrivals.Newest = row.Position
+	}
 }
 
 // Active returns the fans that are not retired, in no order. The pointers are to the models' own values: they are not
@@ -239,6 +251,18 @@ func (m *Models) Last(name string) (o fanwatch.Observation, ok bool) {
 		return fanwatch.Observation{}, false
 	}
 	return f.last, true
+}
+
+// States returns the state of each of a fan's families at its newest scored reading. It is empty when there is none.
+func (m *Models) States(name string) []fanwatch.Observation {
+	if _, ok := m.Last(name); !ok {
+		return nil
+	}
+	out := make([]fanwatch.Observation, len(families))
+	for i := range out {
+		out[i] = m.fans[name].stateOf(i)
+	}
+	return out
 }
 
 // Adopt adds the fans of a parent shard for which keep returns true, in place of those of the same name. The parent is

@@ -1,6 +1,8 @@
 package detect
 
 import (
+	"fmt"
+
 	"fanwatch"
 	"fanwatch/rcf"
 )
@@ -55,4 +57,10 @@ func (p *repeats) frozen() bool {
 	}
 	rate := float64(p.Same+1) / float64(p.Pairs+2)
 	return rate < frozenOften && float64(-float64(p.Streak)*rcf.Log(rate)) > frozenUnlikely
+}
+
+// sentence returns what a frozen value says to people, after the fan's name.
+func (p *repeats) sentence(rpm float64) string {
+	return fmt.Sprintf("reports %.1f RPM again and again (%d times, to the digit) where it used to vary: its publisher may "+
+		"repeat an old value while the fan stands still.", rpm, p.Streak+1)
 }

@@ -34,6 +34,15 @@ func (m *Models) replay(row fanwatch.Row) error {
 		m.configure(*rec.Device, row)
 		return nil
 	}
+	if row.Kind == fanwatch.RowLabelled {
+		rec, err := fanwatch.DecodeRecord(row.Payload)
+		if err != nil || rec.Label == nil {
+			err = errors.Join(ErrDiverged, err)
+			return fmt.Errorf("replay %s: the label cannot be read: %w", row.Position, err)
+		}
+		m.label(*rec.Label, row)
+		return nil
+	}
 	if row.Kind == fanwatch.RowQuarantined {
 		m.quota.keep(row.Client, row.Arrived)
 	}
@@ -46,9 +55,10 @@ func (m *Models) replay(row fanwatch.Row) error {
 	}
 	landed := row
 	m.apply(f, &row)
-	if math.Float64bits(row.Score) != math.Float64bits(landed.Score) || row.Anomaly != landed.Anomaly {
-		return fmt.Errorf("replay %s of %s: score %v %q, landed %v %q: %w", row.Position, row.ReadingID,
-			row.Score, row.Anomaly, landed.Score, landed.Anomaly, ErrDiverged)
+	if math.Float64bits(row.Score) != math.Float64bits(landed.Score) || row.Anomaly != landed.Anomaly ||
+		row.Judged != landed.Judged {
+		return fmt.Errorf("replay %s of %s: score %v %q %v, landed %v %q %v: %w", row.Position, row.ReadingID,
+			row.Score, row.Anomaly, row.Judged, landed.Score, landed.Anomaly, landed.Judged, ErrDiverged)
 	}
 	return nil
 }

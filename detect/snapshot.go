@@ -6,14 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"fanwatch"
-	"fanwatch/rcf"
 )
 
-// SnapshotVersion is the version of the snapshot that this program writes. It also reads version 1, which has no duty
-// cycles, and version 2, which has no baselines and no arrivals.
-const SnapshotVersion = 3
+// SnapshotVersion is the version of the snapshot that this program writes. It also reads versions 1 to 3, which have no
+// judge: from them identities, publishers, arrivals and the usual speed at each duty are carried over, and a fan's
+// forest and all else is learned anew.
+const SnapshotVersion = 4
 
 // header is the first part of a snapshot, as JSON. Go writes a float64 with as many digits as bring back the same bits.
 type header struct {
@@ -27,8 +29,10 @@ type fanHeader struct {
 	Device fanwatch.Device      `json:"device"`
 	Last   fanwatch.Observation `json:"last"`
 	Seen   seen                 `json:"seen"`
-	State  state                `json:"state"`
-	Forest int                  `json:"forest"` // bytes of the forest's own snapshot
+	State  json.RawMessage      `json:"state"`           // a state, or before version 4 an oldState
+	Judge  []byte               `json:"judge,omitempty"` // of package judge
+	Judged fanwatch.Judged      `json:"judged,omitzero"` // of the newest scored reading
+	Forest int                  `json:"forest"`          // bytes of the forest's own snapshot
 }
 
 // Snapshot returns the models as bytes for [Restore]: four bytes of header length (little-endian), the header, the
@@ -43,7 +47,14 @@ func (m *Models) Snapshot() ([]byte, error) {
 			return nil, fmt.Errorf("snapshot of fan %s: %w", name, err)
 		}
 		forests.Write(blob)
-		h.Fans = append(h.Fans, fanHeader{f.device, f.last, f.seen, f.st, len(blob)})
+		fh := fanHeader{Device: f.device, Last: f.last, Seen: f.seen, Judged: f.judged, Forest: len(blob)}
+		if fh.State, err = json.Marshal(f.st); err == nil {
+			fh.Judge, err = f.judge.MarshalBinary()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("snapshot of fan %s: %w", name, err)
+		}
+		h.Fans = append(h.Fans, fh)
 	}
 	head, err := json.Marshal(h)
 	if err != nil {
@@ -75,12 +86,13 @@ func Restore(cfg Config, data []byte) (*Models, error) {
 	}
 	data = data[n:]
 	m := New(cfg)
+	cfg = m.cfg
 	m.quota = h.Quota
 	for _, fh := range h.Fans {
 		if fh.Forest < 0 || fh.Forest > len(data) {
 			return nil, fmt.Errorf("%w: the forest of fan %.100q is cut off", ErrSnapshot, fh.Device.Fan)
 		}
-		f, err := fh.restore(data[:fh.Forest], h.V)
+		f, err := fh.restore(cfg, data[:fh.Forest], h.V)
 		if err != nil {
 			return nil, err
 		}
@@ -93,42 +105,100 @@ func Restore(cfg Config, data []byte) (*Models, error) {
 	return m, nil
 }
 
-func (fh fanHeader) restore(blob []byte, version int) (*fan, error) {
+func (fh fanHeader) restore(cfg Config, blob []byte, version int) (*fan, error) {
 	if err := fh.Device.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	if err := fh.Seen.check(); err != nil {
 		return nil, fmt.Errorf("%w: fan %s: %w", ErrSnapshot, fh.Device.Fan, err)
 	}
-	if s := fh.State; min(s.N, s.Learned, s.Settling, s.Repeats.Streak, s.Repeats.Pairs, s.Repeats.Same) < 0 {
+	f := newFan(fh.Device, cfg)
+	f.last, f.seen, f.judged = fh.Last, fh.Seen, fh.Judged
+	if version < 4 {
+		return f, f.upgrade(fh.State, version)
+	}
+	if err := json.Unmarshal(fh.State, &f.st); err != nil {
+		return nil, fmt.Errorf("%w: fan %s: %w", ErrSnapshot, fh.Device.Fan, err)
+	}
+	if s := &f.st; min(s.Forest.N, s.Forest.Learned, s.Forest.Odd, s.Repeats.Streak, s.Repeats.Pairs, s.Repeats.Same) < 0 {
 		return nil, fmt.Errorf("%w: fan %s: negative counts", ErrSnapshot, fh.Device.Fan)
 	}
-	forest := new(rcf.Forest)
-	if err := forest.UnmarshalBinary(blob); err != nil {
+	if err := f.judge.UnmarshalBinary(fh.Judge); err != nil {
+		return nil, fmt.Errorf("%w: fan %s: %w", ErrSnapshot, fh.Device.Fan, err)
+	}
+	if err := f.forest.UnmarshalBinary(blob); err != nil {
 		return nil, fmt.Errorf("snapshot of fan %s: %w", fh.Device.Fan, err)
 	}
-	f := &fan{forest: forest, last: fh.Last, seen: fh.Seen, st: fh.State}
-	f.setDevice(fh.Device)
-	if version < 3 {
-		f.st.upgrade(fh.Last)
+	if f.forest.Config().Dimensions != coordinates {
+		return nil, fmt.Errorf("%w: fan %s: a forest over %d coordinates", ErrSnapshot, fh.Device.Fan,
+			f.forest.Config().Dimensions)
 	}
 	return f, nil
 }
 
-// upgrade completes the state of a snapshot before version 3: the baselines begin at the usual speeds.
-func (s *state) upgrade(last fanwatch.Observation) {
-	s.Arrivals.Newest = last.Position
-	if usual := s.Stats[featureRPM]; usual.N >= startOver && usual.Mean > 0 {
-		s.setBase(baseline{Level: usual.Mean})
+// oldState is what is carried over of the state in a snapshot before version 4.
+type oldState struct {
+	Repeats    repeats          `json:"repeats"`
+	Current    fanwatch.Anomaly `json:"current"`
+	LastTime   int64            `json:"last_time"`
+	OlderClock olderClock       `json:"line"`
+	Speakers   speakers         `json:"speakers"`
+	Arrivals   Arrivals         `json:"heard"`
+	Duty       fanwatch.Duty    `json:"duty"`
+	Stats      []running        `json:"stats"`  // the first is of the speed at Duty
+	Usuals     map[int]running  `json:"usuals"` // usual speeds at earlier duties, by oldBin
+	Bases      map[int]struct { // by oldBin
+		Level float64 `json:"level"` // RPM
+	} `json:"bases"`
+}
+
+const (
+	oldBin   = 50 // hundredths of a percent: width of the bins of duty in snapshots before version 4
+	oldKnown = 30 // readings after which a usual speed in them holds
+)
+
+// upgrade takes over the state of a snapshot before version 4. The usual speeds of the older program are expected from
+// the next reading on, so that half of them is underspeed from then on.
+func (f *fan) upgrade(data json.RawMessage, version int) error {
+	var old oldState
+	if err := json.Unmarshal(data, &old); err != nil {
+		return fmt.Errorf("%w: fan %s: %w", ErrSnapshot, f.device.Fan, err)
 	}
-	for duty, usual := range s.Usuals {
-		if s.Bases[duty].Level == 0 && usual.N >= startOver && usual.Mean > 0 {
-			if s.Bases == nil {
-				s.Bases = make(map[fanwatch.Duty]baseline)
-			}
-			s.Bases[duty] = baseline{Level: usual.Mean}
+	if min(old.Repeats.Streak, old.Repeats.Pairs, old.Repeats.Same) < 0 {
+		return fmt.Errorf("%w: fan %s: negative counts", ErrSnapshot, f.device.Fan)
+	}
+	s := &f.st
+	s.Repeats, s.LastTime, s.OlderClock = old.Repeats, old.LastTime, old.OlderClock
+	s.Speakers, s.Arrivals = old.Speakers, old.Arrivals
+	if version < 3 {
+		s.Arrivals.Newest = f.last.Position
+	}
+	for i, family := range families {
+		if old.Current.Kind.Family() == family {
+			s.Families[i].Current = old.Current
 		}
 	}
+	speeds := map[fanwatch.Duty]float64{}
+	for bin, usual := range old.Usuals {
+		if usual.N >= oldKnown {
+			speeds[fanwatch.Duty(bin*oldBin)] = usual.Mean
+		}
+	}
+	if len(old.Stats) > 0 && old.Stats[0].N >= oldKnown {
+		speeds[old.Duty] = old.Stats[0].Mean
+	}
+	for bin, base := range old.Bases {
+		if duty := fanwatch.Duty(bin * oldBin); base.Level > 0 {
+			if old.Duty/oldBin == duty/oldBin {
+				duty = old.Duty
+			}
+			speeds[duty] = base.Level
+		}
+	}
+	for _, duty := range slices.Sorted(maps.Keys(speeds)) {
+		f.judge.Expect(duty, speeds[duty])
+	}
+	return nil
 }
 
 // check returns an error when a decoded seen breaks an invariant of its methods.

@@ -77,8 +77,12 @@ func (s *speakers) recent(row int, at, arrived time.Time) bool {
 	return s.Rows-row < returnsWithin && arrived.Sub(at) < returnsTime
 }
 
-// found returns the anomaly of a fan with two publishers.
-func (t *twins) found(fan string) fanwatch.Anomaly {
+// sentence returns what two publishers of one fan say to people.
+func (s *speakers) sentence(fan string) string {
+	t := s.Twins
+	if t == nil {
+		return "Two publishers speak for " + fan + "."
+	}
 	a, b := t.Speakers[0], t.Speakers[1]
 	who := fmt.Sprintf("clients %.128q and %.128q", a.Client, b.Client)
 	switch {
@@ -87,8 +91,7 @@ func (t *twins) found(fan string) fanwatch.Anomaly {
 	case a.Behind != b.Behind:
 		who = fmt.Sprintf("client %.128q by two clocks", b.Client)
 	}
-	return fanwatch.Anomaly{Kind: fanwatch.KindPublishers,
-		Why: fmt.Sprintf("Two publishers speak for %s: %s. Stop one, or give it a name of its own.", fan, who)}
+	return fmt.Sprintf("Two publishers speak for %s: %s. Stop one, or give it a name of its own.", fan, who)
 }
 
 func runOf(s speaker) string {

@@ -1,56 +1,45 @@
 package detect
 
 import (
-	"fmt"
-	"time"
+	"slices"
+	"strings"
 
 	"fanwatch"
+	"fanwatch/detect/judge"
 )
+
+const recoverInARow = 5 // less grave readings in a row that end an anomaly
+
+// families are the families of a fan, in the order of state.Families.
+var families = [...]fanwatch.Family{fanwatch.FamilySpeed, fanwatch.FamilyTexture, fanwatch.FamilyDrift,
+	fanwatch.FamilySource, fanwatch.FamilyForest}
 
 const (
-	recoverInARow = 5  // less grave readings in a row that end an anomaly
-	settleOver    = 20 // readings that a rotor has to follow a step
+	familySpeed = iota
+	familyTexture
+	familyDrift
+	familySource
+	familyForest
 )
 
-// grace is how long a rotor may take to turn after its duty cycle rises from 0.
-const grace = 10 * time.Second
-
-// pauseAfter is the time between two readings after which the spread begins anew: twice the longest interval.
-const pauseAfter = 2 * time.Minute
-
-// state is all that scoring carries from reading to reading besides the forest.
+// state is all that scoring carries from reading to reading besides the judge and the forest.
 type state struct {
-	N       int                 `json:"n"`                    // readings judged
-	Learned int                 `json:"learned"`              // readings that the forest learned
-	Stats   [features]running   `json:"stats"`                // usual values of Raw
-	Raw     [features]float64   `json:"raw"`                  // features of the newest reading, before scaling
-	RPMs    [spreadOver]float64 `json:"rpms"`                 // ring, indexed by N
-	Scores  [judgeOver]float64  `json:"scores"`               // ring, indexed by N
-	Usual   running             `json:"usual"`                // of the score
-	Under   int                 `json:"under"`                // readings in a row below the limit
-	Over    int                 `json:"over"`                 // readings in a row above the limit
-	Absent  int                 `json:"absent"`               // readings in a row with StateNoSignal
-	Still   int                 `json:"still,omitempty"`      // readings in a row at 0 RPM, running or starting
-	Repeats repeats             `json:"repeats"`              // equal readings
-	Fine    int                 `json:"fine"`                 // readings in a row less grave than Current
-	Lesser  fanwatch.Anomaly    `json:"lesser"`               // the gravest of those readings
-	Current fanwatch.Anomaly    `json:"current"`              // the fan's state
-	Run     uint64              `json:"run,string,omitempty"` // of the newest reading judged
-	Seq     uint64              `json:"seq,string,omitempty"` // of the newest reading judged
+	Families [len(families)]familyState `json:"families"`
+	Forest   forestState                `json:"forest"`
+	Repeats  repeats                    `json:"repeats"` // equal readings
 
-	// The fields below are set by every accepted reading, judged or not; Arrivals by refused ones too.
+	// The fields below are set by every accepted reading; Arrivals by refused ones too.
 	LastTime   int64      `json:"last_time"` // legacy format: newest time on the clock that is followed, Unix microseconds
 	OlderClock olderClock `json:"line,omitzero"`
 	Speakers   speakers   `json:"speakers"`
 	Arrivals   Arrivals   `json:"heard"`
+}
 
-	// The fields below are set when the PWM duty cycle is known; then Stats[featureRPM] is of Duty.
-	Duty     fanwatch.Duty              `json:"duty,omitempty"`   // commanded at the last step
-	Settling int                        `json:"settle,omitempty"` // readings until the rotor has followed the step
-	Usuals   map[fanwatch.Duty]running  `json:"usuals,omitempty"` // usual RPM at earlier duty cycles, by dutyBin
-	Bases    map[fanwatch.Duty]baseline `json:"bases,omitempty"`  // baselines of all duty cycles, by dutyBin
-	Off      bool                       `json:"off,omitempty"`    // commanded to 0
-	Grace    int64                      `json:"grace,omitempty"`  // end of the grace, Unix microseconds; 0 = none
+// familyState is the state of one family of trouble.
+type familyState struct {
+	Current fanwatch.Anomaly `json:"current,omitzero"`
+	Fine    int              `json:"fine,omitempty"`  // readings in a row less grave than Current
+	Lesser  fanwatch.Anomaly `json:"lesser,omitzero"` // the gravest of those readings
 }
 
 // olderClockAfter is the number of readings in a row after which an older clock is followed.
@@ -73,104 +62,85 @@ func (l *olderClock) add(t int64) {
 	l.N, l.Last = l.N+1, t
 }
 
-// resume begins the spread anew after a gap: another run, more dropped readings than the spread is taken over, or a
-// pause. Load and temperature may have moved the speed meanwhile, and that step is no wobble. A rotor that begins to
-// turn has to settle.
-func (f *fan) resume(r fanwatch.Reading) {
-	s := &f.st
-	dropped := r.Run != 0 && r.Seq > s.Seq+spreadOver // with run 0 Seq is a time
-	stood := s.N > 0 && f.last.RPM == 0 && r.RPM > 0
-	if r.Run != s.Run || dropped || r.Time.Sub(f.last.Time) > pauseAfter || stood {
-		s.spreadFrom(r.RPM)
-	}
-	if stood {
-		s.Settling = settleOver
-	}
-	s.Run, s.Seq = r.Run, r.Seq
-}
-
-func (s *state) spreadFrom(rpm float64) {
-	for i := range s.RPMs {
-		s.RPMs[i] = rpm
-	}
-}
-
-// idle reports whether the fan is commanded to stand still, or was within grace. Such a reading is not judged and not
-// learned; no trouble begins or ends by it.
-func (s *state) idle(r fanwatch.Reading) bool {
-	duty, known := r.PWM.Fraction()
-	off, now := known && duty == 0, r.Time.UnixMicro()
-	if s.Off && !off {
-		s.Settling, s.Grace = settleOver, now+grace.Microseconds()
-	}
-	if s.Off = off; !off {
-		if left := s.Grace - now; left <= 0 || left > grace.Microseconds() { // the clock may have gone back
-			s.Grace = 0
-			return false
-		}
-	}
-	s.Under, s.Over, s.Absent, s.Still = 0, 0, 0, 0
-	s.Repeats.RPM = 0
-	s.spreadFrom(r.RPM)
-	return true
-}
-
-// command sets the commanded duty cycle. After a step, speed and spread are not judged for settleOver readings;
-// then the speed is judged by what is usual at the duty cycle, which at a new one is learned first. Jitter is
-// judged throughout by one usual value, and the hard limits hold.
-func (s *state) command(d fanwatch.Duty) {
-	switch {
-	case d == 0:
-		return
-	case s.Duty == 0:
-		b := s.base()
-		delete(s.Bases, 0)
-		s.Duty = d
-		s.setBase(b)
-		return
-	case max(d, s.Duty)-min(d, s.Duty) <= dutyStep:
-		return
-	}
-	if s.Usuals == nil {
-		s.Usuals = make(map[fanwatch.Duty]running)
-	}
-	s.Usuals[s.Duty/dutyBin] = s.Stats[featureRPM]
-	s.Stats[featureRPM] = s.Usuals[d/dutyBin]
-	s.Duty, s.Settling = d, settleOver
-}
-
-// transition changes the fan's state by what a reading shows, and reports whether it changed: at once to what is
+// transition changes the state of a family by what a reading shows, and reports whether it changed: at once to what is
 // graver, after recoverInARow readings to what is less grave or normal. While two publishers take turns it takes
-// returnsWithin readings more, so that the readings of one do not end what those of the other show.
-func (f *fan) transition(found fanwatch.Anomaly) (changed bool) {
-	s := &f.st
-	now, then := found.Kind, s.Current.Kind
-	if now == then || now.Gravity() > then.Gravity() {
-		s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
-		if now == then {
-			return false
+// returnsWithin readings more, so that the readings of one do not end what those of the other show. anomaly returns
+// that of found.
+func (s *state) transition(family int, found judge.Finding, anomaly func() fanwatch.Anomaly) bool {
+	f := &s.Families[family]
+	now := fanwatch.Anomaly{Kind: found.Kind, Severity: found.Severity}
+	if f.Current.Kind == fanwatch.KindNone && found.Kind == fanwatch.KindNone {
+		return false
+	}
+	if now.Graver(f.Current) {
+		f.Fine, f.Lesser = 0, fanwatch.Anomaly{}
+		since := f.Current.Since
+		f.Current = anomaly()
+		if !since.IsZero() && since.Before(f.Current.Since) {
+			f.Current.Since = since
 		}
-		s.Current = found
 		return true
 	}
-	if s.Lesser.Kind == fanwatch.KindPublishers && s.Speakers.Twins == nil {
-		s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
+	if !f.Current.Graver(now) {
+		f.Fine, f.Lesser = 0, fanwatch.Anomaly{}
+		return false
 	}
-	s.Fine++
-	if now.Gravity() > s.Lesser.Kind.Gravity() {
-		s.Lesser = found
+	if f.Lesser.Kind == fanwatch.KindPublishers && s.Speakers.Twins == nil {
+		f.Fine, f.Lesser = 0, fanwatch.Anomaly{}
+	}
+	f.Fine++
+	if now.Graver(f.Lesser) {
+		f.Lesser = anomaly()
 	}
 	least := recoverInARow
 	if s.Speakers.Twins != nil {
-		least = returnsWithin + recoverInARow
+		least += returnsWithin
 	}
-	if s.Fine < least {
+	if f.Fine < least {
 		return false
 	}
-	s.Current = s.Lesser
-	if s.Current.Kind == fanwatch.KindNone {
-		s.Current = fanwatch.Anomaly{Score: found.Score, Why: fmt.Sprintf("%s is normal again.", f.device.Fan)}
-	}
-	s.Fine, s.Lesser = 0, fanwatch.Anomaly{}
+	f.Current = f.Lesser
+	f.Fine, f.Lesser = 0, fanwatch.Anomaly{}
 	return true
+}
+
+// worst returns the family whose trouble is gravest; the first where there is none.
+func (s *state) worst() int {
+	worst := 0
+	for i := range s.Families {
+		if s.Families[i].Current.Graver(s.Families[worst].Current) {
+			worst = i
+		}
+	}
+	return worst
+}
+
+// verdict returns the kinds of all trouble, gravest first, by commas; without trouble it returns otherwise.
+func (s *state) verdict(otherwise string) string {
+	var found []fanwatch.Anomaly
+	for i := range s.Families {
+		if a := s.Families[i].Current; a.Kind != fanwatch.KindNone {
+			found = append(found, a)
+		}
+	}
+	if len(found) == 0 {
+		return otherwise
+	}
+	slices.SortStableFunc(found, func(a, b fanwatch.Anomaly) int {
+		switch {
+		case a.Graver(b):
+			return -1
+		case b.Graver(a):
+			return 1
+		}
+		return 0
+	})
+	var text strings.Builder
+	for i, a := range found {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		text.WriteString(string(a.Kind))
+	}
+	return text.String()
 }
