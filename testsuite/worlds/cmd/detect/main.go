@@ -1,0 +1,77 @@
+// Command detect runs judges of fans over worlds that do not exist, and prints how often each alerts without reason
+// and which faults it finds, when: go tool task bench:detect.
+//
+//	go run ./testsuite/worlds/cmd/detect -judge fanwatch -seeds 3 -only steady -explain
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"fanwatch/testsuite/worlds"
+	"fanwatch/testsuite/worlds/trial"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "detect: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	judges := flag.String("judge", "", "judges, by commas, of "+strings.Join(trial.JudgeNames(), ", ")+" (default all)")
+	seeds := flag.Int("seeds", 20, "seeds of each world and fault")
+	first := flag.Uint64("first", 1, "first seed; those from 5000 on are for figures, not for building")
+	peers := flag.Int("peer-seeds", 0, "seeds of the judges beside fanwatch (default as -seeds)")
+	days := flag.Float64("days", 0, "days of each healthy world (default its own, 3 to 6)")
+	only := flag.String("only", "", "regular expression of the names of worlds and faults (default all)")
+	part := flag.String("part", "", "healthy or faults (default both)")
+	explain := flag.Bool("explain", false, "print each false alert, and what was made of each fault")
+	list := flag.Bool("list", false, "list the worlds and faults")
+	flag.Parse()
+	if *list {
+		return printList()
+	}
+	if *part != "" && *part != "healthy" && *part != "faults" || flag.NArg() > 0 || *seeds < 1 {
+		return errors.New("arguments not understood: see -help")
+	}
+	config := trial.Config{First: *first, Seeds: *seeds, PeerSeeds: *peers, Progress: os.Stderr,
+		Span: time.Duration(*days * 24 * float64(time.Hour)), Worlds: *part != "faults", Faults: *part != "healthy"}
+	if *judges != "" {
+		config.Judges = strings.Split(*judges, ",")
+	}
+	if *only != "" {
+		var err error
+		if config.Only, err = regexp.Compile(*only); err != nil {
+			return err
+		}
+	}
+	if *explain {
+		config.Explain = os.Stdout
+	}
+	results, err := trial.Run(config)
+	if err != nil {
+		return err
+	}
+	return results.Write(os.Stdout)
+}
+
+func printList() error {
+	for _, w := range worlds.Worlds() {
+		if _, err := fmt.Printf("world  %-16s %-12s %d days  %s\n", w.Name, w.Regime, w.Days, w.About); err != nil {
+			return err
+		}
+	}
+	for _, f := range worlds.Faults() {
+		if _, err := fmt.Printf("fault  %-16s %s\n", f.Name, f.About); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,399 @@
+package trial
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fanwatch"
+	"fanwatch/testsuite/worlds"
+)
+
+// Config says what is tried.
+type Config struct {
+	Judges    []string // names of JudgeNames; none = all
+	First     uint64   // first seed
+	Seeds     int      // of each world and fault
+	PeerSeeds int      // of those, on how many the judges beside the project's run
+	Span      time.Duration
+	Only      *regexp.Regexp // names of worlds and faults; nil = all
+	Worlds    bool           // try healthy worlds
+	Faults    bool           // try faults
+	Explain   io.Writer      // where each false alert and each fault is told of; nil = not
+	Progress  io.Writer      // nil = none
+}
+
+// Project is the name of the project's own judge.
+const Project = "fanwatch"
+
+// JudgeNames returns the names of all judges, the project's first.
+func JudgeNames() []string { return []string{Project, "landed", "score6", "bands", "chart"} }
+
+type maker func(fanwatch.Device) (Judge, error)
+
+// Results are what the judges made of the worlds.
+type Results struct {
+	Judges  []string // those that ran
+	Skipped []string // one line for each that did not
+	Healthy []Healthy
+	Faulty  []Faulty
+}
+
+// Healthy is the outcome of one judge on all fans of a healthy world.
+type Healthy struct {
+	World  worlds.World
+	Judge  string
+	Fans   int
+	Days   float64 // of all fans together
+	Alerts int
+	Pages  int
+	Most   int // alerts of the fan that had most
+	Over   int // fans with more alerts than allowed
+}
+
+// Faulty is the outcome of one judge on all fans with a fault.
+type Faulty struct {
+	Fault  *worlds.Fault
+	Judge  string
+	Fans   int // in which the fault could be seen
+	Hidden int // in which it lies below a step, the noise or the interval
+	Found  int
+	Late   int             // of Found, how many later than they are to be
+	Delays []time.Duration // of those found, the shortest first
+	Sizes  []float64       // the fault's factor when it was found, in the order of fans
+	Kinds  map[string]int  // by kind and severity
+	Before int             // alerts before the fault
+	Days   float64         // before the fault, all fans together
+	Missed []string        // worlds and seeds
+}
+
+// Run tries what config says, on all processors. Its results depend on nothing but config.
+func Run(config Config) (*Results, error) {
+	dir, err := os.MkdirTemp("", "fanwatch-worlds-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	r := &run{Config: config}
+	var program string
+	for _, name := range JudgeNames() {
+		if len(config.Judges) > 0 && !slices.Contains(config.Judges, name) {
+			continue
+		}
+		if name == "landed" {
+			r.tell("building the landed judge (commit %s)", landedCommit)
+			if program, err = buildLanded(dir); err != nil {
+				r.results.Skipped = append(r.results.Skipped, "landed: "+err.Error())
+				continue
+			}
+		}
+		r.results.Judges = append(r.results.Judges, name)
+	}
+	if len(r.results.Judges) == 0 {
+		return nil, fmt.Errorf("no judge is left of %v: name some of %v", config.Judges, JudgeNames())
+	}
+	r.plan()
+	if len(r.jobs) == 0 {
+		return nil, fmt.Errorf("no world and no fault is named like that: list them with -list")
+	}
+	if err := r.work(program); err != nil {
+		return nil, err
+	}
+	r.sum()
+	return &r.results, nil
+}
+
+type run struct {
+	Config
+	results Results
+	jobs    []job
+}
+
+// job is one fan.
+type job struct {
+	world    worlds.World
+	fault    *worlds.Fault
+	seed     uint64
+	judges   []string
+	outcomes []outcome // in the order of judges
+}
+
+// outcome is what one judge made of one fan.
+type outcome struct {
+	alerts  []*Alert
+	days    float64
+	visible time.Time // of a fault
+	limit   time.Duration
+	hidden  string
+	found   bool
+	first   Change
+	factor  float64 // of the fault when it was found
+}
+
+func (r *run) tell(format string, args ...any) {
+	if r.Progress != nil {
+		fmt.Fprintf(r.Progress, format+"\n", args...)
+	}
+}
+
+func (r *run) named(name string) bool { return r.Only == nil || r.Only.MatchString(name) }
+
+func (r *run) plan() {
+	add := func(w worlds.World, f *worlds.Fault, n int) {
+		judges := r.results.Judges
+		if n >= r.PeerSeeds && r.PeerSeeds > 0 {
+			judges = slices.DeleteFunc(slices.Clone(judges), func(name string) bool { return name != Project })
+		}
+		if len(judges) > 0 {
+			r.jobs = append(r.jobs, job{world: w, fault: f, seed: r.First + uint64(n), judges: judges})
+		}
+	}
+	for n := range r.Seeds {
+		for _, w := range worlds.Worlds() {
+			if r.Worlds && r.named(w.Name) {
+				add(w, nil, n)
+			}
+		}
+		for i := range worlds.Faults() {
+			f := &worlds.Faults()[i]
+			if !r.Faults || !r.named(f.Name) {
+				continue
+			}
+			w, err := worlds.Find(f.Hosts[(int(r.First)+n)%len(f.Hosts)])
+			if err != nil {
+				panic("trial: fault " + f.Name + ": " + err.Error()) // the catalogue names its own worlds
+			}
+			add(w, f, n)
+		}
+	}
+}
+
+func (r *run) work(program string) error {
+	var next, done atomic.Int64
+	var days atomic.Int64 // thousandths
+	var failed atomic.Pointer[error]
+	began, told := time.Now(), time.Now()
+	var telling sync.Mutex
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			makers := map[string]maker{Project: newProject, "score6": newScore6, "bands": newBands, "chart": newChart}
+			if program != "" {
+				process, err := startLanded(program)
+				if err != nil {
+					failed.Store(&err)
+					return
+				}
+				defer process.Close()
+				makers["landed"] = process.judge
+			}
+			for failed.Load() == nil {
+				n := int(next.Add(1)) - 1
+				if n >= len(r.jobs) {
+					return
+				}
+				j := &r.jobs[n]
+				if err := r.try(j, makers); err != nil {
+					err = fmt.Errorf("%s seed %d: %w", j.world.Name, j.seed, err)
+					failed.Store(&err)
+					return
+				}
+				total := days.Add(int64(1000 * j.outcomes[0].days))
+				count := done.Add(1)
+				telling.Lock()
+				if now := time.Now(); now.Sub(told) > 5*time.Second || int(count) == len(r.jobs) {
+					told = now
+					left := time.Duration(float64(now.Sub(began)) * float64(int64(len(r.jobs))-count) / float64(count))
+					r.tell("%d of %d fans, %.0f fan-days in %s, about %s left", count, len(r.jobs), float64(total)/1000,
+						now.Sub(began).Round(time.Second), left.Round(time.Second))
+				}
+				telling.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// open returns the job's stream.
+func (r *run) open(j *job) *worlds.Stream {
+	o := worlds.Options{Seed: j.seed, Span: r.Span}
+	if j.fault != nil {
+		o.Fault, o.Onset = j.fault, j.fault.Onset(j.seed)
+		o.Span = o.Onset + j.fault.Watch + 30*time.Hour // some faults show no sooner than the next command
+	}
+	return j.world.Open(o)
+}
+
+// try runs one fan through its judges.
+func (r *run) try(j *job, makers map[string]maker) error {
+	s := r.open(j)
+	judges := make([]Judge, len(j.judges))
+	for i, name := range j.judges {
+		var err error
+		if judges[i], err = makers[name](s.Device()); err != nil {
+			return err
+		}
+	}
+	var first, last time.Time
+	for s.Next() {
+		last = s.Reading.Time
+		if first.IsZero() {
+			first = last
+		}
+		if j.fault != nil && !s.Visible.IsZero() && last.Sub(s.Visible) > j.fault.Watch {
+			break
+		}
+		for i := range judges {
+			if err := judges[i].Feed(&s.Reading); err != nil {
+				return err
+			}
+		}
+	}
+	for _, judge := range judges {
+		changes, err := judge.Changes()
+		if err != nil {
+			return err
+		}
+		o := outcome{alerts: alerts(changes), days: last.Sub(first).Hours() / 24}
+		if j.fault != nil {
+			if o.visible = s.Visible; o.visible.IsZero() {
+				o.hidden = "it never had an effect"
+			} else {
+				o.hidden, o.days = s.Hidden(), max(0, o.visible.Sub(first).Hours()/24)
+			}
+			o.limit = j.fault.Within + s.Slack()
+			o.first, o.found = firstSince(o.alerts, o.visible)
+			o.found = o.found && o.hidden == ""
+			o.factor = j.fault.SizeAfter(o.first.Time.Sub(o.visible))
+		}
+		j.outcomes = append(j.outcomes, o)
+	}
+	return nil
+}
+
+// sum adds up the outcomes by world, fault and judge, and explains them.
+func (r *run) sum() {
+	healthy, faulty := map[[2]string]*Healthy{}, map[[2]string]*Faulty{}
+	for n := range r.jobs {
+		j := &r.jobs[n]
+		for i, name := range j.judges {
+			o := &j.outcomes[i]
+			if j.fault == nil {
+				h := healthy[[2]string{j.world.Name, name}]
+				if h == nil {
+					h = &Healthy{World: j.world, Judge: name}
+					healthy[[2]string{j.world.Name, name}] = h
+				}
+				h.add(o)
+			} else {
+				f := faulty[[2]string{j.fault.Name, name}]
+				if f == nil {
+					f = &Faulty{Fault: j.fault, Judge: name, Kinds: map[string]int{}}
+					faulty[[2]string{j.fault.Name, name}] = f
+				}
+				f.add(j, o)
+			}
+			if r.Explain != nil {
+				explain(r.Explain, j, name, o)
+			}
+		}
+	}
+	for _, name := range r.results.Judges {
+		for _, w := range worlds.Worlds() {
+			if h := healthy[[2]string{w.Name, name}]; h != nil {
+				r.results.Healthy = append(r.results.Healthy, *h)
+			}
+		}
+		for _, fault := range worlds.Faults() {
+			if f := faulty[[2]string{fault.Name, name}]; f != nil {
+				slices.Sort(f.Delays)
+				r.results.Faulty = append(r.results.Faulty, *f)
+			}
+		}
+	}
+}
+
+func (h *Healthy) add(o *outcome) {
+	h.Fans++
+	h.Days += o.days
+	h.Alerts += len(o.alerts)
+	h.Most = max(h.Most, len(o.alerts))
+	if allowed := h.World.Regime.Allowed(); allowed > 0 && len(o.alerts) > allowed {
+		h.Over++
+	}
+	for _, a := range o.alerts {
+		if a.Page() {
+			h.Pages++
+		}
+	}
+}
+
+func (f *Faulty) add(j *job, o *outcome) {
+	for _, a := range o.alerts {
+		if o.visible.IsZero() || a.Begin.Before(o.visible) {
+			f.Before++
+		}
+	}
+	f.Days += o.days
+	if o.hidden != "" {
+		f.Hidden++
+		return
+	}
+	f.Fans++
+	if !o.found {
+		f.Missed = append(f.Missed, fmt.Sprintf("%s/%d", j.world.Name, j.seed))
+		return
+	}
+	delay := o.first.Time.Sub(o.visible)
+	f.Found++
+	f.Delays, f.Sizes = append(f.Delays, delay), append(f.Sizes, o.factor)
+	f.Kinds[fmt.Sprintf("%s/%s", o.first.Kind, o.first.Severity)]++
+	if delay > o.limit {
+		f.Late++
+	}
+}
+
+// explain tells of a healthy fan's alerts, or of what was made of a fault.
+func explain(to io.Writer, j *job, judge string, o *outcome) {
+	const layout = "Mon 2006-01-02 15:04:05"
+	for _, a := range o.alerts {
+		if j.fault != nil && !a.Begin.Before(o.visible) && !o.visible.IsZero() {
+			continue
+		}
+		end := "lasts"
+		if !a.End.IsZero() {
+			end = a.End.Sub(a.Begin).Round(time.Second).String()
+		}
+		fmt.Fprintf(to, "false  %-9s %-14s %5d  %s  %-10s %-10s %-8s %s\n", judge, j.world.Name, j.seed,
+			a.Begin.Format(layout), a.Kind, cmp.Or(a.Severity, "-"), end, a.Why)
+	}
+	if j.fault == nil {
+		return
+	}
+	head := fmt.Sprintf("%-9s %-14s %5d  %s  %s", judge, j.world.Name, j.seed, o.visible.Format(layout), j.fault.Name)
+	switch {
+	case o.hidden != "":
+		fmt.Fprintf(to, "hidden %s: %s\n", head, o.hidden)
+	case !o.found:
+		fmt.Fprintf(to, "MISSED %s\n", head)
+	default:
+		word := "found "
+		delay := o.first.Time.Sub(o.visible)
+		if delay > o.limit {
+			word = "LATE  "
+		}
+		fmt.Fprintf(to, "%s %s: %s, %s after %s (to be %s) at x%.2f: %s\n", word, head, o.first.Kind, o.first.Severity,
+			delay.Round(time.Second), o.limit.Round(time.Second), o.factor, o.first.Why)
+	}
+}
