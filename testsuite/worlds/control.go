@@ -38,15 +38,17 @@ func spread(r *source, n int, low, high float64) []float64 {
 	duties := make([]float64, n)
 	for i := range duties {
 		step := (high - low) / float64(n-1)
-		duties[i] = math.Round(100*(low+float64(step*(float64(i)+r.between(-0.15, 0.15))))) / 100
+		duties[i] = min(1, math.Round(100*(low+float64(step*(float64(i)+r.between(-0.15, 0.15)))))/100)
 	}
 	return duties
 }
 
 // byHand changes to the other of two duties once a day, at a time of the working day.
 func byHand(r *source, a, b float64) controller {
-	at, next := a, -1.0
-	day := 0
+	if r.chance(0.5) {
+		a, b = b, a
+	}
+	at, next, day := a, -1.0, 0
 	return func(s surroundings) float64 {
 		if next < 0 || s.day > day {
 			day, next = s.day, r.between(7, 19)
