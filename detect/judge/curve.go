@@ -9,6 +9,7 @@ import (
 const (
 	knots     = 21      // of the curve, 5 % of duty apart
 	knotFloor = 30.0    // s at a knot after which it counts
+	knotSure  = 300.0   // s at a knot after which it is sure
 	knotTau   = 172_800 // s, memory of a knot
 	lags      = 5
 	lagTau    = 120.0 // s, memory of a lag's error
@@ -149,7 +150,7 @@ func (c *curve) at(u float64) (v, unsure float64, known bool) {
 			upper = i
 		}
 	}
-	young := func(k knot) float64 { return float64(0.01 * max(0, 1-k.N/300)) }
+	young := func(k knot) float64 { return float64(0.01 * max(0, 1-k.N/knotSure)) }
 	switch {
 	case lower < 0 && upper < 0:
 		return 0, 0, false

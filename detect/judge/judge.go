@@ -122,6 +122,8 @@ const (
 	pause       = 120.0 // s between two readings that is a gap, or pauseTimes the usual interval
 	pauseTimes  = 10
 	startFor    = 120.0 // s that a rotor may take to reach its speed
+	riseTau     = 10.0  // s
+	riseLeast   = 0.003 // logarithm: a speed above its mean by more rises
 )
 
 // stop is the newest time in which the fan stood still.
@@ -131,6 +133,8 @@ type stop struct {
 	Since int64   // Unix microseconds
 	Coast float64 // s of coasting
 	Rises bool    // the rotor has begun to turn and gets faster still
+	Mean  float64 // of the logarithm of its speed since then, over riseTau
+	Level uint8   // readings in a row that do not rise
 	// Times of day at which the newest stops of half an hour and more began and ended, in minutes; newest first.
 	From, To [3]int16
 	Count    uint8
@@ -174,22 +178,23 @@ func (f *Fan) judge(r fanwatch.Reading) (v Verdict) {
 	grain := s.Grain.of(r.RPM)
 	x := s.Curve.expect(&s.Command)
 	f.limit(r, x, &v)
-	rises := s.rises()
+	rises := s.rises(log, dt, grain)
 	if !x.known {
 		f.first(dt, x, rises)
 		v.Judged.Level, v.Judged.Verdict = -1, verdictLearning
 		f.last.x, f.last.view = x, view{}
 		return v
 	}
-	at := f.place(log, dt, x, grain, rises)
-	f.last.x, f.last.view, f.last.grain = x, at, grain
-	if f.coasts(at, dt) {
-		v.Hold, v.Judged.Verdict = true, verdictCoasting
+	if f.coasts(log, dt, x) {
+		s.pauseTests()
+		v.Hold, v.Judged = true, fanwatch.Judged{Level: -1, Verdict: verdictCoasting}
 		return v
 	}
+	at := f.place(log, dt, x, grain, rises)
+	f.last.x, f.last.view, f.last.grain = x, at, grain
 	f.learnCurve(log, dt, x, at, rises)
 	f.speed(r, x, &v)
-	f.texture(r, log, dt, at, grain, &v)
+	f.texture(r, log, dt, x, at, grain, &v)
 	f.driftOf(r, dt, x, at, grain, &v)
 	f.point(r, at, &v)
 	f.describe(x, at, &v)
@@ -295,7 +300,7 @@ func (f *Fan) turns(r fanwatch.Reading) {
 	if !s.Stop.Now {
 		return
 	}
-	s.Stop.Now, s.Stop.Rises = false, true
+	s.Stop.Now, s.Stop.Rises, s.Stop.Level, s.Stop.Coast = false, true, 0, 0
 	s.Command.Since = 0
 	s.Turning = 0
 	if s.Stop.For >= longStop {
@@ -322,7 +327,9 @@ func (s *state) pauseTests() {
 	l.Outs, l.Out, l.Mean = 0, lasting{}, 0
 	s.Wobble.Now, s.Wobble.Out, s.Wobble.On = min(s.Wobble.Now, s.Wobble.Usual), lasting{}, false
 	s.Jitter.Fast, s.Jitter.Out = 0, lasting{}
-	s.Stop.Coast = 0
+	if l.Away && l.Heading < 0 {
+		l.arrive(int(l.At))
+	}
 }
 
 // limit applies the hard limits, which hold from the first reading.
@@ -372,17 +379,29 @@ func (f *Fan) first(dt float64, x expectation, rises bool) {
 }
 
 // rises reports whether the rotor, which has begun to turn, gets faster still.
-func (s *state) rises() bool {
-	if s.Stop.Rises && (s.Running > startFor || s.Turning >= 4 && s.Speeds[0]-s.Speeds[3] < 0.01) {
-		s.Stop.Rises = false
+func (s *state) rises(log, dt, grain float64) bool {
+	p := &s.Stop
+	if !p.Rises {
+		return false
 	}
-	return s.Stop.Rises
+	if s.Turning == 1 {
+		p.Mean = log
+	}
+	ew(&p.Mean, log, dt, riseTau)
+	if log-p.Mean > riseLeast+grain || s.Turning < 3 {
+		p.Level = 0
+	} else {
+		p.Level++
+	}
+	p.Rises = p.Level < 3 && s.Command.Since < startFor
+	return p.Rises
 }
 
 // coasts reports whether a fan that may stop gets slower, as one that coasts to a stop does.
-func (f *Fan) coasts(at view, dt float64) bool {
-	s := &f.s
-	if !(at.distance < -at.band) || !f.mayStop(time.UnixMicro(s.Last)) {
+func (f *Fan) coasts(log, dt float64, x expectation) bool {
+	s, l := &f.s, &f.s.Level
+	off := log - x.log - l.Base - l.Table[l.At].Offset
+	if s.Stop.Rises || off > -2*bandFloor-x.unsure-x.unsettled || !f.mayStop(time.UnixMicro(s.Last)) {
 		s.Stop.Coast = 0
 		return false
 	}
@@ -393,7 +412,11 @@ func (f *Fan) coasts(at view, dt float64) bool {
 // learnCurve learns the curve and the lag from a reading at a known level.
 func (f *Fan) learnCurve(log, dt float64, x expectation, at view, rises bool) {
 	s := &f.s
-	if at.away || rises || !s.Command.Known && s.Curve.Knots[knots-1].N >= 60 {
+	if at.away || rises {
+		return
+	}
+	if untold := &s.Curve.Knots[knots-1]; !s.Command.Known && untold.N >= heldFor { // from then on the base moves alone
+		untold.N = max(untold.N, knotSure)
 		return
 	}
 	v := log - s.Level.Base - at.offset
@@ -435,7 +458,7 @@ func (l *levels) off() float64 {
 }
 
 // texture judges jitter, wobble and hunting.
-func (f *Fan) texture(r fanwatch.Reading, log, dt float64, at view, grain float64, v *Verdict) {
+func (f *Fan) texture(r fanwatch.Reading, log, dt float64, x expectation, at view, grain float64, v *Verdict) {
 	s, l := &f.s, &f.s.Level
 	f.last.excess, f.last.wobble = excess{}, 0
 	if s.Turning < 4 {
@@ -453,7 +476,7 @@ func (f *Fan) texture(r fanwatch.Reading, log, dt float64, at view, grain float6
 	if !moved {
 		d = max(d, math.Abs(s.Speeds[0]-s.Speeds[3]))
 	}
-	settled := !l.Away && s.Command.Since >= settle && !s.Stop.Rises && s.Gap == 0
+	settled := !l.Away && s.Command.Since >= settle && x.unsettled < 0.002 && !s.Stop.Rises && s.Gap == 0
 	if settled {
 		f.last.wobble = s.Wobble.add(max(0, d-grain), dt, quiet)
 	} else {
@@ -489,7 +512,7 @@ func (f *Fan) driftOf(r fanwatch.Reading, dt float64, x expectation, at view, gr
 	case s.Drift.On != 0:
 		found.Test, found.By = testCusum, rcf.Exp(s.Drift.By)-1
 		found.Since = s.Last - int64(s.Drift.Hours*3600e6)
-	case math.Abs(week) > weekFloor+grain && s.Age > 86_400:
+	case calm && l.Count == 1 && math.Abs(week) > weekFloor+grain && s.Age > 86_400:
 		found.Test, found.By, found.Since = testWeek, rcf.Exp(week)-1, s.Last
 	default:
 		return

@@ -68,7 +68,8 @@ type levels struct {
 	Table [maxLevels]level
 	Count uint8
 	At    uint8   // level at which the fan stands or, while away, stood
-	Outs  uint8   // which of the newest 4 readings were outside the band
+	Outs  uint8   // which of the newest 8 readings were outside the band
+	Rate  spread  // of readings outside the band while the fan stands at a level: Var is their part
 	Out   lasting // of the slow test
 
 	Away      bool
@@ -133,6 +134,9 @@ func (f *Fan) place(log, dt float64, x expectation, grain float64, rises bool) v
 	s, l := &f.s, &f.s.Level
 	v := view{residual: log - x.log - l.Base}
 	l.Residuals[2], l.Residuals[1], l.Residuals[0] = l.Residuals[1], l.Residuals[0], v.residual
+	if s.Turning == 1 {
+		l.Residuals[1], l.Residuals[2] = v.residual, v.residual
+	}
 	l.Novel = float64(l.Novel * decay(dt, noveltyTau))
 	if l.Away && l.Held < heldFor {
 		l.Novel = min(noveltyMax, l.Novel/decay(dt, noveltyTau)) // does not fade while the fan keeps moving
@@ -174,14 +178,18 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 		l.Outs, l.Out = 0, lasting{}
 		return
 	}
-	l.Outs = l.Outs<<1&15 | b2u(v.outside)
-	ew(&l.Mean, clip(e, v.band), dt, meanTau)
+	l.Outs = l.Outs<<1 | b2u(v.outside)
+	need := l.fastNeed()
+	trust := max(0, 1-x.unsure/0.03) // the mean says nothing of a duty that is hardly known
+	ew(&l.Mean, clip(float64(e*trust), v.band), dt, meanTau)
 	slow := l.Out.add(math.Abs(l.Mean) > v.band2, dt, slowFor, 3)
-	if bits.OnesCount8(l.Outs) >= 3 || slow {
+	if bits.OnesCount8(l.Outs&(1<<(need+1)-1)) >= need || slow {
 		l.leave(s.Last, slow)
 		v.outside = true
 		return
 	}
+	l.Rate.N = min(l.Rate.N+dt, sigmaTau)
+	l.Rate.Var += float64(dt / (l.Rate.N + 600) * (float64(b2u(v.outside)) - l.Rate.Var))
 	if v.outside {
 		return
 	}
@@ -196,6 +204,17 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 	if math.Abs(l.Mean) < float64(0.5*v.band2) {
 		l.spreads(v, e, dt)
 	}
+}
+
+// fastNeed returns how many of the newest readings, all but one, must be outside the band: 3, and more for a fan of
+// which single readings often are, so that this happens by chance once in a thousand days.
+func (l *levels) fastNeed() int {
+	for i, rate := range [...]float64{0.0014, 0.0067, 0.0175, 0.035} {
+		if l.Rate.Var <= rate {
+			return 3 + i
+		}
+	}
+	return 7
 }
 
 // follow moves the base by a reading inside the band.
@@ -404,7 +423,7 @@ func (l *levels) slot() int {
 // hours while it moves within its range.
 func (f *Fan) decide(v *view) {
 	l := &f.s.Level
-	if l.Decided || l.AwayFor < f.s.wait() {
+	if l.Decided || l.AwayFor < f.s.wait() || l.near(v) {
 		return
 	}
 	known := l.known()
@@ -425,6 +444,17 @@ func (f *Fan) decide(v *view) {
 	if !l.seen(v) {
 		l.Novel = min(noveltyMax, l.Novel+1)
 	}
+}
+
+// near reports whether the newest readings lie at a known level, to which the fan may have come back.
+func (l *levels) near(v *view) bool {
+	m := median3(l.Residuals[0], l.Residuals[1], l.Residuals[2])
+	for i, at := range l.Table[:l.Count] {
+		if at.Known && !at.Fault && math.Abs(m-at.Offset) <= v.band && !(l.BySlow && i == int(l.At)) {
+			return true
+		}
+	}
+	return false
 }
 
 // wait returns the time away, in s, after which a candidate is decided on.
