@@ -202,9 +202,7 @@ func (f *fan) anomaly(n judge.Finding, row *fanwatch.Row) fanwatch.Anomaly {
 		f.explain(&a, row)
 	default:
 		a.Why = f.judge.Sentence(n)
-		if n.Kind == fanwatch.KindUnderspeed || n.Kind == fanwatch.KindOverspeed {
-			a.Threshold = n.Expected
-		}
+		a.Threshold = n.Bar
 	}
 	return a
 }

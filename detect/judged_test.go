@@ -92,7 +92,7 @@ func TestTwoPublishersAreNamed(t *testing.T) {
 	for i := range uint64(returnsWithin + recoverInARow) {
 		f.one("a", 0xa1, 12+i, 1800)
 	}
-	if f.kinds() != "publishers.stall." {
+	if f.kinds() != "publishers.stall.." {
 		t.Fatalf("after the other was stopped: %s", f.kinds())
 	}
 

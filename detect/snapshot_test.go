@@ -10,7 +10,7 @@ import (
 	"fanwatch"
 )
 
-// TestSnapshotsOfEarlierVersionsAreRead: testdata was written by the program before version 3; fan a is commanded to
+// TestSnapshotsOfEarlierVersionsAreRead: testdata was written by earlier programs; fan a is commanded to
 // 40 % after 60 %, b has stopped, of c nothing was read. What was usual stays so, for the rules too.
 func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 	restore := func(version int) *feed {
@@ -33,9 +33,9 @@ func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 		if twice, err := again.Snapshot(); err != nil || !bytes.Equal(twice, now) {
 			t.Errorf("version %d: the models differ after another snapshot: %v", version, err)
 		}
-		return &feed{Models: m, seq: 1000}
+		return &feed{Models: m, seq: 5000}
 	}
-	for version := 1; version <= 2; version++ {
+	for version := 1; version < SnapshotVersion; version++ {
 		f := restore(version)
 		if o, ok := f.Last("b"); !ok || o.Anomaly.Kind != fanwatch.KindStall {
 			t.Errorf("version %d: fan b is %+v", version, o)
@@ -44,9 +44,6 @@ func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 		if len(f.obs) != 0 {
 			t.Errorf("version %d: told again: %+v", version, f.obs)
 		}
-		if base := f.fans["b"].st.base(); base.Level < 1750 || base.Level > 1850 {
-			t.Errorf("version %d: usual speed of b: %+v", version, base)
-		}
 		if h, _ := f.Arrivals("b"); h.Newest.Sequence == "" {
 			t.Errorf("version %d: %+v", version, h)
 		}
@@ -54,14 +51,25 @@ func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
 		if len(f.obs) != 1 || f.obs[0].Anomaly.Kind != fanwatch.KindStall {
 			t.Errorf("version %d: %+v", version, f.obs)
 		}
-	}
-	f := restore(2)
-	for duty, want := range map[float64]float64{0.4: 1200, 0.6: 1800} {
-		s := f.fans["a"].st
-		if level := s.Bases[fanwatch.NewDuty(duty)/dutyBin].Level; level < 0.95*want || level > 1.05*want {
-			t.Errorf("usual speed at %g: %g, want about %g: %+v", duty, level, want, s.Bases)
+		for range 8 {
+			f.legacy("b", "b", 1800)
+		}
+		if e := f.fans["b"].judged.Expected; e < 1750 || e > 1850 {
+			t.Errorf("version %d: %g RPM expected of b", version, e)
 		}
 	}
+	for version := 2; version < SnapshotVersion; version++ {
+		for duty, want := range map[float64]float64{0.4: 1200, 0.6: 1800} {
+			f := restore(version)
+			for i := range 5 {
+				f.batch("a", 9, fanwatch.WireReading{Seq: uint64(1 + i), RPM: want, PWM: &duty})
+			}
+			if e := f.fans["a"].judged.Expected; e < 0.95*want || e > 1.05*want {
+				t.Errorf("version %d: %g RPM expected at %g, want about %g", version, e, duty, want)
+			}
+		}
+	}
+	f := restore(3)
 	now, err := f.Snapshot()
 	if err != nil {
 		t.Fatal(err)

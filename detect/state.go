@@ -63,7 +63,7 @@ func (l *olderClock) add(t int64) {
 }
 
 // transition changes the state of a family by what a reading shows, and reports whether it changed: at once to what is
-// graver, after recoverInARow readings to what is less grave or normal. While two publishers take turns it takes
+// graver, after recoverInARow readings to another kind that is less grave or to normal. While two publishers take turns it takes
 // returnsWithin readings more, so that the readings of one do not end what those of the other show. anomaly returns
 // that of found.
 func (s *state) transition(family int, found judge.Finding, anomaly func() fanwatch.Anomaly) bool {
@@ -81,7 +81,7 @@ func (s *state) transition(family int, found judge.Finding, anomaly func() fanwa
 		}
 		return true
 	}
-	if !f.Current.Graver(now) {
+	if found.Kind == f.Current.Kind || !f.Current.Graver(now) {
 		f.Fine, f.Lesser = 0, fanwatch.Anomaly{}
 		return false
 	}

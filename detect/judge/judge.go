@@ -95,6 +95,7 @@ type Finding struct {
 	Test     string
 	Value    float64 // RPM or jitter
 	Expected float64
+	Bar      float64 // speed that was passed, RPM; 0 = none
 	By       float64 // how far off: a fraction, or with jitter and wobble a factor
 	Since    int64   // Unix microseconds
 }
@@ -324,7 +325,7 @@ func (f *Fan) minuteOfDay(t int64) int16 {
 func (s *state) pauseTests() {
 	s.Turning = 0
 	l := &s.Level
-	l.Outs, l.Out, l.Mean = 0, lasting{}, 0
+	l.Outs, l.Out, l.Mean = [2]uint8{}, lasting{}, 0
 	s.Wobble.Now, s.Wobble.Out, s.Wobble.On = min(s.Wobble.Now, s.Wobble.Usual), lasting{}, false
 	s.Jitter.Fast, s.Jitter.Out = 0, lasting{}
 	if l.Away && l.Heading < 0 {
@@ -344,15 +345,15 @@ func (f *Fan) limit(r fanwatch.Reading, x expectation, v *Verdict) {
 	found := Finding{Severity: fanwatch.SeverityCritical, Value: r.RPM, Since: r.Time.UnixMicro()}
 	switch {
 	case n.Under >= limitCount:
-		found.Kind, found.Test, found.Expected = fanwatch.KindUnderspeed, testMin, d.Limits.MinRPM
+		found.Kind, found.Test, found.Bar = fanwatch.KindUnderspeed, testMin, d.Limits.MinRPM
 	case n.Half >= halfCount:
-		found.Kind, found.Test, found.Expected = fanwatch.KindUnderspeed, testHalf, 2*half
+		found.Kind, found.Test, found.Bar, found.Expected = fanwatch.KindUnderspeed, testHalf, half, 2*half
 	case n.Over >= limitCount:
-		found.Kind, found.Test, found.Expected = fanwatch.KindOverspeed, testMax, d.Limits.MaxRPM
+		found.Kind, found.Test, found.Bar = fanwatch.KindOverspeed, testMax, d.Limits.MaxRPM
 	default:
 		return
 	}
-	found.By = r.RPM/max(found.Expected, 1) - 1
+	found.By = r.RPM/max(found.Bar, 1) - 1
 	v.Found[Speed] = found
 }
 

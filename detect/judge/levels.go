@@ -29,6 +29,7 @@ const (
 	gapFor     = 60.0    // s
 
 	sigmaPrior  = 0.003 // of the speed
+	meanPrior   = 0.002 // of the speed, of a minute's mean
 	sigmaWeight = 1800.0
 	sigmaTau    = 21_600.0
 
@@ -67,10 +68,10 @@ type levels struct {
 
 	Table [maxLevels]level
 	Count uint8
-	At    uint8   // level at which the fan stands or, while away, stood
-	Outs  uint8   // which of the newest 8 readings were outside the band
-	Rate  spread  // of readings outside the band while the fan stands at a level: Var is their part
-	Out   lasting // of the slow test
+	At    uint8    // level at which the fan stands or, while away, stood
+	Outs  [2]uint8 // which of the newest 8 readings were above and below the band
+	Rate  spread   // of readings outside the band while the fan stands at a level: Var is their part
+	Out   lasting  // of the slow test
 
 	Away      bool
 	AwayFor   float64          // s
@@ -100,6 +101,7 @@ type view struct {
 	sigma    float64 // usual deviation of the distance
 	band     float64 // half width of the band
 	band2    float64 // half width of the band of a minute's mean
+	core     float64 // band2 without what is open of curve, lag, grain and start
 	away     bool
 	settled  bool // at a level for a while: texture may be judged
 	outside  bool
@@ -125,8 +127,9 @@ func (f *Fan) bands(v *view, x expectation, grain float64) {
 		extra += gapWidth
 	}
 	v.band = max(bandFloor, float64(fastSigma*v.sigma)) + extra
-	mean := max(l.Means.sd(sigmaPrior, 600), float64(v.sigma*math.Sqrt(min(1, s.Interval/float64(2*meanTau)))))
-	v.band2 = max(bandFloor, float64(slowSigma*mean)) + extra
+	mean := max(l.Means.sd(meanPrior, sigmaWeight), float64(v.sigma*math.Sqrt(min(1, s.Interval/float64(2*meanTau)))))
+	v.core = max(bandFloor, float64(slowSigma*mean))
+	v.band2 = v.core + extra
 }
 
 // place judges where a reading's speed stands. log is the logarithm of the speed, x what was expected.
@@ -175,15 +178,17 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 		return
 	}
 	if paused {
-		l.Outs, l.Out = 0, lasting{}
+		l.Outs, l.Out = [2]uint8{}, lasting{}
 		return
 	}
-	l.Outs = l.Outs<<1 | b2u(v.outside)
+	l.Outs[0] = l.Outs[0]<<1 | b2u(e > v.band)
+	l.Outs[1] = l.Outs[1]<<1 | b2u(e < -v.band)
 	need := l.fastNeed()
+	fast := max(bits.OnesCount8(l.Outs[0]&(1<<(need+1)-1)), bits.OnesCount8(l.Outs[1]&(1<<(need+1)-1))) >= need
 	trust := max(0, 1-x.unsure/0.03) // the mean says nothing of a duty that is hardly known
 	ew(&l.Mean, clip(float64(e*trust), v.band), dt, meanTau)
 	slow := l.Out.add(math.Abs(l.Mean) > v.band2, dt, slowFor, 3)
-	if bits.OnesCount8(l.Outs&(1<<(need+1)-1)) >= need || slow {
+	if fast || slow {
 		l.leave(s.Last, slow)
 		v.outside = true
 		return
@@ -201,12 +206,13 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 	} else {
 		f.follow(e, dt, x)
 	}
-	if math.Abs(l.Mean) < float64(0.5*v.band2) {
+	if math.Abs(l.Mean) < float64(0.5*v.core) {
 		l.spreads(v, e, dt)
 	}
 }
 
-// fastNeed returns how many of the newest readings, all but one, must be outside the band: 3, and more for a fan of
+// fastNeed returns how many of the newest readings, all but one, must be outside the band on one
+// side: 3, and more for a fan of
 // which single readings often are, so that this happens by chance once in a thousand days.
 func (l *levels) fastNeed() int {
 	for i, rate := range [...]float64{0.0014, 0.0067, 0.0175, 0.035} {
@@ -229,7 +235,7 @@ func (f *Fan) follow(e, dt float64, x expectation) {
 // spreads learns how far readings lie from the level and from each other.
 func (l *levels) spreads(v *view, e, dt float64) {
 	l.Sigma.add(e, v.sigma, dt, sigmaTau)
-	l.Means.add(l.Mean, l.Means.sd(sigmaPrior, 600), dt, sigmaTau)
+	l.Means.add(l.Mean, l.Means.sd(meanPrior, sigmaWeight), dt, sigmaTau)
 	step := l.Residuals[0] - l.Residuals[1]
 	l.Steps.add(step, max(0.001, math.Sqrt(l.Steps.Var)), dt, 3600)
 }
@@ -377,7 +383,7 @@ func (l *levels) arrive(at int) {
 	if l.At != uint8(at) {
 		l.Changes++
 	}
-	l.At, l.Away, l.Outs, l.Out, l.Mean = uint8(at), false, 0, lasting{}, 0
+	l.At, l.Away, l.Outs, l.Out, l.Mean = uint8(at), false, [2]uint8{}, lasting{}, 0
 	l.AwayFor, l.Held, l.HeldN, l.Decided, l.Told, l.BySlow = 0, 0, 0, false, false, false
 }
 
@@ -423,7 +429,7 @@ func (l *levels) slot() int {
 // hours while it moves within its range.
 func (f *Fan) decide(v *view) {
 	l := &f.s.Level
-	if l.Decided || l.AwayFor < f.s.wait() || l.near(v) {
+	if l.Decided || l.AwayFor < f.s.wait(v) || l.near(v) {
 		return
 	}
 	known := l.known()
@@ -457,12 +463,15 @@ func (l *levels) near(v *view) bool {
 	return false
 }
 
-// wait returns the time away, in s, after which a candidate is decided on.
-func (s *state) wait() float64 {
+// wait returns the time away, in s, after which a candidate is decided on: none before two levels are known, and longer
+// while the fan still moves.
+func (s *state) wait(v *view) float64 {
+	l := &s.Level
+	m := median3(l.Residuals[0], l.Residuals[1], l.Residuals[2])
 	switch {
-	case s.Level.known() < 2:
+	case l.known() < 2:
 		return 0
-	case s.Level.Held < 5:
+	case l.Held < 5 || math.Abs(m-l.Candidate) > 0.005+v.sigma:
 		return 3 * transit
 	}
 	return transit

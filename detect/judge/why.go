@@ -18,9 +18,9 @@ func (f *Fan) sentence(n Finding) string {
 	case testStopped, testNoPulse, testStill:
 		return f.stallSentence(n)
 	case testMin:
-		return fmt.Sprintf("turns too slowly: %.0f RPM, below the limit of %.0f RPM.", n.Value, n.Expected)
+		return fmt.Sprintf("turns too slowly: %.0f RPM, below the limit of %.0f RPM.", n.Value, n.Bar)
 	case testMax:
-		return fmt.Sprintf("turns too fast: %.0f RPM, above the limit of %.0f RPM.", n.Value, n.Expected)
+		return fmt.Sprintf("turns too fast: %.0f RPM, above the limit of %.0f RPM.", n.Value, n.Bar)
 	case testHalf:
 		return fmt.Sprintf("turns too slowly: %.0f RPM, below half of its usual speed of %.0f RPM.%s", n.Value, n.Expected,
 			f.toKeep())
@@ -178,7 +178,7 @@ func (f *Fan) Facts() []Fact {
 	}
 	if l.Away {
 		facts = append(facts, Fact{"away", (time.Duration(l.AwayFor) * time.Second).String(),
-			fmt.Sprintf("%.0f s", f.s.wait()), "time away from every known level; told of from the bar on, unless quiet"},
+			fmt.Sprintf("%.0f s", f.s.wait(&at)), "time away from every known level; told of from the bar on, unless quiet"},
 			Fact{"candidate", pct(l.Candidate), "", fmt.Sprintf("held for %s; told: %t",
 				time.Duration(l.Held)*time.Second, l.Told)})
 	}
