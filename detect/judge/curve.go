@@ -15,6 +15,7 @@ const (
 	lagTau    = 120.0 // s, memory of a lag's error
 	slope     = 0.8   // of proportional: speed against duty where no second knot is known
 	dutyStep  = 0.03  // a larger change of the duty suspends the tests of speed for settle
+	dutyNear  = 0.001 // of the duty: a rotor this close to its command has followed
 	settle    = 20.0  // s
 )
 
@@ -102,9 +103,9 @@ func (c *curve) expect(m *command) expectation {
 	if m.Known {
 		slowest := m.Filters[lags-1]
 		switch {
-		case m.Duty > slowest+0.005:
+		case m.Duty > slowest+dutyNear:
 			x.moving = 0
-		case m.Duty < slowest-0.005:
+		case m.Duty < slowest-dutyNear:
 			x.moving = 1
 		}
 	}
@@ -161,7 +162,11 @@ func (c *curve) at(u float64) (v, unsure float64, known bool) {
 	}
 	a, b := c.Knots[lower], c.Knots[upper]
 	w := (p - float64(lower)) / float64(upper-lower)
-	v = a.V + float64(w*(b.V-a.V))
+	if upper-lower > 1 { // the speed is about linear in the duty, and its logarithm is only between near knots
+		v = rcf.Log(float64((1-w)*rcf.Exp(a.V)) + float64(w*rcf.Exp(b.V)))
+	} else {
+		v = a.V + float64(w*(b.V-a.V))
+	}
 	unsure = float64((1-w)*young(a)) + float64(w*young(b))
 	if upper-lower > 1 {
 		from := max(float64(lower), 0.5)

@@ -75,6 +75,8 @@ type levels struct {
 
 	Away      bool
 	AwayFor   float64          // s
+	Travel    float64          // s since it left the level, or a speed that it had held
+	Fresh     float64          // s left in which the offset of the level is learned beside the base
 	Residuals [3]float64       // newest residuals
 	Candidate float64          // offset of the speed at which the fan is while away
 	Held      float64          // s at the candidate
@@ -206,7 +208,10 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 	} else {
 		f.follow(e, dt, x)
 	}
-	if math.Abs(l.Mean) < float64(0.5*v.core) {
+	if l.Fresh -= dt; l.Fresh > 0 && l.At != 0 {
+		at.Offset += float64(min(1, dt/baseTau) * e)
+	}
+	if math.Abs(l.Mean) < float64(0.75*v.core) {
 		l.spreads(v, e, dt)
 	}
 }
@@ -262,11 +267,14 @@ func b2u(b bool) uint8 {
 
 // leave begins to be away from the level.
 func (l *levels) leave(now int64, slow bool) {
-	l.Away, l.AwayFor, l.BySlow, l.Since = true, 0, slow, now
+	l.Away, l.AwayFor, l.Travel, l.BySlow, l.Since = true, 0, 0, slow, now
 	l.newCandidate()
 }
 
 func (l *levels) newCandidate() {
+	if l.Heading >= 0 {
+		l.Travel = 0
+	}
 	l.endVisit(true)
 	l.Candidate = median3(l.Residuals[0], l.Residuals[1], l.Residuals[2])
 	l.Held, l.HeldN, l.CandOuts, l.Decided = 0, 0, 0, false
@@ -297,6 +305,7 @@ func (l *levels) endVisit(byItself bool) {
 func (f *Fan) wander(v *view, dt float64, x expectation, paused bool) {
 	s, l := &f.s, &f.s.Level
 	l.AwayFor += dt
+	l.Travel += dt
 	v.offset, v.distance = l.Table[l.At].Offset, v.residual-l.Table[l.At].Offset
 	v.outside = true
 	if paused {
@@ -384,6 +393,7 @@ func (l *levels) arrive(at int) {
 		l.Changes++
 	}
 	l.At, l.Away, l.Outs, l.Out, l.Mean = uint8(at), false, [2]uint8{}, lasting{}, 0
+	l.Fresh = fixFor
 	l.AwayFor, l.Held, l.HeldN, l.Decided, l.Told, l.BySlow = 0, 0, 0, false, false, false
 }
 
@@ -429,7 +439,7 @@ func (l *levels) slot() int {
 // hours while it moves within its range.
 func (f *Fan) decide(v *view) {
 	l := &f.s.Level
-	if l.Decided || l.AwayFor < f.s.wait(v) || l.near(v) {
+	if l.Decided || l.Travel < f.s.wait(v) || l.near(median3(l.Residuals[0], l.Residuals[1], l.Residuals[2]), v.band) {
 		return
 	}
 	known := l.known()
@@ -452,26 +462,25 @@ func (f *Fan) decide(v *view) {
 	}
 }
 
-// near reports whether the newest readings lie at a known level, to which the fan may have come back.
-func (l *levels) near(v *view) bool {
-	m := median3(l.Residuals[0], l.Residuals[1], l.Residuals[2])
+// near reports whether a residual lies within reach of a known level, to which the fan may have come back.
+func (l *levels) near(residual, reach float64) bool {
 	for i, at := range l.Table[:l.Count] {
-		if at.Known && !at.Fault && math.Abs(m-at.Offset) <= v.band && !(l.BySlow && i == int(l.At)) {
+		if at.Known && !at.Fault && math.Abs(residual-at.Offset) <= reach && !(l.BySlow && i == int(l.At)) {
 			return true
 		}
 	}
 	return false
 }
 
-// wait returns the time away, in s, after which a candidate is decided on: none before two levels are known, and longer
-// while the fan still moves.
+// wait returns the time, in s, that a fan has to arrive at a known level before a candidate is decided on: none before
+// two are known, and longer while the fan still moves or is near one.
 func (s *state) wait(v *view) float64 {
 	l := &s.Level
 	m := median3(l.Residuals[0], l.Residuals[1], l.Residuals[2])
 	switch {
 	case l.known() < 2:
 		return 0
-	case l.Held < 5 || math.Abs(m-l.Candidate) > 0.005+v.sigma:
+	case l.Held < 5 || math.Abs(m-l.Candidate) > 0.005+v.sigma || l.near(m, float64(2*v.band)):
 		return 3 * transit
 	}
 	return transit
