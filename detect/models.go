@@ -241,6 +241,25 @@ func (m *Models) Last(name string) (o fanwatch.Observation, ok bool) {
 	return f.last, true
 }
 
+// States returns the state of each family of a fan at its newest scored reading, in the order of fanwatch.Families; nil
+// when there is none.
+func (m *Models) States(name string) []fanwatch.Observation {
+	last, ok := m.Last(name)
+	if !ok {
+		return nil
+	}
+	var out []fanwatch.Observation
+	for _, family := range fanwatch.Families() {
+		o := last
+		o.Family = family
+		if k := last.Anomaly.Kind; k != fanwatch.KindNone && k.Family() != family {
+			o.Anomaly = fanwatch.Anomaly{}
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
 // Adopt adds the fans of a parent shard for which keep returns true, in place of those of the same name. The parent is
 // not to be used afterwards.
 func (m *Models) Adopt(parent *Models, keep func(fan string) bool) {
