@@ -172,6 +172,13 @@ func (r *fanRun) retireAt(t *testing.T, d time.Duration) {
 	r.at(d, func() { r.update(t, UpdateRetire, func(any, error) {}) })
 }
 
+// observationOf is observation of one family, as a scorer since the families sends it.
+func observationOf(n int, family fanwatch.Family, kind fanwatch.Kind) fanwatch.Observation {
+	o := observation(n, kind)
+	o.Family = family
+	return o
+}
+
 func observation(n int, kind fanwatch.Kind) fanwatch.Observation {
 	return fanwatch.Observation{V: 1, Fan: "fan-07", Position: fanwatch.Position{Shard: "s",
 		Sequence: fanwatch.SequenceNumber(fmt.Sprint(100 + n))},
@@ -326,7 +333,7 @@ func TestTroubleOpensOneAlertAndOldNewsNone(t *testing.T) {
 	r := newFanRun(t)
 	r.at(1*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })     // told twice
-	r.at(3*time.Second, func() { r.observe(2, fanwatch.KindUnusual) })   // same alert
+	r.at(3*time.Second, func() { r.observe(2, fanwatch.KindSpeed) })     // same alert
 	r.at(4*time.Second, func() { r.observe(3, fanwatch.KindNone) })      // ends it
 	r.at(5*time.Second, func() { r.observe(1, fanwatch.KindStall) })     // a zombie's old news
 	r.at(6*time.Second, func() { r.observe(9, fanwatch.KindOverspeed) }) // the next trouble
@@ -350,7 +357,7 @@ func TestFanContinuesAsNewUnderAnOpenAlertWithoutLosingSignals(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() {
 		for n := 1; n <= 7; n++ {
-			kind := fanwatch.KindUnusual
+			kind := fanwatch.KindSpeed
 			if n%2 == 0 {
 				kind = fanwatch.KindStall
 			}
