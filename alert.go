@@ -131,6 +131,18 @@ func (m Morning) After(t time.Time) (time.Time, error) {
 // DefaultHold is the Hold of a policy whose Hold is 0.
 const DefaultHold = time.Minute
 
+// Elapsed returns the newest time up to now at which a message was due since from, which is from when none was, and the
+// time of the next.
+func (m Morning) Elapsed(from, now time.Time) (due, next time.Time, err error) {
+	due = from
+	for {
+		if next, err = m.After(due); err != nil || next.After(now) {
+			return due, next, err
+		}
+		due = next
+	}
+}
+
 // HoldFor returns Hold with its default applied.
 func (p Policy) HoldFor() time.Duration {
 	switch {

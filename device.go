@@ -249,6 +249,24 @@ type FamilyStatus struct {
 	Alert string      `json:"alert,omitempty"` // ID of the family's open alert
 }
 
+// OpenAlerts returns the IDs of the open alerts, that of the gravest trouble first.
+func (s FanStatus) OpenAlerts() []string {
+	var out []string
+	add := func(id string) {
+		if id != "" && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	for _, f := range s.Troubles() {
+		add(f.Alert)
+	}
+	add(s.Alert)
+	for _, family := range Families() {
+		add(s.Families[family].Alert)
+	}
+	return out
+}
+
 // Troubles returns the families that are in trouble, the gravest first.
 func (s FanStatus) Troubles() []FamilyStatus {
 	if len(s.Families) == 0 {

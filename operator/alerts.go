@@ -1,10 +1,12 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	enums "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -26,13 +28,16 @@ func (o Client) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
 // endedAlerts is the largest number of ended alerts that Alerts returns.
 const endedAlerts = 200
 
-// Alerts returns the open alerts and, with ended, the newest 200 that have ended in any way, newest first and without
-// the canary's. It needs no worker.
+// Alerts returns the open alerts, the gravest severity first and of one severity the newest, and, with ended, behind
+// them the newest 200 that have ended in any way, newest first; all without the canary's. It needs no worker.
 func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
 	alerts, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(alerts, func(a, b fanwatch.Alert) int {
+		return cmp.Or(cmp.Compare(b.Weighed().Weight(), a.Weighed().Weight()), newestFirst(a, b))
+	})
 	if ended {
 		over, err := o.listAlerts(ctx, `ExecutionStatus IN ("Completed", "Terminated", "Canceled", "Failed", "TimedOut")`)
 		if err != nil {
@@ -41,7 +46,6 @@ func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error
 		slices.SortFunc(over, newestFirst)
 		alerts = append(alerts, over[:min(len(over), endedAlerts)]...)
 	}
-	slices.SortFunc(alerts, newestFirst)
 	return alerts, nil
 }
 
@@ -52,8 +56,8 @@ func newestFirst(a, b fanwatch.Alert) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-func (o Client) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert, error) {
-	found, err := o.executions(ctx, `WorkflowType = "Alert" AND `+status, 0)
+func (o Client) listAlerts(ctx context.Context, which string) ([]fanwatch.Alert, error) {
+	found, err := o.executions(ctx, `WorkflowType = "Alert" AND `+which, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +68,12 @@ func (o Client) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert
 		}
 	}
 	return all, nil
+}
+
+// AlertsBetween returns the alerts whose workflows started from one time on and before another, without the canary's.
+func (o Client) AlertsBetween(ctx context.Context, from, to time.Time) ([]fanwatch.Alert, error) {
+	return o.listAlerts(ctx, fmt.Sprintf("StartTime >= '%s' AND StartTime < '%s'", from.UTC().Format(time.RFC3339Nano),
+		to.UTC().Format(time.RFC3339Nano)))
 }
 
 // alertOf returns the alert as its memo shows it. When its workflow was ended from outside or by the server it is

@@ -104,6 +104,9 @@ func ShardID(stream, shard string) string { return "shard/" + stream + "/" + sha
 // WatchID is the workflow ID of Watch.
 const WatchID = "watch"
 
+// DigestID is the workflow ID of Digest.
+const DigestID = "digest"
+
 // CommitterID is the workflow ID of the Committer.
 const CommitterID = "lake/committer"
 

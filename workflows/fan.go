@@ -566,10 +566,8 @@ func (f *fan) show(ctx workflow.Context) {
 	for _, t := range s.Troubles() {
 		details += "\n\n" + t.Last.Anomaly.Why
 	}
-	for _, family := range workflow.DeterministicKeys(s.Families) {
-		if alert := s.Families[family].Alert; alert != "" {
-			details += "\n\nOpen alert: `" + alert + "`"
-		}
+	for _, alert := range s.OpenAlerts() {
+		details += "\n\nOpen alert: `" + alert + "`"
 	}
 	if f.Deactivate {
 		details += "\n\nIts certificates may be active still: AWS IoT Core is asked until they are not."
