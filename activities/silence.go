@@ -16,8 +16,8 @@ const (
 	settling     = 5 * time.Second // time that an attempt reads before a fan without readings is silent
 )
 
-// silence queues an observation for each fan of which no reading was judged at its arrival for its silence time. It is of
-// FamilySource: trouble of other families stays as it is, and neither hides the other.
+// silence queues an observation for each fan of which no reading was judged at its arrival for its silence time. It is
+// of FamilySource: trouble of other families stays as it is, and neither hides the other.
 // through is the time up to which arrivals were read; while it is zero no fan is silent. Within silenceEvery of the
 // last call it does nothing.
 func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) {

@@ -34,8 +34,8 @@ type Settings struct {
 // scheduleCommit is the schedule of earlier programs without a Committer. Start removes it.
 const scheduleCommit = "lake-commit"
 
-// Start makes sure that the workflows of the stream, the committer, the watch and the digest run and the schedules exist, with
-// these settings. It may be repeated, and is called at every start of a worker.
+// Start makes sure that the workflows of the stream, the committer, the watch and the digest run and the schedules
+// exist, with these settings. It may be repeated, and is called at every start of a worker.
 func (o Client) Start(ctx context.Context, s Settings) error {
 	// The signal has a running Stream start the shards that have ended since, and one of an earlier program renew itself.
 	_, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.StreamID(s.Stream), workflows.SignalShards, nil,
@@ -179,7 +179,8 @@ func (o Client) Keep(ctx context.Context, s Settings) {
 
 // missing returns the ID of the first workflow or schedule of Start that does not exist, or "".
 func (o Client) missing(ctx context.Context, s Settings) (string, error) {
-	for _, id := range []string{workflows.StreamID(s.Stream), workflows.CommitterID, workflows.WatchID, workflows.DigestID} {
+	for _, id := range []string{workflows.StreamID(s.Stream), workflows.CommitterID, workflows.WatchID,
+		workflows.DigestID} {
 		if running, err := o.Running(ctx, id); err != nil || !running {
 			return id, err
 		}

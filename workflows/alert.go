@@ -78,7 +78,8 @@ const changeAlert3 = "alert-3"
 
 // Alert is the workflow of one trouble of one fan, or of a part of fanwatch. It notifies by the steps of its policy
 // until it is acknowledged, begins anew when the trouble gets graver, and ends when the trouble has been over for the
-// policy's hold. One of SeverityInfo notifies nobody; Digest lists it. Every wait is a durable timer: a crash delays no step that is due after the restart.
+// policy's hold. No step notifies of one of SeverityInfo; Digest does. Every wait is a durable timer: a crash delays no
+// step that is due after the restart.
 //
 // One loop takes all signals and decides. Each notification is a coroutine of its own, for which no step,
 // acknowledgement or end waits. The run continues as new before its history is long.

@@ -26,8 +26,8 @@ func (l listed) AlertsBetween(_ context.Context, from, to time.Time) ([]fanwatch
 	return out, nil
 }
 
-// TestInfoWakesNobodyAndIsMailedOnceInTheMorning: all looks since the morning before in one message for each topic, over
-// or not, and none on a morning without any.
+// TestInfoWakesNobodyAndIsMailedOnceInTheMorning: all looks since the morning before in one message for each topic,
+// over or not, and none on a morning without any.
 func TestInfoWakesNobodyAndIsMailedOnceInTheMorning(t *testing.T) {
 	r := newAlertRun(t)
 	r.at(12*time.Hour, r.normal)

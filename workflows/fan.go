@@ -24,8 +24,8 @@ const observationsPerRun = 2000
 // alert like any other change, and keep updates and observations apart. The code of earlier runs is in fanrun1.go.
 const changeFan2 = "fan-2"
 
-// changeFan3 marks the runs of Fan that keep a state and an alert for each family of trouble. A run without it keeps all
-// under the family "", until it continues as new or an observation of a family comes.
+// changeFan3 marks the runs of Fan that keep a state and an alert for each family of trouble. A run without it keeps
+// all under the family "", until it continues as new or an observation of a family comes.
 const changeFan3 = "fan-3"
 
 // FanInput is the input of [Fan], which also carries its state when it continues as new.
@@ -38,8 +38,9 @@ type FanInput struct {
 }
 
 // Fan is the workflow of one fan, from its provisioning to its retirement: it owns the device, the certificate, the
-// current states and the open alerts, one for each family of trouble. It takes changes of state, never readings. It ends when the fan is retired; a
-// signal to renew itself, and a cancellation, make it continue as new, because without it no alert would open.
+// current states and the open alerts, one for each family of trouble. It takes changes of state, never readings. It ends
+// when the fan is retired; a signal to renew itself, and a cancellation, make it continue as new, because without it no
+// alert would open.
 func Fan(ctx workflow.Context, in FanInput) error {
 	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx),
 		observations: workflow.GetSignalChannel(ctx, SignalObserve),
@@ -187,8 +188,8 @@ func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 	}
 }
 
-// receive takes every signal that waits. Of the observations of a family only the newest counts, so that after an outage
-// of the workers its alert tells the current state.
+// receive takes every signal that waits. Of the observations of a family only the newest counts, so that after an
+// outage of the workers its alert tells the current state.
 func (f *fan) receive(ctx workflow.Context) {
 	for {
 		var o fanwatch.Observation
@@ -281,8 +282,8 @@ func (f *fan) updateAlert(ctx workflow.Context, family fanwatch.Family) error {
 	return nil
 }
 
-// open starts the alert of a family. Its ID holds the time of the reading, so that the same trouble does not open twice.
-// A running alert of that ID, whose Fan was ended from outside, is taken over.
+// open starts the alert of a family. Its ID holds the time of the reading, so that the same trouble does not open
+// twice. A running alert of that ID, whose Fan was ended from outside, is taken over.
 func (f *fan) open(ctx workflow.Context, family fanwatch.Family) error {
 	o := f.Status.Families[family].Last
 	at := o.Time

@@ -29,8 +29,8 @@ func (f *fan) load() {
 	}
 }
 
-// divide gives the one state that a run of an earlier program kept, with its alert, to the family of its trouble or else
-// of its alert. The others have not been in trouble up to that position.
+// divide gives the one state that a run of an earlier program kept, with its alert, to the family of its trouble or
+// else of its alert. The others have not been in trouble up to that position.
 func (f *fan) divide() {
 	one := f.Status.Families[""]
 	family := cmp.Or(one.Last.Of(), familyOf(one.Alert))

@@ -82,9 +82,9 @@ func (a *app) alerts() *cobra.Command {
 	all := false
 	c := &cobra.Command{
 		Use: "alerts", Short: "List open alerts, the gravest first", Args: cobra.NoArgs,
-		Long: `List open alerts: critical, then warning, then info; of one severity the newest first. Of severity info is what is
-worth a look: it wakes nobody and is told in the morning. TOLD is how many notices were sent, and NOT in it which topics
-could not be told. Behind them --all lists the newest 200 alerts that are over.`,
+		Long: `List open alerts: critical, then warning, then info; of one severity the newest first. Of severity info is
+what is worth a look: it wakes nobody and is told in the morning. TOLD is how many notices were sent, and NOT in it
+which topics could not be told. Behind them --all lists the newest 200 alerts that are over.`,
 		Example: "  fanwatch alerts\n  fanwatch alerts --all --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {

@@ -16,7 +16,8 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 		Last: fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}}}
 	show := func(a fanwatch.Alert) string {
 		var out strings.Builder
-		if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: f}}, map[string]fanwatch.Alert{id: a}, time.Now()); err != nil {
+		alerts := map[string]fanwatch.Alert{id: a}
+		if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: f}}, alerts, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		return regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
