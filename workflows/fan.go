@@ -38,9 +38,9 @@ type FanInput struct {
 }
 
 // Fan is the workflow of one fan, from its provisioning to its retirement: it owns the device, the certificate, the
-// current states and the open alerts, one for each family of trouble. It takes changes of state, never readings. It ends
-// when the fan is retired; a signal to renew itself, and a cancellation, make it continue as new, because without it no
-// alert would open.
+// current states and the open alerts, one for each family of trouble. It takes changes of state, never readings. It
+// ends when the fan is retired; a signal to renew itself, and a cancellation, make it continue as new, because without
+// it no alert would open.
 func Fan(ctx workflow.Context, in FanInput) error {
 	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx),
 		observations: workflow.GetSignalChannel(ctx, SignalObserve),
