@@ -62,6 +62,10 @@ type fanView struct {
 	Phase  fanwatch.Phase `json:"phase,omitempty"` // "" when no workflow knows the fan
 	State  string         `json:"state,omitempty"` // operator.State; "" when no workflow knows the fan
 	Kind   fanwatch.Kind  `json:"kind,omitempty"`
+	// of Kind; "" without trouble
+	Severity fanwatch.Severity `json:"severity,omitempty"`
+	// kind:severity of each family in trouble, by spaces, the gravest first
+	Troubles string `json:"troubles,omitempty"`
 	Since  int64          `json:"since,omitempty"` // Unix milliseconds, as every time here
 	Why    string         `json:"why,omitempty"`
 	Alert  string         `json:"alert,omitempty"`
@@ -323,6 +327,14 @@ func (b *board) view(st *fanwatch.FanStatus) fanView {
 	}
 	if st.Last.V != 0 && !math.IsNaN(st.Last.RPM) && !math.IsInf(st.Last.RPM, 0) {
 		v.Known, v.KnownRPM = millis(st.Last.Time), st.Last.RPM
+	}
+	for i, t := range st.Troubles() {
+		if i == 0 {
+			v.Severity = t.Last.Anomaly.Weighed()
+		} else {
+			v.Troubles += " "
+		}
+		v.Troubles += fmt.Sprintf("%s:%s", t.Last.Anomaly.Kind, t.Last.Anomaly.Weighed())
 	}
 	j := operator.Judgement{Judging: operator.JudgingUnknown}
 	if b.judged.Of != nil {
