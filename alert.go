@@ -61,6 +61,10 @@ type Alert struct {
 	AckedAt    time.Time `json:"acked_at,omitzero"`
 	Note       string    `json:"note,omitempty"`
 	EndedAt    time.Time `json:"ended_at,omitzero"`
+	// Label is what a person said of the trouble, the newest verdict; see Label.
+	Label      Verdict   `json:"label,omitempty"`
+	LabelledBy string    `json:"labelled_by,omitempty"`
+	LabelledAt time.Time `json:"labelled_at,omitzero"`
 }
 
 // Weighed returns Severity, or that of the kind where an earlier program left it out.

@@ -240,7 +240,11 @@ type FanStatus struct {
 	Certificate string `json:"certificate,omitempty"`
 	// Families holds the families that differ from the one at "", which has the newest observation of all families.
 	Families map[Family]FamilyStatus `json:"families,omitempty"`
+	Labels   []Label                 `json:"labels,omitempty"` // the newest MaxLabels, oldest first
 }
+
+// MaxLabels is the number of labels that a FanStatus keeps.
+const MaxLabels = 5
 
 // FamilyStatus is the state of one family of a fan.
 type FamilyStatus struct {

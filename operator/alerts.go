@@ -3,6 +3,7 @@ package operator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,7 +101,8 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	return a, shown || err != nil
 }
 
-// Acknowledge stops an alert's escalation and returns the alert. The error wraps [ErrUnknown] or [ErrEnded].
+// Acknowledge stops an alert's escalation, has its fan put a verdict on the stream, and returns the alert. A verdict of
+// an alert that is over goes to its fan. The error wraps [ErrUnknown] or, without a verdict, [ErrEnded].
 func (o Client) Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 	var a fanwatch.Alert
 	if !strings.HasPrefix(alertID, "alert/") {
@@ -111,5 +113,20 @@ func (o Client) Acknowledge(ctx context.Context, alertID string, k fanwatch.Ackn
 		return a, fmt.Errorf("acknowledge %.120q: %w", alertID, err)
 	}
 	err := o.update(ctx, alertID, workflows.UpdateAcknowledge, &a, k)
-	return a, err
+	if k.Verdict == "" || err != nil && !errors.Is(err, ErrEnded) || err == nil && a.Label == k.Verdict {
+		return a, err
+	}
+	// It is over, or a run of an earlier program, which passes over the verdict.
+	if a, err = o.Alert(ctx, alertID); err != nil {
+		return a, err
+	}
+	l := fanwatch.LabelOf(a, k)
+	if err := l.Check(); err != nil {
+		return a, err
+	}
+	if err := o.update(ctx, workflows.FanID(a.Fan), workflows.UpdateLabel, nil, l); err != nil {
+		return a, err
+	}
+	a.Label, a.LabelledBy = k.Verdict, k.By
+	return a, nil
 }

@@ -110,6 +110,7 @@ type alert struct {
 	policyDue time.Time // when the policy is read again while there is none
 	flights   []*flight // notifications that are on their way, oldest first
 	outcomes  int       // notices and failures of this run
+	labels    int       // signals to the fan that are on their way
 	woken     bool      // a flight or an update has something new for the loop
 	dirty     bool      // show is due
 }
@@ -201,6 +202,9 @@ func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 // notification is on its way, because the next run sends those again.
 func (a *alert) mustContinue(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
+	if a.labels > 0 {
+		return false
+	}
 	if len(a.flights) > 0 {
 		return a.outcomes >= 2*noticesPerRun || info.GetCurrentHistoryLength() > maxEvents
 	}
@@ -235,13 +239,32 @@ func (a *alert) receive(ctx workflow.Context) {
 }
 
 func (a *alert) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
+	k = legible(k)
+	if k.Verdict != "" && a.graded && a.Kind.Family() != fanwatch.FamilySystem {
+		a.label(ctx, k)
+	}
 	if a.State != fanwatch.AlertOpen {
 		return // the first acknowledgement holds
 	}
-	k = legible(k)
 	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
 	a.stopNotifying()
 	a.woken, a.dirty = true, true
+}
+
+// label keeps the verdict and signals it to the fan, which puts it on the stream.
+func (a *alert) label(ctx workflow.Context, k fanwatch.Acknowledgement) {
+	a.Label, a.LabelledBy, a.LabelledAt = k.Verdict, k.By, workflow.Now(ctx).UTC()
+	a.woken, a.dirty = true, true
+	l := fanwatch.LabelOf(a.Alert, k)
+	l.At = a.LabelledAt
+	a.labels++
+	sent := workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalLabel, l)
+	workflow.GoNamed(ctx, "label", func(ctx workflow.Context) {
+		defer func() { a.labels--; a.woken = true }()
+		if err := sent.Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Error("the fan does not take a label", "alert", a.ID, "err", err)
+		}
+	})
 }
 
 // legible returns an acknowledgement that lists can show. It changes what Check refuses, because a signal cannot be
@@ -349,7 +372,7 @@ func (a *alert) due() (at time.Time, ok bool) {
 	case a.Known == nil:
 		return a.policyDue, true
 	case a.State == fanwatch.AlertAcknowledged:
-		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), a.Known.AckTimeout > 0 && !a.look()
+		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), a.Known.AckTimeout > 0 && !a.look() && a.Label != fanwatch.VerdictNormal
 	case len(a.Turns) > 0:
 		return slices.MinFunc(a.Turns, func(x, y Turn) int { return x.Due.Compare(y.Due) }).Due, true
 	}

@@ -85,10 +85,19 @@ func (a *alert) history() []string {
 		}
 		lines = append(lines, line)
 	}
+	if a.Label != "" {
+		lines = append(lines, fmt.Sprintf("%s said at %s: %s", a.LabelledBy, a.LabelledAt.UTC().Format(time.RFC3339),
+			verdicts[a.Label]))
+	}
 	for _, f := range a.Failed {
 		lines = append(lines, fmt.Sprintf("Could not be told: %s: %s", f.To, f.Why))
 	}
 	return lines
+}
+
+var verdicts = map[fanwatch.Verdict]string{
+	fanwatch.VerdictNormal: "this is normal.",
+	fanwatch.VerdictFault:  "it is a fault.",
 }
 
 // next returns what the alert waits for.

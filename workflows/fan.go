@@ -35,6 +35,7 @@ type FanInput struct {
 	CSRHash     string                 `json:"csr_hash,omitempty"`   // SHA-256 of the CSR of Certificate, hexadecimal
 	PerRun      int                    `json:"per_run,omitempty"`    // signals per run; 0 = 2000
 	Deactivate  bool                   `json:"deactivate,omitempty"` // the fan is retired; its certificates may be active
+	Labels      []fanwatch.Label       `json:"labels,omitempty"`     // to be announced, oldest first
 }
 
 // Fan is the workflow of one fan, from its provisioning to its retirement: it owns the device, the certificate, the
@@ -46,6 +47,7 @@ func Fan(ctx workflow.Context, in FanInput) error {
 		observations: workflow.GetSignalChannel(ctx, SignalObserve),
 		overs:        workflow.GetSignalChannel(ctx, SignalAlertOver),
 		renew:        workflow.GetSignalChannel(ctx, SignalRenew),
+		labels:       workflow.GetSignalChannel(ctx, SignalLabel),
 		pending:      map[fanwatch.Family]bool{}, again: map[fanwatch.Family]bool{}}
 	if f.PerRun == 0 {
 		f.PerRun = observationsPerRun
@@ -81,12 +83,13 @@ func Fan(ctx workflow.Context, in FanInput) error {
 	if f.ended() {
 		return nil
 	}
+	f.takeLabels(inner)
 	return workflow.NewContinueAsNewError(inner, Fan, f.FanInput)
 }
 
 type fan struct {
 	FanInput
-	observations, overs, renew workflow.ReceiveChannel
+	observations, overs, renew, labels workflow.ReceiveChannel
 
 	lock        workflow.Mutex // held by one update at a time, and in old runs by one observation
 	old         bool           // this run began before changeFan2
@@ -95,7 +98,9 @@ type fan struct {
 	asked       int            // signals of this run that asked it to renew itself
 	renewed     bool           // the run continues as new as soon as nothing waits
 	changed     bool           // what show shows has changed
-	poke        bool           // an update has left something to do for watch
+	poke        bool           // an update, or an announcement, has left something to do for watch
+	announcing  bool           // a label is being announced
+	announceAt  time.Time      // when the next try is due
 
 	pending map[fanwatch.Family]bool // the family's newest observation is to be signalled to its open alert
 	again   map[fanwatch.Family]bool // the family's trouble had an alert, which is over
@@ -137,6 +142,9 @@ func (f *fan) listen(ctx workflow.Context) error {
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateChange, f.change, workflow.UpdateHandlerOptions{
 			Description: "Change what is named of the fan's limits, clients, zone, silence, policy and site.",
 			Validator:   func(_ workflow.Context, c fanwatch.DeviceChange) error { return f.check(c.Apply(f.Status.Device)) }}),
+		workflow.SetUpdateHandlerWithOptions(ctx, UpdateLabel, f.labelled, workflow.UpdateHandlerOptions{
+			Description: "Say of an alert that is over that its trouble is normal, or was a fault.",
+			Validator:   func(_ workflow.Context, l fanwatch.Label) error { return f.checkLabel(l) }}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevoke, f.revoke, workflow.UpdateHandlerOptions{
 			Description: "Make certificates of the fan inactive; the fan stays."}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRetire, f.retire, workflow.UpdateHandlerOptions{
@@ -160,9 +168,11 @@ func (f *fan) otherFan(name string) error {
 // watch takes signals until the run is to end. One coroutine receives and acts, because a signal that another had taken
 // would be lost at the end of the run. It waits for no update.
 func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
-	waiting := func() bool { return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 }
+	waiting := func() bool {
+		return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 || !f.single && f.labels.Len() > 0
+	}
 	finished := func() bool {
-		return workflow.AllHandlersFinished(ctx) && (f.renewed || f.ended() || cancelled() || f.signalCount >= f.PerRun ||
+		return workflow.AllHandlersFinished(ctx) && !f.announcing && (f.renewed || f.ended() || cancelled() || f.signalCount >= f.PerRun ||
 			workflow.GetInfo(ctx).GetContinueAsNewSuggested())
 	}
 	for {
@@ -191,6 +201,9 @@ func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 // receive takes every signal that waits. Of the observations of a family only the newest counts, so that after an
 // outage of the workers its alert tells the current state.
 func (f *fan) receive(ctx workflow.Context) {
+	if !f.single {
+		f.takeLabels(ctx)
+	}
 	for {
 		var o fanwatch.Observation
 		var a fanwatch.Alert
@@ -218,6 +231,9 @@ func (f *fan) receive(ctx workflow.Context) {
 // fails, and returns the time after which to retry it, 0 = not.
 func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	log := workflow.GetLogger(ctx)
+	if !f.single {
+		retry = f.announceLabels(ctx)
+	}
 	if err := f.updateAlerts(ctx); err != nil {
 		log.Error("an alert of the fan is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
 		retry = 30 * time.Second

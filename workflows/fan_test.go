@@ -21,6 +21,8 @@ const anything = mock.Anything
 
 // registry is an AWS IoT Core of a map: what a fan's workflow asked for, by thing.
 type registry struct {
+	labels []fanwatch.Label // on the stream
+	unsaid int              // records that the stream does not take
 	things       map[string]bool
 	certificates int
 	attached     map[string][]string // thing -> ARNs
@@ -107,7 +109,15 @@ func (r *registry) Record(_ context.Context, _ string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	r.announced = append(r.announced, *rec.Device)
+	switch {
+	case r.unsaid > 0:
+		r.unsaid--
+		return temporal.NewNonRetryableApplicationError("the stream is away", "Away", nil)
+	case rec.Label != nil:
+		r.labels = append(r.labels, *rec.Label)
+	default:
+		r.announced = append(r.announced, *rec.Device)
+	}
 	return nil
 }
 

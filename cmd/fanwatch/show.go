@@ -195,11 +195,19 @@ func showFan(out io.Writer, f fanDetails, alerts map[string]fanwatch.Alert, now 
 		add("limits", limits(d.Limits))
 		add("silent after", silence(d))
 		add("policy", cmp.Or(d.Policy, "default"))
+		showSorts(add, d)
 		add("clients", strings.Join(append([]string{d.Fan}, d.Clients...), ", "))
 		add("revision", d.Revision)
 		add("alerts so far", f.Alerts)
 		for _, id := range f.OpenAlerts() {
 			showAlert(add, id, alerts[id], now)
+		}
+		for _, l := range f.Labels {
+			what := verdicts[fanwatch.VerdictFault]
+			if l.Normal {
+				what = verdicts[fanwatch.VerdictNormal]
+			}
+			add("labelled", fmt.Sprintf("%s: %s, by %s at %s %s", l.Alert, what, l.By, clock(l.At, now), l.Note))
 		}
 	})
 }
@@ -236,6 +244,9 @@ func showAlert(add row, id string, x fanwatch.Alert, now time.Time) {
 		if x.Note != "" {
 			add("note", x.Note)
 		}
+		if x.Label != "" {
+			add("said", verdicts[x.Label]+", by "+x.LabelledBy)
+		}
 	case fanwatch.AlertResolved: // its workflow is about to tell the fan's
 	case fanwatch.AlertTerminated:
 		add("terminated", "its workflow was ended from outside: nothing more is told of it")
@@ -252,6 +263,32 @@ func silence(d fanwatch.Device) string {
 		return "never"
 	}
 	return d.SilenceAfter().String()
+}
+
+// showSorts prints what a person said of the fan; nothing where that is nothing.
+func showSorts(add row, d fanwatch.Device) {
+	if d.Kind != "" {
+		add("kind", d.Kind)
+	}
+	if d.Nominal > 0 {
+		add("nominal", fmt.Sprintf("%.0f RPM at full duty", d.Nominal))
+	}
+	if d.Hours != "" {
+		add("hours", d.Hours+" ("+cmp.Or(d.Zone, "UTC")+")")
+	}
+	var forest []string
+	if d.Forest.Score > 0 {
+		forest = append(forest, fmt.Sprintf("trouble above a score of %g", d.Forest.Score))
+	}
+	if d.Forest.Severity != "" {
+		forest = append(forest, "severity "+string(d.Forest.Severity))
+	}
+	if d.Forest.Off {
+		forest = []string{"its score is written and never trouble"}
+	}
+	if len(forest) > 0 {
+		add("forest", strings.Join(forest, ", "))
+	}
 }
 
 func limits(l fanwatch.Limits) string {
