@@ -7,12 +7,26 @@ import (
 	"strings"
 )
 
-// Acknowledgement stops an alert's escalation. Lists show it, so both fields are bounded and hold no control
-// characters; see [Acknowledgement.Check].
+// Acknowledgement stops an alert's escalation. Lists show it, so its texts are bounded and hold no control characters;
+// see [Acknowledgement.Check].
 type Acknowledgement struct {
 	By   string `json:"by"`             // name of the person who takes care, 1 to 100 bytes
 	Note string `json:"note,omitempty"` // at most 1000 bytes
+	// Verdict is what the person knows of the trouble; "" = nothing. It may be given of an alert that is acknowledged or
+	// over, too.
+	Verdict Verdict `json:"verdict,omitempty"`
 }
+
+// Verdict is what a person knows of an alert's trouble.
+type Verdict string
+
+// The verdicts.
+const (
+	// VerdictNormal says that the fan is to run like this.
+	VerdictNormal Verdict = "normal"
+	// VerdictFault says that it was a fault: it is never to be learned as normal.
+	VerdictFault Verdict = "fault"
+)
 
 const (
 	maxBy   = 100  // bytes of By
@@ -21,7 +35,7 @@ const (
 
 // Trim returns the acknowledgement without white space around the name and the note.
 func (a Acknowledgement) Trim() Acknowledgement {
-	return Acknowledgement{By: strings.TrimSpace(a.By), Note: strings.TrimSpace(a.Note)}
+	return Acknowledgement{By: strings.TrimSpace(a.By), Note: strings.TrimSpace(a.Note), Verdict: a.Verdict}
 }
 
 // Check returns an error that names the field and the mend when a trimmed acknowledgement cannot be listed. A signal
@@ -38,14 +52,22 @@ func (a Acknowledgement) Check() error {
 		return fmt.Errorf("by %q holds control characters: leave them out", a.By)
 	case a.Note != Legible(a.Note, maxNote):
 		return fmt.Errorf("note %.200q holds control characters, such as a line break: leave them out", a.Note)
+	case !a.Verdict.valid():
+		return fmt.Errorf("verdict %.40q is neither normal nor fault: leave it out where neither is known", a.Verdict)
 	}
 	return nil
 }
 
-// Legible returns the acknowledgement trimmed, cut to the lengths that Check accepts and without control characters.
-// By may be empty.
+func (v Verdict) valid() bool { return v == "" || v == VerdictNormal || v == VerdictFault }
+
+// Legible returns the acknowledgement trimmed, cut to the lengths that Check accepts and without control characters,
+// and without a Verdict that Check refuses. By may be empty.
 func (a Acknowledgement) Legible() Acknowledgement {
-	return Acknowledgement{By: Legible(a.By, maxBy), Note: Legible(a.Note, maxNote)}.Trim()
+	a.By, a.Note = Legible(a.By, maxBy), Legible(a.Note, maxNote)
+	if !a.Verdict.valid() {
+		a.Verdict = ""
+	}
+	return a.Trim()
 }
 
 // UnmarshalJSON reads an object, or a JSON text as By alone, which is the shortest input for a signal in the Temporal

@@ -1,6 +1,7 @@
 package fanwatch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,7 +10,7 @@ import (
 
 const (
 	// AlertVersion is the version of Alert that this program writes. Version 1 has no Notices, Failed, Round, Returns
-	// and NormalFrom; they are read as empty.
+	// and NormalFrom; they are read as empty. Severity, Anomaly, Policy and Label came without a new version.
 	AlertVersion = 2
 	// PolicyVersion is the version of Policy that this program reads.
 	PolicyVersion = 1
@@ -38,7 +39,10 @@ type Alert struct {
 	ID       string     `json:"id"` // alert/<fan>/<kind>/<opened>
 	Fan      string     `json:"fan"`
 	Site     string     `json:"site,omitempty"`
-	Kind     Kind       `json:"kind"`
+	Kind     Kind       `json:"kind"` // at the gravest, like Severity and Anomaly
+	Severity Severity   `json:"severity,omitempty"`
+	Anomaly  Anomaly    `json:"anomaly,omitzero"`
+	Policy   string     `json:"policy,omitempty"` // name of the escalation policy; "" = "default"
 	Opened   time.Time  `json:"opened"`
 	Why      string     `json:"why"`
 	Position Position   `json:"position"` // of the reading that opened the alert
@@ -57,7 +61,14 @@ type Alert struct {
 	AckedAt    time.Time `json:"acked_at,omitzero"`
 	Note       string    `json:"note,omitempty"`
 	EndedAt    time.Time `json:"ended_at,omitzero"`
+	// Label is what a person said of the trouble, the newest verdict; see Label.
+	Label      Verdict   `json:"label,omitempty"`
+	LabelledBy string    `json:"labelled_by,omitempty"`
+	LabelledAt time.Time `json:"labelled_at,omitzero"`
 }
+
+// Weighed returns Severity, or that of the kind where an earlier program left it out.
+func (a Alert) Weighed() Severity { return cmp.Or(a.Severity, a.Kind.Severity()) }
 
 // Notice records one notification that a topic took.
 type Notice struct {
@@ -89,10 +100,52 @@ type Policy struct {
 	// Hold is how long trouble must stay away before the alert resolves; 1 s to MaxHold, 0 = DefaultHold,
 	// negative = none.
 	Hold Duration `json:"hold,omitempty" yaml:"hold"`
+	// Info says who reads of alerts of SeverityInfo, which no step notifies. nil = they are shown and never sent.
+	Info *Morning `json:"info,omitempty" yaml:"info"`
+}
+
+// Morning is one message a day to each topic, with all that was found since the one before. Without anything found
+// none is sent.
+type Morning struct {
+	Notify []string `json:"notify" yaml:"notify"`       // SNS topic names or ARNs, 1 to MaxTopics
+	At     string   `json:"at,omitempty" yaml:"at"`     // time of day as 15:04; "" = 08:00
+	Zone   string   `json:"zone,omitempty" yaml:"zone"` // IANA zone of At; "" = UTC
+}
+
+// After returns the first time after t at which the message is due.
+func (m Morning) After(t time.Time) (time.Time, error) {
+	at, err := time.Parse("15:04", cmp.Or(m.At, "08:00"))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("at %.20q is no time of day: write it as 08:00", m.At)
+	}
+	zone, err := time.LoadLocation(m.Zone)
+	if err != nil || m.Zone == "Local" {
+		return time.Time{}, fmt.Errorf("zone %.60q is not an IANA time zone, such as Europe/Berlin", m.Zone)
+	}
+	y, month, d := t.In(zone).Date()
+	for {
+		due := time.Date(y, month, d, at.Hour(), at.Minute(), 0, 0, zone)
+		if due.After(t) {
+			return due, nil
+		}
+		d++
+	}
 }
 
 // DefaultHold is the Hold of a policy whose Hold is 0.
 const DefaultHold = time.Minute
+
+// Elapsed returns the newest time up to now at which a message was due since from, which is from when none was, and the
+// time of the next.
+func (m Morning) Elapsed(from, now time.Time) (due, next time.Time, err error) {
+	due = from
+	for {
+		if next, err = m.After(due); err != nil || next.After(now) {
+			return due, next, err
+		}
+		due = next
+	}
+}
 
 // HoldFor returns Hold with its default applied.
 func (p Policy) HoldFor() time.Duration {
@@ -142,15 +195,23 @@ func (p Policy) Check() error {
 			return fmt.Errorf("policy %.60q, step %d: %w", p.Name, i+1, err)
 		}
 	}
+	if p.Info != nil {
+		if err := p.Info.check(); err != nil {
+			return fmt.Errorf("policy %.60q, info: %w", p.Name, err)
+		}
+	}
 	return nil
+}
+
+func (m Morning) check() error {
+	if _, err := m.After(time.Time{}); err != nil {
+		return err
+	}
+	return checkTopics(m.Notify)
 }
 
 func (s Step) check() error {
 	switch {
-	case len(s.Notify) == 0:
-		return errors.New("notify is empty: name at least one SNS topic")
-	case len(s.Notify) > MaxTopics:
-		return fmt.Errorf("notify names %d topics, at most %d are taken", len(s.Notify), MaxTopics)
 	case s.After < 0:
 		return fmt.Errorf("after %s is negative", s.After)
 	case s.Repeat < 0 || s.Repeat > 100:
@@ -158,7 +219,17 @@ func (s Step) check() error {
 	case s.Repeat > 0 && time.Duration(s.Every) < time.Second:
 		return errors.New("repeat needs every: 1s or more")
 	}
-	for _, topic := range s.Notify {
+	return checkTopics(s.Notify)
+}
+
+func checkTopics(names []string) error {
+	switch {
+	case len(names) == 0:
+		return errors.New("notify is empty: name at least one SNS topic")
+	case len(names) > MaxTopics:
+		return fmt.Errorf("notify names %d topics, at most %d are taken", len(names), MaxTopics)
+	}
+	for _, topic := range names {
 		if err := CheckTopic(topic); err != nil {
 			return err
 		}

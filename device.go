@@ -221,21 +221,77 @@ func (d Device) Clamped() Device {
 	return d
 }
 
-// FanStatusVersion is the version of FanStatus that this program writes. Version 1 comes from workflow runs of earlier
-// programs and has no Certificate.
-const FanStatusVersion = 2
+// FanStatusVersion is the version of FanStatus that this program writes. Versions 1 and 2 come from workflow runs of
+// earlier programs, which keep one state per fan; version 1 has no Certificate.
+const FanStatusVersion = 3
 
 // FanStatus is a fan as its workflow shows it.
 type FanStatus struct {
-	V      int         `json:"v"` // 1 or 2
-	Device Device      `json:"device"`
-	Phase  Phase       `json:"phase"`
-	Last   Observation `json:"last"`            // newest observation; its Anomaly.Kind is the fan's state
+	V      int    `json:"v"` // 1, 2 or 3
+	Device Device `json:"device"`
+	Phase  Phase  `json:"phase"`
+	// Last is the newest observation of the gravest trouble, or without trouble the newest of all; its Anomaly is the
+	// fan's state in one word.
+	Last   Observation `json:"last"`
 	Since  time.Time   `json:"since,omitzero"`  // beginning of that state
-	Alert  string      `json:"alert,omitempty"` // ID of the open alert
+	Alert  string      `json:"alert,omitempty"` // ID of that trouble's open alert, else of the first one open
 	Alerts int         `json:"alerts"`          // number of alerts opened so far
 	// Certificate is the ID of the fan's certificate; "" = none, or not known.
 	Certificate string `json:"certificate,omitempty"`
+	// Families holds the families that differ from the one at "", which has the newest observation of all families.
+	Families map[Family]FamilyStatus `json:"families,omitempty"`
+	Labels   []Label                 `json:"labels,omitempty"` // the newest MaxLabels, oldest first
+}
+
+// MaxLabels is the number of labels that a FanStatus keeps.
+const MaxLabels = 5
+
+// FamilyStatus is the state of one family of a fan.
+type FamilyStatus struct {
+	Last  Observation `json:"last"`            // newest observation of the family
+	Since time.Time   `json:"since,omitzero"`  // beginning of its state
+	Alert string      `json:"alert,omitempty"` // ID of the family's open alert
+}
+
+// OpenAlerts returns the IDs of the open alerts, that of the gravest trouble first.
+func (s FanStatus) OpenAlerts() []string {
+	var out []string
+	add := func(id string) {
+		if id != "" && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	for _, f := range s.Troubles() {
+		add(f.Alert)
+	}
+	add(s.Alert)
+	for _, family := range Families() {
+		add(s.Families[family].Alert)
+	}
+	return out
+}
+
+// Troubles returns the families that are in trouble, the gravest first.
+func (s FanStatus) Troubles() []FamilyStatus {
+	if len(s.Families) == 0 {
+		s.Families = map[Family]FamilyStatus{"": {Last: s.Last, Since: s.Since, Alert: s.Alert}}
+	}
+	var out []FamilyStatus
+	for _, f := range append([]Family{""}, Families()...) {
+		if x := s.Families[f]; x.Last.Anomaly.Kind != KindNone {
+			out = append(out, x)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b FamilyStatus) int {
+		switch {
+		case a.Last.Anomaly.Graver(b.Last.Anomaly):
+			return -1
+		case b.Last.Anomaly.Graver(a.Last.Anomaly):
+			return 1
+		}
+		return 0
+	})
+	return out
 }
 
 // Phase is the stage of a fan's life.

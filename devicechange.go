@@ -2,18 +2,23 @@ package fanwatch
 
 // DeviceChange is a change of a fan's device. A nil or false field leaves the device's field as it is.
 type DeviceChange struct {
-	Site    *string     `json:"site,omitempty"`
-	Clients *[]string   `json:"clients,omitempty"`
-	Zone    *string     `json:"zone,omitempty"`
-	MinRPM  *float64    `json:"min_rpm,omitempty"`
-	MaxRPM  *float64    `json:"max_rpm,omitempty"`
-	Silence *Duration   `json:"silence,omitempty"`
-	Policy  *string     `json:"policy,omitempty"`
-	Kind    *FanKind    `json:"kind,omitempty"`
-	Nominal *float64    `json:"nominal,omitempty"`
-	Hours   *string     `json:"hours,omitempty"`
-	Forest  *ForestRule `json:"forest,omitempty"`
-	Relearn bool        `json:"relearn,omitempty"` // learn the fan anew
+	Site    *string   `json:"site,omitempty"`
+	Clients *[]string `json:"clients,omitempty"`
+	Zone    *string   `json:"zone,omitempty"`
+	MinRPM  *float64  `json:"min_rpm,omitempty"`
+	MaxRPM  *float64  `json:"max_rpm,omitempty"`
+	Silence *Duration `json:"silence,omitempty"`
+	Policy  *string   `json:"policy,omitempty"`
+	Kind    *FanKind  `json:"kind,omitempty"`
+	Nominal *float64  `json:"nominal,omitempty"`
+	Hours   *string   `json:"hours,omitempty"`
+	// The fields of Forest.
+
+	ForestSeverity *Severity `json:"forest_severity,omitempty"`
+	ForestScore    *float64  `json:"forest_score,omitempty"`
+	ForestOff      *bool     `json:"forest_off,omitempty"`
+
+	Relearn bool `json:"relearn,omitempty"` // learn the fan anew
 }
 
 // Empty reports whether the change changes nothing.
@@ -32,7 +37,9 @@ func (c DeviceChange) Apply(d Device) Device {
 	set(&d.Kind, c.Kind)
 	set(&d.Nominal, c.Nominal)
 	set(&d.Hours, c.Hours)
-	set(&d.Forest, c.Forest)
+	set(&d.Forest.Severity, c.ForestSeverity)
+	set(&d.Forest.Score, c.ForestScore)
+	set(&d.Forest.Off, c.ForestOff)
 	if c.Relearn {
 		d.Relearn++
 	}

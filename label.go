@@ -25,6 +25,22 @@ type Label struct {
 	At   time.Time `json:"at"`             // when the person said so, by the workflow's clock
 }
 
+// LabelOf returns the label by which k tells of the alert's trouble, without At.
+func LabelOf(a Alert, k Acknowledgement) Label {
+	l := Label{V: LabelVersion, Fan: a.Fan, Alert: a.ID, Kind: a.Kind, Normal: k.Verdict == VerdictNormal,
+		From: a.Anomaly.Since, To: a.NormalFrom, By: k.By, Note: k.Note}
+	if l.From.IsZero() || l.From.After(a.Opened) {
+		l.From = a.Opened
+	}
+	if l.To.IsZero() {
+		l.To = a.EndedAt
+	}
+	if !l.To.IsZero() && l.To.Before(l.From) { // by another clock
+		l.To = l.From
+	}
+	return l
+}
+
 // Check returns an error that names the field and the mend when the label cannot be used.
 func (l Label) Check() error {
 	switch {

@@ -80,6 +80,11 @@ const (
 	FamilySystem Family = "system"
 )
 
+// Families returns the families of a fan's trouble, in the order in which they are shown where none is graver.
+func Families() []Family {
+	return []Family{FamilySpeed, FamilySource, FamilyTexture, FamilyDrift, FamilyForest}
+}
+
 // Family returns the kind's family; "" for KindNone.
 func (k Kind) Family() Family {
 	switch k {
@@ -186,11 +191,12 @@ type Shares struct {
 
 // Graver reports whether a is graver than b: by severity, then by the kind's gravity.
 func (a Anomaly) Graver(b Anomaly) bool {
-	return cmp.Or(cmp.Compare(a.severity().Weight(), b.severity().Weight()),
+	return cmp.Or(cmp.Compare(a.Weighed().Weight(), b.Weighed().Weight()),
 		cmp.Compare(a.Kind.Gravity(), b.Kind.Gravity())) > 0
 }
 
-func (a Anomaly) severity() Severity { return cmp.Or(a.Severity, a.Kind.Severity()) }
+// Weighed returns Severity, or that of the kind where an earlier program left it out.
+func (a Anomaly) Weighed() Severity { return cmp.Or(a.Severity, a.Kind.Severity()) }
 
 // Observation is the scorer's message to a fan's workflow that the state of one of the fan's families became Anomaly at
 // the reading at Position. It may be sent more than once; see [Observation.After].
@@ -202,10 +208,13 @@ type Observation struct {
 	RPM      float64   `json:"rpm"`
 	Anomaly  Anomaly   `json:"anomaly"`
 	At       time.Time `json:"at,omitzero"` // with KindSilent: when silence was judged, by the scorer's clock
-	// Family is the family of which Anomaly is the state. An earlier program leaves it out: then it is that of the
-	// kind, and KindNone ends the trouble of every family.
+	// Family is the family of which Anomaly is the state. "" is that of the kind; with KindNone it says that no family
+	// is in trouble. Earlier programs leave it out.
 	Family Family `json:"family,omitempty"`
 }
+
+// Of returns the family of which the observation tells; "" tells of all.
+func (o Observation) Of() Family { return cmp.Or(o.Family, o.Anomaly.Kind.Family()) }
 
 // After reports whether o is later than p. At one position KindSilent is later than every other kind, because silence
 // is judged after the reading there; of two silences the one with the later At is later.

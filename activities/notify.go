@@ -72,7 +72,8 @@ func (n *Notifier) Policy(_ context.Context, name string) (fanwatch.Policy, erro
 func (n *Notifier) Notify(ctx context.Context, m Notification) (time.Time, error) {
 	failpoint.Hit(failpoint.NotifyBefore)
 	attributes := map[string]string{"fan": m.Alert.Fan, "kind": string(m.Alert.Kind), "step": fmt.Sprint(m.Step),
-		"state": string(m.Alert.State), "alert": m.Alert.ID}
+		"state": string(m.Alert.State), "alert": m.Alert.ID, "severity": string(m.Alert.Weighed())}
+	maps.DeleteFunc(attributes, func(_, value string) bool { return value == "" }) // SNS takes no empty one
 	err := n.SNS.Publish(ctx, m.To, m.Subject, m.Body, m.Key, attributes)
 	var app *temporal.ApplicationError
 	switch {
@@ -135,15 +136,21 @@ func (n *Notifier) checkTopic(ctx context.Context, topic string, policies []stri
 	return nil
 }
 
-// NamedTopics returns the topics of all steps, each with the sorted names of the policies that notify it.
+// NamedTopics returns the topics of all steps and mornings, each with the sorted names of the policies that name it.
 func NamedTopics(policies map[string]fanwatch.Policy) map[string][]string {
 	named := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(policies)) {
-		for _, s := range policies[name].Steps {
-			for _, topic := range s.Notify {
-				if !slices.Contains(named[topic], name) {
-					named[topic] = append(named[topic], name)
-				}
+		p := policies[name]
+		var topics []string
+		for _, s := range p.Steps {
+			topics = append(topics, s.Notify...)
+		}
+		if p.Info != nil {
+			topics = append(topics, p.Info.Notify...)
+		}
+		for _, topic := range topics {
+			if !slices.Contains(named[topic], name) {
+				named[topic] = append(named[topic], name)
 			}
 		}
 	}

@@ -21,17 +21,28 @@ type pendingObservations struct {
 
 // fanPending is what pendingObservations holds of one fan. Times are by the scorer's clock.
 type fanPending struct {
-	lastSent  fanwatch.Kind  // kind of the newest observation that this attempt sent or queued
-	lastCause fanwatch.Cause // its cause, with KindSilent
-	known     bool           // lastSent holds; false: none was sent, or it is to be sent anew
-	early     bool           // lastSent was sent before caught: the workflow may have ignored it for a later one
-	fresh     bool           // a reading was judged at its arrival since silence was judged last
+	sent  map[fanwatch.Family]sentState // of each family; none: nothing was sent, or it is to be sent anew
+	fresh bool                          // a reading was judged at its arrival since silence was judged last
 	// lastSeen is the arrival of the newest judged reading, or of the fan's configuration; zero: none in this attempt.
 	lastSeen time.Time
 	drains   time.Time              // arrival of the newest record behind which others wait at the publisher
 	age      time.Duration          // age of that record's readings
 	sentAt   time.Time              // when dequeue returned the newest observation
 	queue    []fanwatch.Observation // to be sent, oldest first
+}
+
+// sentState is the newest observation of a family that this attempt sent or queued.
+type sentState struct {
+	kind     fanwatch.Kind
+	cause    fanwatch.Cause
+	severity fanwatch.Severity
+	early    bool // it was sent before caught: the workflow may have ignored it for a later one
+}
+
+// knows reports whether the newest observation sent of o's family says the same as o.
+func (f *fanPending) knows(o fanwatch.Observation) bool {
+	s, ok := f.sent[o.Of()]
+	return ok && s.kind == o.Anomaly.Kind && s.cause == o.Anomaly.Cause && s.severity == o.Anomaly.Weighed()
 }
 
 func newPending(now time.Time) pendingObservations {
@@ -42,7 +53,7 @@ func newPending(now time.Time) pendingObservations {
 func (p *pendingObservations) fan(name string) *fanPending {
 	f := p.fans[name]
 	if f == nil {
-		f = &fanPending{}
+		f = &fanPending{sent: map[fanwatch.Family]sentState{}}
 		p.fans[name] = f
 	}
 	return f
@@ -64,7 +75,8 @@ func (p *pendingObservations) add(m *detect.Models, out detect.Output, now time.
 	case row.Kind == fanwatch.RowConfigured:
 		if a, _ := m.Arrivals(row.Fan); a.Judged.IsZero() && a.Since.Equal(row.Arrived) { // the fan becomes active
 			f := p.fan(row.Fan)
-			f.fresh, f.known = true, false
+			f.fresh = true
+			clear(f.sent)
 		}
 	case judged && out.Draining:
 		f := p.fan(row.Fan)
@@ -75,27 +87,52 @@ func (p *pendingObservations) add(m *detect.Models, out detect.Output, now time.
 	case judged:
 		f := p.fan(row.Fan)
 		f.fresh, f.drains = true, time.Time{}
-		o, ok := m.Last(row.Fan)
-		if ok && (!f.known || f.lastSent != o.Anomaly.Kind || f.early && p.caught) {
-			f.known = false
-			p.enqueue(f, o)
-		}
+		p.state(f, m.States(row.Fan))
 	}
 }
 
-// enqueue queues the observation unless its kind and cause are those that were sent last.
-func (p *pendingObservations) enqueue(f *fanPending, o fanwatch.Observation) {
-	if f.known && f.lastSent == o.Anomaly.Kind && f.lastCause == o.Anomaly.Cause {
-		return
+// state queues the families of which the newest observation sent says something else than states. When no family is in
+// trouble one observation says so for all.
+func (p *pendingObservations) state(f *fanPending, states []fanwatch.Observation) {
+	var news []fanwatch.Observation
+	trouble := false
+	for _, o := range states {
+		trouble = trouble || o.Anomaly.Kind != fanwatch.KindNone
+		if !f.knows(o) || f.sent[o.Family].early && p.caught {
+			news = append(news, o)
+		}
 	}
-	f.lastSent, f.lastCause, f.known, f.early = o.Anomaly.Kind, o.Anomaly.Cause, true, !p.caught
+	if len(news) > 0 && !trouble {
+		news = news[:1]
+		news[0].Family = ""
+	}
+	for _, o := range news {
+		p.push(f, o)
+	}
+}
+
+// enqueue queues the observation unless its kind, cause and severity are those that were sent last.
+func (p *pendingObservations) enqueue(f *fanPending, o fanwatch.Observation) {
+	if !f.knows(o) {
+		p.push(f, o)
+	}
+}
+
+func (p *pendingObservations) push(f *fanPending, o fanwatch.Observation) {
+	families := []fanwatch.Family{o.Of()}
+	if families[0] == "" {
+		families = fanwatch.Families()
+	}
+	for _, family := range families {
+		f.sent[family] = sentState{o.Anomaly.Kind, o.Anomaly.Cause, o.Anomaly.Weighed(), !p.caught}
+	}
 	if len(f.queue) == 0 {
 		p.order = append(p.order, o.Fan)
 	}
 	f.queue = append(f.queue, o)
 }
 
-// dequeue removes and returns what may be sent now: one observation per fan and second, or with all everything.
+// dequeue removes and returns what may be sent now: one observation per family and second, or with all everything.
 func (p *pendingObservations) dequeue(now time.Time, all bool) []fanwatch.Observation {
 	var out []fanwatch.Observation
 	rest := p.order[:0]
@@ -105,7 +142,8 @@ func (p *pendingObservations) dequeue(now time.Time, all bool) []fanwatch.Observ
 			out, f.queue = append(out, f.queue...), nil
 			f.sentAt = now
 		} else if now.Sub(f.sentAt) >= time.Second {
-			out, f.queue = append(out, f.queue[0]), f.queue[1:]
+			n := f.distinct()
+			out, f.queue = append(out, f.queue[:n]...), f.queue[n:]
 			f.sentAt = now
 		}
 		if len(f.queue) > 0 {
@@ -114,6 +152,18 @@ func (p *pendingObservations) dequeue(now time.Time, all bool) []fanwatch.Observ
 	}
 	p.order = rest
 	return out
+}
+
+// distinct returns how many observations at the head of the queue are of one family each.
+func (f *fanPending) distinct() int {
+	for i, o := range f.queue {
+		if slices.ContainsFunc(f.queue[:i], func(before fanwatch.Observation) bool {
+			return before.Of() == "" || o.Of() == "" || before.Of() == o.Of()
+		}) {
+			return i
+		}
+	}
+	return len(f.queue)
 }
 
 // watched returns the number of active fans.

@@ -21,7 +21,7 @@ type watcher struct {
 	behind  time.Duration
 	seq     int
 	rows    []fanwatch.Row
-	holds   map[string]fanwatch.Observation // what each fan's workflow holds
+	holds   map[string]fanwatch.Observation // what each fan's workflow holds, by fan and family
 	told    []fanwatch.Observation          // that it took for news
 	sent    int
 }
@@ -90,8 +90,21 @@ func (w *watcher) seconds(n int, each func()) {
 func (w *watcher) tell() {
 	for _, o := range w.pending.dequeue(w.now, false) {
 		w.sent++
-		if o.After(w.holds[o.Fan]) {
-			w.holds[o.Fan] = o
+		families := []fanwatch.Family{o.Of()}
+		if families[0] == "" {
+			families = fanwatch.Families()
+		}
+		news := false
+		for _, family := range families {
+			key := o.Fan + "/" + string(family)
+			was, held := w.holds[key]
+			if !o.After(was) {
+				continue
+			}
+			w.holds[key] = o
+			news = news || !held || was.Anomaly.Kind != o.Anomaly.Kind || was.Anomaly.Cause != o.Anomaly.Cause
+		}
+		if news {
 			w.told = append(w.told, o)
 		}
 	}
@@ -200,12 +213,12 @@ func TestSilenceTellsItsTrueCause(t *testing.T) {
 		}
 		w.seconds(20, drain(fanwatch.StateRunning))
 		w.expect("normal silent/nothing-arrives silent/old", "were measured 59m0s before")
-		w.seconds(5, drain(fanwatch.StateStalled)) // what old readings show is told all the same, if it is graver
+		w.seconds(5, drain(fanwatch.StateStalled)) // what old readings show is told beside it
 		w.expect("normal silent/nothing-arrives silent/old stall", "has stopped")
 		w.seconds(20, drain(fanwatch.StateRunning)) // but that it ended then does not say that all is well now
-		w.expect("normal silent/nothing-arrives silent/old stall silent/old", "were measured")
+		w.expect("normal silent/nothing-arrives silent/old stall", "has stopped")
 		w.seconds(2, func() { w.batch("a", uint64(w.seq), 0, fanwatch.WireReading{RPM: 1800, State: fanwatch.StateRunning}) })
-		w.expect("normal silent/nothing-arrives silent/old stall silent/old normal", "")
+		w.expect("normal silent/nothing-arrives silent/old stall normal", "")
 	})
 	t.Run("never", func(t *testing.T) {
 		w := newWatcher(t)

@@ -226,6 +226,16 @@ func (p *Provisioner) Announce(ctx context.Context, d fanwatch.Device) error {
 	return p.Stream.Record(ctx, d.Fan, data)
 }
 
+// AnnounceLabel puts the label on the stream; from that place on its shard's scorer uses it. Running it again repeats the
+// same record.
+func (p *Provisioner) AnnounceLabel(ctx context.Context, l fanwatch.Label) error {
+	data, err := fanwatch.EncodeLabel(l)
+	if err != nil {
+		return fmt.Errorf("announce a label of %s: %w", l.Fan, err)
+	}
+	return p.Stream.Record(ctx, l.Fan, data)
+}
+
 // policyName returns a policy's name, which holds a hash of its document: another document is another policy.
 func policyName(what, document string) string {
 	sum := sha256.Sum256([]byte(document))

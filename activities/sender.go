@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 const detachAfter = 5 * time.Minute
 
 // sender sends changes of state to the fans' workflows: fans concurrently, the changes of one fan in their order. It
-// retries a signal that fails until its context ends, and then drops all but the newest change of the fan. ErrNoFan and
-// ErrRefused are not retried. Safe for concurrent use.
+// retries a signal that fails until its context ends, and then drops all but the newest change of each family. ErrNoFan
+// and ErrRefused are not retried. Safe for concurrent use.
 type sender struct {
 	fans   Observer
 	log    *slog.Logger
@@ -88,15 +89,23 @@ func (s *sender) enqueue(d fanwatch.Device, o fanwatch.Observation) {
 	}
 }
 
-// supersede drops all but the newest change of a fan, which gets the oldest ticket, so that landing waits for it. s.mu
-// must be locked.
+// supersede drops what a later change of the same family, or of all families, supersedes. The later one gets the oldest
+// ticket, so that landing waits for it. s.mu must be locked.
 func (s *sender) supersede(q *fanQueue) {
-	oldest, newest := q.queue[0].ticket, q.queue[len(q.queue)-1]
-	for _, c := range q.queue[1:] {
-		delete(s.open, c.ticket)
+	var kept []change // newest first
+	for _, c := range slices.Backward(q.queue) {
+		i := slices.IndexFunc(kept, func(k change) bool {
+			return k.observation.Of() == "" || k.observation.Of() == c.observation.Of()
+		})
+		if i < 0 {
+			kept = append(kept, c)
+			continue
+		}
+		delete(s.open, kept[i].ticket)
+		kept[i].ticket = c.ticket
 	}
-	newest.ticket = oldest
-	q.queue = append(q.queue[:0], newest)
+	slices.Reverse(kept)
+	q.queue = kept
 	s.advance()
 }
 
@@ -226,7 +235,9 @@ func (s *sender) done(fan string, c change, err error) bool {
 	s.supersede(q)
 	if !q.detached && now.Sub(q.since) >= detachAfter && s.lastSent.After(q.since) {
 		q.detached = true
-		delete(s.open, q.queue[0].ticket)
+		for _, c := range q.queue {
+			delete(s.open, c.ticket)
+		}
 		s.advance()
 	}
 	return false

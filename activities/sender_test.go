@@ -64,7 +64,7 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 		return <-answers
 	})
 	change := func(seq int, kind fanwatch.Kind) {
-		a.sender.enqueue(fanwatch.Device{}, fanwatch.Observation{Fan: "a",
+		a.sender.enqueue(fanwatch.Device{}, fanwatch.Observation{Fan: "a", Family: fanwatch.FamilySpeed,
 			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))},
 			Anomaly:  fanwatch.Anomaly{Kind: kind}})
 	}

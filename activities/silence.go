@@ -16,7 +16,8 @@ const (
 	settling     = 5 * time.Second // time that an attempt reads before a fan without readings is silent
 )
 
-// silence queues an observation for each fan of which no reading was judged at its arrival for its silence time.
+// silence queues an observation for each fan of which no reading was judged at its arrival for its silence time. It is
+// of FamilySource: trouble of other families stays as it is, and neither hides the other.
 // through is the time up to which arrivals were read; while it is zero no fan is silent. Within silenceEvery of the
 // last call it does nothing.
 func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) {
@@ -36,25 +37,22 @@ func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) 
 		if after == 0 || through.Sub(base) < after || f.lastSeen.IsZero() && through.Sub(p.since) < settling {
 			continue
 		}
-		last, reported := m.Last(d.Fan)
-		cause := f.why(h, reported, max(after, causeHolds), now, through)
-		if f.known && f.lastSent == fanwatch.KindSilent && f.lastCause == cause {
+		states := m.States(d.Fan)
+		o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Family: fanwatch.FamilySource,
+			Position: h.Newest, Time: h.Since, At: now, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindSilent,
+				Severity: fanwatch.SeverityCritical, Cause: f.why(h, len(states) > 0, max(after, causeHolds), now, through)}}
+		if f.knows(o) {
 			continue
 		}
-		if cause == fanwatch.CauseOld && last.Anomaly.Kind.Gravity() > fanwatch.KindSilent.Gravity() {
-			continue // the anomaly of the old readings is graver
+		if len(states) > 0 {
+			o.Time, o.RPM = states[0].Time, states[0].RPM
 		}
-		if !reported {
-			last.Time = h.Since
-		}
-		last.V, last.Fan, last.Position, last.At = fanwatch.ObservationVersion, d.Fan, h.Newest, now
-		why := f.sentence(d.Fan, cause, h, base, through)
-		last.Anomaly = fanwatch.Anomaly{Kind: fanwatch.KindSilent, Cause: cause, Why: why}
-		found = append(found, last)
+		o.Anomaly.Why = f.sentence(d.Fan, o.Anomaly.Cause, h, base, through)
+		found = append(found, o)
 	}
 	slices.SortFunc(found, func(a, b fanwatch.Observation) int { return cmp.Compare(a.Fan, b.Fan) })
 	for _, o := range found {
-		p.enqueue(p.fan(o.Fan), o)
+		p.push(p.fan(o.Fan), o)
 	}
 }
 

@@ -57,16 +57,20 @@ type fan struct {
 
 // fanView is a fan's line in the fleet. It is comparable, and so can tell a change.
 type fanView struct {
-	Name   string         `json:"name"`
-	Site   string         `json:"site,omitempty"`
-	Phase  fanwatch.Phase `json:"phase,omitempty"` // "" when no workflow knows the fan
-	State  string         `json:"state,omitempty"` // operator.State; "" when no workflow knows the fan
-	Kind   fanwatch.Kind  `json:"kind,omitempty"`
-	Since  int64          `json:"since,omitempty"` // Unix milliseconds, as every time here
-	Why    string         `json:"why,omitempty"`
-	Alert  string         `json:"alert,omitempty"`
-	MinRPM float64        `json:"min_rpm,omitempty"`
-	MaxRPM float64        `json:"max_rpm,omitempty"`
+	Name  string         `json:"name"`
+	Site  string         `json:"site,omitempty"`
+	Phase fanwatch.Phase `json:"phase,omitempty"` // "" when no workflow knows the fan
+	State string         `json:"state,omitempty"` // operator.State; "" when no workflow knows the fan
+	Kind  fanwatch.Kind  `json:"kind,omitempty"`
+	// of Kind; "" without trouble
+	Severity fanwatch.Severity `json:"severity,omitempty"`
+	// kind:severity of each family in trouble, by spaces, the gravest first
+	Troubles string  `json:"troubles,omitempty"`
+	Since    int64   `json:"since,omitempty"` // Unix milliseconds, as every time here
+	Why      string  `json:"why,omitempty"`
+	Alert    string  `json:"alert,omitempty"`
+	MinRPM   float64 `json:"min_rpm,omitempty"`
+	MaxRPM   float64 `json:"max_rpm,omitempty"`
 
 	Silence  int64   `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
 	Known    int64   `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
@@ -323,6 +327,14 @@ func (b *board) view(st *fanwatch.FanStatus) fanView {
 	}
 	if st.Last.V != 0 && !math.IsNaN(st.Last.RPM) && !math.IsInf(st.Last.RPM, 0) {
 		v.Known, v.KnownRPM = millis(st.Last.Time), st.Last.RPM
+	}
+	for i, t := range st.Troubles() {
+		if i == 0 {
+			v.Severity = t.Last.Anomaly.Weighed()
+		} else {
+			v.Troubles += " "
+		}
+		v.Troubles += fmt.Sprintf("%s:%s", t.Last.Anomaly.Kind, t.Last.Anomaly.Weighed())
 	}
 	j := operator.Judgement{Judging: operator.JudgingUnknown}
 	if b.judged.Of != nil {

@@ -137,11 +137,11 @@ func TestBrowser(t *testing.T) {
 	s, url := open(t, Config{Operator: p, InboxURL: mail.URL, TemporalUI: "http://127.0.0.1:8233", Now: time.Now})
 	s.board.publish(rows)
 
-	do(t, ctx, theme("light"), chromedp.Navigate(url+"/"), shows("fan-07"), shows("Live"), shows("In trouble 4"),
-		picture("fleet"))
+	do(t, ctx, theme("light"), chromedp.Navigate(url+"/"), shows("fan-07"), shows("Live"), shows("In trouble 3"),
+		shows("Worth a look 1"), picture("fleet"))
 	first := get(t, ctx, chromedp.Text("tbody tr:first-child"))
-	if !strings.Contains(first, "fan-07") || !strings.Contains(first, "Stalled") {
-		t.Errorf("the first line is %q, want the stalled fan", first)
+	if !strings.Contains(first, "fan-07") || !strings.Contains(first, "Stalled") || !strings.Contains(first, "Jitter") {
+		t.Errorf("the first line is %q, want the stalled fan, which shakes beside it", first)
 	}
 	do(t, ctx, chromedp.SendKeys("input[type=search]", "fan-20"),
 		holds(`document.querySelectorAll("tbody tr").length === 1`),
@@ -163,8 +163,11 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 
-	t.Log("acknowledge")
-	do(t, ctx, chromedp.Navigate(url+"/#/alerts"), shows("Step 1 of 2"), picture("alerts"),
+	t.Log("acknowledge; what is worth a look is counted apart and below")
+	do(t, ctx, chromedp.Navigate(url+"/#/alerts"), shows("Step 1 of 2"),
+		holds(`document.querySelector("#nav a[href='#/alerts'] .count").innerText === "2"`),
+		holds(`document.querySelector("section[aria-label='Worth a look'] .count").innerText === "2"`),
+		shows("told in the morning"), picture("alerts"),
 		chromedp.SendKeys("form.ack:not([hidden]) input[name=by]", "Ada"),
 		chromedp.SendKeys("form.ack:not([hidden]) input[name=note]", "on my way"),
 		chromedp.Click("form.ack:not([hidden]) button"), shows("by Ada"))
@@ -511,6 +514,17 @@ func busyPlant(now time.Time) (*plant, []fanwatch.Row) {
 					"the access point is down"
 			}
 			p.alerts[a.ID] = a
+		}
+		if kind == fanwatch.KindStall {
+			jitter := st.Last
+			jitter.Anomaly = fanwatch.Anomaly{Kind: fanwatch.KindJitter, Why: "It shakes three times as much as usual."}
+			a := alert(name, fanwatch.AlertOpen, now.Add(-time.Hour))
+			a.ID, a.Kind, a.Severity, a.Why = "alert/fan-07/jitter/1", fanwatch.KindJitter, fanwatch.SeverityInfo,
+				jitter.Anomaly.Why
+			p.alerts[a.ID] = a
+			st.Families = map[fanwatch.Family]fanwatch.FamilyStatus{
+				fanwatch.FamilySpeed:   {Last: st.Last, Since: st.Since, Alert: st.Alert},
+				fanwatch.FamilyTexture: {Last: jitter, Since: a.Opened, Alert: a.ID}}
 		}
 		if i == 20 {
 			st.Phase, st.Since = fanwatch.PhaseProvisioning, time.Time{}

@@ -180,7 +180,7 @@ func (p *poller) alerts(ctx context.Context) error {
 	}
 	open := slices.DeleteFunc(slices.Clone(list), over)
 	slices.SortFunc(open, func(a, b fanwatch.Alert) int {
-		return cmp.Or(b.Opened.Compare(a.Opened),
+		return cmp.Or(cmp.Compare(b.Weighed().Weight(), a.Weighed().Weight()), b.Opened.Compare(a.Opened),
 			cmp.Compare(a.ID, b.ID))
 	})
 	p.open = map[string]bool{}

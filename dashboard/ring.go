@@ -31,7 +31,8 @@ type sample struct {
 var (
 	kinds = [...]fanwatch.Kind{fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindUnderspeed, fanwatch.KindOverspeed,
 		fanwatch.KindSilent, fanwatch.KindUnusual,
-		fanwatch.KindFrozen, fanwatch.KindPublishers, unknownKind}
+		fanwatch.KindFrozen, fanwatch.KindPublishers, fanwatch.KindSpeed, fanwatch.KindJitter, fanwatch.KindWobble,
+		fanwatch.KindHunting, fanwatch.KindDrift, unknownKind}
 	rotors = [...]fanwatch.State{"", fanwatch.StateRunning, fanwatch.StateStarting, fanwatch.StateStalled,
 		fanwatch.StateNoSignal}
 )

@@ -1,10 +1,13 @@
 package operator
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	enums "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -26,13 +29,16 @@ func (o Client) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
 // endedAlerts is the largest number of ended alerts that Alerts returns.
 const endedAlerts = 200
 
-// Alerts returns the open alerts and, with ended, the newest 200 that have ended in any way, newest first and without
-// the canary's. It needs no worker.
+// Alerts returns the open alerts, the gravest severity first and of one severity the newest, and, with ended, behind
+// them the newest 200 that have ended in any way, newest first; all without the canary's. It needs no worker.
 func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
 	alerts, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(alerts, func(a, b fanwatch.Alert) int {
+		return cmp.Or(cmp.Compare(b.Weighed().Weight(), a.Weighed().Weight()), newestFirst(a, b))
+	})
 	if ended {
 		over, err := o.listAlerts(ctx, `ExecutionStatus IN ("Completed", "Terminated", "Canceled", "Failed", "TimedOut")`)
 		if err != nil {
@@ -41,7 +47,6 @@ func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error
 		slices.SortFunc(over, newestFirst)
 		alerts = append(alerts, over[:min(len(over), endedAlerts)]...)
 	}
-	slices.SortFunc(alerts, newestFirst)
 	return alerts, nil
 }
 
@@ -52,8 +57,8 @@ func newestFirst(a, b fanwatch.Alert) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-func (o Client) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert, error) {
-	found, err := o.executions(ctx, `WorkflowType = "Alert" AND `+status, 0)
+func (o Client) listAlerts(ctx context.Context, which string) ([]fanwatch.Alert, error) {
+	found, err := o.executions(ctx, `WorkflowType = "Alert" AND `+which, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +69,12 @@ func (o Client) listAlerts(ctx context.Context, status string) ([]fanwatch.Alert
 		}
 	}
 	return all, nil
+}
+
+// AlertsBetween returns the alerts whose workflows started from one time on and before another, without the canary's.
+func (o Client) AlertsBetween(ctx context.Context, from, to time.Time) ([]fanwatch.Alert, error) {
+	return o.listAlerts(ctx, fmt.Sprintf("StartTime >= '%s' AND StartTime < '%s'", from.UTC().Format(time.RFC3339Nano),
+		to.UTC().Format(time.RFC3339Nano)))
 }
 
 // alertOf returns the alert as its memo shows it. When its workflow was ended from outside or by the server it is
@@ -90,7 +101,8 @@ func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {
 	return a, shown || err != nil
 }
 
-// Acknowledge stops an alert's escalation and returns the alert. The error wraps [ErrUnknown] or [ErrEnded].
+// Acknowledge stops an alert's escalation, has its fan put a verdict on the stream, and returns the alert. A verdict of
+// an alert that is over goes to its fan. The error wraps [ErrUnknown] or, without a verdict, [ErrEnded].
 func (o Client) Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
 	var a fanwatch.Alert
 	if !strings.HasPrefix(alertID, "alert/") {
@@ -101,5 +113,20 @@ func (o Client) Acknowledge(ctx context.Context, alertID string, k fanwatch.Ackn
 		return a, fmt.Errorf("acknowledge %.120q: %w", alertID, err)
 	}
 	err := o.update(ctx, alertID, workflows.UpdateAcknowledge, &a, k)
-	return a, err
+	if k.Verdict == "" || err != nil && !errors.Is(err, ErrEnded) || err == nil && a.Label == k.Verdict {
+		return a, err
+	}
+	// It is over, or a run of an earlier program, which passes over the verdict.
+	if a, err = o.Alert(ctx, alertID); err != nil {
+		return a, err
+	}
+	l := fanwatch.LabelOf(a, k)
+	if err := l.Check(); err != nil {
+		return a, err
+	}
+	if err := o.update(ctx, workflows.FanID(a.Fan), workflows.UpdateLabel, nil, l); err != nil {
+		return a, err
+	}
+	a.Label, a.LabelledBy = k.Verdict, k.By
+	return a, nil
 }

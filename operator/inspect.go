@@ -435,7 +435,8 @@ func (l *inspection) signalAlertOver(ctx context.Context, a fanwatch.Alert) erro
 	if err != nil || !ok {
 		return err
 	}
-	if s, known, _ := memo[fanwatch.FanStatus](r.info, workflows.MemoFan); !known || s.Alert != a.ID {
+	s, known, _ := memo[fanwatch.FanStatus](r.info, workflows.MemoFan)
+	if !known || !slices.Contains(s.OpenAlerts(), a.ID) {
 		return nil
 	}
 	if running, err := l.Running(ctx, a.ID); err != nil || running {

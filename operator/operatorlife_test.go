@@ -154,7 +154,7 @@ func TestOnlyRunsOfAnEarlierProgramAreAskedToRenew(t *testing.T) {
 	s := &fanServer{runs: map[string]fanwatch.FanStatus{}, running: map[string]bool{}}
 	for i := range 40 {
 		id := workflows.FanID(fmt.Sprintf("fan-%02d", i))
-		s.runs[id] = fanwatch.FanStatus{V: 1 + i%2, Device: fanwatch.Device{Fan: fmt.Sprintf("fan-%02d", i)}}
+		s.runs[id] = fanwatch.FanStatus{V: 2 + i%2, Device: fanwatch.Device{Fan: fmt.Sprintf("fan-%02d", i)}}
 		s.running[id] = true
 	}
 	o := Client{Temporal: s}

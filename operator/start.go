@@ -34,8 +34,8 @@ type Settings struct {
 // scheduleCommit is the schedule of earlier programs without a Committer. Start removes it.
 const scheduleCommit = "lake-commit"
 
-// Start makes sure that the workflows of the stream, the committer and the watch run and the schedules exist, with
-// these settings. It may be repeated, and is called at every start of a worker.
+// Start makes sure that the workflows of the stream, the committer, the watch and the digest run and the schedules
+// exist, with these settings. It may be repeated, and is called at every start of a worker.
 func (o Client) Start(ctx context.Context, s Settings) error {
 	// The signal has a running Stream start the shards that have ended since, and one of an earlier program renew itself.
 	_, err := o.Temporal.SignalWithStartWorkflow(ctx, workflows.StreamID(s.Stream), workflows.SignalShards, nil,
@@ -66,6 +66,7 @@ func (o Client) Start(ctx context.Context, s Settings) error {
 	s.CountEvery = cmp.Or(s.CountEvery, 24*time.Hour)
 	return errors.Join(
 		o.startWatch(ctx, s),
+		o.startDigest(ctx),
 		o.schedule(ctx, workflows.ScheduleCount, s.CountEvery, &client.ScheduleWorkflowAction{ID: workflows.ScheduleCount,
 			Workflow: workflows.Reconcile, Args: []any{s.Stream},
 			TaskQueue: workflows.QueueControl, StaticSummary: "every acknowledged reading of " + s.Stream +
@@ -100,6 +101,18 @@ func (o Client) startWatch(ctx context.Context, s Settings) error {
 		StaticSummary: "the page of a simulated fan must be sent",
 		// A retry shows soon that paging is mended.
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Minute, BackoffCoefficient: 1, MaximumAttempts: 50}})
+}
+
+func (o Client) startDigest(ctx context.Context) error {
+	_, err := o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: workflows.DigestID, TaskQueue: workflows.QueueControl,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "what is worth a look is told in the morning",
+	}, workflows.Digest, workflows.DigestState{})
+	if err != nil {
+		return fmt.Errorf("start %s: %w", workflows.DigestID, err)
+	}
+	return nil
 }
 
 func (o Client) scheduleIngest(ctx context.Context, s Settings) error {
@@ -166,7 +179,8 @@ func (o Client) Keep(ctx context.Context, s Settings) {
 
 // missing returns the ID of the first workflow or schedule of Start that does not exist, or "".
 func (o Client) missing(ctx context.Context, s Settings) (string, error) {
-	for _, id := range []string{workflows.StreamID(s.Stream), workflows.CommitterID, workflows.WatchID} {
+	for _, id := range []string{workflows.StreamID(s.Stream), workflows.CommitterID, workflows.WatchID,
+		workflows.DigestID} {
 		if running, err := o.Running(ctx, id); err != nil || !running {
 			return id, err
 		}

@@ -38,8 +38,8 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 	open := func(fan string) string {
 		t.Helper()
 		at := time.Now().UTC()
-		a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID(fan, fanwatch.KindUnusual, at), Fan: fan,
-			Kind: fanwatch.KindUnusual, Opened: at,
+		a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: workflows.AlertID(fan, fanwatch.KindSpeed, at), Fan: fan,
+			Kind: fanwatch.KindSpeed, Opened: at,
 			Why: fan + " behaves unusually.", Position: fanwatch.Position{Sequence: "100"}, State: fanwatch.AlertOpen}
 		if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: a.ID, TaskQueue: workflows.QueueControl},
 			workflows.Alert, workflows.AlertInput{Alert: a}); err != nil {
@@ -64,8 +64,8 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 			return slices.Contains(in, message), strings.Join(in, "\n")
 		})
 	}
-	told("on-call [fanwatch] fan-e: unusual (step 1 of 2)")
-	told("team-lead [fanwatch] fan-e: unusual (step 2 of 2)") // an hour early
+	told("on-call [fanwatch] WARNING fan-e: speed (step 1 of 2)")
+	told("team-lead [fanwatch] WARNING fan-e: speed (step 2 of 2)") // an hour early
 	s.until(10*time.Second, "the failure on the alert", func() (bool, string) {
 		alerts := ask[[]fanwatch.Alert](s, "alerts")
 		return len(alerts) == 1 && len(alerts[0].Failed) == 1 && len(alerts[0].Sent) == 2, fmt.Sprintf("%+v", alerts)
@@ -80,8 +80,8 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	signal(workflows.SignalObserve, fanwatch.KindStall, "fan-e has stopped.", "200")
-	told("on-call [fanwatch] fan-e: stall (step 1 of 2)")
-	told("team-lead [fanwatch] fan-e: stall (step 2 of 2)")
+	told("on-call [fanwatch] CRITICAL fan-e: stall (step 1 of 2)")
+	told("team-lead [fanwatch] CRITICAL fan-e: stall (step 2 of 2)")
 
 	signal(workflows.SignalObserve, fanwatch.KindNone, "fan-e is normal again.", "300")
 	stop := func(sig syscall.Signal) {

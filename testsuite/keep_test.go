@@ -21,7 +21,8 @@ func TestWhatIsEndedByHandComesBack(t *testing.T) {
 	}
 	shard := workflows.ShardID("fanwatch", "shardId-000000000000")
 	s.until(time.Minute, "a shard that is scored", func() (bool, string) { return running(shard), shard })
-	all := []string{workflows.StreamID("fanwatch"), workflows.CommitterID, workflows.WatchID, shard}
+	all := []string{workflows.StreamID("fanwatch"), workflows.CommitterID, workflows.WatchID, workflows.DigestID,
+		shard}
 	for _, id := range all {
 		if err := c.TerminateWorkflow(t.Context(), id, "", "by hand"); err != nil {
 			t.Fatal(err)

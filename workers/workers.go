@@ -33,9 +33,11 @@ func Control(c client.Client, a *Activities) worker.Worker {
 	w.RegisterWorkflow(workflows.Ingest)
 	w.RegisterWorkflow(workflows.Reconcile)
 	w.RegisterWorkflow(workflows.Watch)
+	w.RegisterWorkflow(workflows.Digest)
 	w.RegisterWorkflow(workflows.Canary)
 	w.RegisterActivity(a.Provisioner)
 	w.RegisterActivity(a.Notifier)
+	w.RegisterActivity(a.Digester)
 	w.RegisterActivity(a.Watcher)
 	w.RegisterActivity(a.Canary)
 	return w

@@ -72,9 +72,14 @@ const (
 	maxEvents     = 12000            // events after which it continues as new in any case; Temporal ends a run at 51,200
 )
 
+// changeAlert3 marks the runs of Alert that go by severity: info notifies by no step, and what is graver is so by
+// severity first. A run without it goes by gravity alone.
+const changeAlert3 = "alert-3"
+
 // Alert is the workflow of one trouble of one fan, or of a part of fanwatch. It notifies by the steps of its policy
 // until it is acknowledged, begins anew when the trouble gets graver, and ends when the trouble has been over for the
-// policy's hold. Every wait is a durable timer: a crash delays no step that is due after the restart.
+// policy's hold. No step notifies of one of SeverityInfo; Digest does. Every wait is a durable timer: a crash delays no
+// step that is due after the restart.
 //
 // One loop takes all signals and decides. Each notification is a coroutine of its own, for which no step,
 // acknowledgement or end waits. The run continues as new before its history is long.
@@ -83,6 +88,7 @@ func Alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 		return alertV1(ctx, in)
 	}
 	a := newAlert(in)
+	a.graded = workflow.GetVersion(ctx, changeAlert3, workflow.DefaultVersion, 1) != workflow.DefaultVersion
 	if err := a.listen(ctx); err != nil {
 		return a.Alert, err
 	}
@@ -97,19 +103,21 @@ type alert struct {
 	fanwatch.Alert
 	Escalation
 	policyName string
+	graded     bool // this run goes by severity
 
 	acks, observations, resolves workflow.ReceiveChannel
 
 	policyDue time.Time // when the policy is read again while there is none
 	flights   []*flight // notifications that are on their way, oldest first
 	outcomes  int       // notices and failures of this run
+	labels    int       // signals to the fan that are on their way
 	woken     bool      // a flight or an update has something new for the loop
 	dirty     bool      // show is due
 }
 
 func newAlert(in AlertInput) *alert {
 	a := &alert{Alert: in.Alert, policyName: in.Policy, dirty: true}
-	a.V = fanwatch.AlertVersion
+	a.V, a.Severity, a.Policy = fanwatch.AlertVersion, a.Weighed(), in.Policy
 	if in.Escalation != nil {
 		a.Escalation = *in.Escalation
 		return a
@@ -194,6 +202,9 @@ func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 // notification is on its way, because the next run sends those again.
 func (a *alert) mustContinue(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
+	if a.labels > 0 {
+		return false
+	}
 	if len(a.flights) > 0 {
 		return a.outcomes >= 2*noticesPerRun || info.GetCurrentHistoryLength() > maxEvents
 	}
@@ -228,13 +239,32 @@ func (a *alert) receive(ctx workflow.Context) {
 }
 
 func (a *alert) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
+	k = legible(k)
+	if k.Verdict != "" && a.graded && a.Kind.Family() != fanwatch.FamilySystem {
+		a.label(ctx, k)
+	}
 	if a.State != fanwatch.AlertOpen {
 		return // the first acknowledgement holds
 	}
-	k = legible(k)
 	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, k.By, workflow.Now(ctx).UTC(), k.Note
 	a.stopNotifying()
 	a.woken, a.dirty = true, true
+}
+
+// label keeps the verdict and signals it to the fan, which puts it on the stream.
+func (a *alert) label(ctx workflow.Context, k fanwatch.Acknowledgement) {
+	a.Label, a.LabelledBy, a.LabelledAt = k.Verdict, k.By, workflow.Now(ctx).UTC()
+	a.woken, a.dirty = true, true
+	l := fanwatch.LabelOf(a.Alert, k)
+	l.At = a.LabelledAt
+	a.labels++
+	sent := workflow.SignalExternalWorkflow(ctx, FanID(a.Fan), "", SignalLabel, l)
+	workflow.GoNamed(ctx, "label", func(ctx workflow.Context) {
+		defer func() { a.labels--; a.woken = true }()
+		if err := sent.Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Error("the fan does not take a label", "alert", a.ID, "err", err)
+		}
+	})
 }
 
 // legible returns an acknowledgement that lists can show. It changes what Check refuses, because a signal cannot be
@@ -276,15 +306,17 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 		a.NormalFrom = time.Time{}
 		a.Returns++
 	}
-	graver := o.Anomaly.Kind.Gravity() > a.Kind.Gravity()
-	if o.Anomaly.Kind.Gravity() >= a.Kind.Gravity() {
-		a.Kind, a.Worst = o.Anomaly.Kind, o.Anomaly.Why
+	look, graver := a.look(), a.compare(o.Anomaly)
+	if graver >= 0 {
+		a.Kind, a.Severity, a.Anomaly, a.Worst = o.Anomaly.Kind, o.Anomaly.Weighed(), o.Anomaly, o.Anomaly.Why
 	}
 	a.Current = o.Anomaly.Why
 	a.Why = a.why(a.Current)
 	switch {
-	case graver && (a.Step > 0 || a.State == fanwatch.AlertAcknowledged):
+	case graver > 0 && (a.Step > 0 || a.State == fanwatch.AlertAcknowledged):
 		a.newRound(ctx)
+	case look && !a.look() && a.Known != nil: // else readPolicy begins
+		a.begin(0, workflow.Now(ctx).Add(time.Duration(a.Known.Steps[0].After)))
 	case returned && a.State == fanwatch.AlertOpen:
 		a.unpark(ctx)
 	}
@@ -292,6 +324,23 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 		a.notifyFlapping(ctx)
 	}
 }
+
+// compare returns 1 where x is graver than the gravest so far, -1 where it is less grave, else 0.
+func (a *alert) compare(x fanwatch.Anomaly) int {
+	worst := fanwatch.Anomaly{Kind: a.Kind, Severity: a.Severity}
+	switch {
+	case !a.graded:
+		return cmp.Compare(x.Kind.Gravity(), worst.Kind.Gravity())
+	case x.Graver(worst):
+		return 1
+	case worst.Graver(x):
+		return -1
+	}
+	return 0
+}
+
+// look reports whether the alert is of SeverityInfo, which no step notifies.
+func (a *alert) look() bool { return a.graded && a.Weighed() == fanwatch.SeverityInfo }
 
 // resolve ends the alert without hold, unless a later observation of trouble came. A fan that is retired ends its alert
 // so, and fans of programs without hold end every alert so.
@@ -323,7 +372,7 @@ func (a *alert) due() (at time.Time, ok bool) {
 	case a.Known == nil:
 		return a.policyDue, true
 	case a.State == fanwatch.AlertAcknowledged:
-		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), a.Known.AckTimeout > 0
+		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), a.Known.AckTimeout > 0 && !a.look() && a.Label != fanwatch.VerdictNormal
 	case len(a.Turns) > 0:
 		return slices.MinFunc(a.Turns, func(x, y Turn) int { return x.Due.Compare(y.Due) }).Due, true
 	}
@@ -379,7 +428,7 @@ func (a *alert) readPolicy(ctx workflow.Context) error {
 		a.Steps, a.Step, a.dirty = len(p.Steps), min(a.Step, len(p.Steps)), true
 	}
 	a.Known = &p
-	if a.State == fanwatch.AlertOpen && a.Begun == 0 && len(a.Turns) == 0 {
+	if a.State == fanwatch.AlertOpen && !a.look() && a.Begun == 0 && len(a.Turns) == 0 {
 		due := now
 		if a.Round == 0 {
 			due = now.Add(time.Duration(p.Steps[0].After))

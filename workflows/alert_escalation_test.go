@@ -25,19 +25,19 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		r.at(30*time.Second, r.ack)
 		r.at(4*time.Hour, func() { stops(r) })
 		r.at(12*time.Hour, r.normal)
-		a, err := r.runOf(t, fanwatch.KindUnusual, warned)
+		a, err := r.runOf(t, fanwatch.KindSpeed, warned)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.told(t,
-			"0s first : unusual (step 1 of 2)",
+			"0s first : speed (step 1 of 2)",
 			"4h0m0s first : stall (step 1 of 2)",
 			"4h1m0s first : stall (step 1 of 2)",
 			"4h6m0s second : stall (step 2 of 2)",
 			"4h6m0s boss : stall (step 2 of 2)",
-			"12h1m0s first  is normal again",
-			"12h1m0s second  is normal again",
-			"12h1m0s boss  is normal again")
+			"12h1m0s first : stall is over",
+			"12h1m0s second : stall is over",
+			"12h1m0s boss : stall is over")
 		if a.Round != 1 || a.AckedBy != "" || a.Kind != fanwatch.KindStall || a.Why != "fan-07 has stopped." {
 			t.Errorf("%+v", a)
 		}
@@ -50,10 +50,10 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		r.at(4*time.Hour, func() { stops(r) })
 		r.at(4*time.Hour+time.Minute, r.ack)
 		r.at(4*time.Hour+10*time.Minute, r.normal)
-		if _, err := r.runOf(t, fanwatch.KindUnusual, warned); err != nil {
+		if _, err := r.runOf(t, fanwatch.KindSpeed, warned); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(r.mail.sent, "first [fanwatch] fan-07: stall (step 1 of 2)") {
+		if !slices.Contains(r.mail.sent, "first [fanwatch] CRITICAL fan-07: stall (step 1 of 2)") {
 			r.told(t, "stall (step 1 of 2)")
 		}
 	})
@@ -65,7 +65,7 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		r.at(11*time.Minute, func() { seen = r.status(t) })
 		r.at(12*time.Minute, r.normal)
 		a := r.run(t)
-		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first  is normal again")
+		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first : stall is over")
 		if seen.Kind != fanwatch.KindStall || seen.Why != "fan-07 turns too slowly. Before: fan-07 has stopped." ||
 			seen.AckedBy != "ada" {
 			t.Errorf("shown as %+v", seen)
@@ -108,8 +108,8 @@ func TestADeadTopicKeepsNothingFromTheOthers(t *testing.T) {
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)", // its turn was in 5 minutes: the failure hastens it
-		"11m0s boss  is normal again",
-		"11m0s lead  is normal again")
+		"11m0s boss : stall is over",
+		"11m0s lead : stall is over")
 	if len(open.Failed) != 1 || open.Failed[0].To != "on-call" || !strings.Contains(open.Failed[0].Why,
 		"Topic does not exist") {
 		t.Errorf("the alert shows the failures %+v", open.Failed)
@@ -134,8 +134,8 @@ func TestATopicThatDoesNotAnswerHoldsUpNoStep(t *testing.T) {
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"1m0s lead : stall (step 2 of 2)",
-		"2h1m0s boss  is normal again",
-		"2h1m0s lead  is normal again")
+		"2h1m0s boss : stall is over",
+		"2h1m0s lead : stall is over")
 	if len(a.Failed) != 1 || a.Failed[0].To != "on-call" {
 		t.Errorf("%+v", a)
 	}
@@ -151,9 +151,9 @@ func TestATopicThatComesBackHearsWhileTheAlertIsOpen(t *testing.T) {
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)",
 		"30m0s on-call : stall (step 1 of 2)",
-		"2h1m0s on-call  is normal again",
-		"2h1m0s boss  is normal again",
-		"2h1m0s lead  is normal again")
+		"2h1m0s on-call : stall is over",
+		"2h1m0s boss : stall is over",
+		"2h1m0s lead : stall is over")
 	if len(a.Failed) != 0 {
 		t.Errorf("failures that are mended: %+v", a.Failed)
 	}
@@ -193,7 +193,7 @@ func TestAnAlertEndsWhateverATopicDoes(t *testing.T) {
 				t.Errorf("the fan heard of the end %s after the opening", r.overAt.Sub(opened))
 			}
 			if len(a.Failed) != 1 || a.Failed[0].To != "first" ||
-				!slices.Contains(r.mail.sent, "boss [fanwatch] fan-07 is normal again") {
+				!slices.Contains(r.mail.sent, "boss [fanwatch] fan-07: stall is over") {
 				t.Errorf("%+v; sent %q", a, r.mail.sent)
 			}
 		})
@@ -226,7 +226,7 @@ func TestTroubleWhileAnAlertClosesIsTheFans(t *testing.T) {
 	if a.State != fanwatch.AlertResolved || len(r.over) != 1 {
 		t.Errorf("%+v, the fan heard %d times", a, len(r.over))
 	}
-	if last := r.mail.sent[len(r.mail.sent)-1]; !strings.Contains(last, "is normal again") {
+	if last := r.mail.sent[len(r.mail.sent)-1]; !strings.Contains(last, "stall is over") {
 		t.Errorf("the last message is %q", last)
 	}
 }
@@ -244,8 +244,8 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			"0s first : stall (step 1 of 2)",
 			"1m0s first : stall (step 1 of 2)",
 			"6m0s night-shift : stall (step 2 of 2)",
-			"1h1m0s first  is normal again",
-			"1h1m0s night-shift  is normal again")
+			"1h1m0s first : stall is over",
+			"1h1m0s night-shift : stall is over")
 	})
 	t.Run("in the place of a topic that failed", func(t *testing.T) {
 		r := newAlertRun(t)
@@ -260,9 +260,9 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			"0s boss : stall (step 1 of 2)",
 			"0s lead : stall (step 2 of 2)",
 			"10m0s oncall : stall (step 1 of 2)",
-			"1h1m0s oncall  is normal again",
-			"1h1m0s boss  is normal again",
-			"1h1m0s lead  is normal again")
+			"1h1m0s oncall : stall is over",
+			"1h1m0s boss : stall is over",
+			"1h1m0s lead : stall is over")
 		if len(a.Failed) != 0 {
 			t.Errorf("%+v", a.Failed)
 		}
@@ -278,7 +278,7 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 			"1m0s first : stall (step 1 of 2)",
 			"1h8m0s first : stall (step 1 of 1)", // the acknowledgement ran out
 			"1h9m0s first : stall (step 1 of 1)",
-			"3h1m0s first  is normal again")
+			"3h1m0s first : stall is over")
 		if a.Steps != 1 || a.Step != 1 {
 			t.Errorf("%+v", a)
 		}
@@ -364,9 +364,9 @@ func TestTroubleThatReturnsWithinTheHoldGoesOnAtTheStepReached(t *testing.T) {
 		"1m20s first : stall (step 1 of 2)",
 		"6m20s second : stall (step 2 of 2)",
 		"6m20s boss : stall (step 2 of 2)",
-		"21m0s first  is normal again",
-		"21m0s second  is normal again",
-		"21m0s boss  is normal again")
+		"21m0s first : stall is over",
+		"21m0s second : stall is over",
+		"21m0s boss : stall is over")
 	if !held.NormalFrom.Equal(opened.Add(50*time.Second)) || held.State != fanwatch.AlertOpen {
 		t.Errorf("held as %+v", held)
 	}
@@ -482,9 +482,9 @@ func TestANewRunGoesOnWhereTheLastOneStood(t *testing.T) {
 		"0s boss : stall (step 1 of 3)",
 		"0s lead : stall (step 2 of 3)",
 		"20m0s chief : stall (step 3 of 3)",
-		"51m0s boss  is normal again",
-		"51m0s lead  is normal again",
-		"51m0s chief  is normal again")
+		"51m0s boss : stall is over",
+		"51m0s lead : stall is over",
+		"51m0s chief : stall is over")
 	if a.AckedBy != "ada" || a.Notices != 3 || len(a.Failed) != 1 {
 		t.Errorf("%+v", a)
 	}
@@ -515,9 +515,9 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 		"between two steps": {func(*alertRun) {}, []string{
 			"0s first : stall (step 1 of 2)", "1m0s first : stall (step 1 of 2)", "6m0s second : stall (step 2 of 2)",
 			"6m0s boss : stall (step 2 of 2)",
-			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
+			"31m0s first : stall is over", "31m0s second : stall is over", "31m0s boss : stall is over"}},
 		"acknowledged": {func(r *alertRun) { r.at(30*time.Second, r.ack) }, []string{
-			"0s first : stall (step 1 of 2)", "31m0s first  is normal again"}},
+			"0s first : stall (step 1 of 2)", "31m0s first : stall is over"}},
 		"stuck in a topic that is gone": {func(r *alertRun) {
 			r.policy.Steps = slices.Clone(r.policy.Steps)
 			r.policy.Steps[0].Notify = []string{"second", "gone", "first"}
@@ -526,7 +526,7 @@ func TestAnAlertOfTheFirstCodeGoesOnUnderThisOne(t *testing.T) {
 			"0s second : stall (step 1 of 2)", "2m0s first : stall (step 1 of 2)", "3m0s first : stall (step 1 of 2)",
 			"3m0s second : stall (step 1 of 2)",
 			"4m31s second : stall (step 2 of 2)", "4m31s boss : stall (step 2 of 2)", // the environment gives up after ten tries
-			"31m0s first  is normal again", "31m0s second  is normal again", "31m0s boss  is normal again"}},
+			"31m0s first : stall is over", "31m0s second : stall is over", "31m0s boss : stall is over"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
@@ -571,8 +571,8 @@ func TestAFailureHastensTheNextStepAndTakesNothingFromTheOthers(t *testing.T) {
 		"0s lead : stall (step 2 of 2)",
 		"4m0s boss : stall (step 1 of 2)",
 		"8m0s boss : stall (step 1 of 2)",
-		"11m0s boss  is normal again",
-		"11m0s lead  is normal again")
+		"11m0s boss : stall is over",
+		"11m0s lead : stall is over")
 }
 
 // TestWhatWasNotSentYetIsSentWhenTheTroubleReturns, and in the next run: on-call does not answer at first.
@@ -606,7 +606,7 @@ func TestWhatWasNotSentYetIsSentWhenTheTroubleReturns(t *testing.T) {
 			var got []string
 			for i, s := range r.mail.sent {
 				if strings.HasPrefix(s, "on-call") {
-					got = append(got, fmt.Sprintf("%s %s", r.mail.at[i].Sub(opened), strings.ReplaceAll(s, "[fanwatch] fan-07", "")))
+					got = append(got, fmt.Sprintf("%s %s", r.mail.at[i].Sub(opened), withoutFan.ReplaceAllString(s, "")))
 				}
 			}
 			if len(got) == 0 || !strings.HasSuffix(got[0], c.want) || len(a.Failed) != 0 {

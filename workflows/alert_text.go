@@ -3,6 +3,7 @@ package workflows
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -26,11 +27,20 @@ func (a *alert) why(now string) string {
 func (a *alert) subject(step int) string {
 	switch {
 	case a.State != fanwatch.AlertResolved:
-		return fmt.Sprintf("[fanwatch] %s: %s (step %d of %d)", a.Fan, a.Kind, step, a.Steps)
+		return fmt.Sprintf("[fanwatch] %s %s: %s (step %d of %d)", strings.ToUpper(string(a.Weighed())), a.Fan, a.Kind,
+			step, a.Steps)
 	case a.End != nil:
 		return fmt.Sprintf("[fanwatch] %s: the alert is over", a.Fan)
 	}
-	return fmt.Sprintf("[fanwatch] %s is normal again", a.Fan)
+	return "[fanwatch] " + a.end()
+}
+
+// end says that the trouble is over. Others of the fan may go on.
+func (a *alert) end() string {
+	if a.Kind.Family() == fanwatch.FamilySystem {
+		return a.Fan + " is normal again"
+	}
+	return fmt.Sprintf("%s: %s is over", a.Fan, a.Kind)
 }
 
 func (a *alert) body(step int) string {
@@ -43,7 +53,7 @@ func (a *alert) endBody() string {
 	if a.End != nil {
 		end, why = a.EndedAt, a.End.Anomaly.Why
 	}
-	text := cmp.Or(why, a.Fan+" is normal again.") + "\n\nIt was: " + a.Why + "\n" + a.facts()
+	text := cmp.Or(why, a.end()+".") + "\n\nIt was: " + a.Why + "\n" + a.facts()
 	return text + fmt.Sprintf("Until: %s, %s in all\n", end.UTC().Format(time.RFC3339),
 		max(0, end.Sub(a.Opened)).Round(time.Second))
 }
@@ -54,7 +64,7 @@ func (a *alert) facts() string {
 	if a.Site != "" {
 		text = "Where: " + a.Site + "\n"
 	}
-	text += "Since: " + a.Opened.UTC().Format(time.RFC3339) + "\n"
+	text += "Severity: " + string(a.Weighed()) + "\nSince: " + a.Opened.UTC().Format(time.RFC3339) + "\n"
 	for _, line := range a.history() {
 		text += line + "\n"
 	}
@@ -75,10 +85,19 @@ func (a *alert) history() []string {
 		}
 		lines = append(lines, line)
 	}
+	if a.Label != "" {
+		lines = append(lines, fmt.Sprintf("%s said at %s: %s", a.LabelledBy, a.LabelledAt.UTC().Format(time.RFC3339),
+			verdicts[a.Label]))
+	}
 	for _, f := range a.Failed {
 		lines = append(lines, fmt.Sprintf("Could not be told: %s: %s", f.To, f.Why))
 	}
 	return lines
+}
+
+var verdicts = map[fanwatch.Verdict]string{
+	fanwatch.VerdictNormal: "this is normal.",
+	fanwatch.VerdictFault:  "it is a fault.",
 }
 
 // next returns what the alert waits for.
@@ -92,7 +111,7 @@ func (a *alert) next() string {
 		return "normal since " + a.NormalFrom.UTC().Format(time.DateTime) + ", over at " + at + " if that holds"
 	case a.Known == nil:
 		return "an escalation policy"
-	case !timed && a.State == fanwatch.AlertAcknowledged:
+	case !timed && (a.State == fanwatch.AlertAcknowledged || a.look()):
 		return "the fan to be normal"
 	case !timed:
 		return "an acknowledgement, or the fan to be normal: every step was told, nobody is told again"

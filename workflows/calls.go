@@ -54,6 +54,11 @@ func announce(ctx workflow.Context, d fanwatch.Device) error {
 	return workflow.ExecuteActivity(attended(ctx), a.Announce, d).Get(ctx, nil)
 }
 
+func announceLabel(ctx workflow.Context, l fanwatch.Label) error {
+	var a *activities.Provisioner
+	return workflow.ExecuteActivity(attended(ctx), a.AnnounceLabel, l).Get(ctx, nil)
+}
+
 // deactivate runs Provisioner.Deactivate, and gives up after 15 s.
 func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, err error) {
 	var a *activities.Provisioner

@@ -32,6 +32,8 @@ const (
 	SignalAlertOver = "alert-over"
 	// SignalResolve carries a fanwatch.Observation from Fan to Alert, which ends at once.
 	SignalResolve = "resolve"
+	// SignalLabel carries a fanwatch.Label from Alert to Fan.
+	SignalLabel = "label"
 	// SignalRenew has a Fan or an Alert of an earlier program continue as new with this one's code.
 	SignalRenew = "renew"
 	// SignalShards has a Stream start every shard that can be scored and does not run.
@@ -48,6 +50,8 @@ const (
 	UpdateConfigure = "configure"
 	// UpdateChange carries a fanwatch.DeviceChange to Fan and returns the Device as it took effect.
 	UpdateChange = "change"
+	// UpdateLabel carries a fanwatch.Label of an alert that is over to Fan and returns nothing.
+	UpdateLabel = "label"
 	// UpdateRevoke carries a RevokeRequest to Fan and returns a RevokeAnswer.
 	UpdateRevoke = "revoke"
 	// UpdateRetire has a Fan retire and returns a RetireAnswer.
@@ -103,6 +107,9 @@ func ShardID(stream, shard string) string { return "shard/" + stream + "/" + sha
 
 // WatchID is the workflow ID of Watch.
 const WatchID = "watch"
+
+// DigestID is the workflow ID of Digest.
+const DigestID = "digest"
 
 // CommitterID is the workflow ID of the Committer.
 const CommitterID = "lake/committer"

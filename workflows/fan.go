@@ -24,39 +24,49 @@ const observationsPerRun = 2000
 // alert like any other change, and keep updates and observations apart. The code of earlier runs is in fanrun1.go.
 const changeFan2 = "fan-2"
 
+// changeFan3 marks the runs of Fan that keep a state and an alert for each family of trouble. A run without it keeps
+// all under the family "", until it continues as new or an observation of a family comes.
+const changeFan3 = "fan-3"
+
 // FanInput is the input of [Fan], which also carries its state when it continues as new.
 type FanInput struct {
 	Status      fanwatch.FanStatus     `json:"status"`
 	Certificate activities.Certificate `json:"certificate,omitzero"`
 	CSRHash     string                 `json:"csr_hash,omitempty"`   // SHA-256 of the CSR of Certificate, hexadecimal
 	PerRun      int                    `json:"per_run,omitempty"`    // signals per run; 0 = 2000
-	Pending     bool                   `json:"untold,omitempty"`     // Status.Last is to be signalled to the open alert
 	Deactivate  bool                   `json:"deactivate,omitempty"` // the fan is retired; its certificates may be active
+	Labels      []fanwatch.Label       `json:"labels,omitempty"`     // to be announced, oldest first
 }
 
 // Fan is the workflow of one fan, from its provisioning to its retirement: it owns the device, the certificate, the
-// current state and the open alert. It takes changes of state, never readings. It ends when the fan is retired; a
-// signal to renew itself, and a cancellation, make it continue as new, because without it no alert would open.
+// current states and the open alerts, one for each family of trouble. It takes changes of state, never readings. It
+// ends when the fan is retired; a signal to renew itself, and a cancellation, make it continue as new, because without
+// it no alert would open.
 func Fan(ctx workflow.Context, in FanInput) error {
 	f := &fan{FanInput: in, lock: workflow.NewMutex(ctx),
 		observations: workflow.GetSignalChannel(ctx, SignalObserve),
 		overs:        workflow.GetSignalChannel(ctx, SignalAlertOver),
-		renew:        workflow.GetSignalChannel(ctx, SignalRenew)}
+		renew:        workflow.GetSignalChannel(ctx, SignalRenew),
+		labels:       workflow.GetSignalChannel(ctx, SignalLabel),
+		pending:      map[fanwatch.Family]bool{}, again: map[fanwatch.Family]bool{}}
 	if f.PerRun == 0 {
 		f.PerRun = observationsPerRun
 	}
 	f.old = workflow.GetVersion(ctx, changeFan2, workflow.DefaultVersion, 1) == workflow.DefaultVersion
+	f.single = workflow.GetVersion(ctx, changeFan3, workflow.DefaultVersion, 1) == workflow.DefaultVersion
 	if f.Status.Phase == "" {
 		f.Status.V, f.Status.Phase, f.Status.Since = 1, fanwatch.PhaseProvisioning, workflow.Now(ctx)
 	}
 	if !f.old {
-		f.Status.V = fanwatch.FanStatusVersion
-		// The alert may have been ended from outside; then signalling it opens the next.
-		f.Pending = f.Pending || f.Status.Alert != "" && f.Status.Last.V != 0
+		f.Status.V = 2
+		if !f.single {
+			f.Status.V = fanwatch.FanStatusVersion
+		}
 		if f.Certificate.ID != "" {
 			f.Status.Certificate = f.Certificate.ID
 		}
 	}
+	f.load()
 	if err := f.listen(ctx); err != nil {
 		return err
 	}
@@ -73,21 +83,27 @@ func Fan(ctx workflow.Context, in FanInput) error {
 	if f.ended() {
 		return nil
 	}
+	f.takeLabels(inner)
 	return workflow.NewContinueAsNewError(inner, Fan, f.FanInput)
 }
 
 type fan struct {
 	FanInput
-	observations, overs, renew workflow.ReceiveChannel
+	observations, overs, renew, labels workflow.ReceiveChannel
 
 	lock        workflow.Mutex // held by one update at a time, and in old runs by one observation
 	old         bool           // this run began before changeFan2
+	single      bool           // this run keeps one state, under the family ""
 	signalCount int            // signals of this run
 	asked       int            // signals of this run that asked it to renew itself
 	renewed     bool           // the run continues as new as soon as nothing waits
-	again       bool           // the trouble of Status.Last had an alert, which is over
 	changed     bool           // what show shows has changed
-	poke        bool           // an update has left something to do for watch
+	poke        bool           // an update, or an announcement, has left something to do for watch
+	announcing  bool           // a label is being announced
+	announceAt  time.Time      // when the next try is due
+
+	pending map[fanwatch.Family]bool // the family's newest observation is to be signalled to its open alert
+	again   map[fanwatch.Family]bool // the family's trouble had an alert, which is over
 }
 
 // ended reports whether the fan is retired, with its alert and its certificates ended, or its first provisioning was
@@ -96,7 +112,7 @@ func (f *fan) ended() bool {
 	if f.old {
 		return f.Status.Phase == fanwatch.PhaseRetired || f.Status.Phase == ""
 	}
-	return f.Status.Phase == "" || f.Status.Phase == fanwatch.PhaseRetired && f.Status.Alert == "" && !f.Deactivate
+	return f.Status.Phase == "" || f.Status.Phase == fanwatch.PhaseRetired && !f.alerted() && !f.Deactivate
 }
 
 // listen installs the handlers of queries and updates.
@@ -126,6 +142,9 @@ func (f *fan) listen(ctx workflow.Context) error {
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateChange, f.change, workflow.UpdateHandlerOptions{
 			Description: "Change what is named of the fan's limits, clients, zone, silence, policy and site.",
 			Validator:   func(_ workflow.Context, c fanwatch.DeviceChange) error { return f.check(c.Apply(f.Status.Device)) }}),
+		workflow.SetUpdateHandlerWithOptions(ctx, UpdateLabel, f.labelled, workflow.UpdateHandlerOptions{
+			Description: "Say of an alert that is over that its trouble is normal, or was a fault.",
+			Validator:   func(_ workflow.Context, l fanwatch.Label) error { return f.checkLabel(l) }}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevoke, f.revoke, workflow.UpdateHandlerOptions{
 			Description: "Make certificates of the fan inactive; the fan stays."}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRetire, f.retire, workflow.UpdateHandlerOptions{
@@ -149,13 +168,15 @@ func (f *fan) otherFan(name string) error {
 // watch takes signals until the run is to end. One coroutine receives and acts, because a signal that another had taken
 // would be lost at the end of the run. It waits for no update.
 func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
-	waiting := func() bool { return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 }
+	waiting := func() bool {
+		return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 || !f.single && f.labels.Len() > 0
+	}
 	finished := func() bool {
-		return workflow.AllHandlersFinished(ctx) && (f.renewed || f.ended() || cancelled() || f.signalCount >= f.PerRun ||
+		return workflow.AllHandlersFinished(ctx) && !f.announcing && (f.renewed || f.ended() || cancelled() || f.signalCount >= f.PerRun ||
 			workflow.GetInfo(ctx).GetContinueAsNewSuggested())
 	}
 	for {
-		f.receive()
+		f.receive(ctx)
 		retry := f.act(ctx)
 		if waiting() {
 			continue
@@ -177,9 +198,12 @@ func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 	}
 }
 
-// receive takes every signal that waits. Of the observations only the newest counts, so that after an outage of the
-// workers the alert tells the current state.
-func (f *fan) receive() {
+// receive takes every signal that waits. Of the observations of a family only the newest counts, so that after an
+// outage of the workers its alert tells the current state.
+func (f *fan) receive(ctx workflow.Context) {
+	if !f.single {
+		f.takeLabels(ctx)
+	}
 	for {
 		var o fanwatch.Observation
 		var a fanwatch.Alert
@@ -188,40 +212,30 @@ func (f *fan) receive() {
 			f.renewed = true
 		case f.overs.ReceiveAsync(&a):
 			f.signalCount++
-			if a.ID != "" && a.ID == f.Status.Alert {
-				f.Status.Alert, f.again, f.changed = "", true, true
-			}
+			f.over(a.ID)
 		case f.observations.ReceiveAsync(&o):
 			f.signalCount++
-			if f.accept(o) {
-				f.Pending, f.changed = true, true
+			if f.single && o.Family != "" && workflow.GetVersion(ctx, changeFan3+"-family", workflow.DefaultVersion,
+				1) != workflow.DefaultVersion {
+				f.single, f.Status.V = false, fanwatch.FanStatusVersion
+				f.divide()
 			}
+			f.changed = f.accept(o) || f.changed
 		default:
 			return
 		}
 	}
 }
 
-// accept sets the fan's state by an observation and reports whether it is later than the last: a scorer sends again
-// after a crash, and a superseded attempt may send old ones.
-func (f *fan) accept(o fanwatch.Observation) bool {
-	if o.V != fanwatch.ObservationVersion || !o.After(f.Status.Last) || f.Status.Phase == fanwatch.PhaseRetired {
-		return false
-	}
-	before := f.Status.Last.Anomaly.Kind
-	f.Status.Last = o
-	if o.Anomaly.Kind != before {
-		f.Status.Since = o.Time
-	}
-	return true
-}
-
-// act brings the alert, the certificates of a retired fan and what is shown in line with the fan's state. It logs what
+// act brings the alerts, the certificates of a retired fan and what is shown in line with the fan's state. It logs what
 // fails, and returns the time after which to retry it, 0 = not.
 func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	log := workflow.GetLogger(ctx)
-	if err := f.updateAlert(ctx); err != nil {
-		log.Error("the fan's alert is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
+	if !f.single {
+		retry = f.announceLabels(ctx)
+	}
+	if err := f.updateAlerts(ctx); err != nil {
+		log.Error("an alert of the fan is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
 		retry = 30 * time.Second
 	}
 	// While the lock is held, an update is under way, which sets poke when it leaves something to do.
@@ -242,44 +256,54 @@ func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	return retry
 }
 
-// updateAlert opens an alert for trouble that has none, signals a pending observation to the open one, and ends that of
-// a retired fan.
-func (f *fan) updateAlert(ctx workflow.Context) error {
-	retired, trouble := f.Status.Phase == fanwatch.PhaseRetired, f.Status.Last.Anomaly.Kind != fanwatch.KindNone
+// updateAlerts opens an alert for each family in trouble that has none, signals pending observations to the open ones,
+// and ends those of a retired fan.
+func (f *fan) updateAlerts(ctx workflow.Context) error {
+	var errs []error
+	for _, family := range workflow.DeterministicKeys(f.Status.Families) {
+		if err := f.updateAlert(ctx, family); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *fan) updateAlert(ctx workflow.Context, family fanwatch.Family) error {
+	s, retired := f.Status.Families[family], f.Status.Phase == fanwatch.PhaseRetired
 	switch {
-	case f.Status.Alert != "" && retired:
-		end := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan,
-			Position: f.Status.Last.Position,
-			Time:     workflow.Now(ctx).UTC(), Anomaly: fanwatch.Anomaly{Why: fmt.Sprintf("%s was retired.",
-				f.Status.Device.Fan)}}
-		if _, err := f.signal(ctx, f.Status.Alert, SignalResolve, end); err != nil {
+	case s.Alert != "" && retired:
+		end := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.Status.Device.Fan, Family: family,
+			Position: s.Last.Position, Time: workflow.Now(ctx).UTC(),
+			Anomaly: fanwatch.Anomaly{Why: fmt.Sprintf("%s was retired.", f.Status.Device.Fan)}}
+		if _, err := f.signal(ctx, s.Alert, SignalResolve, end); err != nil {
 			return err
 		}
-		f.Status.Alert, f.changed = "", true
-	case f.Status.Alert != "" && f.Pending:
-		runs, err := f.signal(ctx, f.Status.Alert, SignalObserve, f.Status.Last)
+		f.setAlert(family, "")
+	case s.Alert != "" && f.pending[family]:
+		runs, err := f.signal(ctx, s.Alert, SignalObserve, s.Last)
 		if err != nil {
 			return err
 		}
 		if !runs { // it was ended from outside
-			f.Status.Alert, f.again, f.changed = "", true, true
+			f.over(s.Alert)
 		}
 	}
-	f.Pending = false
-	if !trouble {
-		f.again = false
-	}
-	if f.Status.Alert == "" && trouble && !retired {
-		return f.open(ctx, f.Status.Last)
+	delete(f.pending, family)
+	s = f.Status.Families[family]
+	if s.Last.Anomaly.Kind == fanwatch.KindNone {
+		delete(f.again, family)
+	} else if s.Alert == "" && !retired {
+		return f.open(ctx, family)
 	}
 	return nil
 }
 
-// open starts the alert. Its ID holds the time of the reading, so that the same trouble does not open twice. A running
-// alert of that ID, whose Fan was ended from outside, is taken over.
-func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
+// open starts the alert of a family. Its ID holds the time of the reading, so that the same trouble does not open
+// twice. A running alert of that ID, whose Fan was ended from outside, is taken over.
+func (f *fan) open(ctx workflow.Context, family fanwatch.Family) error {
+	o := f.Status.Families[family].Last
 	at := o.Time
-	if o.Anomaly.Kind == fanwatch.KindSilent || f.again {
+	if o.Anomaly.Kind == fanwatch.KindSilent || f.again[family] {
 		at = workflow.Now(ctx).UTC()
 	}
 	id, started, err := f.start(ctx, o, at)
@@ -295,7 +319,8 @@ func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 	if err != nil {
 		return err
 	}
-	f.Status.Alert, f.again, f.changed = id, false, true
+	f.setAlert(family, id)
+	delete(f.again, family)
 	if started {
 		f.Status.Alerts++
 	}
@@ -306,8 +331,8 @@ func (f *fan) open(ctx workflow.Context, o fanwatch.Observation) error {
 // ID. The alert outlives this run.
 func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) (id string, started bool, err error) {
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan,
-		Site: f.Status.Device.Site, Kind: o.Anomaly.Kind, Opened: at, Why: o.Anomaly.Why, Position: o.Position,
-		State: fanwatch.AlertOpen}
+		Site: f.Status.Device.Site, Kind: o.Anomaly.Kind, Severity: o.Anomaly.Weighed(), Anomaly: o.Anomaly,
+		Policy: f.Status.Device.Policy, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,
@@ -405,7 +430,7 @@ func (f *fan) certify(ctx workflow.Context, r ProvisionRequest) error {
 	}
 	f.Status.Device, f.Status.Certificate, f.Deactivate = d, f.Certificate.ID, false
 	if f.Status.Phase != fanwatch.PhaseActive {
-		f.Status.Phase, f.Status.Since = fanwatch.PhaseActive, workflow.Now(ctx)
+		f.enter(ctx, fanwatch.PhaseActive)
 	}
 	f.show(ctx)
 	return nil
@@ -503,10 +528,11 @@ func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 			return err
 		}
 		answer.Alert = f.Status.Alert
-		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.PhaseRetired, workflow.Now(ctx)
-		f.Status.Last.Anomaly = fanwatch.Anomaly{} // for a fan that is provisioned again
+		f.Status.Device = d
+		f.forget() // for a fan that is provisioned again
+		f.enter(ctx, fanwatch.PhaseRetired)
 		f.Deactivate, f.poke, f.changed = true, true, true
-		if _, err := workflow.AwaitWithTimeout(ctx, 5*time.Second, func() bool { return f.Status.Alert == "" }); err != nil {
+		if _, err := workflow.AwaitWithTimeout(ctx, 5*time.Second, func() bool { return !f.alerted() }); err != nil {
 			return err
 		}
 		arns, err := f.deactivate(ctx, "")
@@ -538,6 +564,7 @@ func errorText(err error) string {
 // show writes the fan to search attributes and memo, which lists read without a worker, and to the details of the
 // Temporal Web UI.
 func (f *fan) show(ctx workflow.Context) {
+	f.summarise()
 	s := f.Status
 	state, found := string(s.Last.Anomaly.Kind), string(s.Last.Anomaly.Kind)
 	if state == "" {
@@ -553,11 +580,11 @@ func (f *fan) show(ctx workflow.Context) {
 	}
 	_ = workflow.UpsertMemo(ctx, map[string]any{MemoFan: s}) // never fails: a FanStatus encodes
 	details := fmt.Sprintf("**%s** is **%s** since %s.", fan, state, s.Since.UTC().Format(time.DateTime))
-	if s.Last.Anomaly.Why != "" {
-		details += "\n\n" + s.Last.Anomaly.Why
+	for _, t := range s.Troubles() {
+		details += "\n\n" + t.Last.Anomaly.Why
 	}
-	if s.Alert != "" {
-		details += "\n\nOpen alert: `" + s.Alert + "`"
+	for _, alert := range s.OpenAlerts() {
+		details += "\n\nOpen alert: `" + alert + "`"
 	}
 	if f.Deactivate {
 		details += "\n\nIts certificates may be active still: AWS IoT Core is asked until they are not."

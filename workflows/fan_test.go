@@ -21,6 +21,8 @@ const anything = mock.Anything
 
 // registry is an AWS IoT Core of a map: what a fan's workflow asked for, by thing.
 type registry struct {
+	labels []fanwatch.Label // on the stream
+	unsaid int              // records that the stream does not take
 	things       map[string]bool
 	certificates int
 	attached     map[string][]string // thing -> ARNs
@@ -107,7 +109,15 @@ func (r *registry) Record(_ context.Context, _ string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	r.announced = append(r.announced, *rec.Device)
+	switch {
+	case r.unsaid > 0:
+		r.unsaid--
+		return temporal.NewNonRetryableApplicationError("the stream is away", "Away", nil)
+	case rec.Label != nil:
+		r.labels = append(r.labels, *rec.Label)
+	default:
+		r.announced = append(r.announced, *rec.Device)
+	}
 	return nil
 }
 
@@ -170,6 +180,13 @@ func (r *fanRun) update(t *testing.T, name string, got func(any, error), args ..
 
 func (r *fanRun) retireAt(t *testing.T, d time.Duration) {
 	r.at(d, func() { r.update(t, UpdateRetire, func(any, error) {}) })
+}
+
+// observationOf is observation of one family, as a scorer since the families sends it.
+func observationOf(n int, family fanwatch.Family, kind fanwatch.Kind) fanwatch.Observation {
+	o := observation(n, kind)
+	o.Family = family
+	return o
 }
 
 func observation(n int, kind fanwatch.Kind) fanwatch.Observation {
@@ -326,7 +343,7 @@ func TestTroubleOpensOneAlertAndOldNewsNone(t *testing.T) {
 	r := newFanRun(t)
 	r.at(1*time.Second, func() { r.observe(1, fanwatch.KindStall) })
 	r.at(2*time.Second, func() { r.observe(1, fanwatch.KindStall) })     // told twice
-	r.at(3*time.Second, func() { r.observe(2, fanwatch.KindUnusual) })   // same alert
+	r.at(3*time.Second, func() { r.observe(2, fanwatch.KindSpeed) })     // same alert
 	r.at(4*time.Second, func() { r.observe(3, fanwatch.KindNone) })      // ends it
 	r.at(5*time.Second, func() { r.observe(1, fanwatch.KindStall) })     // a zombie's old news
 	r.at(6*time.Second, func() { r.observe(9, fanwatch.KindOverspeed) }) // the next trouble
@@ -350,7 +367,7 @@ func TestFanContinuesAsNewUnderAnOpenAlertWithoutLosingSignals(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() {
 		for n := 1; n <= 7; n++ {
-			kind := fanwatch.KindUnusual
+			kind := fanwatch.KindSpeed
 			if n%2 == 0 {
 				kind = fanwatch.KindStall
 			}

@@ -60,7 +60,7 @@ func TestAfterAnOutagePeopleAreToldWhatIsNotWhatWas(t *testing.T) {
 	r := newFanRun(t)
 	r.at(time.Second, func() {
 		for n, kind := range []fanwatch.Kind{fanwatch.KindStall, fanwatch.KindNone, fanwatch.KindStall, fanwatch.KindNone,
-			fanwatch.KindOverspeed, fanwatch.KindNone, fanwatch.KindUnusual} {
+			fanwatch.KindOverspeed, fanwatch.KindNone, fanwatch.KindSpeed} {
 			r.observe(n+1, kind)
 		}
 	})
@@ -70,7 +70,7 @@ func TestAfterAnOutagePeopleAreToldWhatIsNotWhatWas(t *testing.T) {
 	if err := r.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"observe unusual because", "observe  because"}; len(r.alerts) != 1 || !slices.Equal(r.told, want) {
+	if want := []string{"observe speed because", "observe  because"}; len(r.alerts) != 1 || !slices.Equal(r.told, want) {
 		t.Errorf("%d alerts, which heard %q, want one and %q", len(r.alerts), r.told, want)
 	}
 }

@@ -65,11 +65,11 @@ func (f *fan) observeRun1(ctx workflow.Context, o fanwatch.Observation) error {
 	}
 	var err error
 	switch {
-	case o.Anomaly.Kind != fanwatch.KindNone && f.Status.Alert == "":
+	case o.Anomaly.Kind != fanwatch.KindNone && !f.alerted():
 		err = f.openRun1(ctx, o)
 	case o.Anomaly.Kind != fanwatch.KindNone:
 		err = f.signalRun1(ctx, SignalObserve, o)
-	case f.Status.Alert != "":
+	case f.alerted():
 		err = f.signalRun1(ctx, SignalResolve, o)
 	}
 	f.show(ctx)
@@ -83,31 +83,32 @@ func (f *fan) openRun1(ctx workflow.Context, o fanwatch.Observation) error {
 	}
 	id, started, err := f.start(ctx, o, at)
 	if started {
-		f.Status.Alert = id
+		f.setAlert("", id)
 		f.Status.Alerts++
 	}
 	return err
 }
 
 func (f *fan) overRun1(ctx workflow.Context, a fanwatch.Alert) error {
-	if f.Status.Alert != a.ID {
+	one := f.Status.Families[""]
+	if one.Alert != a.ID {
 		return nil
 	}
-	f.Status.Alert = ""
+	f.setAlert("", "")
 	var err error
-	if f.Status.Last.Anomaly.Kind != fanwatch.KindNone {
-		err = f.openRun1(ctx, f.Status.Last)
+	if one.Last.Anomaly.Kind != fanwatch.KindNone {
+		err = f.openRun1(ctx, one.Last)
 	}
 	f.show(ctx)
 	return err
 }
 
 func (f *fan) signalRun1(ctx workflow.Context, signal string, o fanwatch.Observation) error {
-	runs, err := f.signal(ctx, f.Status.Alert, signal, o)
+	runs, err := f.signal(ctx, f.Status.Families[""].Alert, signal, o)
 	if err != nil || runs {
 		return err
 	}
-	f.Status.Alert = ""
+	f.setAlert("", "")
 	if signal == SignalObserve {
 		return f.openRun1(ctx, o)
 	}
@@ -121,7 +122,8 @@ func (f *fan) retireRun1(ctx workflow.Context) error {
 		if err := announce(ctx, d); err != nil {
 			return err
 		}
-		f.Status.Device, f.Status.Phase, f.Status.Since = d, fanwatch.PhaseRetired, workflow.Now(ctx)
+		f.Status.Device = d
+		f.enter(ctx, fanwatch.PhaseRetired)
 		f.show(ctx)
 		return nil
 	})

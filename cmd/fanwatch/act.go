@@ -19,15 +19,29 @@ import (
 
 func (a *app) ack() *cobra.Command {
 	var k fanwatch.Acknowledgement
+	var normal, fault bool
 	c := &cobra.Command{
 		Use: "ack ALERT|FAN", Short: "Acknowledge an alert: its escalation stops", Args: cobra.ExactArgs(1),
-		Long:    "Acknowledge an alert: its escalation stops. A fan's name means its open alert, where it has one alone.",
-		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z",
+		Long: `Acknowledge an alert: its escalation stops. A fan's name means its open alert, where it has one alone.
+
+--normal says that the fan is to run like this: what its readings show then counts as usual at once, and the alert ends
+when the judge calls them normal. A stopped rotor, a broken limit, silence, a repeated value and two publishers cannot
+be made normal: there the verdict is kept and the alert stays quiet until the trouble ends; to change what counts, use
+fanwatch configure (--kind intermittent, --hours, --min-rpm, --max-rpm, --silence). --fault says that it was a fault: it
+is never learned as usual. Both may be said of an alert that is acknowledged or over, too, and the newest counts.`,
+		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z\n" +
+			"  fanwatch ack alert/fan-07/speed/20260528T202640.000000Z --normal --note 'new filter'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if k.By == "" {
 				if u, err := user.Current(); err == nil {
 					k.By = u.Username
 				}
+			}
+			switch {
+			case normal:
+				k.Verdict = fanwatch.VerdictNormal
+			case fault:
+				k.Verdict = fanwatch.VerdictFault
 			}
 			k = k.Trim()
 			if err := k.Check(); err != nil {
@@ -52,6 +66,9 @@ func (a *app) ack() *cobra.Command {
 	}
 	c.Flags().StringVar(&k.By, "by", "", "name of the person who takes care; empty: the name of your account")
 	c.Flags().StringVar(&k.Note, "note", "", "text that is kept with the acknowledgement and shown with the alert")
+	c.Flags().BoolVar(&normal, "normal", false, "the fan is to run like this: learn it as usual at once")
+	c.Flags().BoolVar(&fault, "fault", false, "it is a fault: never learn it as usual")
+	c.MarkFlagsMutuallyExclusive("normal", "fault")
 	return c
 }
 
@@ -91,9 +108,16 @@ func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
 	return "", fmt.Errorf("fan %s has %d open alerts, name one of %s", fan, len(open), strings.Join(open, ", "))
 }
 
+var verdicts = map[fanwatch.Verdict]string{
+	fanwatch.VerdictNormal: "this is normal",
+	fanwatch.VerdictFault:  "it is a fault",
+}
+
 // taken says who has the alert after k was sent: the first to acknowledge has it, with that note.
 func taken(a fanwatch.Alert, k fanwatch.Acknowledgement) string {
 	switch {
+	case k.Verdict != "" && a.Label == k.Verdict:
+		return fmt.Sprintf("%s is %s; %s says: %s", a.ID, a.State, a.LabelledBy, verdicts[k.Verdict])
 	case a.AckedBy == k.By && a.Note == k.Note:
 		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, a.AckedBy)
 	case k.Note == "":
@@ -121,6 +145,26 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), fmt.Sprintf("alert when no reading was judged for this "+
 		"long, at least %s; 0: 30s, negative: never", fanwatch.Duration(fanwatch.MinSilence)))
 	f.StringVar(&d.Policy, "policy", "", "name of the escalation policy; empty: the policy default")
+	f.StringVar((*string)(&d.Kind), "kind", "", fmt.Sprintf("sort of fan, one of %s; empty: it is judged by its readings alone",
+		sorts()))
+	f.Float64Var(&d.Nominal, "nominal", 0, "speed in RPM at full duty by the data sheet, expected from the first reading "+
+		"on; 0: not known")
+	f.StringVar(&d.Hours, "hours", "", "hours of --zone in which it runs, such as 06:00-22:00 or 'Mon-Fri 06:00-22:00; "+
+		"Sat 08:00-12:00'; outside them it may stand still; empty: always")
+	f.StringVar((*string)(&d.Forest.Severity), "forest-severity", "", "severity of what no test but the forest finds: info, warning "+
+		"or critical; empty: info")
+	f.Float64Var(&d.Forest.Score, "forest-score", 0, "score above which one reading is trouble, such as 6; 0: judged by "+
+		"what is usual of the fan")
+	f.BoolVar(&d.Forest.Off, "forest-off", false, "the forest's score is written and is never trouble")
+}
+
+// sorts returns the sorts of fan, by commas.
+func sorts() string {
+	var all []string
+	for _, k := range fanwatch.FanKinds() {
+		all = append(all, string(k))
+	}
+	return strings.Join(all, ", ")
 }
 
 // change returns what the flags name: one that was not given changes nothing, not even to its default.
@@ -129,7 +173,11 @@ func (s *settings) change(f *pflag.FlagSet) fanwatch.DeviceChange {
 	return fanwatch.DeviceChange{Site: given(f, "site", &d.Site), Clients: given(f, "client", &d.Clients),
 		Zone:   given(f, "zone", &d.Zone),
 		MinRPM: given(f, "min-rpm", &d.Limits.MinRPM), MaxRPM: given(f, "max-rpm", &d.Limits.MaxRPM),
-		Silence: given(f, "silence", &d.Silence), Policy: given(f, "policy", &d.Policy), Relearn: s.relearn}
+		Silence: given(f, "silence", &d.Silence), Policy: given(f, "policy", &d.Policy), Kind: given(f, "kind", &d.Kind),
+		Nominal: given(f, "nominal", &d.Nominal), Hours: given(f, "hours", &d.Hours),
+		ForestSeverity: given(f, "forest-severity", &d.Forest.Severity),
+		ForestScore:    given(f, "forest-score", &d.Forest.Score), ForestOff: given(f, "forest-off", &d.Forest.Off),
+		Relearn: s.relearn}
 }
 
 func given[T any](f *pflag.FlagSet, flag string, value *T) *T {
@@ -208,14 +256,17 @@ func (a *app) configure() *cobra.Command {
 	var s settings
 	c := &cobra.Command{
 		Use:   "configure FAN",
-		Short: "Change a fan's limits, silence, site, zone, clients or policy", Args: cobra.ExactArgs(1),
-		Long: `Change a fan's limits, silence, site, zone, clients or policy. Only what is named changes; the device keeps its
+		Short: "Change a fan's limits, silence, site, zone, clients, policy, or what is known of it",
+		Args:  cobra.ExactArgs(1),
+		Long: `Change a fan's limits, silence, site, zone, clients or policy, or what is known of it: its sort, its speed by the
+data sheet, its hours, and what comes of the forest's score. Only what is named changes; the device keeps its
 certificate and need not be touched. It takes effect between two readings, and what is printed is what holds then.
 
 --relearn forgets what is usual of the fan, such as after its rotor or its drive was replaced: until enough
 readings came, the limits alone judge it.`,
 		Example: "  fanwatch configure fan-07 --max-rpm 2000\n" +
 			"  fanwatch configure fan-07 --site 'Hall B, rack 2' --policy night --silence 2m\n" +
+			"  fanwatch configure fan-07 --kind 4-wire --nominal 3000 --hours 'Mon-Fri 06:00-22:00'\n" +
 			"  fanwatch configure fan-07 --min-rpm 0 --relearn",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			change := s.change(cmd.Flags())
@@ -252,6 +303,7 @@ func showDevice(out io.Writer, d fanwatch.Device, relearn bool) error {
 		put("policy", cmp.Or(d.Policy, "default"))
 		put("clients", strings.Join(append([]string{d.Fan}, d.Clients...), ", "))
 		put("zone", cmp.Or(d.Zone, "UTC"))
+		showSorts(put, d)
 		put("revision", d.Revision)
 		if relearn {
 			put("usual", "learned anew from the next reading on")

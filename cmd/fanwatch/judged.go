@@ -134,6 +134,9 @@ func alertState(x fanwatch.Alert, now time.Time) string {
 	if x.State == fanwatch.AlertAcknowledged {
 		st += " by " + x.AckedBy
 	}
+	if x.Label != "" {
+		st += ", " + string(x.Label)
+	}
 	if x.State != fanwatch.AlertResolved && x.State != fanwatch.AlertTerminated {
 		if !x.NormalFrom.IsZero() {
 			st += ", normal since " + clock(x.NormalFrom, now)

@@ -55,17 +55,36 @@ func printFans(out io.Writer, all []fanLine, now time.Time) error {
 			if f.State == operator.NotJudged {
 				since = f.Judgement.Since
 			}
-			add(f.Device.Fan, f.State, when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
+			add(f.Device.Fan, fanState(f), when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
 		}
 	})
+}
+
+// fanState returns the fan's state with the other families that are in trouble, the gravest first. One of severity info
+// is marked as such.
+func fanState(f fanLine) string {
+	troubles := f.Troubles()
+	if len(troubles) == 0 || f.State != string(troubles[0].Last.Anomaly.Kind) {
+		return f.State
+	}
+	var all []string
+	for _, t := range troubles {
+		x := string(t.Last.Anomaly.Kind)
+		if t.Last.Anomaly.Weighed() == fanwatch.SeverityInfo {
+			x += " (info)"
+		}
+		all = append(all, x)
+	}
+	return strings.Join(all, ", ")
 }
 
 func (a *app) alerts() *cobra.Command {
 	all := false
 	c := &cobra.Command{
-		Use: "alerts", Short: "List open alerts, newest first", Args: cobra.NoArgs,
-		Long: `List open alerts, newest first. TOLD is how many notices were sent, and NOT in it which topics could not be
-told. Of the alerts that are over, --all lists the newest 200.`,
+		Use: "alerts", Short: "List open alerts, the gravest first", Args: cobra.NoArgs,
+		Long: `List open alerts: critical, then warning, then info; of one severity the newest first. Of severity info is
+what is worth a look: it wakes nobody and is told in the morning. TOLD is how many notices were sent, and NOT in it
+which topics could not be told. Behind them --all lists the newest 200 alerts that are over.`,
 		Example: "  fanwatch alerts\n  fanwatch alerts --all --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
@@ -89,9 +108,9 @@ told. Of the alerts that are over, --all lists the newest 200.`,
 }
 
 func printAlerts(out io.Writer, alerts []fanwatch.Alert, now time.Time) error {
-	return table(out, "OPENED\tSTATE\tSTEP\tTOLD\tWHY\tALERT", func(add row) {
+	return table(out, "OPENED\tSEVERITY\tSTATE\tSTEP\tTOLD\tWHY\tALERT", func(add row) {
 		for _, x := range alerts {
-			add(when(x.Opened), alertState(x, now), escalation(x), told(x), x.Why, x.ID)
+			add(when(x.Opened), x.Weighed(), alertState(x, now), escalation(x), told(x), x.Why, x.ID)
 		}
 	})
 }
@@ -133,21 +152,21 @@ func (a *app) show() *cobra.Command {
 				if a.json {
 					return printJSON(cmd.OutOrStdout(), d)
 				}
-				var alert fanwatch.Alert
-				if f.Alert != "" {
-					alert, err = op.Alert(ctx, f.Alert)
+				alerts := map[string]fanwatch.Alert{}
+				for _, id := range f.OpenAlerts() {
+					alerts[id], err = op.Alert(ctx, id)
 					if err != nil && !errors.Is(err, operator.ErrUnknown) { // a person may have removed it
 						return err
 					}
 				}
-				return showFan(cmd.OutOrStdout(), d, alert, time.Now())
+				return showFan(cmd.OutOrStdout(), d, alerts, time.Now())
 			})
 		},
 	}
 }
 
-// showFan prints a fan and the alert that is open, if any.
-func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) error {
+// showFan prints a fan and the alerts that are open, by ID.
+func showFan(out io.Writer, f fanDetails, alerts map[string]fanwatch.Alert, now time.Time) error {
 	return table(out, "", func(add row) {
 		d := f.Device
 		add("fan", d.Fan)
@@ -157,7 +176,12 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		if f.State == operator.NotJudged {
 			add("", "its workflow calls it normal, which is old news")
 		}
-		if f.Last.Anomaly.Why != "" {
+		troubles := f.Troubles()
+		for _, t := range troubles {
+			x := t.Last.Anomaly
+			add(x.Weighed(), fmt.Sprintf("%s, since %s: %s", x.Kind, clock(t.Since, now), x.Why))
+		}
+		if len(troubles) == 0 && f.Last.Anomaly.Why != "" {
 			add("why", f.Last.Anomaly.Why)
 		}
 		add("judged", judgedAtLength(f.Judgement, now))
@@ -171,11 +195,19 @@ func showFan(out io.Writer, f fanDetails, alert fanwatch.Alert, now time.Time) e
 		add("limits", limits(d.Limits))
 		add("silent after", silence(d))
 		add("policy", cmp.Or(d.Policy, "default"))
+		showSorts(add, d)
 		add("clients", strings.Join(append([]string{d.Fan}, d.Clients...), ", "))
 		add("revision", d.Revision)
 		add("alerts so far", f.Alerts)
-		if f.Alert != "" {
-			showAlert(add, f.Alert, alert, now)
+		for _, id := range f.OpenAlerts() {
+			showAlert(add, id, alerts[id], now)
+		}
+		for _, l := range f.Labels {
+			what := verdicts[fanwatch.VerdictFault]
+			if l.Normal {
+				what = verdicts[fanwatch.VerdictNormal]
+			}
+			add("labelled", fmt.Sprintf("%s: %s, by %s at %s %s", l.Alert, what, l.By, clock(l.At, now), l.Note))
 		}
 	})
 }
@@ -191,7 +223,10 @@ func judgedAtLength(j operator.Judgement, now time.Time) string {
 // showAlert prints the alert of that ID; its zero value is one that nothing is known of.
 func showAlert(add row, id string, x fanwatch.Alert, now time.Time) {
 	add("open alert", id)
-	if x.Steps > 0 {
+	switch {
+	case x.Weighed() == fanwatch.SeverityInfo:
+		add("escalation", "none: it is worth a look, and told in the morning")
+	case x.Steps > 0:
 		add("escalation", "step "+escalation(x)+", told "+told(x))
 	}
 	for _, f := range x.Failed {
@@ -209,6 +244,9 @@ func showAlert(add row, id string, x fanwatch.Alert, now time.Time) {
 		if x.Note != "" {
 			add("note", x.Note)
 		}
+		if x.Label != "" {
+			add("said", verdicts[x.Label]+", by "+x.LabelledBy)
+		}
 	case fanwatch.AlertResolved: // its workflow is about to tell the fan's
 	case fanwatch.AlertTerminated:
 		add("terminated", "its workflow was ended from outside: nothing more is told of it")
@@ -225,6 +263,32 @@ func silence(d fanwatch.Device) string {
 		return "never"
 	}
 	return d.SilenceAfter().String()
+}
+
+// showSorts prints what a person said of the fan; nothing where that is nothing.
+func showSorts(add row, d fanwatch.Device) {
+	if d.Kind != "" {
+		add("kind", d.Kind)
+	}
+	if d.Nominal > 0 {
+		add("nominal", fmt.Sprintf("%.0f RPM at full duty", d.Nominal))
+	}
+	if d.Hours != "" {
+		add("hours", d.Hours+" ("+cmp.Or(d.Zone, "UTC")+")")
+	}
+	var forest []string
+	if d.Forest.Score > 0 {
+		forest = append(forest, fmt.Sprintf("trouble above a score of %g", d.Forest.Score))
+	}
+	if d.Forest.Severity != "" {
+		forest = append(forest, "severity "+string(d.Forest.Severity))
+	}
+	if d.Forest.Off {
+		forest = []string{"its score is written and never trouble"}
+	}
+	if len(forest) > 0 {
+		add("forest", strings.Join(forest, ", "))
+	}
 }
 
 func limits(l fanwatch.Limits) string {

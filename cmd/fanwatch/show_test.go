@@ -16,7 +16,8 @@ func TestShowTellsWhoHasTheAlert(t *testing.T) {
 		Last: fanwatch.Observation{V: 1, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}}}
 	show := func(a fanwatch.Alert) string {
 		var out strings.Builder
-		if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: f}}, a, time.Now()); err != nil {
+		alerts := map[string]fanwatch.Alert{id: a}
+		if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: f}}, alerts, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		return regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
@@ -88,7 +89,7 @@ func TestShowTellsTheSpeed(t *testing.T) {
 		Last: fanwatch.Observation{V: 1, RPM: 1800, Time: now.Add(-time.Hour)}}}}
 	show := func() string {
 		var out strings.Builder
-		if err := showFan(&out, d, fanwatch.Alert{}, now); err != nil {
+		if err := showFan(&out, d, nil, now); err != nil {
 			t.Fatal(err)
 		}
 		return regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
@@ -100,6 +101,41 @@ func TestShowTellsTheSpeed(t *testing.T) {
 	if want := "last reading 912 RPM, score 0.50, running, at 13:41:58\n"; !strings.Contains(show(), want) ||
 		strings.Contains(show(), "last known") {
 		t.Errorf("%s\nwant %s", show(), want)
+	}
+}
+
+// TestFamiliesStandSideBySide in lists, the gravest first, and what is worth a look does not look like an alarm.
+func TestFamiliesStandSideBySide(t *testing.T) {
+	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)
+	state := func(kind fanwatch.Kind, alert string) fanwatch.FamilyStatus {
+		return fanwatch.FamilyStatus{Alert: alert, Since: now.Add(-time.Minute), Last: fanwatch.Observation{V: 1,
+			Anomaly: fanwatch.Anomaly{Kind: kind, Why: "because of " + string(kind)}}}
+	}
+	f := fanwatch.FanStatus{Device: fanwatch.Device{Fan: "fan-07"}, Phase: fanwatch.PhaseActive, Alert: "alert/2",
+		Last: state(fanwatch.KindStall, "").Last, Families: map[fanwatch.Family]fanwatch.FamilyStatus{
+			fanwatch.FamilySpeed:   state(fanwatch.KindStall, "alert/2"),
+			fanwatch.FamilyTexture: state(fanwatch.KindJitter, "alert/1")}}
+	line := fanLine{f, operator.State(f, operator.Judgement{Judging: operator.JudgingNow}, now), operator.Judgement{}}
+	var out strings.Builder
+	if err := printFans(&out, []fanLine{line}, now); err != nil {
+		t.Fatal(err)
+	}
+	if want := "stall, jitter (info)"; !strings.Contains(out.String(), want) {
+		t.Errorf("%s\nwant %s", out.String(), want)
+	}
+	out.Reset()
+	if err := showFan(&out, fanDetails{fanLine: line}, nil, now); err != nil {
+		t.Fatal(err)
+	}
+	flat := regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
+	last := 0
+	for _, want := range []string{"critical stall, since 13:41:00: because of stall\n",
+		"info jitter, since 13:41:00: because of jitter\n", "open alert alert/2\n", "open alert alert/1\n"} {
+		at := strings.Index(flat, want)
+		if at < last {
+			t.Errorf("%s\nwant %s, in this order", flat, want)
+		}
+		last = at
 	}
 }
 
@@ -124,7 +160,8 @@ func TestAnAlertTellsWhatItKnows(t *testing.T) {
 		}
 	}
 	out.Reset()
-	if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Alert: x.ID}}}, x, now); err != nil {
+	if err := showFan(&out, fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Alert: x.ID}}},
+		map[string]fanwatch.Alert{x.ID: x}, now); err != nil {
 		t.Fatal(err)
 	}
 	flat = regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")

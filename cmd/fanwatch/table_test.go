@@ -48,13 +48,14 @@ func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 	open.Steps, open.Returns, open.NormalFrom = 2, 1, now
 	fan := fanDetails{fanLine: filled[fanLine](), Reading: new(filled[lastReading]())}
 	fan.Last.V, fan.Phase = 1, fanwatch.PhaseActive
+	alerts := map[string]fanwatch.Alert{fan.Alert: open}
 	for name, c := range map[string]struct {
 		lines int
 		print func(io.Writer) error
 	}{
 		"fans":        {2, func(w io.Writer) error { return printFans(w, []fanLine{fan.fanLine}, now) }},
 		"alerts":      {2, func(w io.Writer) error { return printAlerts(w, []fanwatch.Alert{open}, now) }},
-		"show":        {19, func(w io.Writer) error { return showFan(w, fan, open, now) }},
+		"show":        {23, func(w io.Writer) error { return showFan(w, fan, alerts, now) }},
 		"refused":     {2, func(w io.Writer) error { return printRefusals(w, filled[[]refusal]()) }},
 		"query":       {2, func(w io.Writer) error { return printBuckets(w, filled[[]bucket]()) }},
 		"reconcile":   {2, func(w io.Writer) error { return a.printAccounts(w, filled[[]lake.Account]()) }},

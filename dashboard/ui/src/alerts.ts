@@ -1,8 +1,8 @@
 // Alerts: what is wrong, how far it has escalated, and the button that stops it.
 
 import { arrange, h, put, setAttr, setText } from "./dom";
-import { over, post, type Alert, type Failure, type Store } from "./store";
-import { badge, sayFor, time, topicName } from "./words";
+import { look, over, post, type Alert, type Failure, type Store } from "./store";
+import { badge, sayFor, setBadge, time, topicName } from "./words";
 
 const nameKey = "fanwatch-name";
 
@@ -45,9 +45,14 @@ export class AlertsView {
   constructor(private readonly store: Store) {
     const texts: [(a: Alert) => boolean, string, string][] = [
       [
-        a => a.state === "open",
+        a => a.state === "open" && !look(a),
         "Open",
         "No alert is open. When a fan fails, its alert appears here and escalates until somebody acknowledges it.",
+      ],
+      [
+        a => a.state === "open" && look(a),
+        "Worth a look",
+        "Nothing is worth a look. What is appears here at once and is told in the morning; it wakes nobody.",
       ],
       [a => a.state === "acknowledged", "Acknowledged", "Nobody is working on an alert."],
       [over, "Over", "No alert is over yet. An alert resolves by itself when its fan runs normally again."],
@@ -113,6 +118,8 @@ export class AlertList {
 
 class Card {
   readonly el: HTMLLIElement;
+  private readonly state = badge("");
+  private readonly severity = h("span", { class: "quiet" });
   private readonly age = h("span", { class: "age" });
   private readonly facts = h("dl", { class: "facts" });
   private readonly form: AckForm;
@@ -124,20 +131,26 @@ class Card {
   ) {
     this.form = new AckForm(a);
     const fan = ofNoFan.has(a.kind) ? a.fan : h("a", { href: `#/fan/${encodeURIComponent(a.fan)}` }, a.fan);
-    const state = badge(a.kind);
     this.el = h(
       "li",
       { class: "card" },
       h(
         "article",
         { "aria-label": `${a.fan}: ${a.kind}` },
-        h("header", {}, state, h("h3", {}, fan), a.site ? h("span", { class: "quiet" }, a.site) : null, this.age),
+        h(
+          "header",
+          {},
+          this.state,
+          this.severity,
+          h("h3", {}, fan),
+          a.site ? h("span", { class: "quiet" }, a.site) : null,
+          this.age,
+        ),
         h("p", { class: "why" }, a.why || "No sentence was given."),
         this.facts,
         this.form.el,
       ),
     );
-    setAttr(this.el, "data-tone", state.dataset["tone"]);
   }
 
   update(a: Alert): void {
@@ -155,15 +168,20 @@ class Card {
     const key = JSON.stringify([a, this.store.about.workflows]);
     if (key === this.shown) return;
     this.shown = key;
+    setBadge(this.state, a.kind, a.severity);
+    setText(this.severity, a.severity ?? "");
+    setAttr(this.el, "data-tone", this.state.dataset["tone"]);
     put(
       this.facts,
       ...fact("Since", time(opened)),
       ...fact(
         "Escalation",
-        a.steps
-          ? (a.step ? `Step ${a.step} of ${a.steps}` : `Before step 1 of ${a.steps}`) +
+        look(a)
+          ? "none: it is worth a look, and told in the morning"
+          : a.steps
+            ? (a.step ? `Step ${a.step} of ${a.steps}` : `Before step 1 of ${a.steps}`) +
               (a.round ? `, round ${a.round + 1}` : "")
-          : "none",
+            : "none",
       ),
       ...fact("Told", told(a)),
       ...(a.failed?.length ? fact("Not told", failures(a.failed)) : []),

@@ -6,7 +6,7 @@ import { arrange, h, put, setAttr, setText } from "./dom";
 import { history, keeps, ranges, rangesWithoutTable, type Range } from "./history";
 import { noRefusals, refusals, type Refusal } from "./lists";
 import { Answered, fanOf, get, over, type Fan, type FanLine, type Store } from "./store";
-import { badge, fullTime, sayFanScore, sayFor, sayJudged, sayRPM, sayScore, setBadge, time, wordsFor } from "./words";
+import { Badges, fullTime, sayFanScore, sayFor, sayJudged, sayRPM, sayScore, time } from "./words";
 
 interface Device {
   revision: number;
@@ -49,7 +49,7 @@ const refresh = 1500;
 export class FanView {
   readonly title: string;
   readonly el = h("section", { class: "fan" });
-  private readonly badge = badge("");
+  private readonly badges = new Badges();
   private readonly site = h("span", { class: "quiet" });
   private readonly why = h("p", { class: "why" });
   private readonly retired = h("p", { class: "empty" });
@@ -150,7 +150,7 @@ export class FanView {
     );
     this.el.append(
       h("p", { class: "back" }, h("a", { href: "#/" }, "\u2190 All fans")),
-      h("div", { class: "title" }, h("h1", {}, name), this.badge, this.site),
+      h("div", { class: "title" }, h("h1", {}, name), this.badges.el, this.site),
       this.missing,
       this.body,
     );
@@ -162,18 +162,18 @@ export class FanView {
     // the stream does not tell of fans that retired before the server's start
     const f = told ?? (this.details && this.store.started ? fanOf(this.details.fan) : undefined);
     setAttr(this.body, "hidden", !f);
-    setAttr(this.badge, "hidden", !f);
+    setAttr(this.badges.el, "hidden", !f);
     setAttr(this.missing, "hidden", f !== undefined);
     if (!f) {
       setText(this.missing, this.untold);
       return;
     }
     const state = this.store.state(f);
-    setBadge(this.badge, state);
+    const shown = this.badges.update(f, state, null);
     setText(this.site, f.site);
     const why = state === "unjudged" ? notJudged(f) : f.why;
     setText(this.why, why);
-    setAttr(this.why, "data-tone", wordsFor(state).tone);
+    setAttr(this.why, "data-tone", shown.tone);
     this.drawNow(f);
     const alerts = this.store.alerts.filter(a => a.fan === this.name);
     const current = alerts.filter(a => !over(a));
@@ -277,7 +277,7 @@ export class FanView {
     // Details change with the fan's line, and when messages are refused.
     const view = JSON.stringify([
       f?.phase,
-      f?.kind,
+      f?.troubles,
       f?.since,
       f?.why,
       f?.site,

@@ -3,12 +3,12 @@
 
 import { arrange, h, setAttr, setText } from "./dom";
 import type { Fan, Store } from "./store";
-import { badge, sayFanScore, sayFor, sayJudged, sayRPM, setBadge, time, wordsFor } from "./words";
+import { Badges, sayFanScore, sayFor, sayJudged, sayRPM, time, wordsFor, type Words } from "./words";
 
 const page = 200;
 
 type Column = "state" | "name" | "site" | "rpm" | "score" | "seen" | "since";
-type Filter = "all" | "trouble" | "normal" | "other";
+type Filter = "all" | "trouble" | "look" | "normal" | "other";
 
 const columns: { key: Column; name: string; down?: boolean; number?: boolean }[] = [
   { key: "state", name: "State", down: true },
@@ -45,7 +45,7 @@ export class FleetView {
     });
     search.addEventListener("input", () => this.choose({ search: search.value }));
     const bar = h("div", { class: "filters", role: "group", "aria-label": "Show" });
-    for (const f of ["all", "trouble", "normal", "other"] as Filter[]) {
+    for (const f of ["all", "trouble", "look", "normal", "other"] as Filter[]) {
       const b = h("button", { type: "button", click: () => this.choose({ filter: f }) });
       this.filters.set(f, b);
       bar.append(b);
@@ -79,10 +79,10 @@ export class FleetView {
     // the server remembers some of them, for their pages
     const fans = [...this.store.fans.values()].filter(f => f.phase !== "retired");
     const wanted = chosen.search.trim().toLowerCase();
-    const counts: Record<Filter, number> = { all: 0, trouble: 0, normal: 0, other: 0 };
+    const counts: Record<Filter, number> = { all: 0, trouble: 0, look: 0, normal: 0, other: 0 };
     const list: Fan[] = [];
     for (const f of fans) {
-      const g = group(this.store.state(f));
+      const g = group(words(this.store, f));
       counts.all++;
       counts[g]++;
       if (
@@ -117,11 +117,17 @@ export class FleetView {
   }
 
   private drawBar(counts: Record<Filter, number>): void {
-    const names: Record<Filter, string> = { all: "All", trouble: "In trouble", normal: "Normal", other: "Other" };
+    const names: Record<Filter, string> = {
+      all: "All",
+      trouble: "In trouble",
+      look: "Worth a look",
+      normal: "Normal",
+      other: "Other",
+    };
     for (const [f, b] of this.filters) {
       setText(b, `${names[f]} ${counts[f]}`);
       setAttr(b, "aria-pressed", String(chosen.filter === f));
-      setAttr(b, "hidden", f === "other" && counts.other === 0 && chosen.filter !== "other");
+      setAttr(b, "hidden", (f === "other" || f === "look") && counts[f] === 0 && chosen.filter !== f);
     }
     for (const [c, th] of this.heads)
       setAttr(th, "aria-sort", c === chosen.sort ? (chosen.down ? "descending" : "ascending") : null);
@@ -159,7 +165,7 @@ export class FleetView {
 /** Line is one fan's row. */
 class Line {
   readonly el: HTMLTableRowElement;
-  private readonly badge = badge("");
+  private readonly badges = new Badges();
   private readonly site = h("td", { role: "cell", class: "c-site" });
   private readonly rpm = h("td", { role: "cell", class: "c-rpm" });
   private readonly score = h("td", { role: "cell", class: "c-score" });
@@ -172,7 +178,7 @@ class Line {
     this.el = h(
       "tr",
       { role: "row" },
-      h("td", { role: "cell", class: "c-state" }, this.badge),
+      h("td", { role: "cell", class: "c-state" }, this.badges.el),
       h("td", { role: "rowheader", class: "c-name" }, link),
       this.site,
       this.rpm,
@@ -186,9 +192,8 @@ class Line {
     const state = store.state(f);
     const now = store.now();
     const fresh = store.fresh(f);
-    setBadge(this.badge, state);
-    setAttr(this.el, "data-tone", wordsFor(state).tone);
-    setAttr(this.badge, "title", (state === "unjudged" ? f.unjudged_why : f.why) || null);
+    const shown = this.badges.update(f, state, (state === "unjudged" ? f.unjudged_why : f.why) || null);
+    setAttr(this.el, "data-tone", shown.tone);
     setText(this.site, f.site);
     setText(this.rpm, fresh ? sayRPM(f.rpm) : "\u2013");
     setAttr(this.rpm, "title", sayLast(f, now));
@@ -220,9 +225,14 @@ function sayLast(f: Fan, now: number): string {
     : "No reading is known";
 }
 
-function group(state: string): Exclude<Filter, "all"> {
-  const g = wordsFor(state).gravity;
-  return g >= 4 ? "trouble" : g === 1 ? "normal" : "other";
+/** words are those of the fan's state. */
+function words(store: Store, f: Fan): Words {
+  const state = store.state(f);
+  return wordsFor(state, state !== "" && state === f.kind ? f.severity : "");
+}
+
+function group(w: Words): Exclude<Filter, "all"> {
+  return w.gravity >= 4 ? "trouble" : w.gravity > 3 ? "look" : w.gravity === 1 ? "normal" : "other";
 }
 
 /** seenAt orders fans by when a reading was last judged. */
@@ -234,7 +244,7 @@ function seenAt(f: Fan): number {
 function order(store: Store, key: Column, down: boolean): (a: Fan, b: Fan) => number {
   const sign = down ? -1 : 1;
   const by: Record<Column, (a: Fan, b: Fan) => number> = {
-    state: (a, b) => sign * (wordsFor(store.state(a)).gravity - wordsFor(store.state(b)).gravity),
+    state: (a, b) => sign * (words(store, a).gravity - words(store, b).gravity),
     name: (a, b) => sign * (a.rank - b.rank),
     site: (a, b) => sign * (a.site < b.site ? -1 : a.site > b.site ? 1 : 0),
     rpm: (a, b) => sign * (a.rpm - b.rpm),

@@ -5,7 +5,7 @@ import { h, put, setAttr, setText } from "./dom";
 import { FanView } from "./fan";
 import { FleetView } from "./fleet";
 import { InboxView, RefusedView } from "./lists";
-import { Store } from "./store";
+import { look, Store } from "./store";
 import { time } from "./words";
 
 /** A view fills the page until another is opened. */
@@ -101,7 +101,7 @@ function soon(): void {
 
 function draw(): void {
   drawn = Date.now();
-  const open = store.alerts.filter(a => a.state === "open").length;
+  const open = store.alerts.filter(a => a.state === "open" && !look(a)).length;
   const alerts = links[1]!.a;
   setText(alerts.lastElementChild!, open ? String(open) : "");
   setAttr(alerts.lastElementChild!, "aria-label", open ? `${open} open` : null);

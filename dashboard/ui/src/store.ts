@@ -5,6 +5,8 @@ export interface Fan {
   site: string;
   phase: string; // "" when no workflow knows the fan
   kind: string;
+  severity: string; // of kind; "" without trouble
+  troubles: string; // kind:severity of each family in trouble, by spaces, the gravest first
   since: number; // Unix milliseconds as every time here, 0 when unknown
   why: string;
   alert: string;
@@ -46,6 +48,7 @@ export interface Alert {
   fan: string;
   site?: string;
   kind: string;
+  severity?: string; // of an earlier program: that of the kind
   opened: string;
   why: string;
   state: "open" | "acknowledged" | "resolved" | "terminated";
@@ -61,6 +64,13 @@ export interface Alert {
   acked_at?: string;
   note?: string;
   ended_at?: string;
+}
+
+const lookKinds = new Set(["jitter", "wobble", "hunting", "drift", "unusual"]);
+
+/** look tells whether the alert is worth a look and no more: no step notifies of it. */
+export function look(a: Alert): boolean {
+  return a.severity ? a.severity === "info" : lookKinds.has(a.kind);
 }
 
 /** over tells whether nothing more will come of the alert. */
@@ -83,6 +93,8 @@ export function fanOf(line: FanLine, old?: Fan): Fan {
     site: "",
     phase: "",
     kind: "",
+    severity: "",
+    troubles: "",
     since: 0,
     why: "",
     alert: "",

@@ -19,7 +19,12 @@ const states: Record<string, Words> = {
   frozen: { word: "Frozen", symbol: "\u2744", tone: "warn", gravity: 6 },
   unjudged: { word: "Not judged", symbol: "\u2298", tone: "warn", gravity: 6 },
   silent: { word: "Silent", symbol: "\u2205", tone: "warn", gravity: 6 },
-  unusual: { word: "Unusual", symbol: "\u25c6", tone: "odd", gravity: 5 },
+  speed: { word: "Off its speed", symbol: "\u25d1", tone: "warn", gravity: 5 },
+  unusual: { word: "Unusual", symbol: "\u25c6", tone: "odd", gravity: 3.5 },
+  jitter: { word: "Jitter", symbol: "\u223f", tone: "odd", gravity: 3.5 },
+  wobble: { word: "Wobble", symbol: "\u2248", tone: "odd", gravity: 3.5 },
+  hunting: { word: "Hunting", symbol: "\u21c5", tone: "odd", gravity: 3.5 },
+  drift: { word: "Drift", symbol: "\u2198", tone: "odd", gravity: 3.5 },
   publishers: { word: "Two publishers", symbol: "\u21c4", tone: "warn", gravity: 5 },
   pipeline: { word: "Fanwatch itself", symbol: "\u26a0", tone: "warn", gravity: 4 },
   difference: { word: "Counts differ", symbol: "\u2260", tone: "warn", gravity: 4 },
@@ -30,20 +35,57 @@ const states: Record<string, Words> = {
   retired: { word: "Retired", symbol: "\u2013", tone: "mute", gravity: 0 },
 };
 
-/** wordsFor a kind of trouble or a state; one that this page does not know is shown by its own name. */
-export function wordsFor(state: string): Words {
-  return states[state] ?? { word: state, symbol: "?", tone: "warn", gravity: 4 };
+/**
+ * wordsFor a kind of trouble or a state; one that this page does not know is shown by its own name. A severity that is
+ * given sets colour and place: info is worth a look and no alarm.
+ */
+export function wordsFor(state: string, severity = ""): Words {
+  const w = states[state] ?? { word: state, symbol: "?", tone: "warn" as Tone, gravity: 4 };
+  switch (severity) {
+    case "critical":
+      return { ...w, tone: "bad", gravity: Math.max(w.gravity, 6.5) };
+    case "warning":
+      return { ...w, tone: "warn", gravity: Math.max(w.gravity, 4) };
+    case "info":
+      return { ...w, tone: "odd", gravity: 3.5 };
+  }
+  return w;
 }
 
 /** badge shows a state by symbol, word and colour. */
-export function badge(state: string): HTMLElement {
+export function badge(state: string, severity = ""): HTMLElement {
   const el = h("span", { class: "badge" }, h("span", { class: "symbol", "aria-hidden": "true" }), h("span", {}));
-  setBadge(el, state);
+  setBadge(el, state, severity);
   return el;
 }
 
-export function setBadge(el: HTMLElement, state: string): void {
-  const w = wordsFor(state);
+/** Badges shows a fan's state, and beside it the other families that are in trouble. */
+export class Badges {
+  readonly el = h("span", { class: "badges" });
+  private readonly first = badge("");
+  private shown = "";
+
+  constructor() {
+    this.el.append(this.first);
+  }
+
+  /** update returns the words of the state. */
+  update(f: Fan, state: string, title: string | null): Words {
+    const own = state !== "" && state === f.kind;
+    setBadge(this.first, state, own ? f.severity : "");
+    setAttr(this.first, "title", title);
+    const others = own ? f.troubles.split(" ").slice(1).join(" ") : "";
+    if (others !== this.shown) {
+      this.shown = others;
+      const badges = others === "" ? [] : others.split(" ").map(t => badge(...(t.split(":") as [string, string])));
+      this.el.replaceChildren(this.first, ...badges);
+    }
+    return wordsFor(state, own ? f.severity : "");
+  }
+}
+
+export function setBadge(el: HTMLElement, state: string, severity = ""): void {
+  const w = wordsFor(state, severity);
   setAttr(el, "data-tone", w.tone);
   setText(el.firstElementChild!, w.symbol);
   setText(el.lastElementChild!, w.word);
