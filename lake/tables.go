@@ -21,8 +21,8 @@ import (
 )
 
 // Tables are all tables of the lake: the readings; anomalies, quarantine and labels, which are fed from the same logs
-// with offsets of their own; and alerts, which are fed by [PutAlert]. Each gets every row exactly once, in transactions of
-// its own: one may be a batch behind another, and one that fails keeps no other from its batch. Failures are named in a
+// with offsets of their own; and alerts, which are fed by [PutAlert]. Each gets every row exactly once, in transactions
+// of its own: one may be a batch behind another, and one that fails keeps no other from its batch. Failures are named in a
 // *[Partial].
 type Tables struct {
 	*Table     // the table of readings
@@ -135,8 +135,8 @@ func toLabelRow(r *fanwatch.Row) (LabelRow, bool) {
 		return LabelRow{}, false
 	}
 	l := rec.Label
-	row := LabelRow{From: l.From.UnixMicro(), Fan: l.Fan, Alert: l.Alert, Kind: string(l.Kind), Label: LabelFault, By: l.By,
-		Note: l.Note, At: l.At.UnixMicro(), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
+	row := LabelRow{From: l.From.UnixMicro(), Fan: l.Fan, Alert: l.Alert, Kind: string(l.Kind), Label: LabelFault,
+		By: l.By, Note: l.Note, At: l.At.UnixMicro(), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
 	if l.Normal {
 		row.Label = LabelNormal
 	}

@@ -80,7 +80,8 @@ func orNull[T comparable](rng *rand.Rand, v T) *T {
 
 func toLoose(rng *rand.Rand, s Row) loose {
 	return loose{unless(s.PWM, -1), orNull(rng, s.Verdict), unless(s.Level, -1), orNull(rng, s.High),
-		orNull(rng, s.Low), orNull(rng, s.Expected), orNull(rng, s.Shard), orNull(rng, s.Arrived), orNull(rng, s.Unsynch), orNull(rng, s.Lost),
+		orNull(rng, s.Low), orNull(rng, s.Expected), orNull(rng, s.Shard), orNull(rng, s.Arrived),
+		orNull(rng, s.Unsynch), orNull(rng, s.Lost),
 		orNull(rng, s.Glitch), orNull(rng, s.Edges), orNull(rng, s.Late), orNull(rng, s.Anomaly),
 		orNull(rng, s.State), orNull(rng, s.Score), orNull(rng, s.Jitter), orNull(rng, s.Hz), orNull(rng, s.RPM),
 		orNull(rng, s.Seq), orNull(rng, s.Run), orNull(rng, s.Fan), orNull(rng, s.Time)}

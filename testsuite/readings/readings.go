@@ -87,7 +87,8 @@ func simulate(kind, windows int, seed uint64) ([]measured, error) {
 	return series, nil
 }
 
-// judge returns what a judge that has known the fan for long would say of it: a band of 1.5 % or six standard deviations.
+// judge returns what a judge that has known the fan for long would say of it: a band of 1.5 % or six standard
+// deviations.
 func judge(usual, sd float64) fanwatch.Judged {
 	tenth := func(rpm float64) float64 { return math.Round(rpm*10) / 10 }
 	band := max(0.015*usual, 6*sd)
