@@ -70,6 +70,30 @@ type AlertRow struct {
 	Ended   int64  `parquet:"ended,id(12),timestamp(microsecond)"`
 }
 
+// LabelRow is a row of the table labels: what a person knows of an alert's trouble. Times are Unix microseconds; To 0
+// means that the trouble lasted.
+type LabelRow struct {
+	From    int64  `parquet:"time,id(1),timestamp(microsecond),delta"`
+	Fan     string `parquet:"fan_id,id(2),dict"`
+	Alert   string `parquet:"alert_id,id(3)"`
+	Kind    string `parquet:"kind,id(4),dict"`
+	Label   string `parquet:"label,id(5),dict"` // LabelNormal or LabelFault
+	To      int64  `parquet:"until,id(6),timestamp(microsecond),optional"`
+	By      string `parquet:"by,id(7),dict"`
+	Note    string `parquet:"note,id(8),optional"`
+	At      int64  `parquet:"said,id(9),timestamp(microsecond)"`
+	Arrived int64  `parquet:"arrived,id(10),timestamp(microsecond)"`
+	Shard   string `parquet:"shard,id(11),dict"`
+}
+
+// The values of LabelRow.Label.
+const (
+	// LabelNormal says that the fan is to run like this.
+	LabelNormal = "normal"
+	// LabelFault says that it was a fault.
+	LabelFault = "fault"
+)
+
 // eventTable is one of the small tables beside the readings. Its rows are few: those of a commit or a merge are held in
 // memory.
 type eventTable[T any] struct {

@@ -28,7 +28,7 @@ type noted struct {
 	Unsynch bool    `parquet:"unsynch,id(15)"`
 	Arrived int64   `parquet:"arrived,id(16),timestamp(microsecond)"`
 	Shard   string  `parquet:"shard,id(17)"`
-	Note    *string `parquet:"note,id(18),optional"`
+	Note    *string `parquet:"note,id(24),optional"`
 }
 
 // withNote writes rows as that program does, each with the note.

@@ -73,7 +73,7 @@ func TestStrayObjectsArePassedOver(t *testing.T) {
 	if err := tables.PlanExpiry(t.Context(), time.Hour, 1); err != nil {
 		t.Error(err)
 	}
-	if a, err := tables.Apply(t.Context()); err != nil || a.Swaps != 3 || a.Expiries != 4 {
+	if a, err := tables.Apply(t.Context()); err != nil || a.Swaps != 3 || a.Expiries != 5 {
 		t.Errorf("apply: %+v, %v", a, err)
 	}
 	if _, err := tables.RemoveOrphans(t.Context(), -time.Minute); err != nil {
@@ -138,7 +138,7 @@ func (c failing) LoadTable(ctx context.Context, ident table.Identifier) (*table.
 // TestATableThatFailsStopsNoOther takes each table away, at the start and while the lake runs: the others go on, the
 // error names the one, and when it is back it has everything.
 func TestATableThatFailsStopsNoOther(t *testing.T) {
-	for _, name := range []string{"readings", "anomalies", "quarantine", "alerts"} {
+	for _, name := range []string{"readings", "anomalies", "quarantine", "alerts", "labels"} {
 		for _, before := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/%v", name, before), func(t *testing.T) {
 				t.Parallel()
@@ -156,6 +156,7 @@ func TestATableThatFailsStopsNoOther(t *testing.T) {
 				}
 				lost = name
 				w.append(t, 0, eventful(0, 1))
+				w.append(t, 0, labelled(t, 100, label))
 				if err := lake.PutAlert(t.Context(), w.store, ended); err != nil {
 					t.Fatal(err)
 				}
@@ -168,13 +169,13 @@ func TestATableThatFailsStopsNoOther(t *testing.T) {
 				rows := func(want map[string]int64) {
 					t.Helper()
 					all, _ := tables.Statuses(t.Context(), 0)
-					for i, table := range []string{"readings", "anomalies", "quarantine", "alerts"} {
+					for i, table := range []string{"readings", "anomalies", "quarantine", "alerts", "labels"} {
 						if all[i].Rows != want[table] {
 							t.Errorf("%s has %d rows, want %d", table, all[i].Rows, want[table])
 						}
 					}
 				}
-				full := map[string]int64{"readings": 95, "anomalies": 10, "quarantine": 5, "alerts": 1}
+				full := map[string]int64{"readings": 95, "anomalies": 10, "quarantine": 5, "alerts": 1, "labels": 1}
 				partly := map[string]int64{}
 				for table, n := range full {
 					if table != name {
@@ -362,7 +363,7 @@ func TestReadingNeverChangesATable(t *testing.T) {
 	if r, err := read.Table.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesIn != 0 {
 		t.Errorf("planned for a table of an earlier version: %+v, %v", r, err)
 	}
-	if _, err := lake.OpenTables(t.Context(), cfg); err != nil || columns("readings") != 17 || columns("quarantine") != 9 {
+	if _, err := lake.OpenTables(t.Context(), cfg); err != nil || columns("readings") != 23 || columns("quarantine") != 9 {
 		t.Fatalf("%v; %d columns", err, columns("readings"))
 	}
 	if r, err := read.Table.PlanCompaction(t.Context(), lake.CompactConfig{MinFiles: 1}); err != nil || r.FilesIn != 2 {
@@ -382,7 +383,7 @@ func TestReadingNeverChangesATable(t *testing.T) {
 	}
 	for _, open := range []func(context.Context, lake.TableConfig) (*lake.Table, error){lake.ReadTable, lake.OpenTable} {
 		if _, err := open(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), `column jitter is named "jit"`) ||
-			columns("readings") != 17 {
+			columns("readings") != 23 {
 			t.Errorf("%v; %d columns", err, columns("readings"))
 		}
 	}

@@ -59,7 +59,7 @@ func TestPyicebergAgrees(t *testing.T) {
 	compare := func(files int) {
 		t.Helper()
 		got := readByPython(t, python, dir)
-		if got.Rows != rows || got.Distinct != rows || got.Columns != 17 || got.Files != files ||
+		if got.Rows != rows || got.Distinct != rows || got.Columns != 23 || got.Files != files ||
 			got.Hash != contentHash(t, w) {
 			t.Fatalf("pyiceberg reads %+v, want %d rows in %d files, hash %s", got, rows, files, contentHash(t, w))
 		}

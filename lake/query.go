@@ -40,6 +40,38 @@ func (t *Table) Rows(ctx context.Context, fan string, from, to time.Time) iter.S
 	}
 }
 
+// Fans returns the names of the fans of which the table's files of the days that overlap from <= time < to have
+// readings, sorted. Zero times are no bounds. It reads one column of these files.
+func (t *Table) Fans(ctx context.Context, from, to time.Time) ([]string, error) {
+	files, err := t.currentFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lo, hi := bounds(from, to)
+	names := make(map[string]bool)
+	for _, df := range files {
+		day, err := dayOf(df)
+		if err != nil {
+			return nil, err
+		}
+		if begin := int64(day) * rowfile.DayMicros; begin+rowfile.DayMicros <= lo || begin >= hi {
+			continue
+		}
+		index, fetch, err := t.index(ctx, df)
+		var found []string
+		if err == nil {
+			found, err = index.Fans(fetch)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("fans of %s: %w", df.FilePath(), err)
+		}
+		for _, name := range found {
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
 // errStop ends a scan whose caller wants no more rows.
 var errStop = errors.New("enough")
 

@@ -271,8 +271,11 @@ func tableSchema() *iceberg.Schema {
 	field := func(id int, name string, typ iceberg.Type, doc string) iceberg.NestedField {
 		return iceberg.NestedField{ID: id, Name: name, Type: typ, Required: true, Doc: doc}
 	}
-	anomaly := field(10, "anomaly", p.String, "the fan's state after this reading; null: normal")
-	anomaly.Required = false
+	optional := func(id int, name string, typ iceberg.Type, doc string) iceberg.NestedField {
+		f := field(id, name, typ, doc)
+		f.Required = false
+		return f
+	}
 	return iceberg.NewSchema(0,
 		field(1, "time", p.TimestampTz, "end of the measuring window"),
 		field(2, "fan_id", p.String, ""),
@@ -283,7 +286,7 @@ func tableSchema() *iceberg.Schema {
 		field(7, "jitter", p.Float64, "standard deviation of the pulse periods over their mean"),
 		field(8, "score", p.Float64, "of the forest, to 0.001; 0: not scored"),
 		field(9, "state", p.String, "running, starting, stalled or no-signal"),
-		anomaly,
+		optional(10, "anomaly", p.String, "the fan's state after this reading; null: normal"),
 		field(11, "late", p.Bool, "older than what the model had seen, so not fed to it"),
 		field(12, "edges", p.Int64, "falling edges in the window"),
 		field(13, "glitch", p.Int64, "edges rejected as glitches"),
@@ -291,6 +294,12 @@ func tableSchema() *iceberg.Schema {
 		field(15, "unsynch", p.Bool, "the device's clock was not synchronised: time is arrival minus age"),
 		field(16, "arrived", p.TimestampTz, "at the stream or the broker"),
 		field(17, "shard", p.String, ""),
+		optional(18, "expected", p.Float64, "RPM that the judge expected, in steps of 0.1; null: none, or not judged"),
+		optional(19, "low", p.Float64, "lower end of the band around it, RPM"),
+		optional(20, "high", p.Float64, "upper end of the band, RPM"),
+		optional(21, "level", p.Int64, "level at which the fan stood, from 0; null: at none that is known, or not judged"),
+		optional(22, "verdict", p.String, "normal, learning, stopped, away or kinds of trouble; null: not judged"),
+		optional(23, "pwm", p.Float64, "commanded duty cycle, 0 to 1; null: unknown"),
 	)
 }
 

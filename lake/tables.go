@@ -20,15 +20,16 @@ import (
 	"fanwatch/objstore"
 )
 
-// Tables are all tables of the lake: the readings; anomalies and quarantine, which are fed from the same logs with
-// offsets of their own; and alerts, which are fed by [PutAlert]. Each gets every row exactly once, in transactions of
-// its own: one may be a batch behind another, and one that fails keeps no other from its batch. Failures are named in a
+// Tables are all tables of the lake: the readings; anomalies, quarantine and labels, which are fed from the same logs
+// with offsets of their own; and alerts, which are fed by [PutAlert]. Each gets every row exactly once, in transactions
+// of its own: one may be a batch behind another, and one that fails keeps no other from its batch. Failures are named in a
 // *[Partial].
 type Tables struct {
 	*Table     // the table of readings
 	anomalies  *eventTable[Anomaly]
 	quarantine *eventTable[QuarantineRow]
 	alerts     *eventTable[AlertRow]
+	labels     *eventTable[LabelRow]
 }
 
 // OpenTables opens all tables and creates those that are missing. A table that cannot be opened is opened by the next
@@ -72,6 +73,17 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 	if err != nil {
 		return nil, err
 	}
+	t.labels, err = newEventTable(cfg, readOnly, "labels", map[int]string{1: "of the reading that began the trouble",
+		5: "normal: the fan is to run like this; fault", 6: "of the reading that ended it; null: it lasted",
+		9: "when the person said so"}, eventTable[LabelRow]{
+		root: "Label",
+		pick: toLabelRow, time: func(l *LabelRow) int64 { return l.From }, compare: func(a, b *LabelRow) int {
+			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.From, b.From), strings.Compare(a.Alert, b.Alert),
+				cmp.Compare(a.At, b.At), strings.Compare(a.Label, b.Label))
+		}})
+	if err != nil {
+		return nil, err
+	}
 	t.alerts, err = newEventTable(cfg, readOnly, "alerts", map[int]string{1: "of the reading that opened it",
 		7: "escalation steps reached", 8: "messages sent"}, eventTable[AlertRow]{
 		root: "Ended",
@@ -81,7 +93,7 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 	if err != nil {
 		return nil, err
 	}
-	readings.followers = []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable}
+	readings.followers = []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable, &t.labels.iceTable}
 	var failed failures
 	opened := 0
 	for _, s := range t.all() {
@@ -113,6 +125,27 @@ func toQuarantineRow(r *fanwatch.Row) (QuarantineRow, bool) {
 		r.Kind == fanwatch.RowQuarantined
 }
 
+// toLabelRow returns the row of the table labels that a row of the landing log becomes, and whether it becomes one.
+func toLabelRow(r *fanwatch.Row) (LabelRow, bool) {
+	if r.Kind != fanwatch.RowLabelled {
+		return LabelRow{}, false
+	}
+	rec, err := fanwatch.DecodeRecord(r.Payload)
+	if err != nil || rec.Label == nil {
+		return LabelRow{}, false
+	}
+	l := rec.Label
+	row := LabelRow{From: l.From.UnixMicro(), Fan: l.Fan, Alert: l.Alert, Kind: string(l.Kind), Label: LabelFault,
+		By: l.By, Note: l.Note, At: l.At.UnixMicro(), Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
+	if l.Normal {
+		row.Label = LabelNormal
+	}
+	if !l.To.IsZero() {
+		row.To = l.To.UnixMicro()
+	}
+	return row, true
+}
+
 // segmentCache has the segments that were read, with those of their rows that belong to event tables.
 type segmentCache map[string]landing.Segment
 
@@ -123,7 +156,7 @@ func (m segmentCache) key(l landing.Log, after fanwatch.SequenceNumber) string {
 func (m segmentCache) remember(l landing.Log, after fanwatch.SequenceNumber, s landing.Segment) {
 	s.Rows = slices.Clone(slices.DeleteFunc(slices.Clone(s.Rows), func(r fanwatch.Row) bool {
 		_, anomalous := toAnomaly(&r)
-		return !anomalous && r.Kind != fanwatch.RowQuarantined
+		return !anomalous && r.Kind != fanwatch.RowQuarantined && r.Kind != fanwatch.RowLabelled
 	}))
 	m[m.key(l, after)] = s
 }
@@ -155,7 +188,7 @@ func (t *Tables) Commit(ctx context.Context, logs []landing.Log) (CommitResult, 
 	for _, s := range []struct {
 		name   string
 		commit func(context.Context, []landing.Log, segmentCache) (CommitResult, error)
-	}{{"anomalies", t.anomalies.commit}, {"quarantine", t.quarantine.commit}} {
+	}{{"anomalies", t.anomalies.commit}, {"quarantine", t.quarantine.commit}, {"labels", t.labels.commit}} {
 		for more := true; more; {
 			r, err := s.commit(ctx, logs, seen)
 			failed.add(wrapParts(err, s.name))
@@ -188,7 +221,7 @@ func (t *Tables) PassedOver() (found []string) {
 
 // eventTables returns the tables beside the readings.
 func (t *Tables) eventTables() []*iceTable {
-	return []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable, &t.alerts.iceTable}
+	return []*iceTable{&t.anomalies.iceTable, &t.quarantine.iceTable, &t.alerts.iceTable, &t.labels.iceTable}
 }
 
 // all returns all tables, the readings first.
@@ -231,7 +264,8 @@ func (t *Tables) PlanCompaction(ctx context.Context, cfg CompactConfig) (Compact
 		cfg   CompactConfig
 		merge mergeFunc
 	}{{&t.iceTable, cfg, t.mergeDay}, {&t.anomalies.iceTable, small, t.anomalies.mergeDay}, {&t.quarantine.iceTable, small,
-		t.quarantine.mergeDay}, {&t.alerts.iceTable, small, t.alerts.mergeDay}} {
+		t.quarantine.mergeDay}, {&t.alerts.iceTable, small, t.alerts.mergeDay}, {&t.labels.iceTable, small,
+		t.labels.mergeDay}} {
 		_, _, r, err := s.table.planCompaction(ctx, s.cfg, s.merge)
 		failed.add(wrapParts(err, s.table.layout.name))
 		sum = CompactResult{sum.Days + r.Days, sum.FilesIn + r.FilesIn, sum.FilesOut + r.FilesOut, sum.RowsIn + r.RowsIn,
@@ -253,7 +287,7 @@ func (t *Tables) PlanExpiry(ctx context.Context, olderThan time.Duration, keep i
 // Retention says how long after its end a day stays in the tables. 0 is for ever.
 type Retention struct {
 	Readings time.Duration
-	Events   time.Duration // anomalies, quarantine and alerts
+	Events   time.Duration // anomalies, quarantine, labels and alerts
 }
 
 // PlanDropPartitions plans the drop of days past retention in all tables and returns the number of files; see
@@ -362,6 +396,12 @@ func lastArrived(rows []QuarantineRow, n int) []QuarantineRow {
 // Alerts returns the rows of the table alerts with from <= time of opening < to, by time; zero times are no bounds.
 func (t *Tables) Alerts(ctx context.Context, from, to time.Time) ([]AlertRow, error) {
 	return t.alerts.all(ctx, from, to)
+}
+
+// Labels returns the rows of the table labels with from <= time of the trouble's beginning < to, by time; zero times
+// are no bounds.
+func (t *Tables) Labels(ctx context.Context, from, to time.Time) ([]LabelRow, error) {
+	return t.labels.all(ctx, from, to)
 }
 
 // alertsWaiting is the folder of the alerts that are over and not yet in the table.

@@ -47,6 +47,58 @@ func eventful(after, first int) landing.Segment {
 	return s
 }
 
+// label is what a person said of a minute's trouble of fan-a.
+var label = fanwatch.Label{V: fanwatch.LabelVersion, Fan: "fan-a", Alert: "alert/fan-a/speed/1",
+	Kind: fanwatch.KindSpeed, Normal: true, From: midnight.Add(time.Minute), To: midnight.Add(2 * time.Minute), By: "ada", Note: "summer",
+	At: midnight.Add(time.Hour)}
+
+// labelled makes a segment of one label.
+func labelled(t testing.TB, after int, l fanwatch.Label) landing.Segment {
+	t.Helper()
+	data, err := fanwatch.EncodeLabel(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := window(after, l.Fan, 7, 1, 1)
+	s.Rows[0] = fanwatch.Row{Kind: fanwatch.RowLabelled,
+		Reading: fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: l.Fan}}, Position: s.Rows[0].Position,
+		Arrived: l.At.Add(time.Second), Payload: data}
+	return s
+}
+
+// TestALabelIsKeptInItsTable has what the person said, each time once; one whose record cannot be read stops nothing.
+func TestALabelIsKeptInItsTable(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	tables, logs := openTables(t, w, nil), []landing.Log{w.log(0)}
+	lasting := label
+	lasting.Normal, lasting.From, lasting.To = false, midnight.Add(26*time.Hour), time.Time{}
+	bad := labelled(t, 2, label)
+	bad.Rows[0].Payload = []byte("{")
+	for _, s := range []landing.Segment{labelled(t, 0, label), labelled(t, 1, lasting), bad} {
+		w.append(t, 0, s)
+		for range 2 {
+			if _, err := tables.Commit(t.Context(), logs); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got, err := tables.Labels(t.Context(), time.Time{}, time.Time{})
+	want := []lake.LabelRow{{From: label.From.UnixMicro(), Fan: "fan-a", Alert: label.Alert, Kind: "speed",
+		Label: lake.LabelNormal, To: label.To.UnixMicro(), By: "ada", Note: "summer", At: label.At.UnixMicro(),
+		Arrived: label.At.Add(time.Second).UnixMicro(), Shard: w.log(0).Shard}}
+	last := want[0]
+	last.From, last.Label, last.To = lasting.From.UnixMicro(), lake.LabelFault, 0
+	if want = append(want, last); err != nil || !slices.Equal(got, want) {
+		t.Fatalf("got %+v, %v, want %+v", got, err, want)
+	}
+	if some, err := tables.Labels(t.Context(), midnight.Add(24*time.Hour), time.Time{}); err != nil || len(some) != 1 {
+		t.Errorf("of the second day: %+v, %v", some, err)
+	}
+	if v, err := tables.Verify(t.Context(), logs, nil); err != nil || !v.OK {
+		t.Errorf("verify: %v, %v", v.Faults, err)
+	}
+}
+
 func TestEachEventOfTheLogIsInItsTableOnce(t *testing.T) {
 	w := openWorld(t, t.TempDir(), nil)
 	w.append(t, 0, eventful(0, 1))
@@ -98,7 +150,7 @@ func TestEachEventOfTheLogIsInItsTableOnce(t *testing.T) {
 		t.Fatalf("%d anomalies of a period, %v", len(some), err)
 	}
 	statuses, err := tables.Statuses(t.Context(), 3)
-	if err != nil || len(statuses) != 4 || statuses[0].Rows != 380 || statuses[1].Rows != 40 || statuses[2].Rows != 20 ||
+	if err != nil || len(statuses) != 5 || statuses[0].Rows != 380 || statuses[1].Rows != 40 || statuses[2].Rows != 20 ||
 		statuses[1].Files != 1 {
 		t.Fatalf("%+v, %v", statuses, err)
 	}

@@ -79,6 +79,12 @@ func (t *Tables) Verify(ctx context.Context, logs []landing.Log, progress Progre
 				return err
 			})
 		}},
+		{&t.labels.iceTable, func() error {
+			return v.checkEventTable(ctx, &t.labels.iceTable, func(df iceberg.DataFile) error {
+				_, err := t.labels.readFile(ctx, df)
+				return err
+			})
+		}},
 		{&t.alerts.iceTable, func() error {
 			return v.checkEventTable(ctx, &t.alerts.iceTable, func(df iceberg.DataFile) error {
 				_, err := t.alerts.readFile(ctx, df)

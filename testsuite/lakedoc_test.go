@@ -138,7 +138,7 @@ func TestLakeDocNamesEveryColumn(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := regexp.MustCompile("(?m)^\\| (\\d+) \\| `(\\w+)` \\| (\\w+) \\| (yes|no) \\|")
-	for _, name := range []string{"readings", "anomalies", "quarantine", "alerts"} {
+	for _, name := range []string{"readings", "anomalies", "quarantine", "alerts", "labels"} {
 		_, section, found := strings.Cut(string(text), "\n### `"+name+"`")
 		section, _, _ = strings.Cut(section, "\n#")
 		tbl, err := catalog.LoadTable(t.Context(), []string{"fanwatch", name})

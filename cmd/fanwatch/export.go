@@ -43,12 +43,27 @@ type exported struct {
 	Unsynch bool    `parquet:"unsynch"`
 	Arrived int64   `parquet:"arrived,timestamp(microsecond),delta"`
 	Shard   string  `parquet:"shard,dict"`
+
+	Expected float64  `parquet:"expected,dict,optional"`
+	Low      float64  `parquet:"low,dict,optional"`
+	High     float64  `parquet:"high,dict,optional"`
+	Level    *int64   `parquet:"level,dict,optional"`
+	Verdict  string   `parquet:"verdict,dict,optional"`
+	PWM      *float64 `parquet:"pwm,optional"`
 }
 
 func toExported(r fanwatch.Row) exported {
-	return exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State),
+	e := exported{r.Time.UnixMicro(), r.Fan, int64(r.Run), int64(r.Seq), r.RPM, r.Hz, r.Jitter, r.Score, string(r.State),
 		string(r.Anomaly), r.Kind == fanwatch.RowLate,
-		int64(r.Edges), int64(r.Glitch), int64(r.Lost), r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard}
+		int64(r.Edges), int64(r.Glitch), int64(r.Lost), r.Unsynch, r.Arrived.UnixMicro(), r.Position.Shard,
+		r.Judged.Expected, r.Judged.Low, r.Judged.High, nil, r.Judged.Verdict, nil}
+	if level := int64(r.Judged.Level); r.Judged.Verdict != "" && level >= 0 {
+		e.Level = &level
+	}
+	if duty, known := r.PWM.Fraction(); known {
+		e.PWM = &duty
+	}
+	return e
 }
 
 // exportOptions are the flags of fanwatch lake export.
@@ -97,7 +112,7 @@ complete.`,
 	}
 	o.flags(c.Flags())
 	f := c.Flags()
-	f.StringVar(&e.table, "table", "readings", "table to write: readings, anomalies, quarantine or alerts")
+	f.StringVar(&e.table, "table", "readings", "table to write: readings, anomalies, quarantine, alerts or labels")
 	f.StringVar(&e.fan, "fan", "", "write rows of this fan only; empty: of all fans")
 	f.StringVar(&e.from, "from", "", "write rows from this time on (2026-05-28, RFC 3339, or 24h ago as 24h); "+
 		"empty: from the start")
@@ -179,8 +194,11 @@ func (e *exportOptions) write(ctx context.Context, tables *lake.Tables, from, to
 	case "alerts":
 		rows, err := tables.Alerts(ctx, from, to)
 		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.AlertRow) string { return r.Fan }))
+	case "labels":
+		rows, err := tables.Labels(ctx, from, to)
+		return cmp.Or(err, exportAll(w, e, rows, func(r *lake.LabelRow) string { return r.Fan }))
 	}
-	return fmt.Errorf("--table %.40q is none of readings, anomalies, quarantine, alerts (%w)", e.table, errUsage)
+	return fmt.Errorf("--table %.40q is none of readings, anomalies, quarantine, alerts, labels (%w)", e.table, errUsage)
 }
 
 func exportAll[T any](w io.Writer, e *exportOptions, rows []T, fan func(*T) string) error {
@@ -268,6 +286,8 @@ func (c *exportColumn) value(f reflect.Value) any {
 		return nil
 	case c.time:
 		return time.UnixMicro(f.Int()).UTC().Format("2006-01-02T15:04:05.000000Z")
+	case f.Kind() == reflect.Pointer:
+		return f.Elem().Interface()
 	case f.Kind() == reflect.Slice:
 		return string(f.Bytes())
 	}

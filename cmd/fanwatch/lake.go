@@ -28,7 +28,7 @@ func (a *app) lake() *cobra.Command {
 	c := &cobra.Command{Use: "lake", Short: "Look into the lake: its state, its soundness, its readings",
 		Long: `Look into the lake: its state, its soundness, its readings.
 
-The lake is the landing log in S3 and the Iceberg tables that are fed from it: readings, anomalies, quarantine and
+The lake is the landing log in S3 and the Iceberg tables that are fed from it: readings, anomalies, quarantine, labels,
 alerts. Any engine that knows Iceberg can query the tables; these commands need none. Without --bucket it is the
 local system's lake (--dir).`}
 	c.AddCommand(a.lakeStatus(), a.lakeVerify(), a.lakeQuery(), a.lakeExport(), a.lakeIngest())

@@ -172,6 +172,33 @@ func TestToFile(t *testing.T) {
 	}
 }
 
+// TestExportSaysWhatWasExpected, and nothing of what is not known: level 0 and a duty cycle of 0 are known.
+func TestExportSaysWhatWasExpected(t *testing.T) {
+	all := rows(3, rand.New(rand.NewPCG(1, 2)))
+	all[1].Judged = fanwatch.Judged{Expected: 1800.3, Low: 1773.3, High: 1827.3, Verdict: "normal"}
+	all[1].PWM = fanwatch.NewDuty(0)
+	all[2].Judged = fanwatch.Judged{Level: -1, Verdict: "away"}
+	var buf bytes.Buffer
+	err := exportRows(&buf, "csv", func(add func(exported) error) error {
+		for _, r := range all {
+			if err := add(toExported(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	records, bad := csv.NewReader(&buf).ReadAll()
+	if err != nil || bad != nil {
+		t.Fatal(err, bad)
+	}
+	for i, want := range []string{"expected,low,high,level,verdict,pwm", ",,,,,", "1800.3,1773.3,1827.3,0,normal,0",
+		",,,,away,"} {
+		if got := strings.Join(records[i][17:], ","); got != want {
+			t.Errorf("line %d: %s, want %s", i, got, want)
+		}
+	}
+}
+
 func TestExportJSON(t *testing.T) {
 	refuses(t, "lake export --json", "--json is not for export, give --format ndjson (see --help)")
 }

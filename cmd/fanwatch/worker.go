@@ -71,8 +71,8 @@ The code is that of the local system; against real AWS it has not been run yet.`
 	const day = 24 * time.Hour
 	f.DurationVar(&o.lake.Keep.Readings, "keep-readings", 0, "how long a day stays in the table of readings after "+
 		"its end, such as 8760h; 0: for ever")
-	f.DurationVar(&o.lake.Keep.Events, "keep-events", 0, "how long a day stays in the tables of anomalies, alerts "+
-		"and quarantine after its end, such as 8760h; 0: for ever")
+	f.DurationVar(&o.lake.Keep.Events, "keep-events", 0, "how long a day stays in the tables of anomalies, alerts, "+
+		"quarantine and labels after its end, such as 8760h; 0: for ever")
 	f.DurationVar(&o.lake.KeepSegments, "keep-segments", 7*day, "how long the landing log keeps rows that are in "+
 		"the tables; 0: 168h")
 	f.DurationVar(&o.lake.KeepSnapshots, "keep-snapshots", 7*day, "how long older snapshots of the tables can be "+

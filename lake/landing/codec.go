@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,17 +34,31 @@ const (
 	metaSources   = "fanwatch.sources" // absent without sources
 )
 
-// segmentRow has the columns of the segment version that is written.
+// segmentRow has the columns of the segment version that is written. Those of fanwatch.Judged are null where they are
+// zero; the dictionaries keep the bits of their floats. Pointers stand here: the library reads those of an embedded
+// struct as never nil.
 type segmentRow struct {
 	segmentRowV1
-	PWM     *float64 `parquet:"pwm,optional"`     // commanded duty cycle, 0..1; null when unknown
-	Refused *uint32  `parquet:"refused,optional"` // readings that a quarantined row stands for; null is one
+	PWM      *float64 `parquet:"pwm,optional"`     // commanded duty cycle, 0..1; null when unknown
+	Refused  *uint32  `parquet:"refused,optional"` // readings that a quarantined row stands for; null is one
+	Expected *float64 `parquet:"expected,optional,dict"`
+	Low      *float64 `parquet:"low,optional,dict"`
+	High     *float64 `parquet:"high,optional,dict"`
+	Level    *int32   `parquet:"level,optional,dict"`
+	Verdict  string   `parquet:"verdict,dict"`
 }
 
 // segmentSchema returns segmentRow's schema under the name that stands in every segment.
 var segmentSchema = sync.OnceValue(func() *parquet.Schema {
 	return parquet.NewSchema("landed", parquet.SchemaOf(segmentRow{}))
 })
+
+// segmentRowV3 has the columns of segment version 3.
+type segmentRowV3 struct {
+	segmentRowV1
+	PWM     *float64 `parquet:"pwm,optional"`
+	Refused *uint32  `parquet:"refused,optional"`
+}
 
 // segmentRowV2 has the columns of segment version 2.
 type segmentRowV2 struct {
@@ -171,6 +186,8 @@ func openSegment(data []byte) (*parquet.File, error) {
 	columns := parquet.SchemaOf(segmentRow{})
 	switch v, _ := f.Lookup(metaVersion); v {
 	case strconv.Itoa(SegmentVersion):
+	case "3":
+		columns = parquet.SchemaOf(segmentRowV3{})
 	case "2":
 		columns = parquet.SchemaOf(segmentRowV2{})
 	case "1":
@@ -284,7 +301,11 @@ func toSegmentRow(r *fanwatch.Row) segmentRow {
 		Sequence: string(r.Position.Sequence), Index: int32(r.Position.Index), Arrived: r.Arrived.UnixMicro(),
 		Client: r.Client,
 		Score:  r.Score, Anomaly: string(r.Anomaly), Acked: r.Acked, Dropped: r.Dropped, Reason: r.Reason,
-		Payload: r.Payload}}
+		Payload: r.Payload}, Expected: orNull(r.Judged.Expected), Low: orNull(r.Judged.Low),
+		High: orNull(r.Judged.High), Verdict: r.Judged.Verdict}
+	if r.Judged.Level != 0 {
+		l.Level = &r.Judged.Level
+	}
 	if duty, known := r.PWM.Fraction(); known {
 		l.PWM = &duty
 	}
@@ -292,6 +313,22 @@ func toSegmentRow(r *fanwatch.Row) segmentRow {
 		l.Refused = &r.Refused
 	}
 	return l
+}
+
+// orNull returns nil for the number whose bits are all 0: not for -0.
+func orNull(f float64) *float64 {
+	if math.Float64bits(f) == 0 {
+		return nil
+	}
+	return &f
+}
+
+// orZero undoes orNull.
+func orZero[T float64 | int32](v *T) T {
+	if v == nil {
+		return 0
+	}
+	return *v
 }
 
 func toRow(l *segmentRow, shard string, same intern) (fanwatch.Row, error) {
@@ -309,7 +346,9 @@ func toRow(l *segmentRow, shard string, same intern) (fanwatch.Row, error) {
 			Index: int(l.Index)},
 		Arrived: time.UnixMicro(l.Arrived).UTC(), Client: same.text(l.Client), Score: l.Score,
 		Anomaly: fanwatch.Kind(same.text(l.Anomaly)),
-		Acked:   l.Acked, Dropped: l.Dropped, Reason: same.text(l.Reason),
+		Judged: fanwatch.Judged{Expected: orZero(l.Expected), Low: orZero(l.Low), High: orZero(l.High),
+			Level: orZero(l.Level), Verdict: same.text(l.Verdict)},
+		Acked: l.Acked, Dropped: l.Dropped, Reason: same.text(l.Reason),
 	}
 	if l.PWM != nil {
 		r.PWM = fanwatch.NewDuty(*l.PWM)

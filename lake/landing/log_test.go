@@ -206,7 +206,8 @@ func TestRowsComeBackBitByBit(t *testing.T) {
 		want.Position.Shard = log.Shard
 		have := got.Rows[i]
 		for _, f := range [][2]*float64{{&have.RPM, &want.RPM}, {&have.Hz, &want.Hz}, {&have.Jitter, &want.Jitter},
-			{&have.Score, &want.Score}} {
+			{&have.Score, &want.Score}, {&have.Judged.Expected, &want.Judged.Expected},
+			{&have.Judged.Low, &want.Judged.Low}, {&have.Judged.High, &want.Judged.High}} {
 			if math.Float64bits(*f[0]) != math.Float64bits(*f[1]) {
 				t.Fatalf("row %d: bits %x, want %x", i, math.Float64bits(*f[0]), math.Float64bits(*f[1]))
 			}
@@ -230,7 +231,7 @@ func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 	}
 	r := fanwatch.Row{
 		Kind: []fanwatch.RowKind{fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined,
-			fanwatch.RowConfigured}[rng.IntN(4)],
+			fanwatch.RowConfigured, fanwatch.RowLabelled}[rng.IntN(5)],
 		Position: fanwatch.Position{Sequence: number(sequence), Index: index},
 		Arrived:  time.UnixMicro(rng.Int64N(4e15)).UTC(), Client: fmt.Sprint("client ", rng.IntN(5)), Acked: rng.Uint64(),
 		Dropped: rng.Uint64(),
@@ -244,6 +245,8 @@ func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 			RPM:  float(), Hz: float(), Jitter: float(), Edges: rng.Uint32(), Glitch: rng.Uint32(), Lost: rng.Uint32(),
 			PWM: fanwatch.Duty(rng.UintN(3) * rng.UintN(5_001)), State: []fanwatch.State{fanwatch.StateRunning,
 				fanwatch.StateNoSignal}[rng.IntN(2)], Unsynch: rng.IntN(2) == 0}
+		r.Judged = fanwatch.Judged{Expected: float(), Low: float(), High: float(), Level: int32(rng.IntN(14)) - 1,
+			Verdict: []string{"", "normal", "speed, jitter"}[rng.IntN(3)]}
 	default:
 		r.Reason = strings.Repeat("because \xff\x00", rng.IntN(3))
 		r.Payload = make([]byte, 1+rng.IntN(300))
@@ -436,5 +439,48 @@ func TestNamesThatDevicesMakeUpDoNotFillFooters(t *testing.T) {
 	}
 	if refused != 4002 || names["fan-1"].Landed != 998 || names["fan-2"].Refused != 2 || names[""].Refused < 3900 {
 		t.Errorf("%d refused: %+v", refused, names)
+	}
+}
+
+// TestSegmentOfVersion3IsRead reads what fanwatch landed before rows said what the judge expected.
+func TestSegmentOfVersion3IsRead(t *testing.T) {
+	data, err := os.ReadFile("testdata/segment-v3.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := landing.DecodeSegment(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Counts != (landing.Counts{Scored: 18, Quarantined: 1, Configured: 1}) || got.Rows[3].Refused != 60 ||
+		got.Fans[0].Configured != 1 {
+		t.Errorf("got %+v", got)
+	}
+	for _, r := range got.Rows {
+		if r.Judged != (fanwatch.Judged{}) {
+			t.Errorf("a row of version 3 was judged: %+v", r)
+		}
+	}
+}
+
+// TestALabelIsARowOfItsOwnKind is counted apart, and its fan is known by it.
+func TestALabelIsARowOfItsOwnKind(t *testing.T) {
+	log := openLog(t)
+	s := window(0, "fan-1", 7, 1, 10)
+	s.Rows[3] = fanwatch.Row{Kind: fanwatch.RowLabelled,
+		Reading:  fanwatch.Reading{ReadingID: fanwatch.ReadingID{Fan: "fan-2"}, Time: time.UnixMicro(0).UTC()},
+		Position: s.Rows[3].Position, Arrived: s.Rows[3].Arrived, Payload: []byte(`{"v":1,"label":{}}`)}
+	if err := log.Append(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	got, err := log.Next(t.Context(), "0")
+	if err != nil || got.Counts.Labelled != 1 || got.Counts.Rows() != 10 || got.Fans[1].Fan != "fan-2" ||
+		got.Fans[1].Configured != 1 {
+		t.Fatalf("%+v, %v", got.Header, err)
+	}
+	want := s.Rows[3]
+	want.Position.Shard = log.Shard
+	if !reflect.DeepEqual(got.Rows[3], want) {
+		t.Errorf("got %+v, want %+v", got.Rows[3], want)
 	}
 }

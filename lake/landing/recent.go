@@ -46,15 +46,14 @@ func (l Log) Recent(ctx context.Context, t time.Time) (at fanwatch.SequenceNumbe
 	return at, t, err
 }
 
-// oldestSnapshot returns where the oldest snapshot was taken, without reading it.
+// oldestSnapshot returns where the third newest snapshot was taken, or the oldest of fewer, without reading it.
 func (l Log) oldestSnapshot(ctx context.Context) (at fanwatch.SequenceNumber, since time.Time, err error) {
-	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
-		if err != nil {
-			return "", since, fmt.Errorf("snapshots of shard %s: %w", l.Shard, err)
-		}
-		at, err = fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(o.Key, l.snapshotPrefix()),
-			snapshotSuffix))
-		return at, o.Modified, err
+	all, err := l.snapshots(ctx)
+	if err != nil || len(all) == 0 {
+		return "0", time.Time{}, err
 	}
-	return "0", time.Time{}, nil
+	o := all[min(len(all), snapshotsKept)-1]
+	at, err = fanwatch.ParseSequenceNumber(strings.TrimSuffix(strings.TrimPrefix(o.Key, l.snapshotPrefix()),
+		snapshotSuffix))
+	return at, o.Modified, err
 }

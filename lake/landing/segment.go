@@ -11,9 +11,10 @@ import (
 	"fanwatch"
 )
 
-// SegmentVersion is the version of a segment that this program writes. It also reads version 2, which had no column for
-// the readings of a refused record, and version 1, which had none for the PWM duty cycle either, and refuses others.
-const SegmentVersion = 3
+// SegmentVersion is the version of a segment that this program writes. It also reads version 3, which had no columns
+// for what the judge expected and no labels, version 2, which had no column for the readings of a refused record
+// either, and version 1, which had none for the PWM duty cycle either, and refuses others.
+const SegmentVersion = 4
 
 // ErrSegment says that a segment cannot be stored as it is, however often it is tried.
 var ErrSegment = errors.New("this segment cannot be stored")
@@ -59,11 +60,12 @@ type Counts struct {
 	Late        int `json:"late"`
 	Quarantined int `json:"quarantined"`
 	Configured  int `json:"configured"`
+	Labelled    int `json:"labelled,omitempty"`
 	Duplicates  int `json:"duplicates"` // readings that the scorer dropped because it had seen them
 }
 
 // Rows returns the number of rows; duplicates are not among them.
-func (c Counts) Rows() int { return c.Scored + c.Late + c.Quarantined + c.Configured }
+func (c Counts) Rows() int { return c.Scored + c.Late + c.Quarantined + c.Configured + c.Labelled }
 
 // Readings returns the number of rows that go to the table of readings.
 func (c Counts) Readings() int { return c.Scored + c.Late }
@@ -81,7 +83,7 @@ type FanRun struct {
 	Dropped     uint64 `json:"dropped,omitempty"`     // largest Row.Dropped
 	Quarantined int    `json:"quarantined,omitempty"` // quarantined rows
 	Refused     int    `json:"refused,omitempty"`     // readings of quarantined rows; 0 before version 3: one a row
-	Configured  int    `json:"configured,omitempty"`  // configured rows; 0 before segment version 3
+	Configured  int    `json:"configured,omitempty"`  // configured and labelled rows; 0 before segment version 3
 }
 
 // refusedFansNamed is how many fans of which a segment has refusals alone stand in its footer by name.
@@ -140,10 +142,10 @@ func (s *Segment) checkRow(r *fanwatch.Row) error {
 			r.ReadingID, r.Time, r.Arrived)
 	}
 	switch r.Kind {
-	case fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured:
+	case fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured, fanwatch.RowLabelled:
 		return nil
 	}
-	return fmt.Errorf("kind %.40q is none of scored, late, quarantined, configured", r.Kind)
+	return fmt.Errorf("kind %.40q is none of scored, late, quarantined, configured, labelled", r.Kind)
 }
 
 // count returns the rows' counts, in total and by fan and run.
@@ -177,6 +179,10 @@ func (s *Segment) count() (Counts, []FanRun) {
 			counts.Quarantined++
 			f.Quarantined++
 			f.Refused += max(1, int(r.Refused))
+			continue
+		case fanwatch.RowLabelled:
+			counts.Labelled++
+			f.Configured++
 			continue
 		default:
 			counts.Configured++

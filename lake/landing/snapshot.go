@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -24,8 +25,13 @@ const SnapshotVersion = 1
 // records a second has some 9,000 fans: half of this, which is the largest slice of bytes on a machine of 32 bits.
 const MaxSnapshot = 1<<31 - 1
 
-// snapshotsKept is how many snapshots of a shard stay: the newest and two to fall back on.
-const snapshotsKept = 3
+// snapshotsKept is how many snapshots of a shard stay: the newest and two to fall back on. Beside them the first of
+// each UTC day stays for snapshotDays, so that what was judged then can be computed again: no segment keeps its rows
+// for them.
+const (
+	snapshotsKept = 3
+	snapshotDays  = 8 * 24 * time.Hour
+)
 
 // A frame is magic, version, CRC-32C of all that follows, length of the data, and the data in zstd.
 const (
@@ -36,7 +42,7 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // PutSnapshot stores the shard's models as they are behind sequence number at, in place of one that was stored there,
-// and removes all but the newest three.
+// and removes all but the newest three and, of the last 8 days, the first of each.
 func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data []byte) error {
 	if err := l.check(); err != nil {
 		return err
@@ -51,16 +57,34 @@ func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data [
 	if err != nil {
 		return fmt.Errorf("snapshot of shard %s: %w", l.Shard, err)
 	}
-	keys, err := l.snapshots(ctx)
+	all, err := l.snapshots(ctx)
 	if err != nil {
 		return err
 	}
-	for _, key := range keys[min(snapshotsKept, len(keys)):] {
-		if err := l.Store.Delete(ctx, key); err != nil {
+	for _, o := range l.outdated(all) {
+		if err := l.Store.Delete(ctx, o.Key); err != nil {
 			return fmt.Errorf("old snapshot of shard %s: %w", l.Shard, err)
 		}
 	}
 	return nil
+}
+
+// outdated returns those of a shard's snapshots, the newest first, that are to be removed.
+func (l Log) outdated(all []objstore.Object) (out []objstore.Object) {
+	first := make(map[time.Time]string) // key of a day's first snapshot
+	if len(all) > 0 && !l.Foreign() {
+		for _, o := range all {
+			if all[0].Modified.Sub(o.Modified) < snapshotDays {
+				first[o.Modified.UTC().Truncate(24*time.Hour)] = o.Key
+			}
+		}
+	}
+	for _, o := range all[min(snapshotsKept, len(all)):] {
+		if first[o.Modified.UTC().Truncate(24*time.Hour)] != o.Key {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // Snapshot is a stored snapshot of a shard's models.
@@ -88,11 +112,12 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 	if err := l.check(); err != nil {
 		return s, err
 	}
-	keys, err := l.snapshots(ctx)
+	all, err := l.snapshots(ctx)
 	if err != nil {
 		return s, err
 	}
-	for _, key := range keys {
+	for _, o := range all {
+		key := o.Key
 		at, data, err := l.readSnapshot(ctx, key)
 		switch {
 		case errors.Is(err, objstore.ErrNotFound):
@@ -111,17 +136,18 @@ func (l Log) RestoreSnapshot(ctx context.Context, use func(data []byte) error) (
 	return s, nil
 }
 
-// OldestSnapshot returns where the oldest kept snapshot was taken, after it has read it, and "0" without a snapshot.
+// OldestSnapshot returns where the third newest snapshot was taken, after it has read it, or the oldest of fewer, and
+// "0" without a snapshot.
 // Its replay needs the rows behind it: a segment that ends later must not become a tombstone.
 func (l Log) OldestSnapshot(ctx context.Context) (fanwatch.SequenceNumber, error) {
 	if err := l.check(); err != nil {
 		return "0", err
 	}
-	keys, err := l.snapshots(ctx)
-	if err != nil || len(keys) == 0 {
+	all, err := l.snapshots(ctx)
+	if err != nil || len(all) == 0 {
 		return "0", err
 	}
-	oldest := keys[min(len(keys), snapshotsKept)-1]
+	oldest := all[min(len(all), snapshotsKept)-1].Key
 	at, _, err := l.readSnapshot(ctx, oldest)
 	if err != nil {
 		return "0", fmt.Errorf("%s: %w", strings.TrimSuffix(oldest, snapshotSuffix), err)
@@ -139,20 +165,20 @@ func (l Log) snapshotKey(at fanwatch.SequenceNumber) string {
 	return l.snapshotPrefix() + at.Pad() + snapshotSuffix
 }
 
-// snapshots returns the keys of the shard's snapshots, the newest first.
-func (l Log) snapshots(ctx context.Context) ([]string, error) {
-	var keys []string
+// snapshots returns the objects of the shard's snapshots, the newest first.
+func (l Log) snapshots(ctx context.Context) ([]objstore.Object, error) {
+	var all []objstore.Object
 	for o, err := range l.Store.List(ctx, l.snapshotPrefix(), "") {
 		if err != nil {
 			// %v: a bucket that is missing is no missing snapshot
 			return nil, fmt.Errorf("snapshots of shard %s: %v", l.Shard, err)
 		}
 		if strings.HasSuffix(o.Key, snapshotSuffix) {
-			keys = append(keys, o.Key)
+			all = append(all, o)
 		}
 	}
-	slices.Reverse(keys)
-	return keys, nil
+	slices.Reverse(all)
+	return all, nil
 }
 
 func (l Log) readSnapshot(ctx context.Context, key string) (fanwatch.SequenceNumber, []byte, error) {

@@ -51,7 +51,7 @@ func newChunkReader(dict *textDict) *chunkReader {
 // read decodes a chunk's bytes into to, which has the length of the group.
 func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) error {
 	if !ch.present {
-		clear(to.numbers)
+		fill(to.numbers, c.null)
 		clear(to.tags)
 		return nil
 	}
@@ -70,7 +70,7 @@ func (r *chunkReader) read(to vector, c column, ch *chunkIndex, data []byte) err
 func (r *chunkReader) readRuns(to *vector, c column, ch *chunkIndex, data []byte, rows, limit int) (fits bool,
 	err error) {
 	if !ch.present {
-		to.add(c.kind, 0, rows)
+		to.add(c.kind, c.null, rows)
 		return true, nil
 	}
 	if ch.foreign != nil {
@@ -326,8 +326,8 @@ func (r *chunkReader) readPage(to vector, c column, ch *chunkIndex, head *pageHe
 	if err := r.decode(r.present.slice(c.kind, 0, present), c, encoding, data, size); err != nil {
 		return err
 	}
-	scatter(to.numbers, r.present.numbers, r.levels)
-	scatter(to.tags, r.present.tags, r.levels)
+	scatter(to.numbers, r.present.numbers, r.levels, c.null)
+	scatter(to.tags, r.present.tags, r.levels, 0)
 	return nil
 }
 
@@ -364,7 +364,7 @@ func (r *chunkReader) readPageRuns(to *vector, c column, ch *chunkIndex, rows in
 		n := int(end) - from
 		from = int(end)
 		if r.defined.tags[i] == 0 {
-			to.add(c.kind, 0, n)
+			to.add(c.kind, c.null, n)
 			continue
 		}
 		if err := r.addPlaces(to, c, present, present+n); err != nil {
@@ -421,11 +421,11 @@ func (r *chunkReader) addPlaces(to *vector, c column, first, last int) error {
 	return nil
 }
 
-// scatter puts values where levels has a 1, and the zero value elsewhere.
-func scatter[T uint32 | uint64](to, values []T, levels []uint32) {
+// scatter puts values where levels has a 1, and null elsewhere.
+func scatter[T uint32 | uint64](to, values []T, levels []uint32, null T) {
 	next := 0
 	for i := range to {
-		to[i] = 0
+		to[i] = null
 		if levels[i] == 1 {
 			to[i] = values[next]
 			next++

@@ -76,7 +76,7 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, dict *textDict) ([]b
 	start := len(dst)
 	present := v
 	if c.optional {
-		present = w.withoutNulls(c.kind, v)
+		present = w.withoutNulls(c, v)
 	}
 	width := w.dictionary(c, present, dict, &ch)
 	var err error
@@ -95,7 +95,7 @@ func (w *chunkWriter) write(dst []byte, c column, v vector, dict *textDict) ([]b
 		var levels []byte
 		if c.optional {
 			page, _ := v.part(c.kind, from, to, &w.ends[0])
-			levels = w.definitions(c.kind, page, &p)
+			levels = w.definitions(c, page, &p)
 		}
 		values, first := present.part(c.kind, done, done+to-from-p.nulls, &w.ends[1])
 		w.bounds(c, values, dict, &p)
@@ -224,14 +224,14 @@ func (w *chunkWriter) encode(c column, ch *chunk, v vector, first, width int) {
 	}
 }
 
-// withoutNulls returns the values that are not zero, in runs where v is.
-func (w *chunkWriter) withoutNulls(k kind, v vector) vector {
+// withoutNulls returns the values that are not null, in runs where v is.
+func (w *chunkWriter) withoutNulls(c column, v vector) vector {
 	if v.ends != nil {
 		w.present = w.present.noRuns()
 		from := 0
 		for i, end := range v.ends {
-			if n := v.value(k, i); n != 0 {
-				w.present.add(k, n, int(end)-from)
+			if n := v.value(c.kind, i); n != c.null {
+				w.present.add(c.kind, n, int(end)-from)
 			}
 			from = int(end)
 		}
@@ -239,7 +239,7 @@ func (w *chunkWriter) withoutNulls(k kind, v vector) vector {
 	}
 	w.present = vector{numbers: w.present.numbers[:0], tags: w.present.tags[:0]}
 	for _, n := range v.numbers {
-		if n != 0 {
+		if n != c.null {
 			w.present.numbers = append(w.present.numbers, n)
 		}
 	}
@@ -252,12 +252,12 @@ func (w *chunkWriter) withoutNulls(k kind, v vector) vector {
 }
 
 // definitions returns the definition levels of an optional column's page: 1 where there is a value.
-func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
+func (w *chunkWriter) definitions(c column, v vector, p *chunkPage) []byte {
 	if v.ends != nil {
 		w.levels = w.levels.noRuns()
 		from := 0
 		for i, end := range v.ends {
-			level := min(v.value(k, i), 1)
+			level := min(v.value(c.kind, i)^c.null, 1)
 			w.levels.add(texts, level, int(end)-from)
 			p.nulls += (int(end) - from) * int(1-level)
 			from = int(end)
@@ -270,7 +270,7 @@ func (w *chunkWriter) definitions(k kind, v vector, p *chunkPage) []byte {
 		levels[i] = min(t, 1)
 	}
 	for i, n := range v.numbers {
-		levels[i] = uint32(min(n, 1))
+		levels[i] = uint32(min(n^c.null, 1))
 	}
 	for _, l := range levels {
 		p.nulls += int(1 - l)

@@ -24,13 +24,14 @@ const (
 )
 
 // column describes one column of the table's files, a field of Row. A file that lacks a column reads as if every row
-// had its zero value.
+// had null in it.
 type column struct {
 	id        int // the field ID
 	name      string
 	kind      kind
-	optional  bool // the zero value stands for null
-	delta     bool // DELTA_BINARY_PACKED; otherwise a dictionary, and flags plain
+	optional  bool
+	null      uint64 // with optional: the value in memory that stands for null
+	delta     bool   // DELTA_BINARY_PACKED; otherwise a dictionary, and flags plain
 	timestamp bool
 }
 
@@ -75,6 +76,11 @@ var tableLayout = sync.OnceValue(func() fileLayout {
 			c.kind = flags
 		default:
 			panic(fmt.Sprintf("column %s: kind %s is not provided for", c.name, k))
+		}
+		if fields.Field(i).Tag.Get("null") == "-1" {
+			if c.null = math.MaxUint64; c.kind == floats {
+				c.null = math.Float64bits(-1)
+			}
 		}
 		l.columns = append(l.columns, c)
 		for name, place := range map[string]*int{"time": &l.time, "fan_id": &l.fan, "run": &l.run, "seq": &l.seq,

@@ -20,8 +20,9 @@ const (
 // Version is the version of the tables' layout that this program writes. A later version adds columns, with the next
 // field IDs, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
 // files stay as they are, and their rows have null in these columns (in Go: zero). A table of a later version is
-// refused. Version 2 added the column refused to the table quarantine.
-const Version = 2
+// refused. Version 2 added the column refused to the table quarantine, version 3 the columns expected to pwm to the
+// table of readings and the table labels.
+const Version = 3
 
 // MetaVersion is the key of the footer's entry that has the version of the file's layout.
 const MetaVersion = "fanwatch.version"

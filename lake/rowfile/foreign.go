@@ -105,7 +105,7 @@ func (f *foreignChunk) read(to vector, c column, dict *textDict, data []byte, sk
 			n, err := from.ReadValues(values)
 			passed := min(skip, n)
 			wanted := values[passed:min(n, passed+rows-filled)]
-			put(to, filled, c.kind, dict, wanted)
+			put(to, filled, c, dict, wanted)
 			filled, skip = filled+len(wanted), skip-passed
 			if errors.Is(err, io.EOF) || err == nil && n == 0 {
 				break
@@ -136,19 +136,19 @@ func (f *foreignChunk) file(data []byte) (*parquet.File, error) {
 	return openDataFile(all)
 }
 
-// put stores values from place at on. Null is the zero value.
-func put(to vector, at int, k kind, dict *textDict, values []parquet.Value) {
+// put stores values from place at on. Null in a column that is not optional is the zero value.
+func put(to vector, at int, c column, dict *textDict, values []parquet.Value) {
 	for i, v := range values {
 		switch {
-		case k.numeric():
-			to.numbers[at+i] = 0
+		case c.kind.numeric():
+			to.numbers[at+i] = c.null
 		default:
 			to.tags[at+i] = 0
 		}
 		if v.IsNull() {
 			continue
 		}
-		switch k {
+		switch c.kind {
 		case integers:
 			to.numbers[at+i] = uint64(v.Int64())
 		case floats:

@@ -15,6 +15,13 @@ import (
 // loose is a row as another program may write it: every column optional, in another order, without encodings of
 // its own.
 type loose struct {
+	PWM      *float64 `parquet:"pwm,id(23),optional"`
+	Verdict  *string  `parquet:"verdict,id(22),optional"`
+	Level    *int64   `parquet:"level,id(21),optional"`
+	High     *float64 `parquet:"high,id(20),optional"`
+	Low      *float64 `parquet:"low,id(19),optional"`
+	Expected *float64 `parquet:"expected,id(18),optional"`
+
 	Shard   *string  `parquet:"shard,id(17),optional"`
 	Arrived *int64   `parquet:"arrived,id(16),optional,timestamp(microsecond)"`
 	Unsynch *bool    `parquet:"unsynch,id(15),optional"`
@@ -53,6 +60,13 @@ type named struct {
 	Unsynch bool    `parquet:"unsynch"`
 	Arrived int64   `parquet:"arrived,timestamp(microsecond)"`
 	Shard   string  `parquet:"shard,delta"`
+
+	Expected *float64 `parquet:"expected,optional"`
+	Low      *float64 `parquet:"low,optional"`
+	High     float64  `parquet:"high"`
+	Level    *int64   `parquet:"level,optional"`
+	Verdict  string   `parquet:"verdict"`
+	PWM      *float64 `parquet:"pwm,optional"`
 }
 
 // orNull returns nil for the zero value one time in two.
@@ -65,7 +79,9 @@ func orNull[T comparable](rng *rand.Rand, v T) *T {
 }
 
 func toLoose(rng *rand.Rand, s Row) loose {
-	return loose{orNull(rng, s.Shard), orNull(rng, s.Arrived), orNull(rng, s.Unsynch), orNull(rng, s.Lost),
+	return loose{unless(s.PWM, -1), orNull(rng, s.Verdict), unless(s.Level, -1), orNull(rng, s.High),
+		orNull(rng, s.Low), orNull(rng, s.Expected), orNull(rng, s.Shard), orNull(rng, s.Arrived),
+		orNull(rng, s.Unsynch), orNull(rng, s.Lost),
 		orNull(rng, s.Glitch), orNull(rng, s.Edges), orNull(rng, s.Late), orNull(rng, s.Anomaly),
 		orNull(rng, s.State), orNull(rng, s.Score), orNull(rng, s.Jitter), orNull(rng, s.Hz), orNull(rng, s.RPM),
 		orNull(rng, s.Seq), orNull(rng, s.Run), orNull(rng, s.Fan), orNull(rng, s.Time)}
@@ -73,7 +89,8 @@ func toLoose(rng *rand.Rand, s Row) loose {
 
 func toNamed(rng *rand.Rand, s Row) named {
 	return named{s.Fan, s.Time, s.Run, s.Seq, s.RPM, s.Hz, s.Jitter, s.Score, s.State, orNull(rng, s.Anomaly), s.Late,
-		s.Edges, s.Glitch, s.Lost, s.Unsynch, s.Arrived, s.Shard}
+		s.Edges, s.Glitch, s.Lost, s.Unsynch, s.Arrived, s.Shard, orNull(rng, s.Expected), orNull(rng, s.Low), s.High,
+		unless(s.Level, -1), s.Verdict, unless(s.PWM, -1)}
 }
 
 // foreignFile writes rows with random options, and returns these.

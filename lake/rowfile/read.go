@@ -61,6 +61,25 @@ func (x *Index) EachIdentity(fetch FetchFunc, do func(fan string, run, seq uint6
 	return nil
 }
 
+// Fans returns the names of the file's fans, in no order. It reads this column alone.
+func (x *Index) Fans(fetch FetchFunc) (names []string, err error) {
+	defer parquetguard.Catch(&err)
+	dict, c := newTextDict(), tableLayout().fan
+	r := newChunkReader(dict)
+	var v vector
+	for g := range x.groups {
+		ch := &x.groups[g].chunks[c]
+		data, err := fetch(ch.start, ch.size)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.readAsRuns(&v, tableLayout().columns[c], ch, data, x.groups[g].rows); err != nil {
+			return nil, err
+		}
+	}
+	return dict.texts[1:], nil
+}
+
 // DecodeColumns calls do with each row of a data file's bytes, in the file's order, with the columns that the fields of
 // T name. It reads files of any program, through the library. The row is valid until do returns.
 func DecodeColumns[T any](data []byte, do func(*T)) (err error) {

@@ -12,7 +12,8 @@ import (
 )
 
 // Row is a row of the table's files. Its fields are the columns, in their order; the IDs are the field IDs of the
-// Iceberg table. Encodings were chosen by measurement: delta for columns that count up, dictionaries for the others
+// Iceberg table. In an optional column null stands for the zero value, or for the one that the tag null names.
+// Encodings were chosen by measurement: delta for columns that count up, dictionaries for the others
 // (plain numbers where a dictionary would have most of them), zstd where it saves 1/32 or more. Several readers do not
 // know BYTE_STREAM_SPLIT.
 type Row struct {
@@ -33,17 +34,33 @@ type Row struct {
 	Unsynch bool    `parquet:"unsynch,id(15)"`
 	Arrived int64   `parquet:"arrived,id(16),timestamp(microsecond),delta"`
 	Shard   string  `parquet:"shard,id(17),dict"`
+
+	// Expected and the four below are fanwatch.Judged; null in rows that were not judged.
+	Expected float64 `parquet:"expected,id(18),dict,optional"`
+	Low      float64 `parquet:"low,id(19),dict,optional"`
+	High     float64 `parquet:"high,id(20),dict,optional"`
+	Level    int64   `parquet:"level,id(21),dict,optional" null:"-1"` // null also at no known level
+	Verdict  string  `parquet:"verdict,id(22),dict,optional"`
+	PWM      float64 `parquet:"pwm,id(23),dict,optional" null:"-1"` // null: unknown
 }
 
 // RowOf returns a reading as the table keeps it: RPM is rounded to within 1e-5 of itself, the score to 0.001.
 func RowOf(r *fanwatch.Row) Row {
-	return Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq),
+	s := Row{Time: r.Time.UnixMicro(), Fan: r.Fan, Run: int64(r.Run), Seq: int64(r.Seq),
 		RPM: positiveZero(roundRPM(r.RPM)),
 		Hz:  positiveZero(r.Hz), Jitter: positiveZero(r.Jitter),
 		Score: positiveZero(math.Round(r.Score*1000) / 1000), State: string(r.State), Anomaly: string(r.Anomaly),
 		Late:  r.Kind == fanwatch.RowLate,
 		Edges: int64(r.Edges), Glitch: int64(r.Glitch), Lost: int64(r.Lost), Unsynch: r.Unsynch,
-		Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard}
+		Arrived: r.Arrived.UnixMicro(), Shard: r.Position.Shard, Level: -1, PWM: -1}
+	if j := r.Judged; j.Verdict != "" {
+		s.Expected, s.Low, s.High = positiveZero(j.Expected), positiveZero(j.Low), positiveZero(j.High)
+		s.Level, s.Verdict = int64(max(j.Level, -1)), j.Verdict
+	}
+	if duty, known := r.PWM.Fraction(); known {
+		s.PWM = duty
+	}
+	return s
 }
 
 // Reading returns the row as a reading. Fields that the table does not keep are zero.
@@ -57,6 +74,13 @@ func (s *Row) Reading() fanwatch.Row {
 		Time: time.UnixMicro(s.Time).UTC(),
 		RPM:  s.RPM, Hz: s.Hz, Jitter: s.Jitter, Edges: uint32(s.Edges), Glitch: uint32(s.Glitch), Lost: uint32(s.Lost),
 		State: fanwatch.State(s.State), Unsynch: s.Unsynch}
+	if s.Verdict != "" {
+		r.Judged = fanwatch.Judged{Expected: s.Expected, Low: s.Low, High: s.High, Level: int32(s.Level),
+			Verdict: s.Verdict}
+	}
+	if s.PWM >= 0 {
+		r.PWM = fanwatch.NewDuty(s.PWM)
+	}
 	return r
 }
 
@@ -122,17 +146,19 @@ func (d *Deduper) First(s *Row) bool {
 	return true
 }
 
-// Hash returns a hash of all columns. Sums of it compare two sets of rows in any order.
+// Hash returns a hash of all columns but PWM, which rows of files before version 3 lack though the landing log has it.
+// Sums of it compare two sets of rows in any order.
 func (s *Row) Hash(seed maphash.Seed) uint64 {
 	var buf [512]byte
 	b := buf[:0]
 	for _, n := range []uint64{uint64(s.Time), uint64(s.Run), uint64(s.Seq), math.Float64bits(s.RPM),
 		math.Float64bits(s.Hz), math.Float64bits(s.Jitter), math.Float64bits(s.Score),
-		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived)} {
+		uint64(s.Edges), uint64(s.Glitch), uint64(s.Lost), uint64(s.Arrived), math.Float64bits(s.Expected),
+		math.Float64bits(s.Low), math.Float64bits(s.High), uint64(s.Level)} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	b = strconv.AppendBool(strconv.AppendBool(b, s.Late), s.Unsynch)
-	for _, t := range []string{s.Fan, s.State, s.Anomaly, s.Shard} {
+	for _, t := range []string{s.Fan, s.State, s.Anomaly, s.Shard, s.Verdict} {
 		b = append(binary.AppendUvarint(b, uint64(len(t))), t...)
 	}
 	return maphash.Bytes(seed, b)

@@ -17,16 +17,71 @@ import (
 // The reference merge: rows one by one, through the Parquet library. It shares neither reader nor writer nor the order
 // of work with the columnar merge, which tests compare with it.
 
+// libraryRow is Row as the library has it, with pointers where null is not the zero value.
+type libraryRow struct {
+	Time     int64    `parquet:"time,id(1),timestamp(microsecond),delta"`
+	Fan      string   `parquet:"fan_id,id(2),dict"`
+	Run      int64    `parquet:"run,id(3),dict"`
+	Seq      int64    `parquet:"seq,id(4),delta"`
+	RPM      float64  `parquet:"rpm,id(5),dict"`
+	Hz       float64  `parquet:"hz,id(6),dict"`
+	Jitter   float64  `parquet:"jitter,id(7),dict"`
+	Score    float64  `parquet:"score,id(8),dict"`
+	State    string   `parquet:"state,id(9),dict"`
+	Anomaly  string   `parquet:"anomaly,id(10),dict,optional"`
+	Late     bool     `parquet:"late,id(11)"`
+	Edges    int64    `parquet:"edges,id(12),dict"`
+	Glitch   int64    `parquet:"glitch,id(13),dict"`
+	Lost     int64    `parquet:"lost,id(14),dict"`
+	Unsynch  bool     `parquet:"unsynch,id(15)"`
+	Arrived  int64    `parquet:"arrived,id(16),timestamp(microsecond),delta"`
+	Shard    string   `parquet:"shard,id(17),dict"`
+	Expected float64  `parquet:"expected,id(18),dict,optional"`
+	Low      float64  `parquet:"low,id(19),dict,optional"`
+	High     float64  `parquet:"high,id(20),dict,optional"`
+	Level    *int64   `parquet:"level,id(21),dict,optional"`
+	Verdict  string   `parquet:"verdict,id(22),dict,optional"`
+	PWM      *float64 `parquet:"pwm,id(23),dict,optional"`
+}
+
+func toLibraryRow(s Row) libraryRow {
+	return libraryRow{s.Time, s.Fan, s.Run, s.Seq, s.RPM, s.Hz, s.Jitter, s.Score, s.State, s.Anomaly, s.Late, s.Edges,
+		s.Glitch, s.Lost, s.Unsynch, s.Arrived, s.Shard, s.Expected, s.Low, s.High, unless(s.Level, -1), s.Verdict,
+		unless(s.PWM, -1)}
+}
+
+func (l *libraryRow) row() Row {
+	s := Row{l.Time, l.Fan, l.Run, l.Seq, l.RPM, l.Hz, l.Jitter, l.Score, l.State, l.Anomaly, l.Late, l.Edges,
+		l.Glitch, l.Lost, l.Unsynch, l.Arrived, l.Shard, l.Expected, l.Low, l.High, -1, l.Verdict, -1}
+	if l.Level != nil {
+		s.Level = *l.Level
+	}
+	if l.PWM != nil {
+		s.PWM = *l.PWM
+	}
+	return s
+}
+
+// unless returns nil where v is null.
+func unless[T comparable](v, null T) *T {
+	if v == null {
+		return nil
+	}
+	return &v
+}
+
 // libraryFile writes sorted rows as the library does.
 func libraryFile(t testing.TB, rows []Row) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[Row](&buf, parquet.Compression(&parquet.Zstd), parquet.PageBufferSize(64<<10),
+	w := parquet.NewGenericWriter[libraryRow](&buf, parquet.Compression(&parquet.Zstd), parquet.PageBufferSize(64<<10),
 		parquet.CreatedBy("fanwatch", strconv.Itoa(Version), "table"), parquet.KeyValueMetadata(MetaVersion,
 			strconv.Itoa(Version)),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("fan_id"), parquet.Ascending("time"))))
-	if _, err := w.Write(rows); err != nil {
-		t.Fatal(err)
+	for _, s := range rows {
+		if _, err := w.Write([]libraryRow{toLibraryRow(s)}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -105,9 +160,10 @@ func (h *mergeHeap) Pop() any {
 
 // cursor reads one data file's rows in order.
 type cursor struct {
-	r     *parquet.GenericReader[Row]
+	r     *parquet.GenericReader[libraryRow]
 	same  intern
-	batch []Row
+	batch []libraryRow
+	row   Row
 	i, n  int
 	done  bool
 }
@@ -118,7 +174,7 @@ func openCursor(data []byte) (c *cursor, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c = &cursor{r: parquet.NewGenericReader[Row](f), same: make(intern), batch: make([]Row, 256)}
+	c = &cursor{r: parquet.NewGenericReader[libraryRow](f), same: make(intern), batch: make([]libraryRow, 256)}
 	return c, nil
 }
 
@@ -139,10 +195,11 @@ func (c *cursor) next() (s *Row, err error) {
 			return nil, nil
 		}
 	}
-	s = &c.batch[c.i]
+	c.row = c.batch[c.i].row()
+	s = &c.row
 	c.i++
-	s.Fan, s.State, s.Anomaly, s.Shard = c.same.text(s.Fan), c.same.text(s.State), c.same.text(s.Anomaly),
-		c.same.text(s.Shard)
+	s.Fan, s.State, s.Anomaly, s.Shard, s.Verdict = c.same.text(s.Fan), c.same.text(s.State), c.same.text(s.Anomaly),
+		c.same.text(s.Shard), c.same.text(s.Verdict)
 	return s, nil
 }
 

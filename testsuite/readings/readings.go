@@ -5,6 +5,7 @@ package readings
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -29,7 +30,8 @@ type Fleet struct {
 
 type measured struct {
 	fanwatch.Reading
-	score float64
+	score  float64
+	judged fanwatch.Judged
 }
 
 // New simulates fans from start on: a window a second. The same seed gives the same fleet.
@@ -64,6 +66,7 @@ func simulate(kind, windows int, seed uint64) ([]measured, error) {
 	}
 	tach := edge.NewTach(edge.TachConfig{})
 	series := make([]measured, windows)
+	var usual, square float64
 	for i := range series {
 		now := time.Duration(i+1) * time.Second
 		if err := fan.Edges(now, tach.Observe); err != nil {
@@ -73,8 +76,23 @@ func simulate(kind, windows int, seed uint64) ([]measured, error) {
 		if series[i].score, err = forest.Process([]float64{series[i].RPM}); err != nil {
 			return nil, err
 		}
+		if i == 0 {
+			usual = series[i].RPM
+		}
+		off := series[i].RPM - usual
+		usual += off / 900
+		square += (off*off - square) / float64(min(i+1, 6*3600))
+		series[i].judged = judge(usual, math.Sqrt(square))
 	}
 	return series, nil
+}
+
+// judge returns what a judge that has known the fan for long would say of it: a band of 1.5 % or six standard
+// deviations.
+func judge(usual, sd float64) fanwatch.Judged {
+	tenth := func(rpm float64) float64 { return math.Round(rpm*10) / 10 }
+	band := max(0.015*usual, 6*sd)
+	return fanwatch.Judged{Expected: tenth(usual), Low: tenth(usual - band), High: tenth(usual + band), Verdict: "normal"}
 }
 
 // Fans is how many fans there are.
@@ -91,7 +109,7 @@ func (f *Fleet) Row(fan, window int) fanwatch.Row {
 	series := f.series[fan%kinds]
 	m := series[(window+fan/kinds*7919)%len(series)]
 	r := fanwatch.Row{Kind: fanwatch.RowScored, Reading: m.Reading, Position: fanwatch.Position{Shard: f.Shard(fan)},
-		Client: f.Name(fan), Score: m.score}
+		Client: f.Name(fan), Score: m.score, Judged: m.judged}
 	r.Fan, r.Run, r.Seq, r.Time = f.Name(fan), f.runs[fan], uint64(window+1), f.end(fan, window)
 	last := window - window%batch + batch - 1
 	r.Arrived = f.end(fan, last).Add(3 * time.Millisecond).Truncate(time.Millisecond)
