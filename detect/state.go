@@ -11,22 +11,22 @@ import (
 const recoverInARow = 5 // less grave readings in a row that end an anomaly
 
 // families are the families of a fan, in the order of state.Families.
-var families = [...]fanwatch.Family{fanwatch.FamilySpeed, fanwatch.FamilyTexture, fanwatch.FamilyDrift,
-	fanwatch.FamilySource, fanwatch.FamilyForest}
+var families = fanwatch.Families()
 
 const (
 	familySpeed = iota
+	familySource
 	familyTexture
 	familyDrift
-	familySource
 	familyForest
+	familyCount
 )
 
 // state is all that scoring carries from reading to reading besides the judge and the forest.
 type state struct {
-	Families [len(families)]familyState `json:"families"`
-	Forest   forestState                `json:"forest"`
-	Repeats  repeats                    `json:"repeats"` // equal readings
+	Families [familyCount]familyState `json:"families"`
+	Forest   forestState              `json:"forest"`
+	Repeats  repeats                  `json:"repeats"` // equal readings
 
 	// The fields below are set by every accepted reading; Arrivals by refused ones too.
 	LastTime   int64      `json:"last_time"` // legacy format: newest time on the clock that is followed, Unix microseconds

@@ -1,11 +1,12 @@
 package detect
 
 import (
-	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"fanwatch"
+	"fanwatch/detect/judge"
 )
 
 // Explanation says how the newest judged reading of a fan was judged.
@@ -20,16 +21,11 @@ type Explanation struct {
 	Verdict  string    `json:"verdict"`
 	// States are the states of the families that are in trouble, or of the fan where none is.
 	States []fanwatch.Observation `json:"states"`
-	Facts  []Fact                 `json:"facts"` // tests, counters and budgets
+	Facts  []Fact           `json:"facts"` // tests, counters and budgets
 }
 
-// Fact is one thing that a decision rests on.
-type Fact struct {
-	Name  string `json:"name"`            // of the test, counter or budget
-	Value string `json:"value,omitempty"` // as it is, with its unit
-	Bar   string `json:"bar,omitempty"`   // what it is held against
-	Text  string `json:"text,omitempty"`  // what comes of it
-}
+// Fact is one thing that a decision rests on: a test, a counter or a budget.
+type Fact = judge.Fact
 
 // Why explains the newest judged reading of a fan. ok is false when there is none.
 func (m *Models) Why(name string) (e Explanation, ok bool) {
@@ -37,11 +33,23 @@ func (m *Models) Why(name string) (e Explanation, ok bool) {
 	if f == nil || f.last.Position.Sequence == "" {
 		return e, false
 	}
-	e = Explanation{Fan: name, Time: f.last.Time, RPM: f.last.RPM, Verdict: cmp.Or(string(f.st.Current.Kind), "normal"),
-		States: []fanwatch.Observation{f.last}, Facts: []Fact{
-			{Name: "readings learned", Value: fmt.Sprint(f.st.Learned), Bar: fmt.Sprint(m.cfg.Warmup)},
-			{Name: "score", Value: fmt.Sprintf("%.2f", f.last.Anomaly.Score),
-				Text: "the forest's, of the reading alone"},
-		}}
+	j, s := f.judged, &f.st.Forest
+	e = Explanation{Fan: name, Time: f.last.Time, RPM: f.last.RPM, Expected: j.Expected, Low: j.Low, High: j.High,
+		Level: j.Level, Verdict: j.Verdict}
+	for i := range families {
+		if o := f.stateOf(i); o.Anomaly.Kind != fanwatch.KindNone {
+			e.States = append(e.States, o)
+		}
+	}
+	if len(e.States) == 0 {
+		e.States = []fanwatch.Observation{f.last}
+	}
+	e.Facts = append(f.judge.Facts(),
+		Fact{Name: "score", Value: fmt.Sprintf("%.2f", medianOf3(s.Scores[0], s.Scores[1], s.Scores[2])),
+			Bar: fmt.Sprintf("%.2f", s.threshold()), Text: fmt.Sprintf("by the forest, median of 3, usually %.2f; "+
+				"%d readings learned of %d that it needs", s.Usual.Mean, s.Learned, m.cfg.Warmup)})
+	if text := f.judge.Suggestion(); text != "" {
+		e.Facts = append(e.Facts, Fact{Name: "suggestion", Text: strings.TrimSpace(text)})
+	}
 	return e, true
 }

@@ -127,12 +127,12 @@ func driftCause(by float64) string {
 	return "a duct or filter that clogs or was taken out, or a supply that rises"
 }
 
-// Fact is one figure of a decision beside the bar that it has to pass.
+// Fact is one thing that a decision rests on: a test, a counter or a budget.
 type Fact struct {
 	Name  string `json:"name"`
-	Value string `json:"value"`
-	Bar   string `json:"bar,omitempty"`
-	Text  string `json:"text"` // what it means
+	Value string `json:"value,omitempty"` // as it is, with its unit
+	Bar   string `json:"bar,omitempty"`   // what it is held against
+	Text  string `json:"text,omitempty"`  // what comes of it
 }
 
 // Facts returns the figures behind the verdict on the newest reading, of this process's life: tests, counters and the
