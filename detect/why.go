@@ -21,7 +21,7 @@ type Explanation struct {
 	Verdict  string    `json:"verdict"`
 	// States are the states of the families that are in trouble, or of the fan where none is.
 	States []fanwatch.Observation `json:"states"`
-	Facts  []Fact           `json:"facts"` // tests, counters and budgets
+	Facts  []Fact                 `json:"facts"` // tests, counters and budgets
 }
 
 // Fact is one thing that a decision rests on: a test, a counter or a budget.

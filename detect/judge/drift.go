@@ -15,12 +15,17 @@ const (
 	driftPrior  = 0.01   // of the level
 	driftDay    = 0.015  // prior deviation of the swing of a day; those of the others are parts of it
 	driftSlack  = 0.25
+	scaleBegin  = 36.0            // blocks that the prior of Scale counts for
+	scaleKeep   = 2.0 * blocksDay // blocks, longest memory of Scale
 	driftBar    = 14.0
 	driftEnd    = 7.0
-	driftFloor  = 0.025 // of the speed: least difference from what was foretold
-	driftYoung  = 0.01  // how much more on the first day
-	afterStart  = 1200  // s after a start in which no block is taken
-	weekFloor   = 0.08  // of the speed: the base lies this far from that of the week
+	driftFloor  = 0.025    // of the speed: least difference from what was foretold
+	swingPrior  = 0.005    // of the speed
+	swingBegin  = 21_600.0 // s, weight of the prior
+	swingSigma  = 3.5
+	driftYoung  = 0.01 // how much more on the first day
+	afterStart  = 1200 // s after a start in which no block is taken
+	weekFloor   = 0.08 // of the speed: the base lies this far from that of the week
 )
 
 var dayParts = [harmonics]float64{1, 0.4, 0.2, 0.13}
@@ -52,6 +57,8 @@ type drift struct {
 	Noise  float64 // mean square of half the differences of successive blocks
 	Prev   float64 // newest block
 	Scale  float64 // mean square of the standardised innovation
+
+	Swing spread // of how far blocks lie from what the kept states foretell, while nothing is wrong
 
 	Up, Down       float64              // CUSUMs
 	KeptUp, KeptDn [driftStates]float64 // states when each was 0 last
@@ -141,7 +148,8 @@ func (d *drift) take(b int64, z, grain float64) {
 			d.P[i][j] -= float64(gain * ph[j])
 		}
 	}
-	d.Scale += float64(min(1, passed/(2*blocksDay)) * (min(float64(nu*nu)/s, 9) - d.Scale))
+	weight := min(d.N+scaleBegin, scaleKeep)
+	d.Scale += float64(min(1, passed/weight) * (min(float64(nu*nu)/s, 9) - d.Scale))
 	if passed == 1 {
 		step := z - d.Prev
 		d.Noise += float64(1.0 / blocksDay * (float64(min(float64(step*step), float64(16*d.Noise))/2) - d.Noise))
@@ -164,7 +172,18 @@ func (d *drift) cusum(b int64, z, e float64, h [driftStates]float64, grain float
 		up += float64(h[i] * d.KeptUp[i])
 		down += float64(h[i] * d.KeptDn[i])
 	}
-	least := driftFloor + float64(driftYoung*decay(float64(d.N*block), 86_400)) + grain
+	swing := d.Swing.sd(swingPrior, swingBegin)
+	if d.On == 0 {
+		far := 0.0
+		if d.Down > 0 {
+			far = down - z
+		}
+		if d.Up > 0 {
+			far = max(far, z-up)
+		}
+		d.Swing.add(far, swing, block, 2*86_400)
+	}
+	least := max(driftFloor, float64(swingSigma*swing)) + float64(driftYoung*decay(float64(d.N*block), 86_400)) + grain
 	switch {
 	case d.Down > driftBar && down-z > least:
 		d.On = -1

@@ -12,7 +12,7 @@ const (
 
 	bandFloor  = 0.015   // least half width of a band, of the speed
 	fastSigma  = 6.0     // standard deviations of a reading to the edge of the band
-	slowSigma  = 5.0     // standard deviations of a minute's mean to the edge of its band
+	slowSigma  = 6.0     // standard deviations of a minute's mean to the edge of its band
 	meanTau    = 60.0    // s, the mean that the slow test looks at
 	slowFor    = 10.0    // s that it must be outside
 	baseTau    = 900.0   // s
@@ -128,8 +128,9 @@ func (f *Fan) bands(v *view, x expectation, grain float64) {
 	if s.Gap > 0 {
 		extra += gapWidth
 	}
-	v.band = max(bandFloor, float64(fastSigma*v.sigma)) + extra
 	mean := max(l.Means.sd(meanPrior, sigmaWeight), float64(v.sigma*math.Sqrt(min(1, s.Interval/float64(2*meanTau)))))
+	both := math.Sqrt(float64(v.sigma*v.sigma) + float64(mean*mean)) // how far the base lags, and noise
+	v.band = max(bandFloor, float64(fastSigma*both)) + extra
 	v.core = max(bandFloor, float64(slowSigma*mean))
 	v.band2 = v.core + extra
 }
