@@ -39,7 +39,7 @@ func (s *source) next() uint64 {
 }
 
 // uniform returns a number in (0, 1).
-func (s *source) uniform() float64 { return (float64(s.next()>>12) + 0.5) * (1.0 / (1 << 52)) }
+func (s *source) uniform() float64 { return float64((float64(s.next()>>12) + 0.5) * (1.0 / (1 << 52))) }
 
 // between returns a number in (low, high).
 func (s *source) between(low, high float64) float64 { return low + float64((high-low)*s.uniform()) }

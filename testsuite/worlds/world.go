@@ -202,6 +202,12 @@ var all = []World{
 			p.at(r, 900, 3000)
 			p.day(r, 0.015, 0.025)
 		}},
+	{"rounded-30", "the publisher rounds to 30 RPM: the same reading for hours; 2 % between night and afternoon", Announced, 3,
+		func(r *source, p *plan) {
+			p.rounded, p.white = 30, r.ratio(0.001, 0.006)
+			p.at(r, 900, 3000)
+			p.day(r, 0.015, 0.025)
+		}},
 	{"steps-told", "steps of 30 RPM, three duties told", Announced, 3,
 		func(r *source, p *plan) {
 			p.count(2, 1)

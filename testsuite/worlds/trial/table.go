@@ -79,7 +79,7 @@ func (r *Results) writeHealthy(to io.Writer) error {
 					row = append(row, "-")
 					continue
 				}
-				row[1] = cmp.Or(row[1], fmt.Sprintf("%.0f", h.Days))
+				row[1] = cmp.Or(row[1], fmt.Sprintf("%.3g", h.Days))
 				cell := fmt.Sprintf("%.3g (%.3g)", h.Rate(), h.Rate()*float64(h.Pages)/max(1, float64(h.Alerts)))
 				if h.Over > 0 {
 					cell += fmt.Sprintf(" %d over", h.Over)
@@ -145,7 +145,7 @@ func (f *Faulty) Median() time.Duration {
 	if len(f.Delays) == 0 {
 		return 0
 	}
-	return f.Delays[len(f.Delays)/2]
+	return (f.Delays[(len(f.Delays)-1)/2] + f.Delays[len(f.Delays)/2]) / 2
 }
 
 // sizes returns the median and the furthest factor at which a slow fault was found.
@@ -206,7 +206,7 @@ func (r *Results) writeFigures(to io.Writer) {
 		if t, ok := totals[judge]; ok {
 			fmt.Fprintf(to, "figure detect.false%s %.4g alerts/fan-day\n", suffix(judge), t.alerts/t.days)
 			fmt.Fprintf(to, "figure detect.false_pages%s %.4g pages/1000-fan-days\n", suffix(judge), 1000*t.pages/t.days)
-			fmt.Fprintf(to, "figure detect.fan_days%s %.0f days\n", suffix(judge), t.days)
+			fmt.Fprintf(to, "figure detect.fan_days%s %.4g days\n", suffix(judge), t.days)
 		}
 	}
 	for i := range r.Faulty {

@@ -24,6 +24,7 @@ type Config struct {
 	PeerSeeds int      // of those, on how many the judges beside the project's run
 	Span      time.Duration
 	Only      *regexp.Regexp // names of worlds and faults; nil = all
+	History   time.Duration  // before faults that come after days; 0 = their own, 30 to 98 h
 	Worlds    bool           // try healthy worlds
 	Faults    bool           // try faults
 	Explain   io.Writer      // where each false alert and each fault is told of; nil = not
@@ -137,6 +138,9 @@ type outcome struct {
 	factor  float64 // of the fault when it was found
 }
 
+// delay returns how long after its first effect the fault was found. What the publisher's scheduler took is left out.
+func (o *outcome) delay() time.Duration { return o.first.Time.Sub(o.visible).Round(time.Second) }
+
 func (r *run) tell(format string, args ...any) {
 	if r.Progress != nil {
 		fmt.Fprintf(r.Progress, format+"\n", args...)
@@ -230,6 +234,9 @@ func (r *run) open(j *job) *worlds.Stream {
 	o := worlds.Options{Seed: j.seed, Span: r.Span}
 	if j.fault != nil {
 		o.Fault, o.Onset = j.fault, j.fault.Onset(j.seed)
+		if r.History > 0 && j.fault.From > time.Hour {
+			o.Onset = r.History
+		}
 		o.Span = o.Onset + j.fault.Watch + 30*time.Hour // some faults show no sooner than the next command
 	}
 	return j.world.Open(o)
@@ -355,7 +362,7 @@ func (f *Faulty) add(j *job, o *outcome) {
 		f.Missed = append(f.Missed, fmt.Sprintf("%s/%d", j.world.Name, j.seed))
 		return
 	}
-	delay := o.first.Time.Sub(o.visible)
+	delay := o.delay()
 	f.Found++
 	f.Delays, f.Sizes = append(f.Delays, delay), append(f.Sizes, o.factor)
 	f.Kinds[fmt.Sprintf("%s/%s", o.first.Kind, o.first.Severity)]++
@@ -389,7 +396,7 @@ func explain(to io.Writer, j *job, judge string, o *outcome) {
 		fmt.Fprintf(to, "MISSED %s\n", head)
 	default:
 		word := "found "
-		delay := o.first.Time.Sub(o.visible)
+		delay := o.delay()
 		if delay > o.limit {
 			word = "LATE  "
 		}
