@@ -73,6 +73,8 @@ func (w World) Open(o Options) *Stream {
 	p := ordinary(r)
 	p.device = fanwatch.Device{V: fanwatch.DeviceVersion, Revision: 1, Fan: fmt.Sprintf("%s-%d", w.Name, o.Seed)}
 	w.plan(r, &p)
+	week := newSource(o.Seed, w.Name, "weekday")
+	p.start += float64(24 * week.below(7))
 	if o.Interval > 0 {
 		p.interval = math.Round(o.Interval.Seconds())
 	}
@@ -263,6 +265,14 @@ var all = []World{
 		func(r *source, p *plan) {
 			p.bursts = 4
 			p.day(r, 0.01, 0.02)
+		}},
+	{"messy", "every 5 s, five duties told, 3 % in office hours, 1 in 1,000 wrong, 2 % lost, restarts, rough noise",
+		Announced, 4, func(r *source, p *plan) {
+			p.interval, p.told, p.office = 5, true, true
+			p.control = hops(r, spread(r, 5, 0.35, 1), 600, 4*3600, false)
+			p.day(r, 0.025, 0.035)
+			p.wrong, p.lost, p.restart = 1./1000, 0.02, 8*3600
+			p.rough, p.roughTau = 0.002, 60
 		}},
 
 	{"load-steps", "a load of 4 % comes and goes each hour", Unannounced, 3,

@@ -107,11 +107,12 @@ func (r *Results) namesOf(regime worlds.Regime) []string {
 
 func (r *Results) writeFaulty(to io.Writer) error {
 	fmt.Fprintf(to, "\nfaults: found of those that can be seen, median and worst delay; late: found after the delay "+
-		"wanted; alerts per fan and day before the fault\n")
+		"wanted;\nsize: of the fault when it was found; hidden: below a step, the noise or the interval; before: alerts "+
+		"per fan and day before it;\nchance: how many those alone would find\n")
 	for _, judge := range r.Judges {
 		fmt.Fprintf(to, "\n%s\n", judge)
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(w, "fault\tfound\tmedian\tworst\tlate\tat size\tworst\thidden\tbefore\tfound as\t")
+		fmt.Fprintln(w, "fault\tfound\tmedian\tworst\tlate\tat size\tworst\thidden\tbefore\tchance\tfound as\t")
 		for i := range worlds.Faults() {
 			f := r.faulty(worlds.Faults()[i].Name, judge)
 			if f == nil {
@@ -125,8 +126,8 @@ func (r *Results) writeFaulty(to io.Writer) error {
 					size, largest = fmt.Sprintf("x%.2f", a), fmt.Sprintf("x%.2f", b)
 				}
 			}
-			fmt.Fprintf(w, "%s\t%d/%d\t%s\t%s\t%d\t%s\t%s\t%d\t%.2g\t%s\t\n", f.Fault.Name, f.Found, f.Fans, median, worst,
-				f.Late, size, largest, f.Hidden, float64(f.Before)/max(1e-9, f.Days), kindsText(f.Kinds))
+			fmt.Fprintf(w, "%s\t%d/%d\t%s\t%s\t%d\t%s\t%s\t%d\t%.2g\t%.1f\t%s\t\n", f.Fault.Name, f.Found, f.Fans, median, worst,
+				f.Late, size, largest, f.Hidden, float64(f.Before)/max(1e-9, f.Days), f.Chance, kindsText(f.Kinds))
 		}
 		if err := w.Flush(); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -72,6 +73,7 @@ type Faulty struct {
 	Kinds  map[string]int  // by kind and severity
 	Before int             // alerts before the fault
 	Days   float64         // before the fault, all fans together
+	Chance float64         // how many fans would be found by the rate of alerts before the fault alone
 	Missed []string        // worlds and seeds
 }
 
@@ -347,17 +349,20 @@ func (h *Healthy) add(o *outcome) {
 }
 
 func (f *Faulty) add(j *job, o *outcome) {
+	before := 0
 	for _, a := range o.alerts {
 		if o.visible.IsZero() || a.Begin.Before(o.visible) {
-			f.Before++
+			before++
 		}
 	}
+	f.Before += before
 	f.Days += o.days
 	if o.hidden != "" {
 		f.Hidden++
 		return
 	}
 	f.Fans++
+	f.Chance += 1 - math.Exp(-float64(before)/max(1./24, o.days)*j.fault.Watch.Hours()/24)
 	if !o.found {
 		f.Missed = append(f.Missed, fmt.Sprintf("%s/%d", j.world.Name, j.seed))
 		return
