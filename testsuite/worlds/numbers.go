@@ -89,7 +89,8 @@ func exp(x float64) float64 {
 }
 
 // inverse holds 1/k, so that the series of exp multiplies.
-var inverse = [...]float64{0, 1, 1. / 2, 1. / 3, 1. / 4, 1. / 5, 1. / 6, 1. / 7, 1. / 8, 1. / 9, 1. / 10, 1. / 11, 1. / 12}
+var inverse = [...]float64{0, 1, 1. / 2, 1. / 3, 1. / 4, 1. / 5, 1. / 6, 1. / 7, 1. / 8, 1. / 9, 1. / 10, 1. / 11,
+	1. / 12}
 
 // pow returns x to the y for x >= 0.
 func pow(x, y float64) float64 {

@@ -204,7 +204,7 @@ var all = []World{
 			p.at(r, 900, 3000)
 			p.day(r, 0.015, 0.025)
 		}},
-	{"rounded-30", "the publisher rounds to 30 RPM: the same reading for hours; 2 % between night and afternoon", Announced, 3,
+	{"rounded-30", "the publisher rounds to 30 RPM: the same reading for hours; 2 % by day", Announced, 3,
 		func(r *source, p *plan) {
 			p.rounded, p.white = 30, r.ratio(0.001, 0.006)
 			p.at(r, 900, 3000)

@@ -211,7 +211,8 @@ func TestAnotherIntervalIsTheSameFan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, interval := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, time.Minute} {
+	for _, seconds := range []time.Duration{1, 2, 5, 10, 60} {
+		interval := seconds * time.Second
 		s := w.Open(Options{Seed: 6, Span: 24 * time.Hour, Interval: interval})
 		n, sum := 0.0, 0.0
 		for s.Next() {
@@ -220,6 +221,24 @@ func TestAnotherIntervalIsTheSameFan(t *testing.T) {
 		}
 		if mean := sum / n; s.Interval() != interval || math.Abs(mean/s.p.full/s.p.curve(s.duty)-1) > 0.05 {
 			t.Errorf("every %s: mean speed %v of %v", interval, mean, s.p.full)
+		}
+	}
+}
+
+// TestTheDocumentNamesEveryWorldAndFault: docs/worlds.md has a row for each.
+func TestTheDocumentNamesEveryWorldAndFault(t *testing.T) {
+	text, err := os.ReadFile("../../docs/worlds.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range Worlds() {
+		if !strings.Contains(string(text), fmt.Sprintf("\n| `%s` | %s |", w.Name, w.Regime)) {
+			t.Errorf("docs/worlds.md has no row of world %s, %s", w.Name, w.Regime)
+		}
+	}
+	for _, f := range Faults() {
+		if !regexp.MustCompile("(?m)^\\|[^|]*`" + regexp.QuoteMeta(f.Name) + "`[^|]*\\|").Match(text) {
+			t.Errorf("docs/worlds.md has no row of fault %s", f.Name)
 		}
 	}
 }

@@ -82,7 +82,8 @@ func startLanded(program string) (*landed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &landed{cmd: cmd, in: bufio.NewWriterSize(in, 1<<16), end: in, out: bufio.NewReaderSize(out, 1<<16)}, cmd.Start()
+	l := &landed{cmd: cmd, in: bufio.NewWriterSize(in, 1<<16), end: in, out: bufio.NewReaderSize(out, 1<<16)}
+	return l, cmd.Start()
 }
 
 // Close ends the process.
