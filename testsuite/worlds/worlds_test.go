@@ -48,7 +48,7 @@ func golden() string {
 	var b strings.Builder
 	for _, w := range Worlds() {
 		long := Options{Seed: 1, Span: 26 * time.Hour, Interval: 10 * time.Second}
-		fmt.Fprintf(&b, "%s %s %s\n", w.Name, digest(w.Open(Options{Seed: 1, Span: time.Hour})), digest(w.Open(long)))
+		fmt.Fprintf(&b, "%s %s %s\n", w.Name, digest(w.Open(Options{Seed: 1, Span: time.Hour})[0]), digest(w.Open(long)[0]))
 	}
 	for i := range Faults() {
 		f := &Faults()[i]
@@ -57,7 +57,7 @@ func golden() string {
 			panic(err)
 		}
 		o := Options{Seed: 2, Span: 14 * time.Hour, Interval: 10 * time.Second, Fault: f, Onset: time.Hour}
-		fmt.Fprintf(&b, "%s/%s %s\n", w.Name, f.Name, digest(w.Open(o)))
+		fmt.Fprintf(&b, "%s/%s %s\n", w.Name, f.Name, digest(w.Open(o)[0]))
 	}
 	return b.String()
 }
@@ -147,9 +147,9 @@ func TestAFaultChangesNothingBeforeIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := Options{Seed: 3, Span: 100 * time.Minute}
-			healthy := w.Open(o)
+			healthy := w.Open(o)[0]
 			o.Fault, o.Onset = f, 90*time.Minute
-			broken := w.Open(o)
+			broken := w.Open(o)[0]
 			for broken.Next() && broken.Reading.Time.Before(broken.Onset()) {
 				if !healthy.Next() || broken.Reading != healthy.Reading || broken.Truth != healthy.Truth {
 					t.Fatalf("%s with %s: %+v, want %+v", host, f.Name, broken.Reading, healthy.Reading)
@@ -168,7 +168,7 @@ func TestATruthTellsOfTheFault(t *testing.T) {
 			t.Fatal(err)
 		}
 		onset := 10 * time.Hour
-		s := w.Open(Options{Seed: 4, Span: onset + f.Watch + 30*time.Hour, Fault: f, Onset: onset})
+		s := w.Open(Options{Seed: 4, Span: onset + f.Watch + 30*time.Hour, Fault: f, Onset: onset})[0]
 		for s.Next() && (s.Visible.IsZero() || s.Reading.Time.Sub(s.Visible) < f.Watch) {
 			if s.Truth.Fault && s.Reading.Time.Before(s.Onset()) {
 				t.Fatalf("%s: a fault before its onset", f.Name)
@@ -186,7 +186,7 @@ func TestATruthTellsOfTheFault(t *testing.T) {
 // TestReadingsAreValid: each reading passes the check of the wire, in order of time and of its run.
 func TestReadingsAreValid(t *testing.T) {
 	for _, w := range Worlds() {
-		s := w.Open(Options{Seed: 5, Span: 30 * time.Hour})
+		s := w.Open(Options{Seed: 5, Span: 30 * time.Hour})[0]
 		before := s.Reading
 		n := 0
 		for s.Next() {
@@ -213,7 +213,7 @@ func TestAnotherIntervalIsTheSameFan(t *testing.T) {
 	}
 	for _, seconds := range []time.Duration{1, 2, 5, 10, 60} {
 		interval := seconds * time.Second
-		s := w.Open(Options{Seed: 6, Span: 24 * time.Hour, Interval: interval})
+		s := w.Open(Options{Seed: 6, Span: 24 * time.Hour, Interval: interval})[0]
 		n, sum := 0.0, 0.0
 		for s.Next() {
 			n++
@@ -240,5 +240,25 @@ func TestTheDocumentNamesEveryWorldAndFault(t *testing.T) {
 		if !regexp.MustCompile("(?m)^\\|[^|]*`" + regexp.QuoteMeta(f.Name) + "`[^|]*\\|").Match(text) {
 			t.Errorf("docs/worlds.md has no row of fault %s", f.Name)
 		}
+	}
+}
+
+// TestFansOfAHallBreatheTheSameAir: they have one temperature at a time, and names, noise and speeds of their own.
+func TestFansOfAHallBreatheTheSameAir(t *testing.T) {
+	w, err := Find("hall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := w.Open(Options{Seed: 7, Span: 6 * time.Hour})
+	for all[0].Next() {
+		for _, s := range all[1:] {
+			if !s.Next() || s.Truth.Temp != all[0].Truth.Temp || s.Reading.Fan == all[0].Reading.Fan ||
+				s.Reading.RPM == all[0].Reading.RPM || s.Device().Site != all[0].Device().Site {
+				t.Fatalf("%+v %+v beside %+v %+v", s.Reading, s.Truth, all[0].Reading, all[0].Truth)
+			}
+		}
+	}
+	if len(all) != 6 {
+		t.Errorf("%d fans", len(all))
 	}
 }

@@ -38,7 +38,8 @@ const Project = "fanwatch"
 // JudgeNames returns the names of all judges, the project's first.
 func JudgeNames() []string { return []string{Project, "landed", "score6", "bands", "chart"} }
 
-type maker func(fanwatch.Device) (Judge, error)
+// maker makes the judge of the fans of one world.
+type maker func(devices []fanwatch.Device) (Judge, error)
 
 // Results are what the judges made of the worlds.
 type Results struct {
@@ -119,7 +120,7 @@ type run struct {
 	jobs    []job
 }
 
-// job is one fan.
+// job is one seed of a world.
 type job struct {
 	world    worlds.World
 	fault    *worlds.Fault
@@ -128,16 +129,22 @@ type job struct {
 	outcomes []outcome // in the order of judges
 }
 
-// outcome is what one judge made of one fan.
+// outcome is what one judge made of a job.
 type outcome struct {
+	fans    int
 	alerts  []*Alert
-	days    float64
+	days    float64   // of all fans together, with a fault until it is visible
 	visible time.Time // of a fault
 	limit   time.Duration
 	hidden  string
 	found   bool
 	first   Change
 	factor  float64 // of the fault when it was found
+}
+
+// before reports whether an alert began before the fault.
+func (o *outcome) before(a *Alert) bool {
+	return o.visible.IsZero() || a.Begin.Before(o.visible)
 }
 
 // delay returns how long after its first effect the fault was found. What the publisher's scheduler took is left out.
@@ -190,7 +197,8 @@ func (r *run) work(program string) error {
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			makers := map[string]maker{Project: newProject, "score6": newScore6, "bands": newBands, "chart": newChart}
+			makers := map[string]maker{Project: newProject, "score6": peers(newScore6), "bands": peers(newBands),
+				"chart": peers(newChart)}
 			if program != "" {
 				process, err := startLanded(program)
 				if err != nil {
@@ -217,7 +225,7 @@ func (r *run) work(program string) error {
 				if now := time.Now(); now.Sub(told) > 5*time.Second || int(count) == len(r.jobs) {
 					told = now
 					left := time.Duration(float64(now.Sub(began)) * float64(int64(len(r.jobs))-count) / float64(count))
-					r.tell("%d of %d fans, %.0f fan-days in %s, about %s left", count, len(r.jobs), float64(total)/1000,
+					r.tell("%d of %d worlds, %.0f fan-days in %s, about %s left", count, len(r.jobs), float64(total)/1000,
 						now.Sub(began).Round(time.Second), left.Round(time.Second))
 				}
 				telling.Unlock()
@@ -231,8 +239,8 @@ func (r *run) work(program string) error {
 	return nil
 }
 
-// open returns the job's stream.
-func (r *run) open(j *job) *worlds.Stream {
+// open returns the job's streams.
+func (r *run) open(j *job) []*worlds.Stream {
 	o := worlds.Options{Seed: j.seed, Span: r.Span}
 	if j.fault != nil {
 		o.Fault, o.Onset = j.fault, j.fault.Onset(j.seed)
@@ -244,48 +252,79 @@ func (r *run) open(j *job) *worlds.Stream {
 	return j.world.Open(o)
 }
 
-// try runs one fan through its judges.
+// merged goes through the readings of streams in order of time, until the last or until do says no.
+func merged(streams []*worlds.Stream, do func(s *worlds.Stream) (more bool, err error)) error {
+	ready := make([]bool, len(streams))
+	for i, s := range streams {
+		ready[i] = s.Next()
+	}
+	for {
+		first := -1
+		for i, s := range streams {
+			if ready[i] && (first < 0 || s.Reading.Time.Before(streams[first].Reading.Time)) {
+				first = i
+			}
+		}
+		if first < 0 {
+			return nil
+		}
+		if more, err := do(streams[first]); !more || err != nil {
+			return err
+		}
+		ready[first] = streams[first].Next()
+	}
+}
+
+// try runs one world through its judges.
 func (r *run) try(j *job, makers map[string]maker) error {
-	s := r.open(j)
+	streams := r.open(j)
+	devices := make([]fanwatch.Device, len(streams))
+	for i, s := range streams {
+		devices[i] = s.Device()
+	}
 	judges := make([]Judge, len(j.judges))
 	for i, name := range j.judges {
 		var err error
-		if judges[i], err = makers[name](s.Device()); err != nil {
+		if judges[i], err = makers[name](devices); err != nil {
 			return err
 		}
 	}
 	var first, last time.Time
-	for s.Next() {
-		last = s.Reading.Time
+	s := streams[0] // has the fault
+	err := merged(streams, func(of *worlds.Stream) (bool, error) {
+		last = of.Reading.Time
 		if first.IsZero() {
 			first = last
 		}
 		if j.fault != nil && !s.Visible.IsZero() && last.Sub(s.Visible) > j.fault.Watch {
-			break
+			return false, nil
 		}
 		for i := range judges {
-			if err := judges[i].Feed(&s.Reading); err != nil {
-				return err
+			if err := judges[i].Feed(&of.Reading); err != nil {
+				return false, err
 			}
 		}
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, judge := range judges {
 		changes, err := judge.Changes()
 		if err != nil {
 			return err
 		}
-		o := outcome{alerts: alerts(changes), days: last.Sub(first).Hours() / 24}
-		if j.fault != nil {
-			if o.visible = s.Visible; o.visible.IsZero() {
-				o.hidden = "it never had an effect"
-			} else {
-				o.hidden, o.days = s.Hidden(), max(0, o.visible.Sub(first).Hours()/24)
-			}
-			o.limit = j.fault.Within + s.Slack()
-			o.first, o.found = firstSince(o.alerts, o.visible)
+		o := outcome{fans: len(streams), alerts: alerts(changes), visible: s.Visible}
+		end := last
+		if j.fault != nil && o.visible.IsZero() {
+			o.hidden = "it never had an effect"
+		} else if j.fault != nil {
+			end, o.hidden, o.limit = o.visible, s.Hidden(), j.fault.Within+s.Slack()
+			o.first, o.found = firstSince(o.alerts, devices[0].Fan, o.visible)
 			o.found = o.found && o.hidden == ""
 			o.factor = j.fault.SizeAfter(o.first.Time.Sub(o.visible))
 		}
+		o.days = max(0, end.Sub(first).Hours()) / 24 * float64(len(streams))
 		j.outcomes = append(j.outcomes, o)
 	}
 	return nil
@@ -334,16 +373,20 @@ func (r *run) sum() {
 }
 
 func (h *Healthy) add(o *outcome) {
-	h.Fans++
+	h.Fans += o.fans
 	h.Days += o.days
 	h.Alerts += len(o.alerts)
-	h.Most = max(h.Most, len(o.alerts))
-	if allowed := h.World.Regime.Allowed(); allowed > 0 && len(o.alerts) > allowed {
-		h.Over++
-	}
+	of := map[string]int{}
 	for _, a := range o.alerts {
+		of[a.Fan]++
 		if a.Page() {
 			h.Pages++
+		}
+	}
+	for _, n := range of {
+		h.Most = max(h.Most, n)
+		if allowed := h.World.Regime.Allowed(); allowed > 0 && n > allowed {
+			h.Over++
 		}
 	}
 }
@@ -351,7 +394,7 @@ func (h *Healthy) add(o *outcome) {
 func (f *Faulty) add(j *job, o *outcome) {
 	before := 0
 	for _, a := range o.alerts {
-		if o.visible.IsZero() || a.Begin.Before(o.visible) {
+		if o.before(a) {
 			before++
 		}
 	}
@@ -380,14 +423,14 @@ func (f *Faulty) add(j *job, o *outcome) {
 func explain(to io.Writer, j *job, judge string, o *outcome) {
 	const layout = "Mon 2006-01-02 15:04:05"
 	for _, a := range o.alerts {
-		if j.fault != nil && !a.Begin.Before(o.visible) && !o.visible.IsZero() {
+		if j.fault != nil && !o.before(a) {
 			continue
 		}
 		end := "lasts"
 		if !a.End.IsZero() {
 			end = a.End.Sub(a.Begin).Round(time.Second).String()
 		}
-		fmt.Fprintf(to, "false  %-9s %-14s %5d  %s  %-10s %-10s %-8s %s\n", judge, j.world.Name, j.seed,
+		fmt.Fprintf(to, "false  %-9s %-20s  %s  %-10s %-10s %-8s %s\n", judge, a.Fan,
 			a.Begin.Format(layout), a.Kind, cmp.Or(a.Severity, "-"), end, a.Why)
 	}
 	if j.fault == nil {

@@ -51,7 +51,8 @@ func run(args []string, out io.Writer) error {
 	seed := flags.Uint64("seed", 1, "seed: another one is another fan")
 	days := flags.Float64("days", 0, "length of the series (default the world's own, 3 to 6)")
 	interval := flags.Duration("interval", 0, "time between two readings, whole seconds (default the world's own)")
-	faultName := flags.String("fault", "", "fault to put on (default none)")
+	fan := flags.Int("fan", 1, "number of the fan, in a world of several")
+	faultName := flags.String("fault", "", "fault to put on, the first fan where there are several (default none)")
 	onset := flags.Duration("onset", 48*time.Hour, "when, after the first reading")
 	format := flags.String("format", "csv", "csv or ndjson")
 	labels := flags.String("labels", "", "file for one line of JSON on the whole series (default none)")
@@ -79,7 +80,11 @@ func run(args []string, out io.Writer) error {
 		*format != "csv" && *format != "ndjson" {
 		return errors.New("arguments not understood: see -help")
 	}
-	s := world.Open(o)
+	all := world.Open(o)
+	if *fan < 1 || *fan > len(all) {
+		return fmt.Errorf("world %s has %d fans: give -fan 1 to %d", world.Name, len(all), len(all))
+	}
+	s := all[*fan-1]
 	buffered := bufio.NewWriterSize(out, 1<<16)
 	n, err := write(buffered, s, *format, *faultName)
 	if err != nil {
