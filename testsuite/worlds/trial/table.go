@@ -12,8 +12,8 @@ import (
 	"fanwatch/testsuite/worlds"
 )
 
-// Write writes two tables, of healthy worlds and of faults, then a line "figure NAME VALUE UNIT" for each figure. The
-// project's judge has no name in its figures; the others' end with theirs.
+// Write writes two tables, of healthy worlds and of faults, a short one for the README, then a line "figure NAME VALUE
+// UNIT" for each figure. The project's judge has no name in its figures; the others' end with theirs.
 func (r *Results) Write(to io.Writer) error {
 	for _, line := range r.Skipped {
 		fmt.Fprintf(to, "skipped %s\n", line)
@@ -28,6 +28,7 @@ func (r *Results) Write(to io.Writer) error {
 			return err
 		}
 	}
+	r.writeSummary(to)
 	r.writeFigures(to)
 	return nil
 }
@@ -208,6 +209,17 @@ func (r *Results) writeFigures(to io.Writer) {
 			fmt.Fprintf(to, "figure detect.false%s %.4g alerts/fan-day\n", suffix(judge), t.alerts/t.days)
 			fmt.Fprintf(to, "figure detect.false_pages%s %.4g pages/1000-fan-days\n", suffix(judge), 1000*t.pages/t.days)
 			fmt.Fprintf(to, "figure detect.fan_days%s %.4g days\n", suffix(judge), t.days)
+		}
+	}
+	for _, judge := range r.Judges {
+		over, fans := 0, 0
+		for i := range r.Healthy {
+			if h := &r.Healthy[i]; h.Judge == judge && h.World.Regime.Allowed() > 0 {
+				over, fans = over+h.Over, fans+h.Fans
+			}
+		}
+		if fans > 0 {
+			fmt.Fprintf(to, "figure detect.fans_over%s %d of-%d-fans\n", suffix(judge), over, fans)
 		}
 	}
 	for i := range r.Faulty {
