@@ -19,11 +19,12 @@ import (
 
 // Config says what is tried.
 type Config struct {
-	Judges    []string // names of JudgeNames; none = all
-	First     uint64   // first seed
-	Seeds     int      // of each world and fault
-	PeerSeeds int      // of those, on how many the judges beside the project's run
-	Span      time.Duration
+	Judges    []string       // names of JudgeNames; none = all
+	First     uint64         // first seed
+	Seeds     int            // of each world and fault
+	PeerSeeds int            // of those, on how many the judges beside the project's run
+	Span      time.Duration  // of healthy worlds; 0 = their own Days
+	Interval  time.Duration  // between two readings, whole seconds; 0 = the worlds' own
 	Only      *regexp.Regexp // names of worlds and faults; nil = all
 	History   time.Duration  // before faults that come after days; 0 = their own, 30 to 98 h
 	Worlds    bool           // try healthy worlds
@@ -179,7 +180,7 @@ func (r *run) plan() {
 			if !r.Faults || !r.named(f.Name) {
 				continue
 			}
-			w, err := worlds.Find(f.Hosts[(int(r.First)+n)%len(f.Hosts)])
+			w, err := worlds.Find(f.Hosts[(int(r.First)+n+5*i)%len(f.Hosts)])
 			if err != nil {
 				panic("trial: fault " + f.Name + ": " + err.Error()) // the catalogue names its own worlds
 			}
@@ -241,7 +242,7 @@ func (r *run) work(program string) error {
 
 // open returns the job's streams.
 func (r *run) open(j *job) []*worlds.Stream {
-	o := worlds.Options{Seed: j.seed, Span: r.Span}
+	o := worlds.Options{Seed: j.seed, Span: r.Span, Interval: r.Interval}
 	if j.fault != nil {
 		o.Fault, o.Onset = j.fault, j.fault.Onset(j.seed)
 		if r.History > 0 && j.fault.From > time.Hour {
