@@ -74,12 +74,13 @@ func alerts(changes []Change) []*Alert {
 	return all
 }
 
-// firstSince returns the first beginning of a fan's alert, or rise of one, at or after the time; false when there is
-// none.
-func firstSince(all []*Alert, fan string, from time.Time) (first Change, ok bool) {
+// firstSince returns the first beginning of a fan's alert, or rise of one, of at least the severity, at or after the
+// time; false when there is none.
+func firstSince(all []*Alert, fan string, from time.Time, least fanwatch.Severity) (first Change, ok bool) {
 	for _, a := range all {
 		for _, c := range a.risen {
-			if a.Fan == fan && !c.Time.Before(from) && (!ok || c.Time.Before(first.Time)) {
+			counts := c.Fan == fan && c.Severity.Weight() >= least.Weight() && !c.Time.Before(from)
+			if counts && (!ok || c.Time.Before(first.Time)) {
 				first, ok = c, true
 			}
 		}

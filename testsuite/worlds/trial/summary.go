@@ -101,7 +101,7 @@ func (r *Results) group(judge string, faults []string) string {
 	text := fmt.Sprintf("%d/%d", found, fans)
 	if found > 0 {
 		slices.Sort(delays)
-		text += ", " + short(delays[len(delays)/2])
+		text += ", " + short(middle(delays))
 	}
 	if chance >= 0.5 {
 		text += fmt.Sprintf(" (%.0f by chance)", chance)

@@ -107,19 +107,22 @@ func (r *Results) namesOf(regime worlds.Regime) []string {
 }
 
 func (r *Results) writeFaulty(to io.Writer) error {
-	fmt.Fprintf(to, "\nfaults: found of those that can be seen, median and worst delay; late: found after the delay "+
-		"wanted;\nsize: of the fault when it was found; hidden: below a step, the noise or the interval; before: alerts "+
-		"per fan and day before it;\nchance: how many those alone would find\n")
+	fmt.Fprint(to, "\nfaults: found of those that can be seen, median and worst delay; late: found after the delay wanted;"+
+		"\npaged: how many became a page, median delay; size: of the fault when it was found; hidden: below a step, the "+
+		"noise or the interval;\nbefore: alerts per fan and day before it; chance: how many those alone would find\n")
 	for _, judge := range r.Judges {
 		fmt.Fprintf(to, "\n%s\n", judge)
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(w, "fault\tfound\tmedian\tworst\tlate\tat size\tworst\thidden\tbefore\tchance\tfound as\t")
+		fmt.Fprintln(w, "fault\tfound\tmedian\tworst\tlate\tpaged\tafter\tat size\tworst\thidden\tbefore\tchance\tfound as\t")
 		for i := range worlds.Faults() {
 			f := r.faulty(worlds.Faults()[i].Name, judge)
 			if f == nil {
 				continue
 			}
-			median, worst, size, largest := "-", "-", "-", "-"
+			median, worst, page, size, largest := "-", "-", "-", "-", "-"
+			if len(f.Pages) > 0 {
+				page = short(middle(f.Pages))
+			}
 			if f.Found > 0 {
 				median, worst = short(f.Median()), short(f.Delays[len(f.Delays)-1])
 				if f.Fault.Ramp > 0 {
@@ -127,8 +130,9 @@ func (r *Results) writeFaulty(to io.Writer) error {
 					size, largest = fmt.Sprintf("x%.2f", a), fmt.Sprintf("x%.2f", b)
 				}
 			}
-			fmt.Fprintf(w, "%s\t%d/%d\t%s\t%s\t%d\t%s\t%s\t%d\t%.2g\t%.1f\t%s\t\n", f.Fault.Name, f.Found, f.Fans, median, worst,
-				f.Late, size, largest, f.Hidden, float64(f.Before)/max(1e-9, f.Days), f.Chance, kindsText(f.Kinds))
+			fmt.Fprintf(w, "%s\t%d/%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%.2g\t%.1f\t%s\t\n", f.Fault.Name, f.Found,
+				f.Fans, median, worst,
+				f.Late, len(f.Pages), page, size, largest, f.Hidden, float64(f.Before)/max(1e-9, f.Days), f.Chance, kindsText(f.Kinds))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -147,7 +151,12 @@ func (f *Faulty) Median() time.Duration {
 	if len(f.Delays) == 0 {
 		return 0
 	}
-	return (f.Delays[(len(f.Delays)-1)/2] + f.Delays[len(f.Delays)/2]) / 2
+	return middle(f.Delays)
+}
+
+// middle returns the median of sorted delays, of which there is at least one.
+func middle(sorted []time.Duration) time.Duration {
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // sizes returns the median and the furthest factor at which a slow fault was found.

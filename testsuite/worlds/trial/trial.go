@@ -71,6 +71,7 @@ type Faulty struct {
 	Found  int
 	Late   int             // of Found, how many later than they are to be
 	Delays []time.Duration // of those found, the shortest first
+	Pages  []time.Duration // delays until a page, of those that paged, the shortest first
 	Sizes  []float64       // the fault's factor when it was found, in the order of fans
 	Kinds  map[string]int  // by kind and severity
 	Before int             // alerts before the fault
@@ -140,6 +141,8 @@ type outcome struct {
 	hidden  string
 	found   bool
 	first   Change
+	paged   bool
+	page    Change  // first critical or warning
 	factor  float64 // of the fault when it was found
 }
 
@@ -148,8 +151,8 @@ func (o *outcome) before(a *Alert) bool {
 	return o.visible.IsZero() || a.Begin.Before(o.visible)
 }
 
-// delay returns how long after its first effect the fault was found. What the publisher's scheduler took is left out.
-func (o *outcome) delay() time.Duration { return o.first.Time.Sub(o.visible).Round(time.Second) }
+// delay returns how long after the fault's first effect a change came. What the publisher's scheduler took is left out.
+func (o *outcome) delay(c Change) time.Duration { return c.Time.Sub(o.visible).Round(time.Second) }
 
 func (r *run) tell(format string, args ...any) {
 	if r.Progress != nil {
@@ -321,7 +324,8 @@ func (r *run) try(j *job, makers map[string]maker) error {
 			o.hidden = "it never had an effect"
 		} else if j.fault != nil {
 			end, o.hidden, o.limit = o.visible, s.Hidden(), j.fault.Within+s.Slack()
-			o.first, o.found = firstSince(o.alerts, devices[0].Fan, o.visible)
+			o.first, o.found = firstSince(o.alerts, devices[0].Fan, o.visible, fanwatch.SeverityInfo)
+			o.page, o.paged = firstSince(o.alerts, devices[0].Fan, o.visible, fanwatch.SeverityWarning)
 			o.found = o.found && o.hidden == ""
 			o.factor = j.fault.SizeAfter(o.first.Time.Sub(o.visible))
 		}
@@ -367,6 +371,7 @@ func (r *run) sum() {
 		for _, fault := range worlds.Faults() {
 			if f := faulty[[2]string{fault.Name, name}]; f != nil {
 				slices.Sort(f.Delays)
+				slices.Sort(f.Pages)
 				r.results.Faulty = append(r.results.Faulty, *f)
 			}
 		}
@@ -411,12 +416,15 @@ func (f *Faulty) add(j *job, o *outcome) {
 		f.Missed = append(f.Missed, fmt.Sprintf("%s/%d", j.world.Name, j.seed))
 		return
 	}
-	delay := o.delay()
+	delay := o.delay(o.first)
 	f.Found++
 	f.Delays, f.Sizes = append(f.Delays, delay), append(f.Sizes, o.factor)
 	f.Kinds[fmt.Sprintf("%s/%s", o.first.Kind, o.first.Severity)]++
 	if delay > o.limit {
 		f.Late++
+	}
+	if o.paged {
+		f.Pages = append(f.Pages, o.delay(o.page))
 	}
 }
 
@@ -431,8 +439,12 @@ func explain(to io.Writer, j *job, judge string, o *outcome) {
 		if !a.End.IsZero() {
 			end = a.End.Sub(a.Begin).Round(time.Second).String()
 		}
+		kinds := string(a.risen[0].Kind)
+		if len(a.risen) > 1 {
+			kinds += ">" + string(a.Kind)
+		}
 		fmt.Fprintf(to, "false  %-9s %-20s  %s  %-10s %-10s %-8s %s\n", judge, a.Fan,
-			a.Begin.Format(layout), a.Kind, cmp.Or(a.Severity, "-"), end, a.Why)
+			a.Begin.Format(layout), kinds, cmp.Or(a.Severity, "-"), end, a.risen[0].Why)
 	}
 	if j.fault == nil {
 		return
@@ -445,7 +457,7 @@ func explain(to io.Writer, j *job, judge string, o *outcome) {
 		fmt.Fprintf(to, "MISSED %s\n", head)
 	default:
 		word := "found "
-		delay := o.delay()
+		delay := o.delay(o.first)
 		if delay > o.limit {
 			word = "LATE  "
 		}

@@ -27,7 +27,7 @@ func TestTroubleThatReturnsWithinTheHoldContinuesItsAlert(t *testing.T) {
 		t.Fatalf("%+v", all)
 	}
 	for _, c := range []struct{ from, first int }{{0, 0}, {1, 10}, {11, 80}, {81, 151}, {152, -1}} {
-		first, ok := firstSince(all, "", epoch.Add(time.Duration(c.from)*time.Second))
+		first, ok := firstSince(all, "", epoch.Add(time.Duration(c.from)*time.Second), "")
 		if ok != (c.first >= 0) || ok && !first.Time.Equal(epoch.Add(time.Duration(c.first)*time.Second)) {
 			t.Errorf("first since %d s: %v %v, want %d s", c.from, first.Time, ok, c.first)
 		}
