@@ -162,13 +162,13 @@ func loadSteps(r *source, part, every float64) load {
 	}
 }
 
-// supplySteps moves the supply by steps of up to the given part, within twice that part, about every so many seconds.
+// supplySteps moves the supply by steps of up to the given part, and no further than that, about every so many seconds.
 func supplySteps(r *source, part, every float64) load {
 	at, next := 0.0, r.wait(every)
 	return func(now float64) float64 {
 		if now >= next {
 			next = now + r.wait(every)
-			at = max(-2*part, min(2*part, at+r.between(-part, part)))
+			at = max(-part, min(part, at+r.between(-part, part)))
 		}
 		return at
 	}

@@ -39,7 +39,7 @@ func (s *source) next() uint64 {
 }
 
 // uniform returns a number in (0, 1).
-func (s *source) uniform() float64 { return (float64(s.next()>>12) + 0.5) * (1.0 / (1 << 52)) }
+func (s *source) uniform() float64 { return float64((float64(s.next()>>12) + 0.5) * (1.0 / (1 << 52))) }
 
 // between returns a number in (low, high).
 func (s *source) between(low, high float64) float64 { return low + float64((high-low)*s.uniform()) }
@@ -89,7 +89,8 @@ func exp(x float64) float64 {
 }
 
 // inverse holds 1/k, so that the series of exp multiplies.
-var inverse = [...]float64{0, 1, 1. / 2, 1. / 3, 1. / 4, 1. / 5, 1. / 6, 1. / 7, 1. / 8, 1. / 9, 1. / 10, 1. / 11, 1. / 12}
+var inverse = [...]float64{0, 1, 1. / 2, 1. / 3, 1. / 4, 1. / 5, 1. / 6, 1. / 7, 1. / 8, 1. / 9, 1. / 10, 1. / 11,
+	1. / 12}
 
 // pow returns x to the y for x >= 0.
 func pow(x, y float64) float64 {

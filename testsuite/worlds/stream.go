@@ -138,11 +138,10 @@ func (s *Stream) at(now float64) time.Time {
 	return epoch.Add(time.Duration(float64(s.p.start*3600)+now) * time.Second)
 }
 
-func newStream(name string, seed uint64, p plan, fault *Fault, onset, end float64) *Stream {
-	s := &Stream{p: p, fault: fault, onset: onset, end: end, heat: 1,
+func newStream(name string, seed uint64, p plan, onset, end float64) *Stream {
+	s := &Stream{p: p, onset: onset, end: end, heat: 1,
 		noise: newSource(seed, name, "noise"), measured: newSource(seed, name, "measured"),
 		broken: newSource(seed, name, "fault"), restartAt: math.Inf(1), outageAt: math.Inf(1)}
-	s.air = newAir(newSource(seed, name, "air"), p)
 	if p.cold {
 		s.heat = 0
 	}

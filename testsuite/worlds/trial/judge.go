@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -14,16 +13,17 @@ import (
 	"fanwatch/detect"
 )
 
-// Judge judges the readings of one fan.
+// Judge judges the readings of the fans of one world.
 type Judge interface {
 	// Feed judges the next reading. It may do so later.
 	Feed(r *fanwatch.Reading) error
-	// Changes returns all changes of the fan's states, in order of time. Nothing is fed afterwards.
+	// Changes returns all changes of the fans' states, those of a fan in order of time. Nothing is fed afterwards.
 	Changes() ([]Change, error)
 }
 
 // Change is a change of the state of one family of a fan's trouble.
 type Change struct {
+	Fan      string
 	Time     time.Time // of the reading that caused it
 	Family   fanwatch.Family
 	Kind     fanwatch.Kind // KindNone ends the trouble
@@ -33,11 +33,10 @@ type Change struct {
 
 // Alert is trouble of one family, from its beginning to its end. Trouble that returns within the hold continues it.
 type Alert struct {
-	Change             // the gravest
-	Begin    time.Time // of the first
-	End      time.Time // zero: it lasts
-	risen    []Change  // those that made it graver, the first too
-	returned bool
+	Change           // the gravest
+	Begin  time.Time // of the first
+	End    time.Time // zero: it lasts
+	risen  []Change  // those that made it graver, the first too
 }
 
 // Page reports whether a person is called for the alert at once.
@@ -46,12 +45,17 @@ func (a *Alert) Page() bool { return a.Severity.Weight() >= fanwatch.SeverityWar
 // hold is how long an alert stays open after its trouble, as in the default policy.
 const hold = time.Minute
 
-// alerts returns the alerts of a fan's changes, in the order of their beginnings.
+// alerts returns the alerts that changes make.
 func alerts(changes []Change) []*Alert {
+	type key struct {
+		fan    string
+		family fanwatch.Family
+	}
 	var all []*Alert
-	open := map[fanwatch.Family]*Alert{}
+	open := map[key]*Alert{}
 	for _, c := range changes {
-		a := open[c.Family]
+		of := key{c.Fan, c.Family}
+		a := open[of]
 		switch {
 		case c.Kind == fanwatch.KindNone:
 			if a != nil && a.End.IsZero() {
@@ -59,7 +63,7 @@ func alerts(changes []Change) []*Alert {
 			}
 		case a == nil || !a.End.IsZero() && c.Time.Sub(a.End) > hold:
 			a = &Alert{Change: c, Begin: c.Time, risen: []Change{c}}
-			open[c.Family], all = a, append(all, a)
+			open[of], all = a, append(all, a)
 		default:
 			a.End = time.Time{}
 			if c.Severity.Weight() > a.Severity.Weight() {
@@ -70,11 +74,13 @@ func alerts(changes []Change) []*Alert {
 	return all
 }
 
-// firstSince returns the first beginning of an alert, or rise of one, at or after the time; false when there is none.
-func firstSince(all []*Alert, from time.Time) (first Change, ok bool) {
+// firstSince returns the first beginning of a fan's alert, or rise of one, of at least the severity, at or after the
+// time; false when there is none.
+func firstSince(all []*Alert, fan string, from time.Time, least fanwatch.Severity) (first Change, ok bool) {
 	for _, a := range all {
 		for _, c := range a.risen {
-			if !c.Time.Before(from) && (!ok || c.Time.Before(first.Time)) {
+			counts := c.Fan == fan && c.Severity.Weight() >= least.Weight() && !c.Time.Before(from)
+			if counts && (!ok || c.Time.Before(first.Time)) {
 				first, ok = c, true
 			}
 		}
@@ -84,41 +90,64 @@ func firstSince(all []*Alert, from time.Time) (first Change, ok bool) {
 
 // batches makes records of the stream of readings, as the rule of IoT Core puts them there.
 type batches struct {
-	device fanwatch.Device
-	held   []fanwatch.Reading
+	span time.Duration // of a record's readings
+	held map[string][]fanwatch.Reading
+	fans []string // keys of held, in order
 }
 
-const (
-	batchSize = 120              // readings of a record
-	batchSpan = 10 * time.Minute // of its readings
-)
+const batchSize = 120 // readings of a record
+
+// newBatches returns the batches of fans: of ten minutes where a fan is alone, else of one, for fans are compared.
+func newBatches(devices []fanwatch.Device) batches {
+	b := batches{span: 10 * time.Minute, held: map[string][]fanwatch.Reading{}}
+	if len(devices) > 1 {
+		b.span = time.Minute
+	}
+	for _, d := range devices {
+		b.fans = append(b.fans, d.Fan)
+	}
+	return b
+}
 
 // add keeps a reading and returns the record of those before it when it is complete.
-func (b *batches) add(r *fanwatch.Reading) ([]byte, error) {
-	var record []byte
-	if n := len(b.held); n > 0 && (n == batchSize || r.Run != b.held[0].Run || r.Time.Sub(b.held[0].Time) > batchSpan) {
-		var err error
-		if record, err = b.take(); err != nil {
-			return nil, err
-		}
+func (b *batches) add(r *fanwatch.Reading) (record []byte, err error) {
+	held := b.held[r.Fan]
+	if n := len(held); n > 0 && (n == batchSize || r.Run != held[0].Run || r.Time.Sub(held[0].Time) > b.span) {
+		record, err = b.take(r.Fan)
 	}
-	b.held = append(b.held, *r)
-	return record, nil
+	b.held[r.Fan] = append(b.held[r.Fan], *r)
+	return record, err
 }
 
-// take returns the record of the readings that are kept, nil when there are none. It arrives with its last reading.
-func (b *batches) take() ([]byte, error) {
-	if len(b.held) == 0 {
+// take returns the record of the readings of a fan that are kept, nil when there are none. It arrives with its last
+// reading.
+func (b *batches) take(fan string) ([]byte, error) {
+	held := b.held[fan]
+	if len(held) == 0 {
 		return nil, nil
 	}
-	arrived := b.held[len(b.held)-1].Time
+	arrived := held[len(held)-1].Time
 	record, err := json.Marshal(struct {
 		Arrived int64  `json:"arrived"`
 		Client  string `json:"client"`
 		fanwatch.Batch
-	}{arrived.UnixMilli(), b.device.Fan, fanwatch.NewBatch(b.held, 0, 0, arrived)})
-	b.held = b.held[:0]
+	}{arrived.UnixMilli(), fan, fanwatch.NewBatch(held, 0, 0, arrived)})
+	b.held[fan] = held[:0]
 	return record, err
+}
+
+// rest gives the records of all readings that are kept.
+func (b *batches) rest(to func(record []byte) error) error {
+	for _, fan := range b.fans {
+		record, err := b.take(fan)
+		if err == nil && record != nil {
+			err = to(record)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // project is the project's judge, by its public Feed.
@@ -129,14 +158,19 @@ type project struct {
 	changes []Change
 }
 
-// newProject returns package detect's judge of a fan.
-func newProject(d fanwatch.Device) (Judge, error) {
-	p := &project{batches: batches{device: d}, models: detect.New(detect.Config{})}
-	record, err := fanwatch.EncodeDevice(d)
-	if err == nil {
-		err = p.feed(record, epoch)
+// newProject returns package detect's judge of fans.
+func newProject(devices []fanwatch.Device) (Judge, error) {
+	p := &project{batches: newBatches(devices), models: detect.New(detect.Config{})}
+	for _, d := range devices {
+		record, err := fanwatch.EncodeDevice(d)
+		if err == nil {
+			err = p.feed(record)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, nil
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -146,20 +180,18 @@ func (p *project) Feed(r *fanwatch.Reading) error {
 	if err != nil || record == nil {
 		return err
 	}
-	return p.feed(record, r.Time)
+	return p.feed(record)
 }
 
 func (p *project) Changes() ([]Change, error) {
-	record, err := p.take()
-	if err == nil && record != nil {
-		err = p.feed(record, epoch)
-	}
+	err := p.rest(p.feed)
 	return p.changes, err
 }
 
-func (p *project) feed(record []byte, arrived time.Time) error {
+// feed judges one record. Its own arrival goes before that of the stream.
+func (p *project) feed(record []byte) error {
 	p.n++
-	out := p.models.Feed(detect.Input{Arrived: arrived, Data: record,
+	out := p.models.Feed(detect.Input{Arrived: epoch, Data: record,
 		Position: fanwatch.Position{Shard: "shard-0", Sequence: fanwatch.SequenceNumber(strconv.Itoa(p.n))}})
 	for i := range out.Rows {
 		if row := &out.Rows[i]; row.Kind == fanwatch.RowQuarantined {
@@ -175,7 +207,7 @@ func (p *project) feed(record []byte, arrived time.Time) error {
 // changesOf returns the changes that an observation tells of. One without family ends, with KindNone, the trouble of
 // every family.
 func changesOf(o *fanwatch.Observation) []Change {
-	c := Change{Time: o.Time, Family: cmp.Or(o.Family, o.Anomaly.Kind.Family()), Kind: o.Anomaly.Kind,
+	c := Change{Fan: o.Fan, Time: o.Time, Family: cmp.Or(o.Family, o.Anomaly.Kind.Family()), Kind: o.Anomaly.Kind,
 		Severity: cmp.Or(o.Anomaly.Severity, o.Anomaly.Kind.Severity()), Why: o.Anomaly.Why}
 	if c.Family != "" {
 		return []Change{c}
@@ -187,9 +219,4 @@ func changesOf(o *fanwatch.Observation) []Change {
 		all = append(all, c)
 	}
 	return all
-}
-
-// sortChanges puts changes in order of time.
-func sortChanges(all []Change) {
-	slices.SortStableFunc(all, func(a, b Change) int { return a.Time.Compare(b.Time) })
 }

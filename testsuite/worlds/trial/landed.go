@@ -63,7 +63,7 @@ func buildLanded(dir string) (string, error) {
 	return program, nil
 }
 
-// landed is a process of the landed judge, for one fan after another.
+// landed is a process of the landed judge, for one world after another.
 type landed struct {
 	cmd *exec.Cmd
 	in  *bufio.Writer
@@ -82,7 +82,8 @@ func startLanded(program string) (*landed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &landed{cmd: cmd, in: bufio.NewWriterSize(in, 1<<16), end: in, out: bufio.NewReaderSize(out, 1<<16)}, cmd.Start()
+	l := &landed{cmd: cmd, in: bufio.NewWriterSize(in, 1<<16), end: in, out: bufio.NewReaderSize(out, 1<<16)}
+	return l, cmd.Start()
 }
 
 // Close ends the process.
@@ -93,13 +94,18 @@ func (l *landed) Close() error {
 	return l.cmd.Wait()
 }
 
-// judge returns the process as the judge of the next fan.
-func (l *landed) judge(d fanwatch.Device) (Judge, error) {
-	record, err := fanwatch.EncodeDevice(d)
-	if err == nil {
-		err = l.send(record)
+// judge returns the process as the judge of the next world.
+func (l *landed) judge(devices []fanwatch.Device) (Judge, error) {
+	for _, d := range devices {
+		record, err := fanwatch.EncodeDevice(d)
+		if err == nil {
+			err = l.send(record)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return &landedFan{batches{device: d}, l}, err
+	return &landedFans{newBatches(devices), l}, nil
 }
 
 func (l *landed) send(record []byte) error {
@@ -110,12 +116,12 @@ func (l *landed) send(record []byte) error {
 	return err
 }
 
-type landedFan struct {
+type landedFans struct {
 	batches
 	process *landed
 }
 
-func (f *landedFan) Feed(r *fanwatch.Reading) error {
+func (f *landedFans) Feed(r *fanwatch.Reading) error {
 	record, err := f.add(r)
 	if err != nil || record == nil {
 		return err
@@ -124,11 +130,8 @@ func (f *landedFan) Feed(r *fanwatch.Reading) error {
 }
 
 // Changes returns the changes of the one state that the landed judge has. It knew no severity: every alert paged.
-func (f *landedFan) Changes() ([]Change, error) {
-	record, err := f.take()
-	if err == nil && record != nil {
-		err = f.process.send(record)
-	}
+func (f *landedFans) Changes() ([]Change, error) {
+	err := f.rest(f.process.send)
 	if err == nil {
 		err = f.process.send(nil)
 	}
@@ -151,7 +154,7 @@ func (f *landedFan) Changes() ([]Change, error) {
 		if err := json.Unmarshal(line, &o); err != nil {
 			return nil, err
 		}
-		c := Change{Time: o.Time, Kind: o.Anomaly.Kind, Severity: fanwatch.SeverityWarning, Why: o.Anomaly.Why}
+		c := Change{Fan: o.Fan, Time: o.Time, Kind: o.Anomaly.Kind, Severity: fanwatch.SeverityWarning, Why: o.Anomaly.Why}
 		if w := c.Kind.Severity(); w == fanwatch.SeverityCritical {
 			c.Severity = w
 		}

@@ -9,17 +9,31 @@ import (
 
 // The peers know one severity: whatever they find pages. Their trouble begins and ends with single readings.
 
-// peer makes changes of what a rule finds in one reading.
+// rule finds trouble in one reading.
+type rule func(r *fanwatch.Reading) fanwatch.Kind
+
+// peer makes changes of what a rule for each fan finds.
 type peer struct {
-	judge   func(r *fanwatch.Reading) fanwatch.Kind
-	now     fanwatch.Kind
+	rules   map[string]rule
+	now     map[string]fanwatch.Kind
 	changes []Change
 }
 
+// peers returns the maker of a peer, of which each fan has a rule.
+func peers(newRule func() rule) maker {
+	return func(devices []fanwatch.Device) (Judge, error) {
+		p := &peer{rules: map[string]rule{}, now: map[string]fanwatch.Kind{}}
+		for _, d := range devices {
+			p.rules[d.Fan] = newRule()
+		}
+		return p, nil
+	}
+}
+
 func (p *peer) Feed(r *fanwatch.Reading) error {
-	if found := p.judge(r); found != p.now {
-		p.now = found
-		c := Change{Time: r.Time, Kind: found}
+	if found := p.rules[r.Fan](r); found != p.now[r.Fan] {
+		p.now[r.Fan] = found
+		c := Change{Fan: r.Fan, Time: r.Time, Kind: found}
 		if found != fanwatch.KindNone {
 			c.Severity, c.Why = fanwatch.SeverityWarning, string(found)
 		}
@@ -31,23 +45,23 @@ func (p *peer) Feed(r *fanwatch.Reading) error {
 func (p *peer) Changes() ([]Change, error) { return p.changes, nil }
 
 // newScore6 is the rule of 2019: RANDOM_CUT_FOREST of Kinesis over speed and jitter, and a score above 6.
-func newScore6(fanwatch.Device) (Judge, error) {
+func newScore6() rule {
 	forest, err := rcf.NewKDA(rcf.KDAConfig{Dimensions: 2, Seed: 1})
 	if err != nil {
-		return nil, err
+		panic("trial: " + err.Error()) // a fixed configuration
 	}
-	return &peer{judge: func(r *fanwatch.Reading) fanwatch.Kind {
+	return func(r *fanwatch.Reading) fanwatch.Kind {
 		if score, err := forest.Process([]float64{r.RPM, r.Jitter}); err != nil || score <= 6 {
 			return fanwatch.KindNone
 		}
 		return fanwatch.KindUnusual
-	}}, nil
+	}
 }
 
 // newBands is a rule with fixed bands: below 90, 75 and 50 % of the first hour's mean.
-func newBands(fanwatch.Device) (Judge, error) {
+func newBands() rule {
 	var n, mean, first float64
-	return &peer{judge: func(r *fanwatch.Reading) fanwatch.Kind {
+	return func(r *fanwatch.Reading) fanwatch.Kind {
 		at := float64(r.Time.Unix())
 		if n == 0 {
 			first = at
@@ -65,15 +79,15 @@ func newBands(fanwatch.Device) (Judge, error) {
 			return fanwatch.KindSpeed
 		}
 		return fanwatch.KindNone
-	}}, nil
+	}
 }
 
 // newChart is a control chart of the speed: Shewhart's limits of six deviations, and an EWMA of 0.2 with six of its
 // own. What is usual is the first 20 minutes, and follows with an hour while the fan is in control.
-func newChart(fanwatch.Device) (Judge, error) {
+func newChart() rule {
 	const lambda, limit = 0.2, 6
 	var n, mean, variance, ewma, first, last float64
-	return &peer{judge: func(r *fanwatch.Reading) fanwatch.Kind {
+	return func(r *fanwatch.Reading) fanwatch.Kind {
 		at := float64(r.Time.Unix())
 		if n == 0 {
 			first, last, mean, ewma = at, at, r.RPM, r.RPM
@@ -97,5 +111,5 @@ func newChart(fanwatch.Device) (Judge, error) {
 		mean += gain * d
 		variance += gain * (d*d - variance)
 		return fanwatch.KindNone
-	}}, nil
+	}
 }

@@ -12,8 +12,8 @@ import (
 	"fanwatch/testsuite/worlds"
 )
 
-// Write writes two tables, of healthy worlds and of faults, then a line "figure NAME VALUE UNIT" for each figure. The
-// project's judge has no name in its figures; the others' end with theirs.
+// Write writes two tables, of healthy worlds and of faults, a short one for the README, then a line "figure NAME VALUE
+// UNIT" for each figure. The project's judge has no name in its figures; the others' end with theirs.
 func (r *Results) Write(to io.Writer) error {
 	for _, line := range r.Skipped {
 		fmt.Fprintf(to, "skipped %s\n", line)
@@ -28,6 +28,7 @@ func (r *Results) Write(to io.Writer) error {
 			return err
 		}
 	}
+	r.writeSummary(to)
 	r.writeFigures(to)
 	return nil
 }
@@ -79,7 +80,7 @@ func (r *Results) writeHealthy(to io.Writer) error {
 					row = append(row, "-")
 					continue
 				}
-				row[1] = cmp.Or(row[1], fmt.Sprintf("%.0f", h.Days))
+				row[1] = cmp.Or(row[1], fmt.Sprintf("%.3g", h.Days))
 				cell := fmt.Sprintf("%.3g (%.3g)", h.Rate(), h.Rate()*float64(h.Pages)/max(1, float64(h.Alerts)))
 				if h.Over > 0 {
 					cell += fmt.Sprintf(" %d over", h.Over)
@@ -106,18 +107,22 @@ func (r *Results) namesOf(regime worlds.Regime) []string {
 }
 
 func (r *Results) writeFaulty(to io.Writer) error {
-	fmt.Fprintf(to, "\nfaults: found of those that can be seen, median and worst delay; late: found after the delay "+
-		"wanted; alerts per fan and day before the fault\n")
+	fmt.Fprint(to, "\nfaults: found of those that can be seen, median and worst delay; late: found after the delay wanted;"+
+		"\npaged: how many became a page, median delay; size: of the fault when it was found; hidden: below a step, the "+
+		"noise or the interval;\nbefore: alerts per fan and day before it; chance: how many those alone would find\n")
 	for _, judge := range r.Judges {
 		fmt.Fprintf(to, "\n%s\n", judge)
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(w, "fault\tfound\tmedian\tworst\tlate\tat size\tworst\thidden\tbefore\tfound as\t")
+		fmt.Fprintln(w, "fault\tfound\tmedian\tworst\tlate\tpaged\tafter\tat size\tworst\thidden\tbefore\tchance\tfound as\t")
 		for i := range worlds.Faults() {
 			f := r.faulty(worlds.Faults()[i].Name, judge)
 			if f == nil {
 				continue
 			}
-			median, worst, size, largest := "-", "-", "-", "-"
+			median, worst, page, size, largest := "-", "-", "-", "-", "-"
+			if len(f.Pages) > 0 {
+				page = short(middle(f.Pages))
+			}
 			if f.Found > 0 {
 				median, worst = short(f.Median()), short(f.Delays[len(f.Delays)-1])
 				if f.Fault.Ramp > 0 {
@@ -125,8 +130,9 @@ func (r *Results) writeFaulty(to io.Writer) error {
 					size, largest = fmt.Sprintf("x%.2f", a), fmt.Sprintf("x%.2f", b)
 				}
 			}
-			fmt.Fprintf(w, "%s\t%d/%d\t%s\t%s\t%d\t%s\t%s\t%d\t%.2g\t%s\t\n", f.Fault.Name, f.Found, f.Fans, median, worst,
-				f.Late, size, largest, f.Hidden, float64(f.Before)/max(1e-9, f.Days), kindsText(f.Kinds))
+			fmt.Fprintf(w, "%s\t%d/%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%.2g\t%.1f\t%s\t\n", f.Fault.Name, f.Found,
+				f.Fans, median, worst,
+				f.Late, len(f.Pages), page, size, largest, f.Hidden, float64(f.Before)/max(1e-9, f.Days), f.Chance, kindsText(f.Kinds))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -145,7 +151,12 @@ func (f *Faulty) Median() time.Duration {
 	if len(f.Delays) == 0 {
 		return 0
 	}
-	return f.Delays[len(f.Delays)/2]
+	return middle(f.Delays)
+}
+
+// middle returns the median of sorted delays, of which there is at least one.
+func middle(sorted []time.Duration) time.Duration {
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // sizes returns the median and the furthest factor at which a slow fault was found.
@@ -206,7 +217,18 @@ func (r *Results) writeFigures(to io.Writer) {
 		if t, ok := totals[judge]; ok {
 			fmt.Fprintf(to, "figure detect.false%s %.4g alerts/fan-day\n", suffix(judge), t.alerts/t.days)
 			fmt.Fprintf(to, "figure detect.false_pages%s %.4g pages/1000-fan-days\n", suffix(judge), 1000*t.pages/t.days)
-			fmt.Fprintf(to, "figure detect.fan_days%s %.0f days\n", suffix(judge), t.days)
+			fmt.Fprintf(to, "figure detect.fan_days%s %.4g days\n", suffix(judge), t.days)
+		}
+	}
+	for _, judge := range r.Judges {
+		over, fans := 0, 0
+		for i := range r.Healthy {
+			if h := &r.Healthy[i]; h.Judge == judge && h.World.Regime.Allowed() > 0 {
+				over, fans = over+h.Over, fans+h.Fans
+			}
+		}
+		if fans > 0 {
+			fmt.Fprintf(to, "figure detect.fans_over%s %d of-%d-fans\n", suffix(judge), over, fans)
 		}
 	}
 	for i := range r.Faulty {

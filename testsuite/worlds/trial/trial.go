@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -18,12 +19,14 @@ import (
 
 // Config says what is tried.
 type Config struct {
-	Judges    []string // names of JudgeNames; none = all
-	First     uint64   // first seed
-	Seeds     int      // of each world and fault
-	PeerSeeds int      // of those, on how many the judges beside the project's run
-	Span      time.Duration
+	Judges    []string       // names of JudgeNames; none = all
+	First     uint64         // first seed
+	Seeds     int            // of each world and fault
+	PeerSeeds int            // of those, on how many the judges beside the project's run
+	Span      time.Duration  // of healthy worlds; 0 = their own Days
+	Interval  time.Duration  // between two readings, whole seconds; 0 = the worlds' own
 	Only      *regexp.Regexp // names of worlds and faults; nil = all
+	History   time.Duration  // before faults that come after days; 0 = their own, 30 to 98 h
 	Worlds    bool           // try healthy worlds
 	Faults    bool           // try faults
 	Explain   io.Writer      // where each false alert and each fault is told of; nil = not
@@ -36,7 +39,8 @@ const Project = "fanwatch"
 // JudgeNames returns the names of all judges, the project's first.
 func JudgeNames() []string { return []string{Project, "landed", "score6", "bands", "chart"} }
 
-type maker func(fanwatch.Device) (Judge, error)
+// maker makes the judge of the fans of one world.
+type maker func(devices []fanwatch.Device) (Judge, error)
 
 // Results are what the judges made of the worlds.
 type Results struct {
@@ -67,10 +71,12 @@ type Faulty struct {
 	Found  int
 	Late   int             // of Found, how many later than they are to be
 	Delays []time.Duration // of those found, the shortest first
+	Pages  []time.Duration // delays until a page, of those that paged, the shortest first
 	Sizes  []float64       // the fault's factor when it was found, in the order of fans
 	Kinds  map[string]int  // by kind and severity
 	Before int             // alerts before the fault
 	Days   float64         // before the fault, all fans together
+	Chance float64         // how many fans would be found by the rate of alerts before the fault alone
 	Missed []string        // worlds and seeds
 }
 
@@ -116,7 +122,7 @@ type run struct {
 	jobs    []job
 }
 
-// job is one fan.
+// job is one seed of a world.
 type job struct {
 	world    worlds.World
 	fault    *worlds.Fault
@@ -125,17 +131,28 @@ type job struct {
 	outcomes []outcome // in the order of judges
 }
 
-// outcome is what one judge made of one fan.
+// outcome is what one judge made of a job.
 type outcome struct {
+	fans    int
 	alerts  []*Alert
-	days    float64
+	days    float64   // of all fans together, with a fault until it is visible
 	visible time.Time // of a fault
 	limit   time.Duration
 	hidden  string
 	found   bool
 	first   Change
+	paged   bool
+	page    Change  // first critical or warning
 	factor  float64 // of the fault when it was found
 }
+
+// before reports whether an alert began before the fault.
+func (o *outcome) before(a *Alert) bool {
+	return o.visible.IsZero() || a.Begin.Before(o.visible)
+}
+
+// delay returns how long after the fault's first effect a change came. What the publisher's scheduler took is left out.
+func (o *outcome) delay(c Change) time.Duration { return c.Time.Sub(o.visible).Round(time.Second) }
 
 func (r *run) tell(format string, args ...any) {
 	if r.Progress != nil {
@@ -166,7 +183,7 @@ func (r *run) plan() {
 			if !r.Faults || !r.named(f.Name) {
 				continue
 			}
-			w, err := worlds.Find(f.Hosts[(int(r.First)+n)%len(f.Hosts)])
+			w, err := worlds.Find(f.Hosts[(int(r.First)+n+5*i)%len(f.Hosts)])
 			if err != nil {
 				panic("trial: fault " + f.Name + ": " + err.Error()) // the catalogue names its own worlds
 			}
@@ -184,7 +201,8 @@ func (r *run) work(program string) error {
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			makers := map[string]maker{Project: newProject, "score6": newScore6, "bands": newBands, "chart": newChart}
+			makers := map[string]maker{Project: newProject, "score6": peers(newScore6), "bands": peers(newBands),
+				"chart": peers(newChart)}
 			if program != "" {
 				process, err := startLanded(program)
 				if err != nil {
@@ -211,7 +229,7 @@ func (r *run) work(program string) error {
 				if now := time.Now(); now.Sub(told) > 5*time.Second || int(count) == len(r.jobs) {
 					told = now
 					left := time.Duration(float64(now.Sub(began)) * float64(int64(len(r.jobs))-count) / float64(count))
-					r.tell("%d of %d fans, %.0f fan-days in %s, about %s left", count, len(r.jobs), float64(total)/1000,
+					r.tell("%d of %d worlds, %.0f fan-days in %s, about %s left", count, len(r.jobs), float64(total)/1000,
 						now.Sub(began).Round(time.Second), left.Round(time.Second))
 				}
 				telling.Unlock()
@@ -225,58 +243,93 @@ func (r *run) work(program string) error {
 	return nil
 }
 
-// open returns the job's stream.
-func (r *run) open(j *job) *worlds.Stream {
-	o := worlds.Options{Seed: j.seed, Span: r.Span}
+// open returns the job's streams.
+func (r *run) open(j *job) []*worlds.Stream {
+	o := worlds.Options{Seed: j.seed, Span: r.Span, Interval: r.Interval}
 	if j.fault != nil {
 		o.Fault, o.Onset = j.fault, j.fault.Onset(j.seed)
+		if r.History > 0 && j.fault.From > time.Hour {
+			o.Onset = r.History
+		}
 		o.Span = o.Onset + j.fault.Watch + 30*time.Hour // some faults show no sooner than the next command
 	}
 	return j.world.Open(o)
 }
 
-// try runs one fan through its judges.
+// merged goes through the readings of streams in order of time, until the last or until do says no.
+func merged(streams []*worlds.Stream, do func(s *worlds.Stream) (more bool, err error)) error {
+	ready := make([]bool, len(streams))
+	for i, s := range streams {
+		ready[i] = s.Next()
+	}
+	for {
+		first := -1
+		for i, s := range streams {
+			if ready[i] && (first < 0 || s.Reading.Time.Before(streams[first].Reading.Time)) {
+				first = i
+			}
+		}
+		if first < 0 {
+			return nil
+		}
+		if more, err := do(streams[first]); !more || err != nil {
+			return err
+		}
+		ready[first] = streams[first].Next()
+	}
+}
+
+// try runs one world through its judges.
 func (r *run) try(j *job, makers map[string]maker) error {
-	s := r.open(j)
+	streams := r.open(j)
+	devices := make([]fanwatch.Device, len(streams))
+	for i, s := range streams {
+		devices[i] = s.Device()
+	}
 	judges := make([]Judge, len(j.judges))
 	for i, name := range j.judges {
 		var err error
-		if judges[i], err = makers[name](s.Device()); err != nil {
+		if judges[i], err = makers[name](devices); err != nil {
 			return err
 		}
 	}
 	var first, last time.Time
-	for s.Next() {
-		last = s.Reading.Time
+	s := streams[0] // has the fault
+	err := merged(streams, func(of *worlds.Stream) (bool, error) {
+		last = of.Reading.Time
 		if first.IsZero() {
 			first = last
 		}
 		if j.fault != nil && !s.Visible.IsZero() && last.Sub(s.Visible) > j.fault.Watch {
-			break
+			return false, nil
 		}
 		for i := range judges {
-			if err := judges[i].Feed(&s.Reading); err != nil {
-				return err
+			if err := judges[i].Feed(&of.Reading); err != nil {
+				return false, err
 			}
 		}
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, judge := range judges {
 		changes, err := judge.Changes()
 		if err != nil {
 			return err
 		}
-		o := outcome{alerts: alerts(changes), days: last.Sub(first).Hours() / 24}
-		if j.fault != nil {
-			if o.visible = s.Visible; o.visible.IsZero() {
-				o.hidden = "it never had an effect"
-			} else {
-				o.hidden, o.days = s.Hidden(), max(0, o.visible.Sub(first).Hours()/24)
-			}
-			o.limit = j.fault.Within + s.Slack()
-			o.first, o.found = firstSince(o.alerts, o.visible)
+		o := outcome{fans: len(streams), alerts: alerts(changes), visible: s.Visible}
+		end := last
+		if j.fault != nil && o.visible.IsZero() {
+			o.hidden = "it never had an effect"
+		} else if j.fault != nil {
+			end, o.hidden, o.limit = o.visible, s.Hidden(), j.fault.Within+s.Slack()
+			o.first, o.found = firstSince(o.alerts, devices[0].Fan, o.visible, fanwatch.SeverityInfo)
+			o.page, o.paged = firstSince(o.alerts, devices[0].Fan, o.visible, fanwatch.SeverityWarning)
 			o.found = o.found && o.hidden == ""
 			o.factor = j.fault.SizeAfter(o.first.Time.Sub(o.visible))
 		}
+		o.days = max(0, end.Sub(first).Hours()) / 24 * float64(len(streams))
 		j.outcomes = append(j.outcomes, o)
 	}
 	return nil
@@ -318,6 +371,7 @@ func (r *run) sum() {
 		for _, fault := range worlds.Faults() {
 			if f := faulty[[2]string{fault.Name, name}]; f != nil {
 				slices.Sort(f.Delays)
+				slices.Sort(f.Pages)
 				r.results.Faulty = append(r.results.Faulty, *f)
 			}
 		}
@@ -325,42 +379,52 @@ func (r *run) sum() {
 }
 
 func (h *Healthy) add(o *outcome) {
-	h.Fans++
+	h.Fans += o.fans
 	h.Days += o.days
 	h.Alerts += len(o.alerts)
-	h.Most = max(h.Most, len(o.alerts))
-	if allowed := h.World.Regime.Allowed(); allowed > 0 && len(o.alerts) > allowed {
-		h.Over++
-	}
+	of := map[string]int{}
 	for _, a := range o.alerts {
+		of[a.Fan]++
 		if a.Page() {
 			h.Pages++
+		}
+	}
+	for _, n := range of {
+		h.Most = max(h.Most, n)
+		if allowed := h.World.Regime.Allowed(); allowed > 0 && n > allowed {
+			h.Over++
 		}
 	}
 }
 
 func (f *Faulty) add(j *job, o *outcome) {
+	before := 0
 	for _, a := range o.alerts {
-		if o.visible.IsZero() || a.Begin.Before(o.visible) {
-			f.Before++
+		if o.before(a) {
+			before++
 		}
 	}
+	f.Before += before
 	f.Days += o.days
 	if o.hidden != "" {
 		f.Hidden++
 		return
 	}
 	f.Fans++
+	f.Chance += 1 - math.Exp(-float64(before)/max(1./24, o.days)*j.fault.Watch.Hours()/24)
 	if !o.found {
 		f.Missed = append(f.Missed, fmt.Sprintf("%s/%d", j.world.Name, j.seed))
 		return
 	}
-	delay := o.first.Time.Sub(o.visible)
+	delay := o.delay(o.first)
 	f.Found++
 	f.Delays, f.Sizes = append(f.Delays, delay), append(f.Sizes, o.factor)
 	f.Kinds[fmt.Sprintf("%s/%s", o.first.Kind, o.first.Severity)]++
 	if delay > o.limit {
 		f.Late++
+	}
+	if o.paged {
+		f.Pages = append(f.Pages, o.delay(o.page))
 	}
 }
 
@@ -368,15 +432,19 @@ func (f *Faulty) add(j *job, o *outcome) {
 func explain(to io.Writer, j *job, judge string, o *outcome) {
 	const layout = "Mon 2006-01-02 15:04:05"
 	for _, a := range o.alerts {
-		if j.fault != nil && !a.Begin.Before(o.visible) && !o.visible.IsZero() {
+		if j.fault != nil && !o.before(a) {
 			continue
 		}
 		end := "lasts"
 		if !a.End.IsZero() {
 			end = a.End.Sub(a.Begin).Round(time.Second).String()
 		}
-		fmt.Fprintf(to, "false  %-9s %-14s %5d  %s  %-10s %-10s %-8s %s\n", judge, j.world.Name, j.seed,
-			a.Begin.Format(layout), a.Kind, cmp.Or(a.Severity, "-"), end, a.Why)
+		kinds := string(a.risen[0].Kind)
+		if len(a.risen) > 1 {
+			kinds += ">" + string(a.Kind)
+		}
+		fmt.Fprintf(to, "false  %-9s %-20s  %s  %-10s %-10s %-8s %s\n", judge, a.Fan,
+			a.Begin.Format(layout), kinds, cmp.Or(a.Severity, "-"), end, a.risen[0].Why)
 	}
 	if j.fault == nil {
 		return
@@ -389,7 +457,7 @@ func explain(to io.Writer, j *job, judge string, o *outcome) {
 		fmt.Fprintf(to, "MISSED %s\n", head)
 	default:
 		word := "found "
-		delay := o.first.Time.Sub(o.visible)
+		delay := o.delay(o.first)
 		if delay > o.limit {
 			word = "LATE  "
 		}

@@ -30,6 +30,8 @@ func run() error {
 	first := flag.Uint64("first", 1, "first seed; those from 5000 on are for figures, not for building")
 	peers := flag.Int("peer-seeds", 0, "seeds of the judges beside fanwatch (default as -seeds)")
 	days := flag.Float64("days", 0, "days of each healthy world (default its own, 3 to 6)")
+	history := flag.Duration("history", 0, "time before the faults that come after days (default their own, 24 to 98 h)")
+	interval := flag.Duration("interval", 0, "time between two readings, whole seconds (default each world's own)")
 	only := flag.String("only", "", "regular expression of the names of worlds and faults (default all)")
 	part := flag.String("part", "", "healthy or faults (default both)")
 	explain := flag.Bool("explain", false, "print each false alert, and what was made of each fault")
@@ -38,11 +40,13 @@ func run() error {
 	if *list {
 		return printList()
 	}
-	if *part != "" && *part != "healthy" && *part != "faults" || flag.NArg() > 0 || *seeds < 1 {
+	if *part != "" && *part != "healthy" && *part != "faults" || flag.NArg() > 0 || *seeds < 1 || *interval < 0 ||
+		*interval%time.Second != 0 {
 		return errors.New("arguments not understood: see -help")
 	}
-	config := trial.Config{First: *first, Seeds: *seeds, PeerSeeds: *peers, Progress: os.Stderr,
-		Span: time.Duration(*days * 24 * float64(time.Hour)), Worlds: *part != "faults", Faults: *part != "healthy"}
+	config := trial.Config{First: *first, Seeds: *seeds, PeerSeeds: *peers, History: *history, Interval: *interval,
+		Progress: os.Stderr,
+		Span:     time.Duration(*days * 24 * float64(time.Hour)), Worlds: *part != "faults", Faults: *part != "healthy"}
 	if *judges != "" {
 		config.Judges = strings.Split(*judges, ",")
 	}

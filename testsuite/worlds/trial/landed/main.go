@@ -1,6 +1,6 @@
 // Command landed judges the records of fans by the package detect that it is built with. Package trial builds it in an
 // earlier state of the project. Standard input has records, each after its length (4 bytes, big endian); length 0 ends
-// a fan. For each fan it writes its observations as lines of JSON, then an empty line.
+// a world. For each world it writes its observations as lines of JSON, then an empty line.
 package main
 
 import (

@@ -1,0 +1,151 @@
+package trial
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"fanwatch"
+	"fanwatch/testsuite/worlds"
+)
+
+func change(seconds int, kind fanwatch.Kind) Change {
+	return Change{Time: epoch.Add(time.Duration(seconds) * time.Second), Family: fanwatch.FamilySpeed, Kind: kind,
+		Severity: kind.Severity()}
+}
+
+func TestTroubleThatReturnsWithinTheHoldContinuesItsAlert(t *testing.T) {
+	drift := change(10, fanwatch.KindDrift)
+	drift.Family = fanwatch.FamilyDrift
+	all := alerts([]Change{change(0, fanwatch.KindSpeed), drift, change(20, fanwatch.KindNone),
+		change(80, fanwatch.KindStall), change(90, fanwatch.KindNone), change(151, fanwatch.KindSpeed)})
+	if len(all) != 3 || all[0].Severity != fanwatch.SeverityCritical || all[1].Kind != fanwatch.KindDrift ||
+		!all[2].End.IsZero() || !all[0].Page() || all[1].Page() {
+		t.Fatalf("%+v", all)
+	}
+	for _, c := range []struct{ from, first int }{{0, 0}, {1, 10}, {11, 80}, {81, 151}, {152, -1}} {
+		first, ok := firstSince(all, "", epoch.Add(time.Duration(c.from)*time.Second), "")
+		if ok != (c.first >= 0) || ok && !first.Time.Equal(epoch.Add(time.Duration(c.first)*time.Second)) {
+			t.Errorf("first since %d s: %v %v, want %d s", c.from, first.Time, ok, c.first)
+		}
+	}
+}
+
+func TestAnObservationWithoutFamilyEndsEveryFamily(t *testing.T) {
+	if got := changesOf(&fanwatch.Observation{}); len(got) != 5 {
+		t.Errorf("%d changes, want one for each of 5 families", len(got))
+	}
+	o := fanwatch.Observation{Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindStall}}
+	if got := changesOf(&o); len(got) != 1 || got[0].Family != fanwatch.FamilySpeed || got[0].Severity != "critical" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestARecordHoldsTheReadings: what the judge is given is what the world gave.
+func TestARecordHoldsTheReadings(t *testing.T) {
+	w, err := worlds.Find("restarts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := w.Open(worlds.Options{Seed: 1, Span: 12 * time.Hour})[0]
+	b := newBatches([]fanwatch.Device{s.Device()})
+	var given, got []fanwatch.Reading
+	take := func(record []byte) {
+		rec, err := fanwatch.DecodeRecord(record)
+		if err != nil || rec.Client != s.Device().Fan || rec.Arrived.IsZero() || !json.Valid(record) {
+			t.Fatalf("%+v %v", rec, err)
+		}
+		for _, r := range rec.Readings {
+			got = append(got, r.Reading)
+		}
+	}
+	for s.Next() {
+		given = append(given, s.Reading)
+		record, err := b.add(&s.Reading)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if record != nil {
+			take(record)
+		}
+	}
+	if err := b.rest(func(record []byte) error { take(record); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(given) || len(given) < 40_000 {
+		t.Fatalf("%d of %d readings", len(got), len(given))
+	}
+	for i := range got {
+		if got[i] != given[i] {
+			t.Fatalf("%+v, want %+v", got[i], given[i])
+		}
+	}
+}
+
+// TestATrialIsTheSameEachTime: neither processors nor their order change the tables.
+func TestATrialIsTheSameEachTime(t *testing.T) {
+	var tables [2]string
+	for i := range tables {
+		results, err := Run(Config{Judges: []string{"bands", "chart"}, First: 1, Seeds: 2, Span: 6 * time.Hour,
+			History: 2 * time.Hour, Only: regexp.MustCompile("^(steady|thermostat|wrong-500|stall|drop-10|drift-10)$"),
+			Worlds: true, Faults: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := results.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		tables[i] = b.String()
+	}
+	if tables[0] != tables[1] {
+		t.Errorf("%s\nand then\n%s", tables[0], tables[1])
+	}
+	for _, want := range []string{"figure detect.false.steady.bands 0 alerts/fan-day\n",
+		"figure detect.found.stall.bands 100 %\n", "figure detect.delay.stall.bands 0 s\n",
+		"figure detect.false.thermostat.chart "} {
+		if !strings.Contains(tables[0], want) {
+			t.Errorf("no line %q in\n%s", want, tables[0])
+		}
+	}
+}
+
+// targets turns the tests below on: they hold for a judge that knows families.
+var targets = os.Getenv("FANWATCH_TARGETS") != ""
+
+// TestHealthyFansWakeNoOne holds the judge to its targets on a small part of what go tool task bench:detect runs.
+func TestHealthyFansWakeNoOne(t *testing.T) {
+	if testing.Short() || !targets {
+		t.Skip("FANWATCH_TARGETS is not set")
+	}
+	results, err := Run(Config{Judges: []string{Project}, First: 1001, Seeds: 1, Span: 18 * time.Hour, Worlds: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range results.Healthy {
+		if h.World.Regime == worlds.Announced && h.Alerts > 0 || h.Over > 0 {
+			t.Errorf("%s: %d alerts, %d of them pages, in %.1f fan-days", h.World.Name, h.Alerts, h.Pages, h.Days)
+		}
+	}
+}
+
+// TestFaultsAreFoundInTime holds the judge to its targets on a small part of what go tool task bench:detect runs.
+func TestFaultsAreFoundInTime(t *testing.T) {
+	if testing.Short() || !targets {
+		t.Skip("FANWATCH_TARGETS is not set")
+	}
+	results, err := Run(Config{Judges: []string{Project}, First: 1001, Seeds: 2, History: 4 * time.Hour, Faults: true,
+		Only: regexp.MustCompile("^(stall|drop-10|drop-3|rise-10|jitter-2|jitter-6|stops|early-.*)$")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range results.Faulty {
+		if f := &results.Faulty[i]; f.Found < f.Fans || f.Late > 0 {
+			t.Errorf("%s: found %d of %d (not on %v), %d of them late, median %s", f.Fault.Name, f.Found, f.Fans, f.Missed,
+				f.Late, f.Median())
+		}
+	}
+}
