@@ -178,7 +178,7 @@ func TestBrowser(t *testing.T) {
 	})
 
 	t.Log("and say of one that is over that it was normal")
-	do(t, ctx, chromedp.Click("section[aria-label=Over] button.more"),
+	do(t, ctx, chromedp.Click("section[aria-label=Over] button.opener"),
 		chromedp.Click("section[aria-label=Over] button[value=normal]"), shows("cannot be made normal"),
 		shows("This is normal, by Ada"))
 

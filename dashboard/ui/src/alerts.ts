@@ -170,6 +170,7 @@ class Card {
     this.shown = key;
     setBadge(this.state, a.kind, a.severity);
     setText(this.severity, a.severity ?? "");
+    setAttr(this.severity, "hidden", !a.severity);
     setAttr(this.el, "data-tone", this.state.dataset["tone"]);
     put(
       this.facts,
@@ -303,7 +304,7 @@ class AckForm {
   private readonly form: HTMLFormElement;
   private readonly opener = h(
     "button",
-    { type: "button", class: "more", click: () => this.expand() },
+    { type: "button", class: "second opener", click: () => this.expand() },
     "Say what it was",
   );
   private expanded = false;
