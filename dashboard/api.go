@@ -203,7 +203,8 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))
 	if err := dec.Decode(&in); err != nil || dec.More() {
-		fail(w, http.StatusBadRequest, `send one object {"id": ..., "by": ..., "note": ..., "verdict": ...} of at most 16 KiB`)
+		fail(w, http.StatusBadRequest,
+			`send one object {"id": ..., "by": ..., "note": ..., "verdict": ...} of at most 16 KiB`)
 		return
 	}
 	if !plain(in.ID, 300) || in.ID == "" {
