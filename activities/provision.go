@@ -226,8 +226,8 @@ func (p *Provisioner) Announce(ctx context.Context, d fanwatch.Device) error {
 	return p.Stream.Record(ctx, d.Fan, data)
 }
 
-// AnnounceLabel puts the label on the stream; from that place on its shard's scorer uses it. Running it again repeats the
-// same record.
+// AnnounceLabel puts the label on the stream; from that place on its shard's scorer uses it. Running it again repeats
+// the same record.
 func (p *Provisioner) AnnounceLabel(ctx context.Context, l fanwatch.Label) error {
 	data, err := fanwatch.EncodeLabel(l)
 	if err != nil {

@@ -191,23 +191,27 @@ func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
 	}{list, trouble})
 }
 
-// acknowledge takes {"id","by","note"} as JSON (which a form on another site cannot send unasked).
+// acknowledge takes {"id","by","note","verdict"} as JSON (which a form on another site cannot send unasked).
 func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	if typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || typ != "application/json" {
 		fail(w, http.StatusUnsupportedMediaType, "send Content-Type: application/json")
 		return
 	}
-	var in struct{ ID, By, Note string }
+	var in struct {
+		ID, By, Note string
+		Verdict      fanwatch.Verdict
+	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))
 	if err := dec.Decode(&in); err != nil || dec.More() {
-		fail(w, http.StatusBadRequest, `send one object {"id": ..., "by": ..., "note": ...} of at most 16 KiB`)
+		fail(w, http.StatusBadRequest,
+			`send one object {"id": ..., "by": ..., "note": ..., "verdict": ...} of at most 16 KiB`)
 		return
 	}
 	if !plain(in.ID, 300) || in.ID == "" {
 		fail(w, http.StatusBadRequest, "id must be the alert's ID, as /api/alerts gives it")
 		return
 	}
-	k := fanwatch.Acknowledgement{By: in.By, Note: in.Note}.Trim()
+	k := fanwatch.Acknowledgement{By: in.By, Note: in.Note, Verdict: in.Verdict}.Trim()
 	if err := k.Check(); err != nil {
 		fail(w, http.StatusBadRequest, oneLine(err))
 		return
@@ -223,7 +227,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Warn("dashboard: acknowledge failed", "alert", in.ID, "err", err)
 		fail(w, http.StatusBadGateway, oneLine(err))
 	default:
-		s.cfg.Log.Info("dashboard: acknowledged", "alert", in.ID, "by", k.By)
+		s.cfg.Log.Info("dashboard: acknowledged", "alert", in.ID, "by", k.By, "verdict", k.Verdict)
 		answer(w, http.StatusOK, struct{}{})
 	}
 }

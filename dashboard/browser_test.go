@@ -177,6 +177,11 @@ func TestBrowser(t *testing.T) {
 		}
 	})
 
+	t.Log("and say of one that is over that it was normal")
+	do(t, ctx, chromedp.Click("section[aria-label=Over] button.opener"),
+		chromedp.Click("section[aria-label=Over] button[value=normal]"), shows("cannot be made normal"),
+		shows("This is normal, by Ada"))
+
 	t.Log("inbox: text, not markup")
 	do(t, ctx, chromedp.Click(`a[href="#/inbox"]`), shows("<b>no pulse</b>"), picture("inbox"),
 		chromedp.Click(`a[href="#/refused"]`), shows("RPM is missing"), picture("refused"))

@@ -101,6 +101,13 @@ func (p *plant) Acknowledge(_ context.Context, id string, k fanwatch.Acknowledge
 		return a, p.broken
 	case !ok:
 		return a, fmt.Errorf("acknowledge %s: %w", id, operator.ErrUnknown)
+	case a.State == fanwatch.AlertResolved && k.Verdict != "": // its fan's workflow keeps it
+		st := p.fans[a.Fan]
+		l := fanwatch.LabelOf(a, k)
+		l.At = time.Now()
+		st.Labels = append(st.Labels, l)
+		p.fans[a.Fan] = st
+		return a, nil
 	case a.State == fanwatch.AlertResolved:
 		return a, fmt.Errorf("acknowledge %s: %w", id, operator.ErrEnded)
 	}

@@ -49,6 +49,7 @@ type poller struct {
 	endedAt  time.Time
 	open     map[string]bool
 	failed   string
+	labels   map[string]fanwatch.Label // the newest of each alert, as the fans show them
 }
 
 // fresh asks the Operator unless its last answer is younger than gap, and gives a channel that is
@@ -103,6 +104,12 @@ func (p *poller) fans(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("fans: %w", err)
 	}
+	p.labels = map[string]fanwatch.Label{}
+	for _, f := range fans {
+		for _, l := range f.Labels {
+			p.labels[l.Alert] = l
+		}
+	}
 	p.judge(ctx, fans)
 	p.board.setFans(append(fans, p.retired(ctx, fans)...))
 	return nil
@@ -154,18 +161,18 @@ func (p *poller) retired(ctx context.Context, list []fanwatch.FanStatus) (found 
 // alerts asks for the resolved alerts too when an open one has vanished (it was resolved) or they are
 // old: there may be many of them.
 func (p *poller) alerts(ctx context.Context) error {
-	all := p.endedAt.IsZero() || p.now().Sub(p.endedAt).Abs() > endedFor
-	list, err := p.op.Alerts(ctx, all)
+	ended := p.endedAt.IsZero() || p.now().Sub(p.endedAt).Abs() > endedFor
+	list, err := p.op.Alerts(ctx, ended)
 	if err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
-	if !all && p.vanished(list) {
-		all = true
+	if !ended && p.vanished(list) {
+		ended = true
 		if list, err = p.op.Alerts(ctx, true); err != nil {
 			return fmt.Errorf("alerts: %w", err)
 		}
 	}
-	if all {
+	if ended {
 		p.ended, p.endedAt = nil, p.now()
 		for _, a := range list {
 			if over(a) {
@@ -187,7 +194,16 @@ func (p *poller) alerts(ctx context.Context) error {
 	for _, a := range open {
 		p.open[a.ID] = true
 	}
-	b, err := json.Marshal(append(append([]fanwatch.Alert{}, open...), p.ended...)) // never null
+	all := append(append([]fanwatch.Alert{}, open...), p.ended...) // never null
+	for i := range all {
+		if l, ok := p.labels[all[i].ID]; ok { // an alert that is over cannot say so itself
+			all[i].Label, all[i].LabelledBy, all[i].LabelledAt = fanwatch.VerdictFault, l.By, l.At
+			if l.Normal {
+				all[i].Label = fanwatch.VerdictNormal
+			}
+		}
+	}
+	b, err := json.Marshal(all)
 	if err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}

@@ -98,7 +98,7 @@ func TestAnEscalationGetsThrough(t *testing.T) {
 		return len(alerts) == 0, fmt.Sprintf("%+v", alerts)
 	})
 	if os.Getenv("FANWATCH_RECORD") != "" {
-		s.record("alert-2", id)
+		s.record("alert-3", id)
 	}
 
 	ended := open("fan-t")

@@ -51,9 +51,10 @@ func TestRecordHistories(t *testing.T) {
 	}
 }
 
-// TestRecordFan2 is TestRecordHistories for the runs of Fan and Stream that began with their second versions: a fan's
-// whole life. The histories fan and stream in testdata are of the first versions, which no program writes any more.
-func TestRecordFan2(t *testing.T) {
+// TestRecordFan3 is TestRecordHistories for the runs of Fan that began with the third version and of Stream with the
+// second: a fan's whole life. The histories fan, fan-2 and stream in testdata are of earlier versions, which no program
+// writes any more.
+func TestRecordFan3(t *testing.T) {
 	if os.Getenv("FANWATCH_RECORD") == "" {
 		t.Skip("records new histories for workflows/testdata only with FANWATCH_RECORD=1")
 	}
@@ -70,7 +71,7 @@ func TestRecordFan2(t *testing.T) {
 	publish(c, 1800, 10)
 	publish(c, 300, 3)
 	a := s.openAlert("fan-r", 20*time.Second)
-	for _, args := range [][]string{{"configure", "fan-r", "--max-rpm", "2500"}, {"revoke", "fan-r"}} {
+	for _, args := range [][]string{{"ack", a.ID, "--by", "ada", "--normal"}, {"configure", "fan-r", "--max-rpm", "2500"}, {"revoke", "fan-r"}} {
 		if _, err := s.cli(args...); err != nil {
 			t.Fatal(err)
 		}
@@ -80,6 +81,11 @@ func TestRecordFan2(t *testing.T) {
 	s.until(20*time.Second, "that it is normal", func() (bool, string) {
 		return ask[fanwatch.FanStatus](s, "show", "fan-r").Last.Anomaly.Kind == fanwatch.KindNone, a.ID
 	})
+	s.until(2*time.Minute, "the end of the alert",
+		func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
+	if _, err := s.cli("ack", a.ID, "--by", "bob", "--fault"); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.temporal().SignalWorkflow(t.Context(), workflows.StreamID("fanwatch"), "", workflows.SignalShards,
 		nil); err != nil {
 		t.Fatal(err)
@@ -88,7 +94,7 @@ func TestRecordFan2(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(10 * time.Second) // rounds of the stream's workflow
-	s.record("fan-2", workflows.FanID("fan-r"))
+	s.record("fan-3", workflows.FanID("fan-r"))
 	s.record("stream-2", workflows.StreamID("fanwatch"))
 }
 

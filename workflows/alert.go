@@ -372,7 +372,8 @@ func (a *alert) due() (at time.Time, ok bool) {
 	case a.Known == nil:
 		return a.policyDue, true
 	case a.State == fanwatch.AlertAcknowledged:
-		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), a.Known.AckTimeout > 0 && !a.look() && a.Label != fanwatch.VerdictNormal
+		lapses := a.Known.AckTimeout > 0 && !a.look() && a.Label != fanwatch.VerdictNormal
+		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), lapses
 	case len(a.Turns) > 0:
 		return slices.MinFunc(a.Turns, func(x, y Turn) int { return x.Due.Compare(y.Due) }).Due, true
 	}

@@ -172,8 +172,8 @@ func (f *fan) watch(ctx workflow.Context, cancelled func() bool) error {
 		return f.observations.Len() > 0 || f.overs.Len() > 0 || f.renew.Len() > 0 || !f.single && f.labels.Len() > 0
 	}
 	finished := func() bool {
-		return workflow.AllHandlersFinished(ctx) && !f.announcing && (f.renewed || f.ended() || cancelled() || f.signalCount >= f.PerRun ||
-			workflow.GetInfo(ctx).GetContinueAsNewSuggested())
+		return workflow.AllHandlersFinished(ctx) && !f.announcing && (f.renewed || f.ended() || cancelled() ||
+			f.signalCount >= f.PerRun || workflow.GetInfo(ctx).GetContinueAsNewSuggested())
 	}
 	for {
 		f.receive(ctx)

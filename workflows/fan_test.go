@@ -21,8 +21,8 @@ const anything = mock.Anything
 
 // registry is an AWS IoT Core of a map: what a fan's workflow asked for, by thing.
 type registry struct {
-	labels []fanwatch.Label // on the stream
-	unsaid int              // records that the stream does not take
+	labels       []fanwatch.Label // on the stream
+	unsaid       int              // records that the stream does not take
 	things       map[string]bool
 	certificates int
 	attached     map[string][]string // thing -> ARNs

@@ -82,8 +82,8 @@ func TestALabelOutlivesTheRun(t *testing.T) {
 	}
 }
 
-// TestAckWithAVerdictTellsTheFan: from an open alert, from one that is acknowledged, by signal and by update, and one of
-// no fan tells nothing.
+// TestAckWithAVerdictTellsTheFan: from an open alert and from one that is acknowledged; one that is of no fan tells
+// nothing.
 func TestAckWithAVerdictTellsTheFan(t *testing.T) {
 	r := newAlertRun(t)
 	r.policy.AckTimeout = fanwatch.Duration(time.Hour)
@@ -119,7 +119,8 @@ func TestAckWithAVerdictTellsTheFan(t *testing.T) {
 		part.SignalWorkflow(SignalAcknowledge, fanwatch.Acknowledgement{By: "ada", Verdict: fanwatch.VerdictNormal})
 	})
 	part.at(time.Minute, part.normal)
-	if a, err := part.runOf(t, fanwatch.KindPipeline, "the scorer stands"); err != nil || a.Label != "" || a.AckedBy != "ada" {
+	a, err = part.runOf(t, fanwatch.KindPipeline, "the scorer stands")
+	if err != nil || a.Label != "" || a.AckedBy != "ada" {
 		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -38,6 +38,8 @@ is never learned as usual. Both may be said of an alert that is acknowledged or 
 				}
 			}
 			switch {
+			case normal && fault:
+				return fmt.Errorf("--normal and --fault: give one of them (%w)", errUsage)
 			case normal:
 				k.Verdict = fanwatch.VerdictNormal
 			case fault:
@@ -68,7 +70,6 @@ is never learned as usual. Both may be said of an alert that is acknowledged or 
 	c.Flags().StringVar(&k.Note, "note", "", "text that is kept with the acknowledgement and shown with the alert")
 	c.Flags().BoolVar(&normal, "normal", false, "the fan is to run like this: learn it as usual at once")
 	c.Flags().BoolVar(&fault, "fault", false, "it is a fault: never learn it as usual")
-	c.MarkFlagsMutuallyExclusive("normal", "fault")
 	return c
 }
 
@@ -145,14 +146,14 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), fmt.Sprintf("alert when no reading was judged for this "+
 		"long, at least %s; 0: 30s, negative: never", fanwatch.Duration(fanwatch.MinSilence)))
 	f.StringVar(&d.Policy, "policy", "", "name of the escalation policy; empty: the policy default")
-	f.StringVar((*string)(&d.Kind), "kind", "", fmt.Sprintf("sort of fan, one of %s; empty: it is judged by its readings alone",
-		sorts()))
+	f.StringVar((*string)(&d.Kind), "kind", "", fmt.Sprintf("sort of fan, one of %s; empty: it is judged by its readings "+
+		"alone", sorts()))
 	f.Float64Var(&d.Nominal, "nominal", 0, "speed in RPM at full duty by the data sheet, expected from the first reading "+
 		"on; 0: not known")
 	f.StringVar(&d.Hours, "hours", "", "hours of --zone in which it runs, such as 06:00-22:00 or 'Mon-Fri 06:00-22:00; "+
 		"Sat 08:00-12:00'; outside them it may stand still; empty: always")
-	f.StringVar((*string)(&d.Forest.Severity), "forest-severity", "", "severity of what no test but the forest finds: info, warning "+
-		"or critical; empty: info")
+	f.StringVar((*string)(&d.Forest.Severity), "forest-severity", "", "severity of what no test but the forest finds: "+
+		"info, warning or critical; empty: info")
 	f.Float64Var(&d.Forest.Score, "forest-score", 0, "score above which one reading is trouble, such as 6; 0: judged by "+
 		"what is usual of the fan")
 	f.BoolVar(&d.Forest.Off, "forest-off", false, "the forest's score is written and is never trouble")
@@ -258,8 +259,8 @@ func (a *app) configure() *cobra.Command {
 		Use:   "configure FAN",
 		Short: "Change a fan's limits, silence, site, zone, clients, policy, or what is known of it",
 		Args:  cobra.ExactArgs(1),
-		Long: `Change a fan's limits, silence, site, zone, clients or policy, or what is known of it: its sort, its speed by the
-data sheet, its hours, and what comes of the forest's score. Only what is named changes; the device keeps its
+		Long: `Change a fan's limits, silence, site, zone, clients or policy, or what is known of it: its sort, its speed by
+the data sheet, its hours, and what comes of the forest's score. Only what is named changes; the device keeps its
 certificate and need not be touched. It takes effect between two readings, and what is printed is what holds then.
 
 --relearn forgets what is usual of the fan, such as after its rotor or its drive was replaced: until enough

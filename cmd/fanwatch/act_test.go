@@ -63,6 +63,16 @@ func TestAckRefusesWhatForgesLists(t *testing.T) {
 	fails(t, "control characters", "ack", alert, "--by", "ada", "--note", "on my way\xff")
 }
 
+// TestAVerdictIsOneOfTwo: normal and fault exclude each other, and the answer says which was taken.
+func TestAVerdictIsOneOfTwo(t *testing.T) {
+	fails(t, "give one of them", "ack", "fan-07", "--by", "ada", "--normal", "--fault")
+	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.AlertResolved, Label: fanwatch.VerdictFault, LabelledBy: "ada"}
+	k := fanwatch.Acknowledgement{By: "ada", Verdict: fanwatch.VerdictFault}
+	if got := taken(a, k); got != "alert/x is resolved; ada says: it is a fault" {
+		t.Error(got)
+	}
+}
+
 // TestAckTellsWhoWasFirst guards against a second answer that reads like a success and loses its note.
 func TestAckTellsWhoWasFirst(t *testing.T) {
 	a := fanwatch.Alert{ID: "alert/x", State: fanwatch.AlertAcknowledged, AckedBy: "Ada", Note: "on my way",
@@ -124,6 +134,11 @@ func TestWhatNoFanCanBeIsRefusedBeforeItIsSent(t *testing.T) {
 		{"use 15s or more", "--silence", "1s"},
 		{"not an IANA time zone", "--zone", "Mars"},
 		{"min_rpm 9 is not below", "--max-rpm=8", "--min-rpm=9"},
+		{"is none of [2-wire", "--kind", "turbine"},
+		{"outside 0..", "--nominal", "-1"},
+		{"write them as 06:00-22:00", "--hours", "by day"},
+		{"none of info, warning, critical", "--forest-severity", "loud"},
+		{"outside 0..100", "--forest-score", "101"},
 	} {
 		fails(t, c.want, "provision", "fan-07", "--csr", file, c.flag, c.value)
 		fails(t, c.want, "configure", "fan-07", c.flag, c.value)
@@ -140,12 +155,15 @@ func TestOnlyNamedFlagsAreChanges(t *testing.T) {
 	var s settings
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
 	s.flags(f)
-	if err := f.Parse([]string{"--min-rpm", "0", "--client", "a", "--client", "b", "--silence", "-1s"}); err != nil {
+	if err := f.Parse([]string{"--min-rpm", "0", "--client", "a", "--client", "b", "--silence", "-1s",
+		"--kind", "4-wire", "--forest-score", "6"}); err != nil {
 		t.Fatal(err)
 	}
 	before := fanwatch.Device{Fan: "fan-07", Site: "Hall A", Zone: "Europe/Berlin", Limits: fanwatch.Limits{MinRPM: 500,
-		MaxRPM: 3000}, Policy: "night", Clients: []string{"old"}}
+		MaxRPM: 3000}, Policy: "night", Clients: []string{"old"}, Hours: "06:00-22:00",
+		Forest: fanwatch.ForestRule{Severity: fanwatch.SeverityWarning}}
 	want := before
+	want.Kind, want.Forest.Score = fanwatch.FanFourWire, 6
 	want.Limits.MinRPM, want.Clients, want.Silence = 0, []string{"a", "b"}, fanwatch.Duration(-time.Second)
 	if got := s.change(f).Apply(before); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

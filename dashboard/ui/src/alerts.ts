@@ -164,12 +164,13 @@ class Card {
           : `for ${sayFor(this.store.now() - opened)}`,
     );
     setAttr(this.el, "data-state", a.state);
-    setAttr(this.form.el, "hidden", a.state !== "open");
+    this.form.update(a, this.store.now());
     const key = JSON.stringify([a, this.store.about.workflows]);
     if (key === this.shown) return;
     this.shown = key;
     setBadge(this.state, a.kind, a.severity);
     setText(this.severity, a.severity ?? "");
+    setAttr(this.severity, "hidden", !a.severity);
     setAttr(this.el, "data-tone", this.state.dataset["tone"]);
     put(
       this.facts,
@@ -198,6 +199,18 @@ class Card {
               `by ${a.acked_by} `,
               a.acked_at ? time(Date.parse(a.acked_at)) : null,
               a.note ? `: ${a.note}` : "",
+            ),
+          )
+        : []),
+      ...(a.label
+        ? fact(
+            "Said",
+            h(
+              "span",
+              {},
+              a.label === "normal" ? "This is normal, " : "It is a fault, ",
+              `by ${a.labelled_by ?? ""} `,
+              a.labelled_at ? time(Date.parse(a.labelled_at)) : null,
             ),
           )
         : []),
@@ -279,9 +292,22 @@ function told(a: Alert): Node | string {
   );
 }
 
-/** AckForm takes an alert on. The name is asked once and remembered; the note may be left out. */
+/** For so long after its end something may be said of an alert. */
+const sayFor7Days = 7 * 24 * 3600_000;
+
+/**
+ * AckForm takes an alert on, and says what a person knows of it: also of one that is acknowledged or over. The name is
+ * asked once and remembered; the note may be left out.
+ */
 class AckForm {
-  readonly el: HTMLFormElement;
+  readonly el = h("div");
+  private readonly form: HTMLFormElement;
+  private readonly opener = h(
+    "button",
+    { type: "button", class: "second opener", click: () => this.expand() },
+    "Say what it was",
+  );
+  private expanded = false;
   private readonly by = h("input", {
     name: "by",
     autocomplete: "name",
@@ -291,20 +317,46 @@ class AckForm {
   });
   private readonly note = h("input", { name: "note", maxlength: 300, autocomplete: "off", placeholder: "optional" });
   private readonly button = h("button", { type: "submit", class: "primary" }, "Acknowledge");
+  private readonly normal = h("button", { type: "submit", class: "second", value: "normal" }, "This is normal");
+  private readonly fault = h("button", { type: "submit", class: "second", value: "fault" }, "It is a fault");
   private readonly said = h("p", { class: "said", role: "status" });
 
   constructor(private readonly alert: Alert) {
-    this.el = h(
+    this.form = h(
       "form",
-      { class: "ack", submit: e => void this.send(e) },
+      { class: "ack", submit: e => void this.send(e as SubmitEvent) },
       h("label", {}, "Your name", this.by),
       h("label", { class: "wide" }, "Note", this.note),
       this.button,
+      ...(ofNoFan.has(alert.kind) ? [] : [this.normal, this.fault]),
       this.said,
     );
+    this.el.append(this.opener, this.form);
+    this.normal.title = "The fan is to run like this: it counts as usual from now on";
+    this.fault.title = "It is never learned as usual";
   }
 
-  private async send(e: Event): Promise<void> {
+  update(a: Alert, now: number): void {
+    const old = a.ended_at !== undefined && now - Date.parse(a.ended_at) > sayFor7Days;
+    const silent = a.state === "terminated" || old || (a.state !== "open" && ofNoFan.has(a.kind));
+    const open = a.state === "open";
+    setAttr(this.el, "hidden", silent);
+    setAttr(this.opener, "hidden", open || this.expanded);
+    setAttr(this.form, "hidden", silent || (!open && !this.expanded));
+    setAttr(this.button, "hidden", a.state !== "open");
+    setAttr(this.normal, "aria-pressed", String(a.label === "normal"));
+    setAttr(this.fault, "aria-pressed", String(a.label === "fault"));
+  }
+
+  private expand(): void {
+    this.expanded = true;
+    this.by.value ||= rememberedName();
+    setAttr(this.opener, "hidden", true);
+    setAttr(this.form, "hidden", false);
+    this.by.focus();
+  }
+
+  private async send(e: SubmitEvent): Promise<void> {
     e.preventDefault();
     const by = this.by.value.trim();
     if (by === "") {
@@ -313,14 +365,34 @@ class AckForm {
       return;
     }
     rememberName(by);
-    this.button.disabled = true;
+    const verdict = e.submitter instanceof HTMLButtonElement ? e.submitter.value : "";
+    const buttons = [this.button, this.normal, this.fault];
+    for (const b of buttons) b.disabled = true;
     setText(this.said, "Sending.");
+    let done = false;
     try {
-      await post("api/alerts/ack", { id: this.alert.id, by, note: this.note.value.trim() });
-      setText(this.said, "Acknowledged. The alert moves down as soon as its workflow says so.");
+      await post("api/alerts/ack", { id: this.alert.id, by, note: this.note.value.trim(), verdict });
+      done = true;
+      setText(this.said, verdict ? sayVerdict(verdict, this.alert.kind) : acknowledged);
     } catch (err) {
-      this.button.disabled = false;
-      setText(this.said, `Not acknowledged: ${err instanceof Error ? err.message : String(err)}`);
+      setText(
+        this.said,
+        `Not ${verdict ? "said" : "acknowledged"}: ${err instanceof Error ? err.message : String(err)}`,
+      );
     }
+    for (const b of buttons) b.disabled = b === this.button && done;
   }
+}
+
+const acknowledged = "Acknowledged. The alert moves down as soon as its workflow says so.";
+
+/** Trouble of these kinds does not end by being called normal. */
+const neverNormal = new Set(["stall", "underspeed", "overspeed", "silent", "frozen", "publishers"]);
+
+function sayVerdict(verdict: string, kind: string): string {
+  if (verdict === "fault") return "Kept: it is never learned as usual.";
+  return neverNormal.has(kind)
+    ? "Kept. Trouble of this kind cannot be made normal: it stays quiet until it ends. Change the fan's limits, " +
+        "hours or kind with fanwatch configure."
+    : "Kept: it counts as usual from now on, and the alert ends when the fan's readings are judged by it.";
 }

@@ -17,6 +17,10 @@ interface Device {
   limits: { min_rpm?: number; max_rpm?: number };
   silence?: string;
   policy?: string;
+  kind?: string;
+  nominal?: number;
+  hours?: string;
+  forest?: { severity?: string; score?: number; off?: boolean };
   retired?: boolean;
 }
 
@@ -469,6 +473,24 @@ function sayPast(past: { series: Series | null; failed: string; loading: boolean
     : `The table has no reading of this fan in the last ${range.label}. Readings reach it within some two minutes.`;
 }
 
+/** known is what a person said of the fan. */
+function known(d: Device): [string, string][] {
+  const rows: [string, string][] = [];
+  if (d.kind) rows.push(["Kind", d.kind]);
+  if (d.nominal) rows.push(["Speed at full duty", `${sayRPM(d.nominal)} RPM`]);
+  if (d.hours) rows.push(["Runs", `${d.hours} (${d.zone || "UTC"})`]);
+  const f = d.forest;
+  if (f?.off) rows.push(["Forest", "its score is written and never trouble"]);
+  else if (f?.score || f?.severity)
+    rows.push([
+      "Forest",
+      [f.score ? `trouble above ${f.score}` : "", f.severity ? `severity ${f.severity}` : ""]
+        .filter(s => s)
+        .join(", "),
+    ]);
+  return rows;
+}
+
 function deviceFacts(d: Details, name: string, workflows: string | undefined): HTMLElement {
   if (!d.status)
     return h(
@@ -492,6 +514,7 @@ function deviceFacts(d: Details, name: string, workflows: string | undefined): H
           : device.silence,
     ],
     ["Escalation policy", device.policy || "default"],
+    ...known(device),
     ["Client IDs", [name, ...(device.clients ?? [])].join(", ")],
     ["Zone of times without one", device.zone || "UTC"],
     ["Configuration", `revision ${device.revision}`],

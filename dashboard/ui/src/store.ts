@@ -64,6 +64,9 @@ export interface Alert {
   acked_at?: string;
   note?: string;
   ended_at?: string;
+  label?: "normal" | "fault"; // what a person said of it
+  labelled_by?: string;
+  labelled_at?: string;
 }
 
 const lookKinds = new Set(["jitter", "wobble", "hunting", "drift", "unusual"]);
