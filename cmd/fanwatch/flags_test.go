@@ -96,7 +96,7 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 	}
 	// commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
 	data := map[string]string{
-		"refused": "", "reconcile": "", "why": "fan-07", "backtest": "", "lake status": "", "lake verify": "", "lake query": "fan-07", "lake export": "",
+		"refused": "", "reconcile": "", "why": "fan-07", "backtest": "", "replay": "", "lake status": "", "lake verify": "", "lake query": "fan-07", "lake export": "",
 		"lake ingest": "firehose/",
 	}
 	// they connect to no local system, or to its SNS alone
