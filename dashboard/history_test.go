@@ -26,8 +26,9 @@ func (h *table) Query(_ context.Context, fan string, from, to time.Time, points 
 }
 
 func TestHistory(t *testing.T) {
-	h := &table{answer: []lake.Point{{From: noon, Count: 3, Expected: 2.04, Low: 1.5, High: 2.5, Anomaly: fanwatch.KindStall, RPM: lake.Stats{Min: 1, Max: 3,
-		Mean: 2}, Score: lake.Stats{Min: 0.5, Max: 0.5, Mean: 0.5}}}}
+	h := &table{answer: []lake.Point{{From: noon, Count: 3, Expected: 2.04, Low: 1.5, High: 2.5,
+		Anomaly: fanwatch.KindStall, RPM: lake.Stats{Min: 1, Max: 3, Mean: 2},
+		Score: lake.Stats{Min: 0.5, Max: 0.5, Mean: 0.5}}}}
 	_, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.KindNone)), History: h})
 	var got struct {
 		T     []int64

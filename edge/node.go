@@ -105,10 +105,10 @@ func New(c Config) (*Node, error) {
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
 }
 
-// Run measures the fan and publishes its readings until ctx ends, or until all of Config.Recorded is published. Then it writes the spool to disk, goes on for
-// Config.Drain to publish what is left where it is connected, and returns nil; what was not published stays in the
-// spool for the next run. An error is a source that gave up. Several Nodes may run in one process, each with its own
-// Dir; each runs once.
+// Run measures the fan and publishes its readings until ctx ends, or until all of Config.Recorded is published. Then it
+// writes the spool to disk, goes on for Config.Drain to publish what is left where it is connected, and returns nil;
+// what was not published stays in the spool for the next run. An error is a source that gave up. Several Nodes may run
+// in one process, each with its own Dir; each runs once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -104,7 +104,8 @@ func TestWhatTheJudgeExpectedIsInTheTable(t *testing.T) {
 		math.Abs(points[0].Low-1726.65) > 1e-6 || math.Abs(points[0].High-1774.1) > 1e-6 {
 		t.Errorf("%+v, %v", points, err)
 	}
-	if fans, err := w.table.Fans(t.Context(), midnight, time.Time{}); err != nil || !slices.Equal(fans, []string{"fan-a"}) {
+	if fans, err := w.table.Fans(t.Context(), midnight, time.Time{}); err != nil ||
+		!slices.Equal(fans, []string{"fan-a"}) {
 		t.Errorf("fans %v, %v", fans, err)
 	}
 	if fans, err := w.table.Fans(t.Context(), midnight.Add(24*time.Hour), time.Time{}); err != nil || len(fans) != 0 {

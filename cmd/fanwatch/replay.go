@@ -52,7 +52,8 @@ Readings keep their distances in time, by which the judge goes, and the last one
 published. So at a --speed above 1 they arrive old, as from a spool that drains: a fan that this command provisions is
 never called silent. Alerts open at the times of the readings. The publisher's messages are limited to 80 in a second,
 of 100 readings at most: some 8,000 readings a second and fan. Ctrl-C ends it; the fan stays until fanwatch retire.`,
-		Example: "  fanwatch replay --fan fan-07 --from 24h --to 23h --speed 60\n  fanwatch replay --csv fan-07.csv --speed 0",
+		Example: "  fanwatch replay --fan fan-07 --from 24h --to 23h --speed 60\n  fanwatch replay --csv " +
+			"fan-07.csv --speed 0",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			from, to, err := o.times(time.Now())
 			if err != nil {
@@ -89,8 +90,8 @@ of 100 readings at most: some 8,000 readings a second and fan. Ctrl-C ends it; t
 	f := c.Flags()
 	f.StringVar(&o.from, "from", "", "replay readings from this time on: 2026-05-28, RFC 3339, or 24h for a day ago; "+
 		"empty: from the first")
-	f.StringVar(&o.to, "to", "", "replay readings before this time: 2026-05-29, RFC 3339, or 23h for 23 hours ago; empty: "+
-		"to the last")
+	f.StringVar(&o.to, "to", "", "replay readings before this time: 2026-05-29, RFC 3339, or 23h for 23 hours ago; "+
+		"empty: to the last")
 	f.StringVar(&o.csv, "csv", "", "CSV file of readings in place of the lake; -: standard input")
 	f.StringArrayVar(&o.fans, "fan", nil, "replay this fan; may be given again; empty: all fans")
 	f.Float64Var(&o.speed, "speed", 1, "seconds of the recording in a second, 0 to 1000000; 0: as fast as possible")
@@ -121,11 +122,6 @@ func (a *app) publish(cmd *cobra.Command, o replayOptions, src *recorded) error 
 	if err != nil {
 		return err
 	}
-	p := player{first: first, speed: o.speed, began: time.Now()}
-	p.shift = p.began.Sub(last)
-	if o.speed > 0 {
-		p.shift += time.Duration(float64(last.Sub(first)) / o.speed)
-	}
 	publishers := make([]edge.Config, len(src.fans))
 	for i, fan := range src.fans {
 		if publishers[i], err = a.publisherOf(cmd.Context(), o, fan, src.devices[fan]); err != nil {
@@ -137,6 +133,7 @@ func (a *app) publish(cmd *cobra.Command, o replayOptions, src *recorded) error 
 		return err
 	}
 	defer func() { _ = os.RemoveAll(spools) }() // it holds nothing that the source does not
+	p := newPlayer(first, last, o.speed, time.Now())
 	bar := progressBar(os.Stderr, "seconds")
 	playing, ctx := errgroup.WithContext(cmd.Context())
 	sent := make([]uint64, len(src.fans))
@@ -195,6 +192,15 @@ type player struct {
 	mu sync.Mutex // of each
 }
 
+// newPlayer returns a player that begins at began, so that the last reading gets the time at which it is due.
+func newPlayer(first, last time.Time, speed float64, began time.Time) *player {
+	p := &player{first: first, speed: speed, began: began, shift: began.Sub(last)}
+	if speed > 0 {
+		p.shift += time.Duration(float64(last.Sub(first)) / speed)
+	}
+	return p
+}
+
 // play emits readings when they are due, in the order of time, and calls each with the recorded time of some of them.
 func (p *player) play(ctx context.Context, rows iter.Seq2[fanwatch.Row, error], emit func(fanwatch.Reading) error,
 	each func(time.Time)) error {
@@ -239,7 +245,8 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // publisherOf returns the broker, name and certificate by which a recorded fan is published.
-func (a *app) publisherOf(ctx context.Context, o replayOptions, fan string, d fanwatch.Device) (c edge.Config, err error) {
+func (a *app) publisherOf(ctx context.Context, o replayOptions, fan string, d fanwatch.Device) (c edge.Config,
+	err error) {
 	if o.given() > 0 {
 		c.Broker = o.broker
 		c.TLS, err = edge.TLSConfig(o.ca, o.cert, o.key, time.Now)
