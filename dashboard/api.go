@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -161,6 +162,27 @@ type chart struct {
 	RPM   []float32 `json:"rpm"`
 	Score []float32 `json:"score"`
 	Kinds []turn    `json:"kinds"`
+	judged
+}
+
+// judged has what was expected of readings or, on average, of parts, and the band around it, by columns: RPM, 0 =
+// nothing was expected. Without one that is, the columns are nil.
+type judged struct {
+	Expected []float64 `json:"expected,omitempty"`
+	Low      []float64 `json:"low,omitempty"`
+	High     []float64 `json:"high,omitempty"`
+}
+
+// set sets the i-th of n.
+func (j *judged) set(i, n int, expected, low, high float64) {
+	if expected == 0 {
+		return
+	}
+	if j.Expected == nil {
+		j.Expected, j.Low, j.High = make([]float64, n), make([]float64, n), make([]float64, n)
+	}
+	tenth := func(rpm float64) float64 { return math.Round(rpm*10) / 10 }
+	j.Expected[i], j.Low[i], j.High[i] = tenth(expected), tenth(low), tenth(high)
 }
 
 // turn says that a fan was in a state from a time on.
@@ -174,6 +196,7 @@ func chartOf(list []sample) chart {
 		Kinds: []turn{}}
 	for i, s := range list {
 		c.T[i], c.RPM[i], c.Score[i] = s.t, s.rpm, s.score
+		c.set(i, len(list), float64(s.expected), float64(s.low), float64(s.high))
 		// A late reading carries the state at its arrival, which is not that of its time.
 		if n := len(c.Kinds); !s.late && (n == 0 || c.Kinds[n-1].Kind != kinds[s.kind]) {
 			c.Kinds = append(c.Kinds, turn{s.t, kinds[s.kind]})

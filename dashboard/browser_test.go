@@ -332,6 +332,49 @@ func TestBrowserShowsTheTable(t *testing.T) {
 		holds(label+`.includes("highest 4321")`), fits(), picture("phone-fan-week"))
 }
 
+// TestBrowserDrawsWhatWasExpected, and the band around it, of live readings and of parts of the table.
+func TestBrowserDrawsWhatWasExpected(t *testing.T) {
+	ctx := browser(t)
+	p, _ := busyPlant(time.Now().Truncate(time.Second))
+	judged := func(at time.Time) fanwatch.Judged {
+		expected := 1800 + 60*math.Sin(float64(at.Unix())/100)
+		return fanwatch.Judged{Expected: expected, Low: expected - 27, High: expected + 27, Verdict: "normal"}
+	}
+	s, url := open(t, Config{Operator: p, Now: time.Now, History: library(func(_ string, from, to time.Time,
+		points int) (answer []lake.Point, _ error) {
+		for i := range points {
+			at := from.Add(time.Duration(i) * to.Sub(from) / time.Duration(points))
+			pt := lake.Point{From: at, Count: 10, RPM: lake.Stats{Min: 1780, Max: 1820, Mean: 1801}}
+			if j := judged(at); i > points/3 { // an earlier program expected nothing
+				pt.Expected, pt.Low, pt.High = j.Expected, j.Low, j.High
+			}
+			answer = append(answer, pt)
+		}
+		return answer, nil
+	})})
+	now, rng := time.Now().Truncate(time.Second), rand.New(rand.NewPCG(1, 1))
+	for n := range 600 {
+		r := row("fan-03", n, 0)
+		r.Time = now.Add(time.Duration(n-600) * time.Second)
+		if r.Judged = judged(r.Time); n < 350 {
+			r.Judged = fanwatch.Judged{Verdict: "learning"}
+		}
+		r.RPM = judged(r.Time).Expected + 5*rng.NormFloat64()
+		if n > 560 {
+			r.RPM -= 90
+		}
+		s.board.publish([]fanwatch.Row{r})
+	}
+	const label = `document.querySelector(".chart").getAttribute("aria-label")`
+	const legend = `[...document.querySelectorAll(".chart:first-of-type .u-label")].map(l => l.innerText).join()`
+	do(t, ctx, theme("light"), chromedp.Navigate(url+"/#/fan/fan-03"), chromedp.WaitVisible(".u-over"),
+		holds(label+`.includes("Expected 1")`), holds(legend+`.endsWith("RPM,Band, upper end,Band, lower end,Expected")`),
+		picture("expected-live"))
+	do(t, ctx, holds(`[...document.querySelectorAll("[aria-label='Time shown'] button")].find(b => b.innerText === "1 h")`+
+		`.click() === undefined`), holds(legend+`.includes("lowest,Band, upper end")`), picture("expected-hour"),
+		theme("dark"), picture("expected-dark"))
+}
+
 func TestBrowserComesBackAfterTheServer(t *testing.T) {
 	ctx := browser(t)
 	p, rows := busyPlant(time.Now().Truncate(time.Second))

@@ -38,7 +38,7 @@ func (s *spread) add(p lake.Stats) {
 
 // history answers what the table has of a fan with from <= time < to (Unix milliseconds), in at most points (1 to
 // 2000, by default 500) parts of equal length, by columns: t is where a part begins, count its readings, kind what
-// was wrong with the last of them that was not well ("" = all were).
+// was wrong with the last of them that was not well ("" = all were). What was expected is as in judged.
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 	name, ok := named(w, r)
 	if !ok {
@@ -91,9 +91,11 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		Kind  []fanwatch.Kind `json:"kind"`
 		RPM   spread          `json:"rpm"`
 		Score spread          `json:"score"`
+		judged
 	}{T: []int64{}, Count: []int{}, Kind: []fanwatch.Kind{}, RPM: spread{[]float64{}, []float64{}, []float64{}},
 		Score: spread{[]float64{}, []float64{}, []float64{}}}
-	for _, p := range parts {
+	for i, p := range parts {
+		v.set(i, len(parts), p.Expected, p.Low, p.High)
 		v.T, v.Count, v.Kind = append(v.T, p.From.UnixMilli()), append(v.Count, p.Count), append(v.Kind, p.Anomaly)
 		v.RPM.add(p.RPM)
 		v.Score.add(p.Score)

@@ -26,8 +26,9 @@ func (h *table) Query(_ context.Context, fan string, from, to time.Time, points 
 }
 
 func TestHistory(t *testing.T) {
-	h := &table{answer: []lake.Point{{From: noon, Count: 3, Anomaly: fanwatch.KindStall, RPM: lake.Stats{Min: 1, Max: 3,
-		Mean: 2}, Score: lake.Stats{Min: 0.5, Max: 0.5, Mean: 0.5}}}}
+	h := &table{answer: []lake.Point{{From: noon, Count: 3, Expected: 2.04, Low: 1.5, High: 2.5,
+		Anomaly: fanwatch.KindStall, RPM: lake.Stats{Min: 1, Max: 3, Mean: 2},
+		Score: lake.Stats{Min: 0.5, Max: 0.5, Mean: 0.5}}}}
 	_, u := open(t, Config{Operator: newPlant(status("fan-01", fanwatch.KindNone)), History: h})
 	var got struct {
 		T     []int64
@@ -35,6 +36,8 @@ func TestHistory(t *testing.T) {
 		Kind  []string
 		RPM   struct{ Min, Max, Mean []float64 }
 		Score struct{ Min, Max, Mean []float64 }
+
+		Expected, Low, High []float64
 	}
 	if code := getJSON(t, u+"/api/fans/nobody/history?from=1000&to=5000&points=7", &got); code != 200 {
 		t.Fatalf("readings of a fan that only the table remembers: %d", code)
@@ -44,7 +47,8 @@ func TestHistory(t *testing.T) {
 	}
 	if !slices.Equal(got.T, []int64{noon.UnixMilli()}) || !slices.Equal(got.Count, []int{3}) ||
 		!slices.Equal(got.Kind, []string{"stall"}) || !slices.Equal(got.RPM.Max, []float64{3}) ||
-		!slices.Equal(got.Score.Mean, []float64{0.5}) {
+		!slices.Equal(got.Score.Mean, []float64{0.5}) || !slices.Equal(got.Expected, []float64{2}) ||
+		!slices.Equal(got.Low, []float64{1.5}) || !slices.Equal(got.High, []float64{2.5}) {
 		t.Errorf("got %+v", got)
 	}
 	for _, q := range []string{"", "from=1000", "from=5000&to=5000", "from=-1&to=5", "from=1&to=x", "from=1&to=2&points=0",

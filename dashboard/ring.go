@@ -9,7 +9,7 @@ import (
 )
 
 // Memory for readings is bounded twice: no fan keeps more than keepReadings, and all fans together no
-// more than keepInAll (of 24 bytes each: 170 MB), so that 10,000 fans keep 12 minutes each.
+// more than keepInAll (of 32 bytes each: 230 MB), so that 10,000 fans keep 12 minutes each.
 const (
 	keepReadings = 3600
 	keepInAll    = 7_200_000
@@ -23,9 +23,11 @@ type sample struct {
 	t     int64 // Unix milliseconds
 	rpm   float32
 	score float32
-	kind  uint8 // index into kinds
-	rotor uint8 // index into rotors
-	late  bool
+	// expected, low and high are fanwatch.Judged's; 0 = nothing was expected.
+	expected, low, high float32
+	kind                uint8 // index into kinds
+	rotor               uint8 // index into rotors
+	late                bool
 }
 
 var (
@@ -43,7 +45,12 @@ func sampled(r fanwatch.Row) (sample, bool) {
 	if !finite(r.RPM) || !finite(r.Score) {
 		return sample{}, false
 	}
+	j := r.Judged
+	if !finite(j.Expected) || !finite(j.Low) || !finite(j.High) || j.Expected == 0 {
+		j = fanwatch.Judged{}
+	}
 	return sample{
+		expected: float32(j.Expected), low: float32(j.Low), high: float32(j.High),
 		t: r.Time.UnixMilli(), rpm: float32(r.RPM), score: float32(math.Round(r.Score*1000) / 1000),
 		kind: kindIndex(r.Anomaly), rotor: uint8(max(0, slices.Index(rotors[:], r.State))),
 		late: r.Kind == fanwatch.RowLate,

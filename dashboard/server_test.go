@@ -150,6 +150,7 @@ func TestReadings(t *testing.T) {
 	rows := []fanwatch.Row{row("fan-01", 1, 1800), row("fan-01", 2, 1810), row("fan-01", 4, 300),
 		row("fan-01", 5, math.NaN())}
 	rows[2].Anomaly = fanwatch.KindStall
+	rows[1].Judged = fanwatch.Judged{Expected: 1805.3, Low: 1778.2, High: 1832.4, Verdict: "normal"}
 	late := row("fan-01", 3, 1790)
 	late.Kind, late.Position.Sequence = fanwatch.RowLate, "2000"
 	s.board.publish(append(rows, late))
@@ -162,6 +163,10 @@ func TestReadings(t *testing.T) {
 	if want := []turn{{noon.Add(time.Second).UnixMilli(), ""}, {noon.Add(4 * time.Second).UnixMilli(),
 		fanwatch.KindStall}}; !slices.Equal(c.Kinds, want) {
 		t.Errorf("kinds %v, want %v", c.Kinds, want)
+	}
+	if !slices.Equal(c.Expected, []float64{0, 1805.3, 0, 0}) || !slices.Equal(c.Low, []float64{0, 1778.2, 0, 0}) ||
+		!slices.Equal(c.High, []float64{0, 1832.4, 0, 0}) {
+		t.Errorf("expected %+v", c.judged)
 	}
 	if getJSON(t, u+"/api/fans/fan-01/readings?seconds=2", &c); len(c.T) != 3 {
 		t.Errorf("the last two seconds hold %v", c.T)

@@ -22,6 +22,9 @@ type Config struct {
 	Source Source // of the tacho's edges
 	TachConfig
 	Duty func() fanwatch.Duty // the commanded PWM duty cycle, asked once per reading; nil = not known. See PWM
+	// Recorded calls emit with readings, which are published in place of measured ones, and returns when there are no
+	// more, emit fails or ctx ends; nil = measure. Fan, Run and Seq are set by emit, which waits while the spool is full.
+	Recorded func(ctx context.Context, emit func(fanwatch.Reading) error) error
 
 	Interval     time.Duration // a reading is made every Interval; 0 = 1 s, 100 ms at least
 	Clock        Clock         // zero = System()
@@ -102,17 +105,22 @@ func New(c Config) (*Node, error) {
 	return &Node{c: c, run: run, spool: spool, pub: newPublisher(c, spool, run), dirty: make(chan struct{}, 1)}, nil
 }
 
-// Run measures the fan and publishes its readings until ctx ends. Then it writes the spool to disk, goes on for
-// Config.Drain to publish what is left where it is connected, and returns nil; what was not published stays in the
-// spool for the next run. An error is a source that gave up. Several Nodes may run in one process, each with its own
-// Dir; each runs once.
+// Run measures the fan and publishes its readings until ctx ends, or until all of Config.Recorded is published. Then it
+// writes the spool to disk, goes on for Config.Drain to publish what is left where it is connected, and returns nil;
+// what was not published stays in the spool for the next run. An error is a source that gave up. Several Nodes may run
+// in one process, each with its own Dir; each runs once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
 	running.Go(func() { n.pub.run(ctx) })
 	running.Go(func() { n.sync(ctx) })
-	err := measure(ctx, n.c, n.pub.now.Load, n.take())
+	var err error
+	if n.c.Recorded != nil {
+		err = n.replay(ctx)
+	} else {
+		err = measure(ctx, n.c, n.pub.now.Load, n.take())
+	}
 	stop()
 	err = errors.Join(err, n.spool.Sync())
 	running.Wait()
@@ -267,7 +275,7 @@ func (c *Config) check() error {
 		return err
 	}
 	switch {
-	case c.Source == nil:
+	case c.Source == nil && c.Recorded == nil:
 		return errors.New("no source of edges is set")
 	case c.Dir == "":
 		return errors.New("no directory for the spool is set")

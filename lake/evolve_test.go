@@ -1,7 +1,9 @@
 package lake_test
 
 import (
+	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -97,6 +99,18 @@ func TestWhatTheJudgeExpectedIsInTheTable(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	check()
+	points, err := w.table.Query(t.Context(), "fan-a", midnight, midnight.Add(time.Minute), 1)
+	if err != nil || len(points) != 1 || points[0].Count != 25 || math.Abs(points[0].Expected-1750.2) > 1e-6 ||
+		math.Abs(points[0].Low-1726.65) > 1e-6 || math.Abs(points[0].High-1774.1) > 1e-6 {
+		t.Errorf("%+v, %v", points, err)
+	}
+	if fans, err := w.table.Fans(t.Context(), midnight, time.Time{}); err != nil ||
+		!slices.Equal(fans, []string{"fan-a"}) {
+		t.Errorf("fans %v, %v", fans, err)
+	}
+	if fans, err := w.table.Fans(t.Context(), midnight.Add(24*time.Hour), time.Time{}); err != nil || len(fans) != 0 {
+		t.Errorf("fans of another day %v, %v", fans, err)
+	}
 }
 
 func TestATableOfALaterVersionIsRefused(t *testing.T) {

@@ -97,6 +97,11 @@ type Point struct {
 	RPM     Stats         `json:"rpm"`
 	Score   Stats         `json:"score"`
 	Anomaly fanwatch.Kind `json:"anomaly,omitempty"` // the last anomaly of the part's readings
+	// Expected, Low and High are the means of fanwatch.Judged over the readings of which a speed was expected; 0 = of
+	// none.
+	Expected float64 `json:"expected,omitempty"`
+	Low      float64 `json:"low,omitempty"`
+	High     float64 `json:"high,omitempty"`
 }
 
 // MaxPoints is the largest number of points of a [Table.Query].
@@ -113,18 +118,24 @@ func (t *Table) Query(ctx context.Context, fan string, from, to time.Time, point
 	}
 	width := max(1, (hi-lo+int64(points)-1)/int64(points))
 	var out []Point
-	last := int64(-1)
+	last, judged := int64(-1), 0 // the newest part, and of how many of its readings a speed was expected
 	err := t.eachFanDay(ctx, fan, lo, hi, rowfile.SeriesColumns(), func(d *rowfile.FanDay) error {
 		s := d.Series()
 		for _, r := range d.Ranges() {
 			for i := r.From; i < r.To; i++ {
 				if part := (s.Time(i) - lo) / width; part != last {
-					out, last = append(out, Point{From: time.UnixMicro(lo + part*width).UTC()}), part
+					out, last, judged = append(out, Point{From: time.UnixMicro(lo + part*width).UTC()}), part, 0
 				}
 				p := &out[len(out)-1]
 				p.RPM.add(s.RPM(i), p.Count)
 				p.Score.add(s.Score(i), p.Count)
 				p.Count++
+				if expected, low, high := s.Judged(i); expected != 0 {
+					judged++
+					p.Expected += (expected - p.Expected) / float64(judged)
+					p.Low += (low - p.Low) / float64(judged)
+					p.High += (high - p.High) / float64(judged)
+				}
 				if a := s.Anomaly(i); a != "" {
 					p.Anomaly = fanwatch.Kind(a)
 				}

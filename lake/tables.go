@@ -22,8 +22,8 @@ import (
 
 // Tables are all tables of the lake: the readings; anomalies, quarantine and labels, which are fed from the same logs
 // with offsets of their own; and alerts, which are fed by [PutAlert]. Each gets every row exactly once, in transactions
-// of its own: one may be a batch behind another, and one that fails keeps no other from its batch. Failures are named in a
-// *[Partial].
+// of its own: one may be a batch behind another, and one that fails keeps no other from its batch. Failures are named
+// in a *[Partial].
 type Tables struct {
 	*Table     // the table of readings
 	anomalies  *eventTable[Anomaly]

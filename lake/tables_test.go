@@ -49,8 +49,8 @@ func eventful(after, first int) landing.Segment {
 
 // label is what a person said of a minute's trouble of fan-a.
 var label = fanwatch.Label{V: fanwatch.LabelVersion, Fan: "fan-a", Alert: "alert/fan-a/speed/1",
-	Kind: fanwatch.KindSpeed, Normal: true, From: midnight.Add(time.Minute), To: midnight.Add(2 * time.Minute), By: "ada", Note: "summer",
-	At: midnight.Add(time.Hour)}
+	Kind: fanwatch.KindSpeed, Normal: true, From: midnight.Add(time.Minute), To: midnight.Add(2 * time.Minute),
+	By: "ada", Note: "summer", At: midnight.Add(time.Hour)}
 
 // labelled makes a segment of one label.
 func labelled(t testing.TB, after int, l fanwatch.Label) landing.Segment {

@@ -39,6 +39,8 @@ type endpoints struct {
 	Stream    string `json:"stream"`
 	Bucket    string `json:"bucket"`
 	Catalog   string `json:"catalog"`
+	MQTT      string `json:"mqtt"`
+	CA        string `json:"ca"` // file of the MQTT endpoint's root certificate
 }
 
 // system is the fanwatch that a command works on.

@@ -153,7 +153,8 @@ type tally struct {
 	FalsePerMonth float64 `json:"false_per_month"` // per fan and 30 days
 }
 
-func count30(all []*episode, days float64) (t tally) {
+// tallied counts the alerts of so many fan-days.
+func tallied(all []*episode, days float64) (t tally) {
 	for _, e := range all {
 		t.Alerts++
 		if e.pages() {
@@ -220,7 +221,7 @@ func (b *backtest) run(ctx context.Context, src *recorded) (*backtestReport, err
 			}
 		}
 	}
-	r.Would, r.Did = count30(would, r.FanDays), count30(did, r.FanDays)
+	r.Would, r.Did = tallied(would, r.FanDays), tallied(did, r.FanDays)
 	return r, nil
 }
 
@@ -308,7 +309,7 @@ func printAlertsBeside(out io.Writer, r *backtestReport) error {
 					did.Alerts, did.Pages, tenths(did.FalsePerMonth))
 			}
 			for _, f := range r.Fans {
-				line(f.Fan, f.Readings, f.Days, count30(f.Would, f.Days), count30(f.Did, f.Days))
+				line(f.Fan, f.Readings, f.Days, tallied(f.Would, f.Days), tallied(f.Did, f.Days))
 			}
 			line("all", r.Readings, r.FanDays, r.Would, r.Did)
 		})

@@ -96,8 +96,8 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 	}
 	// commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
 	data := map[string]string{
-		"refused": "", "reconcile": "", "why": "fan-07", "backtest": "", "lake status": "", "lake verify": "", "lake query": "fan-07", "lake export": "",
-		"lake ingest": "firehose/",
+		"refused": "", "reconcile": "", "why": "fan-07", "backtest": "", "replay": "", "lake status": "",
+		"lake verify": "", "lake query": "fan-07", "lake export": "", "lake ingest": "firehose/",
 	}
 	// they connect to no local system, or to its SNS alone
 	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true}

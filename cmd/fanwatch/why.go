@@ -24,8 +24,8 @@ func (a *app) why() *cobra.Command {
 	c := &cobra.Command{
 		Use: "why FAN", Short: "Explain how a fan was judged at a moment: why a page, and why none",
 		Args: cobra.ExactArgs(1),
-		Long: `Explain how a fan was judged at a moment: what was expected, the band around it, the level, and each test, counter
-and budget with its bar.
+		Long: `Explain how a fan was judged at a moment: what was expected, the band around it, the level, and each test,
+counter and budget with its bar.
 
 It takes the newest reading at or before that moment, restores the judge from the last snapshot of its models before
 the reading, and has it judge once more what landed since. So it says what the judge knew then, and needs no worker.

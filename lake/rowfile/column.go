@@ -41,7 +41,7 @@ type fileLayout struct {
 	schema  []format.SchemaElement
 	orders  []format.ColumnOrder
 	// time and the other fields are the places of these columns in columns.
-	time, fan, run, seq, arrived, shard, rpm, score, anomaly int
+	time, fan, run, seq, arrived, shard, rpm, score, anomaly, expected, low, high int
 }
 
 // tableLayout returns the layout, with the schema that the library writes for Row.
@@ -84,7 +84,8 @@ var tableLayout = sync.OnceValue(func() fileLayout {
 		}
 		l.columns = append(l.columns, c)
 		for name, place := range map[string]*int{"time": &l.time, "fan_id": &l.fan, "run": &l.run, "seq": &l.seq,
-			"arrived": &l.arrived, "shard": &l.shard, "rpm": &l.rpm, "score": &l.score, "anomaly": &l.anomaly} {
+			"arrived": &l.arrived, "shard": &l.shard, "rpm": &l.rpm, "score": &l.score, "anomaly": &l.anomaly,
+			"expected": &l.expected, "low": &l.low, "high": &l.high} {
 			if c.name == name {
 				*place = i
 			}

@@ -42,7 +42,7 @@ func AllColumns() []int {
 // SeriesColumns returns the places of the columns that [FanDay.Series] and [FanDay.Ranges] need.
 func SeriesColumns() []int {
 	l := tableLayout()
-	return []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly}
+	return []int{l.time, l.run, l.seq, l.fan, l.arrived, l.shard, l.rpm, l.score, l.anomaly, l.expected, l.low, l.high}
 }
 
 // JoinFiles joins the rows of several files of a day, each (fan, run, seq) once. It releases all files but the result.
@@ -81,14 +81,16 @@ func (d *FanDay) Row(i int) (r Row) {
 func (d *FanDay) Series() FanSeries {
 	l := tableLayout()
 	return FanSeries{times: d.columns[l.time].numbers, rpms: d.columns[l.rpm].numbers, scores: d.columns[l.score].numbers,
-		anomalies: d.columns[l.anomaly].tags, texts: d.dict.texts}
+		anomalies: d.columns[l.anomaly].tags, texts: d.dict.texts, expected: d.columns[l.expected].numbers,
+		lows: d.columns[l.low].numbers, highs: d.columns[l.high].numbers}
 }
 
-// FanSeries is a fan's times, speeds, scores and anomalies, by the rows' numbers.
+// FanSeries is a fan's times, speeds, scores, anomalies and what was expected, by the rows' numbers.
 type FanSeries struct {
-	times, rpms, scores []uint64
-	anomalies           []uint32
-	texts               []string
+	times, rpms, scores   []uint64
+	expected, lows, highs []uint64
+	anomalies             []uint32
+	texts                 []string
 }
 
 // Time returns the row's time in Unix microseconds.
@@ -96,6 +98,11 @@ func (s *FanSeries) Time(i uint32) int64 { return int64(s.times[i]) }
 
 // RPM returns the row's speed.
 func (s *FanSeries) RPM(i uint32) float64 { return math.Float64frombits(s.rpms[i]) }
+
+// Judged returns what was expected of the row and the band around it, RPM; 0: nothing was.
+func (s *FanSeries) Judged(i uint32) (expected, low, high float64) {
+	return math.Float64frombits(s.expected[i]), math.Float64frombits(s.lows[i]), math.Float64frombits(s.highs[i])
+}
 
 // Score returns the row's score.
 func (s *FanSeries) Score(i uint32) float64 { return math.Float64frombits(s.scores[i]) }

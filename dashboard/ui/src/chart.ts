@@ -1,4 +1,5 @@
-// Two charts over one time axis: RPM with the limits, and the forest's score, both with alert marks.
+// Two charts over one time axis: RPM with what was expected and the limits, and the forest's score, both with alert
+// marks.
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -10,6 +11,10 @@ export interface Series {
   rpm: number[];
   score: number[];
   kinds: { from: number; kind: string }[];
+  /** What was expected and the band around it, RPM, 0 = nothing; absent where nothing was at any time. */
+  expected?: number[] | undefined;
+  low?: number[] | undefined;
+  high?: number[] | undefined;
   /**
    * Where the values are means of parts: how long a part is in milliseconds, and the least and the greatest value
    * of each.
@@ -75,7 +80,8 @@ export class Charts {
 
   /** show draws the readings over [from, to] in Unix milliseconds. */
   show(series: Series, marks: Marks, range: [number, number]): void {
-    const others = !series.parts !== !this.series.parts; // bands come or go
+    // bands come or go
+    const others = !series.parts !== !this.series.parts || !series.expected !== !this.series.expected;
     this.series = series;
     this.marks = marks;
     this.range = range;
@@ -83,7 +89,7 @@ export class Charts {
     this.plots.forEach((p, i) => p.setData(this.data(i)));
     this.boxes[0].setAttribute(
       "aria-label",
-      `RPM over time. ${spread(series.rpm, series.parts?.rpm, 0)}${this.sayLimits(0)}`,
+      `RPM over time. ${spread(series.rpm, series.parts?.rpm, 0)}${sayExpected(series)}${this.sayLimits(0)}`,
     );
     this.boxes[1].setAttribute(
       "aria-label",
@@ -120,7 +126,13 @@ export class Charts {
   private data(i: number): uPlot.AlignedData {
     const { t: at, parts } = this.series;
     const band = i === 0 ? parts?.rpm : parts?.score;
-    const columns = [i === 0 ? this.series.rpm : this.series.score, ...(band ? [band.max, band.min] : [])];
+    const { expected, low, high } = this.series;
+    const judged = i === 0 && expected && low && high ? [high, low, expected].map(v => v.map(x => x || null)) : [];
+    const columns: (number | null)[][] = [
+      i === 0 ? this.series.rpm : this.series.score,
+      ...(band ? [band.max, band.min] : []),
+      ...judged,
+    ];
     const t: number[] = [];
     const drawn: (number | null)[][] = columns.map(() => []);
     // a fan may report less often than once a part
@@ -196,8 +208,9 @@ export class Charts {
             v === null ? "" : (this.range[1] - this.range[0] > 86_000_000 ? dayMinutes : seconds).format(v),
         },
         ...this.lines(i, color(i === 0 ? "--accent" : "--odd")),
+        ...this.judged(i, color("--good")),
       ],
-      bands: this.series.parts ? [{ series: [2, 3], fill: tinted(color(i === 0 ? "--accent" : "--odd")) }] : [],
+      bands: this.bands(i, color),
       cursor: { sync: { key: this.sync.key }, drag: { x: false, y: false } },
       hooks: {
         drawClear: [u => this.drawAlerts(u, color)],
@@ -205,6 +218,27 @@ export class Charts {
       },
       padding: [12, 28, 0, 0],
     };
+  }
+
+  /** bands are filled: between the least and the greatest of parts, and where the speed was expected. */
+  private bands(i: number, color: (name: string) => string): uPlot.Band[] {
+    const { parts, expected } = this.series;
+    const all: uPlot.Band[] = [];
+    if (parts) all.push({ series: [2, 3], fill: tinted(color(i === 0 ? "--accent" : "--odd")) });
+    if (i === 0 && expected) all.push({ series: parts ? [4, 5] : [2, 3], fill: tinted(color("--good"), "22") });
+    return all;
+  }
+
+  /** judged are the ends of the band in which the speed was expected, and what was expected. */
+  private judged(i: number, stroke: string): uPlot.Series[] {
+    if (i !== 0 || !this.series.expected) return [];
+    const value = (_: uPlot, v: number | null): string => (v === null ? "" : v.toFixed(1));
+    const edge: uPlot.Series = { stroke: tinted(stroke, "66"), width: 1, points: { show: false }, value };
+    return [
+      { ...edge, label: "Band, upper end" },
+      { ...edge, label: "Band, lower end" },
+      { ...edge, label: "Expected", stroke, dash: [5, 4] },
+    ];
   }
 
   /** lines are the readings, or the parts' means between the least and the greatest of each. */
@@ -223,9 +257,10 @@ export class Charts {
 
   /** extent of the y axis: the readings and the limits near them, with some air. */
   private extent(lo: number | null, hi: number | null, i: number): [number, number] {
-    const span = [lo, hi, ...this.limits(i).map(l => l.at)].filter(
-      (v): v is number => v !== null && Number.isFinite(v),
-    );
+    // Beside a band a limit far off would leave the readings a line and the band nothing.
+    const reach = this.series.expected ? 1.5 * ((hi ?? 0) - (lo ?? 0)) : Infinity;
+    const near = this.limits(i).filter(l => l.at >= (lo ?? l.at) - reach && l.at <= (hi ?? l.at) + reach);
+    const span = [lo, hi, ...near.map(l => l.at)].filter((v): v is number => v !== null && Number.isFinite(v));
     if (i === 1) span.push(0);
     const a = Math.min(...span);
     const b = Math.max(...span);
@@ -270,6 +305,13 @@ export class Charts {
     ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
     for (const l of this.limits(i)) {
       const y = Math.round(u.valToPos(l.at, "y", true));
+      const out = y < bbox.top ? "above" : y > bbox.top + bbox.height ? "below" : "";
+      if (out) {
+        const edge =
+          out === "above" ? bbox.top + 14 * devicePixelRatio : bbox.top + bbox.height - 4 * devicePixelRatio;
+        this.write(ctx, `${l.name}, ${out}`, bbox.left + 4 * devicePixelRatio, edge, color("--quiet"));
+        continue;
+      }
       ctx.beginPath();
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
@@ -319,6 +361,12 @@ function spread(values: number[], band: Band | undefined, digits: number): strin
   return `Lowest ${lowest}, highest ${highest}, ${band ? "lately" : "now"} ${last.toFixed(digits)}.`;
 }
 
+function sayExpected(s: Series): string {
+  const i = s.t.length - 1;
+  const [expected, low, high] = [s.expected?.[i] ?? 0, s.low?.[i] ?? 0, s.high?.[i] ?? 0];
+  return expected ? ` Expected ${expected.toFixed(0)}, band ${low.toFixed(0)} to ${high.toFixed(0)}.` : "";
+}
+
 const least = (values: number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);
 
 function steps(t: number[]): number[] {
@@ -329,7 +377,7 @@ function median(values: number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
-/** tinted is a colour of the style sheet, #rrggbb, that lets the grid through. */
-function tinted(color: string): string {
-  return `${color}40`;
+/** tinted is a colour of the style sheet, #rrggbb, that lets the grid through; 00 would let all of it through. */
+function tinted(color: string, share = "40"): string {
+  return color + share;
 }

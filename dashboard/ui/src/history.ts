@@ -36,6 +36,9 @@ interface Parts {
   kind: string[];
   rpm: { min: number[]; max: number[]; mean: number[] };
   score: { min: number[]; max: number[]; mean: number[] };
+  expected?: number[]; // this and the two below as in Series
+  low?: number[];
+  high?: number[];
 }
 
 /** How old a history may become before it is asked for again: readings reach the table once a minute. */
@@ -66,6 +69,9 @@ export async function history(
       { from: t, kind: p.kind[i] ?? "" },
       { from: t + part, kind: "" },
     ]),
+    expected: p.expected,
+    low: p.low,
+    high: p.high,
     parts: { length: part, rpm: p.rpm, score: p.score },
   };
   return { series, range: [from, to] };
