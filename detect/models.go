@@ -42,12 +42,13 @@ func (c Config) withDefaults() Config {
 type Models struct {
 	cfg   Config
 	fans  map[string]*fan
+	sites map[string]*site
 	quota quota
 }
 
 // New returns Models without fans.
 func New(cfg Config) *Models {
-	return &Models{cfg: cfg.withDefaults(), fans: make(map[string]*fan)}
+	return &Models{cfg: cfg.withDefaults(), fans: make(map[string]*fan), sites: make(map[string]*site)}
 }
 
 // Input is one record of the stream.
@@ -181,7 +182,15 @@ func (m *Models) apply(f *fan, row *fanwatch.Row) []fanwatch.Observation {
 	if row.Kind != fanwatch.RowScored {
 		return nil
 	}
-	return f.score(m.cfg, row)
+	site := m.site(f)
+	if site != nil {
+		f.judge.Share(site.Air)
+	}
+	changed := f.score(m.cfg, row)
+	if part, ok := f.judge.Part(); ok && site != nil {
+		site.add(part)
+	}
+	return changed
 }
 
 // configure sets the device that came with row, if it is new or of a larger revision.

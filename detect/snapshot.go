@@ -22,7 +22,8 @@ type header struct {
 	V    int         `json:"v"`
 	Fans []fanHeader `json:"fans"`
 
-	Quota quota `json:"quota,omitzero"`
+	Sites map[string]*site `json:"sites,omitempty"`
+	Quota quota            `json:"quota,omitzero"`
 }
 
 type fanHeader struct {
@@ -38,7 +39,7 @@ type fanHeader struct {
 // Snapshot returns the models as bytes for [Restore]: four bytes of header length (little-endian), the header, the
 // forests' snapshots in the header's order. It has no checksum; the landing log adds one.
 func (m *Models) Snapshot() ([]byte, error) {
-	h := header{V: SnapshotVersion, Quota: m.quota}
+	h := header{V: SnapshotVersion, Sites: m.sites, Quota: m.quota}
 	var forests bytes.Buffer
 	for _, name := range m.Fans() {
 		f := m.fans[name]
@@ -88,6 +89,11 @@ func Restore(cfg Config, data []byte) (*Models, error) {
 	m := New(cfg)
 	cfg = m.cfg
 	m.quota = h.Quota
+	for name, s := range h.Sites {
+		if s != nil {
+			m.sites[name] = s
+		}
+	}
 	for _, fh := range h.Fans {
 		if fh.Forest < 0 || fh.Forest > len(data) {
 			return nil, fmt.Errorf("%w: the forest of fan %.100q is cut off", ErrSnapshot, fh.Device.Fan)

@@ -23,9 +23,16 @@ const (
 	swingPrior  = 0.005    // of the speed
 	swingBegin  = 21_600.0 // s, weight of the prior
 	swingSigma  = 3.5
-	driftYoung  = 0.01 // how much more on the first day
-	afterStart  = 1200 // s after a start in which no block is taken
-	weekFloor   = 0.08 // of the speed: the base lies this far from that of the week
+	driftYoung  = 0.01    // how much more on the first day
+	afterStart  = 1200    // s after a start in which no block is taken
+	airFans     = 5       // fans of a site whose median is the air that they share, at least
+	airOld      = 2       // blocks after which that median no longer counts
+	airSwitch   = 12      // blocks in a row after which the site counts, or no longer does
+	airFloor    = 0.01    // driftFloor of a fan that is held against its site
+	airWalk     = 0.001   // driftWalk of such a fan
+	airNoise    = 0.001   // driftNoise of such a fan
+	ownTau      = 172_800 // s, memory of a fan's own mean
+	weekFloor   = 0.08    // of the speed: the base lies this far from that of the week
 )
 
 var dayParts = [harmonics]float64{1, 0.4, 0.2, 0.13}
@@ -58,7 +65,11 @@ type drift struct {
 	Prev   float64 // newest block
 	Scale  float64 // mean square of the standardised innovation
 
-	Swing spread // of how far blocks lie from what the kept states foretell, while nothing is wrong
+	Shared bool    // blocks are held against the air of the site
+	Other  uint8   // blocks in a row in which Shared was to be otherwise
+	Own    float64 // mean of the blocks
+	OwnN   float64 // s
+	Swing  spread  // of how far blocks lie from what the kept states foretell, while nothing is wrong
 
 	Up, Down       float64              // CUSUMs
 	KeptUp, KeptDn [driftStates]float64 // states when each was 0 last
@@ -69,12 +80,63 @@ type drift struct {
 	Hours          float64 // h since then
 }
 
-// add takes a reading's distance z from the curve and the level; usable is false where it says nothing of drift.
-func (d *drift) add(t int64, z, dt float64, usable bool, grain float64) {
+// Air is how far the speeds of a site's fans lie from their own means in a block: what they share, such as the
+// temperature. It is the median, so that the fault of one fan is none of the air.
+type Air struct {
+	Median float64
+	Block  int64 // number of the block since 1970
+	Fans   int   // that the median is of
+}
+
+// Part is what a fan's block tells of the air of its site.
+type Part struct {
+	Block    int64
+	Distance float64 // of the block's mean from the fan's own
+	Known    bool    // the fan's own mean is known
+}
+
+// Share sets the air of the fan's site, for the next reading.
+func (f *Fan) Share(air Air) { f.air = air }
+
+// Part returns what the newest reading's end of a block tells of the air; ok is false where it ended none.
+func (f *Fan) Part() (p Part, ok bool) { return f.part, f.part.Block != 0 }
+
+// against returns a block's mean held against the air of the site, and what it tells of that air; ok is false where
+// the block is to be left out. A fan that begins or ceases to be held against its site learns its days anew.
+func (d *drift) against(b int64, z float64, air Air) (own float64, part Part, ok bool) {
+	fresh := air.Fans >= airFans && b-air.Block <= airOld && b >= air.Block
+	if fresh == d.Shared {
+		d.Other = 0
+	} else if d.Other++; d.Other >= airSwitch {
+		d.Shared, d.Other, d.N, d.Up, d.Down, d.On, d.Swing = fresh, 0, 0, 0, 0, 0, spread{}
+	}
+	common := 0.0
+	if fresh {
+		common = air.Median
+	}
+	if d.OwnN == 0 {
+		d.Own = z - common
+	}
+	d.OwnN = min(d.OwnN+block, ownTau)
+	part = Part{Block: b, Distance: z - d.Own, Known: d.OwnN >= 12*block}
+	d.Own += float64(block / d.OwnN * (z - common - d.Own))
+	if !d.Shared {
+		return z, part, true
+	}
+	return z - common, part, fresh
+}
+
+// add takes a reading's distance z from the curve and the level; usable is false where it says nothing of drift. It returns
+// what the end of a block tells of the air of the site.
+func (d *drift) add(t int64, z, dt float64, usable bool, grain float64, air Air) (part Part) {
 	b := t / int64(block*1e6)
 	if b != d.Block {
 		if d.Total > 0 && d.Seconds > float64(d.Total/3) && d.Seconds >= 30 {
-			d.take(d.Block, d.Sum/d.Seconds, grain)
+			var own float64
+			var ok bool
+			if own, part, ok = d.against(d.Block, d.Sum/d.Seconds, air); ok {
+				d.take(d.Block, own, grain)
+			}
 		}
 		d.Block, d.Sum, d.Seconds, d.Total = b, 0, 0, 0
 	}
@@ -83,6 +145,7 @@ func (d *drift) add(t int64, z, dt float64, usable bool, grain float64) {
 		d.Sum += float64(z * dt)
 		d.Seconds += dt
 	}
+	return part
 }
 
 // basis returns the factors of the states at a block.
@@ -118,7 +181,11 @@ func (d *drift) take(b int64, z, grain float64) {
 		return
 	}
 	passed := float64(max(1, min(b-d.Newest, 30*blocksDay)))
-	walk := float64(driftWalk*driftWalk) * float64(passed*block/3600)
+	walks, least := driftWalk, driftNoise
+	if d.Shared {
+		walks, least = airWalk, airNoise
+	}
+	walk := float64(walks*walks) * float64(passed*block/3600)
 	phase := float64(driftPhase*driftPhase) * float64(passed*block/86_400)
 	d.P[0][0] += walk
 	for i := 1; i < driftStates; i++ {
@@ -126,7 +193,7 @@ func (d *drift) take(b int64, z, grain float64) {
 	}
 	h := basis(b)
 	var ph [driftStates]float64
-	s := max(driftNoise*driftNoise, d.Noise) + float64(grain*grain/4)
+	s := max(float64(least*least), d.Noise) + float64(grain*grain/4)
 	foretold := 0.0
 	for i := range h {
 		for j := range h {
@@ -183,7 +250,11 @@ func (d *drift) cusum(b int64, z, e float64, h [driftStates]float64, grain float
 		}
 		d.Swing.add(far, swing, block, 2*86_400)
 	}
-	least := max(driftFloor, float64(swingSigma*swing)) + float64(driftYoung*decay(float64(d.N*block), 86_400)) + grain
+	floor := driftFloor
+	if d.Shared {
+		floor = airFloor
+	}
+	least := max(floor, float64(swingSigma*swing)) + float64(driftYoung*decay(float64(d.N*block), 86_400)) + grain
 	switch {
 	case d.Down > driftBar && down-z > least:
 		d.On = -1

@@ -25,6 +25,8 @@ type Fan struct {
 	zone   *time.Location
 	s      state
 	last   last
+	air    Air  // of the fan's site, set by Share
+	part   Part // of the newest reading
 }
 
 // last is what Why and Explain tell of the newest reading. It is no part of a snapshot.
@@ -155,6 +157,7 @@ func count(n *uint32, yes bool) {
 
 // Judge judges the next reading.
 func (f *Fan) Judge(r fanwatch.Reading) Verdict {
+	f.part = Part{}
 	v := f.judge(r)
 	f.last.reading, f.last.verdict = r, v
 	return v
@@ -506,7 +509,7 @@ func (f *Fan) driftOf(r fanwatch.Reading, dt float64, x expectation, at view, gr
 	calm := !at.away && !at.outside && s.Running >= afterStart && s.Age >= afterStart && l.Novel <= 0.25 &&
 		l.known() < quietKnown && x.unsure < 0.005 && (l.At == 0 || l.Table[l.At].Seconds >= 3600)
 	z := at.residual + l.Base - l.Table[l.At].Offset
-	s.Drift.add(s.Last, z, dt, calm, grain)
+	f.part = s.Drift.add(s.Last, z, dt, calm, grain, f.air)
 	week := l.Base - l.Slow
 	found := Finding{Kind: fanwatch.KindDrift, Severity: fanwatch.SeverityInfo, Value: r.RPM}
 	switch {
