@@ -61,7 +61,7 @@ func firstInPath(names []string) string {
 // forest is given, so that the same holds there.
 func TestNothingFuses(t *testing.T) {
 	fused := regexp.MustCompile(`(?m)^.*\tF(N?M(ADD|SUB))[SD]\t.*$`)
-	for _, pkg := range []string{"fanwatch/rcf", "fanwatch/detect"} {
+	for _, pkg := range []string{"fanwatch/rcf", "fanwatch/detect", "fanwatch/detect/judge"} {
 		build := exec.Command("go", "build", "-gcflags="+pkg+"=-S", pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64")
 		out, err := build.CombinedOutput() // the build cache replays the listing

@@ -185,8 +185,8 @@ func (d *drift) take(b int64, z, grain float64) {
 	if d.Shared {
 		walks, least = airWalk, airNoise
 	}
-	walk := float64(walks*walks) * float64(passed*block/3600)
-	phase := float64(driftPhase*driftPhase) * float64(passed*block/86_400)
+	walk := float64(float64(walks*walks) * float64(passed*block/3600))
+	phase := float64(float64(driftPhase*driftPhase) * float64(passed*block/86_400))
 	d.P[0][0] += walk
 	for i := 1; i < driftStates; i++ {
 		d.P[i][i] += phase

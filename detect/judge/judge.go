@@ -112,17 +112,17 @@ type Verdict struct {
 }
 
 const (
-	pageAt      = 0.08 // of the speed: a speed that is off by this much is a warning
-	halfCount   = 3    // readings in a row below half of the usual that are underspeed
-	limitCount  = 2    // readings in a row outside a hard limit
-	noSignalFor = 5    // readings in a row with StateNoSignal that are a stall
-	stillFor    = 5    // readings in a row at 0 RPM with StateRunning that are a stall
-	startingFor = 30   // readings in a row at 0 RPM with StateStarting that are a stall
-	spin        = 10.0 // s in which a rotor begins to turn after its duty rose from 0
-	longStop    = 60.0 // s, a stop after which the fan warms up anew
-	mayCoast    = 60.0 // s that a fan may take to coast to a stop, where it may stop
-	hoursSlack  = 5 * time.Minute
-	pause       = 120.0 // s between two readings that is a gap, or pauseTimes the usual interval
+	pageAt      = 0.08             // of the speed: a speed that is off by this much is a warning
+	halfCount   = 3                // readings in a row below half of the usual that are underspeed
+	limitCount  = 2                // readings in a row outside a hard limit
+	noSignalFor = 5                // readings in a row with StateNoSignal that are a stall
+	stillFor    = 5                // readings in a row at 0 RPM with StateRunning that are a stall
+	startingFor = 30               // readings in a row at 0 RPM with StateStarting that are a stall
+	spin        = 10.0             // s in which a rotor begins to turn after its duty rose from 0
+	longStop    = 60.0             // s, a stop after which the fan warms up anew
+	mayCoast    = 60.0             // s that a fan may take to coast to a stop, where it may stop
+	hoursSlack  = 10 * time.Minute // before and after the hours end and begin in which a fan may stand
+	pause       = 120.0            // s between two readings that is a gap, or pauseTimes the usual interval
 	pauseTimes  = 10
 	startFor    = 120.0 // s that a rotor may take to reach its speed
 	riseTau     = 10.0  // s

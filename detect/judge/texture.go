@@ -127,7 +127,7 @@ type wobble struct {
 // add judges and learns the wobble of a reading that lies d from the ones before. It returns the bar.
 func (w *wobble) add(d, dt float64, learn bool) (bar float64) {
 	d = min(d, float64(4*max(w.Usual, wobbleLeast)))
-	w.Now += (d - w.Now) / wobbleN
+	w.Now += float64((d - w.Now) / wobbleN)
 	bar = max(float64(wobbleTimes*w.Usual), wobbleFloor)
 	out := w.N >= wobbleBegins && w.Now > bar
 	w.On = w.Out.add(out, dt, wobbleFor, 5)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"fanwatch"
 	"fanwatch/rcf"
 )
 
@@ -66,7 +67,7 @@ func (f *Fan) stallSentence(n Finding) string {
 // say so; else "". Nothing follows from it until the device's hours are set.
 func (f *Fan) Suggestion() string {
 	s := &f.s.Stop
-	if s.Count < uint8(len(s.From)) || len(f.hours) > 0 {
+	if s.Count < uint8(len(s.From)) || len(f.hours) > 0 || f.device.Kind == fanwatch.FanIntermittent {
 		return ""
 	}
 	for i := range s.From {
