@@ -208,7 +208,7 @@ func (s *Stream) turn() {
 			}
 			faultBefore, faultCurve = s.held, s.held
 		}
-		s.Truth.Speed = s.spin(&s.v, full*faultBefore, full*faultCurve, change, e)
+		s.Truth.Speed = float64(s.spin(&s.v, full*faultBefore, full*faultCurve, change, e) * (1 + s.surging))
 		s.show(e)
 	} else {
 		s.v = s.vh
@@ -335,9 +335,6 @@ func (s *Stream) measure() (speed float64, lost bool) {
 		n += s.roughness
 	}
 	speed = float64(t.Speed * max(0, 1+n))
-	if s.surging != 0 && s.fault != nil {
-		speed = float64(speed * (1 + s.surging))
-	}
 	if p.jitter > 0 && t.Speed > float64(0.05*p.full) {
 		j := float64(p.jitter * exp(float64(p.jitterSpread*s.noise.normal())+s.wander))
 		if p.jitterSlope != 0 {
@@ -350,7 +347,8 @@ func (s *Stream) measure() (speed float64, lost bool) {
 		if s.fault != nil {
 			j = float64(j * s.jitterFactor())
 		}
-		moved := (s.v - t.Speed) / t.Speed // what the rotor's own change of speed adds to the spread of its periods
+		mean := t.Speed / (1 + s.surging)
+		moved := (s.v - mean) / mean // what the rotor's own change of speed adds to the spread of its periods
 		r.Jitter = math.Sqrt(float64(j*j) + float64(moved*moved)/3)
 	}
 	if p.bursts > 0 {

@@ -2,6 +2,7 @@ package worlds
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -47,6 +48,21 @@ type World struct {
 
 // Worlds returns all worlds, in the order of the tables.
 func Worlds() []World { return all }
+
+// List writes a line for each world and each fault.
+func List(to io.Writer) error {
+	for _, w := range all {
+		if _, err := fmt.Fprintf(to, "world  %-16s %-12s %d days  %s\n", w.Name, w.Regime, w.Days, w.About); err != nil {
+			return err
+		}
+	}
+	for i := range faults {
+		if _, err := fmt.Fprintf(to, "fault  %-16s %s\n", faults[i].Name, faults[i].About); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Find returns the world of that name.
 func Find(name string) (World, error) {

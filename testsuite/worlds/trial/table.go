@@ -107,9 +107,10 @@ func (r *Results) namesOf(regime worlds.Regime) []string {
 }
 
 func (r *Results) writeFaulty(to io.Writer) error {
-	fmt.Fprint(to, "\nfaults: found of those that can be seen, median and worst delay; late: found after the delay wanted;"+
-		"\npaged: how many became a page, median delay; size: of the fault when it was found; hidden: below a step, the "+
-		"noise or the interval;\nbefore: alerts per fan and day before it; chance: how many those alone would find\n")
+	fmt.Fprint(to, "\nfaults: found of those that can be seen, median and worst delay; late: found after the delay "+
+		"wanted;\npaged: how many became a page, median delay; size: of the fault when it was found; hidden: below a "+
+		"step, the noise or the interval;\nbefore: alerts per fan and day before it; chance: how many those alone "+
+		"would find\n")
 	for _, judge := range r.Judges {
 		fmt.Fprintf(to, "\n%s\n", judge)
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -131,8 +132,8 @@ func (r *Results) writeFaulty(to io.Writer) error {
 				}
 			}
 			fmt.Fprintf(w, "%s\t%d/%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%.2g\t%.1f\t%s\t\n", f.Fault.Name, f.Found,
-				f.Fans, median, worst,
-				f.Late, len(f.Pages), page, size, largest, f.Hidden, float64(f.Before)/max(1e-9, f.Days), f.Chance, kindsText(f.Kinds))
+				f.Fans, median, worst, f.Late, len(f.Pages), page, size, largest, f.Hidden,
+				float64(f.Before)/max(1e-9, f.Days), f.Chance, kindsText(f.Kinds))
 		}
 		if err := w.Flush(); err != nil {
 			return err

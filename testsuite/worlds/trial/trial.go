@@ -58,7 +58,6 @@ type Healthy struct {
 	Days   float64 // of all fans together
 	Alerts int
 	Pages  int
-	Most   int // alerts of the fan that had most
 	Over   int // fans with more alerts than allowed
 }
 
@@ -390,7 +389,6 @@ func (h *Healthy) add(o *outcome) {
 		}
 	}
 	for _, n := range of {
-		h.Most = max(h.Most, n)
 		if allowed := h.World.Regime.Allowed(); allowed > 0 && n > allowed {
 			h.Over++
 		}

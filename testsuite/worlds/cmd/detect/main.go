@@ -38,7 +38,7 @@ func run() error {
 	list := flag.Bool("list", false, "list the worlds and faults")
 	flag.Parse()
 	if *list {
-		return printList()
+		return worlds.List(os.Stdout)
 	}
 	if *part != "" && *part != "healthy" && *part != "faults" || flag.NArg() > 0 || *seeds < 1 || *interval < 0 ||
 		*interval%time.Second != 0 {
@@ -64,18 +64,4 @@ func run() error {
 		return err
 	}
 	return results.Write(os.Stdout)
-}
-
-func printList() error {
-	for _, w := range worlds.Worlds() {
-		if _, err := fmt.Printf("world  %-16s %-12s %d days  %s\n", w.Name, w.Regime, w.Days, w.About); err != nil {
-			return err
-		}
-	}
-	for _, f := range worlds.Faults() {
-		if _, err := fmt.Printf("fault  %-16s %s\n", f.Name, f.About); err != nil {
-			return err
-		}
-	}
-	return nil
 }

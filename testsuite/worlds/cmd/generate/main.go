@@ -63,7 +63,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	if *list {
-		return printList(out)
+		return worlds.List(out)
 	}
 	world, err := worlds.Find(*name)
 	if err != nil {
@@ -160,18 +160,4 @@ func values(s *worlds.Stream, fault string) []string {
 		strconv.FormatUint(r.Seq, 10), number(r.RPM, 2), number(r.Hz, 3), jitter,
 		strconv.FormatUint(uint64(r.Edges), 10), strconv.FormatUint(uint64(r.Glitch), 10), pwm, string(r.State),
 		number(t.Speed, 2), number(t.Healthy, 2), number(t.Duty, 4), number(t.Temp, 3), fault, number(t.Factor, 4), t.Note}
-}
-
-func printList(out io.Writer) error {
-	for _, w := range worlds.Worlds() {
-		if _, err := fmt.Fprintf(out, "world  %-16s %-12s %d days  %s\n", w.Name, w.Regime, w.Days, w.About); err != nil {
-			return err
-		}
-	}
-	for _, f := range worlds.Faults() {
-		if _, err := fmt.Fprintf(out, "fault  %-16s %s\n", f.Name, f.About); err != nil {
-			return err
-		}
-	}
-	return nil
 }
