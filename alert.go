@@ -41,7 +41,7 @@ type Alert struct {
 	Site     string     `json:"site,omitempty"`
 	Kind     Kind       `json:"kind"` // at the gravest, like Severity and Anomaly
 	Severity Severity   `json:"severity,omitempty"`
-	Anomaly  Anomaly    `json:"anomaly,omitzero"`
+	Anomaly  Anomaly    `json:"anomaly,omitzero"` // without Why
 	Policy   string     `json:"policy,omitempty"` // name of the escalation policy; "" = "default"
 	Opened   time.Time  `json:"opened"`
 	Why      string     `json:"why"`
@@ -112,8 +112,8 @@ type Morning struct {
 	Zone   string   `json:"zone,omitempty" yaml:"zone"` // IANA zone of At; "" = UTC
 }
 
-// After returns the first time after t at which the message is due.
-func (m Morning) After(t time.Time) (time.Time, error) {
+// after returns the first time after t at which the message is due.
+func (m Morning) after(t time.Time) (time.Time, error) {
 	at, err := time.Parse("15:04", cmp.Or(m.At, "08:00"))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("at %.20q is no time of day: write it as 08:00", m.At)
@@ -140,7 +140,7 @@ const DefaultHold = time.Minute
 func (m Morning) Elapsed(from, now time.Time) (due, next time.Time, err error) {
 	due = from
 	for {
-		if next, err = m.After(due); err != nil || next.After(now) {
+		if next, err = m.after(due); err != nil || next.After(now) {
 			return due, next, err
 		}
 		due = next
@@ -204,7 +204,7 @@ func (p Policy) Check() error {
 }
 
 func (m Morning) check() error {
-	if _, err := m.After(time.Time{}); err != nil {
+	if _, err := m.after(time.Time{}); err != nil {
 		return err
 	}
 	return checkTopics(m.Notify)

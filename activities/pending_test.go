@@ -369,3 +369,36 @@ func TestSilenceOf9000FansIsCheap(t *testing.T) {
 		t.Errorf("%g allocations", allocations)
 	}
 }
+
+// TestSilenceHidesNoTroubleAndTroubleNoSilence: the families of one fan are told apart, those of one reading at once.
+func TestSilenceHidesNoTroubleAndTroubleNoSilence(t *testing.T) {
+	w := newWatcher(t, fanwatch.Device{Fan: "a"})
+	stalled := func() { w.reading("a", w.now, 0) }
+	w.seconds(10, w.normal("a"))
+	w.seconds(5, stalled)
+	w.seconds(40, nil)
+	w.expect("normal stall silent/nothing-arrives", "")
+	if silent := w.told[len(w.told)-1]; silent.Family != fanwatch.FamilySource ||
+		w.holds["a/speed"].Anomaly.Kind != fanwatch.KindStall {
+		t.Errorf("the stall is hidden: %+v", silent)
+	}
+	sent := w.sent
+	w.seconds(5, stalled)
+	if w.sent != sent+1 || w.holds["a/source"].Anomaly.Kind != fanwatch.KindNone ||
+		w.holds["a/speed"].Anomaly.Kind != fanwatch.KindStall {
+		t.Errorf("%d were told when it spoke again: %+v", w.sent-sent, w.told[len(w.told)-1])
+	}
+	w.restart(len(w.rows))
+	sent = w.sent
+	w.seconds(1, stalled)
+	if w.sent != sent+len(fanwatch.Families()) { // what is in trouble and what is not, side by side
+		t.Errorf("%d were told after a restart", w.sent-sent)
+	}
+	w.seconds(20, w.normal("a"))
+	w.restart(len(w.rows))
+	sent = w.sent
+	w.seconds(1, w.normal("a"))
+	if w.sent != sent+1 || w.holds["a/drift"].Family != "" {
+		t.Errorf("%d were told of a fan without trouble after a restart, want one for all families", w.sent-sent)
+	}
+}

@@ -91,6 +91,46 @@ func TestAfterAnOutageTheNewestChangeIsTold(t *testing.T) {
 	}
 }
 
+// TestAfterAnOutageTheNewestChangeOfEachFamilyIsTold, and landing waits for all of them.
+func TestAfterAnOutageTheNewestChangeOfEachFamilyIsTold(t *testing.T) {
+	r := newRig(t)
+	a := r.prepare(1, Shard{ID: "shard-0"})
+	a.sender.start(t.Context())
+	answers, tried := make(chan error), make(chan bool)
+	r.told.failing(func(fanwatch.Observation) error {
+		tried <- true
+		return <-answers
+	})
+	change := func(seq int, family fanwatch.Family, kind fanwatch.Kind) {
+		a.sender.enqueue(fanwatch.Device{}, fanwatch.Observation{Fan: "a", Family: family,
+			Position: fanwatch.Position{Sequence: fanwatch.SequenceNumber(fmt.Sprint(seq))},
+			Anomaly:  fanwatch.Anomaly{Kind: kind}})
+	}
+	change(1, "", fanwatch.KindNone)
+	<-tried
+	change(2, fanwatch.FamilySpeed, fanwatch.KindSpeed)
+	change(3, fanwatch.FamilyTexture, fanwatch.KindJitter)
+	change(4, fanwatch.FamilySpeed, fanwatch.KindStall)
+	answers <- errors.New("Temporal is away")
+	for range 2 {
+		<-tried
+		answers <- nil
+	}
+	<-tried
+	if a.sender.sentUpTo(2) {
+		t.Error("the stall counts as told")
+	}
+	answers <- nil
+	r.until("all told", func() bool { return a.sender.sentUpTo(4) })
+	var kinds []fanwatch.Kind
+	for _, o := range r.told.all() {
+		kinds = append(kinds, o.Anomaly.Kind)
+	}
+	if want := []fanwatch.Kind{fanwatch.KindNone, fanwatch.KindJitter, fanwatch.KindStall}; !slices.Equal(kinds, want) {
+		t.Errorf("told %v, want %v", kinds, want)
+	}
+}
+
 // TestManyFansOfOneShardAreAllTold: so many fans whose signals take 20 ms each come through the start, a snapshot
 // and the end of an attempt without a pause between heartbeats of half the activity's heartbeat time-out, 10 s.
 // With FANWATCH_LONG 9,000, as many as a shard's 1,000 records a second carry in batches.

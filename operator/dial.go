@@ -17,6 +17,7 @@ func Dial(ctx context.Context, o client.Options) (client.Client, error) {
 	quick.MaxDelay = 500 * time.Millisecond
 	o.ConnectionOptions.DialOptions = append(o.ConnectionOptions.DialOptions,
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: quick, MinConnectTimeout: 5 * time.Second}))
+	o.PayloadLimits.MemoSizeWarning = 64 << 10 // an alert's memo has up to 15 KB, and the default is 2
 	c, err := client.DialContext(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Temporal at %s: %w", o.HostPort, err)

@@ -71,7 +71,8 @@ func TestRecordFan3(t *testing.T) {
 	publish(c, 1800, 10)
 	publish(c, 300, 3)
 	a := s.openAlert("fan-r", 20*time.Second)
-	for _, args := range [][]string{{"ack", a.ID, "--by", "ada", "--normal"}, {"configure", "fan-r", "--max-rpm", "2500"}, {"revoke", "fan-r"}} {
+	for _, args := range [][]string{{"ack", a.ID, "--by", "ada", "--normal"},
+		{"configure", "fan-r", "--max-rpm", "2500"}, {"revoke", "fan-r"}} {
 		if _, err := s.cli(args...); err != nil {
 			t.Fatal(err)
 		}

@@ -52,6 +52,12 @@ func TestAPolicyFileWithAMistakeIsRefusedWithTheMend(t *testing.T) {
 			"hold: 1ms\n": "hold 1ms is outside",
 		onePolicy +
 			"hold: 9000h\n": "hold 9000h0m0s is outside",
+		onePolicy + "info: {notify: [look], at: '07:30', zone: Europe/Berlin}\n": "",
+		onePolicy + "info: {notify: [look]}\n":                                   "",
+		onePolicy + "info: {at: '07:30'}\n":                                      "info: notify is empty",
+		onePolicy + "info: {notify: [a b]}\n":                                    "info: topic \"a b\": a name has 1 to 256",
+		onePolicy + "info: {notify: [look], at: morning}\n":                      "info: at \"morning\" is no time of day",
+		onePolicy + "info: {notify: [look], zone: Mars}\n":                       "info: zone \"Mars\" is not an IANA",
 	} {
 		_, err := ParsePolicies([]byte(text))
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {

@@ -309,6 +309,7 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	look, graver := a.look(), a.compare(o.Anomaly)
 	if graver >= 0 {
 		a.Kind, a.Severity, a.Anomaly, a.Worst = o.Anomaly.Kind, o.Anomaly.Weighed(), o.Anomaly, o.Anomaly.Why
+		a.Anomaly.Why = ""
 	}
 	a.Current = o.Anomaly.Why
 	a.Why = a.why(a.Current)

@@ -97,7 +97,7 @@ func TestALookThatTurnsToAPageEscalatesThen(t *testing.T) {
 		r.at(4*time.Hour+3*time.Minute, r.normal)
 		a, err := r.runOf(t, fanwatch.KindJitter, "fan-07 shakes more than usual.")
 		if err != nil || a.Severity != fanwatch.SeverityCritical || a.Kind != fanwatch.KindStall ||
-			a.Anomaly.Why != "fan-07 has stopped." {
+			a.Anomaly.Kind != fanwatch.KindStall {
 			t.Errorf("%+v, %v", a, err)
 		}
 		r.told(t,

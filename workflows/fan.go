@@ -333,6 +333,7 @@ func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) 
 	a := fanwatch.Alert{V: fanwatch.AlertVersion, ID: AlertID(o.Fan, o.Anomaly.Kind, at), Fan: o.Fan,
 		Site: f.Status.Device.Site, Kind: o.Anomaly.Kind, Severity: o.Anomaly.Weighed(), Anomaly: o.Anomaly,
 		Policy: f.Status.Device.Policy, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
+	a.Anomaly.Why = ""
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,

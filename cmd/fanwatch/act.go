@@ -109,6 +109,15 @@ func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
 	return "", fmt.Errorf("fan %s has %d open alerts, name one of %s", fan, len(open), strings.Join(open, ", "))
 }
 
+// learnable reports whether trouble of the kind can become usual.
+func learnable(k fanwatch.Kind) bool {
+	switch k {
+	case fanwatch.KindStall, fanwatch.KindUnderspeed, fanwatch.KindOverspeed:
+		return false
+	}
+	return k.Family() != fanwatch.FamilySource
+}
+
 var verdicts = map[fanwatch.Verdict]string{
 	fanwatch.VerdictNormal: "this is normal",
 	fanwatch.VerdictFault:  "it is a fault",
@@ -118,7 +127,12 @@ var verdicts = map[fanwatch.Verdict]string{
 func taken(a fanwatch.Alert, k fanwatch.Acknowledgement) string {
 	switch {
 	case k.Verdict != "" && a.Label == k.Verdict:
-		return fmt.Sprintf("%s is %s; %s says: %s", a.ID, a.State, a.LabelledBy, verdicts[k.Verdict])
+		text := fmt.Sprintf("%s is %s; %s says: %s", a.ID, a.State, a.LabelledBy, verdicts[k.Verdict])
+		over := a.State == fanwatch.AlertResolved || a.State == fanwatch.AlertTerminated
+		if k.Verdict == fanwatch.VerdictNormal && !over && !learnable(a.Kind) {
+			text += "; trouble of this kind cannot be made normal: it stays quiet until it ends"
+		}
+		return text
 	case a.AckedBy == k.By && a.Note == k.Note:
 		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, a.AckedBy)
 	case k.Note == "":

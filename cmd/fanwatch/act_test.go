@@ -71,6 +71,14 @@ func TestAVerdictIsOneOfTwo(t *testing.T) {
 	if got := taken(a, k); got != "alert/x is resolved; ada says: it is a fault" {
 		t.Error(got)
 	}
+	a.State, a.Label, k.Verdict = fanwatch.AlertAcknowledged, fanwatch.VerdictNormal, fanwatch.VerdictNormal
+	for kind, want := range map[fanwatch.Kind]bool{fanwatch.KindStall: true, fanwatch.KindSilent: true,
+		fanwatch.KindSpeed: false, fanwatch.KindJitter: false} {
+		a.Kind = kind
+		if got := taken(a, k); strings.HasSuffix(got, "it stays quiet until it ends") != want {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
 }
 
 // TestAckTellsWhoWasFirst guards against a second answer that reads like a success and loses its note.

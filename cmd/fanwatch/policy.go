@@ -16,7 +16,12 @@ import (
 )
 
 func (a *app) policy() *cobra.Command {
-	c := &cobra.Command{Use: "policy", Short: "Escalation policies: who is told, and who next"}
+	c := &cobra.Command{Use: "policy", Short: "Escalation policies: who is told, and who next",
+		Long: `Escalation policies: who is told, and who next.
+
+Alerts of severity critical and warning go through the steps of their fan's policy until a person acknowledges. Those of
+severity info, which are worth a look, wake nobody: they are shown at once, and the policy's section info (notify, at,
+zone) tells them in one message a day. Without that section they are shown and never told.`}
 	c.AddCommand(a.policyCheck())
 	return c
 }
