@@ -17,8 +17,8 @@ type DetectorConfig struct {
 	// only one of them shows counts for less.
 	Views []View
 
-	// Threshold is the Level at which the detector alerts, above 0. 0 means 1.5. Lower finds more and
-	// errs more often.
+	// Threshold is the Level at which the detector alerts, above 0. 0 means 2, and 3 with Learn, since what is not learned
+	// any more stays unusual. Lower finds more and errs more often.
 	Threshold float64
 
 	// Rest is how many points pass after an alert before the next one, 1 to 2^31-1; an anomaly
@@ -39,9 +39,30 @@ type DetectorConfig struct {
 	// Nil means 0 for all.
 	Tolerance []float64
 
+	// Learn is the number of points at the beginning that are usual: forests, running means and the calibration of
+	// the scores learn them and then nothing more. 0 means that the detector learns for ever; otherwise it is at least
+	// 128, and Window-1 more with a ShingleView, so that the detector is Ready by then, and better several hundred.
+	Learn int
+
+	// Normalize says whether PointView and ShingleView scale each dimension by its running mean and deviation, which
+	// Learn freezes. NormalizeAuto, 0, scales them where there are several.
+	Normalize Normalization
+
 	// Seed determines all random choices. Every value, 0 too, is a seed of its own.
 	Seed uint64
 }
+
+// Normalization is a setting of a Detector: whether values are scaled before its forests see them.
+type Normalization uint8
+
+const (
+	// NormalizeAuto scales where there are several dimensions. One by itself looks the same to a forest at any scale.
+	NormalizeAuto Normalization = iota
+	// NormalizeOn scales always. A single dimension then follows its running mean, so that a slow drift is no news.
+	NormalizeOn
+	// NormalizeOff scales never: dimensions of large numbers hide those of small ones.
+	NormalizeOff
+)
 
 // NoRest as DetectorConfig.Rest lets alerts follow each other without a pause.
 const NoRest = -1
@@ -63,7 +84,10 @@ func (c DetectorConfig) withDefaults() DetectorConfig {
 		c.Views = []View{PointView, RollingView}
 	}
 	if c.Threshold == 0 {
-		c.Threshold = 1.5
+		c.Threshold = 2
+		if c.Learn != 0 {
+			c.Threshold = 3
+		}
 	}
 	if c.Rest == 0 {
 		c.Rest = 120
@@ -97,6 +121,8 @@ func (c DetectorConfig) check() error {
 		return fmt.Errorf("%w: Rest is %d, give 1 to %d, or NoRest", ErrConfig, c.Rest, math.MaxInt32)
 	case c.Window < 2 || c.Window > MaxCoordinates:
 		return fmt.Errorf("%w: Window is %d, give 2 to %d", ErrConfig, c.Window, MaxCoordinates)
+	case c.Normalize > NormalizeOff:
+		return fmt.Errorf("%w: Normalize is %d, give NormalizeAuto, NormalizeOn or NormalizeOff", ErrConfig, c.Normalize)
 	case len(c.Tolerance) != 0 && len(c.Tolerance) != c.Dimensions:
 		return fmt.Errorf("%w: there are %d Tolerances, give one for each of %d dimensions", ErrConfig, len(c.Tolerance),
 			c.Dimensions)
@@ -110,8 +136,13 @@ func (c DetectorConfig) check() error {
 		if v < PointView || v > ShingleView {
 			return fmt.Errorf("%w: there is no %v, give PointView, RollingView or ShingleView", ErrConfig, v)
 		}
-		if err := c.forest(v, 0).Validate(); err != nil {
+		forest := c.forest(v, 0)
+		if err := forest.Validate(); err != nil {
 			return fmt.Errorf("%w (forest of the %v view)", err, v)
+		}
+		if least := forest.OutputAfter + calibration; c.Learn != 0 && (c.Learn < least || c.Learn > math.MaxInt32) {
+			return fmt.Errorf("%w: Learn is %d, give 0 to learn for ever, or %d to %d", ErrConfig, c.Learn, least,
+				math.MaxInt32)
 		}
 	}
 	return nil

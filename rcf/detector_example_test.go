@@ -30,8 +30,34 @@ func ExampleDetector() {
 		}
 	}
 	// Output:
-	// point 1000: grade 0.78, confidence 0.49
-	// point 1800: grade 0.58, confidence 0.70
+	// point 1000: grade 0.74, confidence 0.49
+	// point 1800: grade 0.56, confidence 0.70
+}
+
+// The first 500 points are normal, and that a fan stands still never is: State holds until it turns again.
+func ExampleDetectorConfig_learn() {
+	detector, err := rcf.NewDetector(rcf.DetectorConfig{Learn: 500, Seed: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	state := false
+	for i := range 5000 {
+		rpm := 1800 + float64(i*37%20)
+		if i >= 1000 && i < 4000 {
+			rpm = 0
+		}
+		result, err := detector.Process([]float64{rpm})
+		if err != nil {
+			log.Fatal(err)
+		}
+		if result.State != state {
+			state = result.State
+			fmt.Printf("point %d: trouble %v\n", i, state)
+		}
+	}
+	// Output:
+	// point 1000: trouble true
+	// point 4058: trouble false
 }
 
 // A number of errors that is nearly always the same. Only its owner knows that one more or less means nothing.

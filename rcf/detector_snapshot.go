@@ -10,18 +10,26 @@ import (
 // A detector's snapshot holds numbers as a forest's does:
 //
 //	magic          4 bytes "RCFd"
-//	version        uint16, 1
+//	version        uint16, 2
 //	config         Dimensions, Window, Trees, SampleSize uint32; Rest int32; Threshold, TimeDecay float64; Seed uint64;
-//	               the number of Views and of Tolerances uint32; Views uint8 each; Tolerance float64 each
+//	               the number of Views and of Tolerances uint32; Views uint8 each; Tolerance float64 each;
+//	               Learn uint32; Normalize uint8
 //	seen, rested   uint64
+//	old, state     uint8, 0 or 1: begun by version 1; trouble lasts
+//	calm           uint8: usual points in a row
+//	lasted         uint64
+//	base, step, usual  per dimension: the first value, the mean square of the steps, mean and variance float64
 //	ring           Window * Dimensions float64: the last points, where they stand in memory; 0 where there was none
 //	past           per dimension: mean, variance float64
 //	per view       scores uint64; the last scores 3 float64; mean, variance float64; length of the following uint32;
 //	               the forest's snapshot
 //	checksum       uint32, CRC32C of all before
+//
+// Version 1 lacks Learn, Normalize, and all from old to step. A detector restored from it is old: it goes on in the
+// bits that its program would have given, and State begins with the next alert.
 const (
 	detectorMagic   = "RCFd"
-	detectorVersion = 1
+	detectorVersion = 2
 	detectorHeader  = 4 + 2 + 5*4 + 2*8 + 8 + 2*4
 	detectorView    = 8 + smoothing*8 + 2*8 + 4
 )
@@ -38,6 +46,11 @@ func (d *Detector) AppendBinary(dst []byte) ([]byte, error) {
 	dst = d.config.append(dst)
 	dst = binary.LittleEndian.AppendUint64(dst, d.seen)
 	dst = binary.LittleEndian.AppendUint64(dst, d.rested)
+	dst = append(dst, byte(b2i(d.old)), byte(b2i(d.state)), d.calm)
+	dst = binary.LittleEndian.AppendUint64(dst, d.lasted)
+	for i, usual := range d.usual {
+		dst = appendFloats(dst, d.rolling.base[i], d.rolling.step[i], usual.mean, usual.variance)
+	}
 	dst = appendFloats(dst, d.rolling.ring...)
 	for _, past := range d.rolling.past {
 		dst = appendFloats(dst, past.mean, past.variance)
@@ -66,7 +79,9 @@ func (c DetectorConfig) append(dst []byte) []byte {
 	for _, v := range c.Views {
 		dst = append(dst, byte(v))
 	}
-	return appendFloats(dst, c.Tolerance...)
+	dst = appendFloats(dst, c.Tolerance...)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(c.Learn))
+	return append(dst, byte(c.Normalize))
 }
 
 func appendFloats(dst []byte, values ...float64) []byte {
@@ -95,15 +110,16 @@ func decodeDetector(data []byte) (*Detector, error) {
 	if string(data[:4]) != detectorMagic {
 		return nil, errors.New("it does not begin as a detector's snapshot does")
 	}
-	if v := binary.LittleEndian.Uint16(data[4:]); v != detectorVersion {
-		return nil, fmt.Errorf("format version %d, this program reads version %d", v, detectorVersion)
+	version := binary.LittleEndian.Uint16(data[4:])
+	if version != 1 && version != detectorVersion {
+		return nil, fmt.Errorf("format version %d, this program reads versions 1 and %d", version, detectorVersion)
 	}
 	body := data[:len(data)-4]
 	if binary.LittleEndian.Uint32(data[len(body):]) != checksum(body) {
 		return nil, errors.New("the checksum does not fit, bytes are damaged or missing")
 	}
 	r := &reader{in: body[6:]}
-	config, err := decodeDetectorConfig(r)
+	config, err := decodeDetectorConfig(r, version)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +128,7 @@ func decodeDetector(data []byte) (*Detector, error) {
 		return nil, errTruncated // and the input bounds what is allocated below
 	}
 	d := newDetector(config)
-	if err := d.decodeState(r); err != nil {
+	if err := d.decodeState(r, version); err != nil {
 		return nil, err
 	}
 	seeds := splitMix(config.Seed)
@@ -127,7 +143,7 @@ func decodeDetector(data []byte) (*Detector, error) {
 	return d, r.err()
 }
 
-func decodeDetectorConfig(r *reader) (c DetectorConfig, err error) {
+func decodeDetectorConfig(r *reader, version uint16) (c DetectorConfig, err error) {
 	for _, field := range [...]*int{&c.Dimensions, &c.Window, &c.Trees, &c.SampleSize, &c.Rest} {
 		*field = int(int32(r.uint32()))
 	}
@@ -143,12 +159,20 @@ func decodeDetectorConfig(r *reader) (c DetectorConfig, err error) {
 	for range tolerances {
 		c.Tolerance = append(c.Tolerance, math.Float64frombits(r.uint64()))
 	}
+	if version > 1 {
+		c.Learn, c.Normalize = int(int32(r.uint32())), Normalization(r.bytes(1)[0])
+	}
 	return c, c.check()
 }
 
 // decodeState reads the detector's own state.
-func (d *Detector) decodeState(r *reader) error {
+func (d *Detector) decodeState(r *reader, version uint16) error {
 	d.seen, d.rested = r.uint64(), r.uint64()
+	if d.old = version == 1; !d.old {
+		if err := d.decodeSecond(r); err != nil {
+			return err
+		}
+	}
 	if d.seen >= 1<<62 || d.rested != math.MaxUint64 && d.rested > d.seen {
 		return fmt.Errorf("%d points seen, %d since an alert", d.seen, d.rested)
 	}
@@ -162,6 +186,27 @@ func (d *Detector) decodeState(r *reader) error {
 	}
 	for i := range d.rolling.past {
 		if err := d.rolling.past[i].decode(r, math.MaxFloat32); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decodeSecond reads what version 2 added to the detector's own state.
+func (d *Detector) decodeSecond(r *reader) error {
+	flags := r.bytes(3)
+	d.old, d.state, d.calm = flags[0] == 1, flags[1] == 1, flags[2]
+	if flags[0] > 1 || flags[1] > 1 || d.calm >= calmPoints || d.calm > 0 && !d.state {
+		return fmt.Errorf("old, state and calm are %d", flags)
+	}
+	d.lasted = r.uint64()
+	for i := range d.usual {
+		base, step := math.Float64frombits(r.uint64()), math.Float64frombits(r.uint64())
+		if !(math.Abs(base) <= math.MaxFloat32 && step >= 0 && step <= 16*math.MaxFloat32*math.MaxFloat32) {
+			return fmt.Errorf("base %v and step %v", base, step)
+		}
+		d.rolling.base[i], d.rolling.step[i] = base, step
+		if err := d.usual[i].decode(r, math.MaxFloat32); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"strconv"
 	"testing"
@@ -16,6 +18,9 @@ var detectorConfigs = []DetectorConfig{
 	{Dimensions: 2, Trees: 2, SampleSize: 8, Window: 3, Tolerance: []float64{0, 0.5}, TimeDecay: 0.1, Rest: NoRest,
 		Seed: 2},
 	{Views: []View{ShingleView, RollingView, ShingleView}, Trees: 2, SampleSize: 8, Window: 3, Threshold: 0.5, Seed: 3},
+	{Dimensions: 2, Trees: 2, SampleSize: 8, Window: 3, Learn: 140, Threshold: 0.5, Views: []View{PointView, ShingleView},
+		Seed: 4},
+	{Trees: 2, SampleSize: 8, Window: 3, Normalize: NormalizeOn, Threshold: 0.4, Seed: 5},
 }
 
 // detectorPoint is the i-th point of a stream with repetitions, steps and spikes.
@@ -146,24 +151,71 @@ func TestHostileDetectorSnapshotsAllocateLittle(t *testing.T) {
 // The same results bit for bit on every platform. A change of the algorithm changes them; then record what the test
 // prints.
 func TestADetectorsResultsAreTheRecordedBits(t *testing.T) {
-	for i, want := range []struct {
-		level string
-		all   uint32
-	}{
-		{"-0x1.63d9897dfa15ap-01", 0x7c9f5170},
-		{"-0x1.739cdb190f77cp-04", 0xf47be147},
-		{"-0x1.a05d9d8026006p-02", 0x1d17fbed},
+	for i, want := range []recordedBits{
+		{"-0x1.da7761fd4d723p-02", 0xc6c92446},
+		{"0x1.48577700d8733p-03", 0x37370461},
+		{"-0x1.1593be556eaafp-02", 0x4a062220},
+		{"-0x1.bbe3a87e5d3d3p-02", 0x0427fe2a},
+		{"-0x1.07ebd1b7834e5p-01", 0x21c5bd0e},
 	} {
 		d, random := fedDetector(t, detectorConfigs[i], 0)
-		var all []byte
-		var r Result
-		for j := range 2000 {
-			r = judge(t, d, detectorPoint(&random, d.config.Dimensions, j)...)
-			all = appendFloats(all, r.Score, r.Level, r.Grade, r.Confidence)
+		states := 0
+		if got := bitsOf(t, d, &random, 0, &states); got != want {
+			t.Errorf("config %d: {%q, %#08x},", i, got.level, got.all)
 		}
-		level, sum := strconv.FormatFloat(r.Level, 'x', -1, 64), checksum(all)
-		if level != want.level || sum != want.all {
-			t.Errorf("config %d: {%q, %#08x},", i, level, sum)
+		if states == 0 || states == 2000 {
+			t.Errorf("config %d: State is true at %d points", i, states)
+		}
+	}
+}
+
+// recordedBits are the last Level of a stream of 2000 points and the checksum of all results.
+type recordedBits struct {
+	level string
+	all   uint32
+}
+
+// bitsOf feeds the points from the from-th on and counts those where State is true.
+func bitsOf(t *testing.T, d *Detector, random *splitMix, from int, states *int) recordedBits {
+	t.Helper()
+	var all []byte
+	var r Result
+	for j := from; j < 2000; j++ {
+		r = judge(t, d, detectorPoint(random, d.config.Dimensions, j)...)
+		all = appendFloats(all, r.Score, r.Level, r.Grade, r.Confidence)
+		*states += b2i(r.State)
+	}
+	return recordedBits{strconv.FormatFloat(r.Level, 'x', -1, 64), checksum(all)}
+}
+
+// A detector whose snapshot the version before wrote, after 150 points, goes on in the bits of its program, also when
+// it is snapshot again.
+func TestADetectorOfVersion1GoesOnInItsBits(t *testing.T) {
+	for i, want := range []recordedBits{
+		{"-0x1.63d9897dfa15ap-01", 0x139bbfc0},
+		{"-0x1.739cdb190f77cp-04", 0xb38364b7},
+		{"-0x1.a05d9d8026006p-02", 0xe1c18918},
+	} {
+		data, err := os.ReadFile(fmt.Sprintf("testdata/detector-version1-%d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d, again Detector
+		if err := d.UnmarshalBinary(data); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.UnmarshalBinary(detectorBytes(t, &d)); err != nil {
+			t.Fatal(err)
+		}
+		random := splitMix(7)
+		for j := range 150 {
+			detectorPoint(&random, d.config.Dimensions, j)
+		}
+		for _, d := range []*Detector{&d, &again} {
+			random, states := random, 0
+			if got := bitsOf(t, d, &random, 150, &states); got != want || states == 0 {
+				t.Errorf("config %d: %+v and %d points of State, want %+v", i, got, states, want)
+			}
 		}
 	}
 }
@@ -175,6 +227,13 @@ func FuzzDetectorUnmarshal(f *testing.F) {
 			d, _ := fedDetector(f, c, n)
 			f.Add(detectorBytes(f, d))
 		}
+	}
+	for i := range 3 {
+		data, err := os.ReadFile(fmt.Sprintf("testdata/detector-version1-%d", i))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 4 {

@@ -28,7 +28,8 @@ func judge(t testing.TB, d *Detector, point ...float64) Result {
 	return r
 }
 
-// referenceDetector is the recipe of the default detector over single numbers, spelled out: it keeps the whole stream.
+// referenceDetector is the recipe of the default detector over single numbers, spelled out: it keeps the whole stream,
+// as differences to its first value.
 type referenceDetector struct {
 	values  []float64
 	forests [2]*Forest
@@ -59,19 +60,20 @@ func (d *referenceDetector) level(t *testing.T) float64 {
 	if n == 1 {
 		views[1] = []float64{0, math.Log(0.02)}
 	}
-	y := 0.0
+	var y, z float64
 	for i, view := range views {
 		ready := d.forests[i].Seen() >= 64
 		score := process(t, d.forests[i], view) / math.Log2(1025)
 		if ready {
 			d.scores[i] = append(d.scores[i], score)
 			y += standing(d.scores[i]) / 2
+			z = max(z, standing(d.scores[i]))
 		}
 	}
 	if len(d.scores[0]) <= 64 {
 		return 0
 	}
-	return y
+	return (2*y + z) / 3
 }
 
 // standing is how far the mean of the last three scores is above the earlier ones.
@@ -102,23 +104,26 @@ func TestDetectorIsItsRecipe(t *testing.T) {
 			Seed: seeds.next()})
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	alerts := 0
+	alerts, first := 0, 0.0
 	for i := range 2500 {
 		x := math.Round(100*math.Sin(float64(i)/30) + 20*r.NormFloat64())
 		if i%500 > 480 {
 			x += float64(i)
 		}
-		reference.values = append(reference.values, x)
+		if i == 0 {
+			first = x
+		}
+		reference.values = append(reference.values, x-first)
 		got, want := judge(t, fast, x), reference.level(t)
 		if math.Abs(got.Level-want) > 1e-6 {
 			t.Fatalf("point %d: Level %v, want %v", i, got.Level, want)
 		}
-		alert := want >= 1.5 && i-reference.alert > 120
+		alert := want >= 2 && i-reference.alert > 120
 		if alert {
 			reference.alert = i
 			alerts++
 		}
-		if got.Alert != alert || (got.Grade > 0) != alert || alert && math.Abs(got.Grade-want/(want+1.5)) > 1e-6 {
+		if got.Alert != alert || (got.Grade > 0) != alert || alert && math.Abs(got.Grade-want/(want+2)) > 1e-6 {
 			t.Fatalf("point %d: Alert %v, Grade %v at Level %v, %d points after the last", i, got.Alert, got.Grade, want,
 				i-reference.alert)
 		}
@@ -302,6 +307,10 @@ func TestADetectorRefusesBadConfigsAndPoints(t *testing.T) {
 		"the rolling view":        {Dimensions: 3000},
 		"give 2 to 4096":          {Window: 5000},
 		"TimeDecay is -2, give m": {TimeDecay: -2},
+		"Learn is 127, give 0 to": {Learn: 127},
+		"for ever, or 175 to 2":   {Views: []View{PointView, ShingleView}, Learn: 174},
+		"Learn is -1":             {Learn: -1},
+		"Normalize is 3":          {Normalize: 3},
 	} {
 		_, err := NewDetector(c)
 		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
@@ -320,6 +329,157 @@ func TestADetectorRefusesBadConfigsAndPoints(t *testing.T) {
 	}
 	if after, _ := d.MarshalBinary(); !slices.Equal(before, after) {
 		t.Error("refused points changed the detector")
+	}
+}
+
+// A fan stands still, runs at another speed, or becomes restless. With and without an end of the learning State begins
+// within three points of the trouble, and is true at all of it and for no more than Window points behind it.
+func TestStateLastsAsLongAsTheTrouble(t *testing.T) {
+	for name, odd := range map[string]func(usual float64, i int) float64{
+		"still":    func(float64, int) float64 { return 0 },
+		"slower":   func(usual float64, _ int) float64 { return usual - 200 },
+		"restless": func(usual float64, i int) float64 { return usual + float64(i%2*400-200) },
+	} {
+		for _, learn := range []int{0, 500} {
+			for _, length := range []int{60, 300, 900} {
+				d := newDetectorOf(t, DetectorConfig{Seed: 1, Learn: learn})
+				r := rand.New(rand.NewPCG(3, 4))
+				alerts, within, behind, elsewhere := 0, 0, 0, 0
+				for i := range 4000 {
+					x := 1800 + 10*r.NormFloat64()
+					if i >= 1000 && i < 1000+length {
+						x = odd(x, i)
+					}
+					got := judge(t, d, x)
+					if got.Alert {
+						alerts++
+					}
+					switch {
+					case !got.State:
+					case i < 1000 || i >= 1000+length+48+2*calmPoints:
+						elsewhere++
+					case i < 1000+length:
+						within++
+					default:
+						behind++
+					}
+				}
+				t.Logf("%s, learn %d, %d points: state at %d of them, %d behind, %d elsewhere; %d alerts", name, learn, length,
+					within, behind, elsewhere, alerts)
+				if within < length-2 || elsewhere > 60 {
+					t.Errorf("%s, learn %d, %d points: state at %d of them and at %d elsewhere", name, learn, length, within,
+						elsewhere)
+				}
+			}
+		}
+	}
+}
+
+// A detector that goes on learning takes a new level for usual after SampleSize points and the Window: trouble ends.
+func TestStateEndsWhereTheTroubleStays(t *testing.T) {
+	d := newDetectorOf(t, DetectorConfig{Seed: 1, SampleSize: 256, Trees: 20})
+	last := 0
+	for i := range 4000 {
+		if judge(t, d, float64(i*37%20+300*b2i(i >= 1000))).State {
+			last = i
+		}
+	}
+	if last < 1000+256 || last > 1000+256+2*calmPoints {
+		t.Errorf("it lasts until point %d", last)
+	}
+}
+
+// What comes behind the points to learn changes nothing that the detector goes by: a stall of any length is trouble to
+// its end and one alert, and the same point has the same score after it as before.
+func TestALearnedDetectorLearnsNoMore(t *testing.T) {
+	for _, views := range [][]View{nil, {PointView, RollingView, ShingleView}} {
+		d := newDetectorOf(t, DetectorConfig{Seed: 2, Learn: 500, Views: views, Window: 12, Trees: 20, SampleSize: 256})
+		alerts, length := 0, 3000
+		for i := range 500 + length {
+			x := 1800 + float64(i*37%20)
+			if i >= 500 {
+				x = 0
+			}
+			got := judge(t, d, x)
+			alerts += b2i(got.Alert)
+			if got.State != (i >= 500) || i > 510 && got.Level < 3 {
+				t.Fatalf("point %d: %+v", i, got)
+			}
+			if want := 1 - math.Exp2(-500./256); i >= 500 && math.Abs(got.Confidence-want) > 1e-12 {
+				t.Fatalf("point %d: confidence %v, want %v", i, got.Confidence, want)
+			}
+		}
+		if alerts != 1 {
+			t.Errorf("%d alerts", alerts)
+		}
+		var scores [2]float64
+		for i := range scores {
+			for range 20 {
+				scores[i] = judge(t, d, 1805).Score
+			}
+			for range 500 * (1 - i) {
+				judge(t, d, 0)
+			}
+		}
+		if scores[0] != scores[1] {
+			t.Errorf("views %v: scores %v of the same point", views, scores)
+		}
+	}
+}
+
+// A column that was drifting while it was learned is not unusual from then on for good.
+func TestALearnedDriftIsNoTrouble(t *testing.T) {
+	d := newDetectorOf(t, DetectorConfig{Dimensions: 2, Learn: 500, Seed: 1})
+	r := rand.New(rand.NewPCG(5, 6))
+	troubled := 0
+	for i := range 1000 {
+		got := judge(t, d, r.NormFloat64(), 20+float64(i)/100+0.1*r.NormFloat64())
+		troubled += b2i(got.State)
+	}
+	if troubled > 0 {
+		t.Errorf("%d of 500 points that go on drifting", troubled)
+	}
+	if !judge(t, d, 40, 30).Alert {
+		t.Error("a spike of the other column is not seen")
+	}
+}
+
+// At any offset that float64 resolves the stream is judged as at 0.
+func TestLargeOffsetsHideNothing(t *testing.T) {
+	for _, offset := range []float64{0, 1.7e9, -1.7e12, 1e15} {
+		for _, normalize := range []Normalization{NormalizeOff, NormalizeOn} {
+			d := newDetectorOf(t, DetectorConfig{Normalize: normalize, Seed: 1})
+			for i := range 1500 {
+				x := float64(i * 37 % 20)
+				if i == 1400 {
+					x = 260
+				}
+				got := judge(t, d, offset+x)
+				if got.Alert != (i == 1400) || got.Alert && got.Score < 5 {
+					t.Errorf("offset %v, Normalize %d, point %d: %+v", offset, normalize, i, got)
+				}
+			}
+		}
+	}
+}
+
+// An event in a column of small numbers is one, unless Normalize says that the numbers' size counts.
+func TestNormalizeDecidesWhetherSmallNumbersCount(t *testing.T) {
+	for normalize, seen := range map[Normalization]bool{NormalizeAuto: true, NormalizeOn: true, NormalizeOff: false} {
+		d := newDetectorOf(t, DetectorConfig{Dimensions: 2, Views: []View{PointView}, Normalize: normalize, Seed: 1})
+		r := rand.New(rand.NewPCG(7, 8))
+		var got Result
+		for range 3000 {
+			got = judge(t, d, 1800+5*r.NormFloat64(), 0.002+0.0003*r.NormFloat64())
+		}
+		got = judge(t, d, 1800, 0.09)
+		if got.Alert != seen || got.Score > 5 != seen {
+			t.Errorf("Normalize %d: %+v", normalize, got)
+		}
+		if point := d.Point(); normalize == NormalizeOff && math.Abs(point[1]-0.088) > 0.002 ||
+			normalize != NormalizeOff && point[1] < 30 {
+			t.Errorf("Normalize %d: the point is %v", normalize, point)
+		}
 	}
 }
 

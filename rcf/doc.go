@@ -19,12 +19,13 @@
 // out would usually have been, with a range; Impute what a missing value probably was; UpdateMissing feeds a
 // stream that has gaps.
 //
-// A Detector turns a stream into decisions: it runs forests over several views of it, calibrates their scores and
-// alerts once. KDA scores as the RANDOM_CUT_FOREST of Amazon's Kinesis Data Analytics did.
+// A Detector turns a stream into decisions: it runs forests over several views of it, calibrates their scores, alerts
+// once and says how long the trouble lasts; it learns for ever, or the first points only. KDA scores as the
+// RANDOM_CUT_FOREST of Amazon's Kinesis Data Analytics did.
 //
 // Values go in as float64 and are stored as float32: about seven digits count, and a magnitude beyond
-// 3.4e38 is an error. Scores are always finite. After the forest has reached its full size, scoring and
-// updating allocate nothing.
+// 3.4e38 is an error. Of large values that differ little give a forest the differences, as a Detector does by itself.
+// Scores are always finite. After the forest has reached its full size, scoring and updating allocate nothing.
 //
 // A forest is deterministic: the same Config and the same points give the same scores bit for bit on every
 // platform, and so does a forest restored from a snapshot (MarshalBinary, UnmarshalBinary) at any point of

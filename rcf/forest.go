@@ -91,6 +91,17 @@ func (f *Forest) Score(point []float64) (float64, error) {
 	return f.pass(true, false), nil
 }
 
+// Follow scores a point as Score does and makes it the newest point of the stream, but the trees do not learn it: for
+// a forest that has learned what is usual and is to judge all else by it.
+func (f *Forest) Follow(point []float64) (float64, error) {
+	score, err := f.Score(point)
+	if err != nil {
+		return 0, err
+	}
+	f.passOver()
+	return score, nil
+}
+
 // Update makes point the newest point of the stream. Errors are those of Score and leave the forest unchanged.
 func (f *Forest) Update(point []float64) error {
 	if err := f.take(point); err != nil {

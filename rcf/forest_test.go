@@ -356,3 +356,28 @@ func TestCompactIsTheSame(t *testing.T) {
 		}
 	}
 }
+
+// Follow scores as Process does and moves the window on, but what it has seen is not in the trees.
+func TestFollowLearnsNothing(t *testing.T) {
+	for _, shingle := range []int{1, 3} {
+		follower := newForest(t, Config{Trees: 10, SampleSize: 32, Shingle: shingle, Seed: 1})
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 200 {
+			process(t, follower, []float64{r.NormFloat64()})
+		}
+		var scores []float64
+		for i := range 3000 {
+			score, err := follower.Follow([]float64{100 * float64(i/1000%2)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			scores = append(scores, score)
+		}
+		if scores[500] != scores[2500] || scores[1003] != scores[1999] || scores[1500] < 2*scores[500] {
+			t.Errorf("shingle %d: scores %v %v, %v %v", shingle, scores[500], scores[2500], scores[1003], scores[1999])
+		}
+		if _, err := follower.Follow([]float64{math.NaN()}); !errors.Is(err, ErrPoint) || follower.Seen() != 3200 {
+			t.Errorf("%v, %d points seen", err, follower.Seen())
+		}
+	}
+}

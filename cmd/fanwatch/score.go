@@ -11,21 +11,27 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"fanwatch/rcf"
 )
 
 // scoreOptions are the flags of fanwatch score.
 type scoreOptions struct {
-	columns                               []string
-	trees, sampleSize, shingle, timeDecay int
-	seed                                  uint64
-	preset, format                        string
-	explain, strict                       bool
+	columns                                      []string
+	trees, sampleSize, shingle, timeDecay, learn int
+	seed                                         uint64
+	preset, format                               string
+	separator, decimal                           string
+	normalize                                    rcf.Normalization
+	explain, strict                              bool
 }
 
 func (a *app) score() *cobra.Command {
 	var o scoreOptions
+	var normalize bool
 	c := &cobra.Command{
 		Use:   "score --columns NAME[,NAME...] [flags] < IN > OUT",
 		Short: "Score any stream of numbers, CSV or NDJSON, for anomalies", Args: scoreArgs,
@@ -40,6 +46,16 @@ running system is needed. The columns named by --columns, one number each, toget
   anomaly_grade       0, or at an alert from 0.5 to below 1: the detector, which weighs the point and
                       rolling statistics against their past, alerts once and then rests for 120 rows.
   anomaly_confidence  0 to 1: how much of its memory the detector has filled.
+  anomaly_state       1 as long as the trouble lasts, from its first row until rows are usual again; else 0.
+
+--learn N says that the first N rows are normal: they are learned, and nothing more, so that a fault of any length
+stays one. N is at least 128, better several hundred. Without it the detector learns for ever, and a level that has
+lasted for about 1000 rows is usual. Large values lose nothing: what is judged is the difference to the first row's
+(with --preset kda where that is 65536 or more).
+
+By default columns are scaled where there are several: each is taken in deviations from its mean, both running, or as
+--learn found them, since otherwise the column with the largest numbers hides the others. --normalize scales a single
+column too (a slow drift is then no news), --normalize=false none. --preset kda scales only with --normalize.
 
 --explain also appends, for each NAME, anomaly_high_NAME and anomaly_low_NAME: the parts of anomaly_score that are
 owed to NAME being higher, and lower, than usual. They add up to anomaly_score.
@@ -47,16 +63,30 @@ owed to NAME being higher, and lower, than usual. They add up to anomaly_score.
 --preset kda scores as RANDOM_CUT_FOREST of Amazon Kinesis Data Analytics did, with the parameters
 numberOfTrees = --trees, subSampleSize = --sample-size, timeDecay = --time-decay and shingleSize = --shingle: 0 for the
 first --sample-size rows, then up to log2(--sample-size). Of RANDOM_CUT_FOREST_WITH_EXPLANATION, ATTRIBUTION_SCORE is
-high + low, STRENGTH their difference, and DIRECTION the larger.
+high + low, STRENGTH their difference, and DIRECTION the larger. There, --learn is for the other columns only.
 
-CSV needs a header; of NDJSON the fields of each object are the columns. What was there stays as it is, byte by byte.
-A row without a usable number in each column gets empty columns (null in NDJSON), teaches nothing and is
-counted on standard error at the end; --strict stops at the first one, with exit status 1.`,
+CSV needs a header. --separator auto takes the first of comma, semicolon, tab and | that makes the header have all
+--columns, and --decimal auto takes a comma for the decimal mark where the first number that has a mark has one and the
+separator is another; appended numbers are written in the same way.
+Of NDJSON the fields of each object are the columns; a.b is field b in object a. Objects may stand on one line or
+span up to 1000, with white space or commas between, and in an array. What was there stays as it is, byte by byte.
+A row without a usable number in each column gets empty columns (null in NDJSON), teaches nothing and is counted on
+standard error at the end; --strict stops at the first one, with exit status 1. Where not one row was scored, the exit
+status is 1 and standard error says why.`,
 		Example: `  fanwatch score --columns value < readings.csv > scored.csv
   fanwatch score --columns rpm,temperature --explain < fan.ndjson
   fanwatch score --columns value --preset kda < stream.csv
+  fanwatch score --columns Current,Pressure,Voltage --learn 400 < pump.csv
+  fanwatch score --columns Drehzahl --separator ';' --decimal comma < messwerte.csv
+  fanwatch score --columns data.value < nested.ndjson
   tail -f readings.csv | fanwatch score --columns rpm --shingle 8`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("normalize") {
+				o.normalize = rcf.NormalizeOff
+				if normalize {
+					o.normalize = rcf.NormalizeOn
+				}
+			}
 			s, err := newScorer(o)
 			if err != nil {
 				return fmt.Errorf("%w (%w)", err, errUsage)
@@ -71,6 +101,14 @@ counted on standard error at the end; --strict stops at the first one, with exit
 	f.IntVar(&o.sampleSize, "sample-size", 256, "number of points that each tree holds")
 	f.IntVar(&o.shingle, "shingle", 1, "number of consecutive rows that are judged together")
 	f.IntVar(&o.timeDecay, "time-decay", 100_000, "number of the latest rows, about, that the forest remembers")
+	f.IntVar(&o.learn, "learn", 0, "number of rows at the beginning that are normal and all that is learned, 128 or "+
+		"more; 0: learn for ever")
+	f.BoolVar(&normalize, "normalize", false, "scale columns by their deviation, =false: none; left out: scale where "+
+		"there are several")
+	f.StringVar(&o.separator, "separator", "auto", "what stands between the fields of CSV: one character, tab, or auto: "+
+		"found by the header")
+	f.StringVar(&o.decimal, "decimal", "auto", "decimal mark of numbers in CSV: point, comma, or auto: found by the "+
+		"numbers")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all random choices: with one seed the same input gives the same output")
 	f.StringVar(&o.preset, "preset", "", "kda: score as Kinesis Data Analytics did; empty: as this program does")
 	f.StringVar(&o.format, "format", "auto", "format of the input: csv, ndjson, or auto: by the first character "+
@@ -113,15 +151,34 @@ func (o scoreOptions) check() error {
 	if o.preset != "" && o.preset != "kda" {
 		return fmt.Errorf("--preset is %q, give kda or leave it out", o.preset)
 	}
-	if !slices.Contains([]string{"auto", "csv", "ndjson"}, o.format) {
-		return fmt.Errorf("--format is %q, give csv, ndjson or auto", o.format)
+	for _, choice := range []struct{ flag, value, one, other string }{{"--format", o.format, "csv", "ndjson"},
+		{"--decimal", o.decimal, "point", "comma"}} {
+		if !slices.Contains([]string{"auto", choice.one, choice.other}, choice.value) {
+			return fmt.Errorf("%s is %q, give %s, %s or auto", choice.flag, choice.value, choice.one, choice.other)
+		}
+	}
+	if o.separator != "auto" && o.separatorByte() == 0 {
+		return fmt.Errorf("--separator is %q, give one character that numbers and names do without, such as ';', or tab, "+
+			"or auto", o.separator)
 	}
 	return nil
 }
 
+// separatorByte is the separator that --separator tells, 0 where it tells none.
+func (o scoreOptions) separatorByte() byte {
+	if o.separator == "tab" || o.separator == `\t` {
+		return '\t'
+	}
+	if len(o.separator) != 1 || o.separator[0] >= 0x7f || strings.ContainsAny(o.separator, "\"\r\n+-._") ||
+		unicode.IsLetter(rune(o.separator[0])) || unicode.IsDigit(rune(o.separator[0])) {
+		return 0
+	}
+	return o.separator[0]
+}
+
 // names are the appended columns.
 func (o scoreOptions) names() []string {
-	names := []string{"anomaly_score", "anomaly_grade", "anomaly_confidence"}
+	names := []string{"anomaly_score", "anomaly_grade", "anomaly_confidence", "anomaly_state"}
 	if o.explain {
 		for _, column := range o.columns {
 			names = append(names, "anomaly_high_"+column, "anomaly_low_"+column)
@@ -156,10 +213,21 @@ func (s *scorer) run(ctx context.Context, in io.Reader, out, log io.Writer) erro
 		return interrupted
 	}
 	s.progress.end()
+	if err == nil && interrupted == nil && s.unscored == s.seen {
+		return s.nothing()
+	}
 	if err == nil && s.unscored > 0 {
 		fmt.Fprintf(log, "fanwatch score: %d of %d rows could not be scored, first %v\n", s.unscored, s.seen, s.why)
 	}
 	return cmp.Or(err, interrupted)
+}
+
+// nothing says why not one row was scored.
+func (s *scorer) nothing() error {
+	if s.seen == 0 {
+		return errors.New("not one row was scored: the input has none, rows of CSV behind the header or NDJSON are expected")
+	}
+	return fmt.Errorf("not one of %d rows could be scored, first %w", s.seen, s.why)
 }
 
 func (s *scorer) rows(t *rowTable) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,13 +12,17 @@ import (
 	"strings"
 )
 
-// csv scores the rows of CSV (RFC 4180) with a header. Blank lines are passed on.
+// separators are what may stand between fields unless --separator tells it, in the order in which they are tried.
+const separators = ",;\t|"
+
+// csv scores the rows of CSV (RFC 4180, but for the separator) with a header. Blank lines are passed on.
 func (s *scorer) csv(t *rowTable) error {
 	header, err := s.header(t)
 	if err != nil {
 		return err
 	}
-	empty := strings.Repeat(",", len(s.values))
+	separator := t.cut.separator
+	empty := strings.Repeat(string(separator), len(s.values))
 	for {
 		if err := t.read(true); err == io.EOF {
 			return nil
@@ -42,13 +47,12 @@ func (s *scorer) csv(t *rowTable) error {
 				return err
 			}
 			for range header.width - len(t.cut.starts) { // so that the appended columns are in their places
-				s.text = append(s.text, ',')
+				s.text = append(s.text, separator)
 			}
 			s.text = append(s.text, empty...)
 		} else {
 			for _, v := range s.values {
-				s.text = append(s.text, ',')
-				s.text = strconv.AppendFloat(s.text, v, 'g', -1, 64)
+				s.text = s.appendNumber(append(s.text, separator), v, separator)
 			}
 		}
 		if err := t.write(t.row, s.text); err != nil {
@@ -65,17 +69,25 @@ type csvHeader struct {
 
 // header reads and writes the header.
 func (s *scorer) header(t *rowTable) (h csvHeader, err error) {
+	told := s.options.separatorByte()
+	t.cut.separator = cmp.Or(told, ',')
 	if err := t.read(true); err != nil && err != io.EOF {
 		return h, err
 	}
-	var names []string
+	if told == 0 {
+		t.cut.separator = s.findSeparator(t)
+		t.cut.again(t.row)
+	}
+	if t.cut.separator == ',' && s.options.decimal == "auto" {
+		s.decimal = '.'
+	}
 	for i := range t.cut.starts {
 		if bareCR(t.cut.field(t.row, i)) { // the header would be the whole file, without a row
 			return h, fmt.Errorf("line %d: the header has a bare CR (\\r), as where lines end in CR alone: make them end "+
 				"in LF, with tr '\\r' '\\n' < FILE", t.line)
 		}
-		names = append(names, string(unquoted(t.cut.field(t.row, i))))
 	}
+	names := t.cut.names(t.row)
 	for _, column := range s.options.columns {
 		at := slices.Index(names, column)
 		if at < 0 {
@@ -91,11 +103,29 @@ func (s *scorer) header(t *rowTable) (h csvHeader, err error) {
 		if slices.Contains(names, name) {
 			return h, fmt.Errorf("the header has a column %q already, rename it", name)
 		}
-		s.text = append(s.text, ',')
-		s.text = append(s.text, quoted(name)...)
+		s.text = append(s.text, t.cut.separator)
+		s.text = append(s.text, quoted(name, t.cut.separator)...)
 	}
 	h.width = len(names)
 	return h, t.write(t.row, s.text)
+}
+
+// findSeparator is the first separator that makes the header have all columns; where none does, that which makes it
+// have the most fields.
+func (s *scorer) findSeparator(t *rowTable) byte {
+	best, most := byte(','), 0
+	for _, separator := range []byte(separators) {
+		cut := fieldCutter{separator: separator}
+		cut.again(t.row)
+		names := cut.names(t.row)
+		if !slices.ContainsFunc(s.options.columns, func(c string) bool { return !slices.Contains(names, c) }) {
+			return separator
+		}
+		if len(names) > most {
+			best, most = separator, len(names)
+		}
+	}
+	return best
 }
 
 // take puts the numbers of a row into s.point.
@@ -108,7 +138,7 @@ func (s *scorer) take(t *rowTable, h csvHeader) error {
 		if field == "" {
 			return fmt.Errorf("column %q is empty", s.options.columns[i])
 		}
-		v, err := number(field)
+		v, err := s.number(field)
 		if err != nil {
 			return fmt.Errorf("column %q is %.40q, %w", s.options.columns[i], field, err)
 		}
@@ -134,6 +164,41 @@ func number(text string) (float64, error) {
 	return v, nil
 }
 
+// number reads a number of a CSV with the decimal mark that was told or found; the first number with a mark finds it.
+func (s *scorer) number(text string) (float64, error) {
+	comma, point := strings.Contains(text, ","), strings.Contains(text, ".")
+	if s.decimal == '.' || s.decimal == 0 && !comma {
+		v, err := number(text)
+		if err == nil && point {
+			s.decimal = '.'
+		}
+		return v, err
+	}
+	if comma && point { // one of them parts thousands, or it is no number
+		return 0, errNumber
+	}
+	v, err := number(strings.Replace(text, ",", ".", 1))
+	if err == nil && comma {
+		s.decimal = ','
+	}
+	return v, err
+}
+
+// appendNumber writes a number with the decimal mark of the others.
+func (s *scorer) appendNumber(dst []byte, v float64, separator byte) []byte {
+	begin := len(dst)
+	dst = strconv.AppendFloat(dst, v, 'g', -1, 64)
+	at := bytes.IndexByte(dst[begin:], '.')
+	if s.decimal != ',' || at < 0 {
+		return dst
+	}
+	dst[begin+at] = ','
+	if separator == ',' {
+		dst = append(slices.Insert(dst, begin, '"'), '"')
+	}
+	return dst
+}
+
 // bareCR reports whether a CR stands in a field outside of quotes.
 func bareCR(field []byte) bool {
 	if inner, quoted := bytes.CutPrefix(field, []byte(`"`)); quoted {
@@ -152,8 +217,8 @@ func unquoted(field []byte) []byte {
 }
 
 // quoted is a field with that text.
-func quoted(text string) string {
-	if !strings.ContainsAny(text, ",\"\r\n") {
+func quoted(text string, separator byte) string {
+	if !strings.ContainsAny(text, "\"\r\n"+string(separator)) {
 		return text
 	}
 	return `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
@@ -161,9 +226,10 @@ func quoted(text string) string {
 
 // fieldCutter finds the fields of a row. A quote within an unquoted field is a character as others.
 type fieldCutter struct {
-	starts []int // of the fields
-	at     int   // how far the row has been read
-	state  cutterState
+	separator byte
+	starts    []int // of the fields
+	at        int   // how far the row has been read
+	state     cutterState
 }
 
 type cutterState uint8
@@ -175,7 +241,22 @@ const (
 	afterQuote // within quotes: the field's end, or half of a quoted quote
 )
 
-func (c *fieldCutter) reset() { *c = fieldCutter{starts: c.starts[:0]} }
+func (c *fieldCutter) reset() { *c = fieldCutter{separator: c.separator, starts: c.starts[:0]} }
+
+// again finds the fields of a whole row.
+func (c *fieldCutter) again(row []byte) {
+	c.reset()
+	c.feed(row)
+	c.end(row)
+}
+
+// names are the texts of the fields of a row.
+func (c *fieldCutter) names(row []byte) (names []string) {
+	for i := range c.starts {
+		names = append(names, string(unquoted(c.field(row, i))))
+	}
+	return names
+}
 
 // feed reads on in row, which has grown by whole lines, and says whether it is complete.
 func (c *fieldCutter) feed(row []byte) bool {
@@ -187,12 +268,12 @@ func (c *fieldCutter) feed(row []byte) bool {
 			switch b {
 			case '"':
 				c.state = inQuotes
-			case ',':
+			case c.separator:
 			default:
 				c.state = inField
 			}
 		case inField:
-			if b == ',' {
+			if b == c.separator {
 				c.state = fieldBegins
 			}
 		case inQuotes:
@@ -203,7 +284,7 @@ func (c *fieldCutter) feed(row []byte) bool {
 			switch b {
 			case '"':
 				c.state = inQuotes
-			case ',':
+			case c.separator:
 				c.state = fieldBegins
 			default:
 				c.state = inField

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"fanwatch/rcf"
@@ -15,8 +17,11 @@ type scorer struct {
 	forest   *rcf.Forest // gives the score, or
 	kinesis  *rcf.KDA    // does
 	point    []float64
+	base     []float64 // the first point that was scored where its values are large
+	apart    []float64 // scratch: the difference to it
 	values   []float64 // of the appended columns
 	text     []byte    // scratch
+	decimal  byte      // '.' or ','; 0: not known yet
 
 	seen, unscored int
 	why            error // of the first row that was not scored
@@ -28,6 +33,7 @@ func newScorer(o scoreOptions) (*scorer, error) {
 		return nil, err
 	}
 	s := &scorer{options: o, point: make([]float64, len(o.columns)), values: make([]float64, len(o.names())),
+		apart: make([]float64, len(o.columns)), decimal: map[string]byte{"point": '.', "comma": ','}[o.decimal],
 		progress: &progress{}}
 	var err error
 	if o.preset == "kda" {
@@ -44,7 +50,8 @@ func newScorer(o scoreOptions) (*scorer, error) {
 	if err != nil {
 		return nil, byFlags(err)
 	}
-	s.detector, err = rcf.NewDetector(rcf.DetectorConfig{Dimensions: len(o.columns), Seed: o.seed})
+	s.detector, err = rcf.NewDetector(rcf.DetectorConfig{Dimensions: len(o.columns), Learn: o.learn, Seed: o.seed,
+		Normalize: o.normalize})
 	return s, byFlags(err)
 }
 
@@ -55,7 +62,8 @@ func byFlags(err error) error {
 	}
 	text := strings.TrimPrefix(err.Error(), rcf.ErrConfig.Error()+": ")
 	return errors.New(strings.NewReplacer(
-		"Dimensions is", "the number of --columns is", "Dimensions*Shingle", "--columns times --shingle",
+		"Learn is", "--learn is", "Dimensions is", "the number of --columns is",
+		"Dimensions*Shingle", "--columns times --shingle",
 		"NumberOfTrees", "--trees", "Trees", "--trees", "SubSampleSize", "--sample-size", "SampleSize", "--sample-size",
 		"ShingleSize", "--shingle", "Shingle", "--shingle", "TimeDecay", "--time-decay",
 	).Replace(text))
@@ -67,38 +75,63 @@ func (s *scorer) score() error {
 	if err != nil {
 		return err
 	}
-	parts := s.values[3:]
+	parts := s.values[4:]
 	var score float64
 	if s.kinesis != nil {
 		score, err = s.scoreByKinesis(parts)
 	} else {
-		score, err = s.scoreByForest(parts)
+		score, err = s.scoreByForest(s.detector.Point(), parts)
 	}
-	s.values[0], s.values[1], s.values[2] = score, result.Grade, result.Confidence
+	s.values[0], s.values[1], s.values[2], s.values[3] = score, result.Grade, result.Confidence, 0
+	if result.State {
+		s.values[3] = 1
+	}
 	return err
 }
 
-// scoreByForest scores s.point, and fills parts, if there are any, with high and low of each column.
-func (s *scorer) scoreByForest(parts []float64) (float64, error) {
+// scoreByForest scores a point, and fills parts, if there are any, with high and low of each column.
+func (s *scorer) scoreByForest(point, parts []float64) (float64, error) {
 	if len(parts) > 0 {
-		a, err := s.forest.Attribute(s.point)
+		a, err := s.forest.Attribute(point)
 		if err != nil {
 			return 0, err
 		}
-		a = a.Fold(len(s.point))
-		for i := range s.point {
+		a = a.Fold(len(point))
+		for i := range point {
 			parts[2*i], parts[2*i+1] = a.High[i], a.Low[i]
 		}
 	}
-	return s.forest.Process(s.point)
+	if learn := s.options.learn; learn > 0 && s.detector.Seen() > uint64(learn) {
+		return s.forest.Follow(point)
+	}
+	return s.forest.Process(point)
 }
+
+// largeValue is where the preset begins to take the difference to the first row: below it, float32 resolves 1/256, and
+// scores have always been of the values themselves.
+const largeValue = 1 << 16
 
 // scoreByKinesis is scoreByForest with the preset.
 func (s *scorer) scoreByKinesis(parts []float64) (float64, error) {
-	if len(parts) == 0 {
-		return s.kinesis.Process(s.point)
+	if s.base == nil {
+		s.base = slices.Clone(s.point)
+		for i, v := range s.base {
+			if math.Abs(v) < largeValue {
+				s.base[i] = 0
+			}
+		}
 	}
-	score, columns, err := s.kinesis.Explain(s.point)
+	point := s.apart
+	for i, v := range s.point {
+		point[i] = v - s.base[i]
+	}
+	if s.options.normalize == rcf.NormalizeOn {
+		point = s.detector.Point()
+	}
+	if len(parts) == 0 {
+		return s.kinesis.Process(point)
+	}
+	score, columns, err := s.kinesis.Explain(point)
 	for i, c := range columns {
 		larger, smaller := (c.Attribution+c.Strength)/2, (c.Attribution-c.Strength)/2
 		if !c.High {

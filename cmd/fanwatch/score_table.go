@@ -23,6 +23,7 @@ type rowTable struct {
 	row  []byte // the current row without its end
 	end  string // "\n" or "\r\n"; at the end of the input they may lack "\n"
 	cut  fieldCutter
+	back []byte // lines to be read again, before those of in
 }
 
 const bom = "\ufeff"
@@ -37,9 +38,15 @@ func (t *rowTable) begin(format string) (string, error) {
 		_, _ = t.in.Discard(len(bom)) // they have been peeked
 		_, _ = t.out.WriteString(bom) // Flush repeats its error
 	}
+	bracket := false // an array begins, if an object follows
 	for n := 1; ; n++ {
 		head, err := t.peek(n)
 		switch {
+		case bracket && err == nil && strings.IndexByte(" \t\r\n", head[n-1]) >= 0:
+		case bracket && err == nil && head[n-1] == '{':
+			return "ndjson", nil
+		case bracket && (err == nil || err == io.EOF || err == bufio.ErrBufferFull):
+			return "csv", nil
 		case err == io.EOF:
 			return "", errors.New("the input is empty: rows of CSV or NDJSON are expected")
 		case err != nil && err != bufio.ErrBufferFull:
@@ -54,6 +61,8 @@ func (t *rowTable) begin(format string) (string, error) {
 			return format, nil
 		case err == nil && head[n-1] == '{':
 			return "ndjson", nil
+		case err == nil && head[n-1] == '[':
+			bracket = true
 		default:
 			return "csv", nil
 		}
@@ -78,14 +87,7 @@ func (t *rowTable) read(quotes bool) error {
 	t.row, t.end, t.line = t.row[:0], "", t.next
 	t.cut.reset()
 	for {
-		if t.in.Buffered() == 0 {
-			if err := t.out.Flush(); err != nil {
-				return err
-			}
-		}
-		t.mu.Unlock()
-		part, err := t.in.ReadSlice('\n')
-		t.mu.Lock()
+		part, err := t.slice()
 		t.row = append(t.row, part...)
 		if len(t.row) > maxRow {
 			return fmt.Errorf("line %d: the row is longer than %d MiB, is a quote not closed, or are there no line feeds?",
@@ -114,6 +116,36 @@ func (t *rowTable) read(quotes bool) error {
 		t.row = body
 		return nil
 	}
+}
+
+// slice reads up to the next line end, as in.ReadSlice does.
+func (t *rowTable) slice() ([]byte, error) {
+	if len(t.back) > 0 {
+		end := bytes.IndexByte(t.back, '\n') + 1
+		if end == 0 {
+			end = len(t.back)
+		}
+		part := t.back[:end]
+		t.back = t.back[end:]
+		if part[end-1] != '\n' {
+			return part, io.EOF // it was the end of the input
+		}
+		return part, nil
+	}
+	if t.in.Buffered() == 0 {
+		if err := t.out.Flush(); err != nil {
+			return nil, err
+		}
+	}
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	return t.in.ReadSlice('\n')
+}
+
+// again puts whole lines back, to be the next that are read.
+func (t *rowTable) again(lines []byte) {
+	t.next -= bytes.Count(lines, []byte("\n"))
+	t.back = append(bytes.Clone(lines), t.back...)
 }
 
 // write writes the row with more before its end.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -59,60 +60,143 @@ func Example_score() {
 	rows := strings.Split(strings.TrimSpace(out.String()), "\n")
 	fmt.Println(rows[0])
 	for _, row := range rows[999:] {
-		var t, rpm int
+		var t, rpm, state int
 		var score, grade, confidence float64
-		fmt.Sscanf(strings.ReplaceAll(row, ",", " "), "%d %d %f %f %f", &t, &rpm, &score, &grade, &confidence)
-		fmt.Printf("%d,%d,%.1f,%.2f,%.2f\n", t, rpm, score, grade, confidence)
+		fmt.Sscanf(strings.ReplaceAll(row, ",", " "), "%d %d %f %f %f %d", &t, &rpm, &score, &grade, &confidence, &state)
+		fmt.Printf("%d,%d,%.1f,%.2f,%.2f,%d\n", t, rpm, score, grade, confidence, state)
 	}
 	// Output:
-	// t,rpm,anomaly_score,anomaly_grade,anomaly_confidence
-	// 998,1806,0.9,0.00,0.49
-	// 999,300,8.0,0.78,0.49
+	// t,rpm,anomaly_score,anomaly_grade,anomaly_confidence,anomaly_state
+	// 998,1806,0.9,0.00,0.49,0
+	// 999,300,8.0,0.74,0.49,1
 }
 
-// TestScoreIsTheLibrary: the columns hold what package rcf says with the flags' values, to the last bit.
+// TestScoreIsTheLibrary: the columns hold what package rcf says with the flags' values, to the last bit; its forest is
+// given the difference to the first row.
 func TestScoreIsTheLibrary(t *testing.T) {
 	in := rpm(700)
-	forest, err := rcf.New(rcf.Config{Trees: 20, SampleSize: 64, TimeDecay: 1. / 5000, Shingle: 2, Seed: 7})
-	if err != nil {
-		t.Fatal(err)
+	for _, learn := range []int{0, 500} {
+		for _, preset := range []string{"", "kda"} {
+			forest, err := rcf.New(rcf.Config{Trees: 20, SampleSize: 64, TimeDecay: 1. / 5000, Shingle: 2, Seed: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinesis, err := rcf.NewKDA(rcf.KDAConfig{NumberOfTrees: 20, SubSampleSize: 64, TimeDecay: 5000, ShingleSize: 2,
+				Seed: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			detector, err := rcf.NewDetector(rcf.DetectorConfig{Learn: learn, Seed: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, log, err := score(in, "--columns=rpm", "--trees=20", "--sample-size=64", "--time-decay=5000", "--shingle=2",
+				"--seed=7", "--explain", "--preset="+preset, fmt.Sprint("--learn=", learn))
+			if err != nil || log != "" {
+				t.Fatal(err, log)
+			}
+			rows := parse(t, out)
+			if len(rows) != 701 {
+				t.Fatalf("%d rows", len(rows))
+			}
+			process, base := forest.Process, 1800.
+			if preset == "kda" {
+				process, base = kinesis.Process, 0
+			}
+			for i, row := range rows[1:] {
+				if preset == "" && learn > 0 && i == learn {
+					process = forest.Follow
+				}
+				rpm := float(t, row[1])
+				s, err := process([]float64{rpm - base})
+				r, err2 := detector.Process([]float64{rpm})
+				if err != nil || err2 != nil {
+					t.Fatal(err, err2)
+				}
+				if float(t, row[2]) != s || float(t, row[3]) != r.Grade || float(t, row[4]) != r.Confidence ||
+					(row[5] == "1") != r.State {
+					t.Fatalf("preset %q, row %d: %v, want %v, %+v", preset, i, row, s, r)
+				}
+				if parts := float(t, row[6]) + float(t, row[7]); parts-s > 1e-9 || s-parts > 1e-9 {
+					t.Fatalf("preset %q, row %d: parts add up to %v, want %v", preset, i, parts, s)
+				}
+			}
+			if last := rows[700]; float(t, last[3]) < 0.5 || float(t, last[7]) < 10*float(t, last[6]) || last[5] != "1" {
+				t.Errorf("preset %q: 300 RPM: %v", preset, last)
+			}
+		}
 	}
-	kinesis, err := rcf.NewKDA(rcf.KDAConfig{NumberOfTrees: 20, SubSampleSize: 64, TimeDecay: 5000, ShingleSize: 2,
-		Seed: 7})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for preset, process := range map[string]func([]float64) (float64, error){"": forest.Process, "kda": kinesis.Process} {
-		detector, err := rcf.NewDetector(rcf.DetectorConfig{Seed: 7})
+}
+
+// TestScoreSeesWhatStandsOnALargeOffset: a spike of 60 on 1.7e9 +- 3.
+func TestScoreSeesWhatStandsOnALargeOffset(t *testing.T) {
+	for _, preset := range []string{"", "kda"} {
+		var in strings.Builder
+		in.WriteString("value\n")
+		for i := range 1500 {
+			fmt.Fprintln(&in, 1_700_000_000+i*37%7-3+60*(i/1400-i/1401))
+		}
+		out, _, err := score(in.String(), "--columns=value", "--preset="+preset)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, log, err := score(in, "--columns=rpm", "--trees=20", "--sample-size=64", "--time-decay=5000", "--shingle=2",
-			"--seed=7", "--explain", "--preset="+preset)
-		if err != nil || log != "" {
-			t.Fatal(err, log)
-		}
-		rows := parse(t, out)
-		if len(rows) != 701 {
-			t.Fatalf("%d rows", len(rows))
-		}
-		for i, row := range rows[1:] {
-			point := []float64{float(t, row[1])}
-			s, err := process(point)
-			r, err2 := detector.Process(point)
-			if err != nil || err2 != nil {
-				t.Fatal(err, err2)
-			}
-			if float(t, row[2]) != s || float(t, row[3]) != r.Grade || float(t, row[4]) != r.Confidence {
-				t.Fatalf("preset %q, row %d: %v, want %v, %+v", preset, i, row, s, r)
-			}
-			if parts := float(t, row[5]) + float(t, row[6]); parts-s > 1e-9 || s-parts > 1e-9 {
-				t.Fatalf("preset %q, row %d: parts add up to %v, want %v", preset, i, parts, s)
+		for i, row := range parse(t, out)[1:] {
+			if odd := float(t, row[1]) > 5; odd != (i == 1400) {
+				t.Errorf("preset %q, row %d: %v", preset, i, row)
 			}
 		}
-		if last := rows[700]; float(t, last[3]) < 0.5 || float(t, last[6]) < 10*float(t, last[5]) {
-			t.Errorf("preset %q: 300 RPM: %v", preset, last)
+	}
+}
+
+// TestScoreScalesColumns: 300 deviations in a column of small numbers beside one of large ones.
+func TestScoreScalesColumns(t *testing.T) {
+	var in strings.Builder
+	in.WriteString("rpm,jitter\n")
+	for i := range 3000 {
+		jitter := 0.002 + 0.0001*float64(i*53%7-3)
+		if i == 2900 {
+			jitter = 0.09
 		}
+		fmt.Fprintf(&in, "%d,%g\n", 1800+i*37%11-5, jitter)
+	}
+	for arg, seen := range map[string]bool{"--seed=2": true, "--normalize": true, "--normalize=false": false,
+		"--preset=kda": false} {
+		out, _, err := score(in.String(), "--columns=rpm,jitter", arg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row := parse(t, out)[2901]; float(t, row[2]) > 5 != seen {
+			t.Errorf("%s: %v", arg, row)
+		}
+	}
+}
+
+// TestScoreLearnsAndSaysHowLong: a fan that stands still for 3000 rows is one alert and trouble to the end.
+func TestScoreLearnsAndSaysHowLong(t *testing.T) {
+	var in strings.Builder
+	in.WriteString("rpm\n")
+	for i := range 5000 {
+		rpm := 1800 + i*37%20
+		if i >= 1000 && i < 4000 {
+			rpm = 0
+		}
+		fmt.Fprintln(&in, rpm)
+	}
+	out, log, err := score(in.String(), "--columns=rpm", "--learn=500")
+	if err != nil || log != "" {
+		t.Fatal(err, log)
+	}
+	alerts := 0
+	for i, row := range parse(t, out)[1:] {
+		if float(t, row[2]) > 0 {
+			alerts++
+		}
+		if state := row[4] == "1"; state != (i >= 1000 && i < 4000) && (i < 4000 || i >= 4060) {
+			t.Fatalf("row %d: %v", i, row)
+		}
+	}
+	if alerts != 1 {
+		t.Errorf("%d alerts", alerts)
 	}
 }
 
@@ -136,41 +220,78 @@ func float(t *testing.T, s string) float64 {
 
 // TestScoreKeepsRows: of early rows, which score 0, every byte is known.
 func TestScoreKeepsRows(t *testing.T) {
-	const head = ",anomaly_score,anomaly_grade,anomaly_confidence"
+	const head = ",anomaly_score,anomaly_grade,anomaly_confidence,anomaly_state"
+	const null = "\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null,\"anomaly_state\":null"
+	const zero = ",\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0,\"anomaly_state\":0"
+	semicolons := strings.ReplaceAll(head, ",", ";")
 	for _, c := range []struct {
 		name, in, want, log string
 		args                []string
 	}{
-		{"plain", "t,value\n1,2\n2,3\n", "t,value" + head + "\n1,2,0,0,0\n2,3,0,0,0\n", "", nil},
-		{"no last line end", "value\n1", "value" + head + "\n1,0,0,0", "", nil},
-		{"CRLF", "value\r\n1\r\n", "value" + head + "\r\n1,0,0,0\r\n", "", nil},
-		{"BOM", "\ufeffvalue\n1\n", "\ufeffvalue" + head + "\n1,0,0,0\n", "", nil},
-		{"blank lines", "value\n\n1\n\r\n", "value" + head + "\n\n1,0,0,0\n\r\n", "", nil},
+		{"semicolons", "t;value;\"a,b\"\n1;2,5;3\n2;3;x\n3;1.234,5;\n", "t;value;\"a,b\"" + semicolons +
+			"\n1;2,5;3;0;0;0;0\n2;3;x;0;0;0;0\n3;1.234,5;;;;;\n",
+			"fanwatch score: 1 of 3 rows could not be scored, first line 4: column \"value\" is \"1.234,5\", not a number\n",
+			nil},
+		{"semicolons and points", "t;value\n1;2.5\n2;3,5\n", "t;value" + semicolons + "\n1;2.5;0;0;0;0\n2;3,5;;;;\n",
+			"fanwatch score: 1 of 2 rows could not be scored, first line 3: column \"value\" is \"3,5\", not a number\n", nil},
+		{"tabs", "\"t\tu\"\tvalue\r\n1\t2\r\n", "\"t\tu\"\tvalue" + strings.ReplaceAll(head, ",", "\t") +
+			"\r\n1\t2\t0\t0\t0\t0\r\n", "", nil},
+		{"a separator that is told", "t value\n1 2\n", "t value" + strings.ReplaceAll(head, ",", " ") + "\n1 2 0 0 0 0\n", "",
+			[]string{"--columns=value", "--separator= "}},
+		{"commas twice", "t,value\n1,\"2,5\"\n", "t,value" + head + "\n1,\"2,5\",0,0,0,0\n", "",
+			[]string{"--columns=value", "--decimal=comma"}},
+		{"points told", "value;t\n2,5;1\n1;1\n", "value;t" + semicolons + "\n2,5;1;;;;\n1;1;0;0;0;0\n",
+			"fanwatch score: 1 of 2 rows could not be scored, first line 2: column \"value\" is \"2,5\", not a number\n",
+			[]string{"--columns=value", "--decimal=point"}},
+		{"nested", "{\"a\":{\"value\":1,\"b.c\":2}}\n{\"a.value\":1}\n{\"a\":3}\n", "{\"a\":{\"value\":1,\"b.c\":2}" + zero +
+			"}\n{\"a.value\":1" + zero + "}\n{\"a\":3," + null + "}\n",
+			"fanwatch score: 1 of 3 rows could not be scored, first line 3: there is no field \"a.value\"\n",
+			[]string{"--columns=a.value"}},
+		{"nested with points", "{\"a\":{\"b.c\":{\"d\":2}}}", "{\"a\":{\"b.c\":{\"d\":2}}" + zero + "}", "",
+			[]string{"--columns=a.b.c.d"}},
+		{"joined", "{\"value\":1}{\"value\":2} {\"x\":\"}\"},{\"value\":3}\n{}",
+			"{\"value\":1" + zero + "}{\"value\":2" + zero + "} {\"x\":\"}\"," + null + "},{\"value\":3" + zero + "}\n{" +
+				null + "}",
+			"fanwatch score: 2 of 5 rows could not be scored, first line 1: there is no field \"value\"\n", nil},
+		{"over several lines", "{\n \"value\": 1,\n \"a\": [{}]\n}{\n\"value\":2\n}\n{\"value\":3}\n",
+			"{\n \"value\": 1,\n \"a\": [{}]\n" + zero + "}{\n\"value\":2\n" + zero + "}\n{\"value\":3" + zero + "}\n",
+			"", nil},
+		{"an array", " [ {\"value\":1},\n{\"value\":2}\n]\n", " [ {\"value\":1" + zero + "},\n{\"value\":2" + zero +
+			"}\n]\n", "", nil},
+		{"cut off", "{\"value\":1\n{\"value\":2}\n{\"value\":\n3}\n{\"value\":[\n{\"value\":4}\n{\"value\":5}\n{\"value\":",
+			"{\"value\":1\n{\"value\":2" + zero + "}\n{\"value\":\n3" + zero + "}\n{\"value\":[\n{\"value\":4" + zero +
+				"}\n{\"value\":5" + zero + "}\n{\"value\":",
+			"fanwatch score: 3 of 7 rows could not be scored, first line 1: it is not a JSON object\n", nil},
+		{"plain", "t,value\n1,2\n2,3\n", "t,value" + head + "\n1,2,0,0,0,0\n2,3,0,0,0,0\n", "", nil},
+		{"no last line end", "value\n1", "value" + head + "\n1,0,0,0,0", "", nil},
+		{"CRLF", "value\r\n1\r\n", "value" + head + "\r\n1,0,0,0,0\r\n", "", nil},
+		{"BOM", "\ufeffvalue\n1\n", "\ufeffvalue" + head + "\n1,0,0,0,0\n", "", nil},
+		{"blank lines", "value\n\n1\n\r\n", "value" + head + "\n\n1,0,0,0,0\n\r\n", "", nil},
 		{"quotes", "\"a \"\"b\"\", c\",\"value\"\n\"x\ny\",\" 1.5 \"\n5\" pipe,2\n",
-			"\"a \"\"b\"\", c\",\"value\"" + head + "\n\"x\ny\",\" 1.5 \",0,0,0\n5\" pipe,2,0,0,0\n", "", nil},
-		{"blank first lines", "\n\r\n \t\n value ,b\n1,2\n", "\n\r\n \t\n value ,b" + head + "\n1,2,0,0,0\n", "",
+			"\"a \"\"b\"\", c\",\"value\"" + head + "\n\"x\ny\",\" 1.5 \",0,0,0,0\n5\" pipe,2,0,0,0,0\n", "", nil},
+		{"blank first lines", "\n\r\n \t\n value ,b\n1,2\n", "\n\r\n \t\n value ,b" + head + "\n1,2,0,0,0,0\n", "",
 			[]string{"--columns= value "}},
-		{"CR in quotes", "\"a\r\"\"b\",value\n\"\r\",2\n", "\"a\r\"\"b\",value" + head + "\n\"\r\",2,0,0,0\n", "", nil},
+		{"CR in quotes", "\"a\r\"\"b\",value\n\"\r\",2\n", "\"a\r\"\"b\",value" + head + "\n\"\r\",2,0,0,0,0\n", "", nil},
 		{"NDJSON after blanks", "\ufeff\n\t\n  {\"value\":1}\n",
-			"\ufeff\n\t\n  {\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n", "", nil},
-		{"header alone", "value", "value" + head, "", nil},
+			"\ufeff\n\t\n  {\"value\":1" + zero + "}\n", "", nil},
 		{"two columns", "b,t,a\n1,x,2\n", "b,t,a" + head +
-			",anomaly_high_a,anomaly_low_a,anomaly_high_b,anomaly_low_b\n1,x,2,0,0,0,0,0,0,0\n", "", []string{"--columns=a,b",
+			",anomaly_high_a,anomaly_low_a,anomaly_high_b,anomaly_low_b\n1,x,2,0,0,0,0,0,0,0,0\n", "", []string{"--columns=a,b",
 			"--explain"}},
-		{"odd name", "\"x,y\"\n1\n", "\"x,y\"" + head + ",\"anomaly_high_x,y\",\"anomaly_low_x,y\"\n1,0,0,0,0,0\n", "",
+		{"odd name", "\"x,y\"\n1\n", "\"x,y\"" + head + ",\"anomaly_high_x,y\",\"anomaly_low_x,y\"\n1,0,0,0,0,0,0\n", "",
 			[]string{"--columns=\"x,y\"", "--explain"}},
 		{"unscored", "t,value\n1,\n2,abc\n3,NaN\n4,1e39\n5\n6,7,8\n7,8\n,", "t,value" + head +
-			"\n1,,,,\n2,abc,,,\n3,NaN,,,\n4,1e39,,,\n5,,,,\n6,7,8,,,\n7,8,0,0,0\n,,,,",
+			"\n1,,,,,\n2,abc,,,,\n3,NaN,,,,\n4,1e39,,,,\n5,,,,,\n6,7,8,,,,\n7,8,0,0,0,0\n,,,,,",
 			"fanwatch score: 7 of 8 rows could not be scored, first line 2: column \"value\" is empty\n", nil},
 		{"NDJSON", "{\"value\":1}\n{\"value\" : 2e0, \"x\":[1,{}]} \r\n\n",
-			"{\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0}\n" +
-				"{\"value\" : 2e0, \"x\":[1,{}],\"anomaly_score\":0,\"anomaly_grade\":0,\"anomaly_confidence\":0} \r\n\n", "", nil},
-		{"NDJSON unscored", "{}\n{\"value\":null}\n{\"value\":\"1\"}\n[1]\n{\"value\":1}x\nnull\n",
-			"{\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
-				"{\"value\":null,\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
-				"{\"value\":\"1\",\"anomaly_score\":null,\"anomaly_grade\":null,\"anomaly_confidence\":null}\n" +
-				"[1]\n{\"value\":1}x\nnull\n",
-			"fanwatch score: 6 of 6 rows could not be scored, first line 1: there is no field \"value\"\n", nil},
+			"{\"value\":1" + zero + "}\n" +
+				"{\"value\" : 2e0, \"x\":[1,{}]" + zero + "} \r\n\n", "", nil},
+		{"NDJSON unscored", "{}\n{\"value\":null}\n{\"value\":\"1\"}\n[1]\n{\"value\":1}x\nnull\n{\"value\":1}\n",
+			"{" + null + "}\n" +
+				"{\"value\":null," + null + "}\n" +
+				"{\"value\":\"1\"," + null + "}\n" +
+				"[1]\n{\"value\":1}x\nnull\n{\"value\":1,\"anomaly_score\":0,\"anomaly_grade\":0," +
+				"\"anomaly_confidence\":0,\"anomaly_state\":0}\n",
+			"fanwatch score: 6 of 7 rows could not be scored, first line 1: there is no field \"value\"\n", nil},
 	} {
 		out, log, err := score(c.in, append([]string{"--columns=value", "--trees=3"}, c.args...)...)
 		if len(c.args) > 0 { // flags given twice add up
@@ -238,7 +359,18 @@ func TestScoreRefuses(t *testing.T) {
 		{"{\"value\":-1e400}\n", "--columns=value --strict", `line 1: field "value" is -1e400, beyond the largest`, false},
 		{"value\n", "--columns=value --time-decay=0", "--time-decay is 0", true},
 		{"value\n", "--columns=value --preset=aws", `--preset is "aws"`, true},
-		{"value\n", "--columns=value --format=xml", `--format is "xml"`, true},
+		{"value\n", "--columns=value --format=xml", `--format is "xml", give csv, ndjson or auto`, true},
+		{"value\n", "--columns=value --decimal=,", `--decimal is ",", give point, comma or auto`, true},
+		{"value\n", "--columns=value --separator=ab", `--separator is "ab", give one character`, true},
+		{"value\n", "--columns=value --separator=.", `--separator is ".", give one character`, true},
+		{"value\n", "--columns=value --learn=100", "--learn is 100, give 0 to learn for ever, or 128 to", true},
+		{"a;b\n1;2\n", "--columns=c", `there is no column "c", the header has "a", "b" (see --help)`, true},
+		{"value\n", "--columns=value", "not one row was scored: the input has none", false},
+		{"value\nx\n\ny\n", "--columns=value", `not one of 2 rows could be scored, first line 2: column "value" is "x"`,
+			false},
+		{"{\"a\":{\"b\":\"x\"}}", "--columns=a.b", `first line 1: field "a.b" is "x", not a number`, false},
+		{"{\"a\":{\"b\":1}}", "--columns=a.c", `first line 1: there is no field "a.c"`, false},
+		{"[1,2]\n", "--columns=value", `there is no column "value", the header has "[1", "2]"`, true},
 		{"value\n", "--columns=value --seed=x", "invalid argument", true},
 	} {
 		_, log, err := score(c.in, strings.Fields(c.args)...)
@@ -264,7 +396,7 @@ func TestScoreStreams(t *testing.T) {
 		if _, err := io.WriteString(inWriter, map[bool]string{true: "value\n", false: "5\n"}[i == 0]); err != nil {
 			t.Fatal(err)
 		}
-		if row, err := out.ReadString('\n'); err != nil || i > 0 && row != "5,0,0,0\n" {
+		if row, err := out.ReadString('\n'); err != nil || i > 0 && row != "5,0,0,0,0\n" {
 			t.Fatalf("row %d: %q, %v", i, row, err)
 		}
 	}
@@ -352,7 +484,7 @@ func TestScoreInterruptedWritesWholeRows(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s, err := newScorer(scoreOptions{columns: []string{"value"}, trees: 3, sampleSize: 16, shingle: 1, timeDecay: 100,
-		format: "csv"})
+		format: "csv", separator: "auto", decimal: "auto"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,13 +571,15 @@ func TestScoreProgress(t *testing.T) {
 func FuzzScore(f *testing.F) {
 	for _, in := range []string{"value\n1\n2\n", "\ufeffa,\"value\"\r\n\"x\"\"\n\",1e3\r\n", "value,b\n1\n2,3,4\n,\n\n",
 		"{\"value\":1}\n{}\n[\n{\"value\":null,\"a\":\"}\"}", "\"value", "", "\n \n{\"value\":1}", " \r\n\nvalue\n1_0\n",
-		"value\r1\r"} {
+		"value\r1\r", "t;value\n1;2,5\n", "t\tvalue\n1\t\"2\"\n", "{\"value\":1}{\"value\":2}\n{\n\"value\":3}",
+		"[{\"value\":1},\n{\"value\":2}]", "{\"value\":1\n{\"value\":2}\n", "{\"a\":{\"value\":1}}", "{\"value\":\n\n{\n",
+		"value|\"\n1|1"} {
 		f.Add(in, false)
 		f.Add(in, true)
 	}
 	f.Fuzz(func(t *testing.T, in string, explain bool) {
 		o := scoreOptions{columns: []string{"value"}, trees: 2, sampleSize: 4, shingle: 1, timeDecay: 10, format: "auto",
-			explain: explain}
+			explain: explain, separator: "auto", decimal: "auto"}
 		s, err := newScorer(o)
 		if err != nil {
 			t.Fatal(err)
@@ -455,32 +589,49 @@ func FuzzScore(f *testing.F) {
 			if strings.Contains(err.Error(), "\n") {
 				t.Fatalf("an error of several lines: %v", err)
 			}
-			return
+			if !strings.HasPrefix(err.Error(), "not one") {
+				return
+			}
 		}
 		if strings.Count(in, "\n") != strings.Count(out.String(), "\n") {
 			t.Fatalf("%q becomes %q", in, out.String())
 		}
-		if strings.HasPrefix(strings.TrimLeft(strings.TrimPrefix(in, bom), " \t\r\n"), "{") {
+		if without := appendedFields.ReplaceAllString(out.String(), ""); without != out.String() {
+			if in != without {
+				t.Fatalf("%q becomes %q", in, out.String())
+			}
 			checkNDJSON(t, in, out.String())
-		} else {
+		} else if in != out.String() {
 			checkCSV(t, in, out.String(), len(s.values))
 		}
 	})
 }
 
+// appendedFields are what is appended to an object.
+var appendedFields = regexp.MustCompile(`,?"anomaly_score":[^,}]*,"anomaly_grade":[^,}]*,"anomaly_confidence":[^,}]*,` +
+	`"anomaly_state":[^,}]*(,"anomaly_(high|low)_value":[^,}]*)*`)
+
+// checkNDJSON: where the input is nothing but objects, the output is as many, and the fields are more.
 func checkNDJSON(t *testing.T, in, out string) {
-	before, after := strings.Split(in, "\n"), strings.Split(out, "\n")
-	for i := range before {
-		var x, y map[string]any
-		line := strings.TrimPrefix(before[i], bom)
-		if json.Unmarshal([]byte(line), &x) != nil || x == nil {
-			if before[i] != after[i] {
-				t.Fatalf("%q becomes %q", before[i], after[i])
+	read := func(text string) (objects []map[string]any) {
+		d := json.NewDecoder(strings.NewReader(strings.TrimPrefix(text, bom)))
+		for {
+			var object map[string]any
+			if err := d.Decode(&object); err == io.EOF {
+				return objects
+			} else if err != nil || object == nil {
+				return nil
 			}
-		} else if err := json.Unmarshal([]byte(strings.TrimPrefix(after[i], bom)), &y); err != nil ||
-			len(y) != len(x)+len(scoreOptions{}.names()) && len(y) != len(x)+len(scoreOptions{columns: []string{"value"},
-				explain: true}.names()) {
-			t.Fatalf("%q becomes %q (%v)", before[i], after[i], err)
+			objects = append(objects, object)
+		}
+	}
+	before, after := read(in), read(out)
+	if before != nil && len(before) != len(after) {
+		t.Fatalf("%q becomes %q", in, out)
+	}
+	for i := range before {
+		if len(after[i]) < len(before[i])+4 {
+			t.Fatalf("%q becomes %q", in, out)
 		}
 	}
 }
@@ -492,11 +643,17 @@ func checkCSV(t *testing.T, in, out string, appended int) {
 		t.Fatalf("%q becomes %q", in, out)
 	}
 	in, out = in[begin:], out[begin:]
-	rows, err := csv.NewReader(strings.NewReader(in)).ReadAll() // which wants rows of equal length, and strict quotes
+	read := func(text string) ([][]string, error) { // it wants rows of equal length, and strict quotes
+		r := csv.NewReader(strings.NewReader(text))
+		_, rest, _ := strings.Cut(out, "anomaly_score")
+		r.Comma = rune(rest[0])
+		return r.ReadAll()
+	}
+	rows, err := read(in)
 	if err != nil {
 		return
 	}
-	scored, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	scored, err := read(out)
 	if err != nil || len(scored) != len(rows) {
 		t.Fatalf("%q becomes %q: %d rows, %v", in, out, len(scored), err)
 	}
@@ -517,7 +674,8 @@ func BenchmarkScore(b *testing.B) {
 			rows := 0
 			for b.Loop() {
 				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, trees: 100, sampleSize: 256, shingle: 1,
-					timeDecay: 100_000, seed: 1, preset: preset, format: "csv"})
+					timeDecay: 100_000, seed: 1, preset: preset, format: "csv", separator: "auto",
+					decimal: "auto"})
 				if err != nil {
 					b.Fatal(err)
 				}
