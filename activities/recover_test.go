@@ -346,11 +346,11 @@ func TestAStreamMadeAnewIsScoredFromItsBeginning(t *testing.T) {
 // TestAReplayThatDivergesIsSaidOnce and goes on.
 func TestAReplayThatDivergesIsSaidOnce(t *testing.T) {
 	r := newRig(t)
-	for i := range 99 {
+	for i := range 499 { // the judge takes 5 min, and then the forest 32 readings, before it scores
 		r.tape.reading(1800 + float64(i*7919%13))
 	}
 	a := r.attempt(1)
-	for range 4 {
+	for range 20 {
 		r.steps(a, 5)
 		r.mustLand(a)
 	}
@@ -362,7 +362,7 @@ func TestAReplayThatDivergesIsSaidOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, _ := b.pulse.compose()
-	if n := strings.Count(said.String(), "the models go on with the scores of this program"); n != 1 || b.at != "1099" ||
+	if n := strings.Count(said.String(), "the models go on with the scores of this program"); n != 1 || b.at != "1499" ||
 		x.Trouble != "" {
 		t.Errorf("said %d times, recovered up to %s, trouble %q", n, b.at, x.Trouble)
 	}
