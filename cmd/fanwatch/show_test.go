@@ -72,7 +72,8 @@ func TestAFanThatIsNotJudgedIsNotCalledNormal(t *testing.T) {
 		"fan-07 not known 2026-11-30 12:42:00 not known 1800": {Judging: operator.JudgingUnknown},
 	} {
 		var out strings.Builder
-		if err := printFans(&out, []fanLine{{FanStatus: normal, State: operator.State(normal, j, now), Judgement: j}}, now); err != nil {
+		f := fanLine{FanStatus: normal, State: operator.State(normal, j, now), Judgement: j}
+		if err := printFans(&out, []fanLine{f}, now); err != nil {
 			t.Fatal(err)
 		}
 		_, line, _ := strings.Cut(regexp.MustCompile(` +`).ReplaceAllString(out.String(), " "), "\n")
