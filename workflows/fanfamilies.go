@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
@@ -24,7 +25,8 @@ func (f *fan) load() {
 	if f.old {
 		return
 	}
-	for family, s := range f.Status.Families {
+	for _, family := range workflow.DeterministicKeys(f.Status.Families) {
+		s := f.Status.Families[family]
 		f.pending[family] = s.Alert != "" && s.Last.V != 0
 	}
 }
@@ -98,8 +100,8 @@ func (f *fan) advance(family fanwatch.Family, s fanwatch.FamilyStatus, o fanwatc
 
 // over removes an alert that is over from its family.
 func (f *fan) over(alert string) {
-	for family, s := range f.Status.Families {
-		if alert != "" && s.Alert == alert {
+	for _, family := range workflow.DeterministicKeys(f.Status.Families) {
+		if alert != "" && f.Status.Families[family].Alert == alert {
 			f.setAlert(family, "")
 			f.again[family] = true
 		}
@@ -115,17 +117,15 @@ func (f *fan) setAlert(family fanwatch.Family, id string) {
 
 // alerted reports whether an alert of the fan is open.
 func (f *fan) alerted() bool {
-	for _, s := range f.Status.Families {
-		if s.Alert != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(workflow.DeterministicKeys(f.Status.Families), func(family fanwatch.Family) bool {
+		return f.Status.Families[family].Alert != ""
+	})
 }
 
 // forget ends the trouble of every family.
 func (f *fan) forget() {
-	for family, s := range f.Status.Families {
+	for _, family := range workflow.DeterministicKeys(f.Status.Families) {
+		s := f.Status.Families[family]
 		s.Last.Anomaly = fanwatch.Anomaly{}
 		f.Status.Families[family] = s
 	}

@@ -22,7 +22,8 @@ func (a *app) ack() *cobra.Command {
 	var normal, fault bool
 	c := &cobra.Command{
 		Use: "ack ALERT|FAN", Short: "Acknowledge an alert: its escalation stops", Args: cobra.ExactArgs(1),
-		Long: `Acknowledge an alert: its escalation stops. A fan's name means its open alert, where it has one alone.
+		Long: `Acknowledge an alert: its escalation stops. A fan's name means its open alert, where it has one alone; one that
+is worth a look counts where no other is open.
 
 --normal says that the fan is to run like this: what its readings show then counts as usual at once, and the alert ends
 when the judge calls them normal. A stopped rotor, a broken limit, silence, a repeated value and two publishers cannot
@@ -74,7 +75,7 @@ is never learned as usual. Both may be said of an alert that is acknowledged or 
 }
 
 // alertOf returns the alert that what names: by its ID, or by a fan that has one open alert. Alerts that no person has
-// acknowledged come before the others.
+// acknowledged come before the others, and of these what escalates before what is worth a look.
 func alertOf(ctx context.Context, op operator.Client, what string) (string, error) {
 	if strings.HasPrefix(what, "alert/") || fanwatch.CheckFan(what) != nil {
 		return what, nil
@@ -87,18 +88,22 @@ func alertOf(ctx context.Context, op operator.Client, what string) (string, erro
 }
 
 func alertAmong(alerts []fanwatch.Alert, fan string) (string, error) {
-	var open, acked []string
+	var open, looks, acked []string
 	for _, a := range alerts {
 		switch {
 		case a.Fan != fan:
+		case a.State == fanwatch.AlertOpen && a.Weighed() == fanwatch.SeverityInfo:
+			looks = append(looks, a.ID)
 		case a.State == fanwatch.AlertOpen:
 			open = append(open, a.ID)
 		case a.State == fanwatch.AlertAcknowledged:
 			acked = append(acked, a.ID)
 		}
 	}
-	if len(open) == 0 {
-		open = acked
+	for _, others := range [][]string{looks, acked} {
+		if len(open) == 0 {
+			open = others
+		}
 	}
 	switch len(open) {
 	case 0:

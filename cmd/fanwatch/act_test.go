@@ -181,14 +181,17 @@ func TestOnlyNamedFlagsAreChanges(t *testing.T) {
 // TestAFansNameMeansItsOpenAlert guards against an ID of 44 characters that has to be copied, and against a guess.
 func TestAFansNameMeansItsOpenAlert(t *testing.T) {
 	alert := func(id, fan string, s fanwatch.AlertState) fanwatch.Alert {
-		return fanwatch.Alert{ID: id, Fan: fan, State: s}
+		return fanwatch.Alert{ID: id, Fan: fan, State: s, Kind: fanwatch.KindStall}
+	}
+	look := func(id, fan string) fanwatch.Alert {
+		return fanwatch.Alert{ID: id, Fan: fan, State: fanwatch.AlertOpen, Kind: fanwatch.KindJitter}
 	}
 	alerts := []fanwatch.Alert{alert("alert/1", "one", fanwatch.AlertOpen), alert("alert/2", "two", fanwatch.AlertOpen),
 		alert("alert/3", "two", fanwatch.AlertOpen),
 		alert("alert/4", "acked", fanwatch.AlertAcknowledged), alert("alert/5", "both", fanwatch.AlertAcknowledged),
 		alert("alert/6", "both", fanwatch.AlertOpen),
-		alert("alert/7", "gone", fanwatch.AlertTerminated)}
-	for fan, want := range map[string]string{"one": "alert/1", "acked": "alert/4", "both": "alert/6"} {
+		alert("alert/7", "gone", fanwatch.AlertTerminated), look("alert/8", "look"), look("alert/9", "one")}
+	for fan, want := range map[string]string{"one": "alert/1", "acked": "alert/4", "both": "alert/6", "look": "alert/8"} {
 		if id, err := alertAmong(alerts, fan); id != want || err != nil {
 			t.Errorf("%s: %q, %v", fan, id, err)
 		}

@@ -17,7 +17,8 @@ import (
 // fanLine is a fan as fans and show print it: as its workflow shows it, and when it was last judged.
 type fanLine struct {
 	fanwatch.FanStatus
-	State string `json:"state"`
+	State    string            `json:"state"`
+	Severity fanwatch.Severity `json:"severity,omitempty"` // of the gravest trouble
 	operator.Judgement
 }
 
@@ -33,7 +34,11 @@ func lines(ctx context.Context, op operator.Client, fans, all []fanwatch.FanStat
 		if err == nil {
 			j = judged.Of(f.Device)
 		}
-		out = append(out, fanLine{f, operator.State(f, j, now), j})
+		l := fanLine{FanStatus: f, State: operator.State(f, j, now), Judgement: j}
+		if troubles := f.Troubles(); len(troubles) > 0 {
+			l.Severity = troubles[0].Last.Anomaly.Weighed()
+		}
+		out = append(out, l)
 	}
 	return out
 }

@@ -72,7 +72,8 @@ func TestAFanThatIsNotJudgedIsNotCalledNormal(t *testing.T) {
 		"fan-07 not known 2026-11-30 12:42:00 not known 1800": {Judging: operator.JudgingUnknown},
 	} {
 		var out strings.Builder
-		if err := printFans(&out, []fanLine{{normal, operator.State(normal, j, now), j}}, now); err != nil {
+		f := fanLine{FanStatus: normal, State: operator.State(normal, j, now), Judgement: j}
+		if err := printFans(&out, []fanLine{f}, now); err != nil {
 			t.Fatal(err)
 		}
 		_, line, _ := strings.Cut(regexp.MustCompile(` +`).ReplaceAllString(out.String(), " "), "\n")
@@ -115,7 +116,8 @@ func TestFamiliesStandSideBySide(t *testing.T) {
 		Last: state(fanwatch.KindStall, "").Last, Families: map[fanwatch.Family]fanwatch.FamilyStatus{
 			fanwatch.FamilySpeed:   state(fanwatch.KindStall, "alert/2"),
 			fanwatch.FamilyTexture: state(fanwatch.KindJitter, "alert/1")}}
-	line := fanLine{f, operator.State(f, operator.Judgement{Judging: operator.JudgingNow}, now), operator.Judgement{}}
+	line := fanLine{FanStatus: f}
+	line.State = operator.State(f, operator.Judgement{Judging: operator.JudgingNow}, now)
 	var out strings.Builder
 	if err := printFans(&out, []fanLine{line}, now); err != nil {
 		t.Fatal(err)
