@@ -25,7 +25,6 @@ type machine struct {
 	noise  float64 // standard deviation, of the speed
 	jitter float64
 	duty   float64 // told; below 0: not
-	seen   []string
 }
 
 func newMachine(d fanwatch.Device) *machine {

@@ -105,7 +105,6 @@ type view struct {
 	band2    float64 // half width of the band of a minute's mean
 	core     float64 // band2 without what is open of curve, lag, grain and start
 	away     bool
-	settled  bool // at a level for a while: texture may be judged
 	outside  bool
 }
 
@@ -316,7 +315,6 @@ func (f *Fan) wander(v *view, dt float64, x expectation, paused bool) {
 	l.CandOuts = l.CandOuts<<1&15 | b2u(math.Abs(e) > v.band)
 	if bits.OnesCount8(l.CandOuts) >= 3 {
 		l.newCandidate()
-		e = v.residual - l.Candidate
 	} else {
 		l.Held += dt
 		l.HeldN = min(l.HeldN+1, 200)
