@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// TestTheMorningIsByItsZone: at the same time of day where the clock is put forward, and once for days that were missed.
+// TestTheMorningIsByItsZone: at the same time of day where the clock is put forward, and once for days that were
+// missed.
 func TestTheMorningIsByItsZone(t *testing.T) {
 	m := Morning{Zone: "Europe/Berlin"}
 	at := func(s string) time.Time {
