@@ -121,7 +121,7 @@ func TestHealthyFansWakeNoOne(t *testing.T) {
 	if testing.Short() || !targets {
 		t.Skip("FANWATCH_TARGETS is not set")
 	}
-	results, err := Run(Config{Judges: []string{Project}, First: 1001, Seeds: 1, Span: 18 * time.Hour, Worlds: true})
+	results, err := Run(Config{Judges: []string{Project}, First: 1001, Seeds: 1, Span: 12 * time.Hour, Worlds: true})
 	if err != nil {
 		t.Fatal(err)
 	}
