@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"slices"
 	"time"
 
 	"fanwatch"
@@ -57,8 +58,13 @@ func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 	}
 }
 
-// label applies what a person knows of trouble. Normal trouble is usual from then on, and ends with the readings.
+// label applies what a person knows of trouble, once. Normal trouble is usual from then on, and ends with the readings.
 func (f *fan) label(l fanwatch.Label, cfg Config) {
+	id := labelID{l.Alert, l.At.UTC()}
+	if slices.Contains(f.st.Labels, id) {
+		return
+	}
+	f.st.Labels = append([]labelID{id}, f.st.Labels[:min(len(f.st.Labels), keptLabels-1)]...)
 	switch {
 	case l.Kind == fanwatch.KindUnusual && l.Normal:
 		f.forgetForest(cfg)

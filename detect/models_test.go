@@ -228,6 +228,49 @@ func TestAFixedScoreIsARule(t *testing.T) {
 	}
 }
 
+// TestALabelIsARowAndTakesEffectOnce: normal makes a speed usual at the record, and replays so; what comes twice does
+// nothing more.
+func TestALabelIsARowAndTakesEffectOnce(t *testing.T) {
+	f := newFeed(fanwatch.Device{Fan: "a"})
+	m := newMachine(3, 1800)
+	run := func(rpm float64, n int) {
+		m.rpm = rpm
+		for range n {
+			f.legacy("a", "a", m.next(0.002))
+		}
+	}
+	run(1800, 1200)
+	run(1500, 60)
+	l := fanwatch.Label{V: 1, Fan: "a", Alert: "alert/a/speed/1", Kind: fanwatch.KindSpeed, Normal: true,
+		From: start.Add(1200 * time.Second), By: "Ada", At: f.now()}
+	data, err := fanwatch.EncodeLabel(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := f.record(data); len(out.Rows) != 1 || out.Rows[0].Kind != fanwatch.RowLabelled {
+		t.Fatalf("%+v", out.Rows)
+	}
+	run(1500, 60)
+	if f.kinds() != "speed." {
+		t.Fatalf("%q", f.kinds())
+	}
+	run(1800, 900)
+	run(1250, 60)
+	f.record(data) // again: it is no word on this trouble
+	run(1250, 60)
+	if f.kinds() != "speed..speed" {
+		t.Errorf("%q", f.kinds())
+	}
+	again := New(Config{Seed: 7})
+	if err := again.Replay(f.all); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := f.Snapshot()
+	if got, _ := again.Snapshot(); !bytes.Equal(got, want) {
+		t.Error("the models differ after the replay")
+	}
+}
+
 func slicesOf(obs []fanwatch.Observation, kind fanwatch.Kind) (out []fanwatch.Observation) {
 	for _, o := range obs {
 		if o.Anomaly.Kind == kind {

@@ -3,6 +3,7 @@ package detect
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"fanwatch"
 	"fanwatch/detect/judge"
@@ -26,7 +27,8 @@ const (
 type state struct {
 	Families [familyCount]familyState `json:"families"`
 	Forest   forestState              `json:"forest"`
-	Repeats  repeats                  `json:"repeats"` // equal readings
+	Repeats  repeats                  `json:"repeats"`          // equal readings
+	Labels   []labelID                `json:"labels,omitempty"` // applied, newest first, at most keptLabels
 
 	// The fields below are set by every accepted reading; Arrivals by refused ones too.
 	LastTime   int64      `json:"last_time"` // legacy format: newest time on the clock that is followed, Unix microseconds
@@ -34,6 +36,14 @@ type state struct {
 	Speakers   speakers   `json:"speakers"`
 	Arrivals   Arrivals   `json:"heard"`
 }
+
+// labelID identifies a label, which the stream may bring twice.
+type labelID struct {
+	Alert string    `json:"alert"`
+	At    time.Time `json:"at"`
+}
+
+const keptLabels = 8
 
 // familyState is the state of one family of trouble.
 type familyState struct {

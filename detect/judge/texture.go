@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	jitterAdd    = 0.001    // keeps the logarithm of a jitter of 0 finite
+	jitterAdd    = 0.0001   // keeps the logarithm of a jitter of 0 finite
 	jitterBins   = 24       // of speed
 	jitterBin    = 0.15     // width of a bin, logarithm of the speed
 	jitterBinMin = 120.0    // s in a bin after which it is judged

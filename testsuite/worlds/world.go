@@ -20,8 +20,8 @@ const (
 	// Unannounced is the regime of a world in which a controller or a hand moves the fan and no reading says so: two
 	// alerts a fan are allowed until that is known.
 	Unannounced Regime = "unannounced"
-	// Nights is the regime of a world in which the fan is switched off each night and no reading says so: three alerts
-	// a fan are allowed.
+	// Nights is the regime of a world in which the fan is switched off each night and no reading says so: one alert
+	// each night, because to anyone who is not told it is a stall. The world nights-hours is the same with its hours.
 	Nights Regime = "nights"
 )
 
@@ -31,7 +31,7 @@ func (r Regime) Allowed() int {
 	case Unannounced:
 		return 2
 	case Nights:
-		return 3
+		return 6
 	}
 	return 0
 }
