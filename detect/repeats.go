@@ -61,6 +61,7 @@ func (p *repeats) frozen() bool {
 
 // sentence returns what a frozen value says to people, after the fan's name.
 func (p *repeats) sentence(rpm float64) string {
-	return fmt.Sprintf("reports %.1f RPM again and again (%d times, to the digit) where it used to vary: its publisher may "+
+	return fmt.Sprintf("reports %.1f RPM again and again (%d times, to the digit) where it used to vary: its "+
+		"publisher may "+
 		"repeat an old value while the fan stands still.", rpm, p.Streak+1)
 }

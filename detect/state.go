@@ -72,10 +72,10 @@ func (l *olderClock) add(t int64) {
 	l.N, l.Last = l.N+1, t
 }
 
-// transition changes the state of a family by what a reading shows, and reports whether it changed: at once to what is
-// graver, after recoverInARow readings to another kind that is less grave or to normal. While two publishers take turns it takes
-// returnsWithin readings more, so that the readings of one do not end what those of the other show. anomaly returns
-// that of found.
+// transition changes the state of a family by what a reading shows, and reports whether it changed: at once to what
+// is graver, after recoverInARow readings to another kind that is less grave or to normal. While two publishers
+// take turns it takes returnsWithin readings more, so that the readings of one do not end what those of the other
+// show. anomaly returns that of found.
 func (s *state) transition(family int, found judge.Finding, anomaly func() fanwatch.Anomaly) bool {
 	f := &s.Families[family]
 	now := fanwatch.Anomaly{Kind: found.Kind, Severity: found.Severity}

@@ -17,7 +17,7 @@ import (
 // The lowest stand first.
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
-	{"fanwatch/objstore"},
+	{"fanwatch/objstore", "fanwatch/detect/judge"},
 	{"fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/lake/internal/parquetguard"},
 	{"fanwatch/lake/landing", "fanwatch/lake/rowfile"},
 	{"fanwatch/lake", "fanwatch/lake/ingest"},
@@ -104,6 +104,7 @@ func TestWhatAProgramMayLink(t *testing.T) {
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},
 		{"fanwatch/cmd/fanwatch-edge", []string{awsSDK, temporalSDK}, "so does its program"},
 		{"fanwatch/detect", []string{awsSDK, temporalSDK, "github.com/", "golang.org/"}, "models are numbers"},
+		{"fanwatch/detect/judge", []string{awsSDK, temporalSDK, "github.com/", "golang.org/"}, "a judge is numbers"},
 	} {
 		for _, dep := range list(t, c.pkg)[c.pkg].Deps {
 			for _, f := range c.forbid {

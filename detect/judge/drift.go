@@ -37,8 +37,8 @@ const (
 
 var dayParts = [harmonics]float64{1, 0.4, 0.2, 0.13}
 
-// dayCos and daySin hold cosine and sine of the blocks of a day. They come from one rotation, repeated, because the last
-// bits of math.Cos differ by processor.
+// dayCos and daySin hold cosine and sine of the blocks of a day. They come from one rotation, repeated, because the
+// last bits of math.Cos differ by processor.
 var dayCos, daySin = func() (c, s [blocksDay]float64) {
 	const stepCos, stepSin = 0.9997620270799091, 0.02181488503456112 // of a 288th of a turn
 	c[0] = 1
@@ -126,8 +126,8 @@ func (d *drift) against(b int64, z float64, air Air) (own float64, part Part, ok
 	return z - common, part, fresh
 }
 
-// add takes a reading's distance z from the curve and the level; usable is false where it says nothing of drift. It returns
-// what the end of a block tells of the air of the site.
+// add takes a reading's distance z from the curve and the level; usable is false where it says nothing of drift. It
+// returns what the end of a block tells of the air of the site.
 func (d *drift) add(t int64, z, dt float64, usable bool, grain float64, air Air) (part Part) {
 	b := t / int64(block*1e6)
 	if b != d.Block {

@@ -82,10 +82,13 @@ func (f *Fan) Expect(duty fanwatch.Duty, rpm float64) {
 	s.Age, s.N = early, earlyCount
 }
 
-// Families that the judge finds trouble in, as indexes of Verdict.Found.
+// The families that the judge finds trouble in, as indexes of Verdict.Found.
 const (
+	// Speed is the index of FamilySpeed.
 	Speed = iota
+	// Texture is the index of FamilyTexture.
 	Texture
+	// Drift is the index of FamilyDrift.
 	Drift
 	families
 )

@@ -29,14 +29,14 @@ const (
 
 // jitter judges the period jitter by its usual, which depends on the speed.
 type jitter struct {
-	Usual  float64 // of the logarithm
-	N      float64 // s learned
-	Fast   float64 // excess over the usual, mean of jitterTau
-	Spread spread  // of Fast
-	Each   spread  // of the excess of one reading
-	Bins   [jitterBins]jitterAt
-	Out    lasting
-	On     bool
+	Usual float64 // of the logarithm
+	N     float64 // s learned
+	Fast  float64 // excess over the usual, mean of jitterTau
+	Mean  spread  // of Fast
+	Each  spread  // of the excess of one reading
+	Bins  [jitterBins]jitterAt
+	Out   lasting
+	On    bool
 }
 
 type jitterAt struct {
@@ -77,7 +77,7 @@ func (j *jitter) add(value, log, dt float64, learn bool) (x excess) {
 		return x
 	}
 	ew(&j.Fast, clip(e, 1.5), dt, jitterTau)
-	sd := j.Spread.sd(0.15, 1800)
+	sd := j.Mean.sd(0.15, 1800)
 	each := j.Each.sd(0.3, 600)
 	x = excess{judged: true, usual: max(0, rcf.Exp(usual)-jitterAdd), ratio: j.Fast, z: e / each}
 	x.bar = float64(max(jitterFactor, float64(jitterSigma*sd)) * math.Sqrt(1+600/n+1800/(j.N+60)))
@@ -86,7 +86,7 @@ func (j *jitter) add(value, log, dt float64, learn bool) (x excess) {
 	}
 	j.On = j.Out.add(j.Fast > x.bar, dt, jitterFor, 3) || j.On && j.Fast > x.bar
 	if learn && j.Fast <= x.bar {
-		j.Spread.add(j.Fast, sd, dt, 86_400)
+		j.Mean.add(j.Fast, sd, dt, 86_400)
 		j.Each.add(e, each, dt, 86_400)
 		j.learn(clip(e, float64(3*each)), a, b, w, dt)
 	}

@@ -30,7 +30,8 @@ func (f *Fan) sentence(n Finding) string {
 		return fmt.Sprintf("turns %s by %.1f %% than expected: %.0f RPM where %.0f RPM (%.0f to %.0f) is usual%s: %s.%s",
 			slower(n.By), 100*abs(n.By), n.Value, n.Expected, low, high, f.atDuty(), speedCause(n.By), f.toKeep())
 	case testJitter:
-		return fmt.Sprintf("has pulses that jitter by %.2f %%, %.1f times the usual %.2f %%: a bearing that wears, or a loose "+
+		return fmt.Sprintf("has pulses that jitter by %.2f %%, %.1f times the usual %.2f %%: a bearing that wears, or "+
+			"a loose "+
 			"tacho wire.", 100*n.Value, n.By, 100*n.Expected)
 	case testWobble:
 		return fmt.Sprintf("swings in speed from reading to reading, %.1f times as much as usual: unsteady air, a supply "+
