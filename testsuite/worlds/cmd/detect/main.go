@@ -34,6 +34,7 @@ func run() error {
 	interval := flag.Duration("interval", 0, "time between two readings, whole seconds (default each world's own)")
 	only := flag.String("only", "", "regular expression of the names of worlds and faults (default all)")
 	part := flag.String("part", "", "healthy or faults (default both)")
+	forest := flag.Bool("forest", true, "with its forest, which takes two thirds of the time; false: no alert is unusual")
 	explain := flag.Bool("explain", false, "print each false alert, and what was made of each fault")
 	list := flag.Bool("list", false, "list the worlds and faults")
 	flag.Parse()
@@ -44,7 +45,8 @@ func run() error {
 		*interval%time.Second != 0 {
 		return errors.New("arguments not understood: see -help")
 	}
-	config := trial.Config{First: *first, Seeds: *seeds, PeerSeeds: *peers, History: *history, Interval: *interval,
+	config := trial.Config{Forestless: !*forest, First: *first, Seeds: *seeds, PeerSeeds: *peers, History: *history,
+		Interval: *interval,
 		Progress: os.Stderr,
 		Span:     time.Duration(*days * 24 * float64(time.Hour)), Worlds: *part != "faults", Faults: *part != "healthy"}
 	if *judges != "" {
