@@ -318,7 +318,7 @@ func printAlertsBeside(out io.Writer, r *backtestReport) error {
 	}
 	for _, f := range r.Fans {
 		if f.Refused > 0 {
-			say(out, "%s of %s refused: no reading of the candidate's", count(f.Refused, "reading"), f.Fan)
+			say(out, "%s of %s refused, the first because: %s", count(f.Refused, "reading"), f.Fan, f.Reason)
 		}
 	}
 	return printCases(out, r)

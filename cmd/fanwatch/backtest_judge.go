@@ -135,11 +135,12 @@ func (s *episodes) finish(last, from time.Time) (out []*episode) {
 // backtested is what became of one fan's readings.
 type backtested struct {
 	Fan      string     `json:"fan"`
-	Readings int        `json:"readings"` // from the beginning of the period on
-	Days     float64    `json:"days"`     // from the first of them to the last
-	Refused  int        `json:"refused"`  // readings that the candidate does not accept
-	Would    []*episode `json:"would"`    // alerts of the candidate
-	Did      []*episode `json:"did"`      // alerts that there were
+	Readings int        `json:"readings"`         // from the beginning of the period on
+	Days     float64    `json:"days"`             // from the first of them to the last
+	Reason   string     `json:"reason,omitempty"` // why the first of Refused is
+	Refused  int        `json:"refused"`          // readings that the candidate does not accept
+	Would    []*episode `json:"would"`            // alerts of the candidate
+	Did      []*episode `json:"did"`              // alerts that there were
 	Cases    []testCase `json:"cases"`
 }
 
@@ -178,6 +179,7 @@ func (b *backtest) judge(device fanwatch.Device, rows iter.Seq2[fanwatch.Row, er
 		for i := range out.Rows {
 			if out.Rows[i].Kind == fanwatch.RowQuarantined {
 				r.Refused += max(1, int(out.Rows[i].Refused))
+				r.Reason = cmp.Or(r.Reason, out.Rows[i].Reason)
 			}
 		}
 	}
