@@ -198,7 +198,10 @@ const (
 // anomaly returns a finding with its sentence.
 func (f *fan) anomaly(n judge.Finding, row *fanwatch.Row) fanwatch.Anomaly {
 	a := fanwatch.Anomaly{Kind: n.Kind, Score: row.Score, Severity: n.Severity, Value: n.Value, Expected: n.Expected,
-		Since: time.UnixMicro(n.Since).UTC(), Test: n.Test, Low: row.Judged.Low, High: row.Judged.High}
+		Test: n.Test, Low: row.Judged.Low, High: row.Judged.High}
+	if n.Since != 0 {
+		a.Since = time.UnixMicro(n.Since).UTC()
+	}
 	switch n.Kind {
 	case fanwatch.KindFrozen:
 		a.Why = f.device.Fan + " " + f.st.Repeats.sentence(row.RPM)

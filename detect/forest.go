@@ -87,8 +87,9 @@ func (s *forestState) threshold() float64 {
 
 func medianOf3(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c)) }
 
-// unusual judges the score of a reading, and learns the reading where the fan is in no trouble. The forest is the judge
-// of what no test has a name for: trouble that a test has named is not the forest's too.
+// unusual judges the score of a reading, and learns the reading where the fan is in no trouble but drift, which
+// residuals do not show. The forest is the judge of what no test has a name for: trouble that a test has named is not
+// the forest's too.
 func (f *fan) unusual(cfg Config, row *fanwatch.Row, v judge.Verdict) judge.Finding {
 	s, rule := &f.st.Forest, f.device.Forest
 	if rule.Score > 0 && !rule.Off {
@@ -140,8 +141,13 @@ func (f *fan) unusualFinding(row *fanwatch.Row, since time.Time) judge.Finding {
 // so that a fault never becomes usual by lasting.
 func (f *fan) learn(row *fanwatch.Row, v judge.Verdict, odd bool) {
 	s := &f.st.Forest
-	if !v.Scored || odd || f.st.Families[familySpeed].Current.Kind != fanwatch.KindNone {
+	if !v.Scored || odd {
 		return
+	}
+	for _, family := range f.st.Families[:familyDrift] {
+		if family.Current.Kind != fanwatch.KindNone {
+			return
+		}
 	}
 	if err := f.forest.Update(v.Point[:]); err != nil {
 		return // unreachable: points are finite by construction

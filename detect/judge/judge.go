@@ -273,6 +273,7 @@ func (f *Fan) stall(r fanwatch.Reading, v *Verdict) {
 	n := &f.s.Limits
 	count(&n.Absent, r.State == fanwatch.StateNoSignal)
 	count(&n.Still, r.State == fanwatch.StateRunning || r.State == fanwatch.StateStarting)
+	count(&n.Under, r.State == fanwatch.StateRunning && r.RPM < f.device.Limits.MinRPM)
 	test := ""
 	switch {
 	case r.State == fanwatch.StateStalled:
@@ -281,6 +282,11 @@ func (f *Fan) stall(r fanwatch.Reading, v *Verdict) {
 		test = testNoPulse
 	case n.Still >= startingFor || n.Still >= stillFor && r.State == fanwatch.StateRunning:
 		test = testStill
+	}
+	if test == "" && n.Under >= limitCount {
+		v.Found[Speed] = f.below(r)
+		v.Judged.Verdict = string(fanwatch.KindUnderspeed)
+		return
 	}
 	if test == "" {
 		v.Hold, v.Judged.Verdict = true, verdictStarting
@@ -344,14 +350,14 @@ func (f *Fan) limit(r fanwatch.Reading, x expectation, v *Verdict) {
 	s, d := &f.s, &f.device
 	n := &s.Limits
 	half := f.half(x)
-	count(&n.Under, r.RPM < d.Limits.MinRPM)
+	count(&n.Under, r.RPM < d.Limits.MinRPM && !(s.Stop.Rises && s.Command.Since < spin))
 	count(&n.Over, d.Limits.MaxRPM > 0 && r.RPM > d.Limits.MaxRPM)
 	starting := s.Command.Since < settle || s.Stop.Rises
 	count(&n.Half, r.RPM < half && !starting && !(f.mayStop(r.Time) && s.Stop.Coast < mayCoast))
 	found := Finding{Severity: fanwatch.SeverityCritical, Value: r.RPM, Since: r.Time.UnixMicro()}
 	switch {
 	case n.Under >= limitCount:
-		found.Kind, found.Test, found.Bar = fanwatch.KindUnderspeed, testMin, d.Limits.MinRPM
+		found = f.below(r)
 	case n.Half >= halfCount:
 		found.Kind, found.Test, found.Bar, found.Expected = fanwatch.KindUnderspeed, testHalf, half, 2*half
 	case n.Over >= limitCount:
@@ -361,6 +367,13 @@ func (f *Fan) limit(r fanwatch.Reading, x expectation, v *Verdict) {
 	}
 	found.By = r.RPM/max(found.Bar, 1) - 1
 	v.Found[Speed] = found
+}
+
+// below returns the finding that a speed is below the device's limit.
+func (f *Fan) below(r fanwatch.Reading) Finding {
+	least := f.device.Limits.MinRPM
+	return Finding{Kind: fanwatch.KindUnderspeed, Severity: fanwatch.SeverityCritical, Test: testMin, Value: r.RPM,
+		Bar: least, By: r.RPM/least - 1, Since: r.Time.UnixMicro()}
 }
 
 // half returns the speed, in RPM, below which a fan turns at less than half of what it ever did for a minute, by a base
