@@ -2,7 +2,6 @@ package trial
 
 import (
 	"encoding/json"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -113,13 +112,10 @@ func TestATrialIsTheSameEachTime(t *testing.T) {
 	}
 }
 
-// targets turns the tests below on: they hold for a judge that knows families.
-var targets = os.Getenv("FANWATCH_TARGETS") != ""
-
 // TestHealthyFansWakeNoOne holds the judge to its targets on a small part of what go tool task bench:detect runs.
 func TestHealthyFansWakeNoOne(t *testing.T) {
-	if testing.Short() || !targets {
-		t.Skip("FANWATCH_TARGETS is not set")
+	if testing.Short() {
+		t.Skip("15 s of processor time; -short is set")
 	}
 	results, err := Run(Config{Judges: []string{Project}, First: 1001, Seeds: 1, Span: 12 * time.Hour, Worlds: true})
 	if err != nil {
@@ -134,8 +130,8 @@ func TestHealthyFansWakeNoOne(t *testing.T) {
 
 // TestFaultsAreFoundInTime holds the judge to its targets on a small part of what go tool task bench:detect runs.
 func TestFaultsAreFoundInTime(t *testing.T) {
-	if testing.Short() || !targets {
-		t.Skip("FANWATCH_TARGETS is not set")
+	if testing.Short() {
+		t.Skip("15 s of processor time; -short is set")
 	}
 	results, err := Run(Config{Judges: []string{Project}, First: 1001, Seeds: 2, History: 4 * time.Hour, Faults: true,
 		Only: regexp.MustCompile("^(stall|drop-10|drop-3|rise-10|jitter-2|jitter-6|stops|early-.*)$")})
