@@ -78,16 +78,16 @@ func TestSimulatedFaultsAreFound(t *testing.T) {
 		told     bool
 	}{
 		{edge.FaultStall, 1, fanwatch.KindStall, false},
-		{edge.FaultDrag, 0.2, fanwatch.KindUnusual, false},
+		{edge.FaultDrag, 0.2, fanwatch.KindSpeed, false},
 		{edge.FaultDrag, 0.6, fanwatch.KindUnderspeed, false},
-		{edge.FaultDust, 0.2, fanwatch.KindUnusual, false},
-		{edge.FaultAirflow, 0.6, fanwatch.KindUnusual, false},
+		{edge.FaultDust, 0.2, fanwatch.KindSpeed, false},
+		{edge.FaultAirflow, 0.6, fanwatch.KindSpeed, false},
 		{edge.FaultBearing, 0.15, fanwatch.KindUnusual, false},
 		{edge.FaultImbalance, 0.5, fanwatch.KindUnusual, false},
 		{edge.FaultGlitch, 0.2, fanwatch.KindNone, false},
 		{edge.FaultTacho, 1, fanwatch.KindStall, false},
 		{edge.FaultPWM, 0.7, fanwatch.KindNone, true},
-		{edge.FaultPWM, 0.7, fanwatch.KindUnusual, false},
+		{edge.FaultPWM, 0.7, fanwatch.KindSpeed, false},
 	} {
 		t.Run(fmt.Sprintf("%s %g %t", c.kind, c.severity, c.told), func(t *testing.T) {
 			t.Parallel()
