@@ -157,24 +157,26 @@ func TestMosquittoPub(t *testing.T) {
 	}
 }
 
-// TestForestAloneRaisesAnAlert: 300 ordinary readings, then jitter that stays within every hard limit.
+// TestForestAloneRaisesAnAlert: ordinary readings, then two within every hard limit whose score passes the device's, as
+// in 2019.
 func TestForestAloneRaisesAnAlert(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
-	cert, key := s.provision("fan-x", "--min-rpm", "900", "--max-rpm", "2700")
+	cert, key := s.provision("fan-x", "--min-rpm", "900", "--max-rpm", "2700", "--forest-score", "4",
+		"--forest-severity", "warning")
 	c := mustConnect(s, "fan-x", cert, key)
 	rng := rand.New(rand.NewPCG(1, 2))
-	at := time.Now().Add(-10 * time.Minute)
-	for i := range 330 {
-		noise := 4.0
-		if i >= 300 {
-			noise = 120
+	at := time.Now().Add(-20 * time.Minute)
+	for i := range 902 {
+		rpm := 1800 + 4*max(-3, min(3, rng.NormFloat64()))
+		if i >= 900 {
+			rpm += 300 * float64(2*(i%2)-1)
 		}
 		at = at.Add(time.Second)
-		demo(t, c, "fan-x", at, 1800+noise*max(-3, min(3, rng.NormFloat64())))
+		demo(t, c, "fan-x", at, rpm)
 	}
 	a := s.openAlert("fan-x", 20*time.Second)
-	if a.Kind != fanwatch.KindUnusual {
+	if a.Kind != fanwatch.KindUnusual || a.Severity != fanwatch.SeverityWarning {
 		t.Errorf("%+v", a)
 	}
 }

@@ -116,7 +116,7 @@ func TestS3IsKilled(t *testing.T) {
 			killer.Wait()
 			defer c.kill()
 			v, err := tables.Verify(t.Context(), logs, nil)
-			if err != nil || !v.OK || v.Tables[0].Rows != 2*12*50 || v.Tables[1].Rows != 2*12 || v.Tables[3].Rows != 1 {
+			if err != nil || !v.OK || v.Tables[0].Rows != 2*12*50 || v.Tables[1].Rows != 2*12 || v.Tables[4].Rows != 1 {
 				t.Errorf("%+v, %v", v, err)
 			}
 			if kills < 3 {
