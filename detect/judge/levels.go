@@ -18,9 +18,10 @@ const (
 	baseTau    = 900.0   // s
 	baseSlew   = 0.05    // of the speed in an hour: the fastest that the base follows
 	slowTau    = 604_800 // s, of the speed that "half of usual" goes by
-	early      = 300.0   // s after the first reading in which speed is learned and not judged
+	early      = 300.0   // s after the first reading in which speed is learned, and judged by a wide band
 	earlyTau   = 30.0    // s, of the base in that time
 	earlyCount = 20      // readings that this time has at least
+	earlyWidth = 0.05    // of the speed: how much wider the band is in that time; in its first minute nothing is judged
 	warmth     = 0.04    // of the speed: how far a fan may be off right after its start
 	warmTau    = 600.0   // s
 	youth      = 0.01    // of the speed: how much wider the band is in the first hour
@@ -169,10 +170,21 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 	e := v.distance
 	v.outside = math.Abs(e) > v.band
 	if young {
+		v.band += earlyWidth
+		// Faster than in its first minute a fan may be that still spins up or warms up.
+		if s.Age >= heldFor && s.N >= earlyCount && !paused && l.fast(min(e, 0), v.band) {
+			l.leave(s.Last, false)
+			v.outside = true
+			return
+		}
 		if s.N > 3 {
 			e = median3(l.Residuals[0], l.Residuals[1], l.Residuals[2]) - v.offset
 		}
-		ew(&l.Base, l.Base+clip(e, 0.02), dt, earlyTau)
+		reach := 0.02
+		if s.Age < heldFor {
+			reach = 1
+		}
+		ew(&l.Base, l.Base+clip(e, reach), dt, earlyTau)
 		l.Slow = l.Base
 		at.Seconds += dt
 		l.spreads(v, e, dt)
@@ -183,10 +195,7 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 		l.Outs, l.Out = [2]uint8{}, lasting{}
 		return
 	}
-	l.Outs[0] = l.Outs[0]<<1 | b2u(e > v.band)
-	l.Outs[1] = l.Outs[1]<<1 | b2u(e < -v.band)
-	need := l.fastNeed()
-	fast := max(bits.OnesCount8(l.Outs[0]&(1<<(need+1)-1)), bits.OnesCount8(l.Outs[1]&(1<<(need+1)-1))) >= need
+	fast := l.fast(e, v.band)
 	trust := max(0, 1-x.unsure/0.03) // the mean says nothing of a duty that is hardly known
 	ew(&l.Mean, clip(float64(e*trust), v.band), dt, meanTau)
 	slow := l.Out.add(math.Abs(l.Mean) > v.band2, dt, slowFor, 3)
@@ -214,6 +223,14 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 	if math.Abs(l.Mean) < float64(0.75*v.core) {
 		l.spreads(v, e, dt)
 	}
+}
+
+// fast takes a distance from the level and reports whether enough of the newest readings lie beyond the band.
+func (l *levels) fast(e, band float64) bool {
+	l.Outs[0] = l.Outs[0]<<1 | b2u(e > band)
+	l.Outs[1] = l.Outs[1]<<1 | b2u(e < -band)
+	need := l.fastNeed()
+	return max(bits.OnesCount8(l.Outs[0]&(1<<(need+1)-1)), bits.OnesCount8(l.Outs[1]&(1<<(need+1)-1))) >= need
 }
 
 // fastNeed returns how many of the newest readings, all but one, must be outside the band on one

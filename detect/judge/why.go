@@ -145,8 +145,8 @@ func (f *Fan) Facts() []Fact {
 	wide := func(v float64) string { return fmt.Sprintf("%.2f %%", 100*v) }
 	bar := func(on float64) string { return fmt.Sprintf("%.2f", on) }
 	facts := []Fact{
-		{"age", (time.Duration(s.Age) * time.Second).String(), "", "time of readings that turned; the first " +
-			"5 min are learned and not judged"},
+		{"age", (time.Duration(s.Age) * time.Second).String(), "", "time of readings that turned; in the first " +
+			"5 min the band is 5 % wider"},
 		{"interval", fmt.Sprintf("%.1f s", s.Interval), "", "usual time between two readings"},
 		{"grain", fmt.Sprintf("%.1f RPM", s.Grain.Q), "", "step in which the speeds come; 0: none"},
 	}
