@@ -71,16 +71,17 @@ func (l Log) PutSnapshot(ctx context.Context, at fanwatch.SequenceNumber, data [
 
 // outdated returns those of a shard's snapshots, the newest first, that are to be removed.
 func (l Log) outdated(all []objstore.Object) (out []objstore.Object) {
+	day := func(o objstore.Object) time.Time { return o.Modified.UTC().Truncate(24 * time.Hour) }
 	first := make(map[time.Time]string) // key of a day's first snapshot
 	if len(all) > 0 && !l.Foreign() {
 		for _, o := range all {
-			if all[0].Modified.Sub(o.Modified) < snapshotDays {
-				first[o.Modified.UTC().Truncate(24*time.Hour)] = o.Key
+			if day(all[0]).Sub(day(o)) < snapshotDays {
+				first[day(o)] = o.Key
 			}
 		}
 	}
 	for _, o := range all[min(snapshotsKept, len(all)):] {
-		if first[o.Modified.UTC().Truncate(24*time.Hour)] != o.Key {
+		if first[day(o)] != o.Key {
 			out = append(out, o)
 		}
 	}
