@@ -65,7 +65,7 @@ func (r *Results) writeSummary(to io.Writer) {
 		t := sum(judge, worlds.Unannounced)
 		return ratio(float64(t.Alerts), float64(t.Fans))
 	})
-	row("alerts per fan, off each night untold (3 are allowed)", func(judge string) string {
+	row("alerts per fan, off each of six nights untold (6 are allowed)", func(judge string) string {
 		t := sum(judge, worlds.Nights)
 		return ratio(float64(t.Alerts), float64(t.Fans))
 	})
