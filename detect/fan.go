@@ -127,7 +127,7 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) []fanwatch.Observation {
 		Time: row.Time, RPM: row.RPM}
 	var changed []fanwatch.Observation
 	for i := range s.Families {
-		if v.Hold {
+		if v.Hold || v.Still && i != familySpeed && i != familySource {
 			continue
 		}
 		found := f.find(cfg, i, row, v)

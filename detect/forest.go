@@ -93,7 +93,7 @@ func medianOf3(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c
 func (f *fan) unusual(cfg Config, row *fanwatch.Row, v judge.Verdict) judge.Finding {
 	s, rule := &f.st.Forest, f.device.Forest
 	if rule.Score > 0 && !rule.Off {
-		f.learn(row, v, false)
+		f.learn(row, v, row.Score > rule.Score)
 		if row.Score > rule.Score {
 			return f.unusualFinding(row, row.Time)
 		}

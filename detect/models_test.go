@@ -228,6 +228,38 @@ func TestAFixedScoreIsARule(t *testing.T) {
 	}
 }
 
+// TestAStallEndsNoOtherTrouble: a fan that jitters and then stands has both troubles, and jitters still when it turns.
+func TestAStallEndsNoOtherTrouble(t *testing.T) {
+	f := newFeed(fanwatch.Device{Fan: "a"})
+	m := newMachine(3, 1800)
+	seq := uint64(0)
+	publish := func(n int, rpm, jitter float64) {
+		for range n {
+			seq++
+			r := fanwatch.WireReading{Seq: seq, Jitter: jitter * (1 + 0.1*m.rng.NormFloat64()), State: fanwatch.StateStalled}
+			if rpm > 0 {
+				r.RPM, r.State = m.next(0.001), fanwatch.StateRunning
+			}
+			f.batch("a", 5, r)
+		}
+	}
+	publish(3000, 1800, 0.004)
+	publish(60, 1800, 0.05)
+	publish(30, 0, 0)
+	if f.kinds() != "jitter.stall" {
+		t.Fatalf("%q", f.kinds())
+	}
+	for _, o := range f.States("a") {
+		if o.Family == fanwatch.FamilyTexture && o.Anomaly.Kind != fanwatch.KindJitter {
+			t.Errorf("%+v", o)
+		}
+	}
+	publish(60, 1800, 0) // and where jitter is measured no more, its trouble ends
+	if f.kinds() != "jitter.stall.." {
+		t.Errorf("%q", f.kinds())
+	}
+}
+
 // TestALabelIsARowAndTakesEffectOnce: normal makes a speed usual at the record, and replays so; what comes twice does
 // nothing more.
 func TestALabelIsARowAndTakesEffectOnce(t *testing.T) {

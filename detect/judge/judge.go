@@ -109,6 +109,7 @@ type Finding struct {
 type Verdict struct {
 	Found  [families]Finding
 	Hold   bool // the reading neither begins nor ends trouble: the fan stands still as it should, or may
+	Still  bool // the fan stands still and should not: the reading tells of its speed alone
 	Judged fanwatch.Judged
 	Point  [3]float64 // the forest's point: residual of speed, wobble, jitter, in usual deviations
 	Scored bool       // Point holds: the fan is known, and stands at a level
@@ -127,9 +128,13 @@ const (
 	hoursSlack  = 10 * time.Minute // before and after the hours end and begin in which a fan may stand
 	pause       = 120.0            // s between two readings that is a gap, or pauseTimes the usual interval
 	pauseTimes  = 10
-	startFor    = 120.0 // s that a rotor may take to reach its speed
-	riseTau     = 10.0  // s
-	riseLeast   = 0.003 // logarithm: a speed above its mean by more rises
+	gapsUsual   = 5 // gaps in a row after which their length is the usual interval
+
+	longestInterval = 86_400.0 // s
+
+	startFor  = 120.0 // s that a rotor may take to reach its speed
+	riseTau   = 10.0  // s
+	riseLeast = 0.003 // logarithm: a speed above its mean by more rises
 )
 
 // stop is the newest time in which the fan stood still.
@@ -218,12 +223,18 @@ func (s *state) advance(t int64) (dt float64) {
 	dt = max(0, float64(t-s.Last)/1e6)
 	longest := max(pause, float64(pauseTimes*s.Interval))
 	if dt > longest {
+		if s.Gaps++; s.Gaps >= gapsUsual { // so many in a row are the usual interval
+			s.Gaps, s.Interval = 0, min(dt, longestInterval)
+		}
 		s.Gap, dt = max(gapFor, float64(10*s.Interval)), longest
 		s.Turning = 0
 	} else if s.N <= 100 {
 		s.Interval += (dt - s.Interval) / float64(s.N-1)
 	} else {
 		s.Interval += (dt - s.Interval) / 100
+	}
+	if dt < longest {
+		s.Gaps = 0
 	}
 	s.Last = t
 	return dt
@@ -284,7 +295,7 @@ func (f *Fan) stall(r fanwatch.Reading, v *Verdict) {
 		test = testStill
 	}
 	if test == "" && n.Under >= limitCount {
-		v.Found[Speed] = f.below(r)
+		v.Still, v.Found[Speed] = true, f.below(r)
 		v.Judged.Verdict = string(fanwatch.KindUnderspeed)
 		return
 	}
@@ -292,6 +303,7 @@ func (f *Fan) stall(r fanwatch.Reading, v *Verdict) {
 		v.Hold, v.Judged.Verdict = true, verdictStarting
 		return
 	}
+	v.Still = true
 	v.Found[Speed] = Finding{Kind: fanwatch.KindStall, Severity: fanwatch.SeverityCritical, Test: test,
 		Expected: f.usual(), By: -1, Since: f.s.Stop.Since}
 	v.Judged.Verdict = string(fanwatch.KindStall)
@@ -339,7 +351,7 @@ func (s *state) pauseTests() {
 	l := &s.Level
 	l.Outs, l.Out, l.Mean = [2]uint8{}, lasting{}, 0
 	s.Wobble.Now, s.Wobble.Out, s.Wobble.On = min(s.Wobble.Now, s.Wobble.Usual), lasting{}, false
-	s.Jitter.Fast, s.Jitter.Out = 0, lasting{}
+	s.Jitter.Fast, s.Jitter.Out, s.Jitter.On = 0, lasting{}, false
 	if l.Away && l.Heading < 0 {
 		l.arrive(int(l.At))
 	}
@@ -488,7 +500,10 @@ func (f *Fan) texture(r fanwatch.Reading, log, dt float64, x expectation, at vie
 	lo := min(s.Speeds[0], s.Speeds[1], s.Speeds[2])
 	hi := max(s.Speeds[0], s.Speeds[1], s.Speeds[2])
 	quiet := v.Found[Speed].Kind == fanwatch.KindNone
-	if r.Jitter > 0 && hi-lo <= steady {
+	switch {
+	case r.Jitter == 0: // it is not measured
+		s.Jitter.Out, s.Jitter.On = lasting{}, false
+	case hi-lo <= steady:
 		f.last.excess = s.Jitter.add(r.Jitter, log, dt, quiet)
 	}
 	moved := l.Count > 2 && l.Novel > 0.25 || l.Away

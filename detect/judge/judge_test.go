@@ -77,6 +77,23 @@ func TestEveryIntervalIsJudgedAlike(t *testing.T) {
 	}
 }
 
+// TestAFanThatReportsEveryFiveMinutesIsJudged, from the start and when its interval is changed.
+func TestAFanThatReportsEveryFiveMinutesIsJudged(t *testing.T) {
+	for _, before := range []time.Duration{0, 3 * time.Hour} {
+		m := newMachine(fanwatch.Device{})
+		m.quiet(t, before, "every second")
+		m.every = 5 * time.Minute
+		m.quiet(t, 48*time.Hour, "every five minutes")
+		if m.s.Gap > 0 || m.s.Interval < 200 {
+			t.Errorf("after %s: interval %g s, gap %g s", before, m.s.Interval, m.s.Gap)
+		}
+		m.rpm *= 0.9
+		if kind, after := m.run(30 * time.Minute); kind != fanwatch.KindSpeed || after > 20*time.Minute {
+			t.Errorf("after %s: %q after %s", before, kind, after)
+		}
+	}
+}
+
 // TestALevelBecomesKnown after two visits that ended by themselves, and at once when a person says so; a fault never.
 func TestALevelBecomesKnown(t *testing.T) {
 	visit := func(m *machine, rpm float64) fanwatch.Kind {

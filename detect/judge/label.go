@@ -29,9 +29,7 @@ func (f *Fan) Label(l fanwatch.Label) bool {
 		return true
 	}
 	x.Fault, x.Known = false, true
-	if !t.Begun || x.Offset < t.Lowest {
-		t.Lowest, t.Begun = x.Offset, true
-	}
+	t.lower(x.Offset)
 	f.s.Limits.Half = 0
 	if t.Away && int(t.Heading) == at {
 		t.Heading = -1

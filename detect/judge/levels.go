@@ -92,7 +92,7 @@ type levels struct {
 	Since     int64            // time of the reading that began to be away, Unix microseconds
 	Changes   float64          // changes of level, which fade
 	Usual     float64          // of Changes
-	Lowest    float64          // lowest offset at which the fan stood for heldFor
+	Lowest    float64          // lowest offset of a known level
 	Begun     bool             // Lowest holds
 }
 
@@ -143,9 +143,8 @@ func (f *Fan) place(log, dt float64, x expectation, grain float64, rises bool) v
 	if s.Turning == 1 {
 		l.Residuals[1], l.Residuals[2] = v.residual, v.residual
 	}
-	l.Novel = float64(l.Novel * decay(dt, noveltyTau))
-	if l.Away && l.Held < heldFor {
-		l.Novel = min(noveltyMax, l.Novel/decay(dt, noveltyTau)) // does not fade while the fan keeps moving
+	if !l.Away || l.Held >= heldFor { // it does not fade while the fan keeps moving
+		l.Novel = float64(l.Novel * decay(dt, noveltyTau))
 	}
 	l.Changes = float64(l.Changes * decay(dt, huntTau))
 	ew(&l.Usual, l.Changes, dt, sigmaTau)
@@ -233,9 +232,8 @@ func (l *levels) fast(e, band float64) bool {
 	return max(bits.OnesCount8(l.Outs[0]&(1<<(need+1)-1)), bits.OnesCount8(l.Outs[1]&(1<<(need+1)-1))) >= need
 }
 
-// fastNeed returns how many of the newest readings, all but one, must be outside the band on one
-// side: 3, and more for a fan of
-// which single readings often are, so that this happens by chance once in a thousand days.
+// fastNeed returns how many of the newest readings, all but one, must be outside the band on one side: 3, and more for a
+// fan of which single readings often are, so that this happens by chance once in a thousand days.
 func (l *levels) fastNeed() int {
 	for i, rate := range [...]float64{0.0014, 0.0067, 0.0175, 0.035} {
 		if l.Rate.Var <= rate {
@@ -269,9 +267,14 @@ func (f *Fan) know(at *level) {
 		if l.Count == 1 {
 			at.Known = true
 		}
-		if !l.Begun || at.Offset < l.Lowest {
-			l.Lowest, l.Begun = at.Offset, true
-		}
+		l.lower(at.Offset)
+	}
+}
+
+// lower makes the offset of a known level the lowest, if it is.
+func (l *levels) lower(offset float64) {
+	if !l.Begun || offset < l.Lowest {
+		l.Lowest, l.Begun = offset, true
 	}
 }
 
@@ -315,6 +318,7 @@ func (l *levels) endVisit(byItself bool) {
 	}
 	if at.Visits >= need {
 		at.Known = true
+		l.lower(at.Offset)
 	}
 }
 
@@ -360,9 +364,6 @@ func (f *Fan) wander(v *view, dt float64, x expectation, paused bool) {
 		at := &l.Table[l.Heading]
 		at.Seconds += dt
 		at.Last = s.Age
-		if l.Held >= heldFor && !at.Fault && (!l.Begun || at.Offset < l.Lowest) && !l.pages() {
-			l.Lowest, l.Begun = at.Offset, true
-		}
 		if l.AwayFor >= awayFor && l.Held >= settledFor && !at.Fault && !l.pages() {
 			at.Known = true
 			l.arrive(int(l.Heading))
@@ -442,7 +443,7 @@ func (l *levels) slot() int {
 		return int(l.Count) - 1
 	}
 	oldest := -1
-	for i := range l.Table {
+	for i := 1; i < maxLevels; i++ { // the first is what all others are relative to
 		if i != int(l.At) && (oldest < 0 || l.Table[i].Last < l.Table[oldest].Last) {
 			oldest = i
 		}

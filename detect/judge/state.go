@@ -19,6 +19,7 @@ type state struct {
 	Age      float64 // time of readings that turned, s
 	Running  float64 // time since the fan began to turn, s
 	Gap      float64 // time left of a wider band after a gap, s
+	Gaps     uint8   // gaps in a row
 
 	Speeds  [4]float64 // logarithms of the newest speeds, newest first
 	Turning uint8      // how many of them hold, at most 4
