@@ -93,13 +93,9 @@ fanwatch lake export writes such files.`,
 				return a.printBacktest(cmd.OutOrStdout(), r)
 			}
 			if o.csv != "" {
-				var src *recorded
-				err := openFile(o.csv, cmd.InOrStdin(), func(in io.Reader) (err error) {
-					src, err = fromCSV(in, o.fans, from, to)
-					return err
-				})
+				src, err := openCSV(o.csv, cmd.InOrStdin(), o.fans, from, to)
 				if err != nil {
-					return fmt.Errorf("--csv: %w", err)
+					return err
 				}
 				return run(src)
 			}

@@ -112,6 +112,18 @@ func (src *recorded) addLabel(r *lake.LabelRow) {
 	src.labels[l.Fan] = append(src.labels[l.Fan], l)
 }
 
+// openCSV is fromCSV of a file, "-" for the standard input.
+func openCSV(name string, stdin io.Reader, fans []string, from, to time.Time) (src *recorded, err error) {
+	err = openFile(name, stdin, func(in io.Reader) (err error) {
+		src, err = fromCSV(in, fans, from, to)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--csv: %w", err)
+	}
+	return src, nil
+}
+
 // fromCSV returns the readings of a CSV file with a header: of the named fans (none: of all) with from <= time < to.
 func fromCSV(in io.Reader, fans []string, from, to time.Time) (*recorded, error) {
 	src := &recorded{alerts: make(map[string][]*episode), labels: make(map[string][]fanwatch.Label)}

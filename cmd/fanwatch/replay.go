@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"os"
@@ -67,13 +66,9 @@ of 100 readings at most: some 8,000 readings a second and fan. Ctrl-C ends it; t
 				return fmt.Errorf("--broker, --ca, --cert and --key are given together, with one --fan (%w)", errUsage)
 			}
 			if o.csv != "" {
-				var src *recorded
-				err := openFile(o.csv, cmd.InOrStdin(), func(in io.Reader) (err error) {
-					src, err = fromCSV(in, o.fans, from, to)
-					return err
-				})
+				src, err := openCSV(o.csv, cmd.InOrStdin(), o.fans, from, to)
 				if err != nil {
-					return fmt.Errorf("--csv: %w", err)
+					return err
 				}
 				return a.publish(cmd, o, src)
 			}

@@ -3,10 +3,11 @@ package judge
 import "fanwatch"
 
 // Label applies what a person knows of trouble. Normal makes the speed at which the fan is, or the level that it
-// visited then, known at once; a fault keeps it from being learned. It reports whether anything changed.
-func (f *Fan) Label(l fanwatch.Label) bool {
+// visited then, known at once; a fault keeps it from being learned.
+func (f *Fan) Label(l fanwatch.Label) {
 	if l.Kind.Family() != fanwatch.FamilySpeed || l.Kind == fanwatch.KindStall {
-		return f.labelOther(l)
+		f.labelOther(l)
+		return
 	}
 	t := &f.s.Level
 	at := -1
@@ -21,12 +22,12 @@ func (f *Fan) Label(l fanwatch.Label) bool {
 		at = f.visited(l)
 	}
 	if at < 0 {
-		return false
+		return
 	}
 	x := &t.Table[at]
 	if !l.Normal {
 		x.Fault, x.Known = true, at == 0
-		return true
+		return
 	}
 	x.Fault, x.Known = false, true
 	t.lower(x.Offset)
@@ -35,7 +36,6 @@ func (f *Fan) Label(l fanwatch.Label) bool {
 		t.Heading = -1
 		t.arrive(at)
 	}
-	return true
 }
 
 // visited returns the level other than the first whose newest visit ended within the time of the label, or -1.
@@ -54,9 +54,9 @@ func (f *Fan) visited(l fanwatch.Label) int {
 }
 
 // labelOther applies a label of texture and drift: what is now is usual.
-func (f *Fan) labelOther(l fanwatch.Label) bool {
+func (f *Fan) labelOther(l fanwatch.Label) {
 	if !l.Normal {
-		return false
+		return
 	}
 	s := &f.s
 	switch l.Kind {
@@ -69,8 +69,5 @@ func (f *Fan) labelOther(l fanwatch.Label) bool {
 	case fanwatch.KindDrift:
 		s.Drift = drift{}
 		s.Level.Slow = s.Level.Base
-	default:
-		return false
 	}
-	return true
 }

@@ -232,8 +232,8 @@ func (l *levels) fast(e, band float64) bool {
 	return max(bits.OnesCount8(l.Outs[0]&(1<<(need+1)-1)), bits.OnesCount8(l.Outs[1]&(1<<(need+1)-1))) >= need
 }
 
-// fastNeed returns how many of the newest readings, all but one, must be outside the band on one side: 3, and more for a
-// fan of which single readings often are, so that this happens by chance once in a thousand days.
+// fastNeed returns how many of the newest readings, all but one, must be outside the band on one side: 3, and more for
+// a fan of which single readings often are, so that this happens by chance once in a thousand days.
 func (l *levels) fastNeed() int {
 	for i, rate := range [...]float64{0.0014, 0.0067, 0.0175, 0.035} {
 		if l.Rate.Var <= rate {
