@@ -7,16 +7,17 @@ import (
 )
 
 const (
-	knots     = 21      // of the curve, 5 % of duty apart
-	knotFloor = 30.0    // s at a knot after which it counts
-	knotSure  = 300.0   // s at a knot after which it is sure
-	knotTau   = 172_800 // s, memory of a knot
-	lags      = 5
-	lagTau    = 120.0 // s, memory of a lag's error
-	slope     = 0.8   // of proportional: speed against duty where no second knot is known
-	dutyStep  = 0.03  // a larger change of the duty suspends the tests of speed for settle
-	dutyNear  = 0.001 // of the duty: a rotor this close to its command has followed
-	settle    = 20.0  // s
+	knots                 = 21      // of the curve, 5 % of duty apart
+	knotFloor             = 30.0    // s at a knot after which it counts
+	knotSure              = 300.0   // s at a knot after which it is sure
+	knotTau               = 172_800 // s, memory of a knot
+	lags                  = 5
+	lagTau                = 120.0 // s, memory of a lag's error
+	slope                 = 0.8   // power of the duty that the speed follows where no second knot is known
+	slopeLeast, slopeMost = 0.4, 2.5
+	dutyStep              = 0.03  // a larger change of the duty suspends the tests of speed for settle
+	dutyNear              = 0.001 // of the duty: a rotor this close to its command has followed
+	settle                = 20.0  // s
 )
 
 // lagTaus are the time constants, in s, of the filters of which one follows the rotor.
@@ -181,7 +182,24 @@ func (c *curve) beyond(i int, p, young float64) (v, unsure float64, known bool) 
 		return c.Knots[i].V, young, true
 	}
 	far := rcf.Log(p / max(float64(i), 0.5))
-	return c.Knots[i].V + float64(slope*far), young + float64(1.2*math.Abs(far)), true
+	return c.Knots[i].V + float64(c.slope(i, p > float64(i))*far), young + float64(1.2*math.Abs(far)), true
+}
+
+// slope returns the power of the duty that the speed follows beyond knot i, the outermost one on that side: as between
+// it and the next one inside.
+func (c *curve) slope(i int, above bool) float64 {
+	step := 1
+	if above {
+		step = -1
+	}
+	for j := i + step; j >= 1 && j < knots; j += step {
+		if c.Knots[j].N < knotSure {
+			continue
+		}
+		power := (c.Knots[i].V - c.Knots[j].V) / rcf.Log(max(float64(i), 0.5)/float64(j))
+		return max(slopeLeast, min(power, slopeMost))
+	}
+	return slope
 }
 
 // learn moves the curve by a reading whose speed, without base and level, is v; x is what was expected of it.

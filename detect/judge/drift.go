@@ -23,6 +23,8 @@ const (
 	swingPrior  = 0.005    // of the speed
 	swingBegin  = 21_600.0 // s, weight of the prior
 	swingSigma  = 3.5
+	swingBack   = 0.3     // part of the largest distance at which a fan has come back
+	swingAgain  = 1.25    // of a swing that came back: the next one that is told of
 	driftYoung  = 0.01    // how much more on the first day
 	afterStart  = 1200    // s after a start in which no block is taken
 	airFans     = 5       // fans of a site whose median is the air that they share, at least
@@ -33,6 +35,7 @@ const (
 	airNoise    = 0.001   // driftNoise of such a fan
 	ownTau      = 172_800 // s, memory of a fan's own mean
 	weekFloor   = 0.08    // of the speed: the base lies this far from that of the week
+	weekEnd     = 0.6     // part of that at which it no longer does
 )
 
 var dayParts = [harmonics]float64{1, 0.4, 0.2, 0.13}
@@ -78,6 +81,8 @@ type drift struct {
 	On             int8    // 1 faster, -1 slower
 	By             float64 // how far the newest block lies from what the kept state foretold
 	Hours          float64 // h since then
+	Peak           float64 // largest By since On
+	Week           bool    // the base lies too far from that of the week before
 }
 
 // Air is how far the speeds of a site's fans lie from their own means in a block: what they share, such as the
@@ -108,7 +113,8 @@ func (d *drift) against(b int64, z float64, air Air) (own float64, part Part, ok
 	if fresh == d.Shared {
 		d.Other = 0
 	} else if d.Other++; d.Other >= airSwitch {
-		d.Shared, d.Other, d.N, d.Up, d.Down, d.On, d.Swing = fresh, 0, 0, 0, 0, 0, spread{}
+		d.Shared, d.Other, d.N, d.Up, d.Down = fresh, 0, 0, 0, 0
+		d.On, d.Peak, d.Swing = 0, 0, spread{}
 	}
 	common := 0.0
 	if fresh {
@@ -228,10 +234,10 @@ func (d *drift) take(b int64, z, grain float64) {
 // cusum adds a standardised innovation to both sums and sets On.
 func (d *drift) cusum(b int64, z, e float64, h [driftStates]float64, grain float64) {
 	d.Up, d.Down = max(0, d.Up+e-driftSlack), max(0, d.Down-e-driftSlack)
-	if d.Up == 0 {
+	if d.Up == 0 && d.On <= 0 {
 		d.KeptUp, d.SinceUp = d.X, b
 	}
-	if d.Down == 0 {
+	if d.Down == 0 && d.On >= 0 {
 		d.KeptDn, d.SinceDn = d.X, b
 	}
 	var up, down float64
@@ -255,18 +261,42 @@ func (d *drift) cusum(b int64, z, e float64, h [driftStates]float64, grain float
 		floor = airFloor
 	}
 	least := max(floor, float64(swingSigma*swing)) + float64(driftYoung*decay(float64(d.N*block), 86_400)) + grain
+	was := d.On // on the way back to what was foretold before, the fan does not drift the other way
 	switch {
-	case d.Down > driftBar && down-z > least:
+	case d.Down > driftBar && down-z > least && (was <= 0 || up-z > least):
 		d.On = -1
-	case d.Up > driftBar && z-up > least:
+	case d.Up > driftBar && z-up > least && (was >= 0 || z-down > least):
 		d.On = 1
 	case max(d.Up, d.Down) < driftEnd:
 		d.On = 0
+	}
+	if d.On != was {
+		d.Peak = 0
 	}
 	switch d.On {
 	case -1:
 		d.By, d.Hours = z-down, float64(float64(b-d.SinceDn)*block/3600)
 	case 1:
 		d.By, d.Hours = z-up, float64(float64(b-d.SinceUp)*block/3600)
+	default:
+		return
 	}
+	d.Peak = max(d.Peak, math.Abs(d.By))
+	if math.Abs(d.By) < float64(swingBack*d.Peak) {
+		d.back()
+	}
+}
+
+// back ends trouble of a fan that came back by itself to what was foretold before: what was learned meanwhile is
+// forgotten. It swings as far as it was away, and is told of next when it goes farther by a quarter.
+func (d *drift) back() {
+	d.X = d.KeptDn
+	if d.On > 0 {
+		d.X = d.KeptUp
+	}
+	if most := float64(swingAgain * d.Peak / swingSigma); d.Swing.sd(swingPrior, swingBegin) < most {
+		d.Swing.N = 2 * 86_400
+		d.Swing.Var = float64(most * most)
+	}
+	d.On, d.Up, d.Down, d.Peak = 0, 0, 0, 0
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,77 @@ func TestALevelBecomesKnown(t *testing.T) {
 		if got := strings.Join(kinds, " "); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// TestADutyTriedAtTheStartIsNoTroubleLater: what the curve does not know of the second duty is the curve's, not the
+// base's, which would move the first duty too.
+func TestADutyTriedAtTheStartIsNoTroubleLater(t *testing.T) {
+	m := newMachine(fanwatch.Device{})
+	m.every = 10 * time.Second
+	for _, visit := range []struct {
+		duty, rpm float64
+		d         time.Duration
+	}{{0.99, 12_080, time.Minute}, {0.8, 8900, 15 * time.Minute}, {0.65, 6500, 15 * time.Minute},
+		{0.99, 12_080, 15 * time.Minute}} {
+		m.duty, m.rpm = visit.duty, visit.rpm
+		m.quiet(t, visit.d, fmt.Sprintf("duty %g", visit.duty))
+	}
+}
+
+// TestASecondDutyTellsHowTheSpeedFollows: beyond the duties that are known the curve goes on as between them.
+func TestASecondDutyTellsHowTheSpeedFollows(t *testing.T) {
+	m := newMachine(fanwatch.Device{})
+	for _, visit := range []struct{ duty, rpm float64 }{{0.45, 950}, {0.40, 802}, {0.38, 735}, {0.40, 802}} {
+		m.duty, m.rpm = visit.duty, visit.rpm
+		m.quiet(t, 40*time.Minute, fmt.Sprintf("duty %g", visit.duty))
+	}
+}
+
+// TestAFanMovedAmongThreeSpeedsIsToldOfTwice: once for each speed that it did not have before.
+func TestAFanMovedAmongThreeSpeedsIsToldOfTwice(t *testing.T) {
+	m := newMachine(fanwatch.Device{})
+	m.quiet(t, 2*time.Hour, "before")
+	told := 0
+	for range 4 {
+		for _, rpm := range []float64{1600, 2100} {
+			m.rpm = rpm
+			if kind, _ := m.run(9 * time.Hour); kind != "" {
+				told++
+			}
+			m.rpm = 1800
+			m.run(9 * time.Hour)
+		}
+	}
+	if told != 2 {
+		t.Errorf("told of %d times, want 2", told)
+	}
+}
+
+// TestASwingThatComesBackIsToldOfOnce, and a drift beyond it again.
+func TestASwingThatComesBackIsToldOfOnce(t *testing.T) {
+	m := newMachine(fanwatch.Device{})
+	m.quiet(t, 30*time.Hour, "before")
+	move := func(by float64, over time.Duration) (told fanwatch.Kind) {
+		from := m.rpm
+		for d := time.Duration(0); d < over; d += time.Minute {
+			m.rpm = from * (1 + by*float64(d)/float64(over))
+			if kind, _ := m.run(time.Minute); kind != "" && told == "" {
+				told = kind
+			}
+		}
+		return told
+	}
+	if got := move(-0.06, 5*time.Hour); got != fanwatch.KindDrift {
+		t.Fatalf("the first swing is %q", got)
+	}
+	move(0.06/0.94, 5*time.Hour)
+	m.run(8 * time.Hour)
+	if got := move(-0.04, 5*time.Hour); got != "" {
+		t.Errorf("the second swing is %q", got)
+	}
+	if got := move(-0.10, 8*time.Hour); got != fanwatch.KindDrift {
+		t.Errorf("beyond the swing: %q", got)
 	}
 }
 
@@ -307,10 +379,35 @@ func TestARestoredJudgeGoesOnBitForBit(t *testing.T) {
 	if !reflect.DeepEqual(a.s, b.s) {
 		t.Error("the states differ")
 	}
-	for _, bad := range [][]byte{nil, {}, {2}, data[:len(data)-1], append(data, 0)} {
+	for _, bad := range [][]byte{nil, {}, {1}, {2}, {3}, data[:len(data)-1], append(data, 0)} {
 		if err := b.UnmarshalBinary(bad); !errors.Is(err, ErrState) {
 			t.Errorf("%d bytes: %v", len(bad), err)
 		}
+	}
+}
+
+// TestAStateOfVersion1Opens as one that has seen no swing.
+func TestAStateOfVersion1Opens(t *testing.T) {
+	m := newMachine(fanwatch.Device{})
+	m.duty = 0.6
+	m.run(3 * time.Hour)
+	data, err := m.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := 0 // bytes up to the end of Drift
+	for v, i := reflect.ValueOf(m.s), 0; v.Type().Field(i).Name != "Limits"; i++ {
+		before += binary.Size(v.Field(i).Interface())
+	}
+	old := slices.Delete(slices.Clone(data), 1+before-9, 1+before)
+	old[0] = 1
+	want := m.s
+	if err := m.UnmarshalBinary(old); err != nil {
+		t.Fatal(err)
+	}
+	want.Drift.Peak, want.Drift.Week = 0, false
+	if !reflect.DeepEqual(m.s, want) {
+		t.Error("the states differ")
 	}
 }
 

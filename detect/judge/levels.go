@@ -34,19 +34,19 @@ const (
 	sigmaWeight = 1800.0
 	sigmaTau    = 21_600.0
 
-	heldFor    = 60.0   // s after which a candidate is a visit to a level
-	fixFor     = 600.0  // s after which only the base moves a candidate
-	knownAfter = 2      // visits that ended by themselves, after which a level is known
-	manyKnown  = 3      // known levels from which on one visit is enough
-	settledFor = 43_200 // s at one candidate, and
-	awayFor    = 86_400 // s away in all, after which a level that pages no one is known
-	transit    = 20.0   // s to arrive at a known level, where there are two
-	noveltyTau = 25_200 // s
-	noveltyMax = 4.0    // largest count of novel levels
-	quietAt    = 0.5    // count from which on a novel level within the range is quiet
-	quietKnown = 6      // known levels from which on it is
-	huntTau    = 180.0  // s
-	huntLeast  = 6.0    // changes of level, fading with huntTau, that are hunting at least
+	heldFor     = 60.0   // s after which a candidate is a visit to a level
+	fixFor      = 600.0  // s after which only the base moves a candidate
+	knownAfter  = 2      // visits that ended by themselves, after which a level is known
+	manyVisited = 3      // levels from which on one visit is enough: known ones, and those visited
+	settledFor  = 43_200 // s at one candidate, and
+	awayFor     = 86_400 // s away in all, after which a level that pages no one is known
+	transit     = 20.0   // s to arrive at a known level, where there are two
+	noveltyTau  = 28_800 // s
+	noveltyMax  = 4.0    // largest count of novel levels
+	quietAt     = 0.5    // count from which on a novel level within the range is quiet
+	quietKnown  = 6      // known levels from which on it is
+	huntTau     = 180.0  // s
+	huntLeast   = 6.0    // changes of level, fading with huntTau, that are hunting at least
 )
 
 // level is a speed at which the fan has stood, relative to the expected one.
@@ -183,7 +183,7 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 		if s.Age < heldFor {
 			reach = 1
 		}
-		ew(&l.Base, l.Base+clip(e, reach), dt, earlyTau)
+		ew(&l.Base, l.Base+clip(float64(e*trusted(x)), reach), dt, earlyTau)
 		l.Slow = l.Base
 		at.Seconds += dt
 		l.spreads(v, e, dt)
@@ -195,8 +195,7 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 		return
 	}
 	fast := l.fast(e, v.band)
-	trust := max(0, 1-x.unsure/0.03) // the mean says nothing of a duty that is hardly known
-	ew(&l.Mean, clip(float64(e*trust), v.band), dt, meanTau)
+	ew(&l.Mean, clip(float64(e*trusted(x)), v.band), dt, meanTau)
 	slow := l.Out.add(math.Abs(l.Mean) > v.band2, dt, slowFor, 3)
 	if fast || slow {
 		l.leave(s.Last, slow)
@@ -224,6 +223,9 @@ func (f *Fan) stay(v *view, dt float64, x expectation, young, paused bool) {
 	}
 }
 
+// trusted returns which part of a distance is not the curve's: a duty that is hardly known says nothing of the base.
+func trusted(x expectation) float64 { return max(0, 1-x.unsure/0.03) }
+
 // fast takes a distance from the level and reports whether enough of the newest readings lie beyond the band.
 func (l *levels) fast(e, band float64) bool {
 	l.Outs[0] = l.Outs[0]<<1 | b2u(e > band)
@@ -247,8 +249,7 @@ func (l *levels) fastNeed() int {
 func (f *Fan) follow(e, dt float64, x expectation) {
 	l := &f.s.Level
 	most := float64(baseSlew / 3600 * dt * (1 + float64(4*decay(f.s.Running, warmTau))))
-	trust := max(0, 1-x.unsure/0.03)
-	l.Base += clip(float64(min(1, dt/baseTau)*e*trust), most)
+	l.Base += clip(float64(min(1, dt/baseTau)*e*trusted(x)), most)
 	ew(&l.Slow, l.Slow+clip(l.Base-l.Slow, 0.1), dt, slowTau)
 }
 
@@ -312,13 +313,19 @@ func (l *levels) endVisit(byItself bool) {
 		return
 	}
 	at.Visits = min(at.Visits+1, maxCount)
+	visited := 0
+	for _, x := range l.Table[:l.Count] {
+		visited += int(b2u(x.Known || x.Visits > 0))
+	}
 	need := uint32(knownAfter)
-	if l.known() >= manyKnown {
+	if visited >= manyVisited {
 		need = 1
 	}
-	if at.Visits >= need {
-		at.Known = true
-		l.lower(at.Offset)
+	for i := range l.Table[:l.Count] {
+		if x := &l.Table[i]; !x.Known && !x.Fault && x.Visits >= need {
+			x.Known = true
+			l.lower(x.Offset)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 
 	"fanwatch/rcf"
 )
@@ -38,7 +39,9 @@ type state struct {
 // StateSize is the memory of a fan's state, in bytes.
 var StateSize = binary.Size(state{})
 
-const stateVersion = 1
+// stateVersion is the version of the state that is written. Version 1 has no drift.Peak and drift.Week; they are read
+// as 0 and false.
+const stateVersion = 2
 
 // maxCount bounds counters of readings.
 const maxCount = 1 << 30
@@ -59,8 +62,11 @@ var ErrState = errors.New("not the state of a judge")
 // [ErrState].
 func (f *Fan) UnmarshalBinary(data []byte) error {
 	var s state
-	if len(data) == 0 || data[0] != stateVersion {
-		return fmt.Errorf("%w: version %d, this program knows %d", ErrState, append(data, 0)[0], stateVersion)
+	if len(data) == 0 || data[0] < 1 || data[0] > stateVersion {
+		return fmt.Errorf("%w: version %d, this program knows 1 to %d", ErrState, append(data, 0)[0], stateVersion)
+	}
+	if data[0] == 1 {
+		data = grow(data)
 	}
 	if n, err := binary.Decode(data[1:], binary.LittleEndian, &s); err != nil || n != len(data)-1 {
 		return fmt.Errorf("%w: %d bytes, want %d", ErrState, len(data)-1, StateSize)
@@ -70,6 +76,15 @@ func (f *Fan) UnmarshalBinary(data []byte) error {
 	}
 	f.s = s
 	return nil
+}
+
+// grow returns a state of version 1 in the form of version 2.
+func grow(data []byte) []byte {
+	at := len(data) - binary.Size(limits{}) - binary.Size(command{}) // the end of Drift
+	if at < 0 {
+		return data
+	}
+	return slices.Insert(slices.Clone(data), at, make([]byte, binary.Size(float64(0))+binary.Size(false))...)
 }
 
 // valid reports whether every number is finite and what indexes lies in its range.
