@@ -188,9 +188,13 @@ func TestHoursAndIntermittentFansMayStop(t *testing.T) {
 				t.Errorf("%s: night %d shows %q", name, n, kind)
 			}
 		}
-		if got := m.Suggestion(); (got != "") != (name == "neither") ||
-			got != "" && !strings.Contains(got, "fanwatch configure a --hours 05:05-21:05") {
-			t.Errorf("%s: suggestion %q", name, got)
+		got := m.Suggest(nil)
+		if (len(got) == 1) != (name == "neither") || len(got) == 1 && *got[0].Change.Hours != "05:05-21:05" {
+			t.Errorf("%s: suggestions %+v", name, got)
+		}
+		if text := m.habit(); (text != "") != (name == "neither") ||
+			text != "" && !strings.Contains(text, "fanwatch configure a --hours 05:05-21:05") {
+			t.Errorf("%s: the stall says %q", name, text)
 		}
 	}
 }
