@@ -248,7 +248,7 @@ type FanStatus struct {
 }
 
 // MaxLabels is the number of labels that a FanStatus keeps.
-const MaxLabels = 5
+const MaxLabels = 20
 
 // FamilyStatus is the state of one family of a fan.
 type FamilyStatus struct {

@@ -10,8 +10,8 @@ import (
 )
 
 // pendingObservations holds the observations that are to be sent to the fans' workflows: every change of state or of
-// what is suggested, the state at the first reading that is judged after a start or a silence, and silence itself. It is
-// not part of a snapshot: after a crash the same is sent again, and workflows ignore what they have. Not safe for
+// what is suggested, the state at the first reading that is judged after a start or a silence, and silence itself. It
+// is not part of a snapshot: after a crash the same is sent again, and workflows ignore what they have. Not safe for
 // concurrent use.
 type pendingObservations struct {
 	since  time.Time // when the attempt began
