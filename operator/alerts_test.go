@@ -105,8 +105,8 @@ func TestStartRenewsTheAlertsOfTheFirstCode(t *testing.T) {
 	}
 }
 
-// TestALabelGivenAfterTheEndIsListed with its alert: the newest, as the fan keeps it, also a fan that was retired since;
-// one that the alert took itself later holds.
+// TestALabelGivenAfterTheEndIsListed with its alert: the newest, as the fan keeps it, also a fan that was retired
+// since; one that the alert took itself later holds.
 func TestALabelGivenAfterTheEndIsListed(t *testing.T) {
 	over := func(fan string, label fanwatch.Verdict, at time.Time) fanwatch.Alert {
 		return fanwatch.Alert{V: 2, ID: "alert/" + fan + "/speed/1", Fan: fan, Kind: fanwatch.KindSpeed, Opened: opened,
@@ -130,8 +130,9 @@ func TestALabelGivenAfterTheEndIsListed(t *testing.T) {
 		return w
 	}
 	const done = enums.WORKFLOW_EXECUTION_STATUS_COMPLETED
-	server := byType{all: map[string][]*workflowpb.WorkflowExecutionInfo{"Fan": {fan(enums.WORKFLOW_EXECUTION_STATUS_RUNNING, status("fan-1", true, false)),
-		fan(done, status("fan-2", true)), fan(done, status("fan-3", true))}}}
+	fans := []*workflowpb.WorkflowExecutionInfo{fan(enums.WORKFLOW_EXECUTION_STATUS_RUNNING, status("fan-1", true, false)),
+		fan(done, status("fan-2", true)), fan(done, status("fan-3", true))}
+	server := byType{all: map[string][]*workflowpb.WorkflowExecutionInfo{"Fan": fans}}
 	for _, a := range []fanwatch.Alert{over("fan-1", "", time.Time{}), over("fan-2", "", time.Time{}),
 		over("fan-3", fanwatch.VerdictFault, opened.Add(9*time.Hour)), over("fan-4", "", time.Time{})} {
 		server.all["Alert"] = append(server.all["Alert"], listed(t, a.ID, done, a))
