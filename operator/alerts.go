@@ -55,8 +55,8 @@ func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error
 	return alerts, nil
 }
 
-// label sets what persons said of alerts that are over: their workflows cannot be told, so that their fans' keep it, also
-// those of fans that were retired since.
+// label sets what persons said of alerts that are over: their workflows cannot be told, so that their fans' keep it,
+// also those of fans that were retired since.
 func (o Client) label(ctx context.Context, over []fanwatch.Alert) error {
 	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus IN ("Running", "Completed")`,
 		workflows.MemoFan)

@@ -66,7 +66,8 @@ func byFlags(err error) error {
 	}
 	text := strings.TrimPrefix(err.Error(), rcf.ErrConfig.Error()+": ")
 	return errors.New(strings.NewReplacer(
-		"Learn is", "--learn is", "Threshold is", "--threshold is", "Views, give", "--views, give", "Dimensions is", "the number of --columns is",
+		"Learn is", "--learn is",
+		"Threshold is", "--threshold is", "Views, give", "--views, give", "Dimensions is", "the number of --columns is",
 		"Dimensions*Shingle", "--columns times --shingle",
 		"NumberOfTrees", "--trees", "Trees", "--trees", "SubSampleSize", "--sample-size", "SampleSize", "--sample-size",
 		"ShingleSize", "--shingle", "Shingle", "--shingle", "TimeDecay", "--time-decay",

@@ -515,7 +515,8 @@ func (w *interrupting) Write(p []byte) (int, error) {
 func TestScoreInterruptedWritesWholeRows(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s, err := newScorer(scoreOptions{columns: []string{"value"}, views: []string{"point"}, trees: 3, sampleSize: 16, shingle: 1, timeDecay: 100,
+	s, err := newScorer(scoreOptions{columns: []string{"value"}, views: []string{"point"}, trees: 3, sampleSize: 16,
+		shingle: 1, timeDecay: 100,
 		format: "csv", separator: "auto", decimal: "auto"})
 	if err != nil {
 		t.Fatal(err)
@@ -610,7 +611,8 @@ func FuzzScore(f *testing.F) {
 		f.Add(in, true)
 	}
 	f.Fuzz(func(t *testing.T, in string, explain bool) {
-		o := scoreOptions{columns: []string{"value"}, views: []string{"point"}, trees: 2, sampleSize: 4, shingle: 1, timeDecay: 10, format: "auto",
+		o := scoreOptions{columns: []string{"value"}, views: []string{"point"}, trees: 2, sampleSize: 4,
+			shingle: 1, timeDecay: 10, format: "auto",
 			explain: explain, separator: "auto", decimal: "auto"}
 		s, err := newScorer(o)
 		if err != nil {
@@ -705,8 +707,8 @@ func BenchmarkScore(b *testing.B) {
 		b.Run("preset="+preset, func(b *testing.B) {
 			rows := 0
 			for b.Loop() {
-				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, views: []string{"point"}, trees: 100, sampleSize: 256, shingle: 1,
-					timeDecay: 100_000, seed: 1, preset: preset, format: "csv", separator: "auto",
+				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, views: []string{"point"}, trees: 100, sampleSize: 256,
+					shingle: 1, timeDecay: 100_000, seed: 1, preset: preset, format: "csv", separator: "auto",
 					decimal: "auto"})
 				if err != nil {
 					b.Fatal(err)
