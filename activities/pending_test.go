@@ -432,6 +432,16 @@ func TestASuggestionIsSentWhenItComesAndGoes(t *testing.T) {
 	if n != 1+5+4+1 || with != 1+1+2+1 {
 		t.Errorf("%d observations, %d with a suggestion", n, with)
 	}
+	w.device(fanwatch.Device{Fan: "a", Revision: 6, Silence: fanwatch.Duration(10 * time.Minute)})
+	w.reading("a", w.now, 1800)
+	w.pending.dequeue(w.now, true)
+	w.pending.silence(w.models, w.now, w.now)
+	w.now = w.now.Add(time.Hour)
+	w.pending.silence(w.models, w.now, w.now)
+	if silent := w.pending.dequeue(w.now, true); len(silent) != 1 || silent[0].Anomaly.Kind != fanwatch.KindSilent ||
+		len(silent[0].Suggestions) != 1 {
+		t.Errorf("silent: %+v", silent)
+	}
 	w.device(fanwatch.Device{Fan: "a", Revision: 7, Silence: -1, Hours: "06:00-22:00"})
 	var last []fanwatch.Observation
 	for range 10 {
