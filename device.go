@@ -236,6 +236,10 @@ type FanStatus struct {
 	Since  time.Time   `json:"since,omitzero"`  // beginning of that state
 	Alert  string      `json:"alert,omitempty"` // ID of that trouble's open alert, else of the first one open
 	Alerts int         `json:"alerts"`          // number of alerts opened so far
+	// Suggestions are what the fan's readings suggest and no person has dismissed.
+	Suggestions []Suggestion `json:"suggestions,omitempty"`
+	// Dismissed has the times up to which dismissed suggestions do not come back.
+	Dismissed map[SuggestionKind]time.Time `json:"dismissed,omitempty"`
 	// Certificate is the ID of the fan's certificate; "" = none, or not known.
 	Certificate string `json:"certificate,omitempty"`
 	// Families holds the families that differ from the one at "", which has the newest observation of all families.
@@ -244,7 +248,7 @@ type FanStatus struct {
 }
 
 // MaxLabels is the number of labels that a FanStatus keeps.
-const MaxLabels = 5
+const MaxLabels = 20
 
 // FamilyStatus is the state of one family of a fan.
 type FamilyStatus struct {

@@ -41,6 +41,19 @@ func LabelOf(a Alert, k Acknowledgement) Label {
 	return l
 }
 
+// Labelled returns the alert with the label, if that is of this alert and not older than what the alert says itself. Of
+// an alert that is over, only its fan's status has the label.
+func (a Alert) Labelled(l Label) Alert {
+	if l.Alert != a.ID || l.At.Before(a.LabelledAt) {
+		return a
+	}
+	a.Label, a.LabelledBy, a.LabelledAt = VerdictFault, l.By, l.At
+	if l.Normal {
+		a.Label = VerdictNormal
+	}
+	return a
+}
+
 // Check returns an error that names the field and the mend when the label cannot be used.
 func (l Label) Check() error {
 	switch {

@@ -211,6 +211,8 @@ type Observation struct {
 	// Family is the family of which Anomaly is the state. "" is that of the kind; with KindNone it says that no family
 	// is in trouble. Earlier programs leave it out.
 	Family Family `json:"family,omitempty"`
+	// Suggestions are all that the fan's readings suggest at Position.
+	Suggestions []Suggestion `json:"suggestions,omitempty"`
 }
 
 // Of returns the family of which the observation tells; "" tells of all.

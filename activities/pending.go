@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -8,9 +9,10 @@ import (
 	"fanwatch/detect"
 )
 
-// pendingObservations holds the observations that are to be sent to the fans' workflows: every change of state, the
-// state at the first reading that is judged after a start or a silence, and silence itself. It is not part of a
-// snapshot: after a crash the same is sent again, and workflows ignore what they have. Not safe for concurrent use.
+// pendingObservations holds the observations that are to be sent to the fans' workflows: every change of state or of
+// what is suggested, the state at the first reading that is judged after a start or a silence, and silence itself. It
+// is not part of a snapshot: after a crash the same is sent again, and workflows ignore what they have. Not safe for
+// concurrent use.
 type pendingObservations struct {
 	since  time.Time // when the attempt began
 	looked time.Time // when silence was judged last
@@ -29,6 +31,8 @@ type fanPending struct {
 	age      time.Duration          // age of that record's readings
 	sentAt   time.Time              // when dequeue returned the newest observation
 	queue    []fanwatch.Observation // to be sent, oldest first
+	// suggested is what the newest observation sent suggests.
+	suggested []fanwatch.Suggestion
 }
 
 // sentState is the newest observation of a family that this attempt sent or queued.
@@ -91,8 +95,8 @@ func (p *pendingObservations) add(m *detect.Models, out detect.Output, now time.
 	}
 }
 
-// state queues the families of which the newest observation sent says something else than states. When no family is in
-// trouble one observation says so for all.
+// state queues the families of which the newest observation sent says something else than states; where all say the
+// same and it suggests something else, one of them. When no family is in trouble one observation says so for all.
 func (p *pendingObservations) state(f *fanPending, states []fanwatch.Observation) {
 	var news []fanwatch.Observation
 	trouble := false
@@ -101,6 +105,11 @@ func (p *pendingObservations) state(f *fanPending, states []fanwatch.Observation
 		if !f.knows(o) || f.sent[o.Family].early && p.caught {
 			news = append(news, o)
 		}
+	}
+	if len(news) == 0 && len(states) > 0 && !fanwatch.SameSuggestions(f.suggested, states[0].Suggestions) {
+		news = []fanwatch.Observation{slices.MaxFunc(states, func(a, b fanwatch.Observation) int {
+			return cmp.Compare(a.Anomaly.Weighed().Weight(), b.Anomaly.Weighed().Weight())
+		})}
 	}
 	if len(news) > 0 && !trouble {
 		news = news[:1]
@@ -130,6 +139,7 @@ func (p *pendingObservations) push(f *fanPending, o fanwatch.Observation) {
 		p.order = append(p.order, o.Fan)
 	}
 	f.queue = append(f.queue, o)
+	f.suggested = o.Suggestions
 }
 
 // dequeue removes and returns what may be sent now: one observation per family and second, or with all everything.

@@ -402,3 +402,54 @@ func TestSilenceHidesNoTroubleAndTroubleNoSilence(t *testing.T) {
 		t.Errorf("%d were told of a fan without trouble after a restart, want one for all families", w.sent-sent)
 	}
 }
+
+// TestASuggestionIsSentWhenItComesAndGoes, in one observation each beside those of the nights, and with silence, which
+// takes none away.
+func TestASuggestionIsSentWhenItComesAndGoes(t *testing.T) {
+	sent := func(nightly bool) (sent, with int, w *watcher) {
+		w = newWatcher(t, fanwatch.Device{Fan: "a", Silence: -1, Kind: fanwatch.FanThreeWire})
+		w.now = time.Date(2026, 3, 2, 6, 0, 0, 0, time.UTC)
+		for minute := range 5 * 24 * 60 {
+			rpm := 1800 + minute%7
+			if m := minute % (24 * 60); nightly && m > 16*60 {
+				rpm = 0
+			}
+			w.reading("a", w.now, rpm)
+			for _, o := range w.pending.dequeue(w.now, true) {
+				if sent++; len(o.Suggestions) > 0 {
+					with++
+				}
+			}
+			w.now = w.now.Add(time.Minute)
+		}
+		return sent, with, w
+	}
+	if n, _, _ := sent(false); n != 1 {
+		t.Errorf("of a normal fan %d observations are sent, want 1", n)
+	}
+	n, with, w := sent(true)
+	// at the start; 5 nights and 4 mornings; the suggestion, after the third of these
+	if n != 1+5+4+1 || with != 1+1+2+1 {
+		t.Errorf("%d observations, %d with a suggestion", n, with)
+	}
+	w.device(fanwatch.Device{Fan: "a", Revision: 6, Silence: fanwatch.Duration(10 * time.Minute)})
+	w.reading("a", w.now, 1800)
+	w.pending.dequeue(w.now, true)
+	w.pending.silence(w.models, w.now, w.now)
+	w.now = w.now.Add(time.Hour)
+	w.pending.silence(w.models, w.now, w.now)
+	if silent := w.pending.dequeue(w.now, true); len(silent) != 1 || silent[0].Anomaly.Kind != fanwatch.KindSilent ||
+		len(silent[0].Suggestions) != 1 {
+		t.Errorf("silent: %+v", silent)
+	}
+	w.device(fanwatch.Device{Fan: "a", Revision: 7, Silence: -1, Hours: "06:00-22:00"})
+	var last []fanwatch.Observation
+	for range 10 {
+		w.now = w.now.Add(time.Minute)
+		w.reading("a", w.now, 1800)
+		last = append(last, w.pending.dequeue(w.now, true)...)
+	}
+	if len(last) != 2 || len(last[1].Suggestions) != 0 { // the night ended, and so did the suggestion
+		t.Errorf("after its hours were set: %+v", last)
+	}
+}

@@ -40,7 +40,8 @@ func (p *pendingObservations) silence(m *detect.Models, now, through time.Time) 
 		states := m.States(d.Fan)
 		o := fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: d.Fan, Family: fanwatch.FamilySource,
 			Position: h.Newest, Time: h.Since, At: now, Anomaly: fanwatch.Anomaly{Kind: fanwatch.KindSilent,
-				Severity: fanwatch.SeverityCritical, Cause: f.why(h, len(states) > 0, max(after, causeHolds), now, through)}}
+				Severity: fanwatch.SeverityCritical, Cause: f.why(h, len(states) > 0, max(after, causeHolds), now, through)},
+			Suggestions: m.Suggestions(d.Fan)}
 		if f.knows(o) {
 			continue
 		}

@@ -41,6 +41,7 @@ func (s *Server) routes() http.Handler {
 	route("GET", "/api/fans/{fan}", s.fan)
 	route("GET", "/api/fans/{fan}/readings", s.readings)
 	route("GET", "/api/fans/{fan}/history", s.history)
+	route("POST", "/api/fans/{fan}/suggestion", s.suggestion)
 	route("GET", "/api/alerts", s.alerts)
 	route("POST", "/api/alerts/ack", s.acknowledge)
 	route("GET", "/api/refused", s.refused)
@@ -214,20 +215,53 @@ func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
 	}{list, trouble})
 }
 
-// acknowledge takes {"id","by","note","verdict"} as JSON (which a form on another site cannot send unasked).
-func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
+// sent decodes the one JSON object (which a form on another site cannot send unasked) of a request into in, or answers
+// that it is none and what to send.
+func sent(w http.ResponseWriter, r *http.Request, in any, send string) bool {
 	if typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || typ != "application/json" {
 		fail(w, http.StatusUnsupportedMediaType, "send Content-Type: application/json")
+		return false
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))
+	if err := dec.Decode(in); err != nil || dec.More() {
+		fail(w, http.StatusBadRequest, "send one object "+send+" of at most 16 KiB")
+		return false
+	}
+	return true
+}
+
+// suggestion takes a fanwatch.SuggestionAnswer for one kind as JSON.
+func (s *Server) suggestion(w http.ResponseWriter, r *http.Request) {
+	var in fanwatch.SuggestionAnswer
+	name, ok := named(w, r)
+	if !ok || !sent(w, r, &in, `{"kind": ..., "since": ..., "accept": ...}`) {
 		return
 	}
+	if in.Kind == "" {
+		fail(w, http.StatusBadRequest, "kind must be that of the suggestion, as /api/fans/FAN gives it")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), askFor)
+	defer cancel()
+	switch _, err := s.cfg.Operator.Answer(ctx, name, in); {
+	case errors.Is(err, operator.ErrUnknown):
+		fail(w, http.StatusNotFound, oneLine(err))
+	case err != nil:
+		s.cfg.Log.Warn("dashboard: answering a suggestion failed", "fan", name, "kind", in.Kind, "err", err)
+		fail(w, http.StatusBadGateway, oneLine(err))
+	default:
+		s.cfg.Log.Info("dashboard: suggestion answered", "fan", name, "kind", in.Kind, "accept", in.Accept)
+		answer(w, http.StatusOK, struct{}{})
+	}
+}
+
+// acknowledge takes {"id","by","note","verdict"} as JSON.
+func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		ID, By, Note string
 		Verdict      fanwatch.Verdict
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))
-	if err := dec.Decode(&in); err != nil || dec.More() {
-		fail(w, http.StatusBadRequest,
-			`send one object {"id": ..., "by": ..., "note": ..., "verdict": ...} of at most 16 KiB`)
+	if !sent(w, r, &in, `{"id": ..., "by": ..., "note": ..., "verdict": ...}`) {
 		return
 	}
 	if !plain(in.ID, 300) || in.ID == "" {

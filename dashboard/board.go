@@ -71,6 +71,8 @@ type fanView struct {
 	Alert    string  `json:"alert,omitempty"`
 	MinRPM   float64 `json:"min_rpm,omitempty"`
 	MaxRPM   float64 `json:"max_rpm,omitempty"`
+	// number of suggestions that no person has answered
+	Suggested int `json:"suggested,omitempty"`
 
 	Silence  int64   `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
 	Known    int64   `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
@@ -323,7 +325,7 @@ func (b *board) view(st *fanwatch.FanStatus) fanView {
 		Name: st.Device.Fan, Site: st.Device.Site, Phase: st.Phase, Kind: st.Last.Anomaly.Kind, Since: millis(st.Since),
 		Why:   st.Last.Anomaly.Why,
 		Alert: st.Alert, MinRPM: st.Device.Limits.MinRPM, MaxRPM: st.Device.Limits.MaxRPM,
-		Silence: st.Device.SilenceAfter().Milliseconds(),
+		Silence: st.Device.SilenceAfter().Milliseconds(), Suggested: len(st.Suggestions),
 	}
 	if st.Last.V != 0 && !math.IsNaN(st.Last.RPM) && !math.IsInf(st.Last.RPM, 0) {
 		v.Known, v.KnownRPM = millis(st.Last.Time), st.Last.RPM

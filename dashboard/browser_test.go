@@ -182,6 +182,21 @@ func TestBrowser(t *testing.T) {
 		chromedp.Click("section[aria-label=Over] button[value=normal]"), shows("cannot be made normal"),
 		shows("This is normal, by Ada"))
 
+	t.Log("a suggestion is confirmed where it is shown")
+	p.change(func() {
+		st, hours := p.fans["fan-12"], "06:00-22:00"
+		st.Suggestions = []fanwatch.Suggestion{{V: 1, Fan: "fan-12", Kind: fanwatch.SuggestionHours, Text: "It stands still.",
+			Change: fanwatch.DeviceChange{Hours: &hours}, Since: time.Now()}}
+		p.fans["fan-12"] = st
+	})
+	do(t, ctx, chromedp.Navigate(url+"/#/fan/fan-12"), shows("It stands still. Set its hours to 06:00-22:00?"),
+		picture("suggestion"), chromedp.Click(".suggestion .primary"), shows("Configured."))
+	p.change(func() {
+		if p.fans["fan-12"].Device.Hours != "06:00-22:00" {
+			t.Errorf("configured: %+v", p.fans["fan-12"].Device)
+		}
+	})
+
 	t.Log("inbox: text, not markup")
 	do(t, ctx, chromedp.Click(`a[href="#/inbox"]`), shows("<b>no pulse</b>"), picture("inbox"),
 		chromedp.Click(`a[href="#/refused"]`), shows("RPM is missing"), picture("refused"))

@@ -25,6 +25,9 @@ type Operator interface {
 	// Acknowledge says that a person has taken an alert on, and answers the alert. Errors that wrap
 	// operator.ErrUnknown or operator.ErrEnded are told to the browser as such; every other one as the system's failure.
 	Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error)
+	// Answer tells a fan what a person says to what its readings suggest, and answers its device. An error that wraps
+	// operator.ErrUnknown says that there is no such fan or that it suggests no such thing.
+	Answer(ctx context.Context, fan string, a fanwatch.SuggestionAnswer) (fanwatch.Device, error)
 }
 
 // Judged is what the scorers say of all fans.

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -115,6 +116,28 @@ func (p *plant) Acknowledge(_ context.Context, id string, k fanwatch.Acknowledge
 	p.alerts[id] = a
 	p.acked = append(p.acked, fmt.Sprintf("%s by %s: %s", id, k.By, k.Note))
 	return a, nil
+}
+
+func (p *plant) Answer(_ context.Context, fan string, a fanwatch.SuggestionAnswer) (fanwatch.Device, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st, ok := p.fans[fan]
+	if p.broken != nil || !ok {
+		return fanwatch.Device{}, cmp.Or(p.broken, fmt.Errorf("fan %s: %w", fan, operator.ErrUnknown))
+	}
+	all, err := a.Of(fan, st.Suggestions)
+	if err != nil {
+		return fanwatch.Device{}, fmt.Errorf("%w: %w", operator.ErrUnknown, err)
+	}
+	for _, s := range all {
+		if a.Accept {
+			st.Device = s.Change.Apply(st.Device)
+		}
+	}
+	st.Suggestions = nil
+	p.fans[fan] = st
+	p.acked = append(p.acked, fmt.Sprintf("%s %s: %t", fan, all[0].Kind, a.Accept))
+	return st.Device, nil
 }
 
 // change runs f on the plant.

@@ -196,12 +196,7 @@ func (p *poller) alerts(ctx context.Context) error {
 	}
 	all := append(append([]fanwatch.Alert{}, open...), p.ended...) // never null
 	for i := range all {
-		if l, ok := p.labels[all[i].ID]; ok { // an alert that is over cannot say so itself
-			all[i].Label, all[i].LabelledBy, all[i].LabelledAt = fanwatch.VerdictFault, l.By, l.At
-			if l.Normal {
-				all[i].Label = fanwatch.VerdictNormal
-			}
-		}
+		all[i] = all[i].Labelled(p.labels[all[i].ID]) // the list of those that are over is older than this
 	}
 	b, err := json.Marshal(all)
 	if err != nil {

@@ -269,6 +269,47 @@ func TestAcknowledge(t *testing.T) {
 	}
 }
 
+// TestASuggestionIsShownAndAnswered once, in JSON alone, and for the one that was seen.
+func TestASuggestionIsShownAndAnswered(t *testing.T) {
+	p := newPlant()
+	hours := "06:00-22:00"
+	p.fans["fan-01"] = fanwatch.FanStatus{V: 3, Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Fan: "fan-01"},
+		Suggestions: []fanwatch.Suggestion{{V: 1, Fan: "fan-01", Kind: fanwatch.SuggestionHours, Text: "off at night",
+			Change: fanwatch.DeviceChange{Hours: &hours}, Since: noon}}}
+	_, u := open(t, Config{Operator: p})
+	var d struct{ Status fanwatch.FanStatus }
+	if code := getJSON(t, u+"/api/fans/fan-01", &d); code != 200 || len(d.Status.Suggestions) != 1 ||
+		*d.Status.Suggestions[0].Change.Hours != hours {
+		t.Fatalf("%d %+v", code, d)
+	}
+	since := noon.Format(time.RFC3339Nano)
+	for _, c := range []struct {
+		fan, typ, body string
+		want           int
+	}{
+		{"fan-01", "text/plain", `{"kind":"hours","accept":true}`, 415},
+		{"fan-01", "application/json", `{"accept":true}`, 400},
+		{"fan-01", "application/json", `{"kind":"hours","since":"now"}`, 400},
+		{"fan-01", "application/json", `{"kind":"interval","accept":true}`, 404},
+		{"fan-01", "application/json", `{"kind":"hours","since":"2020-01-01T00:00:00Z","accept":true}`, 404},
+		{"fan-09", "application/json", `{"kind":"hours","accept":true}`, 404},
+		{"fan-01", "application/json", `{"kind":"hours","since":"` + since + `","accept":true}`, 200},
+		{"fan-01", "application/json", `{"kind":"hours","since":"` + since + `"}`, 404},
+	} {
+		resp, err := http.Post(u+"/api/fans/"+c.fan+"/suggestion", c.typ, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.want {
+			t.Errorf("%s %s %s: %d, want %d", c.fan, c.typ, c.body, resp.StatusCode, c.want)
+		}
+	}
+	if p.fans["fan-01"].Device.Hours != hours || len(p.acked) != 1 {
+		t.Errorf("%+v, answered %q", p.fans["fan-01"], p.acked)
+	}
+}
+
 func TestForeignPagesAndHostsAreRefused(t *testing.T) {
 	p := newPlant()
 	a := alert("fan-01", fanwatch.AlertOpen, noon)

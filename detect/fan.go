@@ -9,7 +9,7 @@ import (
 	"fanwatch/rcf"
 )
 
-// fan is the model of one fan. Its snapshot holds all fields but zone and point.
+// fan is the model of one fan. Its snapshot holds all fields but zone, point, habits and asked.
 type fan struct {
 	device fanwatch.Device
 	zone   *time.Location
@@ -20,6 +20,8 @@ type fan struct {
 	judged fanwatch.Judged      // of the newest scored reading
 	point  [coordinates]float64 // of the newest scored reading
 	st     state
+	habits judge.Habits // on which st.Suggestions rest, where asked
+	asked  bool
 }
 
 func newFan(d fanwatch.Device, cfg Config) *fan {
@@ -29,7 +31,10 @@ func newFan(d fanwatch.Device, cfg Config) *fan {
 }
 
 func (f *fan) setDevice(d fanwatch.Device) {
-	f.device = d
+	if d.Zone != f.device.Zone {
+		f.judge.ForgetStops()
+	}
+	f.device, f.asked = d, false
 	f.zone = time.UTC
 	if loc, err := d.Location(); err == nil {
 		f.zone = loc
@@ -121,6 +126,7 @@ func (f *fan) note(row *fanwatch.Row) {
 func (f *fan) score(cfg Config, row *fanwatch.Row) []fanwatch.Observation {
 	s := &f.st
 	v := f.judge.Judge(row.Reading)
+	f.suggest()
 	f.point, row.Judged = v.Point, v.Judged
 	row.Score = f.scoreOf(v)
 	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position,
@@ -152,9 +158,18 @@ func (f *fan) score(cfg Config, row *fanwatch.Row) []fanwatch.Observation {
 	return changed
 }
 
+// suggest brings the suggestions in line with the newest reading.
+func (f *fan) suggest() {
+	if h := f.judge.Habits(); h != f.habits || !f.asked {
+		f.habits, f.asked = h, true
+		f.st.Suggestions = f.judge.Suggest(f.st.Suggestions)
+	}
+}
+
 // stateOf returns the state of a family at the newest scored reading as an observation.
 func (f *fan) stateOf(family int) fanwatch.Observation {
 	o := f.last
+	o.Suggestions = f.st.Suggestions
 	o.Family, o.Anomaly = families[family], f.st.Families[family].Current
 	return o
 }

@@ -274,6 +274,14 @@ func (m *Models) States(name string) []fanwatch.Observation {
 	return out
 }
 
+// Suggestions returns what the readings of a fan suggest. The slice is the models' own: it is not to be changed.
+func (m *Models) Suggestions(name string) []fanwatch.Suggestion {
+	if f := m.fans[name]; f != nil {
+		return f.st.Suggestions
+	}
+	return nil
+}
+
 // Adopt adds the fans of a parent shard for which keep returns true, in place of those of the same name. The parent is
 // not to be used afterwards.
 func (m *Models) Adopt(parent *Models, keep func(fan string) bool) {

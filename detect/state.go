@@ -30,6 +30,9 @@ type state struct {
 	Repeats  repeats                  `json:"repeats"`          // equal readings
 	Labels   []labelID                `json:"labels,omitempty"` // applied, newest first, at most keptLabels
 
+	// Suggestions are what the readings suggest. They are not to be written through: observations share them.
+	Suggestions []fanwatch.Suggestion `json:"suggestions,omitempty"`
+
 	// The fields below are set by every accepted reading; Arrivals by refused ones too.
 	LastTime   int64      `json:"last_time"` // legacy format: newest time on the clock that is followed, Unix microseconds
 	OlderClock olderClock `json:"line,omitzero"`

@@ -2,7 +2,6 @@ package detect
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"fanwatch"
@@ -48,8 +47,9 @@ func (m *Models) Why(name string) (e Explanation, ok bool) {
 		Fact{Name: "score", Value: fmt.Sprintf("%.2f", medianOf3(s.Scores[0], s.Scores[1], s.Scores[2])),
 			Bar: fmt.Sprintf("%.2f", s.threshold()), Text: fmt.Sprintf("by the forest, median of 3, usually %.2f; "+
 				"%d readings learned of %d that it needs", s.Usual.Mean, s.Learned, m.cfg.Warmup)})
-	if text := f.judge.Suggestion(); text != "" {
-		e.Facts = append(e.Facts, Fact{Name: "suggestion", Text: strings.TrimSpace(text)})
+	for _, s := range f.st.Suggestions {
+		e.Facts = append(e.Facts, Fact{Name: "suggestion", Value: string(s.Kind), Text: s.Text +
+			" If it is to be so: fanwatch configure " + name + " --accept."})
 	}
 	return e, true
 }

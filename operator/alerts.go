@@ -30,7 +30,8 @@ func (o Client) Alert(ctx context.Context, id string) (fanwatch.Alert, error) {
 const endedAlerts = 200
 
 // Alerts returns the open alerts, the gravest severity first and of one severity the newest, and, with ended, behind
-// them the newest 200 that have ended in any way, newest first; all without the canary's. It needs no worker.
+// them the newest 200 that have ended in any way, newest first, with what a person said of them after their end; all
+// without the canary's. It needs no worker.
 func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error) {
 	alerts, err := o.listAlerts(ctx, `ExecutionStatus = "Running"`)
 	if err != nil {
@@ -45,9 +46,35 @@ func (o Client) Alerts(ctx context.Context, ended bool) ([]fanwatch.Alert, error
 			return nil, err
 		}
 		slices.SortFunc(over, newestFirst)
-		alerts = append(alerts, over[:min(len(over), endedAlerts)]...)
+		over = over[:min(len(over), endedAlerts)]
+		if err := o.label(ctx, over); err != nil {
+			return nil, err
+		}
+		alerts = append(alerts, over...)
 	}
 	return alerts, nil
+}
+
+// label sets what persons said of alerts that are over: their workflows cannot be told, so that their fans' keep it,
+// also those of fans that were retired since.
+func (o Client) label(ctx context.Context, over []fanwatch.Alert) error {
+	fans, err := list[fanwatch.FanStatus](ctx, o, `WorkflowType = "Fan" AND ExecutionStatus IN ("Running", "Completed")`,
+		workflows.MemoFan)
+	if err != nil {
+		return err
+	}
+	labels := map[string][]fanwatch.Label{}
+	for _, f := range fans {
+		for _, l := range f.Labels {
+			labels[l.Alert] = append(labels[l.Alert], l)
+		}
+	}
+	for i := range over {
+		for _, l := range labels[over[i].ID] {
+			over[i] = over[i].Labelled(l)
+		}
+	}
+	return nil
 }
 
 func newestFirst(a, b fanwatch.Alert) int {

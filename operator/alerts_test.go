@@ -104,3 +104,67 @@ func TestStartRenewsTheAlertsOfTheFirstCode(t *testing.T) {
 		t.Errorf("%v, %v", signalled, err)
 	}
 }
+
+// TestALabelGivenAfterTheEndIsListed with its alert: the newest, as the fan keeps it, also a fan that was retired
+// since; one that the alert took itself later holds.
+func TestALabelGivenAfterTheEndIsListed(t *testing.T) {
+	over := func(fan string, label fanwatch.Verdict, at time.Time) fanwatch.Alert {
+		return fanwatch.Alert{V: 2, ID: "alert/" + fan + "/speed/1", Fan: fan, Kind: fanwatch.KindSpeed, Opened: opened,
+			State: fanwatch.AlertResolved, Label: label, LabelledAt: at}
+	}
+	status := func(fan string, said ...bool) fanwatch.FanStatus {
+		s := fanwatch.FanStatus{V: 3, Phase: fanwatch.PhaseActive, Device: fanwatch.Device{V: 1, Fan: fan}}
+		for i, normal := range said {
+			s.Labels = append(s.Labels, fanwatch.Label{V: 1, Fan: fan, Alert: "alert/" + fan + "/speed/1", Normal: normal,
+				By: "ada", At: opened.Add(time.Duration(i+1) * time.Hour)})
+		}
+		return s
+	}
+	fan := func(status enums.WorkflowExecutionStatus, s fanwatch.FanStatus) *workflowpb.WorkflowExecutionInfo {
+		w := listed(t, "fan/"+s.Device.Fan, status, nil)
+		p, err := converter.GetDefaultDataConverter().ToPayload(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{workflows.MemoFan: p}}
+		return w
+	}
+	const done = enums.WORKFLOW_EXECUTION_STATUS_COMPLETED
+	fans := []*workflowpb.WorkflowExecutionInfo{fan(enums.WORKFLOW_EXECUTION_STATUS_RUNNING, status("fan-1", true, false)),
+		fan(done, status("fan-2", true)), fan(done, status("fan-3", true))}
+	server := byType{all: map[string][]*workflowpb.WorkflowExecutionInfo{"Fan": fans}}
+	for _, a := range []fanwatch.Alert{over("fan-1", "", time.Time{}), over("fan-2", "", time.Time{}),
+		over("fan-3", fanwatch.VerdictFault, opened.Add(9*time.Hour)), over("fan-4", "", time.Time{})} {
+		server.all["Alert"] = append(server.all["Alert"], listed(t, a.ID, done, a))
+	}
+	all, err := Client{Temporal: server}.Alerts(t.Context(), true)
+	var got []string
+	for _, a := range all {
+		got = append(got, string(a.Label)+" "+a.LabelledBy)
+	}
+	if want := "fault ada, normal ada, fault ,  "; err != nil || strings.Join(got, ", ") != want {
+		t.Errorf("%q, %v, want %q", strings.Join(got, ", "), err, want)
+	}
+}
+
+// byType is a Temporal server that lists workflows by their type, those that run and those that do not.
+type byType struct {
+	client.Client
+	all map[string][]*workflowpb.WorkflowExecutionInfo
+}
+
+func (b byType) ListWorkflow(_ context.Context,
+	r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	out := &workflowservice.ListWorkflowExecutionsResponse{}
+	for name, all := range b.all {
+		if !strings.Contains(r.Query, `WorkflowType = "`+name+`"`) {
+			continue
+		}
+		for _, w := range all {
+			if strings.Contains(r.Query, `"`+w.Status.String()+`"`) {
+				out.Executions = append(out.Executions, w)
+			}
+		}
+	}
+	return out, nil
+}

@@ -102,6 +102,14 @@ func (o Client) Change(ctx context.Context, fan string, c fanwatch.DeviceChange)
 	return out, err
 }
 
+// Answer tells a fan what a person says to what its readings suggest, and returns the device as it holds then. The
+// error wraps [ErrUnknown] when there is no such fan or it suggests no such thing.
+func (o Client) Answer(ctx context.Context, fan string, a fanwatch.SuggestionAnswer) (fanwatch.Device, error) {
+	var out fanwatch.Device
+	err := o.update(ctx, workflows.FanID(fan), workflows.UpdateSuggestion, &out, a)
+	return out, err
+}
+
 // Retire ends a fan: its readings are refused, its alert and its certificates end.
 func (o Client) Retire(ctx context.Context, fan string) (workflows.RetireAnswer, error) {
 	var out workflows.RetireAnswer

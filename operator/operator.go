@@ -45,6 +45,8 @@ func (o Client) update(ctx context.Context, id, name string, out any, args ...an
 		return o.closed(ctx, id)
 	case errors.As(err, &app) && app.Type() == workflows.TypeEnded:
 		return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
+	case errors.As(err, &app) && app.Type() == workflows.TypeNotSuggested:
+		return fmt.Errorf("%w: %s", ErrUnknown, app.Message())
 	case err != nil:
 		return fmt.Errorf("%s %s: %w", name, id, userMessage(err))
 	}

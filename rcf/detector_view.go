@@ -11,7 +11,8 @@ type View uint8
 const (
 	// PointView is the point itself, as its difference to the first point. With several dimensions, or with
 	// NormalizeOn, each value is standardised, (x - m) / s with the running mean m and deviation s of its dimension,
-	// since a forest weighs dimensions by their range.
+	// since a forest weighs dimensions by their range. Differences that are not standardised are rounded to float32,
+	// those beyond 2^24 to more than 1: of a counter that grows for long, process the increments.
 	PointView View = iota + 1
 	// RollingView is the mean and the deviation of the last Window values of each dimension, relative to
 	// the running ones: (mean - m) / s and ln(deviation / s + 0.02). It sees shifts of level and of unrest

@@ -150,8 +150,43 @@ func TestAFanIsWatchedFromItsProvisioningToItsEnd(t *testing.T) {
 		!strings.Contains(out, b.ID+" is acknowledged by ada") {
 		t.Errorf("ack by the fan's name: %s, %v", out, err)
 	}
+	s.suggests(t)
 	refused := ask[[]refusal](s, "refused")
 	if slices.ContainsFunc(refused, func(r refusal) bool { return strings.Contains(r.Reason, "retired") }) {
 		t.Errorf("refused: %+v", refused)
+	}
+}
+
+// suggests has a fan stand still in three nights, each of which is told of, and accepts what that suggests.
+func (s *system) suggests(t *testing.T) {
+	t.Helper()
+	cert, key := s.provision("fan-n", "--silence", "-1s")
+	c := mustConnect(s, "fan-n", cert, key)
+	at := time.Now().UTC().Truncate(24 * time.Hour).Add(-4*24*time.Hour + 12*time.Hour)
+	for end := at.Add(3*24*time.Hour + 3*time.Hour); at.Before(end); at = at.Add(20 * time.Minute) {
+		rpm := 1800.0
+		if at.Hour() >= 22 || at.Hour() < 6 {
+			rpm = 0
+		}
+		demo(t, c, "fan-n", at, rpm)
+	}
+	status := func() fanwatch.FanStatus { return ask[fanwatch.FanStatus](s, "show", "fan-n") }
+	s.until(30*time.Second, "a suggestion", func() (bool, string) {
+		f := status()
+		return len(f.Suggestions) == 1 && f.Alerts > 0 && f.Device.Hours == "", fmt.Sprintf("%+v", f)
+	})
+	if d := ask[fanwatch.Device](s, "configure", "fan-n", "--accept"); d.Hours != "06:00-22:00" {
+		t.Errorf("configured: %+v", d)
+	}
+	if out, err := s.cli("configure", "fan-n", "--dismiss"); err == nil ||
+		!strings.Contains(err.Error(), "exit status 2: fanwatch: unknown: fan fan-n: nothing is suggested") {
+		t.Errorf("dismissed: %s, %v", out, err)
+	}
+	for range 3 {
+		at = at.Add(20 * time.Minute)
+		demo(t, c, "fan-n", at, 1800)
+	}
+	if f := status(); len(f.Suggestions) != 0 {
+		t.Errorf("after it was accepted: %+v", f.Suggestions)
 	}
 }

@@ -99,6 +99,20 @@ func TestRecordFan3(t *testing.T) {
 	s.record("stream-2", workflows.StreamID("fanwatch"))
 }
 
+// TestRecordFan4 is TestRecordHistories for a Fan that is suggested its hours, which are accepted.
+func TestRecordFan4(t *testing.T) {
+	if os.Getenv("FANWATCH_RECORD") == "" {
+		t.Skip("records new histories for workflows/testdata only with FANWATCH_RECORD=1")
+	}
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	s.suggests(t)
+	if _, err := s.cli("retire", "fan-n"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Second) // the end of its alerts
+	s.record("fan-4", workflows.FanID("fan-n"))
+}
+
 // record writes the history of the newest run.
 func (s *system) record(name, id string) {
 	s.t.Helper()

@@ -52,6 +52,8 @@ const (
 	UpdateChange = "change"
 	// UpdateLabel carries a fanwatch.Label of an alert that is over to Fan and returns nothing.
 	UpdateLabel = "label"
+	// UpdateSuggestion carries a fanwatch.SuggestionAnswer to Fan and returns the fanwatch.Device as it holds then.
+	UpdateSuggestion = "suggestion"
 	// UpdateRevoke carries a RevokeRequest to Fan and returns a RevokeAnswer.
 	UpdateRevoke = "revoke"
 	// UpdateRetire has a Fan retire and returns a RetireAnswer.
@@ -78,6 +80,9 @@ const (
 
 // TypeEnded is the type of the error by which an Alert refuses an acknowledgement after its end.
 const TypeEnded = "Ended"
+
+// TypeNotSuggested is the type of the error by which a Fan refuses an answer to what it does not suggest.
+const TypeNotSuggested = "NotSuggested"
 
 // The search attributes, of type Keyword. A namespace needs them before the first workflow starts; the local system
 // registers them, and ARCHITECTURE.md has the command for other clusters.

@@ -145,6 +145,9 @@ func (f *fan) listen(ctx workflow.Context) error {
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateLabel, f.labelled, workflow.UpdateHandlerOptions{
 			Description: "Say of an alert that is over that its trouble is normal, or was a fault.",
 			Validator:   func(_ workflow.Context, l fanwatch.Label) error { return f.checkLabel(l) }}),
+		workflow.SetUpdateHandlerWithOptions(ctx, UpdateSuggestion, f.answer, workflow.UpdateHandlerOptions{
+			Description: "Configure what the fan's readings suggest, or dismiss it for 30 days.",
+			Validator:   func(_ workflow.Context, a fanwatch.SuggestionAnswer) error { return f.checkAnswer(a) }}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevoke, f.revoke, workflow.UpdateHandlerOptions{
 			Description: "Make certificates of the fan inactive; the fan stays."}),
 		workflow.SetUpdateHandlerWithOptions(ctx, UpdateRetire, f.retire, workflow.UpdateHandlerOptions{
@@ -220,7 +223,7 @@ func (f *fan) receive(ctx workflow.Context) {
 				f.single, f.Status.V = false, fanwatch.FanStatusVersion
 				f.divide()
 			}
-			f.changed = f.accept(o) || f.changed
+			f.changed = f.observed(ctx, o) || f.changed
 		default:
 			return
 		}

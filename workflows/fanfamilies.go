@@ -122,8 +122,9 @@ func (f *fan) alerted() bool {
 	})
 }
 
-// forget ends the trouble of every family.
+// forget ends the trouble of every family, and what is suggested.
 func (f *fan) forget() {
+	f.Status.Suggestions, f.Status.Dismissed = nil, nil
 	for _, family := range workflow.DeterministicKeys(f.Status.Families) {
 		s := f.Status.Families[family]
 		s.Last.Anomaly = fanwatch.Anomaly{}

@@ -60,7 +60,7 @@ func (f *fan) renewing(ctx workflow.Context) bool {
 }
 
 func (f *fan) observeRun1(ctx workflow.Context, o fanwatch.Observation) error {
-	if !f.accept(o) {
+	if !f.observed(ctx, o) {
 		return nil
 	}
 	var err error

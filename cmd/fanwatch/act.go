@@ -274,6 +274,7 @@ func checkChange(fan string, c fanwatch.DeviceChange) error {
 
 func (a *app) configure() *cobra.Command {
 	var s settings
+	var accept, dismiss bool
 	c := &cobra.Command{
 		Use:   "configure FAN",
 		Short: "Change a fan's limits, silence, site, zone, clients, policy, or what is known of it",
@@ -283,13 +284,20 @@ the data sheet, its hours, and what comes of the forest's score. Only what is na
 certificate and need not be touched. It takes effect between two readings, and what is printed is what holds then.
 
 --relearn forgets what is usual of the fan, such as after its rotor or its drive was replaced: until enough
-readings came, the limits alone judge it.`,
+readings came, the limits alone judge it.
+
+--accept configures what the fan's readings suggest, as fanwatch show has it: its hours when it stands still at the same
+time of three days, a longer silence when its readings come more seldom. --dismiss drops that for 30 days. Until one of
+them is said, each stop and silence is told of.`,
 		Example: "  fanwatch configure fan-07 --max-rpm 2000\n" +
 			"  fanwatch configure fan-07 --site 'Hall B, rack 2' --policy night --silence 2m\n" +
 			"  fanwatch configure fan-07 --kind 4-wire --nominal 3000 --hours 'Mon-Fri 06:00-22:00'\n" +
-			"  fanwatch configure fan-07 --min-rpm 0 --relearn",
+			"  fanwatch configure fan-07 --min-rpm 0 --relearn\n  fanwatch configure fan-07 --accept",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			change := s.change(cmd.Flags())
+			if accept || dismiss {
+				return a.answer(cmd, args[0], change, accept, dismiss)
+			}
 			if err := checkChange(args[0], change); err != nil {
 				return err
 			}
@@ -310,7 +318,29 @@ readings came, the limits alone judge it.`,
 	}
 	s.flags(c.Flags())
 	c.Flags().BoolVar(&s.relearn, "relearn", false, "forget what is usual of the fan and learn it anew")
+	c.Flags().BoolVar(&accept, "accept", false, "configure all that the fan's readings suggest")
+	c.Flags().BoolVar(&dismiss, "dismiss", false, "drop all that they suggest, for 30 days")
 	return c
+}
+
+// answer accepts or dismisses what a fan's readings suggest, and prints the device as it holds then.
+func (a *app) answer(cmd *cobra.Command, fan string, change fanwatch.DeviceChange, accept, dismiss bool) error {
+	if accept && dismiss || !change.Empty() {
+		return fmt.Errorf("--accept and --dismiss: give one of them, and no other setting (%w)", errUsage)
+	}
+	if err := fanwatch.CheckFan(fan); err != nil {
+		return fmt.Errorf("%w (%w)", err, errUsage)
+	}
+	return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
+		d, err := op.Answer(ctx, fan, fanwatch.SuggestionAnswer{Accept: accept})
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return printJSON(cmd.OutOrStdout(), d)
+		}
+		return showDevice(cmd.OutOrStdout(), d, false)
+	})
 }
 
 // showDevice prints what holds of a fan after a change.

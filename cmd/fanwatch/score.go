@@ -25,6 +25,8 @@ type scoreOptions struct {
 	seed                                         uint64
 	preset, format                               string
 	separator, decimal                           string
+	views                                        []string // of the detector, by the names of viewNames
+	threshold                                    float64  // 0: the detector's own
 	normalize                                    rcf.Normalization
 	explain, strict                              bool
 }
@@ -51,7 +53,19 @@ running system is needed. The columns named by --columns, one number each, toget
 --learn N says that the first N rows are normal: they are learned, and nothing more, so that a fault of any length
 stays one. N is at least 128, better several hundred. Without it the detector learns for ever, and a level that has
 lasted for about 1000 rows is usual. Large values lose nothing: what is judged is the difference to the first row's
-(with --preset kda where that is 65536 or more).
+(with --preset kda where that is 65536 or more). Differences beyond 16 million are rounded: of a counter that grows
+for long, give the increments.
+
+--threshold is how far anomaly_grade and anomaly_state wait: by how many standard deviations the scores of the last
+three rows exceed their past. Lower finds more and errs more often: try 1.5 where a miss is dear, 3 where a false alert
+is. --views says what the detector looks at, a forest for each:
+
+  point    the row by itself: spikes, and steps of the level
+  rolling  mean and deviation of the last 48 rows: shifts of level, unrest that grows or dies down
+  shingle  the last 48 rows at once: shapes that come at the wrong time or break; takes four times as long, needs 47
+           rows more before it begins, and --learn 175 or more
+
+What only one of several views shows counts for less, so that more views are not always better.
 
 By default columns are scaled where there are several: each is taken in deviations from its mean, both running, or as
 --learn found them, since otherwise the column with the largest numbers hides the others. --normalize scales a single
@@ -77,6 +91,7 @@ status is 1 and standard error says why.`,
   fanwatch score --columns rpm,temperature --explain < fan.ndjson
   fanwatch score --columns value --preset kda < stream.csv
   fanwatch score --columns Current,Pressure,Voltage --learn 400 < pump.csv
+  fanwatch score --columns beats --views point,rolling,shingle --threshold 1.5 < heart.csv
   fanwatch score --columns Drehzahl --separator ';' --decimal comma < messwerte.csv
   fanwatch score --columns data.value < nested.ndjson
   tail -f readings.csv | fanwatch score --columns rpm --shingle 8`,
@@ -103,6 +118,10 @@ status is 1 and standard error says why.`,
 	f.IntVar(&o.timeDecay, "time-decay", 100_000, "number of the latest rows, about, that the forest remembers")
 	f.IntVar(&o.learn, "learn", 0, "number of rows at the beginning that are normal and all that is learned, 128 or "+
 		"more; 0: learn for ever")
+	f.Float64Var(&o.threshold, "threshold", 0, "standard deviations at which the detector alerts, above 0; 0: 2, and 3 "+
+		"with --learn")
+	f.StringSliceVar(&o.views, "views", []string{"point", "rolling"}, "what the detector looks at, with commas between: "+
+		"point, rolling, shingle")
 	f.BoolVar(&normalize, "normalize", false, "scale columns by their deviation, =false: none; left out: scale where "+
 		"there are several")
 	f.StringVar(&o.separator, "separator", "auto", "what stands between the fields of CSV: one character, tab, or auto: "+
@@ -148,6 +167,14 @@ func (o scoreOptions) check() error {
 			return fmt.Errorf("%s is %d, give 1 or more", least.flag, least.value)
 		}
 	}
+	if len(o.views) == 0 {
+		return errors.New("--views needs names, give point, rolling, shingle")
+	}
+	for _, name := range o.views {
+		if _, ok := viewNames[name]; !ok {
+			return fmt.Errorf("--views names %.40q, give point, rolling, shingle", name)
+		}
+	}
 	if o.preset != "" && o.preset != "kda" {
 		return fmt.Errorf("--preset is %q, give kda or leave it out", o.preset)
 	}
@@ -175,6 +202,9 @@ func (o scoreOptions) separatorByte() byte {
 	}
 	return o.separator[0]
 }
+
+// viewNames are the names that --views takes.
+var viewNames = map[string]rcf.View{"point": rcf.PointView, "rolling": rcf.RollingView, "shingle": rcf.ShingleView}
 
 // names are the appended columns.
 func (o scoreOptions) names() []string {

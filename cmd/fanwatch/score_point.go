@@ -50,8 +50,12 @@ func newScorer(o scoreOptions) (*scorer, error) {
 	if err != nil {
 		return nil, byFlags(err)
 	}
+	views := make([]rcf.View, len(o.views))
+	for i, name := range o.views {
+		views[i] = viewNames[name]
+	}
 	s.detector, err = rcf.NewDetector(rcf.DetectorConfig{Dimensions: len(o.columns), Learn: o.learn, Seed: o.seed,
-		Normalize: o.normalize})
+		Normalize: o.normalize, Threshold: o.threshold, Views: views})
 	return s, byFlags(err)
 }
 
@@ -62,7 +66,8 @@ func byFlags(err error) error {
 	}
 	text := strings.TrimPrefix(err.Error(), rcf.ErrConfig.Error()+": ")
 	return errors.New(strings.NewReplacer(
-		"Learn is", "--learn is", "Dimensions is", "the number of --columns is",
+		"Learn is", "--learn is",
+		"Threshold is", "--threshold is", "Views, give", "--views, give", "Dimensions is", "the number of --columns is",
 		"Dimensions*Shingle", "--columns times --shingle",
 		"NumberOfTrees", "--trees", "Trees", "--trees", "SubSampleSize", "--sample-size", "SampleSize", "--sample-size",
 		"ShingleSize", "--shingle", "Shingle", "--shingle", "TimeDecay", "--time-decay",

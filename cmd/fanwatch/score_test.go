@@ -128,6 +128,32 @@ func TestScoreIsTheLibrary(t *testing.T) {
 	}
 }
 
+// TestScoreTakesViewsAndThreshold as the library does: grades and states are those of the same detector in Go.
+func TestScoreTakesViewsAndThreshold(t *testing.T) {
+	in := rpm(700)
+	for args, config := range map[string]rcf.DetectorConfig{
+		"--threshold=0.7":                   {Threshold: 0.7},
+		"--views=rolling":                   {Views: []rcf.View{rcf.RollingView}},
+		"--views=shingle,point --learn=300": {Views: []rcf.View{rcf.ShingleView, rcf.PointView}, Learn: 300},
+	} {
+		config.Seed = 1
+		detector, err := rcf.NewDetector(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := score(in, append(strings.Fields(args), "--columns=rpm")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range parse(t, out)[1:] {
+			r, err := detector.Process([]float64{float(t, row[1])})
+			if err != nil || float(t, row[3]) != r.Grade || (row[5] == "1") != r.State {
+				t.Fatalf("%s, row %d: %v, want %+v, %v", args, i, row, r, err)
+			}
+		}
+	}
+}
+
 // TestScoreSeesWhatStandsOnALargeOffset: a spike of 60 on 1.7e9 +- 3.
 func TestScoreSeesWhatStandsOnALargeOffset(t *testing.T) {
 	for _, preset := range []string{"", "kda"} {
@@ -371,6 +397,12 @@ func TestScoreRefuses(t *testing.T) {
 		{"{\"a\":{\"b\":\"x\"}}", "--columns=a.b", `first line 1: field "a.b" is "x", not a number`, false},
 		{"{\"a\":{\"b\":1}}", "--columns=a.c", `first line 1: there is no field "a.c"`, false},
 		{"[1,2]\n", "--columns=value", `there is no column "value", the header has "[1", "2]"`, true},
+		{"value\n", "--columns=value --threshold=-1", "--threshold is -1, give more than 0", true},
+		{"value\n", "--columns=value --threshold=NaN", "--threshold is NaN, give more than 0", true},
+		{"value\n", "--columns=value --views=point,shape", `--views names "shape", give point, rolling, shingle`, true},
+		{"value\n", "--columns=value --views=", "--views needs names", true},
+		{"value\n", "--columns=value --views=shingle --learn=150", "--learn is 150, give 0 to learn for ever, or 175 to",
+			true},
 		{"value\n", "--columns=value --seed=x", "invalid argument", true},
 	} {
 		_, log, err := score(c.in, strings.Fields(c.args)...)
@@ -483,7 +515,8 @@ func (w *interrupting) Write(p []byte) (int, error) {
 func TestScoreInterruptedWritesWholeRows(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s, err := newScorer(scoreOptions{columns: []string{"value"}, trees: 3, sampleSize: 16, shingle: 1, timeDecay: 100,
+	s, err := newScorer(scoreOptions{columns: []string{"value"}, views: []string{"point"}, trees: 3, sampleSize: 16,
+		shingle: 1, timeDecay: 100,
 		format: "csv", separator: "auto", decimal: "auto"})
 	if err != nil {
 		t.Fatal(err)
@@ -578,7 +611,8 @@ func FuzzScore(f *testing.F) {
 		f.Add(in, true)
 	}
 	f.Fuzz(func(t *testing.T, in string, explain bool) {
-		o := scoreOptions{columns: []string{"value"}, trees: 2, sampleSize: 4, shingle: 1, timeDecay: 10, format: "auto",
+		o := scoreOptions{columns: []string{"value"}, views: []string{"point"}, trees: 2, sampleSize: 4,
+			shingle: 1, timeDecay: 10, format: "auto",
 			explain: explain, separator: "auto", decimal: "auto"}
 		s, err := newScorer(o)
 		if err != nil {
@@ -673,8 +707,8 @@ func BenchmarkScore(b *testing.B) {
 		b.Run("preset="+preset, func(b *testing.B) {
 			rows := 0
 			for b.Loop() {
-				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, trees: 100, sampleSize: 256, shingle: 1,
-					timeDecay: 100_000, seed: 1, preset: preset, format: "csv", separator: "auto",
+				s, err := newScorer(scoreOptions{columns: []string{"rpm"}, views: []string{"point"}, trees: 100, sampleSize: 256,
+					shingle: 1, timeDecay: 100_000, seed: 1, preset: preset, format: "csv", separator: "auto",
 					decimal: "auto"})
 				if err != nil {
 					b.Fatal(err)

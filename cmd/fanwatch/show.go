@@ -202,6 +202,7 @@ func showFan(out io.Writer, f fanDetails, alerts map[string]fanwatch.Alert, now 
 		for _, id := range f.OpenAlerts() {
 			showAlert(add, id, alerts[id], now)
 		}
+		showSuggestions(add, f.FanStatus)
 		for _, l := range f.Labels {
 			what := verdicts[fanwatch.VerdictFault]
 			if l.Normal {
@@ -210,6 +211,27 @@ func showFan(out io.Writer, f fanDetails, alerts map[string]fanwatch.Alert, now 
 			add("labelled", fmt.Sprintf("%s: %s, by %s at %s %s", l.Alert, what, l.By, clock(l.At, now), l.Note))
 		}
 	})
+}
+
+// showSuggestions prints what a fan's readings suggest, and how to answer.
+func showSuggestions(add row, f fanwatch.FanStatus) {
+	for _, s := range f.Suggestions {
+		add("suggested", fmt.Sprintf("%s Set %s?", s.Text, suggests(s)))
+	}
+	if len(f.Suggestions) > 0 {
+		add("answer", fmt.Sprintf("fanwatch configure %s --accept, or --dismiss", f.Device.Fan))
+	}
+}
+
+// suggests returns the flag of configure that does what is suggested.
+func suggests(s fanwatch.Suggestion) string {
+	switch c := s.Change; {
+	case c.Hours != nil:
+		return "--hours " + *c.Hours
+	case c.Silence != nil:
+		return "--silence " + c.Silence.String()
+	}
+	return string(s.Kind)
 }
 
 func judgedAtLength(j operator.Judgement, now time.Time) string {

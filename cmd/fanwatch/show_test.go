@@ -105,6 +105,26 @@ func TestShowTellsTheSpeed(t *testing.T) {
 	}
 }
 
+// TestShowTellsWhatIsSuggestedAndHowToAnswer, by the flag of configure that does the same.
+func TestShowTellsWhatIsSuggestedAndHowToAnswer(t *testing.T) {
+	hours, silence := "06:00-22:00", fanwatch.Duration(3*time.Minute)
+	d := fanDetails{fanLine: fanLine{FanStatus: fanwatch.FanStatus{Phase: fanwatch.PhaseActive,
+		Device: fanwatch.Device{Fan: "fan-07"}, Suggestions: []fanwatch.Suggestion{
+			{Text: "It stands still at night.", Change: fanwatch.DeviceChange{Hours: &hours}},
+			{Text: "It is slow.", Change: fanwatch.DeviceChange{Silence: &silence}}}}}}
+	var out strings.Builder
+	if err := showFan(&out, d, nil, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile(` +`).ReplaceAllString(out.String(), " ")
+	for _, want := range []string{"suggested It stands still at night. Set --hours 06:00-22:00?\n",
+		"suggested It is slow. Set --silence 3m0s?\n", "answer fanwatch configure fan-07 --accept, or --dismiss\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
 // TestFamiliesStandSideBySide in lists, the gravest first, and what is worth a look does not look like an alarm.
 func TestFamiliesStandSideBySide(t *testing.T) {
 	now := time.Date(2026, 11, 30, 13, 42, 0, 0, time.Local)

@@ -260,9 +260,13 @@ func TestHoursAndIntermittentFansMayStop(t *testing.T) {
 				t.Errorf("%s: night %d shows %q", name, n, kind)
 			}
 		}
-		if got := m.Suggestion(); (got != "") != (name == "neither") ||
-			got != "" && !strings.Contains(got, "fanwatch configure a --hours 05:05-21:05") {
-			t.Errorf("%s: suggestion %q", name, got)
+		got := m.Suggest(nil)
+		if (len(got) == 1) != (name == "neither") || len(got) == 1 && *got[0].Change.Hours != "05:05-21:05" {
+			t.Errorf("%s: suggestions %+v", name, got)
+		}
+		if text := m.habit(); (text != "") != (name == "neither") ||
+			text != "" && !strings.Contains(text, "fanwatch configure a --hours 05:05-21:05") {
+			t.Errorf("%s: the stall says %q", name, text)
 		}
 	}
 }
@@ -455,5 +459,55 @@ func BenchmarkJudge(b *testing.B) {
 				m.Judge(*r)
 			}
 		})
+	}
+}
+
+// TestALongIntervalSuggestsASilence of three of them, which stays while it fits, and none where the silence is longer
+// or there is none.
+func TestALongIntervalSuggestsASilence(t *testing.T) {
+	for silence, want := range map[time.Duration]string{0: "3m0s", time.Minute: "3m0s", 5 * time.Minute: "", -1: ""} {
+		m := newMachine(fanwatch.Device{Silence: fanwatch.Duration(silence)})
+		m.every = time.Minute
+		m.run(3 * time.Hour)
+		first := m.Suggest(nil)
+		got := ""
+		if len(first) > 0 {
+			got = first[0].Change.Silence.String()
+		}
+		if got != want {
+			t.Errorf("silence %s: %q suggested, want %q", silence, got, want)
+		}
+		m.every = 50 * time.Second
+		m.run(6 * time.Hour)
+		if again := m.Suggest(first); !fanwatch.SameSuggestions(first, again) {
+			t.Errorf("silence %s: %+v, before %+v", silence, again, first)
+		}
+		m.every = 10 * time.Second
+		m.run(3 * time.Hour)
+		if again := m.Suggest(first); len(again) != 0 {
+			t.Errorf("silence %s: %+v at a short interval", silence, again)
+		}
+	}
+}
+
+// TestHoursThatAreSuggestedSpanMidnight, and cover the earliest and the latest of the three stops.
+func TestHoursThatAreSuggestedSpanMidnight(t *testing.T) {
+	for name, c := range map[string]struct {
+		from, to [3]int16
+		want     string
+	}{
+		"by day":         {[3]int16{600, 610, 595}, [3]int16{720, 715, 730}, "12:10-09:55"},
+		"round midnight": {[3]int16{5, 1435, 0}, [3]int16{360, 370, 355}, "06:10-23:55"},
+		"other hours":    {[3]int16{600, 640, 600}, [3]int16{720, 720, 720}, ""},
+	} {
+		f := New(fanwatch.Device{V: 1, Fan: "a"})
+		f.s.Stop.From, f.s.Stop.To, f.s.Stop.Count = c.from, c.to, 3
+		got := ""
+		if all := f.Suggest(nil); len(all) > 0 {
+			got = *all[0].Change.Hours
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }

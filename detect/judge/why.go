@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"fanwatch"
 	"fanwatch/rcf"
 )
 
@@ -61,31 +60,18 @@ func (f *Fan) stallSentence(n Finding) string {
 	default:
 		text = "has stopped: 0 RPM."
 	}
-	return text + f.Suggestion()
+	return text + f.habit()
 }
 
-// Suggestion returns a sentence that asks whether the fan is switched off each night, when its last three long stops
-// say so; else "". Nothing follows from it until the device's hours are set.
-func (f *Fan) Suggestion() string {
-	s := &f.s.Stop
-	if s.Count < uint8(len(s.From)) || len(f.hours) > 0 || f.device.Kind == fanwatch.FanIntermittent {
+// habit returns a sentence that names the command by which long stops at the same hours are no trouble; "" where there
+// are none.
+func (f *Fan) habit() string {
+	from, to, ok := f.nightly()
+	if !ok {
 		return ""
 	}
-	for i := range s.From {
-		if apart(s.From[i], s.From[0]) > 30 || apart(s.To[i], s.To[0]) > 30 {
-			return ""
-		}
-	}
-	clock := func(m int16) string { return fmt.Sprintf("%02d:%02d", m/60, m%60) }
 	return fmt.Sprintf(" Its last three long stops began at about %s and ended at about %s. If it is switched off then: "+
-		"fanwatch configure %s --hours %s-%s.", clock(s.From[0]), clock(s.To[0]), f.device.Fan, clock(s.To[0]),
-		clock(s.From[0]))
-}
-
-// apart returns the minutes between two times of day.
-func apart(a, b int16) int16 {
-	d := (a - b + 1440) % 1440
-	return min(d, 1440-d)
+		"fanwatch configure %s --hours %s-%s.", clock(from), clock(to), f.device.Fan, clock(to), clock(from))
 }
 
 func (f *Fan) bandOf() (low, high float64) {

@@ -162,6 +162,24 @@ func loadSteps(r *source, part, every float64) load {
 	}
 }
 
+// visits lowers the speed by the given part for 40 to 60 min, after 10 to 13 hours each time.
+func visits(r *source, part float64) load {
+	low, next := false, r.between(10, 13)*3600
+	return func(now float64) float64 {
+		if now >= next {
+			if low = !low; low {
+				next = now + float64(r.between(40, 60)*60)
+			} else {
+				next = now + float64(r.between(10, 13)*3600)
+			}
+		}
+		if low {
+			return -part
+		}
+		return 0
+	}
+}
+
 // supplySteps moves the supply by steps of up to the given part, and no further than that, about every so many seconds.
 func supplySteps(r *source, part, every float64) load {
 	at, next := 0.0, r.wait(every)

@@ -23,6 +23,7 @@ type plan struct {
 	up, down   float64 // time constants of the rotor
 	dead, bend float64 // curve: no turning below dead, then a power of the duty
 	told       bool    // readings bear the duty
+	legacy     bool    // they go in the wire format of 2019, which knows run, duty, jitter and edges of none
 	control    controller
 	loads      []load
 
@@ -308,6 +309,9 @@ func (s *Stream) send() bool {
 	r.Edges = uint32(edges)
 	if speed == 0 {
 		r.Jitter = 0
+	}
+	if p.legacy { // as fanwatch reads it: run 0, and the time for a number
+		r.Run, r.Seq, r.Edges = 0, uint64(r.Time.UnixMicro()), 0
 	}
 	r.PWM = 0
 	if p.told {

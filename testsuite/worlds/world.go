@@ -20,6 +20,9 @@ const (
 	// Unannounced is the regime of a world in which a controller or a hand moves the fan and no reading says so: two
 	// alerts a fan are allowed until that is known.
 	Unannounced Regime = "unannounced"
+	// Said is the regime of a world in which something moves the fan untold, and a person says of the first alert what
+	// it was: with "normal" no other alert is allowed.
+	Said Regime = "said"
 	// Nights is the regime of a world in which the fan is switched off each night and no reading says so: one alert
 	// each night, because to anyone who is not told it is a stall. The world nights-hours is the same with its hours.
 	Nights Regime = "nights"
@@ -30,6 +33,8 @@ func (r Regime) Allowed() int {
 	switch r {
 	case Unannounced:
 		return 2
+	case Said:
+		return 1
 	case Nights:
 		return 6
 	}
@@ -43,7 +48,9 @@ type World struct {
 	Regime Regime
 	Days   int // for which a trial runs it
 	Fans   int // that stand in the same air; 0 = 1
-	plan   func(r *source, p *plan)
+	// Verdict is what a person says of the first alert, after ten minutes of it; "" = nothing.
+	Verdict fanwatch.Verdict
+	plan    func(r *source, p *plan)
 }
 
 // Worlds returns all worlds, in the order of the tables.
@@ -339,6 +346,12 @@ var all = []World{
 			p.wrong, p.lost, p.restart = 1./1000, 0.02, 8*3600
 			p.rough, p.roughTau = 0.002, 60
 		}},
+	{Name: "legacy", Regime: Announced, Days: 3,
+		About: "in the wire format of 2019: whole RPM every 2 s, no PWM, no jitter, no sequence number; 2 % by day",
+		plan: func(r *source, p *plan) {
+			p.legacy, p.interval, p.rounded, p.jitter, p.lost = true, 2, 1, 0, 0.01
+			p.day(r, 0.015, 0.025)
+		}},
 	{Name: "hall", Regime: Announced, Days: 4, Fans: 6,
 		About: "six fans in one hall, every 5 s, 2 to 4 % between night and afternoon",
 		plan: func(r *source, p *plan) {
@@ -386,6 +399,9 @@ var all = []World{
 			p.wrong, p.jitterSlope = 1./1000, r.between(0.5, 1)
 			p.control = follow(r.between(0.3, 0.4), r.between(0.03, 0.05), 20)
 		}},
+	{Name: "said-normal", Regime: Said, Days: 4, Verdict: fanwatch.VerdictNormal,
+		About: "a load of 7 to 12 % for 40 to 60 min, twice a day, untold; a person calls the first alert normal",
+		plan:  func(r *source, p *plan) { p.loads = []load{visits(r, r.between(0.07, 0.12))} }},
 	{Name: "nights", Regime: Nights, Days: 6,
 		About: "switched off each night, untold, coasts, warms up by 2 %",
 		plan: func(r *source, p *plan) {

@@ -194,7 +194,8 @@ func TestReadingsAreValid(t *testing.T) {
 			if err := r.Check(); err != nil {
 				t.Fatalf("%s: %v: %+v", w.Name, err, r)
 			}
-			if !r.Time.After(before.Time) || r.Run == before.Run && r.Seq <= before.Seq || r.Run == 0 || r.Run>>63 != 0 {
+			if !r.Time.After(before.Time) || r.Run == before.Run && r.Seq <= before.Seq || (r.Run == 0) != s.p.legacy ||
+				r.Run>>63 != 0 {
 				t.Fatalf("%s: %+v after %+v", w.Name, r, before)
 			}
 			before = r

@@ -5,7 +5,7 @@ import { Charts, type Band, type Series } from "./chart";
 import { arrange, h, put, setAttr, setText } from "./dom";
 import { history, keeps, ranges, rangesWithoutTable, type Range } from "./history";
 import { noRefusals, refusals, type Refusal } from "./lists";
-import { Answered, fanOf, get, over, type Fan, type FanLine, type Store } from "./store";
+import { Answered, fanOf, get, over, post, type Fan, type FanLine, type Store } from "./store";
 import { Badges, fullTime, sayFanScore, sayFor, sayJudged, sayRPM, sayScore, time } from "./words";
 
 interface Device {
@@ -24,6 +24,13 @@ interface Device {
   retired?: boolean;
 }
 
+interface Suggestion {
+  kind: string;
+  text: string;
+  change: { hours?: string; silence?: string };
+  since: string;
+}
+
 interface Details {
   fan: FanLine;
   status: null | {
@@ -31,6 +38,7 @@ interface Details {
     phase: string;
     last: { anomaly: { kind: string; score: number; threshold: number; why: string } };
     alerts: number;
+    suggestions?: Suggestion[];
   };
   refused: Refusal[];
   refused_since: number;
@@ -72,6 +80,8 @@ export class FanView {
   private readonly table = h("tbody");
   private readonly tableName = h("summary");
   private readonly device = h("div");
+  private readonly suggestions = h("div");
+  private suggested = ""; // what is drawn of them
   private readonly refused = h("div");
   private readonly body: HTMLElement;
   private readonly missing = h("p", { class: "empty" });
@@ -142,6 +152,7 @@ export class FanView {
       {},
       this.retired,
       this.why,
+      this.suggestions,
       this.now,
       this.alertsBox,
       this.choices,
@@ -287,6 +298,7 @@ export class FanView {
       f?.site,
       f?.min_rpm,
       f?.max_rpm,
+      f?.suggested,
       this.store.alertsVersion,
     ]);
     if ((view !== this.asked.view && now - this.asked.details > refresh) || now - this.asked.details > 30_000) {
@@ -342,6 +354,7 @@ export class FanView {
       if (this.closed) return;
       this.details = d;
       put(this.device, deviceFacts(d, this.name, this.store.about.workflows));
+      this.drawSuggestions(d.status?.suggestions ?? []);
       put(this.refused, refusals(d.refused, noRefusals(d, "None of this fan's messages was refused")));
       this.update(); // the charts show the threshold
     } catch (e) {
@@ -354,6 +367,39 @@ export class FanView {
         : (e as Error).message;
       this.update();
     }
+  }
+
+  /** drawSuggestions leaves what is drawn while it says the same, so that a click meets the button it aims at. */
+  private drawSuggestions(all: Suggestion[]): void {
+    const now = JSON.stringify(all);
+    if (now === this.suggested) return;
+    this.suggested = now;
+    put(this.suggestions, ...all.map(s => this.suggestion(s)));
+  }
+
+  private suggestion(s: Suggestion): HTMLElement {
+    const said = h("p", { class: "said", role: "status" });
+    const answer = async (accept: boolean): Promise<void> => {
+      for (const b of buttons) b.disabled = true;
+      setText(said, "Sending.");
+      try {
+        await post(`api/fans/${encodeURIComponent(this.name)}/suggestion`, { kind: s.kind, since: s.since, accept });
+        setText(said, accept ? "Configured. It counts from the next reading on." : "Dismissed for 30 days.");
+      } catch (e) {
+        setText(said, `Not ${accept ? "configured" : "dismissed"}: ${(e as Error).message}`);
+        for (const b of buttons) b.disabled = false;
+      }
+    };
+    const buttons = [
+      h("button", { type: "button", class: "primary", click: () => void answer(true) }, "Confirm"),
+      h("button", { type: "button", class: "second", click: () => void answer(false) }, "Dismiss"),
+    ];
+    return h(
+      "section",
+      { class: "suggestion", "aria-label": "Suggestion" },
+      h("p", {}, `${s.text} Set ${sayChange(s.change)}? Until you confirm it, each stop and silence is told of.`),
+      h("div", { class: "ack" }, ...buttons, said),
+    );
   }
 
   private drawCharts(f: Fan): void {
@@ -446,6 +492,10 @@ function unread(f: Fan): string {
   if (f.known === 0 && (f.judging === "never" || f.judging === "stopped"))
     return "No reading yet. The charts begin with the first one.";
   return "The server remembers no reading of this fan from the last quarter of an hour. Longer times show older ones.";
+}
+
+function sayChange(c: Suggestion["change"]): string {
+  return c.hours ? `its hours to ${c.hours}` : `its silence to ${c.silence ?? ""}`;
 }
 
 /** notJudged says why a fan that is in no known trouble is not called normal. */

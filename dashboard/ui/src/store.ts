@@ -12,6 +12,7 @@ export interface Fan {
   alert: string;
   min_rpm: number;
   max_rpm: number;
+  suggested: number; // of suggestions that no person has answered
   state: string; // as the server judges it; "" when no workflow knows the fan
   silence: number; // milliseconds after which it counts as silent, 0 = never
   known: number; // of the reading at which its state last changed, 0 = none
@@ -103,6 +104,7 @@ export function fanOf(line: FanLine, old?: Fan): Fan {
     alert: "",
     min_rpm: 0,
     max_rpm: 0,
+    suggested: 0,
     state: "",
     silence: 0,
     known: 0,

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -112,12 +113,27 @@ func newBatches(devices []fanwatch.Device) batches {
 
 // add keeps a reading and returns the record of those before it when it is complete.
 func (b *batches) add(r *fanwatch.Reading) (record []byte, err error) {
+	if r.Run == 0 {
+		return legacy(r)
+	}
 	held := b.held[r.Fan]
 	if n := len(held); n > 0 && (n == batchSize || r.Run != held[0].Run || r.Time.Sub(held[0].Time) > b.span) {
 		record, err = b.take(r.Fan)
 	}
 	b.held[r.Fan] = append(b.held[r.Fan], *r)
 	return record, err
+}
+
+// legacy returns a reading as a record in the wire format of 2019, which holds one.
+func legacy(r *fanwatch.Reading) ([]byte, error) {
+	return json.Marshal(struct {
+		Time    string  `json:"TIME"`
+		Fan     string  `json:"FANID"`
+		Hz      float64 `json:"FREQ"`
+		RPM     float64
+		Arrived int64  `json:"arrived"`
+		Client  string `json:"client"`
+	}{r.Time.Format("2006-01-02T15:04:05.000000Z"), r.Fan, r.Hz, r.RPM, r.Time.UnixMilli(), r.Fan})
 }
 
 // take returns the record of the readings of a fan that are kept, nil when there are none. It arrives with its last
@@ -157,6 +173,30 @@ type project struct {
 	models  *detect.Models
 	n       int
 	changes []Change
+	verdict fanwatch.Verdict // what a person is to say of the first alert of a speed; "" = nothing, or it is said
+}
+
+// personAfter is the time of an alert after which a person says what it was.
+const personAfter = 10 * time.Minute
+
+// Say has a person say v of the first alert of a speed.
+func (p *project) Say(v fanwatch.Verdict) { p.verdict = v }
+
+// say puts the verdict that is due at a time on the stream.
+func (p *project) say(at time.Time) error {
+	i := slices.IndexFunc(p.changes, func(c Change) bool { return c.Kind == fanwatch.KindSpeed })
+	if p.verdict == "" || i < 0 || at.Sub(p.changes[i].Time) < personAfter {
+		return nil
+	}
+	c := p.changes[i]
+	a := fanwatch.Alert{ID: "alert/" + c.Fan, Fan: c.Fan, Kind: c.Kind, Opened: c.Time}
+	l := fanwatch.LabelOf(a, fanwatch.Acknowledgement{By: "ada", Verdict: p.verdict})
+	l.At, p.verdict = at, ""
+	record, err := fanwatch.EncodeLabel(l)
+	if err != nil {
+		return err
+	}
+	return p.feed(record)
 }
 
 // newProject returns package detect's judge of fans, with the default models.
@@ -190,7 +230,10 @@ func (p *project) Feed(r *fanwatch.Reading) error {
 	if err != nil || record == nil {
 		return err
 	}
-	return p.feed(record)
+	if err := p.feed(record); err != nil {
+		return err
+	}
+	return p.say(r.Time)
 }
 
 func (p *project) Changes() ([]Change, error) {

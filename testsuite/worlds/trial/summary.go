@@ -65,6 +65,10 @@ func (r *Results) writeSummary(to io.Writer) {
 		t := sum(judge, worlds.Unannounced)
 		return ratio(float64(t.Alerts), float64(t.Fans))
 	})
+	row("alerts per fan, moved untold and called normal at the first (1 is allowed)", func(judge string) string {
+		t := sum(judge, worlds.Said)
+		return ratio(float64(t.Alerts), float64(t.Fans))
+	})
 	row("alerts per fan, off each of six nights untold (6 are allowed)", func(judge string) string {
 		t := sum(judge, worlds.Nights)
 		return ratio(float64(t.Alerts), float64(t.Fans))

@@ -60,7 +60,7 @@ func (r *Results) faulty(fault, judge string) *Faulty {
 }
 
 func (r *Results) writeHealthy(to io.Writer) error {
-	for _, regime := range []worlds.Regime{worlds.Announced, worlds.Unannounced, worlds.Nights} {
+	for _, regime := range []worlds.Regime{worlds.Announced, worlds.Unannounced, worlds.Said, worlds.Nights} {
 		names := r.namesOf(regime)
 		if len(names) == 0 {
 			continue

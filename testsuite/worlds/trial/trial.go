@@ -297,6 +297,9 @@ func (r *run) try(j *job, makers map[string]maker) error {
 		if judges[i], err = makers[name](devices); err != nil {
 			return err
 		}
+		if listens, ok := judges[i].(interface{ Say(v fanwatch.Verdict) }); ok {
+			listens.Say(j.world.Verdict)
+		}
 	}
 	var first, last time.Time
 	s := streams[0] // has the fault

@@ -2,6 +2,7 @@ package trial
 
 import (
 	"encoding/json"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -143,5 +144,75 @@ func TestFaultsAreFoundInTime(t *testing.T) {
 			t.Errorf("%s: found %d of %d (not on %v), %d of them late, median %s", f.Fault.Name, f.Found, f.Fans, f.Missed,
 				f.Late, f.Median())
 		}
+	}
+}
+
+// TestALabelMidWayHolds: called normal, a level alerts once and no more; called a fault, it is never learned, and each
+// visit alerts again.
+func TestALabelMidWayHolds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("8 s of processor time; -short is set")
+	}
+	w, err := worlds.Find("said-normal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for verdict, want := range map[fanwatch.Verdict]func(alerts, visits int) bool{
+		fanwatch.VerdictNormal: func(alerts, _ int) bool { return alerts == 1 },
+		fanwatch.VerdictFault:  func(alerts, visits int) bool { return alerts == visits },
+	} {
+		for seed := uint64(1); seed <= 2; seed++ {
+			w.Verdict = verdict
+			r := &run{}
+			j := job{world: w, seed: seed, judges: []string{Project}}
+			if err := r.try(&j, map[string]maker{Project: newForestless}); err != nil {
+				t.Fatal(err)
+			}
+			visits, low := 0, false
+			s, usual := w.Open(worlds.Options{Seed: seed})[0], 0.0
+			for s.Next() {
+				usual = max(usual, s.Truth.Healthy)
+				if now := s.Truth.Healthy < 0.95*usual; now != low {
+					if low = now; low {
+						visits++
+					}
+				}
+			}
+			alerts := len(j.outcomes[0].alerts)
+			if visits < 6 || !want(alerts, visits) {
+				t.Errorf("%s, seed %d: %d alerts at %d visits", verdict, seed, alerts, visits)
+				explain(os.Stderr, &j, Project, &j.outcomes[0])
+			}
+		}
+	}
+}
+
+// TestLegacyReadingsGoInTheirOwnFormat: one to a record, without what that format does not know.
+func TestLegacyReadingsGoInTheirOwnFormat(t *testing.T) {
+	w, err := worlds.Find("legacy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := w.Open(worlds.Options{Seed: 1, Span: time.Hour})[0]
+	b := newBatches([]fanwatch.Device{s.Device()})
+	n := 0
+	for ; s.Next(); n++ {
+		record, err := b.add(&s.Reading)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := fanwatch.DecodeRecord(record)
+		if err != nil || len(rec.Readings) != 1 {
+			t.Fatalf("%s: %v", record, err)
+		}
+		r := rec.Readings[0]
+		at, err := fanwatch.ParseTime(r.Legacy, time.UTC, s.Reading.Time)
+		if err != nil || !at.Equal(s.Reading.Time) || r.RPM != s.Reading.RPM || r.Hz != s.Reading.Hz ||
+			r.State != s.Reading.State || s.Reading.PWM != 0 || s.Reading.Jitter != 0 || s.Reading.Edges != 0 {
+			t.Fatalf("%s: %v, want %+v", record, err, s.Reading)
+		}
+	}
+	if n < 1700 {
+		t.Errorf("%d readings in an hour", n)
 	}
 }
