@@ -38,6 +38,8 @@ const (
 	KindPipeline Kind = "pipeline"
 	// KindDifference is a fan of whose readings the lake lacks some, or has some twice.
 	KindDifference Kind = "difference"
+	// KindIncident is the trouble of several fans of a site at once; its members say of which kinds.
+	KindIncident Kind = "incident"
 	// KindNone is a fan without trouble.
 	KindNone Kind = ""
 )
@@ -54,7 +56,8 @@ func (k Kind) Gravity() int {
 		return 3
 	case KindPublishers, KindSpeed:
 		return 2
-	case KindJitter, KindWobble, KindHunting, KindDrift, KindUnusual, KindPipeline, KindDifference:
+	case KindJitter, KindWobble, KindHunting, KindDrift, KindUnusual, KindPipeline, KindDifference,
+		KindIncident:
 		return 1
 	}
 	return 0
@@ -76,7 +79,7 @@ const (
 	FamilyDrift Family = "drift"
 	// FamilyForest holds KindUnusual.
 	FamilyForest Family = "forest"
-	// FamilySystem holds KindPipeline and KindDifference, which are not of a fan.
+	// FamilySystem holds KindPipeline, KindDifference and KindIncident, which are not of one fan.
 	FamilySystem Family = "system"
 )
 
@@ -98,7 +101,7 @@ func (k Kind) Family() Family {
 		return FamilyDrift
 	case KindUnusual:
 		return FamilyForest
-	case KindPipeline, KindDifference:
+	case KindPipeline, KindDifference, KindIncident:
 		return FamilySystem
 	}
 	return ""
@@ -136,7 +139,7 @@ func (k Kind) Severity() Severity {
 	switch k {
 	case KindStall, KindUnderspeed, KindOverspeed, KindSilent:
 		return SeverityCritical
-	case KindSpeed, KindFrozen, KindPublishers, KindPipeline, KindDifference:
+	case KindSpeed, KindFrozen, KindPublishers, KindPipeline, KindDifference, KindIncident:
 		return SeverityWarning
 	case KindJitter, KindWobble, KindHunting, KindDrift, KindUnusual:
 		return SeverityInfo
