@@ -7,17 +7,18 @@ import (
 )
 
 const (
-	knots                 = 21      // of the curve, 5 % of duty apart
-	knotFloor             = 30.0    // s at a knot after which it counts
-	knotSure              = 300.0   // s at a knot after which it is sure
-	knotTau               = 172_800 // s, memory of a knot
-	lags                  = 5
-	lagTau                = 120.0 // s, memory of a lag's error
-	slope                 = 0.8   // power of the duty that the speed follows where no second knot is known
-	slopeLeast, slopeMost = 0.4, 2.5
-	dutyStep              = 0.03  // a larger change of the duty suspends the tests of speed for settle
-	dutyNear              = 0.001 // of the duty: a rotor this close to its command has followed
-	settle                = 20.0  // s
+	knots      = 21      // of the curve, 5 % of duty apart
+	knotFloor  = 30.0    // s at a knot after which it counts
+	knotSure   = 300.0   // s at a knot after which it is sure
+	knotTau    = 172_800 // s, memory of a knot
+	lags       = 5
+	lagTau     = 120.0 // s, memory of a lag's error
+	slope      = 0.8   // power of the duty that the speed follows where no second knot is known
+	slopeLeast = 0.4   // of such a power where two knots show it
+	slopeMost  = 2.5
+	dutyStep   = 0.03  // a larger change of the duty suspends the tests of speed for settle
+	dutyNear   = 0.001 // of the duty: a rotor this close to its command has followed
+	settle     = 20.0  // s
 )
 
 // lagTaus are the time constants, in s, of the filters of which one follows the rotor.

@@ -2,6 +2,9 @@ package judge
 
 import (
 	"math"
+
+	"fanwatch"
+	"fanwatch/rcf"
 )
 
 const (
@@ -299,4 +302,44 @@ func (d *drift) back() {
 		d.Swing.Var = float64(most * most)
 	}
 	d.On, d.Up, d.Down, d.Peak = 0, 0, 0, 0
+}
+
+// driftOf gives the reading to the drift test.
+func (f *Fan) driftOf(r fanwatch.Reading, dt float64, x expectation, at view, grain float64, v *Verdict) {
+	s, l := &f.s, &f.s.Level
+	calm := !at.away && !at.outside && s.Running >= afterStart && s.Age >= afterStart && l.Novel <= 0.25 &&
+		l.known() < quietKnown && x.unsure < 0.005 && (l.At == 0 || l.Table[l.At].Seconds >= 3600)
+	z := at.residual + l.Base - l.Table[l.At].Offset
+	f.part = s.Drift.add(s.Last, z, dt, calm, grain, f.air)
+	week := f.week(calm && l.Count == 1 && s.Age > 86_400, grain)
+	found := Finding{Kind: fanwatch.KindDrift, Severity: fanwatch.SeverityInfo, Value: r.RPM}
+	switch {
+	case s.Drift.On != 0:
+		found.Test, found.By = testCusum, rcf.Exp(s.Drift.By)-1
+		found.Since = s.Last - int64(s.Drift.Hours*3600e6)
+	case week != 0:
+		found.Test, found.By, found.Since = testWeek, rcf.Exp(week)-1, s.Last
+	default:
+		return
+	}
+	found.Expected = f.usual() / (1 + found.By)
+	v.Found[Drift] = found
+}
+
+// week returns how far the base lies from that of the week before, by the lesser of it and its mean over the days; 0
+// where that is no trouble, or usable is false.
+func (f *Fan) week(usable bool, grain float64) float64 {
+	l, d := &f.s.Level, &f.s.Drift
+	off := l.Base - l.Slow
+	if days := d.X[0] - l.Slow; !d.Shared && math.Abs(days) < math.Abs(off) {
+		off = days
+	}
+	bar := max(weekFloor, float64(2*swingSigma*d.Swing.sd(swingPrior, swingBegin))) + grain
+	if d.Week {
+		bar *= weekEnd
+	}
+	if d.Week = usable && math.Abs(off) > bar; !d.Week {
+		return 0
+	}
+	return off
 }

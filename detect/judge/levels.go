@@ -26,6 +26,8 @@ const (
 	warmTau    = 600.0   // s
 	youth      = 0.01    // of the speed: how much wider the band is in the first hour
 	youthFor   = 3600.0  // s
+	hopWidth   = 0.015   // of the speed: how much wider the band is after a told step, as the curve may be off there
+	hopTau     = 600.0   // s
 	gapWidth   = 0.03    // of the speed: how much wider the band is after a gap
 	gapFor     = 60.0    // s
 
@@ -125,6 +127,9 @@ func (f *Fan) bands(v *view, x expectation, grain float64) {
 	v.sigma = max(l.Sigma.sd(sigmaPrior, sigmaWeight), steps)
 	extra := grain + float64(0.5*x.unsettled) + x.unsure + float64(warmth*decay(s.Running, warmTau)) +
 		float64(youth*max(0, 1-s.Age/youthFor))
+	if s.Command.Known {
+		extra += float64(hopWidth * decay(s.Command.Since, hopTau))
+	}
 	if s.Gap > 0 {
 		extra += gapWidth
 	}
