@@ -156,7 +156,10 @@ func (p page) turn() string {
 	case fanwatch.EventAcknowledged:
 		return ", acknowledged by " + p.by()
 	case fanwatch.EventLapsed:
-		return fmt.Sprintf(", %s has not ended it", p.by())
+		if !p.Alert.SnoozedUntil.IsZero() {
+			return fmt.Sprintf(", snooze by %s ran out", p.by())
+		}
+		return fmt.Sprintf(", acknowledgement by %s ran out", p.by())
 	case fanwatch.EventOver:
 		if p.Alert.EndedBy != "" {
 			return fmt.Sprintf(", resolved by %s after %s", name(p.Alert.EndedBy), p.lasted())
@@ -200,7 +203,7 @@ func (p page) sentence() string {
 		if !a.SnoozedUntil.IsZero() {
 			return fmt.Sprintf("%s snoozed it until %s, and it goes on: %s", p.by(), p.clock(a.SnoozedUntil), p.why())
 		}
-		return fmt.Sprintf("%s acknowledged it, and it goes on: %s", p.by(), p.why())
+		return fmt.Sprintf("%s acknowledged it, and that ran out: %s", p.by(), p.why())
 	case fanwatch.EventFlapping:
 		return fmt.Sprintf("It comes and goes, %d times so far: %s", a.Returns, p.why())
 	case fanwatch.EventOver:
@@ -318,7 +321,7 @@ func (p page) answerable() bool {
 
 func (p page) links() []fact {
 	var all []fact
-	for _, f := range []fact{{"Acknowledge", p.Links.Answer}, {"Page", p.Links.Dashboard}, {"Runbook", p.Links.Runbook},
+	for _, f := range []fact{{"Acknowledge", p.Links.Answer}, {"Dashboard", p.Links.Dashboard}, {"Runbook", p.Links.Runbook},
 		{"History", p.Links.Temporal}} {
 		if f.Value != "" && (f.Name != "Acknowledge" || p.answerable()) {
 			all = append(all, f)
