@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,7 +39,7 @@ type receiver struct {
 func newReceiver(t *testing.T, answer func(w http.ResponseWriter, r *http.Request)) *receiver {
 	t.Helper()
 	s := &receiver{answer: answer}
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
@@ -53,6 +54,8 @@ func newReceiver(t *testing.T, answer func(w http.ResponseWriter, r *http.Reques
 		w.WriteHeader(http.StatusAccepted)
 		fmt.Fprint(w, "ok")
 	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
 }

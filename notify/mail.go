@@ -166,7 +166,7 @@ func (b mailbox) compose(m Message, r Rendered, to string) (*mail.Msg, error) {
 	out.SetBodyString(mail.TypeTextPlain, r.Text)
 	out.AddAlternativeString(mail.TypeTextHTML, r.HTML)
 	if m.Picture != nil {
-		err := out.EmbedReader(pictureID, bytes.NewReader(m.Picture), mail.WithFileContentID(pictureID),
+		err := out.EmbedReader("last-hour.png", bytes.NewReader(m.Picture), mail.WithFileContentID("<"+pictureID+">"),
 			mail.WithFileContentType("image/png"))
 		if err != nil {
 			return nil, err

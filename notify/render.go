@@ -399,7 +399,7 @@ func span(d time.Duration) string {
 }
 
 // pictureID is the Content-ID by which the HTML of a mail shows the picture.
-const pictureID = "last-hour.png"
+const pictureID = "last-hour@fanwatch.invalid"
 
 // htmlPage is what mail.html shows.
 type htmlPage struct {
