@@ -39,6 +39,11 @@ type Notifier struct {
 	SNS      Publisher
 	Checker  TopicChecker // nil: topics are not checked
 	Policies Policies
+	Planner  Planner // nil: alerts go by Policies alone
+	// Maintain returns until when an alert waits, and why; zero: it does not. nil = no alert does.
+	Maintain func(ctx context.Context, a fanwatch.Alert, at time.Time) (until time.Time, why string, err error)
+	// Group returns the ID of the incident that notifies in the alert's place, "" = none. nil = there are none.
+	Group func(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) (incident string, err error)
 	// Channels returns the channel of that name; ok is false for the name or ARN of a topic. nil: all are topics.
 	Channels func(name string) (c notify.Config, ok bool)
 	Deps     notify.Deps // of the channels; without SNS a topic gets its text alone
@@ -274,7 +279,7 @@ const checkTopicFor = 10 * time.Second // bound of the check of one topic
 // Topics checks every topic that the policies name, eight at once, and returns those in trouble, sorted by name. The
 // error is ctx's.
 func (n *Notifier) Topics(ctx context.Context) ([]TopicTrouble, error) {
-	named := NamedTopics(n.Policies())
+	named := n.namedTopics()
 	trouble := make([]*TopicTrouble, len(named))
 	var checks sync.WaitGroup
 	slots := make(chan struct{}, 8)
@@ -293,6 +298,26 @@ func (n *Notifier) Topics(ctx context.Context) ([]TopicTrouble, error) {
 		}
 	}
 	return found, ctx.Err()
+}
+
+// namedTopics returns what NamedTopics does, without the channels of the policy file that are none.
+func (n *Notifier) namedTopics() map[string][]string {
+	named := NamedTopics(n.Policies())
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		if n.Channels == nil {
+			break
+		}
+		c, ok := n.Channels(name)
+		if !ok {
+			continue
+		}
+		policies := named[name]
+		delete(named, name)
+		if c.SNS != nil {
+			named[c.SNS.Topic] = append(named[c.SNS.Topic], policies...)
+		}
+	}
+	return named
 }
 
 func (n *Notifier) checkTopic(ctx context.Context, topic string, policies []string) *TopicTrouble {

@@ -20,6 +20,7 @@ import (
 	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/sns"
 	"fanwatch/notify"
+	"fanwatch/policy"
 )
 
 const onePolicy = "version: 1\nname: default\nsteps:\n  - notify: [on-call]\n"
@@ -60,7 +61,7 @@ func TestAPolicyFileWithAMistakeIsRefusedWithTheMend(t *testing.T) {
 		onePolicy + "info: {notify: [look], at: morning}\n":                      "info: at \"morning\" is no time of day",
 		onePolicy + "info: {notify: [look], zone: Mars}\n":                       "info: zone \"Mars\" is not an IANA",
 	} {
-		_, err := ParsePolicies([]byte(text))
+		_, err := policy.Parse([]byte(text))
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -69,11 +70,11 @@ func TestAPolicyFileWithAMistakeIsRefusedWithTheMend(t *testing.T) {
 	if err != nil {
 		t.Skip("the inputs of the findings are not here: " + err.Error())
 	}
-	if _, err := ParsePolicies(bad); err == nil {
+	if _, err := policy.Parse(bad); err == nil {
 		t.Error("15-policy-bad-names.yaml was taken")
 	}
 	if dead, err := os.ReadFile(filepath.Join(faults, "14-policy-dead-topic.yaml")); err == nil {
-		if _, err := ParsePolicies(dead); err != nil {
+		if _, err := policy.Parse(dead); err != nil {
 			t.Errorf("14-policy-dead-topic.yaml: %v", err)
 		}
 	}
@@ -84,10 +85,11 @@ func FuzzParsePolicies(f *testing.F) {
 	f.Add("version: 1\nname: default\nack_timeout: 1ns\nsteps:\n  - notify: ['', " +
 		"'arn:aws:sns:eu-central-1:123456789012']\n    repeat: 101\n---\n{}")
 	f.Fuzz(func(t *testing.T, text string) {
-		policies, err := ParsePolicies([]byte(text))
+		file, err := policy.Parse([]byte(text))
 		if err != nil {
 			return
 		}
+		policies := file.Resolved(time.Unix(0, 0))
 		for name, p := range policies {
 			if name == "" || p.Check() != nil || p.HoldFor() < 0 {
 				t.Errorf("%q: %+v was taken", name, p)

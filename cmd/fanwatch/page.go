@@ -13,11 +13,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"fanwatch"
 	"fanwatch/notify"
 	"fanwatch/operator"
+	"fanwatch/policy"
 	"fanwatch/workers"
 )
 
@@ -94,25 +94,18 @@ func (a *app) pageDeps(ctx context.Context, o awsOptions, account string, c *not
 }
 
 // channelOf returns the channel of that name in a policy file; without one of that name it is empty.
-var channelOf = func(file, name string) (notify.Config, error) {
+func channelOf(file, name string) (notify.Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return notify.Config{}, fmt.Errorf("--policies: %w", err)
 	}
-	var f struct {
-		Zone     string                   `yaml:"zone"`
-		Channels map[string]notify.Config `yaml:"channels"`
-	}
-	if err := yaml.Unmarshal(text, &f); err != nil {
+	f, err := policy.Parse(text)
+	if err != nil {
 		return notify.Config{}, fmt.Errorf("%s: %w", file, err)
 	}
-	c, ok := f.Channels[name]
+	c, ok := f.Channel(name)
 	if !ok {
 		return notify.Config{}, nil
-	}
-	c.Name = name
-	if c.Zone == "" {
-		c.Zone = f.Zone
 	}
 	return c, c.Check()
 }
