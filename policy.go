@@ -107,6 +107,11 @@ func (p Policy) Check() error {
 	if p.Name == "" {
 		return fmt.Errorf("policy without a name: add one, such as name: default")
 	}
+	return p.CheckSteps()
+}
+
+// CheckSteps is Check without version and name, for steps that name persons and schedules as well as topics.
+func (p Policy) CheckSteps() error {
 	if len(p.Steps) == 0 || len(p.Steps) > 20 {
 		return fmt.Errorf("policy %.60q: %d steps, want 1 to 20", p.Name, len(p.Steps))
 	}

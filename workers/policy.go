@@ -1,62 +1,30 @@
 package workers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
+	"fanwatch/notify"
+	"fanwatch/policy"
 )
-
-// ParsePolicies reads escalation policies by name from YAML, one per document (separated by ---). One must be named
-// default. An unknown field is an error.
-func ParsePolicies(text []byte) (map[string]fanwatch.Policy, error) {
-	policies := make(map[string]fanwatch.Policy)
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	dec.KnownFields(true)
-	for {
-		var p fanwatch.Policy
-		err := dec.Decode(&p)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("escalation policies: %w", err)
-		}
-		if err := p.Check(); err != nil {
-			return nil, err
-		}
-		if _, ok := policies[p.Name]; ok {
-			return nil, fmt.Errorf("policy %s stands twice: give each its own name", p.Name)
-		}
-		policies[p.Name] = p
-	}
-	if _, ok := policies["default"]; !ok {
-		return nil, errors.New("escalation policies: none is named default: alerts of fans without a policy of their " +
-			"own go by it")
-	}
-	return policies, nil
-}
 
 // PolicyFile is a file of escalation policies that may change while workers run. Safe for concurrent use.
 type PolicyFile struct {
 	path string
 	log  *slog.Logger
 
-	mu       sync.Mutex
-	policies map[string]fanwatch.Policy // the last valid ones
-	seen     fileState                  // of the file when it was last read, valid or not
+	mu   sync.Mutex
+	file *policy.File // the last valid one
+	seen fileState    // of the file when it was last read, valid or not
 }
 
 // fileState is compared to find out whether a file has changed.
@@ -76,19 +44,30 @@ func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	return f, nil
 }
 
-// Policies returns the current policies of the file. While it cannot be read or is not valid, which is logged once for
-// each change, it returns the last valid ones.
-func (f *PolicyFile) Policies() map[string]fanwatch.Policy {
+// File returns the newest content of the file. While it cannot be read or is not valid, which is logged once for each
+// change, it returns the last valid one.
+func (f *PolicyFile) File() *policy.File {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch changed, err := f.read(); {
 	case changed && err != nil:
 		f.log.Error("the escalation policies were changed and are not good: the last good ones stay", "err", err)
 	case changed:
-		f.log.Info("escalation policies read anew", "file", f.path, "policies", len(f.policies))
+		f.log.Info("escalation policies read anew", "file", f.path, "policies", len(f.file.Policies))
 	}
-	return f.policies
+	return f.file
 }
+
+// Policies returns the current policies of the file, with the channels of those who are on call now.
+func (f *PolicyFile) Policies() map[string]fanwatch.Policy { return f.File().Resolved(time.Now()) }
+
+// Resolve implements activities.Planner.
+func (f *PolicyFile) Resolve(a fanwatch.Alert, at time.Time) (fanwatch.Policy, error) {
+	return f.File().Resolve(a, at)
+}
+
+// Channel returns the channel of that name; ok is false where the file has none.
+func (f *PolicyFile) Channel(name string) (c notify.Config, ok bool) { return f.File().Channel(name) }
 
 // read reads the file if it has changed since the last time.
 func (f *PolicyFile) read() (changed bool, err error) {
@@ -111,11 +90,11 @@ func (f *PolicyFile) read() (changed bool, err error) {
 		f.seen.failed = err.Error() // differs from every fileState of a stat, so that the next call reads again
 		return true, fmt.Errorf("escalation policies: %w", err)
 	}
-	policies, err := ParsePolicies(text)
+	file, err := policy.Parse(text)
 	if err != nil {
 		return true, fmt.Errorf("%s: %w", f.path, err)
 	}
-	f.policies = policies
+	f.file = file
 	return true, nil
 }
 
@@ -151,6 +130,9 @@ func CheckTopics(ctx context.Context, c Config) ([]activities.TopicTrouble, erro
 	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies}
 	return n.Topics(ctx)
 }
+
+// NewTopics returns the SNS topics of c's AWS, Endpoints.SNS and Account.
+func NewTopics(c Config) notify.Topics { return newTopics(c) }
 
 func newTopics(c Config) topics {
 	return topics{cloud.NewSNS(c.AWS, c.Endpoints.SNS), fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}

@@ -19,6 +19,8 @@ import (
 	"fanwatch/cloud"
 	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/sns"
+	"fanwatch/notify"
+	"fanwatch/policy"
 )
 
 const onePolicy = "version: 1\nname: default\nsteps:\n  - notify: [on-call]\n"
@@ -59,7 +61,7 @@ func TestAPolicyFileWithAMistakeIsRefusedWithTheMend(t *testing.T) {
 		onePolicy + "info: {notify: [look], at: morning}\n":                      "info: at \"morning\" is no time of day",
 		onePolicy + "info: {notify: [look], zone: Mars}\n":                       "info: zone \"Mars\" is not an IANA",
 	} {
-		_, err := ParsePolicies([]byte(text))
+		_, err := policy.Parse([]byte(text))
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -68,11 +70,11 @@ func TestAPolicyFileWithAMistakeIsRefusedWithTheMend(t *testing.T) {
 	if err != nil {
 		t.Skip("the inputs of the findings are not here: " + err.Error())
 	}
-	if _, err := ParsePolicies(bad); err == nil {
+	if _, err := policy.Parse(bad); err == nil {
 		t.Error("15-policy-bad-names.yaml was taken")
 	}
 	if dead, err := os.ReadFile(filepath.Join(faults, "14-policy-dead-topic.yaml")); err == nil {
-		if _, err := ParsePolicies(dead); err != nil {
+		if _, err := policy.Parse(dead); err != nil {
 			t.Errorf("14-policy-dead-topic.yaml: %v", err)
 		}
 	}
@@ -83,10 +85,11 @@ func FuzzParsePolicies(f *testing.F) {
 	f.Add("version: 1\nname: default\nack_timeout: 1ns\nsteps:\n  - notify: ['', " +
 		"'arn:aws:sns:eu-central-1:123456789012']\n    repeat: 101\n---\n{}")
 	f.Fuzz(func(t *testing.T, text string) {
-		policies, err := ParsePolicies([]byte(text))
+		file, err := policy.Parse([]byte(text))
 		if err != nil {
 			return
 		}
+		policies := file.Resolved(time.Unix(0, 0))
 		for name, p := range policies {
 			if name == "" || p.Check() != nil || p.HoldFor() < 0 {
 				t.Errorf("%q: %+v was taken", name, p)
@@ -233,5 +236,27 @@ func TestWhatSNSRefusesIsNotTriedAgain(t *testing.T) {
 	if len(in) != 1 || in[0].Attributes["state"] != "open" || in[0].Attributes["alert"] != "alert/x" ||
 		in[0].Attributes["kind"] != "stall" {
 		t.Errorf("%+v", in)
+	}
+}
+
+// TestEachProtocolOfSNSGetsItsBody: to mail goes text.
+func TestEachProtocolOfSNSGetsItsBody(t *testing.T) {
+	server, c := localSNS(t)
+	n := activities.Notifier{SNS: newTopics(c), Deps: notify.Deps{SNS: newTopics(c)}, Now: time.Now}
+	m := activities.Notification{Key: "alert/x#0.1.0", To: "on-call", Step: 1, Alert: fanwatch.Alert{ID: "alert/x",
+		Fan: "fan-07", Site: "Hall A", Kind: fanwatch.KindStall, State: fanwatch.AlertOpen, Why: "fan-07 stands still.",
+		Opened: time.Now()}, Message: notify.Message{Event: fanwatch.EventPage, Steps: 1}}
+	d, err := n.Notify(t.Context(), m)
+	if err != nil || d.ID == "" {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	in := server.Inbox(0, 10)
+	if len(in) != 1 || !strings.HasPrefix(in[0].Body, "fan-07 stands still.\n") || in[0].Attributes["site"] != "Hall A" {
+		t.Errorf("%+v", in)
+	}
+	m.To = "gone"
+	_, err = n.Notify(t.Context(), m)
+	if app, ok := err.(*temporal.ApplicationError); !ok || !app.NonRetryable() {
+		t.Errorf("a topic that does not exist: %T %v", err, err)
 	}
 }

@@ -22,7 +22,7 @@ func (a *app) policy() *cobra.Command {
 Alerts of severity critical and warning go through the steps of their fan's policy until a person acknowledges. Those of
 severity info, which are worth a look, wake nobody: they are shown at once, and the policy's section info (notify, at,
 zone) tells them in one message a day. Without that section they are shown and never told.`}
-	c.AddCommand(a.policyCheck())
+	c.AddCommand(a.policyCheck(), a.policyWho())
 	return c
 }
 
@@ -54,10 +54,11 @@ Without FILE it is policy.yaml of the local system. Workers that run read a file
 				return err
 			}
 			r := policyReport{V: 1, File: file, Policies: len(policies.Policies()),
-				Topics:  len(activities.NamedTopics(policies.Policies())),
+				Topics:   len(activities.NamedTopics(policies.Policies())),
+				Channels: len(policies.File().Channels), Warnings: policies.File().Warnings(),
 				Checked: reachable, Trouble: []activities.TopicTrouble{}}
 			if reachable {
-				wc.Policies = policies.Policies
+				wc.Policies, wc.Channels = policies.Policies, policies.Channel
 				if r.Trouble, err = workers.CheckTopics(cmd.Context(), wc); err != nil {
 					return err
 				}
@@ -99,6 +100,8 @@ type policyReport struct {
 	File     string                    `json:"file"`
 	Policies int                       `json:"policies"`
 	Topics   int                       `json:"topics"`
+	Channels int                       `json:"channels"`
+	Warnings []string                  `json:"warnings,omitempty"`
 	Checked  bool                      `json:"checked"` // whether SNS was asked
 	Trouble  []activities.TopicTrouble `json:"trouble"`
 }
@@ -109,6 +112,9 @@ func (a *app) printPolicies(out io.Writer, r policyReport) error {
 			return err
 		}
 	} else {
+		for _, w := range r.Warnings {
+			fmt.Fprintf(out, "warning: %s\n", fanwatch.OneLine(w))
+		}
 		for _, t := range r.Trouble {
 			fmt.Fprintf(out, "topic %s (policy %s): %s\n", t.Topic, fanwatch.OneLine(strings.Join(t.Policies, ", ")),
 				fanwatch.OneLine(t.Why))

@@ -158,6 +158,7 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer done()
+	wc.Planner, wc.Channels = policies, policies.Channel
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies,
 		cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch, wc.CanaryURL = o.watch, o.canaryURL
