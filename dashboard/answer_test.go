@@ -613,3 +613,57 @@ func TestBrowserAnswersOnAPhone(t *testing.T) {
 	do(t, ctx, chromedp.Navigate(link), shows("This link was used"), fits(), picture("answer-used"),
 		chromedp.Navigate(link+"x"), shows("not made by this system"), fits(), picture("answer-wrong"))
 }
+
+func TestBrowserAnswersAlerts(t *testing.T) {
+	ctx := browser(t)
+	p := newPlant()
+	now := time.Now().Truncate(time.Second)
+	for i, site := range []string{"Hall 3", "Hall 3", "Hall 3", "Hall 4"} {
+		a := alert(fmt.Sprintf("fan-%02d", i), fanwatch.AlertOpen, now.Add(-time.Duration(5+i)*time.Minute))
+		a.Site = site
+		p.alerts[a.ID] = a
+	}
+	_, u := open(t, Config{Operator: p, Now: time.Now}, brisk)
+	told := func(want string) {
+		t.Helper()
+		eventually(t, want, func() (found bool) {
+			p.change(func() {
+				found = slices.ContainsFunc(p.acked, func(s string) bool {
+					return strings.HasPrefix(s, want[:strings.Index(want, " ")]+" alert/") && strings.HasSuffix(s, want[strings.Index(want,
+						" ")+1:])
+				})
+			})
+			return found
+		})
+	}
+	do(t, ctx, theme("light"), chromedp.EmulateViewport(1280, 900), chromedp.Navigate(u+"/#/alerts"),
+		chromedp.Click(".many summary"), shows("Acknowledge 4 alerts"),
+		chromedp.SetValue(".many select", "Hall 3"),
+		holds(`document.querySelector(".many select").dispatchEvent(new Event("change"))`), shows("Acknowledge 3 alerts"),
+		chromedp.SendKeys(".many input[name=by]", "ada"), chromedp.SendKeys(".many input[name=note]", "hall is off"),
+		picture("alerts-many"), chromedp.Click(".many button"), shows("Acknowledged: 3."),
+		holds(`document.querySelector("section[aria-label=Acknowledged] .count").innerText === "3"`))
+	told("acknowledge by ada from dashboard: hall is off")
+
+	t.Log("take over and snooze one that is acknowledged")
+	const first = "section[aria-label=Acknowledged] li.card:first-child "
+	do(t, ctx, chromedp.Click(first+"button.opener"), chromedp.SetValue(first+"input[name=by]", "bob"),
+		holds(`document.querySelector("`+first+`button.primary").innerText === "Take over"`), chromedp.Click(first+"button.primary"),
+		shows("by bob"), chromedp.Click(first+".more summary"), chromedp.Click(first+"button[value=act]"),
+		shows("Snoozed until"))
+	told("acknowledge by bob from dashboard: ")
+	told("snooze by bob from dashboard: ")
+
+	t.Log("resolve needs a reason; the key Enter hands over")
+	const open = "section[aria-label=Open] li.card:first-child "
+	choose := func(card, action string) chromedp.Action[chromedp.Void] {
+		return chromedp.Steps(chromedp.SetValue(card+"select[name=action]", action), holds(
+			`document.querySelector("`+card+`select[name=action]").dispatchEvent(new Event("change"))`))
+	}
+	do(t, ctx, chromedp.Click(open+".more summary"), choose(open, "resolve"), chromedp.SetValue(open+"input[name=by]", "cy"),
+		chromedp.Click(open+"button[value=act]"), shows("say why the alert is over"), picture("alerts-answered"),
+		choose(open, "hand"), chromedp.SendKeys(open+"input[name=to]", "dan\r"), shows("cy handed over to dan"))
+	told("hand by cy from dashboard: ")
+	do(t, ctx, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), shows("handed over"), fits(),
+		picture("phone-alerts-answered"))
+}
