@@ -387,7 +387,7 @@ class AckForm {
   private readonly act = h("button", { type: "submit", class: "second", value: "act" }, "Do it");
   private readonly more = h(
     "details",
-    { class: "wide more" },
+    { class: "wide other" },
     h("summary", {}, "More"),
     h(
       "div",
