@@ -134,7 +134,7 @@ func (s *Answers) pagerDuty(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var in pagerDutyEvent
-	if err := json.Unmarshal(body, &in); err != nil || in.Event.ID == "" || len(in.Event.ID) > 100 {
+	if err := json.Unmarshal(body, &in); err != nil || in.Event.ID == "" || len(in.Event.ID) > 80 {
 		s.cfg.Log.Warn("answer: an event of PagerDuty that is none", "err", err)
 		answerHook(w, "it is not an event")
 		return

@@ -288,7 +288,7 @@ function answers(list: Answer[]): HTMLElement {
           `${a.by} ${done[a.action] ?? a.action}`,
           a.to ? ` to ${a.to}` : "",
           a.until ? ` until ${fullTime(Date.parse(a.until))}` : "",
-          " ",
+          a.at ? ", " : "",
           a.at ? time(Date.parse(a.at)) : null,
           h("span", { class: "quiet" }, a.from ? ` from ${a.from}` : "", a.note ? `: ${a.note}` : ""),
         ),
