@@ -47,7 +47,10 @@ type Claim struct {
 	To      string          // person or channel that the link was sent to; a token keeps its first 64 bytes
 	Action  fanwatch.Action // that the page proposes; "" = none in particular
 	Expires time.Time       // to the second, at most 7 days ahead; zero: in 24 h
-	ID      string          // 32 hexadecimal digits; "" = random ones
+	ID      string          // 32 hexadecimal digits; "" = made of Key
+	// Key is the idempotency key of the message that carries the link, so that its copies share one ID; "" = the ID is
+	// random. A token does not keep it.
+	Key string
 }
 
 // actions are those that a token can name, by their number in it; a later program may append others.
@@ -83,7 +86,10 @@ func (k *Keys) sign(c Claim) (string, error) {
 		return "", fmt.Errorf("expires %s: want a time within %s from now", c.Expires.UTC().Format(time.RFC3339), maxLinkLife)
 	}
 	id := make([]byte, idBytes)
-	if c.ID == "" {
+	if c.ID == "" && c.Key != "" {
+		sum := sha256.Sum256([]byte(c.Alert + "\x00" + c.To + "\x00" + c.Key))
+		copy(id, sum[:])
+	} else if c.ID == "" {
 		_, _ = rand.Read(id) // it never fails
 	} else if n, err := hex.Decode(id, []byte(c.ID[:min(len(c.ID), 2*idBytes)])); err != nil || len(c.ID) != 2*idBytes ||
 		n != idBytes {

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/internal/durable"
+	"fanwatch/notify"
 )
 
 const (
@@ -97,7 +97,7 @@ func (k *Keys) secrets(number uint32, create bool) ([][]byte, error) {
 
 // derive returns the keys of a period by the secrets of where.
 func (k *Keys) derive(number uint32) ([][]byte, error) {
-	text, err := ReadSecret(k.where)
+	text, err := notify.Secret(k.where).Read()
 	if err != nil {
 		return nil, fmt.Errorf("answer keys: %w", err)
 	}
@@ -177,30 +177,4 @@ func (k *Keys) clean() {
 
 func isSecret(where string) bool {
 	return strings.HasPrefix(where, "env:") || strings.HasPrefix(where, "file:")
-}
-
-// ReadSecret reads the text that env:NAME or file:PATH names, without white space around it. It has at most 64 KiB and
-// is not empty.
-func ReadSecret(where string) (string, error) {
-	var text string
-	if name, isEnv := strings.CutPrefix(where, "env:"); isEnv {
-		text = os.Getenv(name)
-	} else if path, isFile := strings.CutPrefix(where, "file:"); isFile {
-		f, err := os.Open(path)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, 64<<10))
-		if err != nil {
-			return "", err
-		}
-		text = string(b)
-	} else {
-		return "", errors.New("a secret is given as env:NAME or file:PATH, never itself")
-	}
-	if text = strings.TrimSpace(text); text == "" {
-		return "", fmt.Errorf("%s is empty: put the secret there", where)
-	}
-	return text, nil
 }

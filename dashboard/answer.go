@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	links "fanwatch/answer"
+	"fanwatch/notify"
 	"fanwatch/operator"
 )
 
@@ -40,7 +41,7 @@ type AnswersConfig struct {
 	PublicURL string      // base URL of the links, such as https://fans.example.org; "" = they lead to loopback
 	// PagerDuty and Slack hold the signing secret of a webhook subscription and of an app, as env:NAME or file:PATH;
 	// "" = what comes from there is refused. They are read at each request.
-	PagerDuty, Slack string
+	PagerDuty, Slack notify.Secret
 	Log              *slog.Logger   // nil = nothing is logged
 	Now              fanwatch.Clock // nil = time.Now
 }
@@ -75,11 +76,11 @@ func NewAnswers(cfg AnswersConfig) (*Answers, error) {
 		}
 		s.public = u
 	}
-	for name, secret := range map[string]string{"PagerDuty": cfg.PagerDuty, "Slack": cfg.Slack} {
+	for name, secret := range map[string]notify.Secret{"PagerDuty": cfg.PagerDuty, "Slack": cfg.Slack} {
 		if secret == "" {
 			continue
 		}
-		if _, err := links.ReadSecret(secret); err != nil {
+		if _, err := secret.Read(); err != nil {
 			return nil, fmt.Errorf("dashboard: signing secret of %s: %w", name, err)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"fanwatch"
-	links "fanwatch/answer"
+	"fanwatch/notify"
 	"fanwatch/operator"
 )
 
@@ -32,8 +32,8 @@ const (
 // read returns the bytes of a signed request, or answers why it is refused. sign returns the signature that the secret
 // gives the bytes; one of those in the header, which commas separate and of which each begins with scheme and =, must be
 // it.
-func (s *Answers) read(w http.ResponseWriter, r *http.Request, service, secret, header, scheme string,
-	sign func(body []byte) string) (body []byte, ok bool) {
+func (s *Answers) read(w http.ResponseWriter, r *http.Request, service string, secret notify.Secret,
+	header, scheme string, sign func(body []byte) string) (body []byte, ok bool) {
 	if secret == "" {
 		fail(w, http.StatusNotFound, "answers of "+service+" are not taken here: give its signing secret")
 		return nil, false
@@ -43,7 +43,7 @@ func (s *Answers) read(w http.ResponseWriter, r *http.Request, service, secret, 
 		fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("send at most %d KiB, whole", maxHook>>10))
 		return nil, false
 	}
-	key, err := links.ReadSecret(secret)
+	key, err := secret.Read()
 	if err != nil {
 		s.cfg.Log.Error("answer: no signing secret", "service", service, "err", err)
 		fail(w, http.StatusInternalServerError, "the signing secret cannot be read here")
