@@ -36,7 +36,8 @@ func (s *Server) answerAlerts(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(in.IDs) == 0 || len(in.IDs) > maxAnswered {
-		fail(w, http.StatusBadRequest, fmt.Sprintf("ids must be 1 to %d IDs of alerts, as /api/alerts gives them", maxAnswered))
+		fail(w, http.StatusBadRequest, fmt.Sprintf("ids must be 1 to %d IDs of alerts, as /api/alerts gives them",
+			maxAnswered))
 		return
 	}
 	for _, id := range in.IDs {
