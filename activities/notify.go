@@ -45,8 +45,8 @@ type Notifier struct {
 	// History returns the readings of the alert's fan of from <= time <= to, oldest first, for a picture; nil: there are
 	// no pictures.
 	History func(ctx context.Context, a fanwatch.Alert, from, to time.Time) ([]notify.Sample, error)
-	// AnswerLink returns a signed link by which the reader of a channel answers the alert, "" when none can be made; copies
-	// of one message, which have the same key, share its one use. nil: there are no such links.
+	// AnswerLink returns a signed link by which the reader of a channel answers the alert, "" when none can be made;
+	// copies of one message, which have the same key, share its one use. nil: there are no such links.
 	AnswerLink func(alertID, to, key string) string
 	Now        fanwatch.Clock
 }

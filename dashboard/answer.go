@@ -336,7 +336,8 @@ func (s *Answers) view(a fanwatch.Alert, c links.Claim, token string) answerView
 	if i := slices.IndexFunc(a.Answers, func(b fanwatch.Answer) bool { return b.Token == c.ID }); i >= 0 {
 		used := a.Answers[i]
 		v.Form = false
-		v.Said = fmt.Sprintf("This link was used at %s, by %s: %s. Each link works once; answer again on the dashboard or by "+
+		v.Said = fmt.Sprintf("This link was used at %s, by %s: %s. Each link works once; answer again on the dashboard "+
+			"or by "+
 			"the link of a newer message.", clock(used.At), used.By, used.Action)
 	}
 	return v

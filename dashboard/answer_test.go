@@ -131,7 +131,8 @@ func TestALinkAnswersOnceAndSaysSo(t *testing.T) {
 	o := openOutside(t, a)
 	link := o.link(t, links.Claim{Alert: a.ID, To: "ada"})
 	code, page, h := o.get(t, link)
-	for _, want := range []string{"fan-07", "&lt;b&gt;no pulse", "Tue 24 Nov 12:00 UTC, 1 h 0 min ago", "no one takes care",
+	for _, want := range []string{"fan-07", "&lt;b&gt;no pulse", "Tue 24 Nov 12:00 UTC, 1 h 0 min ago",
+		"no one takes care",
 		`value="ada"`, "Acknowledge", "Snooze 1 h", "Resolve"} {
 		if code != 200 || !strings.Contains(page, want) {
 			t.Errorf("the page (%d) lacks %q", code, want)
@@ -172,8 +173,9 @@ func TestProgramsThatLookAtMailAnswerNothing(t *testing.T) {
 	a := alert("fan-07", fanwatch.AlertOpen, noon)
 	o := openOutside(t, a)
 	link := o.link(t, links.Claim{Alert: a.ID, To: "ada", Action: fanwatch.ActionAcknowledge})
-	for method, want := range map[string]int{"GET": 200, "HEAD": 200, "OPTIONS": 405, "PUT": 405, "DELETE": 405, "PATCH": 405,
-		"POST": 403} {
+	for method, want := range map[string]int{"GET": 200, "HEAD": 200, "OPTIONS": 405, "PUT": 405, "DELETE": 405,
+		"PATCH": 405,
+		"POST":  403} {
 		req, err := http.NewRequest(method, link+"&action=acknowledge&by=scanner", nil)
 		if code, body, _ := ask(t, req, err); code != want || method == "HEAD" && body != "" {
 			t.Errorf("%s: %d, want %d", method, code, want)
@@ -260,7 +262,8 @@ func TestAFormThatCannotBeKeptLeavesTheLinkUsable(t *testing.T) {
 			t.Errorf("%s: %d %s", name, code, page)
 		}
 	}
-	if code, _ := o.send(t, "t", good, "by", "ada", "action", "acknowledge", "note", strings.Repeat("n", 20<<10)); code != 403 {
+	if code, _ := o.send(t, "t", good, "by", "ada", "action", "acknowledge", "note", strings.Repeat("n",
+		20<<10)); code != 403 {
 		t.Errorf("too long a form: %d", code)
 	}
 	o.untold(t, "refused forms")
@@ -339,7 +342,8 @@ func TestThePublishedNameLeadsToAnswersAlone(t *testing.T) {
 		}
 		resp.Body.Close()
 		if redirected := c.want == 404 && resp.StatusCode/100 == 3; resp.StatusCode != c.want && !redirected {
-			t.Errorf("%s %s under %s (forwarded %q): %d, want %d", c.method, c.path, c.host, c.forwarded, resp.StatusCode, c.want)
+			t.Errorf("%s %s under %s (forwarded %q): %d, want %d", c.method, c.path, c.host, c.forwarded, resp.StatusCode,
+				c.want)
 		}
 	}
 	o.untold(t, "by the published name")
@@ -348,9 +352,12 @@ func TestThePublishedNameLeadsToAnswersAlone(t *testing.T) {
 func TestAnswersAreConfigured(t *testing.T) {
 	o := openOutside(t)
 	for _, c := range []AnswersConfig{{}, {Operator: o}, {Operator: o, Keys: o.keys, PublicURL: "fans.example.org"},
-		{Operator: o, Keys: o.keys, PublicURL: "https://fans.example.org/below"}, {Operator: o, Keys: o.keys, PublicURL: "https://a:b@fans"},
-		{Operator: o, Keys: o.keys, Slack: "the secret itself"}, {Operator: o, Keys: o.keys, PagerDuty: "env:FANWATCH_TEST_NONE"}} {
-		if _, err := NewAnswers(c); err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "itself\"") {
+		{Operator: o, Keys: o.keys, PublicURL: "https://fans.example.org/below"}, {Operator: o, Keys: o.keys,
+			PublicURL: "https://a:b@fans"},
+		{Operator: o, Keys: o.keys, Slack: "the secret itself"}, {Operator: o, Keys: o.keys,
+			PagerDuty: "env:FANWATCH_TEST_NONE"}} {
+		if _, err := NewAnswers(c); err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(),
+			"itself\"") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -404,11 +411,14 @@ func TestPagerDutyAnswersAlerts(t *testing.T) {
 		"our own acknowledgement": pagerDutyBody("E2", "incident.acknowledged", now, own, incident),
 		"resolved by no person":   pagerDutyBody("E3", "incident.resolved", now, "null", incident),
 		"escalated":               pagerDutyBody("E4", "incident.escalated", now, ada, incident),
-		"unknown alert":           pagerDutyBody("E5", "incident.acknowledged", now, ada, `{"id":"Q5","incident_key":"alert/x/stall/1"}`),
-		"another system's":        pagerDutyBody("E6", "incident.acknowledged", now, ada, `{"id":"Q6","incident_key":"disk full"}`),
-		"without a key":           pagerDutyBody("E7", "incident.acknowledged", now, ada, `{"id":"Q7","incident_key":null}`),
-		"a note on the unknown":   pagerDutyBody("E8", "incident.annotated", now, ada, `{"content":"x","incident":{"id":"Q8"}}`),
-		"three days old":          pagerDutyBody("E9", "incident.acknowledged", old, ada, incident),
+		"unknown alert": pagerDutyBody("E5", "incident.acknowledged", now, ada,
+			`{"id":"Q5","incident_key":"alert/x/stall/1"}`),
+		"another system's": pagerDutyBody("E6", "incident.acknowledged", now, ada,
+			`{"id":"Q6","incident_key":"disk full"}`),
+		"without a key": pagerDutyBody("E7", "incident.acknowledged", now, ada, `{"id":"Q7","incident_key":null}`),
+		"a note on the unknown": pagerDutyBody("E8", "incident.annotated", now, ada,
+			`{"content":"x","incident":{"id":"Q8"}}`),
+		"three days old": pagerDutyBody("E9", "incident.acknowledged", old, ada, incident),
 	} {
 		if code := send(body, good(body)); code != 200 {
 			t.Errorf("%s: %d, want 200", name, code)
@@ -463,11 +473,13 @@ func TestSlackAnswersAlerts(t *testing.T) {
 	stamp := func(d time.Duration) string { return fmt.Sprint(o.clock.now().Add(d).Unix()) }
 	good := func(stamp, body string) string { return "v0=" + signed(slackSecret, "v0:"+stamp+":"+body) }
 	ack, now := press("acknowledge "+a.ID), stamp(0)
-	for name, c := range map[string][2]string{"none": {now, ""}, "another key's": {now, "v0=" + signed("x", "v0:"+now+":"+ack)},
+	for name, c := range map[string][2]string{"none": {now, ""}, "another key's": {now, "v0=" + signed("x",
+		"v0:"+now+":"+ack)},
 		"of another time": {stamp(time.Second), good(now, ack)}, "without a time": {"", good(now, ack)},
 		"6 minutes old":            {stamp(-6 * time.Minute), good(stamp(-6*time.Minute), ack)},
 		"ahead of time":            {stamp(6 * time.Minute), good(stamp(6*time.Minute), ack)},
-		"with a time that is none": {"now", good("now", ack)}, "of version 1": {now, "v1=" + signed(slackSecret, "v0:"+now+":"+ack)}} {
+		"with a time that is none": {"now", good("now", ack)}, "of version 1": {now, "v1=" + signed(slackSecret,
+			"v0:"+now+":"+ack)}} {
 		if code := send(ack, c[0], c[1]); code != 401 {
 			t.Errorf("a request %s: %d, want 401", name, code)
 		}
@@ -574,12 +586,14 @@ func FuzzAnswer(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add("x", []byte("t=x&action=acknowledge"))
-	f.Add("", []byte(pagerDutyBody("E1", "incident.acknowledged", "2026-11-24T12:00:00Z", "null", `{"incident_key":"alert/a"}`)))
+	f.Add("", []byte(pagerDutyBody("E1", "incident.acknowledged", "2026-11-24T12:00:00Z", "null",
+		`{"incident_key":"alert/a"}`)))
 	f.Add("", []byte("payload=%7B%22type%22%3A%22block_actions%22%2C%22actions%22%3A%5B%7B%22value%22%3A%22a+b%22%7D%5D%7D"))
 	f.Fuzz(func(t *testing.T, text string, body []byte) {
 		stamp := fmt.Sprint(noon.Unix())
 		for _, path := range []string{"/answer", "/hooks/pagerduty", "/hooks/slack"} {
-			r := httptest.NewRequest("POST", "http://localhost"+path+"?t="+url.QueryEscape(text), strings.NewReader(string(body)))
+			r := httptest.NewRequest("POST", "http://localhost"+path+"?t="+url.QueryEscape(text),
+				strings.NewReader(string(body)))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Header.Set("X-PagerDuty-Signature", "v1="+signed(strings.Repeat("k", 32), string(body)))
 			r.Header.Set("X-Slack-Request-Timestamp", stamp)
@@ -629,8 +643,9 @@ func TestBrowserAnswersAlerts(t *testing.T) {
 		eventually(t, want, func() (found bool) {
 			p.change(func() {
 				found = slices.ContainsFunc(p.acked, func(s string) bool {
-					return strings.HasPrefix(s, want[:strings.Index(want, " ")]+" alert/") && strings.HasSuffix(s, want[strings.Index(want,
-						" ")+1:])
+					return strings.HasPrefix(s, want[:strings.Index(want, " ")]+" alert/") && strings.HasSuffix(s,
+						want[strings.Index(want,
+							" ")+1:])
 				})
 			})
 			return found
@@ -651,7 +666,8 @@ func TestBrowserAnswersAlerts(t *testing.T) {
 	t.Log("take over and snooze one that is acknowledged")
 	const first = "section[aria-label=Acknowledged] li.card:first-child "
 	do(t, ctx, chromedp.Click(first+"button.opener"), chromedp.SetValue(first+"input[name=by]", "bob"),
-		holds(`document.querySelector("`+first+`button.primary").innerText === "Take over"`), chromedp.Click(first+"button.primary"),
+		holds(`document.querySelector("`+first+`button.primary").innerText === "Take over"`),
+		chromedp.Click(first+"button.primary"),
 		shows("by bob"), opened(first), chromedp.Click(first+"button[value=act]"),
 		shows("Snoozed until"))
 	told("acknowledge by bob from dashboard: ")

@@ -30,8 +30,8 @@ const (
 )
 
 // read returns the bytes of a signed request, or answers why it is refused. sign returns the signature that the secret
-// gives the bytes; one of those in the header, which commas separate and of which each begins with scheme and =, must be
-// it.
+// gives the bytes; one of those in the header, which commas separate and of which each begins with scheme and =, must
+// be it.
 func (s *Answers) read(w http.ResponseWriter, r *http.Request, service string, secret notify.Secret,
 	header, scheme string, sign func(body []byte) string) (body []byte, ok bool) {
 	if secret == "" {
@@ -169,7 +169,8 @@ func (s *Answers) pagerDuty(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if age := s.cfg.Now().Sub(e.Occurred); age > hookOldest || age < -slackWithin {
-		s.cfg.Log.Warn("answer: passed over", "from", a.From, "alert", alertID, "why", "its time is not now", "at", e.Occurred)
+		s.cfg.Log.Warn("answer: passed over", "from", a.From, "alert", alertID, "why", "its time is not now", "at",
+			e.Occurred)
 		answerHook(w, "it is too old, or ahead of time")
 		return
 	}
