@@ -50,7 +50,10 @@ type Notifier struct {
 	// History returns the readings of the alert's fan of from <= time <= to, oldest first, for a picture; nil: there are
 	// no pictures.
 	History func(ctx context.Context, a fanwatch.Alert, from, to time.Time) ([]notify.Sample, error)
-	Now     fanwatch.Clock
+	// AnswerLink returns a signed link by which the reader of a channel answers the alert, "" when none can be made;
+	// copies of one message, which have the same key, share its one use. nil: there are no such links.
+	AnswerLink func(alertID, to, key string) string
+	Now        fanwatch.Clock
 }
 
 // Notification is one message to one channel or topic.
@@ -122,6 +125,9 @@ func (d *Delivery) UnmarshalJSON(b []byte) error {
 func (n *Notifier) Notify(ctx context.Context, in Notification) (Delivery, error) {
 	failpoint.Hit(failpoint.NotifyBefore)
 	m := in.message(n.Now().UTC())
+	if m.Event != "" && m.Event != fanwatch.EventOver && in.Alert.ID != "" && m.Links.Answer == "" && n.AnswerLink != nil {
+		m.Links.Answer = n.AnswerLink(in.Alert.ID, in.To, in.Key)
+	}
 	receipt, err := n.send(ctx, in.To, m)
 	if err != nil {
 		return Delivery{}, sendError(in, err)

@@ -33,6 +33,7 @@ import (
 	sdklog "go.temporal.io/sdk/log"
 
 	"fanwatch/activities"
+	"fanwatch/answer"
 	"fanwatch/cloud"
 	"fanwatch/dashboard"
 	"fanwatch/detect"
@@ -42,6 +43,7 @@ import (
 	"fanwatch/local/aws/iotcore"
 	"fanwatch/local/aws/kinesis"
 	"fanwatch/local/aws/sns"
+	"fanwatch/notify"
 	"fanwatch/operator"
 	"fanwatch/workers"
 	"fanwatch/workflows"
@@ -68,7 +70,13 @@ type Config struct {
 	NoWorkers     bool          // whether workflows, scoring and the lake are left to fanwatch worker processes
 	CanaryEvery   time.Duration // how often a simulated fan stops and its page must be sent; 0 = 1 h, negative = never
 	HeartbeatURL  string        // called each minute while nothing is in trouble; "" = none
-	Log           *slog.Logger  // nil = nothing is logged
+	// PublicURL is the base URL, such as https://fans.example.org, by which the dashboard's port, or that of Answers, is
+	// reached from outside: messages link to it, and under its name only answers are taken. "" = links lead to loopback.
+	PublicURL string
+	Answers   string // address, such as 127.0.0.1:8090, that serves answers from outside alone; "" = none
+	// PagerDuty and Slack sign answers that come from there; "" = none are taken.
+	PagerDuty, Slack notify.Secret
+	Log              *slog.Logger // nil = nothing is logged
 }
 
 // Ports are the loopback ports. 0 means a free one.
@@ -110,6 +118,8 @@ const (
 	LockFile = "lock"
 	// LogFile is where fanwatch-local logs to.
 	LogFile = "fanwatch.log"
+
+	answerKeys = "answer-keys" // directory of the keys of signed links
 )
 
 const (
@@ -408,6 +418,16 @@ func (s *System) connect(ctx context.Context, config *workers.Config) (*services
 
 // startWorkers makes the stream, rules and topics, and starts workers and dashboard.
 func (s *System) startWorkers(ctx context.Context, p *services) error {
+	page, err := listen(s.cfg.Ports.Dashboard)
+	if err != nil {
+		return err
+	}
+	s.closing(func() { _ = page.Close() }) // closed already where it served
+	s.Dashboard = "http://" + page.Addr().String()
+	p.config.AnswerURL = cmp.Or(s.cfg.PublicURL, s.Dashboard)
+	if p.config.AnswerKeys, err = answer.OpenKeys(filepath.Join(s.cfg.Dir, answerKeys), nil); err != nil {
+		return err
+	}
 	pages, err := listen(0) // where SNS delivers the canary's pages
 	if err != nil {
 		return err
@@ -430,7 +450,7 @@ func (s *System) startWorkers(ctx context.Context, p *services) error {
 			return err
 		}
 	}
-	return s.startDashboard(ctx, p, a, tables)
+	return s.startDashboard(ctx, page, p, a, tables)
 }
 
 // work runs a worker of each kind in this process and returns when they run.
@@ -460,14 +480,22 @@ func (s *System) work(ctx context.Context, p *services, a *workers.Activities, t
 	}
 }
 
-func (s *System) startDashboard(ctx context.Context, p *services, a *workers.Activities, tables *workers.Tables) error {
-	ln, err := listen(s.cfg.Ports.Dashboard)
+func (s *System) startDashboard(ctx context.Context, ln net.Listener, p *services, a *workers.Activities,
+	tables *workers.Tables) error {
+	answers, err := dashboard.NewAnswers(dashboard.AnswersConfig{Operator: p.operator, Keys: p.config.AnswerKeys,
+		PublicURL: s.cfg.PublicURL, PagerDuty: s.cfg.PagerDuty, Slack: s.cfg.Slack, Log: s.log})
 	if err != nil {
 		return err
 	}
-	s.Dashboard = "http://" + ln.Addr().String()
+	if s.cfg.Answers != "" {
+		published, err := net.Listen("tcp", s.cfg.Answers)
+		if err != nil {
+			return fmt.Errorf("answers: %w: give another address", err)
+		}
+		s.serve(published, answers)
+	}
 	d, err := dashboard.New(dashboard.Config{Operator: dashboard.Client{Client: p.operator}, History: tables,
-		InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Log: s.log})
+		InboxURL: s.AWS, TemporalUI: s.TemporalUI, Namespace: namespace, Answers: answers, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/answer"
 	"fanwatch/cloud"
 	"fanwatch/notify"
 )
@@ -59,6 +60,15 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	t := newTopics(c)
 	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Planner: c.Planner, Channels: c.Channels,
 		Deps: notify.Deps{SNS: t, Roots: c.Roots, Now: c.Now}, Now: c.Now}
+	if c.AnswerURL != "" && c.AnswerKeys != nil {
+		a.Notifier.AnswerLink = func(alertID, to, key string) string {
+			link, err := c.AnswerKeys.Link(c.AnswerURL, answer.Claim{Alert: alertID, To: to, Key: key})
+			if err != nil { // the message goes without it
+				log.Error("no link to answer an alert", "alert", alertID, "err", err)
+			}
+			return link
+		}
+	}
 	a.Digester = &activities.Digester{Policies: c.Policies, Alerts: fans}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch,

@@ -14,6 +14,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/answer"
 	"fanwatch/cloud"
 	"fanwatch/detect"
 	"fanwatch/notify"
@@ -208,8 +209,12 @@ type Config struct {
 	Planner   activities.Planner // resolves the policy of an alert; nil = Policies alone
 	// Channels returns the channel of that name in the policy file, with Zone set; nil = every name is a topic's.
 	Channels func(name string) (c notify.Config, ok bool)
-	Roots    *x509.CertPool // authorities of the channels' servers; nil = the system's
-	Now      fanwatch.Clock // nil = time.Now
+	// AnswerURL is the base of the signed links by which readers of messages answer alerts, AnswerKeys sign them; without
+	// one of the two messages have no such links.
+	AnswerURL  string
+	AnswerKeys *answer.Keys
+	Roots      *x509.CertPool // authorities of the channels' servers; nil = the system's
+	Now        fanwatch.Clock // nil = time.Now
 }
 
 // Open returns a bucket of the AWS account, or of the local S3.

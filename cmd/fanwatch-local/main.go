@@ -26,6 +26,7 @@ import (
 	"fanwatch/internal/durable"
 	"fanwatch/lake/ingest"
 	"fanwatch/local"
+	"fanwatch/notify"
 )
 
 // Exit statuses: 0 done; 1 it failed; 2 what was asked for was not understood.
@@ -61,6 +62,7 @@ type options struct {
 	snapshots, keepSegments, keepReadings time.Duration
 	canary                                time.Duration
 	heartbeat                             string
+	publicURL, answers, pagerDuty, slack  string
 	noFaults, reset, json, noWorkers      bool
 }
 
@@ -103,6 +105,15 @@ State lies in --dir and survives kill -9 and a second up. What was acknowledged 
 		"page must be sent; 0: 1h, negative: never")
 	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL of an outside service (a dead man's switch) that is called "+
 		"each minute while all is well; empty: none; better given as FANWATCH_HEARTBEAT_URL, for process lists show flags")
+	f.StringVar(&o.publicURL, "public-url", "", "base URL, such as https://fans.example.org, by which people reach "+
+		"--answers: messages link to it to answer alerts, and under its name nothing else is served; empty: links lead to "+
+		"the dashboard on loopback")
+	f.StringVar(&o.answers, "answers", "", "address, such as 127.0.0.1:8090, that serves answers to alerts alone (signed "+
+		"links, webhooks), for a proxy to publish; empty: the dashboard's alone")
+	f.StringVar(&o.pagerDuty, "pagerduty-secret", "", "env:NAME or file:PATH of the signing secret of a webhook "+
+		"subscription of PagerDuty, which answers alerts by /hooks/pagerduty; empty: none")
+	f.StringVar(&o.slack, "slack-secret", "", "env:NAME or file:PATH of the signing secret of a Slack app, whose buttons "+
+		"answer alerts by /hooks/slack; empty: none")
 	f.StringVar(&o.bin, "bin", "", "directory of fanwatch-temporal and fanwatch-s3; empty: that of this program")
 	f.TextVar(&o.log, "log", slog.LevelWarn, "least level of fanwatch.log in the state directory: debug, info, "+
 		"warn or error")
@@ -174,6 +185,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	cfg := local.Config{Dir: o.dir, Reset: o.reset, Bin: o.bin, Temporal: o.temporal, Fans: o.fans, Faults: !o.noFaults,
 		Seed: o.seed, SnapshotEvery: o.snapshots, KeepSegments: o.keepSegments, KeepReadings: o.keepReadings,
+		PublicURL: o.publicURL, Answers: o.answers, PagerDuty: notify.Secret(o.pagerDuty), Slack: notify.Secret(o.slack),
 		Ingest:      o.ingest,
 		CanaryEvery: o.canary, NoWorkers: o.noWorkers, HeartbeatURL: cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))}
 	if o.fans == 0 {

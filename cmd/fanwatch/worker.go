@@ -40,6 +40,7 @@ type workerOptions struct {
 	listen, canaryURL       string
 	listenAsked             bool // the address is not the default
 	window, snapshots       time.Duration
+	answers                 answerOptions
 }
 
 func (a *app) worker() *cobra.Command {
@@ -105,6 +106,7 @@ The code is that of the local system; against real AWS it has not been run yet.`
 		"whose page must be sent; 0: 1h, negative: never")
 	f.StringVar(&o.canaryURL, "canary-url", "", "URL by which SNS reaches /canary of --listen: the canary's page "+
 		"must come back there; empty: it is enough that SNS takes it")
+	o.answers.flags(f)
 	f.StringVar(&o.heartbeat, "heartbeat-url", "", "URL of an outside service (a dead man's switch) that is called "+
 		"every --heartbeat-every while all is well; empty: none; better given as FANWATCH_HEARTBEAT_URL, for process "+
 		"lists show flags")
@@ -162,6 +164,10 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies,
 		cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch, wc.CanaryURL = o.watch, o.canaryURL
+	if wc.AnswerKeys, err = o.answers.open(); err != nil {
+		return err
+	}
+	wc.AnswerURL = o.answers.publicURL
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots,
 		Heartbeat: 2 * time.Second}
 	parts, err := workers.NewActivities(wc, op, log)
@@ -190,6 +196,11 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer stopProbes()
+	stopAnswers, err := o.answers.serve(ctx, op, wc.AnswerKeys, log)
+	if err != nil {
+		return err
+	}
+	defer stopAnswers()
 	return workers.Run(ctx, workers.Process{Operator: op, Config: wc, Activities: parts, Tables: tables, Serve: o.serve,
 		Lake: o.lake,
 		Settings: operator.Settings{Stream: wc.Stream, Ingest: o.ingest, IngestEvery: o.ingestEvery,

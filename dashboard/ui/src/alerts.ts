@@ -1,8 +1,8 @@
 // Alerts: what is wrong, how far it has escalated, and the button that stops it.
 
 import { arrange, h, put, setAttr, setText } from "./dom";
-import { look, over, post, type Alert, type Failure, type Store } from "./store";
-import { badge, sayFor, setBadge, time, topicName } from "./words";
+import { look, over, post, type Alert, type Answer, type Failure, type Store } from "./store";
+import { badge, fullTime, sayFor, setBadge, time, topicName } from "./words";
 
 const nameKey = "fanwatch-name";
 
@@ -41,6 +41,7 @@ export class AlertsView {
     empty: HTMLElement;
   }[];
   private readonly loading = h("p", { class: "empty" }, "Loading the alerts.");
+  private readonly many = new ManyForm();
 
   constructor(private readonly store: Store) {
     const texts: [(a: Alert) => boolean, string, string][] = [
@@ -71,10 +72,12 @@ export class AlertsView {
       };
     });
     this.el.append(h("h1", { class: "sr" }, "Alerts"), this.loading, ...this.lists.map(l => l.box));
+    this.lists[0]?.box.insertBefore(this.many.el, this.lists[0].list.el);
   }
 
   update(): void {
     setAttr(this.loading, "hidden", this.store.alertsKnown);
+    this.many.update(this.store.alerts.filter(a => a.state === "open" && !look(a)));
     for (const l of this.lists) {
       const alerts = this.store.alerts.filter(l.holds);
       setAttr(l.box, "hidden", !this.store.alertsKnown);
@@ -202,6 +205,8 @@ class Card {
             ),
           )
         : []),
+      ...(a.snoozed_until && !over(a) ? fact("Snoozed until", time(Date.parse(a.snoozed_until))) : []),
+      ...(a.answers?.length ? fact("Answers", answers(a.answers)) : []),
       ...(a.label
         ? fact(
             "Said",
@@ -214,7 +219,12 @@ class Card {
             ),
           )
         : []),
-      ...(a.ended_at ? fact(a.state === "terminated" ? "Ended" : "Resolved", time(Date.parse(a.ended_at))) : []),
+      ...(a.ended_at
+        ? fact(
+            a.state === "terminated" ? "Ended" : "Resolved",
+            h("span", {}, time(Date.parse(a.ended_at)), a.ended_by ? ` by ${a.ended_by}` : ""),
+          )
+        : []),
       ...(a.state === "terminated"
         ? fact("Terminated", "Its workflow was ended from outside: nothing more is told of it.")
         : []),
@@ -250,6 +260,39 @@ function failures(list: Failure[]): HTMLElement {
         h("span", { class: "quiet" }, ` step ${f.step}: ${f.why}`),
       ),
     ),
+  );
+}
+
+const done: Record<Answer["action"], string> = {
+  acknowledge: "acknowledged",
+  snooze: "snoozed",
+  hand: "handed over",
+  note: "noted",
+  resolve: "resolved",
+  unacknowledge: "gave it back",
+};
+
+/** How many answers of an alert are shown, the newest. */
+const newestAnswers = 5;
+
+function answers(list: Answer[]): HTMLElement {
+  return h(
+    "ul",
+    { class: "told" },
+    ...list
+      .slice(-newestAnswers)
+      .map(a =>
+        h(
+          "li",
+          {},
+          `${a.by} ${done[a.action] ?? a.action}`,
+          a.to ? ` to ${a.to}` : "",
+          a.until ? ` until ${fullTime(Date.parse(a.until))}` : "",
+          a.at ? ", " : "",
+          a.at ? time(Date.parse(a.at)) : null,
+          h("span", { class: "quiet" }, a.from ? ` from ${a.from}` : "", a.note ? `: ${a.note}` : ""),
+        ),
+      ),
   );
 }
 
@@ -319,7 +362,44 @@ class AckForm {
   private readonly button = h("button", { type: "submit", class: "primary" }, "Acknowledge");
   private readonly normal = h("button", { type: "submit", class: "second", value: "normal" }, "This is normal");
   private readonly fault = h("button", { type: "submit", class: "second", value: "fault" }, "It is a fault");
+  private readonly action = h(
+    "select",
+    { name: "action", change: () => this.choose() },
+    h("option", { value: "snooze" }, "Snooze until"),
+    h("option", { value: "hand" }, "Hand over to"),
+    h("option", { value: "note" }, "Add the note"),
+    h("option", { value: "resolve" }, "Resolve, for the note\u2019s reason"),
+    h("option", { value: "unacknowledge" }, "Give back"),
+  );
+  private readonly until = h("input", {
+    name: "until",
+    type: "datetime-local",
+    value: inAnHour(),
+    "aria-label": "Until",
+  });
+  private readonly to = h("input", {
+    name: "to",
+    maxlength: 100,
+    autocomplete: "off",
+    "aria-label": "To whom",
+    hidden: true,
+  });
+  private readonly act = h("button", { type: "submit", class: "second", value: "act" }, "Do it");
+  private readonly more = h(
+    "details",
+    { class: "wide other" },
+    h("summary", {}, "More"),
+    h(
+      "div",
+      { class: "acts", keydown: e => this.enter(e as KeyboardEvent) },
+      this.action,
+      this.until,
+      this.to,
+      this.act,
+    ),
+  );
   private readonly said = h("p", { class: "said", role: "status" });
+  private state: Alert["state"] = "open";
 
   constructor(private readonly alert: Alert) {
     this.form = h(
@@ -329,6 +409,7 @@ class AckForm {
       h("label", { class: "wide" }, "Note", this.note),
       this.button,
       ...(ofNoFan.has(alert.kind) ? [] : [this.normal, this.fault]),
+      this.more,
       this.said,
     );
     this.el.append(this.opener, this.form);
@@ -338,12 +419,19 @@ class AckForm {
 
   update(a: Alert, now: number): void {
     const old = a.ended_at !== undefined && now - Date.parse(a.ended_at) > sayFor7Days;
-    const silent = a.state === "terminated" || old || (a.state !== "open" && ofNoFan.has(a.kind));
+    const silent = a.state === "terminated" || old || (over(a) && ofNoFan.has(a.kind));
     const open = a.state === "open";
+    if (this.state !== a.state) {
+      this.state = a.state;
+      this.button.disabled = false;
+    }
     setAttr(this.el, "hidden", silent);
     setAttr(this.opener, "hidden", open || this.expanded);
     setAttr(this.form, "hidden", silent || (!open && !this.expanded));
-    setAttr(this.button, "hidden", a.state !== "open");
+    setText(this.opener, over(a) ? "Say what it was" : "Answer");
+    setText(this.button, open ? "Acknowledge" : "Take over");
+    setAttr(this.button, "hidden", over(a));
+    setAttr(this.more, "hidden", over(a));
     setAttr(this.normal, "aria-pressed", String(a.label === "normal"));
     setAttr(this.fault, "aria-pressed", String(a.label === "fault"));
   }
@@ -365,22 +453,143 @@ class AckForm {
       return;
     }
     rememberName(by);
-    const verdict = e.submitter instanceof HTMLButtonElement ? e.submitter.value : "";
-    const buttons = [this.button, this.normal, this.fault];
+    const pressed = e.submitter instanceof HTMLButtonElement ? e.submitter.value : "";
+    const buttons = [this.button, this.normal, this.fault, this.act];
     for (const b of buttons) b.disabled = true;
     setText(this.said, "Sending.");
-    let done = false;
     try {
-      await post("api/alerts/ack", { id: this.alert.id, by, note: this.note.value.trim(), verdict });
-      done = true;
-      setText(this.said, verdict ? sayVerdict(verdict, this.alert.kind) : acknowledged);
+      setText(this.said, await this.tell(by, pressed));
     } catch (err) {
       setText(
         this.said,
-        `Not ${verdict ? "said" : "acknowledged"}: ${err instanceof Error ? err.message : String(err)}`,
+        `Not ${pressed ? "done" : "acknowledged"}: ${err instanceof Error ? err.message : String(err)}`,
       );
+      this.button.disabled = false;
     }
-    for (const b of buttons) b.disabled = b === this.button && done;
+    for (const b of buttons) if (b !== this.button || pressed) b.disabled = false;
+  }
+
+  /** tell sends what a button stands for, and returns what came of it. */
+  private async tell(by: string, pressed: string): Promise<string> {
+    const id = this.alert.id;
+    const note = this.note.value.trim();
+    if (pressed === "normal" || pressed === "fault" || (pressed === "" && this.state === "open")) {
+      await post("api/alerts/ack", { id, by, note, verdict: pressed });
+      return pressed ? sayVerdict(pressed, this.alert.kind) : acknowledged;
+    }
+    const action = (pressed ? this.action.value : "acknowledge") as Answer["action"];
+    const answer: Answer = { action, by, note };
+    if (action === "hand") answer.to = this.to.value.trim();
+    if (action === "snooze") {
+      const until = new Date(this.until.value);
+      if (isNaN(until.getTime())) throw new Error("say until when to snooze.");
+      answer.until = until.toISOString();
+    }
+    await post("api/alerts/answer", { ids: [id], answer });
+    return pressed ? "Done. The alert shows it as soon as its workflow says so." : acknowledged;
+  }
+
+  /** enter has the key Enter do what is chosen; by itself it would press the form's first button. */
+  private enter(e: KeyboardEvent): void {
+    if (e.key !== "Enter" || !(e.target instanceof HTMLInputElement)) return;
+    e.preventDefault();
+    this.form.requestSubmit(this.act);
+  }
+
+  private choose(): void {
+    setAttr(this.until, "hidden", this.action.value !== "snooze");
+    setAttr(this.to, "hidden", this.action.value !== "hand");
+  }
+}
+
+/** inAnHour gives the time in an hour as an input of local time takes it. */
+function inAnHour(): string {
+  const t = new Date(Date.now() + 3600_000);
+  return new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+/** How many alerts the server takes an answer to at once. */
+const mostAtOnce = 500;
+
+/** ManyForm acknowledges all open alerts, or all of one site. */
+class ManyForm {
+  readonly el: HTMLDetailsElement;
+  private alerts: Alert[] = [];
+  private shown = "";
+  private readonly site = h("select", { name: "site", change: () => this.count() });
+  private readonly by = h("input", { name: "by", autocomplete: "name", maxlength: 100, required: true });
+  private readonly note = h("input", { name: "note", maxlength: 300, autocomplete: "off", placeholder: "optional" });
+  private readonly button = h("button", { type: "submit", class: "primary" });
+  private readonly said = h("p", { class: "said", role: "status" });
+
+  constructor() {
+    this.by.value = rememberedName();
+    this.el = h(
+      "details",
+      { class: "many" },
+      h("summary", {}, "Acknowledge several"),
+      h(
+        "form",
+        { class: "acks", submit: e => void this.send(e) },
+        h("label", {}, "Of", this.site),
+        h("label", {}, "Your name", this.by),
+        h("label", { class: "wide" }, "Note", this.note),
+        this.button,
+        this.said,
+      ),
+    );
+  }
+
+  update(open: Alert[]): void {
+    this.alerts = open;
+    setAttr(this.el, "hidden", open.length < 2 && this.said.textContent === "");
+    const sites = [...new Set(open.map(a => a.site ?? ""))].filter(s => s !== "").sort();
+    const key = JSON.stringify(sites);
+    if (key !== this.shown) {
+      this.shown = key;
+      const chosen = this.site.value;
+      put(this.site, h("option", { value: "" }, "all sites"), ...sites.map(s => h("option", { value: s }, s)));
+      this.site.value = sites.includes(chosen) ? chosen : "";
+    }
+    this.count();
+  }
+
+  /** chosen gives the IDs of the alerts that are to be acknowledged. */
+  private chosen(): string[] {
+    const site = this.site.value;
+    return this.alerts.filter(a => site === "" || a.site === site).map(a => a.id);
+  }
+
+  private count(): void {
+    const n = Math.min(this.chosen().length, mostAtOnce);
+    setText(this.button, n === 1 ? "Acknowledge 1 alert" : `Acknowledge ${n} alerts`);
+    setAttr(this.button, "hidden", n === 0);
+  }
+
+  private async send(e: Event): Promise<void> {
+    e.preventDefault();
+    const by = this.by.value.trim();
+    const ids = this.chosen().slice(0, mostAtOnce);
+    if (by === "" || ids.length === 0) return;
+    rememberName(by);
+    this.button.disabled = true;
+    setText(this.said, "Sending.");
+    try {
+      const answer: Answer = { action: "acknowledge", by, note: this.note.value.trim() };
+      const { failed = [] } = await post<{ failed?: { id: string; why: string }[] }>("api/alerts/answer", {
+        ids,
+        answer,
+      });
+      setText(
+        this.said,
+        failed.length === 0
+          ? `Acknowledged: ${ids.length}.`
+          : `Acknowledged: ${ids.length - failed.length}. Not: ${failed.length}, such as ${failed[0]?.why}`,
+      );
+    } catch (err) {
+      setText(this.said, `Not acknowledged: ${err instanceof Error ? err.message : String(err)}`);
+    }
+    this.button.disabled = false;
   }
 }
 

@@ -44,6 +44,17 @@ export interface Failure {
   at: string;
 }
 
+/** What a person did about an alert. */
+export interface Answer {
+  action: "acknowledge" | "snooze" | "hand" | "note" | "resolve" | "unacknowledge";
+  by: string;
+  from?: string;
+  to?: string;
+  until?: string;
+  note?: string;
+  at?: string;
+}
+
 export interface Alert {
   id: string;
   fan: string;
@@ -68,6 +79,9 @@ export interface Alert {
   label?: "normal" | "fault"; // what a person said of it
   labelled_by?: string;
   labelled_at?: string;
+  answers?: Answer[]; // the newest, oldest first
+  snoozed_until?: string;
+  ended_by?: string; // who resolved it by hand
 }
 
 const lookKinds = new Set(["jitter", "wobble", "hunting", "drift", "unusual"]);
@@ -318,8 +332,8 @@ export async function get<T>(path: string): Promise<T> {
 }
 
 /** post sends JSON. */
-export async function post(path: string, body: unknown): Promise<void> {
-  await read(
+export async function post<T>(path: string, body: unknown): Promise<T> {
+  return read<T>(
     await reach(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
