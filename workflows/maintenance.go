@@ -101,7 +101,8 @@ func (m *maintenance) plan(ctx workflow.Context) {
 		m.State, m.Next = fanwatch.MaintenanceOver, time.Time{}
 		return
 	}
-	m.State, m.Begin, m.Until, m.Next = fanwatch.MaintenancePlanned, next.Begin, next.Until, next.Next
+	m.State, m.Paused = fanwatch.MaintenancePlanned, 0
+	m.Begin, m.Until, m.Next = next.Begin, next.Until, next.Next
 }
 
 // once waits for one time and sees it through. The error is a cancellation's.
