@@ -102,6 +102,10 @@ func repeats(m fanwatch.Maintenance) (*rrule.RRule, error) {
 // CheckMaintenance returns an error that names the field and the mend when m cannot be used, has no time that is not
 // over at now, or would begin again before it ends.
 func CheckMaintenance(m fanwatch.Maintenance, now time.Time) error {
+	if m.Repeat != "" && m.From.Before(now.Add(-farthest)) {
+		return fmt.Errorf("maintenance from %s: it begins more than five years ago: give a later time",
+			m.From.Format(time.RFC3339))
+	}
 	o, ok, err := FirstOccurrence(m, now)
 	if err != nil {
 		return err
@@ -109,17 +113,27 @@ func CheckMaintenance(m fanwatch.Maintenance, now time.Time) error {
 	if !ok {
 		return fmt.Errorf("maintenance from %s for %s: it is over, or never comes", m.From.Format(time.RFC3339), m.For)
 	}
-	for range 60 {
-		if o.Next.IsZero() {
-			return nil
+	if m.Repeat == "" {
+		return nil
+	}
+	rule, err := repeats(m)
+	if err != nil {
+		return err
+	}
+	if limit := o.Begin.Add(farthest); rule.GetUntil().After(limit) {
+		rule.Until(limit)
+	}
+	var last time.Time
+	for next, n := rule.Iterator(), 0; n < 100; n++ {
+		begin, ok := next()
+		if !ok {
+			break
 		}
-		if o.Next.Before(o.Until) {
+		if n > 0 && begin.Before(last.Add(time.Duration(m.For))) {
 			return fmt.Errorf("maintenance for %s: it begins again at %s, before it ends: shorten it", m.For,
-				o.Next.Format(time.RFC3339))
+				begin.Format(time.RFC3339))
 		}
-		if o, ok, err = NextOccurrence(m, o.Begin); err != nil || !ok {
-			return err
-		}
+		last = begin
 	}
 	return nil
 }
