@@ -36,8 +36,8 @@ func TestAWindowIsReadInItsZone(t *testing.T) {
 func TestAWindowThatCannotBeIsAUsageError(t *testing.T) {
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	for want, w := range map[string]window{
-		"--zone": {long: time.Hour, m: fanwatch.Maintenance{Zone: "Mars"}},
-		"--from": {from: "tomorrow", long: time.Hour},
+		"--zone":                               {long: time.Hour, m: fanwatch.Maintenance{Zone: "Mars"}},
+		"--from":                               {from: "tomorrow", long: time.Hour},
 		"--until \"2026-12-01 11:00\" is over": {till: "2026-12-01 11:00"},
 		"it is over":                           {from: "2026-11-01 10:00", long: time.Hour},
 		"before it ends":                       {long: 30 * time.Hour, m: fanwatch.Maintenance{Repeat: "daily"}},
