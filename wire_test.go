@@ -329,7 +329,8 @@ func FuzzDecodeRecord(f *testing.F) {
 			return
 		}
 		kinds := 0
-		for _, set := range []bool{rec.Device != nil, rec.Label != nil, rec.Pause != nil, rec.Refused != "", len(rec.Readings) > 0} {
+		for _, set := range []bool{rec.Device != nil, rec.Label != nil, rec.Pause != nil, rec.Refused != "",
+			len(rec.Readings) > 0} {
 			if set {
 				kinds++
 			}

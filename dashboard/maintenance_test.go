@@ -7,8 +7,8 @@ import (
 	"fanwatch"
 )
 
-// TestMaintenancesStandOnThePage: those that run and those that are planned in the fleet's list, and with each fan the one
-// that it is under, or else the next; it begins and ends there by the clock.
+// TestMaintenancesStandOnThePage: those that run and those that are planned in the fleet's list, and with each fan the
+// one that it is under, or else the next; it begins and ends there by the clock.
 func TestMaintenancesStandOnThePage(t *testing.T) {
 	st := status("fan-01", fanwatch.KindNone)
 	st.Device.Site = "Hall A, rack 3"
@@ -34,8 +34,8 @@ func TestMaintenancesStandOnThePage(t *testing.T) {
 		after time.Duration
 		quiet string
 		until time.Duration
-	}{{0, "planned", 3 * time.Hour}, {time.Hour, "maintenance", 3 * time.Hour}, {95 * time.Minute, "maintenance", 3 * time.Hour},
-		{4 * time.Hour, "", 0}} {
+	}{{0, "planned", 3 * time.Hour}, {time.Hour, "maintenance", 3 * time.Hour},
+		{95 * time.Minute, "maintenance", 3 * time.Hour}, {4 * time.Hour, "", 0}} {
 		clock.move(noon.Add(c.after).Sub(clock.now()))
 		one, other, list := look()
 		until := int64(0)

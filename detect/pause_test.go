@@ -158,7 +158,8 @@ func TestAMaintenanceIsReplayedBitForBit(t *testing.T) {
 	}
 }
 
-// TestAMaintenanceThatEndsEarlyLearnsFromThenOn: the newest word on it counts, an older or repeated one changes nothing.
+// TestAMaintenanceThatEndsEarlyLearnsFromThenOn: the newest word on it counts, an older or repeated one changes
+// nothing.
 func TestAMaintenanceThatEndsEarlyLearnsFromThenOn(t *testing.T) {
 	f := newTended(fanwatch.Device{})
 	f.runs(time.Hour, 1)
@@ -192,8 +193,8 @@ func TestAMaintenanceThatEndsEarlyLearnsFromThenOn(t *testing.T) {
 	f.say(pauseRecord("unknown", f.at, f.at.Add(worked), f.at))
 }
 
-// TestWhatIsChangedInAMaintenanceStays: a device, a relearning, and a verdict on trouble of before; a verdict on what the
-// work itself showed ends with it.
+// TestWhatIsChangedInAMaintenanceStays: a device, a relearning, and a verdict on trouble of before; a verdict on what
+// the work itself showed ends with it.
 func TestWhatIsChangedInAMaintenanceStays(t *testing.T) {
 	f := newTended(fanwatch.Device{})
 	f.runs(26*time.Hour, 1)

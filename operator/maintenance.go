@@ -173,8 +173,8 @@ func maintenanceOf(w *workflowpb.WorkflowExecutionInfo) (s fanwatch.MaintenanceS
 	return s, true
 }
 
-// EndMaintenance ends the time of a maintenance that runs, or cancels it when none runs, and returns it. The error wraps
-// [ErrUnknown] or [ErrEnded].
+// EndMaintenance ends the time of a maintenance that runs, or cancels it when none runs, and returns it. The error
+// wraps [ErrUnknown] or [ErrEnded].
 func (o Client) EndMaintenance(ctx context.Context, id string, end fanwatch.MaintenanceEnd) (
 	s fanwatch.MaintenanceStatus, err error) {
 	if !strings.HasPrefix(id, "maintenance/") {
@@ -191,8 +191,8 @@ func (o Client) EndMaintenance(ctx context.Context, id string, end fanwatch.Main
 	return s, err
 }
 
-// AlertsDuring returns the alerts that were open at some time from one time on and before another, by the times of their
-// workflows, without the canary's.
+// AlertsDuring returns the alerts that were open at some time from one time on and before another, by the times of
+// their workflows, without the canary's.
 func (o Client) AlertsDuring(ctx context.Context, from, to time.Time) ([]fanwatch.Alert, error) {
 	begun := fmt.Sprintf("StartTime < '%s' AND ", to.UTC().Format(time.RFC3339Nano))
 	open, err := o.listAlerts(ctx, begun+`ExecutionStatus = "Running"`)

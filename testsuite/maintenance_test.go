@@ -9,8 +9,8 @@ import (
 	"fanwatch"
 )
 
-// TestAMaintenanceFromItsPlanToItsSummary: its fan says that it is quiet, readings of it are judged and not learned, its
-// end is summed up once to the first step, and lists have it as over.
+// TestAMaintenanceFromItsPlanToItsSummary: its fan says that it is quiet, readings of it are judged and not learned,
+// its end is summed up once to the first step, and lists have it as over.
 func TestAMaintenanceFromItsPlanToItsSummary(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), nil, "--fans", "0")
@@ -24,9 +24,10 @@ func TestAMaintenanceFromItsPlanToItsSummary(t *testing.T) {
 		}
 	}
 	publish(1800, 20)
-	plan := ask[fanwatch.MaintenanceStatus](s, "maintenance", "add", "--site", "Hall A", "--for", "30m", "--repeat", "weekly",
-		"--zone", "Europe/Berlin", "--why", "filters", "--by", "ada")
-	if plan.State != fanwatch.MaintenanceRunning || plan.Next.IsZero() || !strings.HasPrefix(plan.ID, "maintenance/hall-a-") {
+	plan := ask[fanwatch.MaintenanceStatus](s, "maintenance", "add", "--site", "Hall A", "--for", "30m", "--repeat",
+		"weekly", "--zone", "Europe/Berlin", "--why", "filters", "--by", "ada")
+	if plan.State != fanwatch.MaintenanceRunning || plan.Next.IsZero() ||
+		!strings.HasPrefix(plan.ID, "maintenance/hall-a-") {
 		t.Fatalf("%+v", plan)
 	}
 	mute := ask[fanwatch.MaintenanceStatus](s, "mute", "fan-m", "--for", "2h", "--by", "bob")

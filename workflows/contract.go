@@ -85,8 +85,8 @@ const (
 	MemoCommitter = "committer"
 )
 
-// TypeEnded is the type of the error by which an Alert refuses an acknowledgement after its end, and a Maintenance to be
-// ended after its own.
+// TypeEnded is the type of the error by which an Alert refuses an acknowledgement after its end, and a Maintenance to
+// be ended after its own.
 const TypeEnded = "Ended"
 
 // TypeNotSuggested is the type of the error by which a Fan refuses an answer to what it does not suggest.

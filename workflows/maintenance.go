@@ -66,7 +66,7 @@ func (m *maintenance) isOver() bool {
 func (m *maintenance) listen(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.MaintenanceStatus, error) {
 		return m.MaintenanceStatus, nil
-	}, workflow.QueryHandlerOptions{Description: "The maintenance: what of, whether it runs, when it is next."}); err != nil {
+	}, workflow.QueryHandlerOptions{Description: "The maintenance: of what, and when it is next."}); err != nil {
 		return err
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateEnd, func(ctx workflow.Context,

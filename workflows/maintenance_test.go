@@ -215,7 +215,8 @@ func TestOneThatIsEndedEarlyLetsAlertsGoOnAtOnce(t *testing.T) {
 	h.alerts = []fanwatch.Alert{stallAt(t, h, "fan-07", "Hall A", "2026-12-05 22:10", "")}
 	h.at(t, "2026-12-05 23:00", func() {
 		h.end(t, fanwatch.MaintenanceEnd{By: "bob"}, func(s fanwatch.MaintenanceStatus, err error) {
-			if err != nil || s.State != fanwatch.MaintenancePlanned || h.clock(s.Begin) != "12-12 22:00:00" || s.EndedBy != "bob" {
+			if err != nil || s.State != fanwatch.MaintenancePlanned || h.clock(s.Begin) != "12-12 22:00:00" ||
+				s.EndedBy != "bob" {
 				t.Errorf("%+v, %v", s, err)
 			}
 		})

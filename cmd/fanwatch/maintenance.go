@@ -103,8 +103,8 @@ func (a *app) maintenanceAdd() *cobra.Command {
 		Long: `Plan a maintenance, once or again and again. Without --from it begins now.
 
 A site covers its racks: --site 'Hall A' is of the fans of 'Hall A' and of 'Hall A, rack 3'. Times without an offset are
-of --zone, and so is --repeat: at 22:00 of Europe/Berlin it begins at 22:00 also after the clocks were changed, and lasts
-as long. --repeat takes daily, weekly, monthly, or an RRULE of RFC 5545, such as FREQ=WEEKLY;BYDAY=SA,SU or
+of --zone, and so is --repeat: at 22:00 of Europe/Berlin it begins at 22:00 also after the clocks were changed, and
+lasts as long. --repeat takes daily, weekly, monthly, or an RRULE of RFC 5545, such as FREQ=WEEKLY;BYDAY=SA,SU or
 FREQ=MONTHLY;BYDAY=1SA;COUNT=6. Exit status 2 where it cannot be, with the reason.`,
 		Example: "  fanwatch maintenance add --site 'Hall A' --from '2026-12-05 22:00' --for 2h --repeat weekly " +
 			"--zone Europe/Berlin --why filters\n  fanwatch maintenance add --fan fan-07 --for 30m",
@@ -219,8 +219,8 @@ func (a *app) maintenanceList() *cobra.Command {
 	past := false
 	c := &cobra.Command{
 		Use: "list", Short: "List maintenances and mutes that run or are planned", Args: cobra.NoArgs,
-		Long: `List maintenances and mutes: those that run, then the planned ones by their next time; all times are in the zone of
-each. Behind them --past lists the newest 100 that are over or cancelled.`,
+		Long: `List maintenances and mutes: those that run, then the planned ones by their next time; all times are in the
+zone of each. Behind them --past lists the newest 100 that are over or cancelled.`,
 		Example: "  fanwatch maintenance list\n  fanwatch maintenance list --past --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
@@ -268,9 +268,9 @@ func (a *app) maintenanceEnd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "end MAINTENANCE", Short: "End a maintenance or mute that runs, or cancel one that is planned",
 		Args: cobra.ExactArgs(1),
-		Long: `End a maintenance or mute that runs, or cancel one that is planned. Of one that repeats the time that runs ends and
-the next ones stay planned; --all cancels them, too. What goes on is told of within a quarter of a minute. Exit status 2
-when there is no such maintenance.`,
+		Long: `End a maintenance or mute that runs, or cancel one that is planned. Of one that repeats the time that runs
+ends and the next ones stay planned; --all cancels them, too. What goes on is told of within a quarter of a minute. Exit
+status 2 when there is no such maintenance.`,
 		Example: "  fanwatch maintenance end maintenance/hall-a-20261205T2100\n" +
 			"  fanwatch maintenance end maintenance/hall-a-20261205T2100 --all",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -293,7 +293,8 @@ when there is no such maintenance.`,
 	return c
 }
 
-// maintained returns the maintenances that run or are planned, or nothing where they cannot be listed: no fan is hidden for that.
+// maintained returns the maintenances that run or are planned, or nothing where they cannot be listed: no fan is hidden
+// for that.
 func maintained(ctx context.Context, op operator.Client, now time.Time) []fanwatch.MaintenanceStatus {
 	all, err := op.Maintenances(ctx, false, now)
 	if err != nil {

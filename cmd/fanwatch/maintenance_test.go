@@ -92,8 +92,8 @@ func TestMaintenancesStandInListsAndWithTheirFans(t *testing.T) {
 	}
 	out.Reset()
 	err := showFan(&out, fanDetails{fanLine: f}, nil, from)
-	for _, want := range []string{"Hall A is maintained until Sat 2026-12-05 23:00 CET, next at Sat 2026-12-12 22:00 CET, " +
-		"by ada: filters", "fanwatch maintenance end maintenance/hall-a-1", "fan-07 is muted until"} {
+	for _, want := range []string{"Hall A is maintained until Sat 2026-12-05 23:00 CET, next at Sat 2026-12-12 22:00 " +
+		"CET, by ada: filters", "fanwatch maintenance end maintenance/hall-a-1", "fan-07 is muted until"} {
 		if err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("show lacks %q:\n%s%v", want, out.String(), err)
 		}

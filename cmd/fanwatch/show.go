@@ -56,7 +56,8 @@ func printFans(out io.Writer, all []fanLine, now time.Time) error {
 			if f.State == operator.NotJudged {
 				since = f.Judgement.Since
 			}
-			add(f.Device.Fan, fanState(f)+maintainedWord(f.Maintenances), when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
+			state := fanState(f) + maintainedWord(f.Maintenances)
+			add(f.Device.Fan, state, when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
 		}
 	})
 }

@@ -150,7 +150,7 @@ export function sayFor(ms: number): string {
 export function sayQuiet(f: Fan): string {
   switch (f.quiet) {
     case "maintenance":
-      return `In maintenance until ${sayTime(f.quiet_until)}: nothing notifies, its models do not learn. ${f.quiet_why}`;
+      return `In maintenance until ${sayTime(f.quiet_until)}: nothing notifies, no model learns. ${f.quiet_why}`;
     case "muted":
       return `Muted until ${sayTime(f.quiet_until)}: nothing notifies. ${f.quiet_why}`;
     case "planned":
