@@ -17,13 +17,15 @@ const (
 	RowConfigured RowKind = "configured"
 	// RowLabelled is the kind of a Label, where it took effect.
 	RowLabelled RowKind = "labelled"
+	// RowPaused is the kind of a Pause, where it took effect.
+	RowPaused RowKind = "paused"
 )
 
 // Row is one row of the landing log. The rows of a shard, in arrival order, hold all input of its models and their
 // scores, so that a replay rebuilds the models bit for bit.
 type Row struct {
 	Kind     RowKind
-	Reading            // with RowQuarantined, RowConfigured and RowLabelled zero but for Fan, where known
+	Reading            // with other kinds than RowScored and RowLate zero but for Fan, where known
 	Position Position  // Shard is the segment's; it is not stored with the row
 	Arrived  time.Time // at the stream or, by the rule's timestamp(), at the broker; UTC, whole microseconds
 	Client   string    // MQTT client ID of the publisher; "" with RowConfigured
@@ -34,8 +36,8 @@ type Row struct {
 	Dropped  uint64    // readings of the run that were dropped before the batch, as the publisher counts
 	Reason   string    // with RowQuarantined: why it was refused
 	Refused  uint32    // with RowQuarantined: number of readings that the row stands for; 0 counts as 1
-	// Payload is, with RowQuarantined, the record, at most 4 KiB of it; with RowConfigured and RowLabelled the record
-	// of the Device or Label.
+	// Payload is, with RowQuarantined, the record, at most 4 KiB of it; with RowConfigured, RowLabelled and RowPaused
+	// the record of the Device, Label or Pause.
 	Payload []byte
 }
 

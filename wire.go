@@ -67,7 +67,7 @@ func NewBatch(readings []Reading, acked, dropped uint64, now time.Time) Batch {
 	return b
 }
 
-// Record is the content of one record of the stream. Exactly one of Device, Label, Refused and Readings is
+// Record is the content of one record of the stream. Exactly one of Device, Label, Pause, Refused and Readings is
 // set.
 type Record struct {
 	Arrived  time.Time // by the rule's timestamp(); zero when the rule did not add it
@@ -75,6 +75,7 @@ type Record struct {
 	Fan      string    // a name that CheckFan accepts, or ""
 	Device   *Device   // change of configuration, from the control plane
 	Label    *Label    // what a person knows of an alert, from the control plane
+	Pause    *Pause    // a time of a maintenance, from the control plane
 	Refused  string    // why the IoT rule or the broker refused what was published
 	Payload  []byte    // with Refused: what was published
 	Acked    uint64    // as in Batch, at most math.MaxInt64
@@ -236,6 +237,8 @@ func DecodeRecord(data []byte) (Record, error) {
 		return configured(rec, k)
 	case !through && k.has("label"):
 		return labelled(rec, k)
+	case !through && k.has("pause"):
+		return paused(rec, k)
 	case !through:
 		return rec, errors.New("the record names no client: it came through no IoT rule that adds clientid() AS client")
 	case k.has("FANID") || k.has("TIME") || k.has("RPM"):
@@ -321,6 +324,18 @@ func labelled(rec Record, k keys) (Record, error) {
 		return rec, err
 	}
 	rec.Fan, rec.Label = l.Fan, &l
+	return rec, nil
+}
+
+func paused(rec Record, k keys) (Record, error) {
+	var p Pause
+	if err := json.Unmarshal(k["pause"], &p); err != nil {
+		return rec, fmt.Errorf("pause: %w", err)
+	}
+	if err := p.Check(); err != nil {
+		return rec, err
+	}
+	rec.Fan, rec.Pause = p.Fan, &p
 	return rec, nil
 }
 

@@ -314,6 +314,8 @@ func FuzzDecodeRecord(f *testing.F) {
 		"readings":[{"seq":1,"t":1,"rpm":1,"hz":1,"st":"running"}],"client":"fan-07"}`))
 	f.Add([]byte(`{"ruleName":"r","base64OriginalPayload":"aGVsbG8=","failures":[]}`))
 	f.Add([]byte(`{"v":1,"device":{"v":1,"fan":"fan-07"}}`))
+	f.Add([]byte(`{"v":1,"pause":{"v":1,"fan":"fan-07","maintenance":"maintenance/a","from":"2026-05-28T20:00:00Z",
+		"to":"2026-05-28T22:00:00Z","at":"2026-05-28T20:00:00Z"}}`))
 	f.Add([]byte(`{"client":"c","v":1.0,"fan":"A","run":"ff","acked":1e3,"backlog":2,
 		"readings":[{"seq":1.0,"t":1.7e15,"n":6.0}]}`))
 	f.Add([]byte("\xef\xbb\xbf" +
@@ -327,7 +329,8 @@ func FuzzDecodeRecord(f *testing.F) {
 			return
 		}
 		kinds := 0
-		for _, set := range []bool{rec.Device != nil, rec.Refused != "", len(rec.Readings) > 0} {
+		for _, set := range []bool{rec.Device != nil, rec.Label != nil, rec.Pause != nil, rec.Refused != "",
+			len(rec.Readings) > 0} {
 			if set {
 				kinds++
 			}
@@ -335,8 +338,8 @@ func FuzzDecodeRecord(f *testing.F) {
 		if kinds != 1 {
 			t.Fatalf("a record says %d things: %+v", kinds, rec)
 		}
-		if rec.Device != nil && rec.Client != "" {
-			t.Fatal("a client configured a device")
+		if (rec.Device != nil || rec.Pause != nil) && rec.Client != "" {
+			t.Fatal("a client configured a device, or paused its models")
 		}
 	})
 }

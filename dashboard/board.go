@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -33,6 +34,10 @@ type board struct {
 	judged   Judged            // zero while the scorers cannot be asked
 	pipeline []string          // the open alerts of the pipeline, a sentence each
 	logs     string            // why the readings are old; "" when they are fresh
+
+	maintenances []fanwatch.MaintenanceStatus // that run or are planned
+	maintenance  []byte                       // the same as a JSON array
+	maintained   uint64                       // version at which they last changed
 }
 
 // Bounds of memory: fans that never registered (any name may arrive), remembered departures, refusals.
@@ -73,6 +78,11 @@ type fanView struct {
 	MaxRPM   float64 `json:"max_rpm,omitempty"`
 	// number of suggestions that no person has answered
 	Suggested int `json:"suggested,omitempty"`
+	// the maintenance that it is under, or else the one that is planned next; "" = none
+	Quiet      string `json:"quiet,omitempty"` // maintenance, muted or planned
+	QuietFrom  int64  `json:"quiet_from,omitempty"`
+	QuietUntil int64  `json:"quiet_until,omitempty"`
+	QuietWhy   string `json:"quiet_why,omitempty"`
 
 	Silence  int64   `json:"silence,omitempty"`   // milliseconds after which it counts as silent; 0 = never
 	Known    int64   `json:"known,omitempty"`     // of the reading at which its state last changed; 0 = none
@@ -107,6 +117,8 @@ type update struct {
 	Trouble string    `json:"trouble,omitempty"` // why fans and alerts are as old as Asked
 	Asked   int64     `json:"asked,omitempty"`
 	Logs    string    `json:"logs,omitempty"` // why readings and refused messages are old
+	// all that run or are planned, where they changed
+	Maintenances json.RawMessage `json:"maintenances,omitempty"`
 }
 
 // latest holds the newest reading of each fan that has a newer one, by columns.
@@ -141,6 +153,9 @@ func (b *board) since(k uint64) (update, uint64, bool) {
 	}
 	if k < b.floor || k > b.version {
 		k, u.Whole = 0, true
+	}
+	if b.maintained > k {
+		u.Maintenances = b.maintenance
 	}
 	for name, f := range b.fans {
 		if f.told > k {
@@ -347,7 +362,42 @@ func (b *board) view(st *fanwatch.FanStatus) fanView {
 		}
 	}
 	v.State = operator.State(*st, j, b.now())
+	b.quiet(&v)
 	return v
+}
+
+// quiet sets which maintenance a fan is under, or which is next: of those that run the one that ends last.
+func (b *board) quiet(v *fanView) {
+	for i := range b.maintenances {
+		s := b.maintenances[i].At(b.now())
+		word := "planned"
+		switch {
+		case !s.Covers(v.Name, v.Site) || s.State != fanwatch.MaintenanceRunning && s.State != fanwatch.MaintenancePlanned:
+			continue
+		case s.State == fanwatch.MaintenanceRunning && s.Mute:
+			word = "muted"
+		case s.State == fanwatch.MaintenanceRunning:
+			word = "maintenance"
+		}
+		runs, before := word != "planned", v.Quiet != "" && v.Quiet != "planned"
+		if v.Quiet == "" || runs && !before || runs && millis(s.Until) > v.QuietUntil ||
+			!runs && !before && millis(s.Begin) < v.QuietFrom {
+			v.Quiet, v.QuietFrom, v.QuietUntil = word, millis(s.Begin), millis(s.Until)
+			v.QuietWhy = fanwatch.Legible(s.Of()+", by "+s.By+": "+s.Why, 300)
+		}
+	}
+}
+
+// setMaintenances takes the maintenances that run or are planned, for the next setFans.
+func (b *board) setMaintenances(list []fanwatch.MaintenanceStatus) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	data, err := json.Marshal(append([]fanwatch.MaintenanceStatus{}, list...))
+	b.maintenances = list
+	if err == nil && string(data) != string(b.maintenance) {
+		b.version++
+		b.maintenance, b.maintained = data, b.version
+	}
 }
 
 // viewOf makes the line of a fan that the board may not know.

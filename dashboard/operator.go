@@ -23,6 +23,8 @@ type Operator interface {
 	// Judged says when fans were judged last, as the scorers' heartbeats have it. now is the clock of the times in it,
 	// fans what Fans gave last, which may be nothing.
 	Judged(ctx context.Context, now time.Time, fans []fanwatch.FanStatus) (Judged, error)
+	// Maintenances returns the maintenances that run at now or are planned, those that run first.
+	Maintenances(ctx context.Context, past bool, now time.Time) ([]fanwatch.MaintenanceStatus, error)
 	// Acknowledge says that a person has taken an alert on, and answers the alert. Errors that wrap
 	// operator.ErrUnknown or operator.ErrEnded are told to the browser as such; every other one as the system's failure.
 	Acknowledge(ctx context.Context, alertID string, k fanwatch.Acknowledgement) (fanwatch.Alert, error)

@@ -34,6 +34,7 @@ type plant struct {
 	acked  []string
 	judged map[string]operator.Judgement // of the others a reading was judged just now
 	unread []string
+	plans  []fanwatch.MaintenanceStatus
 }
 
 func newPlant(fans ...fanwatch.FanStatus) *plant {
@@ -91,6 +92,12 @@ func (p *plant) Judged(_ context.Context, now time.Time, _ []fanwatch.FanStatus)
 		}
 		return operator.Judgement{Judging: operator.JudgingNow, At: now.Add(-time.Second), Shard: "s"}
 	}}, p.broken
+}
+
+func (p *plant) Maintenances(context.Context, bool, time.Time) ([]fanwatch.MaintenanceStatus, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plans, p.broken
 }
 
 func (p *plant) Acknowledge(_ context.Context, id string, k fanwatch.Acknowledgement) (fanwatch.Alert, error) {

@@ -27,6 +27,7 @@ const (
 	judgeEvery     = 3 * time.Second  // the scorers are asked
 	judgeFor       = 3 * time.Second  // their answer is waited for
 	judgedHolds    = 10 * time.Second // their last answer stands while there is no newer one
+	maintainEvery  = 5 * time.Second  // the maintenances are asked for
 )
 
 // poller asks the Operator on behalf of all browsers, one question at a time and gap apart.
@@ -45,6 +46,7 @@ type poller struct {
 	// Used by the question under way alone.
 	judgedAt time.Time // when the scorers were last asked, and when they last answered
 	readAt   time.Time
+	plansAt  time.Time // when the maintenances were last asked for
 	ended    []fanwatch.Alert
 	endedAt  time.Time
 	open     map[string]bool
@@ -111,6 +113,7 @@ func (p *poller) fans(ctx context.Context) error {
 		}
 	}
 	p.judge(ctx, fans)
+	p.maintain(ctx)
 	p.board.setFans(append(fans, p.retired(ctx, fans)...))
 	return nil
 }
@@ -136,6 +139,21 @@ func (p *poller) judge(ctx context.Context, fans []fanwatch.FanStatus) {
 	if err != nil {
 		p.log.Debug("dashboard: the scorers cannot be asked", "err", err)
 	}
+}
+
+// maintain asks for the maintenances. After a failure those of before stand.
+func (p *poller) maintain(ctx context.Context) {
+	now := p.now()
+	if d := now.Sub(p.plansAt); d >= 0 && d < maintainEvery {
+		return
+	}
+	p.plansAt = now
+	list, err := p.op.Maintenances(ctx, false, now)
+	if err != nil {
+		p.log.Debug("dashboard: the maintenances cannot be listed", "err", err)
+		return
+	}
+	p.board.setMaintenances(list)
 }
 
 // retired returns the fans that have left the list because they are retired. Asking for one takes a worker, unlike the

@@ -22,6 +22,7 @@ type fan struct {
 	st     state
 	habits judge.Habits // on which st.Suggestions rest, where asked
 	asked  bool
+	kept   *kept // in a pause
 }
 
 func newFan(d fanwatch.Device, cfg Config) *fan {
@@ -32,14 +33,14 @@ func newFan(d fanwatch.Device, cfg Config) *fan {
 
 func (f *fan) setDevice(d fanwatch.Device) {
 	if d.Zone != f.device.Zone {
-		f.judge.ForgetStops()
+		f.judges((*judge.Fan).ForgetStops)
 	}
 	f.device, f.asked = d, false
 	f.zone = time.UTC
 	if loc, err := d.Location(); err == nil {
 		f.zone = loc
 	}
-	f.judge.Configure(d)
+	f.judges(func(j *judge.Fan) { j.Configure(d) })
 }
 
 // configure sets a newer device, which arrived at the given time. A fan that was retired begins with empty Arrivals.
@@ -52,7 +53,7 @@ func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 		f.st.Arrivals = Arrivals{Since: arrived}
 	}
 	if d.Relearn > before.Relearn {
-		f.judge.Reset()
+		f.judges((*judge.Fan).Reset)
 		f.forgetForest(cfg)
 		f.st.Repeats = repeats{}
 		for i := range f.st.Families {
@@ -63,7 +64,8 @@ func (f *fan) configure(d fanwatch.Device, arrived time.Time, cfg Config) {
 	}
 }
 
-// label applies what a person knows of trouble, once. Normal trouble is usual from then on, and ends with the readings.
+// label applies what a person knows of trouble, once. Normal trouble is usual from then on, and ends with the readings;
+// that of a pause is so while the pause lasts.
 func (f *fan) label(l fanwatch.Label, cfg Config) {
 	id := labelID{l.Alert, l.At.UTC()}
 	if slices.Contains(f.st.Labels, id) {
@@ -77,6 +79,9 @@ func (f *fan) label(l fanwatch.Label, cfg Config) {
 		f.st.Repeats = repeats{}
 	default:
 		f.judge.Label(l)
+		if f.kept != nil && l.From.UnixMicro() < f.kept.since {
+			f.kept.judge.Label(l)
+		}
 	}
 }
 
@@ -126,7 +131,9 @@ func (f *fan) note(row *fanwatch.Row) {
 func (f *fan) score(cfg Config, row *fanwatch.Row) []fanwatch.Observation {
 	s := &f.st
 	v := f.judge.Judge(row.Reading)
-	f.suggest()
+	if f.kept == nil {
+		f.suggest()
+	}
 	f.point, row.Judged = v.Point, v.Judged
 	row.Score = f.scoreOf(v)
 	f.last = fanwatch.Observation{V: fanwatch.ObservationVersion, Fan: f.device.Fan, Position: row.Position,

@@ -62,6 +62,9 @@ func newForest(fan string, cfg Config) *rcf.Forest {
 
 func (f *fan) forgetForest(cfg Config) {
 	f.forest, f.st.Forest = newForest(f.device.Fan, cfg), forestState{}
+	if f.kept != nil {
+		f.kept.forest = forestState{}
+	}
 }
 
 // scoreOf returns the forest's score of a reading: of its residuals, not of its values. It is 0 while the fan stands
@@ -138,10 +141,10 @@ func (f *fan) unusualFinding(row *fanwatch.Row, since time.Time) judge.Finding {
 }
 
 // learn updates the forest and the usual score with a reading, unless the fan is in trouble or the reading stands out,
-// so that a fault never becomes usual by lasting.
+// so that a fault never becomes usual by lasting, or the reading is of a pause.
 func (f *fan) learn(row *fanwatch.Row, v judge.Verdict, odd bool) {
 	s := &f.st.Forest
-	if !v.Scored || odd {
+	if !v.Scored || odd || f.kept != nil {
 		return
 	}
 	for _, family := range f.st.Families[:familyDrift] {

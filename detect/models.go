@@ -95,6 +95,12 @@ func (m *Models) Feed(in Input) Output {
 		row.Fan = rec.Fan
 		m.label(*rec.Label, row)
 		out.Rows = append(out.Rows, row)
+	case rec.Pause != nil:
+		data, _ := fanwatch.EncodePause(*rec.Pause) // a Pause that was decoded from JSON encodes
+		row := fanwatch.Row{Kind: fanwatch.RowPaused, Position: in.Position, Arrived: rec.Arrived, Payload: data}
+		row.Fan = rec.Fan
+		m.pause(*rec.Pause, row)
+		out.Rows = append(out.Rows, row)
 	default:
 		m.feedReadings(rec, in, &out)
 	}
@@ -182,12 +188,13 @@ func (m *Models) apply(f *fan, row *fanwatch.Row) []fanwatch.Observation {
 	if row.Kind != fanwatch.RowScored {
 		return nil
 	}
+	f.turn(row.Time)
 	site := m.site(f)
 	if site != nil {
 		f.judge.Share(site.Air)
 	}
 	changed := f.score(m.cfg, row)
-	if part, ok := f.judge.Part(); ok && site != nil {
+	if part, ok := f.judge.Part(); ok && site != nil && f.kept == nil {
 		site.add(part)
 	}
 	return changed
@@ -211,6 +218,14 @@ func (m *Models) configure(d fanwatch.Device, row fanwatch.Row) {
 func (m *Models) label(l fanwatch.Label, row fanwatch.Row) {
 	if f := m.fans[l.Fan]; f != nil {
 		f.label(l, m.cfg)
+		f.st.Arrivals.Newest = row.Position
+	}
+}
+
+// pause applies the pause that came with row.
+func (m *Models) pause(p fanwatch.Pause, row fanwatch.Row) {
+	if f := m.fans[p.Fan]; f != nil {
+		f.pause(p)
 		f.st.Arrivals.Newest = row.Position
 	}
 }

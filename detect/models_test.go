@@ -616,6 +616,13 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(snap)
+	paused := scenario(4, 60)
+	paused.record(pauseRecord("a", start, start.Add(time.Hour), start))
+	paused.legacy("a", "a", 900)
+	if snap, err = paused.Snapshot(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(snap)
 	f.Add([]byte{})
 	f.Add([]byte{255, 255, 255, 255, '{'})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -636,6 +643,8 @@ func FuzzFeed(f *testing.F) {
 	f.Add(rule(fanwatch.Batch{V: 1, Fan: "a", Run: fanwatch.FormatRun(3),
 		Readings: []fanwatch.WireReading{{Seq: 1, State: fanwatch.StateRunning, RPM: 5}}}, "a"))
 	f.Add([]byte(`{"v":1,"device":{"v":1,"fan":"a","revision":5}}`))
+	f.Add([]byte(`{"v":1,"pause":{"v":1,"fan":"a","maintenance":"maintenance/a","from":"2026-05-28T20:00:00Z",
+		"to":"2026-05-28T22:00:00Z","at":"2026-05-28T20:00:00Z"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newFeed(fanwatch.Device{Fan: "a"})
 		out := m.record(data)

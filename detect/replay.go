@@ -43,6 +43,15 @@ func (m *Models) replay(row fanwatch.Row) error {
 		m.label(*rec.Label, row)
 		return nil
 	}
+	if row.Kind == fanwatch.RowPaused {
+		rec, err := fanwatch.DecodeRecord(row.Payload)
+		if err != nil || rec.Pause == nil {
+			err = errors.Join(ErrDiverged, err)
+			return fmt.Errorf("replay %s: the pause cannot be read: %w", row.Position, err)
+		}
+		m.pause(*rec.Pause, row)
+		return nil
+	}
 	if row.Kind == fanwatch.RowQuarantined {
 		m.quota.keep(row.Client, row.Arrived)
 	}

@@ -12,10 +12,11 @@ import (
 	"fanwatch"
 )
 
-// SnapshotVersion is the version of the snapshot that this program writes. It also reads versions 1 to 3, which have no
-// judge: from them identities, publishers, arrivals and the usual speed at each duty are carried over, and a fan's
+// SnapshotVersion is the version of the snapshot that this program writes where a fan has a [fanwatch.Pause]; without
+// one it writes version 4, which is the same and which earlier programs read. It also reads versions 1 to 3, which have
+// no judge: from them identities, publishers, arrivals and the usual speed at each duty are carried over, and a fan's
 // forest and all else is learned anew.
-const SnapshotVersion = 4
+const SnapshotVersion = 5
 
 // header is the first part of a snapshot, as JSON. Go writes a float64 with as many digits as bring back the same bits.
 type header struct {
@@ -34,12 +35,13 @@ type fanHeader struct {
 	Judge  []byte               `json:"judge,omitempty"` // of package judge
 	Judged fanwatch.Judged      `json:"judged,omitzero"` // of the newest scored reading
 	Forest int                  `json:"forest"`          // bytes of the forest's own snapshot
+	Kept   *keptHeader          `json:"kept,omitempty"`  // in a pause
 }
 
 // Snapshot returns the models as bytes for [Restore]: four bytes of header length (little-endian), the header, the
 // forests' snapshots in the header's order. It has no checksum; the landing log adds one.
 func (m *Models) Snapshot() ([]byte, error) {
-	h := header{V: SnapshotVersion, Sites: m.sites, Quota: m.quota}
+	h := header{V: 4, Sites: m.sites, Quota: m.quota}
 	var forests bytes.Buffer
 	for _, name := range m.Fans() {
 		f := m.fans[name]
@@ -51,6 +53,12 @@ func (m *Models) Snapshot() ([]byte, error) {
 		fh := fanHeader{Device: f.device, Last: f.last, Seen: f.seen, Judged: f.judged, Forest: len(blob)}
 		if fh.State, err = json.Marshal(f.st); err == nil {
 			fh.Judge, err = f.judge.MarshalBinary()
+		}
+		if err == nil {
+			fh.Kept, err = f.kept.header()
+		}
+		if len(f.st.Pauses) > 0 || f.kept != nil {
+			h.V = SnapshotVersion
 		}
 		if err != nil {
 			return nil, fmt.Errorf("snapshot of fan %s: %w", name, err)
@@ -139,7 +147,9 @@ func (fh fanHeader) restore(cfg Config, blob []byte, version int) (*fan, error) 
 		return nil, fmt.Errorf("%w: fan %s: a forest over %d coordinates", ErrSnapshot, fh.Device.Fan,
 			f.forest.Config().Dimensions)
 	}
-	return f, nil
+	var err error
+	f.kept, err = fh.Kept.restore(fh.Device)
+	return f, err
 }
 
 // oldState is what is carried over of the state in a snapshot before version 4.

@@ -33,6 +33,8 @@ type state struct {
 	// Suggestions are what the readings suggest. They are not to be written through: observations share them.
 	Suggestions []fanwatch.Suggestion `json:"suggestions,omitempty"`
 
+	Pauses []fanwatch.Pause `json:"pauses,omitempty"` // by their end, at most keptPauses
+
 	// The fields below are set by every accepted reading; Arrivals by refused ones too.
 	LastTime   int64      `json:"last_time"` // legacy format: newest time on the clock that is followed, Unix microseconds
 	OlderClock olderClock `json:"line,omitzero"`

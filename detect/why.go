@@ -47,6 +47,10 @@ func (m *Models) Why(name string) (e Explanation, ok bool) {
 		Fact{Name: "score", Value: fmt.Sprintf("%.2f", medianOf3(s.Scores[0], s.Scores[1], s.Scores[2])),
 			Bar: fmt.Sprintf("%.2f", s.threshold()), Text: fmt.Sprintf("by the forest, median of 3, usually %.2f; "+
 				"%d readings learned of %d that it needs", s.Usual.Mean, s.Learned, m.cfg.Warmup)})
+	if p := f.paused(f.last.Time); f.kept != nil && p != nil {
+		e.Facts = append(e.Facts, Fact{Name: "maintenance", Value: p.Maintenance,
+			Text: "readings until " + p.To.UTC().Format(time.RFC3339) + " are judged and not learned"})
+	}
 	for _, s := range f.st.Suggestions {
 		e.Facts = append(e.Facts, Fact{Name: "suggestion", Value: string(s.Kind), Text: s.Text +
 			" If it is to be so: fanwatch configure " + name + " --accept."})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,6 +112,31 @@ func TestRecordFan4(t *testing.T) {
 	}
 	time.Sleep(5 * time.Second) // the end of its alerts
 	s.record("fan-4", workflows.FanID("fan-n"))
+}
+
+// TestRecordMaintenance is TestRecordHistories for a Maintenance that repeats, ends early and is cancelled.
+func TestRecordMaintenance(t *testing.T) {
+	if os.Getenv("FANWATCH_RECORD") == "" {
+		t.Skip("records new histories for workflows/testdata only with FANWATCH_RECORD=1")
+	}
+	s := start(t, t.TempDir(), nil, "--fans", "0")
+	cert, key := s.provision("fan-r", "--min-rpm", "900", "--silence", "-1s")
+	c := mustConnect(s, "fan-r", cert, key)
+	for n := range 3 {
+		demo(t, c, "fan-r", time.Now().Add(time.Duration(n-5)*time.Second), 300)
+	}
+	s.openAlert("fan-r", 20*time.Second)
+	m := ask[fanwatch.MaintenanceStatus](s, "maintenance", "add", "--fan", "fan-r", "--for", "1h", "--repeat", "daily",
+		"--by", "ada", "--why", "filters")
+	time.Sleep(5 * time.Second) // its beginning
+	ask[fanwatch.MaintenanceStatus](s, "maintenance", "end", m.ID, "--by", "ada")
+	s.until(time.Minute, "the summary", func() (bool, string) {
+		all := s.inbox("fan-r")
+		return len(all) > 0 && strings.Contains(all[len(all)-1], "has ended"), strings.Join(all, "\n")
+	})
+	ask[fanwatch.MaintenanceStatus](s, "maintenance", "end", m.ID, "--by", "ada")
+	time.Sleep(2 * time.Second)
+	s.record("maintenance", m.ID)
 }
 
 // record writes the history of the newest run.

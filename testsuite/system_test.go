@@ -140,6 +140,17 @@ func (s *system) logTail() string {
 // inbox gives the subjects of the messages about a fan, oldest first.
 func (s *system) inbox(fan string) []string {
 	s.t.Helper()
+	return s.messages(func(attributes map[string]string) bool { return attributes["fan"] == fan })
+}
+
+// subjects gives the subjects of all messages, oldest first.
+func (s *system) subjects() []string {
+	s.t.Helper()
+	return s.messages(func(map[string]string) bool { return true })
+}
+
+func (s *system) messages(which func(attributes map[string]string) bool) []string {
+	s.t.Helper()
 	var page struct {
 		Entries []struct {
 			To, Subject string
@@ -156,7 +167,7 @@ func (s *system) inbox(fan string) []string {
 	}
 	var out []string
 	for i := len(page.Entries) - 1; i >= 0; i-- {
-		if e := page.Entries[i]; e.Attributes["fan"] == fan {
+		if e := page.Entries[i]; which(e.Attributes) {
 			out = append(out, strings.TrimSuffix(e.To, "@fanwatch.local")+" "+e.Subject)
 		}
 	}

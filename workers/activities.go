@@ -20,9 +20,12 @@ type Activities struct {
 	Provisioner *activities.Provisioner
 	Notifier    *activities.Notifier
 	Digester    *activities.Digester
-	Scorer      *activities.Scorer
-	Watcher     *activities.Watcher
-	Canary      *activities.Canary
+	Maintainer  *activities.Maintainer
+	// Maintenances answers which maintenance an alert is under.
+	Maintenances *activities.Maintenances
+	Scorer       *activities.Scorer
+	Watcher      *activities.Watcher
+	Canary       *activities.Canary
 
 	Kinesis *cloud.Kinesis
 	IoT     *cloud.IoT
@@ -36,6 +39,8 @@ type ControlPlane interface {
 	activities.Inspector
 	activities.Statuses
 	activities.AlertLister
+	activities.MaintenanceControl
+	activities.MaintenanceLister
 }
 
 // NewActivities returns the activities on AWS, or on the local servers of c.Endpoints. The error is for a heartbeat URL
@@ -70,6 +75,8 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 		}
 	}
 	a.Digester = &activities.Digester{Policies: c.Policies, Alerts: fans}
+	a.Maintainer = &activities.Maintainer{Fans: fans, Stream: s, Resolve: c.Policies.Of}
+	a.Maintenances = &activities.Maintenances{List: fans, Now: c.Now}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch,
 		Now: c.Now, Log: log}

@@ -35,9 +35,11 @@ func Control(c client.Client, a *Activities) worker.Worker {
 	w.RegisterWorkflow(workflows.Watch)
 	w.RegisterWorkflow(workflows.Digest)
 	w.RegisterWorkflow(workflows.Canary)
+	w.RegisterWorkflow(workflows.Maintenance)
 	w.RegisterActivity(a.Provisioner)
 	w.RegisterActivity(a.Notifier)
 	w.RegisterActivity(a.Digester)
+	w.RegisterActivity(a.Maintainer)
 	w.RegisterActivity(a.Watcher)
 	w.RegisterActivity(a.Canary)
 	return w

@@ -36,6 +36,8 @@ const (
 	SignalLabel = "label"
 	// SignalRenew has a Fan or an Alert of an earlier program continue as new with this one's code.
 	SignalRenew = "renew"
+	// SignalPlan has an Alert read its plan again at once: a maintenance that it was under has ended.
+	SignalPlan = "plan"
 	// SignalShards has a Stream start every shard that can be scored and does not run.
 	SignalShards = "shards"
 	// SignalCommit has the Committer commit at once; it carries a CommitterInput, or nothing.
@@ -56,9 +58,12 @@ const (
 	UpdateSuggestion = "suggestion"
 	// UpdateRevoke carries a RevokeRequest to Fan and returns a RevokeAnswer.
 	UpdateRevoke = "revoke"
+	// UpdateEnd carries a fanwatch.MaintenanceEnd to Maintenance and returns the fanwatch.MaintenanceStatus.
+	UpdateEnd = "end"
 	// UpdateRetire has a Fan retire and returns a RetireAnswer.
 	UpdateRetire = "retire"
-	// QueryStatus returns the fanwatch.FanStatus of a Fan, and the fanwatch.Alert of an Alert.
+	// QueryStatus returns the fanwatch.FanStatus of a Fan, the fanwatch.Alert of an Alert, and the
+	// fanwatch.MaintenanceStatus of a Maintenance.
 	QueryStatus = "status"
 )
 
@@ -74,11 +79,14 @@ const (
 	MemoTrouble = "trouble"
 	// MemoShard is the activities.Shard of a Shard.
 	MemoShard = "shard"
+	// MemoMaintenance is the fanwatch.MaintenanceStatus of a Maintenance.
+	MemoMaintenance = "maintenance"
 	// MemoCommitter is the CommitterState of the Committer.
 	MemoCommitter = "committer"
 )
 
-// TypeEnded is the type of the error by which an Alert refuses an acknowledgement after its end.
+// TypeEnded is the type of the error by which an Alert refuses an acknowledgement after its end, and a Maintenance to
+// be ended after its own.
 const TypeEnded = "Ended"
 
 // TypeNotSuggested is the type of the error by which a Fan refuses an answer to what it does not suggest.

@@ -29,7 +29,7 @@ func Digest(ctx workflow.Context, in DigestState) error {
 			return err
 		}
 		in.Through = r.Through
-		if err := deliver(ctx, r.Notifications); err != nil {
+		if err := deliver(ctx, r.Notifications, digestFor); err != nil {
 			return err
 		}
 		wait := digestEvery
@@ -48,14 +48,15 @@ func Digest(ctx workflow.Context, in DigestState) error {
 	return workflow.NewContinueAsNewError(ctx, Digest, in)
 }
 
-// deliver sends the messages side by side and returns when each was sent or given up. The error is a cancellation's.
-func deliver(ctx workflow.Context, messages []activities.Notification) error {
+// deliver sends the messages side by side and returns when each was sent or given up after giveUp. The error is a
+// cancellation's.
+func deliver(ctx workflow.Context, messages []activities.Notification, giveUp time.Duration) error {
 	left := len(messages)
 	for _, n := range messages {
 		workflow.GoNamed(ctx, "tell "+n.To, func(ctx workflow.Context) {
 			defer func() { left-- }()
-			if _, err := notify(ctx, n, digestFor); err != nil && !temporal.IsCanceledError(err) {
-				workflow.GetLogger(ctx).Error("the morning's message was given up", "topic", n.To, "err", err)
+			if _, err := notify(ctx, n, giveUp); err != nil && !temporal.IsCanceledError(err) {
+				workflow.GetLogger(ctx).Error("a message was given up", "topic", n.To, "err", err)
 			}
 		})
 	}

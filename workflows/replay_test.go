@@ -17,8 +17,9 @@ import (
 // that fails here would break workflows that are open when it is deployed.
 func TestRecordedHistoriesReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) < 12 {
-		t.Fatalf("%d histories in testdata, %v: want four of fan, four of alert, two of stream, and shard and committer",
+	if err != nil || len(files) < 13 {
+		t.Fatalf("%d histories in testdata, %v: want four of fan, four of alert, two of stream, and shard, committer and "+
+			"maintenance",
 			len(files), err)
 	}
 	for _, file := range files {
@@ -29,6 +30,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 			r.RegisterWorkflow(Stream)
 			r.RegisterWorkflow(Shard)
 			r.RegisterWorkflow(Committer)
+			r.RegisterWorkflow(Maintenance)
 			if err := r.ReplayWorkflowHistoryFromJSONFile(quiet(), file); err != nil {
 				t.Error(err)
 			}

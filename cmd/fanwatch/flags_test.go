@@ -92,7 +92,8 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 	control := map[string]string{ // commands that ask Temporal
 		"fans": "", "alerts": "", "show": "fan-07", "retire": "fan-07", "ack": "alert/fan-07/stall/x --by ada",
 		"provision": "fan-07 --csr " + csr,
-		"configure": "fan-07 --site x", "revoke": "fan-07",
+		"configure": "fan-07 --site x", "revoke": "fan-07", "mute": "fan-07 --for 1h",
+		"maintenance add": "--fan fan-07 --for 1h", "maintenance list": "", "maintenance end": "maintenance/x",
 	}
 	// commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
 	data := map[string]string{

@@ -20,6 +20,7 @@ type fanLine struct {
 	State    string            `json:"state"`
 	Severity fanwatch.Severity `json:"severity,omitempty"` // of the gravest trouble
 	operator.Judgement
+	Maintenances []fanwatch.MaintenanceStatus `json:"maintenances,omitempty"` // that run or are planned
 }
 
 // lines puts to each of fans when it was last judged; all are the fans that are not retired. Where Temporal cannot say,
@@ -28,13 +29,15 @@ func lines(ctx context.Context, op operator.Client, fans, all []fanwatch.FanStat
 	now := time.Now()
 	judged, err := op.Judged(ctx, now)
 	judged.Expect(all)
+	maintenances := maintained(ctx, op, now)
 	var out []fanLine
 	for _, f := range fans {
 		j := operator.Judgement{Judging: operator.JudgingUnknown, Why: "Temporal does not say"}
 		if err == nil {
 			j = judged.Of(f.Device)
 		}
-		l := fanLine{FanStatus: f, State: operator.State(f, j, now), Judgement: j}
+		l := fanLine{FanStatus: f, State: operator.State(f, j, now), Judgement: j,
+			Maintenances: underMaintenance(maintenances, f.Device)}
 		if troubles := f.Troubles(); len(troubles) > 0 {
 			l.Severity = troubles[0].Last.Anomaly.Weighed()
 		}

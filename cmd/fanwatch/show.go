@@ -22,7 +22,8 @@ func (a *app) fans() *cobra.Command {
 
 JUDGED says when a reading of the fan was last held against its limits and the forest: now (within the last ten
 seconds), a while ago, never, or not since a time because its shard is not read. RPM THEN is the speed at the last
-change of state, at the time in SINCE. A fan that is not judged for longer than its silence is not called normal.`,
+change of state, at the time in SINCE. A fan that is not judged for longer than its silence is not called normal. STATE
+says so where a fan is in maintenance or muted, so that nothing notifies of it.`,
 		Example: "  fanwatch fans\n  fanwatch fans --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
@@ -55,7 +56,8 @@ func printFans(out io.Writer, all []fanLine, now time.Time) error {
 			if f.State == operator.NotJudged {
 				since = f.Judgement.Since
 			}
-			add(f.Device.Fan, fanState(f), when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
+			state := fanState(f) + maintainedWord(f.Maintenances)
+			add(f.Device.Fan, state, when(since), judged(f.Judgement, now), rpm, f.Device.Site, f.Alert)
 		}
 	})
 }
@@ -184,6 +186,7 @@ func showFan(out io.Writer, f fanDetails, alerts map[string]fanwatch.Alert, now 
 		if len(troubles) == 0 && f.Last.Anomaly.Why != "" {
 			add("why", f.Last.Anomaly.Why)
 		}
+		showMaintenances(add, f.Maintenances)
 		add("judged", judgedAtLength(f.Judgement, now))
 		switch {
 		case f.Reading != nil:

@@ -231,7 +231,7 @@ func anyRow(rng *rand.Rand, sequence, index int) fanwatch.Row {
 	}
 	r := fanwatch.Row{
 		Kind: []fanwatch.RowKind{fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined,
-			fanwatch.RowConfigured, fanwatch.RowLabelled}[rng.IntN(5)],
+			fanwatch.RowConfigured, fanwatch.RowLabelled, fanwatch.RowPaused}[rng.IntN(6)],
 		Position: fanwatch.Position{Sequence: number(sequence), Index: index},
 		Arrived:  time.UnixMicro(rng.Int64N(4e15)).UTC(), Client: fmt.Sprint("client ", rng.IntN(5)), Acked: rng.Uint64(),
 		Dropped: rng.Uint64(),

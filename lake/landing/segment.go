@@ -61,11 +61,14 @@ type Counts struct {
 	Quarantined int `json:"quarantined"`
 	Configured  int `json:"configured"`
 	Labelled    int `json:"labelled,omitempty"`
+	Paused      int `json:"paused,omitempty"`
 	Duplicates  int `json:"duplicates"` // readings that the scorer dropped because it had seen them
 }
 
 // Rows returns the number of rows; duplicates are not among them.
-func (c Counts) Rows() int { return c.Scored + c.Late + c.Quarantined + c.Configured + c.Labelled }
+func (c Counts) Rows() int {
+	return c.Scored + c.Late + c.Quarantined + c.Configured + c.Labelled + c.Paused
+}
 
 // Readings returns the number of rows that go to the table of readings.
 func (c Counts) Readings() int { return c.Scored + c.Late }
@@ -142,10 +145,11 @@ func (s *Segment) checkRow(r *fanwatch.Row) error {
 			r.ReadingID, r.Time, r.Arrived)
 	}
 	switch r.Kind {
-	case fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured, fanwatch.RowLabelled:
+	case fanwatch.RowScored, fanwatch.RowLate, fanwatch.RowQuarantined, fanwatch.RowConfigured, fanwatch.RowLabelled,
+		fanwatch.RowPaused:
 		return nil
 	}
-	return fmt.Errorf("kind %.40q is none of scored, late, quarantined, configured, labelled", r.Kind)
+	return fmt.Errorf("kind %.40q is none of scored, late, quarantined, configured, labelled, paused", r.Kind)
 }
 
 // count returns the rows' counts, in total and by fan and run.
@@ -182,6 +186,10 @@ func (s *Segment) count() (Counts, []FanRun) {
 			continue
 		case fanwatch.RowLabelled:
 			counts.Labelled++
+			f.Configured++
+			continue
+		case fanwatch.RowPaused:
+			counts.Paused++
 			f.Configured++
 			continue
 		default:

@@ -6,7 +6,7 @@ import { arrange, h, put, setAttr, setText } from "./dom";
 import { history, keeps, ranges, rangesWithoutTable, type Range } from "./history";
 import { noRefusals, refusals, type Refusal } from "./lists";
 import { Answered, fanOf, get, over, post, type Fan, type FanLine, type Store } from "./store";
-import { Badges, fullTime, sayFanScore, sayFor, sayJudged, sayRPM, sayScore, time } from "./words";
+import { Badges, fullTime, sayFanScore, sayFor, sayJudged, sayQuiet, sayRPM, sayScore, time } from "./words";
 
 interface Device {
   revision: number;
@@ -64,6 +64,7 @@ export class FanView {
   private readonly badges = new Badges();
   private readonly site = h("span", { class: "quiet" });
   private readonly why = h("p", { class: "why" });
+  private readonly quiet = h("p", { class: "quiet" });
   private readonly retired = h("p", { class: "empty" });
   private readonly now = h("dl", { class: "now" });
   private readonly note = h("p", { class: "empty", role: "status" });
@@ -152,6 +153,7 @@ export class FanView {
       {},
       this.retired,
       this.why,
+      this.quiet,
       this.suggestions,
       this.now,
       this.alertsBox,
@@ -188,6 +190,9 @@ export class FanView {
     setText(this.site, f.site);
     const why = state === "unjudged" ? notJudged(f) : f.why;
     setText(this.why, why);
+    const quiet = sayQuiet(f);
+    setText(this.quiet, quiet);
+    setAttr(this.quiet, "hidden", quiet === "");
     setAttr(this.why, "data-tone", shown.tone);
     this.drawNow(f);
     const alerts = this.store.alerts.filter(a => a.fan === this.name);

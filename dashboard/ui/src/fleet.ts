@@ -3,7 +3,7 @@
 
 import { arrange, h, setAttr, setText } from "./dom";
 import type { Fan, Store } from "./store";
-import { Badges, sayFanScore, sayFor, sayJudged, sayRPM, time, wordsFor, type Words } from "./words";
+import { Badges, sayFanScore, sayFor, sayJudged, sayRPM, sayTime, time, wordsFor, type Words } from "./words";
 
 const page = 200;
 
@@ -34,6 +34,8 @@ export class FleetView {
   private readonly empty = h("p", { class: "empty" });
   private readonly more = h("button", { type: "button", class: "more", click: () => this.showMore() });
   private readonly table: HTMLElement;
+  private readonly plans = h("ul", { class: "plans quiet", "aria-label": "Maintenance" });
+  private planned = ""; // what is drawn of them
 
   constructor(private readonly store: Store) {
     const search = h("input", {
@@ -68,6 +70,7 @@ export class FleetView {
     );
     this.el.append(
       h("h1", { class: "sr" }, "Fleet"),
+      this.plans,
       h("div", { class: "bar" }, bar, search),
       this.table,
       this.empty,
@@ -93,6 +96,7 @@ export class FleetView {
     }
     list.sort(order(this.store, chosen.sort, chosen.down));
     this.drawBar(counts);
+    this.drawPlans();
     const visible = list.slice(0, this.limit);
     const rows = visible.map(f => this.line(f).el);
     arrange(this.body, rows);
@@ -131,6 +135,25 @@ export class FleetView {
     }
     for (const [c, th] of this.heads)
       setAttr(th, "aria-sort", c === chosen.sort ? (chosen.down ? "descending" : "ascending") : null);
+  }
+
+  /** drawPlans lists the maintenances that run or are planned. */
+  private drawPlans(): void {
+    const now = this.store.now();
+    const lines = this.store.maintenances
+      .filter(m => Date.parse(m.until) > now)
+      .map(m => {
+        const of = m.fan ?? m.site ?? "all fans";
+        const runs = Date.parse(m.begin) <= now;
+        const what = m.mute ? `${of} is muted` : runs ? `${of} is in maintenance` : `Maintenance of ${of}`;
+        const from = runs ? "" : ` from ${sayTime(Date.parse(m.begin))}`;
+        const why = m.why ? `: ${m.why}` : "";
+        return `${what}${from} until ${sayTime(Date.parse(m.until))}${m.repeat ? ", repeated" : ""}, by ${m.by}${why}`;
+      });
+    setAttr(this.plans, "hidden", lines.length === 0);
+    if (lines.join("\n") === this.planned) return;
+    this.planned = lines.join("\n");
+    this.plans.replaceChildren(...lines.map(l => h("li", {}, l)));
   }
 
   private line(f: Fan): Line {

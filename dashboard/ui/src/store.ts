@@ -13,6 +13,10 @@ export interface Fan {
   min_rpm: number;
   max_rpm: number;
   suggested: number; // of suggestions that no person has answered
+  quiet: string; // maintenance, muted or, where neither runs, planned; "" without any
+  quiet_from: number;
+  quiet_until: number;
+  quiet_why: string;
   state: string; // as the server judges it; "" when no workflow knows the fan
   silence: number; // milliseconds after which it counts as silent, 0 = never
   known: number; // of the reading at which its state last changed, 0 = none
@@ -27,6 +31,19 @@ export interface Fan {
   rotor: string;
   seenKind: string; // of the newest reading: what its scorer made of it
   rank: number; // place in the order of names
+}
+
+/** A time in which fans are worked on, or muted. */
+export interface Maintenance {
+  id: string;
+  fan?: string;
+  site?: string;
+  repeat?: string;
+  by: string;
+  why?: string;
+  mute?: boolean;
+  begin: string;
+  until: string;
 }
 
 export interface Notice {
@@ -119,6 +136,10 @@ export function fanOf(line: FanLine, old?: Fan): Fan {
     min_rpm: 0,
     max_rpm: 0,
     suggested: 0,
+    quiet: "",
+    quiet_from: 0,
+    quiet_until: 0,
+    quiet_why: "",
     state: "",
     silence: 0,
     known: 0,
@@ -147,6 +168,7 @@ interface Update {
   trouble?: string;
   asked?: number;
   logs?: string;
+  maintenances?: Maintenance[]; // where they changed
 }
 
 export type Link = "connecting" | "live" | "lost";
@@ -160,6 +182,7 @@ const landing = 60_000;
 export class Store {
   readonly fans = new Map<string, Fan>();
   alerts: Alert[] = [];
+  maintenances: Maintenance[] = []; // that run or are planned, those that run first
   alertsKnown = false;
   alertsVersion = 0;
   about: About = { inbox: false, history: false };
@@ -261,6 +284,7 @@ export class Store {
     this.trouble = u.trouble ?? "";
     this.asked = u.asked ?? 0;
     this.logs = u.logs ?? "";
+    this.maintenances = u.maintenances ?? this.maintenances;
     this.started = true;
     const before = this.fans.size;
     if (u.whole) this.fans.clear();

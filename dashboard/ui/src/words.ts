@@ -32,6 +32,8 @@ const states: Record<string, Words> = {
   provisioning: { word: "Being set up", symbol: "\u2026", tone: "mute", gravity: 3 },
   waiting: { word: "No reading yet", symbol: "\u25cb", tone: "mute", gravity: 2 },
   "": { word: "Normal", symbol: "\u2713", tone: "good", gravity: 1 },
+  maintenance: { word: "Maintenance", symbol: "\u2692", tone: "mute", gravity: 1 },
+  muted: { word: "Muted", symbol: "\u29b8", tone: "mute", gravity: 1 },
   retired: { word: "Retired", symbol: "\u2013", tone: "mute", gravity: 0 },
 };
 
@@ -59,7 +61,7 @@ export function badge(state: string, severity = ""): HTMLElement {
   return el;
 }
 
-/** Badges shows a fan's state, and beside it the other families that are in trouble. */
+/** Badges shows a fan's state, and beside it the other families that are in trouble, and that it is quiet. */
 export class Badges {
   readonly el = h("span", { class: "badges" });
   private readonly first = badge("");
@@ -74,7 +76,8 @@ export class Badges {
     const own = state !== "" && state === f.kind;
     setBadge(this.first, state, own ? f.severity : "");
     setAttr(this.first, "title", title);
-    const others = own ? f.troubles.split(" ").slice(1).join(" ") : "";
+    let others = own ? f.troubles.split(" ").slice(1).join(" ") : "";
+    if (f.quiet === "maintenance" || f.quiet === "muted") others = `${others} ${f.quiet}:`.trim();
     if (others !== this.shown) {
       this.shown = others;
       const badges = others === "" ? [] : others.split(" ").map(t => badge(...(t.split(":") as [string, string])));
@@ -141,6 +144,19 @@ export function sayFor(ms: number): string {
   const hours = Math.floor(m / 60);
   if (hours < 24) return m % 60 ? `${hours} h ${m % 60} min` : `${hours} h`;
   return hours % 24 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${Math.floor(hours / 24)} d`;
+}
+
+/** sayQuiet tells of the maintenance that a fan is under, or that is planned next. */
+export function sayQuiet(f: Fan): string {
+  switch (f.quiet) {
+    case "maintenance":
+      return `In maintenance until ${sayTime(f.quiet_until)}: nothing notifies, no model learns. ${f.quiet_why}`;
+    case "muted":
+      return `Muted until ${sayTime(f.quiet_until)}: nothing notifies. ${f.quiet_why}`;
+    case "planned":
+      return `Maintenance is planned from ${sayTime(f.quiet_from)} to ${sayTime(f.quiet_until)}. ${f.quiet_why}`;
+  }
+  return "";
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
