@@ -124,7 +124,7 @@ func (p page) extent() string {
 	if a.State == fanwatch.AlertResolved || n == 0 {
 		n = a.Joined
 	}
-	if a.Site != "" {
+	if a.Site != "" && a.Site != "*" { // of several sites
 		in = " in " + name(a.Site)
 	}
 	if a.Fans >= n && a.Fans > 0 {
