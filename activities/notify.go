@@ -210,13 +210,9 @@ func sendError(in Notification, err error) error {
 		return app // not wrapped: Temporal looks at the outermost error alone
 	}
 	options := temporal.ApplicationErrorOptions{Cause: err}
-	var final interface{ Permanent() bool }
-	if errors.As(err, &final) {
-		options.NonRetryable = final.Permanent()
-	}
-	var wait interface{ RetryAfter() time.Duration }
-	if errors.As(err, &wait) {
-		options.NextRetryDelay = wait.RetryAfter()
+	var f *notify.Failure
+	if errors.As(err, &f) {
+		options.NonRetryable, options.NextRetryDelay = f.Permanent(), f.RetryAfter()
 	}
 	if !options.NonRetryable && options.NextRetryDelay == 0 {
 		return fmt.Errorf("tell %s of %s: %w", in.To, cmp.Or(in.Alert.ID, in.Key), err)

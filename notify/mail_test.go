@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -71,7 +70,9 @@ type mailSession struct {
 	to   string
 }
 
-func (s *mailServer) NewSession(c *smtp.Conn) (smtp.Session, error) { return &mailSession{s: s, conn: c}, nil }
+func (s *mailServer) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	return &mailSession{s: s, conn: c}, nil
+}
 
 func (m *mailSession) AuthMechanisms() []string { return []string{sasl.Plain} }
 
@@ -350,8 +351,8 @@ func TestAMailServerThatHangsIsGivenUp(t *testing.T) {
 		}
 	}
 	s := startMail(t, &mailServer{}, &tls.Config{Certificates: []tls.Certificate{cert}}, false)
-	if _, err := openMail(t, Mail{Server: s.address}, Deps{Roots: roots}).Send(t.Context(), messages()["page"]); err != nil ||
-		!bytes.Contains([]byte(s.mails[0]), []byte("Message-ID")) {
-		t.Errorf("%v", err)
+	_, err := openMail(t, Mail{Server: s.address}, Deps{Roots: roots}).Send(t.Context(), messages()["page"])
+	if err != nil || len(s.mails) != 1 {
+		t.Errorf("one that works: %v", err)
 	}
 }

@@ -46,9 +46,9 @@ type pagerEvent struct {
 
 const maxDedup = 255 // bytes of a dedup key
 
-// Send implements Channel. Messages of one alert have one dedup key, so that PagerDuty keeps one incident of it: a page,
-// a repeat and a lapse trigger, an acknowledgement acknowledges, the end resolves. A copy changes nothing there. A
-// trigger does not take back an acknowledgement that was made at PagerDuty.
+// Send implements Channel. Messages of one alert have one dedup key, so that PagerDuty keeps one incident of it: a
+// page, a repeat and a lapse trigger, an acknowledgement acknowledges, the end resolves. A copy changes nothing there.
+// A trigger does not take back an acknowledgement that was made at PagerDuty.
 func (p pager) Send(ctx context.Context, m Message) (Receipt, error) {
 	const channel = "pagerduty"
 	key, err := p.Key.Read()

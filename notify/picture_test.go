@@ -5,6 +5,7 @@ import (
 	"image/png"
 	"math"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,4 +54,31 @@ func TestAPictureOfTheLastHourIsDrawnInTheReadersZone(t *testing.T) {
 	if err != nil || bytes.Equal(b, utc) {
 		t.Errorf("the picture is the same in another zone: %v", err)
 	}
+}
+
+func TestAPictureWithoutReadingsIsNone(t *testing.T) {
+	nan := []Sample{{At: night, RPM: math.NaN()}, {At: night.Add(-2 * time.Hour), RPM: 1}}
+	if b, err := Draw(stall(), nan, night.Add(-time.Hour), night, time.UTC); err == nil || b != nil {
+		t.Errorf("%d bytes", len(b))
+	}
+}
+
+// TestPicturesOfManySamplesAreDrawnAtOnce: drawing shares no state, and a day of readings is thinned out.
+func TestPicturesOfManySamplesAreDrawnAtOnce(t *testing.T) {
+	samples := make([]Sample, 20_000)
+	for i := range samples {
+		samples[i] = Sample{At: night.Add(time.Duration(i-20_000) * 100 * time.Millisecond), RPM: float64(i % 7)}
+	}
+	if n := len(within(samples, night.Add(-time.Hour), night)); n > maxSamples+1 {
+		t.Errorf("%d samples", n)
+	}
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			if _, err := Draw(stall(), samples, night.Add(-time.Hour), night, time.UTC); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -117,13 +117,14 @@ func (p page) where() string {
 
 func (p page) incident() bool { return p.Alert.Kind == fanwatch.KindIncident }
 
-// extent says how many fans an incident is of: "37 of 40 fans in Hall A, rack 3". When none is left it is all that were.
+// extent says how many fans an incident is of: "37 of 40 fans in Hall A, rack 3". When none is left it is all that
+// were.
 func (p page) extent() string {
 	a, n, in := p.Alert, p.Alert.Troubled, ""
 	if a.State == fanwatch.AlertResolved || n == 0 {
 		n = a.Joined
 	}
-	if a.Site != "" {
+	if a.Site != "" && a.Site != "*" { // of several sites
 		in = " in " + name(a.Site)
 	}
 	if a.Fans >= n && a.Fans > 0 {
@@ -321,8 +322,8 @@ func (p page) answerable() bool {
 
 func (p page) links() []fact {
 	var all []fact
-	for _, f := range []fact{{"Acknowledge", p.Links.Answer}, {"Dashboard", p.Links.Dashboard}, {"Runbook", p.Links.Runbook},
-		{"History", p.Links.Temporal}} {
+	for _, f := range []fact{{"Acknowledge", p.Links.Answer}, {"Dashboard", p.Links.Dashboard},
+		{"Runbook", p.Links.Runbook}, {"History", p.Links.Temporal}} {
 		if f.Value != "" && (f.Name != "Acknowledge" || p.answerable()) {
 			all = append(all, f)
 		}

@@ -44,7 +44,8 @@ func messages() map[string]Message {
 	all := map[string]Message{}
 	add := func(name string, e fanwatch.Event, after time.Duration, change func(m *Message)) {
 		m := Message{V: MessageVersion, Key: "alert/fan-07#0.1.0/ops-mail", Event: e, Alert: stall(), Step: 1, Steps: 3,
-			Links: links, At: night.Add(after), Next: []fanwatch.Next{{At: night.Add(10 * time.Minute), To: []string{"grace"}}}}
+			Links: links, At: night.Add(after),
+			Next: []fanwatch.Next{{At: night.Add(10 * time.Minute), To: []string{"grace"}}}}
 		change(&m)
 		all[name] = m
 	}
@@ -84,7 +85,7 @@ func messages() map[string]Message {
 	})
 	incident := func(m *Message) {
 		a := &m.Alert
-		a.ID, a.Kind, a.Severity, a.Fan = "alert/Hall-A/incident/20261201T021405.000000Z", fanwatch.KindIncident, "critical", ""
+		a.ID, a.Kind, a.Fan = "alert/Hall-A/incident/20261201T021405.000000Z", fanwatch.KindIncident, ""
 		a.Site, a.Troubled, a.Joined, a.Fans = "Hall A, rack 3", 37, 37, 40
 		a.Anomaly, a.Why = fanwatch.Anomaly{}, "37 of 40 fans in Hall A, rack 3 fail at once."
 		for i := range 37 {
@@ -95,7 +96,11 @@ func messages() map[string]Message {
 		a.Members[1].Over = night.Add(2 * time.Minute)
 	}
 	add("incident", fanwatch.EventPage, 20*time.Second, incident)
-	add("incident-over", fanwatch.EventOver, 8*time.Minute, func(m *Message) { over(m); incident(m); m.Alert.Troubled = 0 })
+	add("incident-over", fanwatch.EventOver, 8*time.Minute, func(m *Message) {
+		over(m)
+		incident(m)
+		m.Alert.Troubled = 0
+	})
 	add("test", fanwatch.EventTest, 0, func(m *Message) {
 		*m = Message{V: 1, Key: "test/1", Event: fanwatch.EventTest, At: night,
 			Alert: fanwatch.Alert{Why: "This is a test of fanwatch by ada. No fan is in trouble."}}
@@ -245,7 +250,8 @@ func TestTheSchemaNamesEveryFieldOfTheDocument(t *testing.T) {
 }
 
 // hostile are names and texts as a device or a person may choose them.
-var hostile = []string{"fan\r\nBcc: all@example.com", "<script>alert(1)</script>", "<!channel> <https://evil.example|ok>",
+var hostile = []string{"fan\r\nBcc: all@example.com", "<script>alert(1)</script>",
+	"<!channel> <https://evil.example|ok>",
 	"[ok](https://evil.example)", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe", "a\xff\xfe", strings.Repeat("x", 5000),
 	"{{.}}", "javascript:alert(1)", "\" onmouseover=\"x"}
 
@@ -324,7 +330,8 @@ func FuzzRender(f *testing.F) {
 
 func TestLinksThatLeadNowhereAreLeftOut(t *testing.T) {
 	m := messages()["page"]
-	m.Links = fanwatch.Links{Dashboard: "javascript:alert(1)", Runbook: "file:///etc/passwd", Temporal: "https://ok.example/"}
+	m.Links = fanwatch.Links{Dashboard: "javascript:alert(1)", Runbook: "file:///etc/passwd",
+		Temporal: "https://ok.example/"}
 	r := Render(m, time.UTC)
 	if strings.Contains(r.Text, "javascript") || strings.Contains(r.Text, "file:") ||
 		!strings.Contains(r.Text, "History: https://ok.example/") || r.Document.Links.Dashboard != "" {

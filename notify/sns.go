@@ -40,8 +40,8 @@ func Publish(ctx context.Context, topics Topics, topic string, m Message, zone *
 	return Receipt{ID: id, Detail: "SNS took it"}, nil
 }
 
-// Attributes returns what SNS's filter policies may ask of a message. Those without a value, which SNS refuses, are left
-// out.
+// Attributes returns what SNS's filter policies may ask of a message. Those without a value, which SNS refuses, are
+// left out.
 func Attributes(m Message) map[string]string {
 	a := m.Alert
 	all := map[string]string{"fan": a.Fan, "site": a.Site, "kind": string(a.Kind), "step": fmt.Sprint(m.Step),

@@ -76,7 +76,11 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	}
 	a.Digester = &activities.Digester{Policies: c.Policies, Alerts: fans}
 	a.Maintainer = &activities.Maintainer{Fans: fans, Stream: s, Resolve: c.Policies.Of}
+	if c.Planner != nil {
+		a.Maintainer.Resolve = c.Planner.Resolve
+	}
 	a.Maintenances = &activities.Maintenances{List: fans, Now: c.Now}
+	a.Notifier.Maintain = a.Maintenances.Under
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch,
 		Now: c.Now, Log: log}

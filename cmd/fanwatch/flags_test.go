@@ -101,7 +101,8 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 		"lake verify": "", "lake query": "fan-07", "lake export": "", "lake ingest": "firehose/",
 	}
 	// they connect to no local system, or to its SNS alone
-	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true}
+	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true,
+		"page": true}
 	for _, name := range leaves(command(), "") {
 		_, isControl := control[name]
 		_, isData := data[name]
