@@ -31,7 +31,8 @@ const (
 	pictureWidth  = 1000
 	pictureHeight = 500
 	pictureGap    = 2 * time.Minute // a line is not drawn over a longer time without samples
-	maxSamples    = 4000            // more are thinned out
+	maxSamples    = 2000            // more are thinned out
+	strokePoints  = 50              // of one stroke: the time that drawing one takes grows with their square
 )
 
 var (
@@ -136,12 +137,15 @@ func parts(samples []Sample, ok func(Sample) bool) (all [][]Sample) {
 
 func line(p *plot.Plot, legend string, c color.Color, samples []Sample, of func(Sample) (float64, bool)) {
 	for i, part := range parts(samples, func(s Sample) bool { _, ok := of(s); return ok }) {
-		points := make(plotter.XYs, len(part))
+		l := &plotter.Line{LineStyle: draw.LineStyle{Color: c, Width: vg.Points(1.5)}}
 		for j, s := range part {
-			points[j].X = seconds(s.At)
-			points[j].Y, _ = of(s)
+			y, _ := of(s)
+			l.XYs = append(l.XYs, plotter.XY{X: seconds(s.At), Y: y})
+			if len(l.XYs) == strokePoints && j < len(part)-1 {
+				p.Add(l)
+				l = &plotter.Line{XYs: plotter.XYs{l.XYs[len(l.XYs)-1]}, LineStyle: l.LineStyle}
+			}
 		}
-		l := &plotter.Line{XYs: points, LineStyle: draw.LineStyle{Color: c, Width: vg.Points(1.5)}}
 		p.Add(l)
 		if i == 0 && legend != "" {
 			p.Legend.Add(legend, l)

@@ -67,7 +67,8 @@ func TestAPictureWithoutReadingsIsNone(t *testing.T) {
 func TestPicturesOfManySamplesAreDrawnAtOnce(t *testing.T) {
 	samples := make([]Sample, 20_000)
 	for i := range samples {
-		samples[i] = Sample{At: night.Add(time.Duration(i-20_000) * 100 * time.Millisecond), RPM: float64(i % 7)}
+		samples[i] = Sample{At: night.Add(time.Duration(i-20_000) * 100 * time.Millisecond), RPM: float64(i % 7),
+			Expected: float64(i%5) + 1, Low: float64(i % 5), High: float64(i%5) + 2}
 	}
 	if n := len(within(samples, night.Add(-time.Hour), night)); n > maxSamples+1 {
 		t.Errorf("%d samples", n)
