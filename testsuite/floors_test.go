@@ -17,7 +17,7 @@ import (
 // The lowest stand first.
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
-	{"fanwatch/objstore", "fanwatch/detect/judge", "fanwatch/notify"},
+	{"fanwatch/objstore", "fanwatch/detect/judge", "fanwatch/notify", "fanwatch/answer"},
 	{"fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/lake/internal/parquetguard"},
 	{"fanwatch/lake/landing", "fanwatch/lake/rowfile"},
 	{"fanwatch/lake", "fanwatch/lake/ingest"},
