@@ -18,7 +18,8 @@ import (
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
 	{"fanwatch/objstore", "fanwatch/detect/judge", "fanwatch/notify"},
-	{"fanwatch/answer", "fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/lake/internal/parquetguard"},
+	{"fanwatch/answer", "fanwatch/policy", "fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud",
+		"fanwatch/lake/internal/parquetguard"},
 	{"fanwatch/lake/landing", "fanwatch/lake/rowfile"},
 	{"fanwatch/lake", "fanwatch/lake/ingest"},
 	{"fanwatch/activities", "fanwatch/cloud/awscatalog"},
