@@ -17,6 +17,7 @@ import (
 type Activities struct {
 	Provisioner *activities.Provisioner
 	Notifier    *activities.Notifier
+	Grouper     *activities.Grouper
 	Digester    *activities.Digester
 	Scorer      *activities.Scorer
 	Watcher     *activities.Watcher
@@ -34,6 +35,7 @@ type ControlPlane interface {
 	activities.Inspector
 	activities.Statuses
 	activities.AlertLister
+	activities.Incidents
 }
 
 // NewActivities returns the activities on AWS, or on the local servers of c.Endpoints. The error is for a heartbeat URL
@@ -57,6 +59,7 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 		Policies: c.Policies}
 	t := newTopics(c)
 	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Now: c.Now}
+	a.Grouper = &activities.Grouper{System: fans, Now: c.Now}
 	a.Digester = &activities.Digester{Policies: c.Policies, Alerts: fans}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch,
