@@ -35,6 +35,7 @@ type IncidentInput struct {
 	Told    time.Time                 `json:"told,omitzero"`     // when its alert was told last
 	Checked time.Time                 `json:"checked,omitzero"`  // when its members were looked at last
 	Changed Change                    `json:"changed,omitempty"` // since Told
+	Since   time.Time                 `json:"since,omitzero"`    // when Changed began
 	Quiet   bool                      `json:"quiet,omitempty"`   // a person ended its alert; the next member opens another
 	PerRun  int                       `json:"per_run,omitempty"` // signals per run; 0 = 2000
 }
@@ -55,7 +56,7 @@ const (
 )
 
 const (
-	incidentGathers = 2 * time.Second  // time from the first member to the alert, so that its first page counts the others
+	incidentGathers = 2 * time.Second  // time from a change to telling of it, so that what comes with it counts
 	incidentTells   = 2 * time.Second  // least time between two observations to its alert
 	incidentCrosses = 10 * time.Second // the same while members are over and none joins
 	incidentChecks  = 5 * time.Minute  // time between two looks at the members
@@ -167,7 +168,7 @@ func (i *incident) receive(ctx workflow.Context) {
 		if m.Over.IsZero() {
 			m.Over = now
 		}
-		i.memberOver(m.Alert, m.Over)
+		i.memberOver(now, m.Alert, m.Over)
 	}
 	for {
 		var a fanwatch.Alert
@@ -215,25 +216,35 @@ func (i *incident) join(now time.Time, in activities.Joining) {
 			i.Sites[a.Site] = n
 		}
 		i.Status.Joined = len(i.Fans)
-		i.Changed, i.Quiet = changeJoined, false
+		i.change(now, changeJoined)
+		i.Quiet = false
 	}
 }
 
 // memberOver crosses a member off.
-func (i *incident) memberOver(alert string, at time.Time) {
+func (i *incident) memberOver(now time.Time, alert string, at time.Time) {
 	if _, open := i.Open[alert]; !open {
 		return
 	}
 	delete(i.Open, alert)
-	i.Changed = max(i.Changed, changeOver)
+	what := changeOver
 	if len(i.Open) == 0 {
-		i.Changed = changeJoined
+		what = changeJoined
 	}
+	i.change(now, what)
 	for n := range i.Newest {
 		if i.Newest[n].Alert == alert {
 			i.Newest[n].Over = at
 		}
 	}
+}
+
+// change keeps what the alert is to be told.
+func (i *incident) change(now time.Time, what Change) {
+	if i.Changed == changeNone {
+		i.Since = now
+	}
+	i.Changed = max(i.Changed, what)
 }
 
 // due returns when the next thing is to be done.
@@ -253,10 +264,14 @@ func (i *incident) opens() bool { return i.Status.Alert == "" && len(i.Open) > 0
 
 // tells returns when the alert may be told of what has changed.
 func (i *incident) tells() time.Time {
+	every := incidentTells
 	if i.Changed == changeOver {
-		return i.Told.Add(incidentCrosses)
+		every = incidentCrosses
 	}
-	return i.Told.Add(incidentTells)
+	if at := i.Told.Add(every); at.After(i.Since.Add(incidentGathers)) {
+		return at
+	}
+	return i.Since.Add(incidentGathers)
 }
 
 // act does what is due.
@@ -331,11 +346,12 @@ func (i *incident) finishCheck(ctx workflow.Context) {
 			i.Key, "err", err)
 	}
 	i.check = nil
+	now := workflow.Now(ctx).UTC()
 	for _, id := range over {
 		if id == i.Status.Alert {
 			i.Status.Alert = ""
 		}
-		i.memberOver(id, workflow.Now(ctx).UTC())
+		i.memberOver(now, id, now)
 	}
 }
 
