@@ -99,8 +99,11 @@ func (a Alert) Weighed() Severity { return cmp.Or(a.Severity, a.Kind.Severity())
 type Notice struct {
 	Key  string    `json:"key"`  // idempotency key of the notification
 	Step int       `json:"step"` // from 1
-	To   string    `json:"to"`   // topic, by name or ARN
+	To   string    `json:"to"`   // channel, or topic by name or ARN
 	At   time.Time `json:"at"`
+	// ID and Detail are what the channel said when it took it; "" = nothing, or an earlier program asked.
+	ID     string `json:"id,omitempty"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // MaxNotices is the number of notices that an alert keeps.

@@ -2,8 +2,10 @@ package cloud
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +31,8 @@ type Message struct {
 	Subject string
 	// Body is UTF-8, not empty, at most 256 KiB together with the attributes.
 	Body string
+	// Bodies are those of single protocols, by SNS's names, in place of Body; nil = Body goes to all.
+	Bodies map[string]string
 	// Key is the idempotency key, sent as the attribute KeyAttribute; "" = none. The local inbox shows a key once per
 	// recipient. SNS does not read it: a repeated Publish is a second mail with the same key.
 	Key string
@@ -154,6 +158,15 @@ func (s *SNS) Publish(ctx context.Context, m Message) (id string, err error) {
 		MessageAttributes: map[string]types.MessageAttributeValue{}}
 	if subject := cleanSubject(m.Subject); subject != "" {
 		in.Subject = &subject
+	}
+	if m.Bodies != nil {
+		bodies := maps.Clone(m.Bodies)
+		bodies["default"] = m.Body
+		each, err := json.Marshal(bodies)
+		if err != nil {
+			return "", fmt.Errorf("sns: publish to %s: %w", m.TopicARN, err)
+		}
+		in.Message, in.MessageStructure = aws.String(string(each)), aws.String("json")
 	}
 	for name, value := range m.Attributes {
 		if value != "" {

@@ -44,6 +44,7 @@ func (s *Server) routes() http.Handler {
 	route("POST", "/api/fans/{fan}/suggestion", s.suggestion)
 	route("GET", "/api/alerts", s.alerts)
 	route("POST", "/api/alerts/ack", s.acknowledge)
+	route("POST", "/api/alerts/answer", s.answerAlerts)
 	route("GET", "/api/refused", s.refused)
 	route("GET", "/api/inbox", s.mail)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

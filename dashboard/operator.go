@@ -12,6 +12,7 @@ import (
 // Operator is what the dashboard asks of the running system. Its methods may be called concurrently;
 // each call ends within 10 s or its context does.
 type Operator interface {
+	Answerer
 	// Fans returns every fan that is not retired as its workflow shows it, in any order.
 	Fans(ctx context.Context) ([]fanwatch.FanStatus, error)
 	// Fan returns one fan, also one that is retired. An error that wraps operator.ErrUnknown says that no workflow

@@ -140,6 +140,48 @@ func (p *plant) Answer(_ context.Context, fan string, a fanwatch.SuggestionAnswe
 	return st.Device, nil
 }
 
+func (p *plant) Alert(_ context.Context, id string) (fanwatch.Alert, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, ok := p.alerts[id]
+	if p.broken != nil || !ok {
+		return a, cmp.Or(p.broken, fmt.Errorf("alert %s: %w", id, operator.ErrUnknown))
+	}
+	return a, nil
+}
+
+// AnswerAlert obeys the rules of the Alert workflow: one answer for each token, none when it is over.
+func (p *plant) AnswerAlert(_ context.Context, id string, in fanwatch.Answer) (fanwatch.Alert, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, ok := p.alerts[id]
+	if p.broken != nil || !ok {
+		return a, cmp.Or(p.broken, fmt.Errorf("alert %s: %w", id, operator.ErrUnknown))
+	}
+	if in.Token != "" && slices.ContainsFunc(a.Answers, func(b fanwatch.Answer) bool { return b.Token == in.Token }) {
+		return a, fmt.Errorf("%s: the link was %w", id, operator.ErrUsed)
+	}
+	if a.State == fanwatch.AlertResolved {
+		return a, fmt.Errorf("answer %s: %w", id, operator.ErrEnded)
+	}
+	in.At = a.Opened.Add(time.Minute)
+	a.Answers = append(slices.Clone(a.Answers), in)
+	switch in.Action {
+	case fanwatch.ActionAcknowledge, fanwatch.ActionSnooze, fanwatch.ActionHand:
+		a.State, a.AckedBy, a.Note, a.AckedAt, a.SnoozedUntil = fanwatch.AlertAcknowledged, cmp.Or(in.To, in.By), in.Note,
+			in.At, in.Until
+	case fanwatch.ActionUnacknowledge:
+		a.State, a.AckedBy, a.AckedAt = fanwatch.AlertOpen, "", time.Time{}
+	case fanwatch.ActionResolve:
+		a.State, a.EndedBy, a.EndedAt, a.Note = fanwatch.AlertResolved, in.By, in.At, in.Note
+	case fanwatch.ActionNote:
+		a.Note = in.Note
+	}
+	p.alerts[id] = a
+	p.acked = append(p.acked, fmt.Sprintf("%s %s by %s from %s: %s", in.Action, id, in.By, in.From, in.Note))
+	return a, nil
+}
+
 // change runs f on the plant.
 func (p *plant) change(f func()) {
 	p.mu.Lock()

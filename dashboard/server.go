@@ -33,6 +33,7 @@ type Config struct {
 	TemporalUI string         // base URL of the Temporal Web UI, for links; "" = no links
 	Namespace  string         // Temporal namespace that the links lead to; "" = "default"
 	Hosts      []string       // names, without port, by which browsers may call it besides loopback's
+	Answers    *Answers       // serves /answer and /hooks/; nil = they are not served
 	Log        *slog.Logger   // nil = nothing is logged
 	Now        fanwatch.Clock // nil = time.Now
 }
@@ -44,6 +45,7 @@ type Server struct {
 	log     *follower
 	handler http.Handler
 	hosts   map[string]bool
+	answers *Answers // nil = none
 	cfg     Config
 	inbox   *http.Client
 	page    fs.FS // index.html, assets/: what ui/ was built into
@@ -83,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	s := &Server{
-		board: newBoard(cfg.Now), cfg: cfg, hosts: map[string]bool{}, page: built(),
+		board: newBoard(cfg.Now), cfg: cfg, hosts: map[string]bool{}, answers: cfg.Answers, page: built(),
 		inbox: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 2,
 			IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},

@@ -4,6 +4,7 @@ package notify
 
 import (
 	"context"
+	"time"
 
 	"fanwatch"
 )
@@ -23,6 +24,7 @@ type Message struct {
 	Told    []string        `json:"told,omitempty"`   // names of the channels that took a notification before
 	Next    []fanwatch.Next `json:"next,omitempty"`   // what follows without an answer
 	By      string          `json:"by,omitempty"`     // who answered, with EventAcknowledged and EventLapsed
+	At      time.Time       `json:"at,omitzero"`      // when it was made; times are told as seen from then
 	Links   fanwatch.Links  `json:"links,omitzero"`
 	Subject string          `json:"subject,omitempty"` // as rendered by an earlier program; "" = to be rendered
 	Body    string          `json:"body,omitempty"`    // the same

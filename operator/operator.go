@@ -29,6 +29,8 @@ var (
 	ErrUnknown = errors.New("unknown")
 	// ErrEnded says that the alert is over.
 	ErrEnded = errors.New("over already")
+	// ErrUsed says that the alert took an answer with this token before.
+	ErrUsed = errors.New("used before")
 )
 
 // update sends the update to the workflow, waits for its result and stores it in out.
@@ -45,6 +47,8 @@ func (o Client) update(ctx context.Context, id, name string, out any, args ...an
 		return o.closed(ctx, id)
 	case errors.As(err, &app) && app.Type() == workflows.TypeEnded:
 		return fmt.Errorf("%s: the alert is %w", id, ErrEnded)
+	case used(err):
+		return fmt.Errorf("%s: the link was %w", id, ErrUsed)
 	case errors.As(err, &app) && app.Type() == workflows.TypeNotSuggested:
 		return fmt.Errorf("%w: %s", ErrUnknown, app.Message())
 	case err != nil:

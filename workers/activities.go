@@ -11,6 +11,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
+	"fanwatch/notify"
 )
 
 // Activities are all activities of a worker but those on the lake, with the AWS clients that they use.
@@ -58,7 +59,8 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 		ARN: fmt.Sprintf("arn:aws:iot:%s:%s", c.AWS.Region, c.Account), Rule: RuleReadings, Legacy: TopicLegacy},
 		Policies: c.Policies}
 	t := newTopics(c)
-	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Now: c.Now}
+	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Channels: c.Channels,
+		Deps: notify.Deps{SNS: t, Roots: c.Roots, Now: c.Now}, Now: c.Now}
 	a.Grouper = &activities.Grouper{System: fans, Now: c.Now}
 	a.Digester = &activities.Digester{Policies: c.Policies, Alerts: fans}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}

@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"fanwatch/activities"
 	"fanwatch/cloud"
 	"fanwatch/detect"
+	"fanwatch/notify"
 	"fanwatch/objstore"
 )
 
@@ -148,20 +150,32 @@ func (r registry) Deactivate(ctx context.Context, certificateARN string) error {
 	return r.IoT.Deactivate(ctx, id)
 }
 
-// topics implements activities.Publisher and activities.TopicChecker by SNS.
+// topics implements activities.Publisher, activities.TopicChecker and notify.Topics by SNS.
 type topics struct {
 	sns    *cloud.SNS
 	prefix string // arn:aws:sns:REGION:ACCOUNT:
 }
 
 func (t topics) Publish(ctx context.Context, topic, subject, body, key string, attributes map[string]string) error {
-	_, err := t.sns.Publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: body, Key: key,
+	_, err := t.publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: body, Key: key,
 		Attributes: attributes})
+	return err
+}
+
+// PublishEach implements notify.Topics.
+func (t topics) PublishEach(ctx context.Context, topic, subject string, bodies map[string]string, key string,
+	attributes map[string]string) (id string, err error) {
+	return t.publish(ctx, cloud.Message{TopicARN: t.arn(topic), Subject: subject, Body: bodies["default"],
+		Bodies: bodies, Key: key, Attributes: attributes})
+}
+
+func (t topics) publish(ctx context.Context, m cloud.Message) (id string, err error) {
+	id, err = t.sns.Publish(ctx, m)
 	var final interface{ Permanent() bool }
 	if errors.As(err, &final) && final.Permanent() {
-		return temporal.NewNonRetryableApplicationError(refusal(err), "Refused", err)
+		return "", temporal.NewNonRetryableApplicationError(refusal(err), "Refused", err)
 	}
-	return err
+	return id, err
 }
 
 // refusal returns the text of an error by which SNS refuses a request, without the SDK's request ID and status.
@@ -191,7 +205,10 @@ type Config struct {
 	// when SNS has taken it.
 	CanaryURL string
 	Policies  activities.Policies
-	Now       fanwatch.Clock // nil = time.Now
+	// Channels returns the channel of that name in the policy file, with Zone set; nil = every name is a topic's.
+	Channels func(name string) (c notify.Config, ok bool)
+	Roots    *x509.CertPool // authorities of the channels' servers; nil = the system's
+	Now      fanwatch.Clock // nil = time.Now
 }
 
 // Open returns a bucket of the AWS account, or of the local S3.

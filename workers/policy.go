@@ -17,6 +17,7 @@ import (
 	"fanwatch"
 	"fanwatch/activities"
 	"fanwatch/cloud"
+	"fanwatch/notify"
 )
 
 // ParsePolicies reads escalation policies by name from YAML, one per document (separated by ---). One must be named
@@ -151,6 +152,9 @@ func CheckTopics(ctx context.Context, c Config) ([]activities.TopicTrouble, erro
 	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies}
 	return n.Topics(ctx)
 }
+
+// NewTopics returns the SNS topics of c's AWS, Endpoints.SNS and Account.
+func NewTopics(c Config) notify.Topics { return newTopics(c) }
 
 func newTopics(c Config) topics {
 	return topics{cloud.NewSNS(c.AWS, c.Endpoints.SNS), fmt.Sprintf("arn:aws:sns:%s:%s:", c.AWS.Region, c.Account)}

@@ -31,6 +31,7 @@ type Process struct {
 // returns nil when ctx has ended and the workers have stopped, which takes up to 10 s each, or an error when something
 // cannot be started.
 func Run(ctx context.Context, p Process) error {
+	p.Activities.Notifier.History = history{tables: p.Tables, store: p.Activities.S3, stream: p.Config.Stream}.Samples
 	for _, kind := range p.Serve {
 		w, err := p.worker(kind)
 		if err != nil {

@@ -99,8 +99,9 @@ func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duratio
 		Summary:                n.To,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
 	})
-	err = workflow.ExecuteActivity(ctx, a.Notify, n).Get(ctx, &at)
-	return at, err
+	var d activities.Delivery
+	err = workflow.ExecuteActivity(ctx, a.Notify, n).Get(ctx, &d)
+	return d.At, err
 }
 
 func runnableShards(ctx workflow.Context, stream string) (shards []activities.Shard, err error) {
