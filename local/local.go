@@ -282,10 +282,12 @@ func (s *System) startChildren(ctx context.Context) error {
 	s.Temporal = s.cfg.Temporal
 	if s.Temporal == "" {
 		ui := cmp.Or(s.cfg.Ports.TemporalUI, -1) // its 0 means none; a port that was free here may be taken when it starts
-		start("fanwatch-temporal", "--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal),
-			"--ui-port", port(ui), "--namespace", namespace,
-			"--search-attribute", workflows.SearchFan.GetName()+"=Keyword", "--search-attribute",
-			workflows.SearchState.GetName()+"=Keyword")
+		args := []string{"--db", filepath.Join(s.cfg.Dir, "temporal.db"), "--port", port(s.cfg.Ports.Temporal),
+			"--ui-port", port(ui), "--namespace", namespace}
+		for _, key := range workflows.SearchKeys() {
+			args = append(args, "--search-attribute", key.GetName()+"=Keyword")
+		}
+		start("fanwatch-temporal", args...)
 	}
 	var errs []error
 	for range n {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strings"
 
+	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -32,6 +34,23 @@ var (
 	// ErrUsed says that the alert took an answer with this token before.
 	ErrUsed = errors.New("used before")
 )
+
+// MissingSearchAttributes returns the names of those of workflows.SearchKeys that the namespace lacks, or has with
+// another type than Keyword.
+func (o Client) MissingSearchAttributes(ctx context.Context) ([]string, error) {
+	has, err := o.Temporal.OperatorService().ListSearchAttributes(ctx,
+		&operatorservice.ListSearchAttributesRequest{Namespace: o.Namespace})
+	if err != nil {
+		return nil, fmt.Errorf("list search attributes: %w", err)
+	}
+	var missing []string
+	for _, key := range workflows.SearchKeys() {
+		if has.GetCustomAttributes()[key.GetName()] != enums.INDEXED_VALUE_TYPE_KEYWORD {
+			missing = append(missing, key.GetName())
+		}
+	}
+	return missing, nil
+}
 
 // update sends the update to the workflow, waits for its result and stores it in out.
 func (o Client) update(ctx context.Context, id, name string, out any, args ...any) error {

@@ -10,6 +10,7 @@ import (
 
 	"fanwatch/activities"
 	"fanwatch/operator"
+	"fanwatch/workflows"
 )
 
 // Kinds are the names of the kinds of workers: of Control, Score and Lake.
@@ -32,6 +33,14 @@ type Process struct {
 // cannot be started.
 func Run(ctx context.Context, p Process) error {
 	p.Activities.Notifier.History = history{tables: p.Tables, store: p.Activities.S3, stream: p.Config.Stream}.Samples
+	if missing, err := p.Operator.MissingSearchAttributes(ctx); len(missing) > 0 || err != nil {
+		if p.Settings.Log != nil {
+			p.Settings.Log.Warn("lists of alerts by site, severity and kind are not served until the namespace has the search "+
+				"attributes (README names the command) and the workers are started again", "missing", missing, "err", err)
+		}
+	} else {
+		workflows.UseSearchAttributes(true)
+	}
 	for _, kind := range p.Serve {
 		w, err := p.worker(kind)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	mail "fanwatch/notify"
 )
 
 // AlertInput is the input of [Alert].
@@ -43,13 +44,17 @@ type Escalation struct {
 	Before    Acknowledged          `json:"before,omitzero"`    // ran out, or was overtaken by graver trouble
 	End       *fanwatch.Observation `json:"end,omitempty"`      // ends the alert without hold
 	Known     *fanwatch.Policy      `json:"known,omitempty"`    // the policy as read last; nil: not read yet
+	Judged    fanwatch.Severity     `json:"judged,omitempty"`   // Alert.Severity without what a policy says instead
+	Tokens    []string              `json:"tokens,omitempty"`   // of answers, the newest maxTokens
+	Said      int                   `json:"said,omitempty"`     // answers and lapses that were told of
 }
 
 // Turn is one notification of the topics of one step.
 type Turn struct {
-	Step   int       `json:"step"`   // from 0
-	Repeat int       `json:"repeat"` // from 0
-	Due    time.Time `json:"due"`
+	Step   int            `json:"step"`   // from 0
+	Repeat int            `json:"repeat"` // from 0
+	Due    time.Time      `json:"due"`
+	Event  fanwatch.Event `json:"event,omitempty"` // with EventLapsed it says that an answer does not hold any more
 }
 
 // Parked is a notification that waits to be sent.
@@ -60,8 +65,9 @@ type Parked struct {
 
 // Acknowledged is an acknowledgement that no longer holds.
 type Acknowledged struct {
-	By string    `json:"by"`
-	At time.Time `json:"at"`
+	By    string    `json:"by"`
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until,omitzero"` // it was snoozed until then
 }
 
 const (
@@ -76,6 +82,11 @@ const (
 // severity first. A run without it goes by gravity alone.
 const changeAlert3 = "alert-3"
 
+// changeAlert4 marks the runs of Alert that have each step planned by Notifier.Plan, take answers, tell of them, send
+// structured messages, leave a timer that fires too early be, and write only what changed. Version 1 writes SearchFan
+// and SearchState alone, version 2 all search attributes. A run without it reads its policy by Notifier.Policy.
+const changeAlert4 = "alert-4"
+
 // Alert is the workflow of one trouble of one fan, or of a part of fanwatch. It notifies by the steps of its policy
 // until it is acknowledged, begins anew when the trouble gets graver, and ends when the trouble has been over for the
 // policy's hold. No step notifies of one of SeverityInfo; Digest does. Every wait is a durable timer: a crash delays no
@@ -89,6 +100,8 @@ func Alert(ctx workflow.Context, in AlertInput) (fanwatch.Alert, error) {
 	}
 	a := newAlert(in)
 	a.graded = workflow.GetVersion(ctx, changeAlert3, workflow.DefaultVersion, 1) != workflow.DefaultVersion
+	version := workflow.GetVersion(ctx, changeAlert4, workflow.DefaultVersion, searchVersion(ctx, 1))
+	a.planned, a.searched = version != workflow.DefaultVersion, version > 1
 	if err := a.listen(ctx); err != nil {
 		return a.Alert, err
 	}
@@ -104,8 +117,14 @@ type alert struct {
 	Escalation
 	policyName string
 	graded     bool // this run goes by severity
+	planned    bool // this run began with changeAlert4
+	searched   bool // this run writes all search attributes
 
-	acks, observations, resolves workflow.ReceiveChannel
+	acks, answers, observations, resolves workflow.ReceiveChannel
+
+	timer     workflow.Future // of planned runs; nil: none runs
+	timerAt   time.Time       // when it fires
+	stopTimer workflow.CancelFunc
 
 	policyDue time.Time // when the policy is read again while there is none
 	flights   []*flight // notifications that are on their way, oldest first
@@ -120,10 +139,12 @@ func newAlert(in AlertInput) *alert {
 	a.V, a.Severity, a.Policy = fanwatch.AlertVersion, a.Weighed(), in.Policy
 	if in.Escalation != nil {
 		a.Escalation = *in.Escalation
+		a.Judged = cmp.Or(a.Judged, a.Severity)
 		return a
 	}
 	a.Escalation = Escalation{Version: escalationVersion, Current: in.Alert.Why, Worst: in.Alert.Why,
-		Last: fanwatch.Observation{Position: in.Alert.Position, Anomaly: fanwatch.Anomaly{Kind: in.Alert.Kind}}}
+		Last:   fanwatch.Observation{Position: in.Alert.Position, Anomaly: fanwatch.Anomaly{Kind: in.Alert.Kind}},
+		Judged: a.Severity}
 	return a
 }
 
@@ -132,11 +153,17 @@ func (a *alert) listen(ctx workflow.Context) error {
 	a.acks = workflow.GetSignalChannelWithOptions(ctx, SignalAcknowledge, workflow.SignalChannelOptions{
 		Description: "Stop the escalation: a person takes care. " +
 			"Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
+	a.answers = workflow.GetSignalChannelWithOptions(ctx, SignalAnswer, workflow.SignalChannelOptions{
+		Description: "Say what you do. Input: {\"action\": \"acknowledge\", \"by\": \"name\", \"note\": \"...\"}; other actions: " +
+			"snooze (until), hand (to), note, resolve (note: the reason), unacknowledge"})
 	a.observations = workflow.GetSignalChannel(ctx, SignalObserve)
 	a.resolves = workflow.GetSignalChannel(ctx, SignalResolve)
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
 		workflow.QueryHandlerOptions{
 			Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
+		return err
+	}
+	if err := a.listenForAnswers(ctx); err != nil {
 		return err
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context,
@@ -187,7 +214,10 @@ func (a *alert) run(ctx workflow.Context) error {
 // wait returns when a signal, a flight or an update has something new, or with timed when due has come.
 func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 	pending := func() bool {
-		return a.woken || a.acks.Len() > 0 || a.observations.Len() > 0 || a.resolves.Len() > 0
+		return a.woken || a.acks.Len() > 0 || a.answers.Len() > 0 || a.observations.Len() > 0 || a.resolves.Len() > 0
+	}
+	if a.planned {
+		return a.waitPlanned(ctx, due, timed, pending)
 	}
 	if !timed {
 		return workflow.Await(ctx, pending)
@@ -223,6 +253,13 @@ func (a *alert) receive(ctx workflow.Context) {
 		a.acknowledge(ctx, k)
 	}
 	for {
+		var x fanwatch.Answer
+		if !a.answers.ReceiveAsync(&x) {
+			break
+		}
+		a.answerBySignal(ctx, x)
+	}
+	for {
 		var o fanwatch.Observation
 		if !a.observations.ReceiveAsync(&o) {
 			break
@@ -239,6 +276,10 @@ func (a *alert) receive(ctx workflow.Context) {
 }
 
 func (a *alert) acknowledge(ctx workflow.Context, k fanwatch.Acknowledgement) {
+	if a.planned {
+		a.answerBySignal(ctx, k.Answer())
+		return
+	}
 	k = legible(k)
 	if k.Verdict != "" && a.graded && a.Kind.Family() != fanwatch.FamilySystem {
 		a.label(ctx, k)
@@ -271,7 +312,7 @@ func (a *alert) label(ctx workflow.Context, k fanwatch.Acknowledgement) {
 // answered, and to ignore one would go on escalating.
 func legible(k fanwatch.Acknowledgement) fanwatch.Acknowledgement {
 	k = k.Legible()
-	k.By = cmp.Or(k.By, "somebody")
+	k.By = cmp.Or(k.By, noName)
 	return k
 }
 
@@ -309,8 +350,9 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 	}
 	look, graver := a.look(), a.compare(o.Anomaly)
 	if graver >= 0 {
-		a.Kind, a.Severity, a.Anomaly, a.Worst = o.Anomaly.Kind, o.Anomaly.Weighed(), o.Anomaly, o.Anomaly.Why
+		a.Kind, a.Anomaly, a.Worst = o.Anomaly.Kind, o.Anomaly, o.Anomaly.Why
 		a.Anomaly.Why = ""
+		a.judge(ctx, o.Anomaly.Weighed(), graver > 0)
 	}
 	a.Current = o.Anomaly.Why
 	a.Why = a.why(a.Current)
@@ -330,6 +372,9 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 // compare returns 1 where x is graver than the gravest so far, -1 where it is less grave, else 0.
 func (a *alert) compare(x fanwatch.Anomaly) int {
 	worst := fanwatch.Anomaly{Kind: a.Kind, Severity: a.Severity}
+	if a.planned {
+		worst.Severity = a.Judged
+	}
 	switch {
 	case !a.graded:
 		return cmp.Compare(x.Kind.Gravity(), worst.Kind.Gravity())
@@ -373,17 +418,28 @@ func (a *alert) due() (at time.Time, ok bool) {
 		return a.NormalFrom.Add(a.hold()), true
 	case a.Known == nil:
 		return a.policyDue, true
+	case a.State == fanwatch.AlertAcknowledged && !a.SnoozedUntil.IsZero():
+		return a.SnoozedUntil, true
 	case a.State == fanwatch.AlertAcknowledged:
 		lapses := a.Known.AckTimeout > 0 && !a.look() && a.Label != fanwatch.VerdictNormal
 		return a.AckedAt.Add(time.Duration(a.Known.AckTimeout)), lapses
+	case a.Incident != "":
+		return a.policyDue, true
 	case len(a.Turns) > 0:
-		return slices.MinFunc(a.Turns, func(x, y Turn) int { return x.Due.Compare(y.Due) }).Due, true
+		due := slices.MinFunc(a.Turns, func(x, y Turn) int { return x.Due.Compare(y.Due) }).Due
+		if due.Before(a.NotBefore) {
+			due = a.NotBefore
+		}
+		return due, true
 	}
 	return a.Retry, !a.Retry.IsZero()
 }
 
 // act does what is due: it reads the policy, which may have changed, and notifies by it.
 func (a *alert) act(ctx workflow.Context) error {
+	if a.planned {
+		return a.actPlanned(ctx)
+	}
 	if err := a.readPolicy(ctx); err != nil {
 		return err
 	}
@@ -414,7 +470,7 @@ func (a *alert) act(ctx workflow.Context) error {
 
 // readPolicy reads the policy from the worker's file. When that fails, the one that is known stays.
 func (a *alert) readPolicy(ctx workflow.Context) error {
-	p, err := findPolicy(ctx, a.policyName)
+	p, err := a.findPolicy(ctx)
 	now := workflow.Now(ctx)
 	var late *temporal.TimeoutError
 	switch {
@@ -431,7 +487,10 @@ func (a *alert) readPolicy(ctx workflow.Context) error {
 		a.Steps, a.Step, a.dirty = len(p.Steps), min(a.Step, len(p.Steps)), true
 	}
 	a.Known = &p
-	if a.State == fanwatch.AlertOpen && !a.look() && a.Begun == 0 && len(a.Turns) == 0 {
+	if a.planned {
+		a.follow(ctx)
+	}
+	if a.State == fanwatch.AlertOpen && !a.look() && a.Incident == "" && a.Begun == 0 && len(a.Turns) == 0 {
 		due := now
 		if a.Round == 0 {
 			due = now.Add(time.Duration(p.Steps[0].After))
@@ -459,7 +518,7 @@ func (a *alert) notifyStep(ctx workflow.Context, t Turn) {
 	if t.Repeat <= s.Repeat {
 		a.Step, a.dirty = max(a.Step, t.Step+1), true
 		for _, to := range s.Notify {
-			a.send(ctx, t.Step+1, fmt.Sprintf("#%d.%d.%d/%s", a.Round, t.Step+1, t.Repeat, to), to)
+			a.send(ctx, t.Step+1, fmt.Sprintf("#%d.%d.%d/%s", a.Round, t.Step+1, t.Repeat, to), to, mail.Message{})
 		}
 	}
 	if t.Repeat < s.Repeat {
@@ -489,9 +548,9 @@ func (a *alert) lapse(ctx workflow.Context) {
 func (a *alert) reopen(from int) {
 	a.stopNotifying()
 	if a.AckedBy != "" {
-		a.Before = Acknowledged{By: a.AckedBy, At: a.AckedAt}
+		a.Before = Acknowledged{By: a.AckedBy, At: a.AckedAt} // goOn sets Until
 	}
-	a.AckedBy, a.AckedAt, a.Note = "", time.Time{}, ""
+	a.AckedBy, a.AckedAt, a.Note, a.SnoozedUntil = "", time.Time{}, "", time.Time{}
 	a.Round++
 	a.State, a.From, a.Begun, a.Notified, a.Broken, a.dirty = fanwatch.AlertOpen, from, from, nil, nil, true
 }
@@ -504,9 +563,13 @@ func (a *alert) close(ctx workflow.Context) error {
 		a.State, a.EndedAt = fanwatch.AlertResolved, workflow.Now(ctx).UTC()
 	}
 	a.Why = a.why(a.Worst) // lists and lake keep the gravest reason
+	a.SnoozedUntil, a.NotBefore, a.Because = time.Time{}, time.Time{}, ""
 	a.stopNotifying()
 	a.show(ctx)
 	if err := signalFan(ctx, a.Alert); err != nil {
+		return err
+	}
+	if err := a.leaveIncident(ctx); err != nil {
 		return err
 	}
 	if len(a.flights) > 0 { // a cancelled notification may still be sent
@@ -517,7 +580,9 @@ func (a *alert) close(ctx workflow.Context) error {
 	if err := a.notifyEnd(ctx); err != nil {
 		return err
 	}
-	a.show(ctx)
+	if a.dirty || !a.planned {
+		a.show(ctx)
+	}
 	err := landAlert(ctx, a.Alert)
 	if err != nil && !temporal.IsCanceledError(err) {
 		a.fail(ctx, fanwatch.Failure{Step: a.Step, To: "the lake", Why: "the alert did not get into the table: " +

@@ -31,6 +31,7 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		}
 		r.told(t,
 			"0s first : speed (step 1 of 2)",
+			"30s first : speed, acknowledged by ada",
 			"4h0m0s first : stall (step 1 of 2)",
 			"4h1m0s first : stall (step 1 of 2)",
 			"4h6m0s second : stall (step 2 of 2)",
@@ -65,7 +66,7 @@ func TestGraverTroubleBeginsAnew(t *testing.T) {
 		r.at(11*time.Minute, func() { seen = r.status(t) })
 		r.at(12*time.Minute, r.normal)
 		a := r.run(t)
-		r.told(t, "0s first : stall (step 1 of 2)", "13m0s first : stall is over")
+		r.told(t, "0s first : stall (step 1 of 2)", "30s first : stall, acknowledged by ada", "13m0s first : stall is over")
 		if seen.Kind != fanwatch.KindStall || seen.Why != "fan-07 turns too slowly. Before: fan-07 has stopped." ||
 			seen.AckedBy != "ada" {
 			t.Errorf("shown as %+v", seen)
@@ -108,13 +109,15 @@ func TestADeadTopicKeepsNothingFromTheOthers(t *testing.T) {
 	r.told(t,
 		"0s boss : stall (step 1 of 2)",
 		"0s lead : stall (step 2 of 2)", // its turn was in 5 minutes: the failure hastens it
+		"2m0s boss : stall, acknowledged by ada",
+		"2m0s lead : stall, acknowledged by ada",
 		"11m0s boss : stall is over",
 		"11m0s lead : stall is over")
 	if len(open.Failed) != 1 || open.Failed[0].To != "on-call" || !strings.Contains(open.Failed[0].Why,
 		"Topic does not exist") {
 		t.Errorf("the alert shows the failures %+v", open.Failed)
 	}
-	if acked.State != fanwatch.AlertAcknowledged || a.State != fanwatch.AlertResolved || a.Notices != 2 {
+	if acked.State != fanwatch.AlertAcknowledged || a.State != fanwatch.AlertResolved || a.Notices != 6 {
 		t.Errorf("acknowledged as %+v, ended as %+v", acked, a)
 	}
 	if text := r.textOf("boss"); !strings.Contains(text, "Could not be told: on-call: sns: NotFound: Topic does "+
@@ -276,6 +279,7 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 		r.told(t,
 			"0s first : stall (step 1 of 2)",
 			"1m0s first : stall (step 1 of 2)",
+			"8m0s first : stall, acknowledged by ada",
 			"1h8m0s first : stall (step 1 of 1)", // the acknowledgement ran out
 			"1h9m0s first : stall (step 1 of 1)",
 			"3h1m0s first : stall is over")
@@ -285,9 +289,9 @@ func TestAMendedPolicyReachesARunningAlert(t *testing.T) {
 	})
 	t.Run("though it cannot be read for a while", func(t *testing.T) {
 		r := newAlertRun(t)
-		r.OnActivity("Policy", anything, anything).Return(fanwatch.Policy{},
+		r.OnActivity("Plan", anything, anything).Return(fanwatch.Policy{},
 			temporal.NewNonRetryableApplicationError("no policy", "NoPolicy", nil)).Times(3)
-		r.OnActivity("Policy", anything, anything).Return(twoSteps, nil)
+		r.OnActivity("Plan", anything, anything).Return(twoSteps, nil)
 		r.at(time.Hour, r.normal)
 		r.run(t)
 		if len(r.mail.at) == 0 || r.mail.at[0].Sub(opened) != 3*time.Minute {
@@ -339,7 +343,7 @@ func TestSignalsThatWaitedTogetherCountByTheirPositions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newAlertRun(t)
 			// while it is asked for, signals wait
-			r.OnActivity("Policy", anything, anything).After(10*time.Second).Return(twoSteps, nil)
+			r.OnActivity("Plan", anything, anything).After(10*time.Second).Return(twoSteps, nil)
 			r.at(5*time.Second, func() { c.signals(r) })
 			r.at(30*time.Minute, r.normal)
 			a := r.run(t)
@@ -437,7 +441,7 @@ func TestAnAlertOfTwoThousandNotificationsEndsWhole(t *testing.T) {
 	r.policy = fanwatch.Policy{V: 1, Name: "default", Steps: []fanwatch.Step{step}}
 	r.at(3*time.Hour, r.normal)
 	a := r.run(t)
-	if len(r.mail.sent) != 2040 || a.Notices != 2020 || len(a.Sent) != fanwatch.MaxNotices ||
+	if len(r.mail.sent) != 2040 || a.Notices != 2040 || len(a.Sent) != fanwatch.MaxNotices ||
 		a.State != fanwatch.AlertResolved {
 		t.Errorf("%d messages, %d notices, %d kept, %s", len(r.mail.sent), a.Notices, len(a.Sent), a.State)
 	}
@@ -453,9 +457,9 @@ func TestAnAlertOfTwoThousandNotificationsEndsWhole(t *testing.T) {
 func TestAnAlertThatLapsesForMonthsContinuesAsNew(t *testing.T) {
 	r := newAlertRun(t)
 	for i := range 700 {
-		r.at(time.Duration(i)*time.Hour+10*time.Minute, r.ack)
+		r.at(time.Duration(2*i)*time.Hour+10*time.Minute, r.ack)
 	}
-	r.at(699*time.Hour+20*time.Minute, r.normal)
+	r.at(1399*time.Hour+20*time.Minute, r.normal)
 	a := r.run(t)
 	if a.Round < 300 || r.runs < 2 || len(a.Sent) != fanwatch.MaxNotices {
 		t.Errorf("%d runs, %d rounds, %d notices kept", r.runs, a.Round, len(a.Sent))
@@ -482,10 +486,13 @@ func TestANewRunGoesOnWhereTheLastOneStood(t *testing.T) {
 		"0s boss : stall (step 1 of 3)",
 		"0s lead : stall (step 2 of 3)",
 		"20m0s chief : stall (step 3 of 3)",
+		"40m0s boss : stall, acknowledged by ada",
+		"40m0s lead : stall, acknowledged by ada",
+		"40m0s chief : stall, acknowledged by ada",
 		"51m0s boss : stall is over",
 		"51m0s lead : stall is over",
 		"51m0s chief : stall is over")
-	if a.AckedBy != "ada" || a.Notices != 3 || len(a.Failed) != 1 {
+	if a.AckedBy != "ada" || a.Notices != 9 || len(a.Failed) != 1 {
 		t.Errorf("%+v", a)
 	}
 }
@@ -571,6 +578,8 @@ func TestAFailureHastensTheNextStepAndTakesNothingFromTheOthers(t *testing.T) {
 		"0s lead : stall (step 2 of 2)",
 		"4m0s boss : stall (step 1 of 2)",
 		"8m0s boss : stall (step 1 of 2)",
+		"9m0s boss : stall, acknowledged by ada",
+		"9m0s lead : stall, acknowledged by ada",
 		"11m0s boss : stall is over",
 		"11m0s lead : stall is over")
 }

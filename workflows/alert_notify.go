@@ -12,6 +12,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	mail "fanwatch/notify"
 )
 
 // flight is a notification that is on its way.
@@ -20,6 +21,7 @@ type flight struct {
 	round   int
 	until   time.Time // when it is given up
 	stopped bool      // it is cancelled; when it is sent all the same, it counts
+	aside   bool      // it tells of an answer or its lapse, and is no part of the escalation
 	cancel  workflow.CancelFunc
 }
 
@@ -30,13 +32,13 @@ func (f *flight) stop() {
 
 // send notifies one topic of the alert as it is now. While a notification of this round is on its way to the topic it
 // sends no second one, so that a topic that hangs is given up; one of an earlier round it cancels.
-func (a *alert) send(ctx workflow.Context, step int, key, to string) {
+func (a *alert) send(ctx workflow.Context, step int, key, to string, m mail.Message) {
 	if slices.ContainsFunc(a.Sent, func(n fanwatch.Notice) bool { return n.Key == a.ID+key }) {
 		return // sent by alertV1 in the turn that it passed on
 	}
 	for _, f := range a.flights {
 		switch {
-		case f.stopped || f.To != to:
+		case f.stopped || f.aside || f.To != to:
 		case f.round == a.Round:
 			return
 		default:
@@ -44,7 +46,10 @@ func (a *alert) send(ctx workflow.Context, step int, key, to string) {
 		}
 	}
 	n := activities.Notification{Key: a.ID + key, To: to, Step: step, Alert: withoutLists(a.Alert),
-		Subject: a.subject(step), Body: a.body(step)}
+		Subject: a.subject(step), Body: a.body(step), Message: m}
+	if m.Event == fanwatch.EventLapsed {
+		n.Alert.SnoozedUntil = a.Before.Until
+	}
 	a.fly(ctx, n, workflow.Now(ctx).Add(notifyFor))
 }
 
@@ -59,20 +64,20 @@ func (a *alert) fly(ctx workflow.Context, n activities.Notification, until time.
 	ctx, f.cancel = workflow.WithCancel(ctx)
 	a.flights = append(a.flights, f)
 	workflow.GoNamed(ctx, "tell "+n.To, func(ctx workflow.Context) {
-		at, err := notify(ctx, n, until.Sub(workflow.Now(ctx)))
+		d, err := notify(ctx, n, until.Sub(workflow.Now(ctx)))
 		a.flights = slices.DeleteFunc(a.flights, func(other *flight) bool { return other == f })
 		a.woken = true
 		switch {
 		case err == nil:
-			a.delivered(f, at)
+			a.delivered(f, d)
 		case !f.stopped && !temporal.IsCanceledError(err):
 			a.givenUp(ctx, f, err)
 		}
 	})
 }
 
-func (a *alert) delivered(f *flight, at time.Time) {
-	a.Sent = append(a.Sent, fanwatch.Notice{Key: f.Key, Step: f.Step, To: f.To, At: at})
+func (a *alert) delivered(f *flight, d activities.Delivery) {
+	a.Sent = append(a.Sent, fanwatch.Notice{Key: f.Key, Step: f.Step, To: f.To, At: d.At, ID: d.ID, Detail: d.Detail})
 	a.Sent = a.Sent[max(0, len(a.Sent)-fanwatch.MaxNotices):]
 	a.Notices++
 	a.outcomes++
@@ -89,7 +94,7 @@ func (a *alert) delivered(f *flight, at time.Time) {
 func (a *alert) givenUp(ctx workflow.Context, f *flight, err error) {
 	a.fail(ctx, fanwatch.Failure{Step: f.Step, To: f.To, Why: reason(err)})
 	a.outcomes++
-	if f.round != a.Round || a.State != fanwatch.AlertOpen {
+	if f.round != a.Round || a.State != fanwatch.AlertOpen || f.Message.Event == fanwatch.EventFlapping || f.aside {
 		return
 	}
 	if !slices.Contains(a.Broken, f.To) {
@@ -143,7 +148,8 @@ func (a *alert) notifyMissed(ctx workflow.Context) {
 			}
 			missed = true
 			if !slices.ContainsFunc(a.flights, func(f *flight) bool { return f.To == to && !f.stopped }) {
-				a.send(ctx, i+1, fmt.Sprintf("#%d.%d.again%d/%s", a.Round, i+1, a.Retries, to), to)
+				a.send(ctx, i+1, fmt.Sprintf("#%d.%d.again%d/%s", a.Round, i+1, a.Retries, to), to,
+					a.message(fanwatch.EventPage))
 			}
 		}
 	}
@@ -180,7 +186,8 @@ func (a *alert) unpark(ctx workflow.Context) {
 func (a *alert) notifyFlapping(ctx workflow.Context) {
 	for _, to := range a.Reached {
 		n := activities.Notification{Key: a.ID + "#flapping/" + to, To: to, Step: a.Step, Alert: withoutLists(a.Alert),
-			Subject: fmt.Sprintf("[fanwatch] %s comes and goes: %s", a.Fan, a.Kind), Body: a.body(a.Step)}
+			Subject: fmt.Sprintf("[fanwatch] %s comes and goes: %s", a.Fan, a.Kind), Body: a.body(a.Step),
+			Message: a.message(fanwatch.EventFlapping)}
 		a.fly(ctx, n, workflow.Now(ctx).Add(notifyFor))
 	}
 }
@@ -191,10 +198,14 @@ func (a *alert) notifyEnd(ctx workflow.Context) error {
 	left := len(a.Reached)
 	for _, to := range a.Reached {
 		n := activities.Notification{Key: a.ID + "#over/" + to, To: to, Step: a.Step, Alert: withoutLists(a.Alert),
-			Subject: a.subject(a.Step), Body: a.endBody()}
+			Subject: a.subject(a.Step), Body: a.endBody(), Message: a.message(fanwatch.EventOver)}
 		workflow.GoNamed(ctx, "tell "+to, func(ctx workflow.Context) {
 			defer func() { left-- }()
-			if _, err := notify(ctx, n, notifyFor); err != nil && !temporal.IsCanceledError(err) {
+			d, err := notify(ctx, n, notifyFor)
+			switch {
+			case err == nil && a.planned:
+				a.delivered(&flight{Notification: n, round: a.Round}, d)
+			case err != nil && !temporal.IsCanceledError(err):
 				a.fail(ctx, fanwatch.Failure{Step: a.Step, To: to, Why: reason(err)})
 			}
 		})

@@ -20,6 +20,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/activities"
+	mail "fanwatch/notify"
 	"fanwatch/objstore"
 )
 
@@ -73,7 +74,42 @@ type alertRun struct {
 	overAt time.Time
 	policy fanwatch.Policy
 	events []event
-	runs   int // of the workflow, one for each time it continued as new
+	runs   int                                          // of the workflow, one for each time it continued as new
+	plan   func(activities.PlanInput, *fanwatch.Policy) // changes what Plan answers; nil: nothing
+	plans  []activities.PlanInput
+	sent   []activities.Notification // that the mailbox took
+}
+
+// notifier is the Notifier, with plans that a test changes and messages in the words of the workflow.
+type notifier struct {
+	*activities.Notifier
+	run *alertRun
+}
+
+func (n *notifier) Plan(ctx context.Context, in activities.PlanInput) (fanwatch.Policy, error) {
+	p, err := n.Notifier.Policy(ctx, in.Policy)
+	n.run.mail.mu.Lock()
+	defer n.run.mail.mu.Unlock()
+	n.run.plans = append(n.run.plans, in)
+	if n.run.plan != nil {
+		n.run.plan(in, &p)
+	}
+	return p, err
+}
+
+func (n *notifier) Notify(ctx context.Context, m activities.Notification) (activities.Delivery, error) {
+	plain := m
+	plain.Message.Event = ""
+	d, err := n.Notifier.Notify(ctx, plain)
+	if err == nil {
+		n.run.mail.mu.Lock()
+		defer n.run.mail.mu.Unlock()
+		n.run.sent = append(n.run.sent, m)
+		if m.Message.Event != "" { // an earlier program reads the time alone
+			d.Receipt = mail.Receipt{ID: "id", Detail: "taken"}
+		}
+	}
+	return d, err
 }
 
 // event is something that happens so long after the opening.
@@ -103,9 +139,9 @@ func (r *alertRun) environment() {
 	r.TestWorkflowEnvironment, r.mail.now = env, env.Now
 	env.RegisterWorkflow(Alert)
 	env.RegisterActivity(&activities.Lake{Store: r.lake})
-	env.RegisterActivity(&activities.Notifier{SNS: r.mail, Now: env.Now, Policies: func() map[string]fanwatch.Policy {
+	env.RegisterActivity(&notifier{&activities.Notifier{SNS: r.mail, Now: env.Now, Policies: func() map[string]fanwatch.Policy {
 		return map[string]fanwatch.Policy{"default": r.policy}
-	}})
+	}}, r})
 	env.OnSignalExternalWorkflow("default-test-namespace", "fan/fan-07", "", SignalAlertOver, anything).Return(
 		func(_, _, _, _ string, arg any) error {
 			r.over, r.overAt = append(r.over, arg.(fanwatch.Alert)), env.Now()
@@ -237,7 +273,7 @@ func TestUnansweredAlertGoesThroughEveryStepAndEndsWhenTheFanIsNormal(t *testing
 			t.Fatalf("%s: %v", data, err)
 		}
 	}
-	if landed.ID != a.ID || landed.State != fanwatch.AlertResolved || len(landed.Sent) != 4 {
+	if landed.ID != a.ID || landed.State != fanwatch.AlertResolved || len(landed.Sent) != 7 {
 		t.Errorf("landed %+v", landed)
 	}
 }
@@ -309,6 +345,7 @@ func TestAcknowledgeStopsTheEscalation(t *testing.T) {
 			r.told(t,
 				"0s first : stall (step 1 of 2)",
 				"1m0s first : stall (step 1 of 2)",
+				"2m0s first : stall, acknowledged by "+c.by,
 				"31m0s first : stall is over")
 			if a.AckedBy != c.by || !a.AckedAt.Equal(opened.Add(2*time.Minute)) {
 				t.Errorf("acknowledged by %q at %s", a.AckedBy, a.AckedAt)
@@ -348,6 +385,8 @@ func TestAnAcknowledgementThatRunsOutReopensTheAlert(t *testing.T) {
 	r.run(t)
 	r.told(t,
 		"0s first : stall (step 1 of 2)",
+		"10s first : stall, acknowledged by ada",
+		"1h0m10s first : stall, ada has not ended it, it goes on",
 		"1h0m10s second : stall (step 2 of 2)",
 		"1h0m10s boss : stall (step 2 of 2)",
 		"2h1m0s first : stall is over",

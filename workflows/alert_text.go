@@ -89,10 +89,30 @@ func (a *alert) history() []string {
 		lines = append(lines, fmt.Sprintf("%s said at %s: %s", a.LabelledBy, a.LabelledAt.UTC().Format(time.RFC3339),
 			verdicts[a.Label]))
 	}
+	for _, x := range a.Answers {
+		if x.Action != fanwatch.ActionAcknowledge {
+			lines = append(lines, said(x))
+		}
+	}
 	for _, f := range a.Failed {
 		lines = append(lines, fmt.Sprintf("Could not be told: %s: %s", f.To, f.Why))
 	}
 	return lines
+}
+
+// said returns a line for an answer.
+func said(x fanwatch.Answer) string {
+	line := fmt.Sprintf("%s at %s: %s", x.By, x.At.UTC().Format(time.RFC3339), x.Action)
+	switch x.Action {
+	case fanwatch.ActionSnooze:
+		line += " until " + x.Until.UTC().Format(time.RFC3339)
+	case fanwatch.ActionHand:
+		line += " to " + x.To
+	}
+	if x.Note != "" {
+		line += ": " + x.Note
+	}
+	return line
 }
 
 var verdicts = map[fanwatch.Verdict]string{
@@ -111,6 +131,12 @@ func (a *alert) next() string {
 		return "normal since " + a.NormalFrom.UTC().Format(time.DateTime) + ", over at " + at + " if that holds"
 	case a.Known == nil:
 		return "an escalation policy"
+	case a.State == fanwatch.AlertAcknowledged && !a.SnoozedUntil.IsZero():
+		return "the end of the snooze at " + at
+	case a.State == fanwatch.AlertOpen && a.Incident != "":
+		return "the incident " + a.Incident + ", which tells in its place"
+	case a.State == fanwatch.AlertOpen && timed && due.Equal(a.NotBefore):
+		return "the next step to be told at " + at + ", not before: " + a.Because
 	case !timed && (a.State == fanwatch.AlertAcknowledged || a.look()):
 		return "the fan to be normal"
 	case !timed:
@@ -127,8 +153,7 @@ func (a *alert) next() string {
 // Temporal Web UI.
 func (a *alert) show(ctx workflow.Context) {
 	a.dirty = false
-	// never fails: the attributes were registered at start
-	_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(a.Fan), SearchState.ValueSet(string(a.State)))
+	a.index(ctx)
 	// never fails: an Alert encodes
 	_ = workflow.UpsertMemo(ctx, map[string]any{MemoAlert: a.Alert})
 	details := fmt.Sprintf("**%s**: %s\n\n%s, step %d of %d. Waits for %s.", a.Fan, a.Why, a.State, a.Step, a.Steps,
@@ -140,4 +165,23 @@ func (a *alert) show(ctx workflow.Context) {
 		details += "\n\nTo acknowledge, send the signal `acknowledge` with your name as JSON text."
 	}
 	workflow.SetCurrentDetails(ctx, details)
+}
+
+// index writes the search attributes. The state of an alert that is over stays the one before: that its workflow has
+// ended says the same and costs nothing.
+func (a *alert) index(ctx workflow.Context) {
+	if !a.planned {
+		// never fails: the attributes were registered at start
+		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(a.Fan), SearchState.ValueSet(string(a.State)))
+		return
+	}
+	want := []searched{{SearchFan, a.Fan}}
+	if a.State != fanwatch.AlertResolved {
+		want = append(want, searched{SearchState, string(a.State)})
+	}
+	if a.searched {
+		want = append(want, searched{SearchSite, a.Site}, searched{SearchSeverity, string(a.Weighed())},
+			searched{SearchKind, string(a.Kind)})
+	}
+	index(ctx, want...)
 }

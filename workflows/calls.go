@@ -68,17 +68,27 @@ func deactivate(ctx workflow.Context, fan, certificate string) (arns []string, e
 	return arns, err
 }
 
-// findPolicy runs Notifier.Policy, and gives up after 1 min, because the alert can go on by the policy that it knows.
+// plan runs Notifier.Plan, and gives up after 1 min, because the alert can go on by the policy that it knows.
+func plan(ctx workflow.Context, in activities.PlanInput) (p fanwatch.Policy, err error) {
+	var a *activities.Notifier
+	err = workflow.ExecuteActivity(planning(ctx), a.Plan, in).Get(ctx, &p)
+	return p, err
+}
+
+// findPolicy runs Notifier.Policy for the runs of Alert before changeAlert4, and gives up after 1 min, because the alert can go on by the policy that it knows.
 func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
 	var a *activities.Notifier
-	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+	err = workflow.ExecuteActivity(planning(ctx), a.Policy, name).Get(ctx, &p)
+	return p, err
+}
+
+func planning(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              QueueControl,
 		StartToCloseTimeout:    20 * time.Second,
 		ScheduleToCloseTimeout: time.Minute,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 10 * time.Second},
 	})
-	err = workflow.ExecuteActivity(ctx, a.Policy, name).Get(ctx, &p)
-	return p, err
 }
 
 const (
@@ -89,7 +99,8 @@ const (
 
 // notify sends one notification and gives it up after giveUp, or at once when the error is non-retryable. Cancelled, it
 // waits for a try that has begun, which takes notifyTimeout at most, because what was sent must be known.
-func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duration) (at time.Time, err error) {
+func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duration) (d activities.Delivery,
+	err error) {
 	var a *activities.Notifier
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              QueueControl,
@@ -99,9 +110,8 @@ func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duratio
 		Summary:                n.To,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
 	})
-	var d activities.Delivery
 	err = workflow.ExecuteActivity(ctx, a.Notify, n).Get(ctx, &d)
-	return d.At, err
+	return d, err
 }
 
 func runnableShards(ctx workflow.Context, stream string) (shards []activities.Shard, err error) {

@@ -48,6 +48,12 @@ const (
 	SignalAcknowledge = "acknowledge"
 	// UpdateAcknowledge carries a fanwatch.Acknowledgement to Alert and returns the fanwatch.Alert.
 	UpdateAcknowledge = "acknowledge"
+	// SignalAnswer carries a fanwatch.Answer to Alert, an object.
+	SignalAnswer = "answer"
+	// UpdateAnswer carries a fanwatch.Answer to Alert and returns the fanwatch.Alert.
+	UpdateAnswer = "answer"
+	// SignalMemberOver carries a fanwatch.Member from Alert to the incident that notified in its place.
+	SignalMemberOver = "member-over"
 	// UpdateProvision carries a ProvisionRequest to Fan and returns a ProvisionAnswer.
 	UpdateProvision = "provision"
 	// UpdateConfigure carries a fanwatch.Device to Fan and returns the Device as it took effect.
@@ -87,16 +93,26 @@ const (
 // TypeEnded is the type of the error by which an Alert refuses an acknowledgement after its end.
 const TypeEnded = "Ended"
 
+// TypeUsed is the type of the error by which an Alert refuses an answer whose token it took before.
+const TypeUsed = "Used"
+
 // TypeNotSuggested is the type of the error by which a Fan refuses an answer to what it does not suggest.
 const TypeNotSuggested = "NotSuggested"
 
-// The search attributes, of type Keyword. A namespace needs them before the first workflow starts; the local system
-// registers them, and ARCHITECTURE.md has the command for other clusters.
+// The search attributes, of type Keyword. A namespace needs SearchFan and SearchState before the first workflow starts;
+// without the others nothing is written to them, see UseSearchAttributes. The local system registers them, and
+// ARCHITECTURE.md has the command for other clusters.
 var (
 	// SearchFan is the name of the fan of a Fan or Alert.
 	SearchFan = temporal.NewSearchAttributeKeyKeyword("FanwatchFan")
 	// SearchState is the state of a Fan or Alert.
 	SearchState = temporal.NewSearchAttributeKeyKeyword("FanwatchState")
+	// SearchSite is the site of a Fan or Alert.
+	SearchSite = temporal.NewSearchAttributeKeyKeyword("FanwatchSite")
+	// SearchSeverity is the severity of an Alert.
+	SearchSeverity = temporal.NewSearchAttributeKeyKeyword("FanwatchSeverity")
+	// SearchKind is the kind of an Alert.
+	SearchKind = temporal.NewSearchAttributeKeyKeyword("FanwatchKind")
 )
 
 // searchNormal is the SearchState of a fan without trouble. Recorded histories hold it, so it must not change.
@@ -162,7 +178,8 @@ type RevokeAnswer struct {
 
 // RetireAnswer says what ended with the fan. Its readings are refused in any case.
 type RetireAnswer struct {
-	Alert        string   `json:"alert,omitempty"`        // ID of the alert that was open
+	Alert        string   `json:"alert,omitempty"`        // the first of Alerts
+	Alerts       []string `json:"alerts,omitempty"`       // IDs of the alerts that were open
 	Certificates []string `json:"certificates,omitempty"` // ARNs of those that are inactive now
 	// Pending is why certificates may still be active, which is retried without limit; "" = none is.
 	Pending string `json:"pending,omitempty"`

@@ -28,6 +28,17 @@ const changeFan2 = "fan-2"
 // all under the family "", until it continues as new or an observation of a family comes.
 const changeFan3 = "fan-3"
 
+// changeFan5 marks the runs of Fan that write only the search attributes that changed. Version 1 writes SearchFan and
+// SearchState alone, version 2 SearchSite too, and all of an alert that it opens.
+const changeFan5 = "fan-5"
+
+// changeByHand marks that an alert which a person resolved by hand is opened again not at once, but see resolvedFor.
+const changeByHand = "fan-by-hand"
+
+// resolvedFor is the time after which an alert is opened again that a person resolved by hand while the family's
+// trouble goes on. The next observation of trouble opens it before.
+const resolvedFor = time.Minute
+
 // FanInput is the input of [Fan], which also carries its state when it continues as new.
 type FanInput struct {
 	Status      fanwatch.FanStatus     `json:"status"`
@@ -48,12 +59,15 @@ func Fan(ctx workflow.Context, in FanInput) error {
 		overs:        workflow.GetSignalChannel(ctx, SignalAlertOver),
 		renew:        workflow.GetSignalChannel(ctx, SignalRenew),
 		labels:       workflow.GetSignalChannel(ctx, SignalLabel),
-		pending:      map[fanwatch.Family]bool{}, again: map[fanwatch.Family]bool{}}
+		pending:      map[fanwatch.Family]bool{}, again: map[fanwatch.Family]bool{},
+		resolved: map[fanwatch.Family]time.Time{}}
 	if f.PerRun == 0 {
 		f.PerRun = observationsPerRun
 	}
 	f.old = workflow.GetVersion(ctx, changeFan2, workflow.DefaultVersion, 1) == workflow.DefaultVersion
 	f.single = workflow.GetVersion(ctx, changeFan3, workflow.DefaultVersion, 1) == workflow.DefaultVersion
+	version := workflow.GetVersion(ctx, changeFan5, workflow.DefaultVersion, searchVersion(ctx, 1))
+	f.lean, f.searched = version != workflow.DefaultVersion, version > 1
 	if f.Status.Phase == "" {
 		f.Status.V, f.Status.Phase, f.Status.Since = 1, fanwatch.PhaseProvisioning, workflow.Now(ctx)
 	}
@@ -94,6 +108,8 @@ type fan struct {
 	lock        workflow.Mutex // held by one update at a time, and in old runs by one observation
 	old         bool           // this run began before changeFan2
 	single      bool           // this run keeps one state, under the family ""
+	lean        bool           // this run writes only the search attributes that changed
+	searched    bool           // this run writes all search attributes
 	signalCount int            // signals of this run
 	asked       int            // signals of this run that asked it to renew itself
 	renewed     bool           // the run continues as new as soon as nothing waits
@@ -104,6 +120,8 @@ type fan struct {
 
 	pending map[fanwatch.Family]bool // the family's newest observation is to be signalled to its open alert
 	again   map[fanwatch.Family]bool // the family's trouble had an alert, which is over
+
+	resolved map[fanwatch.Family]time.Time // until then no alert replaces the family's, which was resolved by hand
 }
 
 // ended reports whether the fan is retired, with its alert and its certificates ended, or its first provisioning was
@@ -216,6 +234,7 @@ func (f *fan) receive(ctx workflow.Context) {
 		case f.overs.ReceiveAsync(&a):
 			f.signalCount++
 			f.over(a.ID)
+			f.resolvedByHand(ctx, a)
 		case f.observations.ReceiveAsync(&o):
 			f.signalCount++
 			if f.single && o.Family != "" && workflow.GetVersion(ctx, changeFan3+"-family", workflow.DefaultVersion,
@@ -236,6 +255,9 @@ func (f *fan) act(ctx workflow.Context) (retry time.Duration) {
 	log := workflow.GetLogger(ctx)
 	if !f.single {
 		retry = f.announceLabels(ctx)
+	}
+	if again := f.reopenAfter(ctx); again > 0 && (retry == 0 || again < retry) {
+		retry = again
 	}
 	if err := f.updateAlerts(ctx); err != nil {
 		log.Error("an alert of the fan is out of step, tried again in 30 s", "fan", f.Status.Device.Fan, "err", err)
@@ -295,7 +317,7 @@ func (f *fan) updateAlert(ctx workflow.Context, family fanwatch.Family) error {
 	s = f.Status.Families[family]
 	if s.Last.Anomaly.Kind == fanwatch.KindNone {
 		delete(f.again, family)
-	} else if s.Alert == "" && !retired {
+	} else if s.Alert == "" && !retired && !workflow.Now(ctx).Before(f.resolved[family]) {
 		return f.open(ctx, family)
 	}
 	return nil
@@ -337,14 +359,21 @@ func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) 
 		Site: f.Status.Device.Site, Kind: o.Anomaly.Kind, Severity: o.Anomaly.Weighed(), Anomaly: o.Anomaly,
 		Policy: f.Status.Device.Policy, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
 	a.Anomaly.Why = ""
+	attributes := []temporal.SearchAttributeUpdate{SearchFan.ValueSet(o.Fan),
+		SearchState.ValueSet(string(fanwatch.AlertOpen))}
+	if f.searched {
+		attributes = append(attributes, SearchSeverity.ValueSet(string(a.Severity)), SearchKind.ValueSet(string(a.Kind)))
+		if a.Site != "" {
+			attributes = append(attributes, SearchSite.ValueSet(a.Site))
+		}
+	}
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(o.Fan),
-			SearchState.ValueSet(string(fanwatch.AlertOpen))),
-		StaticSummary: o.Anomaly.Why,
+		TypedSearchAttributes: temporal.NewSearchAttributes(attributes...),
+		StaticSummary:         o.Anomaly.Why,
 	}), Alert, AlertInput{Alert: a, Policy: f.Status.Device.Policy})
 	err = child.GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
@@ -531,7 +560,7 @@ func (f *fan) retire(ctx workflow.Context) (answer RetireAnswer, err error) {
 		if err := announce(ctx, d); err != nil {
 			return err
 		}
-		answer.Alert = f.Status.Alert
+		answer.Alert, answer.Alerts = f.Status.Alert, f.Status.OpenAlerts()
 		f.Status.Device = d
 		f.forget() // for a fan that is provisioned again
 		f.enter(ctx, fanwatch.PhaseRetired)
@@ -578,7 +607,13 @@ func (f *fan) show(ctx workflow.Context) {
 		state, found = string(s.Phase), string(s.Phase)
 	}
 	fan := s.Device.Fan
-	if fan != "" {
+	switch {
+	case fan == "":
+	case f.searched:
+		index(ctx, searched{SearchFan, fan}, searched{SearchState, found}, searched{SearchSite, s.Device.Site})
+	case f.lean:
+		index(ctx, searched{SearchFan, fan}, searched{SearchState, found})
+	default:
 		// never fails: the attributes were registered at start
 		_ = workflow.UpsertTypedSearchAttributes(ctx, SearchFan.ValueSet(fan), SearchState.ValueSet(found))
 	}

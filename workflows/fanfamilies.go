@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -95,6 +96,7 @@ func (f *fan) advance(family fanwatch.Family, s fanwatch.FamilyStatus, o fanwatc
 	s.Last = o
 	f.Status.Families[family] = s
 	f.pending[family] = true
+	delete(f.resolved, family)
 	return true
 }
 
@@ -106,6 +108,31 @@ func (f *fan) over(alert string) {
 			f.again[family] = true
 		}
 	}
+}
+
+// resolvedByHand has the family of an alert that a person resolved wait for the next observation of trouble, for
+// resolvedFor at most.
+func (f *fan) resolvedByHand(ctx workflow.Context, a fanwatch.Alert) {
+	if a.EndedBy == "" || workflow.GetVersion(ctx, changeByHand, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
+	}
+	if family := familyOf(a.ID); family != "" {
+		f.resolved[family] = workflow.Now(ctx).Add(resolvedFor)
+	}
+}
+
+// reopenAfter returns the time after which the first family whose alert was resolved by hand may have another; 0: none
+// waits.
+func (f *fan) reopenAfter(ctx workflow.Context) (first time.Duration) {
+	for _, family := range workflow.DeterministicKeys(f.resolved) {
+		left := f.resolved[family].Sub(workflow.Now(ctx))
+		if left <= 0 {
+			delete(f.resolved, family)
+		} else if first == 0 || left < first {
+			first = left
+		}
+	}
+	return first
 }
 
 func (f *fan) setAlert(family fanwatch.Family, id string) {

@@ -101,7 +101,7 @@ func TestAckWithAVerdictTellsTheFan(t *testing.T) {
 	r.at(30*time.Second, func() { ack("eve", "nonsense") })
 	r.at(5*time.Hour, r.normal) // what is normal is not told again when the acknowledgement runs out
 	a, err := r.runOf(t, fanwatch.KindSpeed, "slower")
-	if err != nil || a.AckedBy != "ada" || a.Label != fanwatch.VerdictNormal || a.LabelledBy != "bob" ||
+	if err != nil || a.AckedBy != "eve" || a.Label != fanwatch.VerdictNormal || a.LabelledBy != "bob" ||
 		a.State != fanwatch.AlertResolved {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -109,7 +109,8 @@ func TestAckWithAVerdictTellsTheFan(t *testing.T) {
 		!sent[1].From.Equal(opened) || !sent[1].To.IsZero() || !sent[1].At.Equal(opened.Add(20*time.Second)) {
 		t.Errorf("the fan was sent %+v", sent)
 	}
-	r.told(t, "0s first : speed (step 1 of 2)", "5h1m0s first : speed is over")
+	r.told(t, "0s first : speed (step 1 of 2)", "10s first : speed, acknowledged by ada",
+		"30s first : speed, acknowledged by eve", "5h1m0s first : speed is over")
 	if text := r.textOf("first"); !strings.Contains(text, "bob said at 2026-05-28T20:27:00Z: this is normal.") {
 		t.Errorf("first was told %q", text)
 	}
