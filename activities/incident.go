@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"fanwatch"
 )
 
@@ -102,6 +104,7 @@ const (
 	groupKeep  = 2 * time.Minute  // time for which alerts that were planned are kept
 	joinFor    = 10 * time.Second // bound of one Join
 	maxJoining = 200              // alerts of one Joining
+	groupFor   = 10 * time.Second // bound of one Group in a plan
 )
 
 // Group returns the ID of the incident of which the alert is part, and "" for one that notifies by itself: of
@@ -122,6 +125,21 @@ func (g *Grouper) Group(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy
 		return "", err
 	}
 	return g.join(ctx, s, j, listed)
+}
+
+// incident returns the ID of the incident of which an alert is part; "" also where that cannot be found out, because to
+// notify too much is better than to notify nobody. The next plan asks again.
+func (n *Notifier) incident(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) string {
+	if n.Incidents == nil {
+		return ""
+	}
+	limited, cancel := context.WithTimeout(ctx, groupFor)
+	defer cancel()
+	id, err := n.Incidents.Group(limited, a, p)
+	if err != nil {
+		activity.GetLogger(ctx).Error("an alert notifies by itself, because it was not grouped", "alert", a.ID, "err", err)
+	}
+	return id
 }
 
 func joiner(a fanwatch.Alert) Joiner {

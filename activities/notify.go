@@ -44,8 +44,9 @@ type Notifier struct {
 	Deps     notify.Deps // of the channels; without SNS a topic gets its text alone
 	// History returns the readings of the alert's fan of from <= time <= to, oldest first, for a picture; nil: there are
 	// no pictures.
-	History func(ctx context.Context, a fanwatch.Alert, from, to time.Time) ([]notify.Sample, error)
-	Now     fanwatch.Clock
+	History   func(ctx context.Context, a fanwatch.Alert, from, to time.Time) ([]notify.Sample, error)
+	Now       fanwatch.Clock
+	Incidents *Grouper // nil = every alert notifies by itself
 }
 
 // Notification is one message to one channel or topic.

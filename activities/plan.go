@@ -16,5 +16,9 @@ type PlanInput struct {
 
 // Plan returns the policy of the alert, resolved for the time At.
 func (n *Notifier) Plan(ctx context.Context, in PlanInput) (fanwatch.Policy, error) {
-	return n.Policy(ctx, in.Policy)
+	p, err := n.Policy(ctx, in.Policy)
+	if err == nil {
+		p.Incident = n.incident(ctx, in.Alert, p)
+	}
+	return p, err
 }

@@ -62,6 +62,7 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Channels: c.Channels,
 		Deps: notify.Deps{SNS: t, Roots: c.Roots, Now: c.Now}, Now: c.Now}
 	a.Grouper = &activities.Grouper{System: fans, Now: c.Now}
+	a.Notifier.Incidents = a.Grouper
 	a.Digester = &activities.Digester{Policies: c.Policies, Alerts: fans}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch,

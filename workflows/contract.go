@@ -36,8 +36,6 @@ const (
 	SignalLabel = "label"
 	// SignalJoin carries an activities.Joining to Incident.
 	SignalJoin = "join"
-	// SignalMemberOver carries a fanwatch.Member, an alert that is over, from Alert to the Incident of which it is part.
-	SignalMemberOver = "member-over"
 	// SignalRenew has a Fan or an Alert of an earlier program continue as new with this one's code.
 	SignalRenew = "renew"
 	// SignalShards has a Stream start every shard that can be scored and does not run.
