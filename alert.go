@@ -72,9 +72,9 @@ type Alert struct {
 	Because      string    `json:"because,omitempty"`      // why NotBefore
 	Incident     string    `json:"incident,omitempty"`     // ID of the incident that notifies in its place
 	Members      []Member  `json:"members,omitempty"`      // of an incident: the newest MaxMembers
-	Troubled     int       `json:"troubled,omitempty"`     // of an incident: members whose trouble goes on
-	Joined       int       `json:"joined,omitempty"`       // of an incident: members in all
-	Fans         int       `json:"fans,omitempty"`         // of an incident: fans of its site; 0 = not known
+	Troubled     int       `json:"troubled,omitempty"`     // of an incident: fans whose trouble goes on
+	Joined       int       `json:"joined,omitempty"`       // of an incident: fans that joined
+	Fans         int       `json:"fans,omitempty"`         // of an incident: fans of Site; 0 = not known
 }
 
 // MaxAnswers is the number of answers that an alert keeps.

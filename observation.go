@@ -216,6 +216,8 @@ type Observation struct {
 	Family Family `json:"family,omitempty"`
 	// Suggestions are all that the fan's readings suggest at Position.
 	Suggestions []Suggestion `json:"suggestions,omitempty"`
+	// Extent is how far an incident reaches; nil = the observation is of none.
+	Extent *Extent `json:"extent,omitempty"`
 }
 
 // Of returns the family of which the observation tells; "" tells of all.

@@ -41,9 +41,8 @@ type Notifier struct {
 	Policies Policies
 	Planner  Planner // nil: alerts go by Policies alone
 	// Maintain returns until when an alert waits, and why; zero: it does not. nil = no alert does.
-	Maintain func(ctx context.Context, a fanwatch.Alert, at time.Time) (until time.Time, why string, err error)
-	// Group returns the ID of the incident that notifies in the alert's place, "" = none. nil = there are none.
-	Group func(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) (incident string, err error)
+	Maintain  func(ctx context.Context, a fanwatch.Alert, at time.Time) (until time.Time, why string, err error)
+	Incidents *Grouper // nil = every alert notifies by itself
 	// Channels returns the channel of that name; ok is false for the name or ARN of a topic. nil: all are topics.
 	Channels func(name string) (c notify.Config, ok bool)
 	Deps     notify.Deps // of the channels; without SNS a topic gets its text alone

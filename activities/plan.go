@@ -45,12 +45,8 @@ func (n *Notifier) Plan(ctx context.Context, in PlanInput) (fanwatch.Policy, err
 			p.NotBefore, p.Because = until, why
 		}
 	}
-	if n.Group != nil && p.NotBefore.IsZero() {
-		incident, err := n.Group(ctx, a, p)
-		if err != nil {
-			activity.GetLogger(ctx).Error("an alert notifies by itself: no incident can be asked", "alert", a.ID, "err", err)
-		}
-		p.Incident = incident
+	if p.NotBefore.IsZero() {
+		p.Incident = n.incident(ctx, a, p)
 	}
 	return p, nil
 }

@@ -19,6 +19,7 @@ import (
 type Activities struct {
 	Provisioner *activities.Provisioner
 	Notifier    *activities.Notifier
+	Grouper     *activities.Grouper
 	Digester    *activities.Digester
 	Maintainer  *activities.Maintainer
 	// Maintenances answers which maintenance an alert is under.
@@ -41,6 +42,7 @@ type ControlPlane interface {
 	activities.AlertLister
 	activities.MaintenanceControl
 	activities.MaintenanceLister
+	activities.Incidents
 }
 
 // NewActivities returns the activities on AWS, or on the local servers of c.Endpoints. The error is for a heartbeat URL
@@ -74,6 +76,8 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 			return link
 		}
 	}
+	a.Grouper = &activities.Grouper{System: fans, Now: c.Now}
+	a.Notifier.Incidents = a.Grouper
 	a.Digester = &activities.Digester{Policies: c.Policies, Alerts: fans}
 	a.Maintainer = &activities.Maintainer{Fans: fans, Stream: s, Resolve: c.Policies.Of}
 	if c.Planner != nil {

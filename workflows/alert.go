@@ -334,6 +334,7 @@ func (a *alert) observe(ctx workflow.Context, o fanwatch.Observation) {
 		a.Last = o
 	}
 	a.dirty = true
+	a.reach(o.Extent)
 	if o.Anomaly.Kind == fanwatch.KindNone {
 		if a.NormalFrom.IsZero() {
 			a.NormalFrom = workflow.Now(ctx).UTC()
@@ -600,7 +601,7 @@ func signalFan(ctx workflow.Context, alert fanwatch.Alert) error {
 		ctx, cancel = workflow.NewDisconnectedContext(ctx)
 		defer cancel()
 	}
-	err := workflow.SignalExternalWorkflow(ctx, FanID(alert.Fan), "", SignalAlertOver, withoutLists(alert)).Get(ctx, nil)
+	err := workflow.SignalExternalWorkflow(ctx, ownerOf(alert), "", SignalAlertOver, withoutLists(alert)).Get(ctx, nil)
 	if temporal.IsCanceledError(err) {
 		return err
 	}

@@ -28,12 +28,14 @@ const (
 const (
 	// SignalObserve carries a fanwatch.Observation to Fan and Alert.
 	SignalObserve = "observe"
-	// SignalAlertOver carries a fanwatch.Alert that is over from Alert to Fan.
+	// SignalAlertOver carries a fanwatch.Alert that is over from Alert to Fan, and that of an incident to Incident.
 	SignalAlertOver = "alert-over"
 	// SignalResolve carries a fanwatch.Observation from Fan to Alert, which ends at once.
 	SignalResolve = "resolve"
 	// SignalLabel carries a fanwatch.Label from Alert to Fan.
 	SignalLabel = "label"
+	// SignalJoin carries an activities.Joining to Incident.
+	SignalJoin = "join"
 	// SignalRenew has a Fan or an Alert of an earlier program continue as new with this one's code.
 	SignalRenew = "renew"
 	// SignalPlan has an Alert read its plan again at once: a maintenance that it was under has ended.
@@ -87,6 +89,8 @@ const (
 	MemoShard = "shard"
 	// MemoMaintenance is the fanwatch.MaintenanceStatus of a Maintenance.
 	MemoMaintenance = "maintenance"
+	// MemoIncident is the activities.IncidentStatus of an Incident.
+	MemoIncident = "incident"
 	// MemoCommitter is the CommitterState of the Committer.
 	MemoCommitter = "committer"
 )
@@ -127,6 +131,9 @@ func FanID(fan string) string { return "fan/" + fan }
 func AlertID(fan string, kind fanwatch.Kind, opened time.Time) string {
 	return fmt.Sprintf("alert/%s/%s/%s", fan, kind, opened.UTC().Format("20060102T150405.000000Z"))
 }
+
+// IncidentID returns the workflow ID of the incident of a group; key is fanwatch.Group.Key, and the Fan of its alerts.
+func IncidentID(key string) string { return "incident/" + key }
 
 // StreamID returns the workflow ID of a stream.
 func StreamID(stream string) string { return "stream/" + stream }
