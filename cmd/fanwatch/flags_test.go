@@ -102,7 +102,7 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 	}
 	// they connect to no local system, or to its SNS alone
 	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true,
-		"page": true}
+		"page": true, "policy who": true, "oncall": true}
 	for _, name := range leaves(command(), "") {
 		_, isControl := control[name]
 		_, isData := data[name]

@@ -29,7 +29,8 @@ func TestPageTriesAChannelAndSaysWhatHappened(t *testing.T) {
 	t.Setenv("FW_HOOK", hook.URL+"/verysecret")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "policy.yaml")
-	text := "version: 2\nzone: Europe/Berlin\nchannels:\n  chat: {slack: {url: env:FW_HOOK}}\n  bad: {slack: {url: x}}\n"
+	text := "version: 2\nzone: Europe/Berlin\nchannels:\n  chat: {slack: {url: env:FW_HOOK}}\n" +
+		"policies: {default: {steps: [{notify: [chat]}]}}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,11 @@ func TestPageTriesAChannelAndSaysWhatHappened(t *testing.T) {
 	if _, err = run("TEST", "--to", "chat"); err == nil || !strings.Contains(err.Error(), "would try again") {
 		t.Error(err)
 	}
-	if _, err = run("TEST", "--to", "bad"); err == nil || !strings.Contains(err.Error(), "env:NAME or file:PATH") {
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte(strings.Replace(text, "env:FW_HOOK", "x", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = run("TEST", "--to", "chat", "--policies", bad); err == nil || !strings.Contains(err.Error(), "env:NAME or file:PATH") {
 		t.Error(err)
 	}
 	for _, args := range [][]string{{"TEST"}, {"wake up", "--to", "chat"}} {

@@ -27,7 +27,7 @@ func (o *answerOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.publicURL, "public-url", "", "base URL, such as https://fans.example.org, by which people reach "+
 		"--answers: messages link to it; empty: they have no link to answer by")
 	f.StringVar(&o.keys, "answer-keys", "",
-		"keys of the links, the same for all workers: env:NAME or file:PATH of 1 to 4 "+
+		"keys of the links, which all workers share: env:NAME or file:PATH of 1 to 4 "+
 			"secrets of 32 bytes or more, of which the first signs, or a directory that workers of one machine share")
 	f.StringVar(&o.pagerDuty, "pagerduty-secret", "", "env:NAME or file:PATH of the signing secret of a webhook "+
 		"subscription of PagerDuty, which answers alerts by /hooks/pagerduty; empty: none")
