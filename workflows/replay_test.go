@@ -17,8 +17,8 @@ import (
 // that fails here would break workflows that are open when it is deployed.
 func TestRecordedHistoriesReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) < 13 {
-		t.Fatalf("%d histories in testdata, %v: want four of fan, four of alert, two of stream, and shard, committer and "+
+	if err != nil || len(files) < 15 {
+		t.Fatalf("%d histories in testdata, %v: want five of fan, five of alert, two of stream, and shard, committer and "+
 			"maintenance",
 			len(files), err)
 	}

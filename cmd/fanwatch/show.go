@@ -106,6 +106,8 @@ which topics could not be told. Behind them --all lists the newest 200 alerts th
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "list the newest 200 alerts that are over, too")
+	c.AddCommand(a.alertStory(), a.alertsExport())
+	c.AddCommand(a.alertVerbs()...)
 	return c
 }
 
