@@ -127,8 +127,8 @@ func (g *Grouper) Group(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy
 	return g.join(ctx, s, j, listed)
 }
 
-// incident returns the ID of the incident of which an alert is part; "" also where that cannot be found out, because to
-// notify too much is better than to notify nobody. The next plan asks again.
+// incident returns the ID of the incident of which an alert is part. Where that cannot be found out it stays what it was,
+// and the next plan asks again: an alert that was part of none notifies by itself.
 func (n *Notifier) incident(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) string {
 	if n.Incidents == nil {
 		return ""
@@ -137,7 +137,8 @@ func (n *Notifier) incident(ctx context.Context, a fanwatch.Alert, p fanwatch.Po
 	defer cancel()
 	id, err := n.Incidents.Group(limited, a, p)
 	if err != nil {
-		activity.GetLogger(ctx).Error("an alert notifies by itself, because it was not grouped", "alert", a.ID, "err", err)
+		activity.GetLogger(ctx).Error("an alert was not grouped, its next plan tries again", "alert", a.ID, "err", err)
+		return a.Incident
 	}
 	return id
 }

@@ -19,10 +19,28 @@ import (
 
 // BenchmarkPath measures the whole local system from outside: how many readings a second go all the way from
 // a publisher to the landing log, and how long after the publish of a drop in speed the fan's workflow has
-// the signal. Publishers, broker, stream, scoring, Temporal and S3 share this machine's cores.
+// the signal; and what a storm of alerts costs. Publishers, broker, stream, scoring, Temporal and S3 share this machine's cores.
 func BenchmarkPath(b *testing.B) {
 	b.Run("Throughput", benchmarkThroughput)
 	b.Run("PublishToSignal", benchmarkSignal)
+	b.Run("Storm", benchmarkStorm)
+}
+
+// benchmarkStorm has 1,000 fans of one hall stop within a second, and turn again once all are part of an incident.
+func benchmarkStorm(b *testing.B) {
+	const fans = 1000
+	var f stormFigures
+	for range b.N {
+		s := newStorm(b, fans)
+		f, _ = s.stops()
+		s.ends(&f)
+		s.kill()
+	}
+	b.ReportMetric(float64(f.pages), "pages")
+	b.ReportMetric(f.first.Seconds(), "s-to-first-page")
+	b.ReportMetric(f.all.Seconds(), "s-to-all-alerts")
+	b.ReportMetric(float64(f.largest), "largest-workflow-events")
+	b.ReportMetric(0, "ns/op")
 }
 
 const benchFans = 20

@@ -238,7 +238,7 @@ func TestAHallThatStopsIsOneIncident(t *testing.T) {
 		t.Errorf("%d pages", f.pages)
 	}
 	s.ends(&f)
-	if f.largest > 4000 {
+	if f.largest > 5000 {
 		t.Errorf("%s has %d events", f.of, f.largest)
 	}
 	over, err := s.Alert(t.Context(), incident.ID)

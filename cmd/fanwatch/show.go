@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"fanwatch"
 	"fanwatch/operator"
+	"fanwatch/workflows"
 )
 
 func (a *app) fans() *cobra.Command {
@@ -81,12 +83,13 @@ func fanState(f fanLine) string {
 }
 
 func (a *app) alerts() *cobra.Command {
-	all := false
+	all, members := false, false
 	c := &cobra.Command{
 		Use: "alerts", Short: "List open alerts, the gravest first", Args: cobra.NoArgs,
 		Long: `List open alerts: critical, then warning, then info; of one severity the newest first. Of severity info is
 what is worth a look: it wakes nobody and is told in the morning. TOLD is how many notices were sent, and NOT in it
-which topics could not be told. Behind them --all lists the newest 200 alerts that are over.`,
+which topics could not be told. An incident is one line in place of its members, which notify nobody themselves;
+--members lists these, too. Behind them --all lists the newest 200 alerts that are over.`,
 		Example: "  fanwatch alerts\n  fanwatch alerts --all --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
@@ -101,6 +104,9 @@ which topics could not be told. Behind them --all lists the newest 200 alerts th
 					fmt.Fprintln(cmd.OutOrStdout(), map[bool]string{false: "no open alerts", true: "no alerts"}[all])
 					return nil
 				}
+				if !members {
+					alerts = folded(alerts)
+				}
 				return printAlerts(cmd.OutOrStdout(), alerts, time.Now())
 			})
 		},
@@ -108,13 +114,33 @@ which topics could not be told. Behind them --all lists the newest 200 alerts th
 	c.Flags().BoolVar(&all, "all", false, "list the newest 200 alerts that are over, too")
 	c.AddCommand(a.alertStory(), a.alertsExport())
 	c.AddCommand(a.alertVerbs()...)
+	c.Flags().BoolVar(&members, "members", false, "list the alerts that are part of an open incident, too")
 	return c
+}
+
+// folded returns the alerts without those that are part of an incident that is among them and not over.
+func folded(alerts []fanwatch.Alert) []fanwatch.Alert {
+	open := map[string]bool{}
+	for _, x := range alerts {
+		if x.Kind == fanwatch.KindIncident && goesOn(x) {
+			open[workflows.IncidentID(x.Fan)] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(alerts), func(x fanwatch.Alert) bool { return open[x.Incident] && goesOn(x) })
+}
+
+func goesOn(x fanwatch.Alert) bool {
+	return x.State == fanwatch.AlertOpen || x.State == fanwatch.AlertAcknowledged
 }
 
 func printAlerts(out io.Writer, alerts []fanwatch.Alert, now time.Time) error {
 	return table(out, "OPENED\tSEVERITY\tSTATE\tSTEP\tTOLD\tWHY\tALERT", func(add row) {
 		for _, x := range alerts {
-			add(when(x.Opened), x.Weighed(), alertState(x, now), escalation(x), told(x), x.Why, x.ID)
+			why := x.Why
+			if x.Incident != "" {
+				why += " (Part of " + x.Incident + ".)"
+			}
+			add(when(x.Opened), x.Weighed(), alertState(x, now), escalation(x), told(x), why, x.ID)
 		}
 	})
 }
@@ -250,6 +276,9 @@ func judgedAtLength(j operator.Judgement, now time.Time) string {
 // showAlert prints the alert of that ID; its zero value is one that nothing is known of.
 func showAlert(add row, id string, x fanwatch.Alert, now time.Time) {
 	add("open alert", id)
+	if x.Incident != "" {
+		add("part of", x.Incident+", which notifies in its place")
+	}
 	switch {
 	case x.Weighed() == fanwatch.SeverityInfo:
 		add("escalation", "none: it is worth a look, and told in the morning")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,5 +194,34 @@ func TestAnAlertTellsWhatItKnows(t *testing.T) {
 		if !strings.Contains(flat, want) {
 			t.Errorf("%s\nwant %s", flat, want)
 		}
+	}
+}
+
+// TestAnIncidentIsOneLineInPlaceOfItsMembers while both go on; what is over, and what is part of none, stays.
+func TestAnIncidentIsOneLineInPlaceOfItsMembers(t *testing.T) {
+	stall := func(fan, incident string, state fanwatch.AlertState) fanwatch.Alert {
+		return fanwatch.Alert{ID: "alert/" + fan + "/stall/1", Fan: fan, Kind: fanwatch.KindStall, State: state,
+			Incident: incident, Why: fan + " has stopped."}
+	}
+	incident := fanwatch.Alert{ID: "alert/Hall-A/incident/1", Fan: "Hall-A", Kind: fanwatch.KindIncident,
+		State: fanwatch.AlertAcknowledged, Why: "2 of 40 fans in Hall A fail at once: 2 stall."}
+	all := []fanwatch.Alert{incident, stall("a", "incident/Hall-A", fanwatch.AlertOpen),
+		stall("b", "incident/Hall-A", fanwatch.AlertResolved), stall("c", "incident/Hall-B", fanwatch.AlertOpen),
+		stall("d", "", fanwatch.AlertOpen)}
+	var fans []string
+	for _, x := range folded(all) {
+		fans = append(fans, x.Fan)
+	}
+	if !slices.Equal(fans, []string{"Hall-A", "b", "c", "d"}) {
+		t.Errorf("listed %q", fans)
+	}
+	all[0].State = fanwatch.AlertResolved
+	if n := len(folded(all)); n != 5 {
+		t.Errorf("%d listed after the incident", n)
+	}
+	var out strings.Builder
+	if err := printAlerts(&out, all, time.Now()); err != nil || !strings.Contains(out.String(),
+		"a has stopped. (Part of incident/Hall-A.)") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }

@@ -55,7 +55,7 @@ func TestNoTableShowsRawWhatADeviceSent(t *testing.T) {
 	}{
 		"fans":        {2, func(w io.Writer) error { return printFans(w, []fanLine{fan.fanLine}, now) }},
 		"alerts":      {2, func(w io.Writer) error { return printAlerts(w, []fanwatch.Alert{open}, now) }},
-		"show":        {27, func(w io.Writer) error { return showFan(w, fan, alerts, now) }},
+		"show":        {28, func(w io.Writer) error { return showFan(w, fan, alerts, now) }},
 		"maintenance": {2, func(w io.Writer) error { return printMaintenances(w, fan.Maintenances) }},
 		"refused":     {2, func(w io.Writer) error { return printRefusals(w, filled[[]refusal]()) }},
 		"query":       {2, func(w io.Writer) error { return printBuckets(w, filled[[]bucket]()) }},

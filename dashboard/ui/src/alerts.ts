@@ -1,7 +1,7 @@
 // Alerts: what is wrong, how far it has escalated, and the button that stops it.
 
 import { arrange, h, put, setAttr, setText } from "./dom";
-import { look, over, post, type Alert, type Answer, type Failure, type Store } from "./store";
+import { folded, look, over, post, type Alert, type Answer, type Failure, type Store } from "./store";
 import { badge, fullTime, sayFor, setBadge, time, topicName } from "./words";
 
 const nameKey = "fanwatch-name";
@@ -27,7 +27,7 @@ function rememberName(name: string): void {
 const newestOver = 200;
 
 /** Alerts of these kinds are not of a fan: what stands in its place names a part of fanwatch, or readings. */
-const ofNoFan = new Set(["pipeline", "difference"]);
+const ofNoFan = new Set(["pipeline", "difference", "incident"]);
 
 export class AlertsView {
   readonly title = "Alerts";
@@ -78,8 +78,9 @@ export class AlertsView {
   update(): void {
     setAttr(this.loading, "hidden", this.store.alertsKnown);
     this.many.update(this.store.alerts.filter(a => a.state === "open" && !look(a)));
+    const shown = folded(this.store.alerts);
     for (const l of this.lists) {
-      const alerts = this.store.alerts.filter(l.holds);
+      const alerts = shown.filter(l.holds);
       setAttr(l.box, "hidden", !this.store.alertsKnown);
       setAttr(l.empty, "hidden", alerts.length > 0);
       setText(l.empty, this.store.link === "lost" ? "Not known while there is no connection." : l.none);
@@ -178,6 +179,8 @@ class Card {
     put(
       this.facts,
       ...fact("Since", time(opened)),
+      ...(a.joined ? fact("Fans", members(a)) : []),
+      ...(a.incident ? fact("Part of", `${a.incident}, which notifies in its place`) : []),
       ...fact(
         "Escalation",
         look(a)
@@ -244,6 +247,26 @@ class Card {
 
 function fact(name: string, value: Node | string): HTMLElement[] {
   return [h("dt", {}, name), h("dd", {}, value)];
+}
+
+/** members folds the fans of an incident; those that are normal again are crossed off. */
+function members(a: Alert): HTMLElement {
+  const list = a.members ?? [];
+  const rest = (a.joined ?? 0) - list.length;
+  return h(
+    "details",
+    {},
+    h("summary", {}, `${a.troubled ?? 0} in trouble of ${a.joined ?? 0}${a.fans ? `; the place has ${a.fans}` : ""}`),
+    h(
+      "ul",
+      { class: "told" },
+      ...list.map(m => {
+        const link = h("a", { href: `#/fan/${encodeURIComponent(m.fan)}` }, m.fan);
+        return h("li", {}, m.over ? h("s", {}, link) : link, h("span", { class: "quiet" }, ` ${m.kind}`));
+      }),
+      rest > 0 ? h("li", {}, `and ${rest} more`) : null,
+    ),
+  );
 }
 
 function failures(list: Failure[]): HTMLElement {

@@ -99,6 +99,19 @@ export interface Alert {
   answers?: Answer[]; // the newest, oldest first
   snoozed_until?: string;
   ended_by?: string; // who resolved it by hand
+  incident?: string; // workflow of the incident that notifies in its place
+  members?: Member[]; // of an incident: the newest
+  troubled?: number; // of an incident: fans whose trouble goes on
+  joined?: number; // of an incident: fans that joined
+  fans?: number; // of an incident: fans of its site
+}
+
+/** Member is an alert that is part of an incident. */
+export interface Member {
+  alert: string;
+  fan: string;
+  kind: string;
+  over?: string;
 }
 
 const lookKinds = new Set(["jitter", "wobble", "hunting", "drift", "unusual"]);
@@ -111,6 +124,12 @@ export function look(a: Alert): boolean {
 /** over tells whether nothing more will come of the alert. */
 export function over(a: Alert): boolean {
   return a.state === "resolved" || a.state === "terminated";
+}
+
+/** folded returns the alerts without those that are part of an incident that is among them and not over. */
+export function folded(alerts: Alert[]): Alert[] {
+  const open = new Set(alerts.filter(a => a.kind === "incident" && !over(a)).map(a => `incident/${a.fan}`));
+  return alerts.filter(a => over(a) || !a.incident || !open.has(a.incident));
 }
 
 export interface About {
