@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -39,6 +40,13 @@ type Notifier struct {
 	SNS      Publisher
 	Checker  TopicChecker // nil: topics are not checked
 	Policies Policies
+	Planner  Planner // nil: Policies alone say who is told
+	// Maintain returns until when a maintenance keeps the alert from notifying, and why; the zero time where none does.
+	// nil: there is none.
+	Maintain func(ctx context.Context, a fanwatch.Alert, at time.Time) (until time.Time, why string, err error)
+	// Group returns the ID of the incident that notifies in the alert's place; "" = none. nil: there are no incidents.
+	Group func(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) (incident string, err error)
+	Log   *slog.Logger // nil = slog.Default()
 	// Channels returns the channel of that name; ok is false for the name or ARN of a topic. nil: all are topics.
 	Channels func(name string) (c notify.Config, ok bool)
 	Deps     notify.Deps // of the channels; without SNS a topic gets its text alone
@@ -274,7 +282,7 @@ const checkTopicFor = 10 * time.Second // bound of the check of one topic
 // Topics checks every topic that the policies name, eight at once, and returns those in trouble, sorted by name. The
 // error is ctx's.
 func (n *Notifier) Topics(ctx context.Context) ([]TopicTrouble, error) {
-	named := NamedTopics(n.Policies())
+	named := n.named()
 	trouble := make([]*TopicTrouble, len(named))
 	var checks sync.WaitGroup
 	slots := make(chan struct{}, 8)

@@ -370,7 +370,8 @@ func (s *System) startAWS(ctx context.Context, k keys) (*workers.Config, error) 
 	}
 	return &workers.Config{AWS: awsConfig, Account: account, Stream: stream, Bucket: bucket, Poll: 200 * time.Millisecond,
 		Endpoints: workers.Endpoints{Kinesis: s.AWS, IoT: s.AWS, SNS: s.AWS, S3: s.S3},
-		Catalog:   workers.Catalog{SQLite: s.Catalog}, Policies: policies.Policies, HeartbeatURL: s.cfg.HeartbeatURL,
+		Catalog:   workers.Catalog{SQLite: s.Catalog}, Policies: policies.Policies, Planner: policies,
+		Channels: policies.Channel, HeartbeatURL: s.cfg.HeartbeatURL,
 		Score: activities.ScoreConfig{Detect: detect.Config{Seed: s.cfg.Seed}, Window: 5 * time.Second,
 			SnapshotEvery: s.cfg.SnapshotEvery}}, nil
 }

@@ -205,6 +205,7 @@ type Config struct {
 	// when SNS has taken it.
 	CanaryURL string
 	Policies  activities.Policies
+	Planner   activities.Planner // nil = Policies alone say who is told
 	// Channels returns the channel of that name in the policy file, with Zone set; nil = every name is a topic's.
 	Channels func(name string) (c notify.Config, ok bool)
 	Roots    *x509.CertPool // authorities of the channels' servers; nil = the system's

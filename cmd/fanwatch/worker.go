@@ -158,8 +158,8 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer done()
-	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies,
-		cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
+	wc.Policies, wc.Planner, wc.Channels = policies.Policies, policies, policies.Channel
+	wc.Account, wc.HeartbeatURL = o.account, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch, wc.CanaryURL = o.watch, o.canaryURL
 	wc.Score = activities.ScoreConfig{Detect: detect.Config{Seed: o.seed}, Window: o.window, SnapshotEvery: o.snapshots,
 		Heartbeat: 2 * time.Second}
