@@ -157,7 +157,7 @@ func (n *Notifier) send(ctx context.Context, to string, m notify.Message) (notif
 		config, found = n.Channels(to)
 	}
 	if !found {
-		return n.publish(ctx, to, m)
+		return n.publish(ctx, to, m, config)
 	}
 	deps := n.Deps
 	deps.SNS = n.topics()
@@ -173,14 +173,16 @@ func (n *Notifier) send(ctx context.Context, to string, m notify.Message) (notif
 	return channel.Send(ctx, m)
 }
 
-// publish sends the message to a topic: with a body for each protocol, or as the text of an earlier program.
-func (n *Notifier) publish(ctx context.Context, topic string, m notify.Message) (notify.Receipt, error) {
+// publish sends the message to a topic: with a body for each protocol, or as the text of an earlier program. c has the
+// zone of its readers.
+func (n *Notifier) publish(ctx context.Context, topic string, m notify.Message, c notify.Config) (notify.Receipt,
+	error) {
 	if m.Event == "" {
 		return notify.Receipt{}, n.SNS.Publish(ctx, topic, m.Subject, m.Body, m.Key, notify.Attributes(m))
 	}
-	zone := n.Deps.Zone
-	if zone == nil {
-		zone = time.UTC
+	zone, err := c.Location(n.Deps.Zone)
+	if err != nil {
+		return notify.Receipt{}, err
 	}
 	return notify.Publish(ctx, n.topics(), topic, m, zone)
 }

@@ -242,6 +242,12 @@ func (f *File) reached(own rules) (all []string) {
 // Warnings returns what may be a mistake and is none for certain.
 func (f *File) Warnings() Problems { return f.warnings }
 
+// Time reads a time as 2026-12-24T09:00:00+01:00, or in the file's zone as 2026-12-24 09:00 or 2026-12-24.
+func (f *File) Time(text string) (time.Time, error) {
+	t, err := moment(text, f.zone, false)
+	return t.In(f.zone), err
+}
+
 // Version returns the version of the file.
 func (f *File) Version() int { return f.version }
 

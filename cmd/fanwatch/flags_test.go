@@ -92,7 +92,7 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 	control := map[string]string{ // commands that ask Temporal
 		"fans": "", "alerts": "", "show": "fan-07", "retire": "fan-07", "ack": "alert/fan-07/stall/x --by ada",
 		"provision": "fan-07 --csr " + csr,
-		"configure": "fan-07 --site x", "revoke": "fan-07",
+		"configure": "fan-07 --site x", "revoke": "fan-07", "policy who": "fan-07 --policies " + shippedPolicy(t),
 	}
 	// commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
 	data := map[string]string{
@@ -100,7 +100,8 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 		"lake verify": "", "lake query": "fan-07", "lake export": "", "lake ingest": "firehose/",
 	}
 	// they connect to no local system, or to its SNS alone
-	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true}
+	rest := map[string]bool{"score": true, "version": true, "help": true, "worker": true, "policy check": true,
+		"oncall": true, "page": true}
 	for _, name := range leaves(command(), "") {
 		_, isControl := control[name]
 		_, isData := data[name]

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"fanwatch"
 	"fanwatch/notify"
@@ -94,27 +93,15 @@ func (a *app) pageDeps(ctx context.Context, o awsOptions, account string, c *not
 }
 
 // channelOf returns the channel of that name in a policy file; without one of that name it is empty.
-var channelOf = func(file, name string) (notify.Config, error) {
-	text, err := os.ReadFile(file)
+func channelOf(file, name string) (notify.Config, error) {
+	f, err := readPolicies(file)
 	if err != nil {
 		return notify.Config{}, fmt.Errorf("--policies: %w", err)
 	}
-	var f struct {
-		Zone     string                   `yaml:"zone"`
-		Channels map[string]notify.Config `yaml:"channels"`
+	if c, ok := f.Channel(name); ok {
+		return c, nil
 	}
-	if err := yaml.Unmarshal(text, &f); err != nil {
-		return notify.Config{}, fmt.Errorf("%s: %w", file, err)
-	}
-	c, ok := f.Channels[name]
-	if !ok {
-		return notify.Config{}, nil
-	}
-	c.Name = name
-	if c.Zone == "" {
-		c.Zone = f.Zone
-	}
-	return c, c.Check()
+	return notify.Config{}, nil
 }
 
 // pageReport is what page prints as JSON.
