@@ -183,7 +183,8 @@ func (d Device) CheckNew() error {
 		return fmt.Errorf("device %s: a tag of %.80q is empty, longer than %d bytes or holds control characters: use words "+
 			"such as cooling", d.Fan, d.Tags, maxTag)
 	case len(d.Model) > maxModel || forges(d.Model):
-		return fmt.Errorf("device %s: model %.120q: use at most %d bytes without control characters", d.Fan, d.Model, maxModel)
+		return fmt.Errorf("device %s: model %.120q: use at most %d bytes without control characters", d.Fan, d.Model,
+			maxModel)
 	case d.Zone == "Local":
 		return fmt.Errorf("device %s: zone Local is that of whichever machine scores: use an IANA time zone, such as "+
 			"Europe/Berlin", d.Fan)

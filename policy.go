@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Policy is an escalation policy: the steps by which an alert is notified until it is acknowledged. Package policy reads
-// it from a policy file.
+// Policy is an escalation policy: the steps by which an alert is notified until it is acknowledged. Package policy
+// reads it from a policy file.
 type Policy struct {
 	V     int    `json:"v"`
 	Name  string `json:"name"`

@@ -29,8 +29,8 @@ type PlanInput struct {
 const hookFor = 3 * time.Second
 
 // Plan returns the policy by which the alert goes at the time: that of the policy file, with NotBefore of a maintenance
-// where that ends later than quiet hours, and with the incident that notifies in the alert's place. A hook that fails is
-// logged and left out, because it must keep no one from being told. The error is non-retryable when there is no policy.
+// where that ends later than quiet hours, and with the incident that notifies in the alert's place. A hook that fails
+// is logged and left out: the alert notifies. The error is non-retryable when there is no policy.
 func (n *Notifier) Plan(ctx context.Context, in PlanInput) (fanwatch.Policy, error) {
 	if n.Planner == nil || in.Policy == fanwatch.CanaryPolicy {
 		return n.Policy(ctx, in.Policy)

@@ -83,7 +83,7 @@ func (p *parser) warn() {
 	}
 }
 
-// warnSilent warns of a policy that falls silent while nobody answers, or for ever after an acknowledgement.
+// warnSilent warns of a policy that falls silent without an answer, or for ever after an acknowledgement.
 func (p *parser) warnSilent(name string, own rules) {
 	last := own.steps[len(own.steps)-1]
 	if last.repeat == 0 {
@@ -92,8 +92,8 @@ func (p *parser) warnSilent(name string, own rules) {
 	}
 	for _, s := range []fanwatch.Severity{fanwatch.SeverityCritical, fanwatch.SeverityWarning} {
 		if own.ack[s] == 0 {
-			p.warnings.add(p.file, own.line, "policy %s: an alert of severity %s that is acknowledged and never over is not told "+
-				"of again: give ack_timeout", name, s)
+			p.warnings.add(p.file, own.line, "policy %s: an alert of severity %s that is acknowledged and never over is not "+
+				"told of again: give ack_timeout", name, s)
 		}
 	}
 }

@@ -18,7 +18,6 @@ import (
 
 // File is a policy file that has been checked. It does not change, and is safe for concurrent use.
 type File struct {
-	version   int
 	zone      *time.Location
 	people    map[string]person
 	channels  map[string]channel
@@ -81,7 +80,7 @@ const defaultPolicy = "default"
 
 // Resolve returns the policy by which the alert goes at the time: the one that its device names, else that of the first
 // route that matches, else the one named default. Its steps name channels, and SNS topics where the file has no channel
-// of that name. A route's severity holds whoever names the policy. A device's policy that the file does not have counts
+// of that name. A route's severity holds also then. A device's policy that the file does not have counts
 // as none.
 func (f *File) Resolve(a fanwatch.Alert, at time.Time) (fanwatch.Policy, error) {
 	r := f.route(a, at)
@@ -247,9 +246,6 @@ func (f *File) Time(text string) (time.Time, error) {
 	t, err := moment(text, f.zone, false)
 	return t.In(f.zone), err
 }
-
-// Version returns the version of the file.
-func (f *File) Version() int { return f.version }
 
 func (f *File) linksOf(a fanwatch.Alert) fanwatch.Links {
 	links := fanwatch.Links{Runbook: f.runbooks[a.Kind]}

@@ -35,7 +35,7 @@ const (
 // name stands before each line number of its errors, which are Problems: all of the file's.
 func Parse(name string, text []byte) (*File, error) {
 	r := &reader{file: name}
-	f := &File{version: 1, zone: time.UTC, people: map[string]person{}, channels: map[string]channel{},
+	f := &File{zone: time.UTC, people: map[string]person{}, channels: map[string]channel{},
 		schedules: map[string]schedule{}, policies: map[string]rules{}, runbooks: map[fanwatch.Kind]string{}}
 	p := &parser{reader: r, File: f}
 	docs := p.documents(text)
@@ -47,7 +47,6 @@ func Parse(name string, text []byte) (*File, error) {
 		}
 		p.check()
 	default:
-		f.version = fanwatch.PolicyVersion
 		p.sections(docs[0])
 		p.check()
 	}
@@ -489,7 +488,8 @@ func (p *parser) readQuiet(n *yaml.Node, what string) *quiet {
 	if q.from < 0 || q.to < 0 {
 		p.fail(n, "%s needs from and to, such as {from: \"22:00\", to: \"07:00\"}", what)
 	} else if q.from == q.to {
-		p.fail(n, "%s: from and to are the same: nothing would ever be told; give hours, or info as severity by a route", what)
+		p.fail(n, "%s: from and to are the same: nothing would ever be told; give hours, or info as severity by a route",
+			what)
 	}
 	return q
 }

@@ -160,7 +160,8 @@ steps: [{notify: [night]}]
 `)
 	p := resolve(t, f, fanwatch.Alert{Kind: fanwatch.KindStall}, "2026-12-01T10:00:00Z")
 	if p.Name != "default" || len(p.Steps) != 2 || time.Duration(p.AckTimeout) != time.Hour ||
-		p.HoldFor() != 10*time.Second || p.Info.At != "07:30" || p.Info.Zone != "Europe/Berlin" || p.Info.Notify[0] != "look" ||
+		p.HoldFor() != 10*time.Second || p.Info.At != "07:30" || p.Info.Zone != "Europe/Berlin" ||
+		p.Info.Notify[0] != "look" ||
 		time.Duration(p.Steps[0].Every) != 20*time.Second || p.Steps[0].Repeat != 1 ||
 		strings.Join(p.Steps[1].Notify, " ") != "on-call arn:aws:sns:us-east-1:000000000000:lead" || !p.NotBefore.IsZero() {
 		t.Errorf("%+v", p)
@@ -214,8 +215,8 @@ func TestTheShippedPolicyIsGoodAndDoesNotFallSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := parse(t, string(text))
-	if w := f.Warnings(); len(w) > 0 || f.Version() != fanwatch.PolicyVersion {
-		t.Errorf("version %d, %v", f.Version(), w)
+	if w := f.Warnings(); len(w) > 0 {
+		t.Error(w)
 	}
 	at := time.Date(2026, 12, 1, 2, 0, 0, 0, time.UTC)
 	r, err := f.Forecast(fanwatch.Alert{Kind: fanwatch.KindStall, Severity: fanwatch.SeverityCritical}, at)

@@ -38,8 +38,8 @@ func resolve(t *testing.T, f *policy.File, a fanwatch.Alert, at string) fanwatch
 	return p
 }
 
-// rotation has three persons, weekly on Monday at 02:30 in Berlin, where clocks change on Sundays at 02:00 and 03:00, and
-// one that hands over on Sundays in that very hour.
+// rotation has three persons, weekly on Monday at 09:00 in Berlin, where clocks change on Sundays at 02:00 and
+// 03:00, and one that hands over on Sundays in that very hour.
 const rotation = `version: 2
 zone: Europe/Berlin
 people:
@@ -275,7 +275,8 @@ func TestANotificationLinksToFanWorkflowAndRunbook(t *testing.T) {
 		t.Errorf("%+v", p.Links)
 	}
 	r, err := f.Forecast(fanwatch.Alert{Kind: fanwatch.KindJitter, Policy: "night"}, when(t, "2026-12-01T09:00:00Z"))
-	if err != nil || len(r.Turns) > 0 || !r.Morning.Equal(when(t, "2026-12-02T08:00:00Z")) || r.Digest[0].Channel != "look" {
+	if err != nil || len(r.Turns) > 0 || !r.Morning.Equal(when(t, "2026-12-02T08:00:00Z")) ||
+		r.Digest[0].Channel != "look" {
 		t.Errorf("info wakes no one: %+v, %v", r, err)
 	}
 }

@@ -57,7 +57,8 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 		ARN: fmt.Sprintf("arn:aws:iot:%s:%s", c.AWS.Region, c.Account), Rule: RuleReadings, Legacy: TopicLegacy},
 		Policies: c.Policies}
 	t := newTopics(c)
-	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Planner: c.Planner, Channels: c.Channels, Log: log,
+	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Planner: c.Planner,
+		Channels: c.Channels, Log: log,
 		Deps: notify.Deps{SNS: t, Roots: c.Roots, Now: c.Now}, Now: c.Now}
 	a.Digester = &activities.Digester{Policies: c.Policies, Planner: c.Planner, Alerts: fans}
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}

@@ -59,8 +59,8 @@ Exit status 1 when the channel did not take it, 2 when there is no such channel.
 	}
 	f := c.Flags()
 	f.StringVar(&to, "to", "", "name of the channel, or name or ARN of an SNS topic")
-	f.StringVar(&policies, "policies", "", "YAML file of escalation policies and channels; empty: policy.yaml of the local "+
-		"system")
+	f.StringVar(&policies, "policies", "", "YAML file of escalation policies and channels; empty: policy.yaml of the "+
+		"local system")
 	f.StringVar(&o.region, "region", "", "with --account: AWS region; empty: the SDK's default chain")
 	f.StringVar(&o.caBundle, "ca-bundle", "", "with --account: PEM file of certificates to trust beside the system's")
 	f.StringVar(&account, "account", "", "AWS account ID (12 digits) of a topic that is named without ARN; empty: the "+

@@ -217,7 +217,8 @@ func (a *app) printPolicies(out io.Writer, r policyReport) error {
 	if !r.Checked {
 		reached = fmt.Sprintf("its topics (%d) were not checked: start the local system, or give --account", r.Topics)
 	}
-	_, err := fmt.Fprintf(out, "%s: well formed, policies: %d, channels: %d; %s\n", r.File, r.Policies, r.Channels, reached)
+	_, err := fmt.Fprintf(out, "%s: well formed, policies: %d, channels: %d; %s\n", r.File, r.Policies, r.Channels,
+		reached)
 	return err
 }
 

@@ -144,7 +144,8 @@ func TestPolicyWhoSaysWhoWouldBeToldAndWhen(t *testing.T) {
 		}
 	}
 	out = who("--at", "2026-12-07 23:00", "--kind", "speed")
-	if !strings.Contains(out, "8h0m0s Tue 2026-12-08 07:00:00 CET") || !strings.Contains(out, "quiet hours until 07:00 CET") {
+	if !strings.Contains(out, "8h0m0s Tue 2026-12-08 07:00:00 CET") ||
+		!strings.Contains(out, "quiet hours until 07:00 CET") {
 		t.Error(out)
 	}
 	out = who("--site", "Lab, desk", "--at", "2026-12-07 12:00")

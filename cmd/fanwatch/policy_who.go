@@ -266,8 +266,9 @@ func (a *app) onCall() *cobra.Command {
 		Use: "oncall", Short: "Show who is on call, until when, and who next", Args: cobra.NoArgs,
 		Long: `Show who is on call, until when, and who next.
 
-It reads the schedules of the policy file: weekly rotations and the overrides by which a person covers for another. Times
-are in the zone of the schedule. A schedule hands over at the same local time when clocks are put forward or back.`,
+It reads the schedules of the policy file: weekly rotations and the overrides by which a person covers for another.
+Times are in the zone of the schedule. A schedule hands over at the same local time when clocks are put forward or
+back.`,
 		Example: "  fanwatch oncall\n  fanwatch oncall --at '2026-12-25 03:00' --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := a.policyFile(policies)
