@@ -11,8 +11,9 @@ const (
 	// AlertVersion is the version of Alert that this program writes. Version 1 has no Notices, Failed, Round, Returns
 	// and NormalFrom; they are read as empty. Severity, Anomaly, Policy and Label came without a new version.
 	AlertVersion = 2
-	// PolicyVersion is the version of Policy that this program reads.
-	PolicyVersion = 1
+	// PolicyVersion is the version of Policy that this program writes, and of the policy file that it reads beside
+	// version 1.
+	PolicyVersion = 2
 )
 
 // AlertState is the stage of an alert. An acknowledgement stops the escalation; only the recovery of the fan resolves
@@ -38,7 +39,9 @@ type Alert struct {
 	ID       string     `json:"id"` // alert/<fan>/<kind>/<opened>
 	Fan      string     `json:"fan"`
 	Site     string     `json:"site,omitempty"`
-	Kind     Kind       `json:"kind"` // at the gravest, like Severity and Anomaly
+	Tags     []string   `json:"tags,omitempty"`  // of the device when the alert opened
+	Model    string     `json:"model,omitempty"` // the same
+	Kind     Kind       `json:"kind"`            // at the gravest, like Severity and Anomaly
 	Severity Severity   `json:"severity,omitempty"`
 	Anomaly  Anomaly    `json:"anomaly,omitzero"` // without Why
 	Policy   string     `json:"policy,omitempty"` // name of the escalation policy; "" = "default"

@@ -20,6 +20,10 @@ type Device struct {
 	Revision int    `json:"revision" yaml:"-"` // Unix time in s, or one more than before; the largest holds
 	Fan      string `json:"fan" yaml:"fan"`
 	Site     string `json:"site,omitempty" yaml:"site"` // place of the fan, at most 256 bytes
+	// Tags are words by which routes of the policy file find the fan, such as cooling or team:night; at most MaxTags of
+	// 1 to 64 bytes.
+	Tags  []string `json:"tags,omitempty" yaml:"tags"`
+	Model string   `json:"model,omitempty" yaml:"model"` // as on the name plate, for routes and people; at most 128 bytes
 	// Clients are the MQTT client IDs that may publish for the fan beside Fan itself, such as new_Client.
 	Clients []string `json:"clients,omitempty" yaml:"clients"`
 	Zone    string   `json:"zone,omitempty" yaml:"zone"` // IANA zone of a TIME without zone; "" = UTC
@@ -147,7 +151,14 @@ func (d Device) Check() error {
 	return nil
 }
 
-const maxSite = 256 // bytes of Site
+const (
+	maxSite  = 256 // bytes of Site
+	maxModel = 128 // bytes of Model
+	maxTag   = 64  // bytes of one of Tags
+)
+
+// MaxTags is the largest number of tags of a device.
+const MaxTags = 20
 
 // CheckNew is Check for a device that an operator sets. It also refuses what devices of earlier programs may hold:
 // client IDs that a policy reads as a pattern, text that forges lists, a Silence below MinSilence.
@@ -166,6 +177,14 @@ func (d Device) CheckNew() error {
 	case forges(d.Site):
 		return fmt.Errorf("device %s: site %.120q holds control characters, such as a line break: leave them out", d.Fan,
 			d.Site)
+	case len(d.Tags) > MaxTags:
+		return fmt.Errorf("device %s: %d tags, at most %d are taken", d.Fan, len(d.Tags), MaxTags)
+	case slices.ContainsFunc(d.Tags, func(tag string) bool { return tag == "" || len(tag) > maxTag || forges(tag) }):
+		return fmt.Errorf("device %s: a tag of %.80q is empty, longer than %d bytes or holds control characters: use words "+
+			"such as cooling", d.Fan, d.Tags, maxTag)
+	case len(d.Model) > maxModel || forges(d.Model):
+		return fmt.Errorf("device %s: model %.120q: use at most %d bytes without control characters", d.Fan, d.Model,
+			maxModel)
 	case d.Zone == "Local":
 		return fmt.Errorf("device %s: zone Local is that of whichever machine scores: use an IANA time zone, such as "+
 			"Europe/Berlin", d.Fan)

@@ -4,6 +4,8 @@ package fanwatch
 type DeviceChange struct {
 	Site    *string   `json:"site,omitempty"`
 	Clients *[]string `json:"clients,omitempty"`
+	Tags    *[]string `json:"tags,omitempty"`
+	Model   *string   `json:"model,omitempty"`
 	Zone    *string   `json:"zone,omitempty"`
 	MinRPM  *float64  `json:"min_rpm,omitempty"`
 	MaxRPM  *float64  `json:"max_rpm,omitempty"`
@@ -29,6 +31,8 @@ func (c DeviceChange) Apply(d Device) Device {
 	d = d.Clamped()
 	set(&d.Site, c.Site)
 	set(&d.Clients, c.Clients)
+	set(&d.Tags, c.Tags)
+	set(&d.Model, c.Model)
 	set(&d.Zone, c.Zone)
 	set(&d.Limits.MinRPM, c.MinRPM)
 	set(&d.Limits.MaxRPM, c.MaxRPM)

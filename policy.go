@@ -2,41 +2,41 @@ package fanwatch
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
 )
 
-// Policy is an escalation policy: the steps by which an alert is notified until it is acknowledged.
+// Policy is an escalation policy: the steps by which an alert is notified until it is acknowledged. Package policy
+// reads it from a policy file.
 type Policy struct {
-	V     int    `json:"v" yaml:"version"`
-	Name  string `json:"name" yaml:"name"`
-	Steps []Step `json:"steps" yaml:"steps"` // 1 to 20
+	V     int    `json:"v"`
+	Name  string `json:"name"`
+	Steps []Step `json:"steps"` // 1 to 20
 	// AckTimeout is how long an acknowledged alert may stay unresolved before the last step is repeated; at least 1 s,
 	// 0 = for ever.
-	AckTimeout Duration `json:"ack_timeout,omitempty" yaml:"ack_timeout"`
+	AckTimeout Duration `json:"ack_timeout,omitempty"`
 	// Hold is how long trouble must stay away before the alert resolves; 1 s to MaxHold, 0 = DefaultHold,
 	// negative = none.
-	Hold Duration `json:"hold,omitempty" yaml:"hold"`
+	Hold Duration `json:"hold,omitempty"`
 	// Info says who reads of alerts of SeverityInfo, which no step notifies. nil = they are shown and never sent.
-	Info *Morning `json:"info,omitempty" yaml:"info"`
+	Info *Morning `json:"info,omitempty"`
 
 	// What follows is set of a policy that is resolved for one alert at one time; a policy file does not hold it.
 
-	Route     string    `json:"route,omitempty" yaml:"-"`     // name of the route that chose the policy
-	Severity  Severity  `json:"severity,omitempty" yaml:"-"`  // in place of the judge's; "" = as judged
-	NotBefore time.Time `json:"not_before,omitzero" yaml:"-"` // nothing is notified before; zero: at once
-	Because   string    `json:"because,omitempty" yaml:"-"`   // why NotBefore: quiet hours, or a maintenance
-	Incident  string    `json:"incident,omitempty" yaml:"-"`  // ID of the incident that notifies in its place; "" = none
-	Links     Links     `json:"links,omitzero" yaml:"-"`
+	Route     string    `json:"route,omitempty"`     // name of the route that chose the policy
+	Severity  Severity  `json:"severity,omitempty"`  // in place of the judge's; "" = as judged
+	NotBefore time.Time `json:"not_before,omitzero"` // nothing is notified before; zero: at once
+	Because   string    `json:"because,omitempty"`   // why NotBefore: quiet hours, or a maintenance
+	Incident  string    `json:"incident,omitempty"`  // ID of the incident that notifies in its place; "" = none
+	Links     Links     `json:"links,omitzero"`
 }
 
 // Morning is one message a day to each topic, with all that was found since the one before. Without anything found
 // none is sent.
 type Morning struct {
-	Notify []string `json:"notify" yaml:"notify"`       // SNS topic names or ARNs, 1 to MaxTopics
-	At     string   `json:"at,omitempty" yaml:"at"`     // time of day as 15:04; "" = 08:00
-	Zone   string   `json:"zone,omitempty" yaml:"zone"` // IANA zone of At; "" = UTC
+	Notify []string `json:"notify"`         // channels, and SNS topics by name or ARN, 1 to MaxTopics
+	At     string   `json:"at,omitempty"`   // time of day as 15:04; "" = 08:00
+	Zone   string   `json:"zone,omitempty"` // IANA zone of At; "" = UTC
 }
 
 // after returns the first time after t at which the message is due.
@@ -87,84 +87,14 @@ func (p Policy) HoldFor() time.Duration {
 
 // Step is one step of a [Policy]: whom to notify, and how often, while the alert is not acknowledged.
 type Step struct {
-	After  Duration `json:"after" yaml:"after"`             // wait after the step before, or after the opening
-	Notify []string `json:"notify" yaml:"notify"`           // SNS topic names or ARNs, 1 to MaxTopics
-	Repeat int      `json:"repeat,omitempty" yaml:"repeat"` // further notifications of the step, 0 to 100
-	Every  Duration `json:"every,omitempty" yaml:"every"`   // time between two of them; at least 1 s
+	After  Duration `json:"after"`            // wait after the step before, or after the opening
+	Notify []string `json:"notify"`           // channels, and SNS topics by name or ARN, 1 to MaxTopics
+	Repeat int      `json:"repeat,omitempty"` // further notifications of the step, 0 to 100
+	Every  Duration `json:"every,omitempty"`  // time between two of them; at least 1 s
 }
 
-// MaxHold is the longest Hold that Check accepts.
+// MaxHold is the longest Hold.
 const MaxHold = 24 * time.Hour
 
-// MaxTopics is the largest number of topics of one step.
+// MaxTopics is the largest number of names that one step notifies.
 const MaxTopics = 100
-
-// Check returns an error that names the step and the mend when the policy cannot be used.
-func (p Policy) Check() error {
-	if p.V != PolicyVersion {
-		return fmt.Errorf("policy %.60q: version %d is unknown, this program knows %d", p.Name, p.V, PolicyVersion)
-	}
-	if p.Name == "" {
-		return fmt.Errorf("policy without a name: add one, such as name: default")
-	}
-	return p.CheckSteps()
-}
-
-// CheckSteps is Check without version and name, for steps that name persons and schedules as well as topics.
-func (p Policy) CheckSteps() error {
-	if len(p.Steps) == 0 || len(p.Steps) > 20 {
-		return fmt.Errorf("policy %.60q: %d steps, want 1 to 20", p.Name, len(p.Steps))
-	}
-	if p.AckTimeout != 0 && time.Duration(p.AckTimeout) < time.Second {
-		return fmt.Errorf("policy %.60q: ack_timeout %s is below 1s: give 1s or more, or 0 for never", p.Name, p.AckTimeout)
-	}
-	if p.Hold > 0 && time.Duration(p.Hold) < time.Second || time.Duration(p.Hold) > MaxHold {
-		return fmt.Errorf("policy %.60q: hold %s is outside 1s..%s: leave it out for %s, or give -1s to resolve at once",
-			p.Name, p.Hold, MaxHold, DefaultHold)
-	}
-	for i, s := range p.Steps {
-		if err := s.check(); err != nil {
-			return fmt.Errorf("policy %.60q, step %d: %w", p.Name, i+1, err)
-		}
-	}
-	if p.Info != nil {
-		if err := p.Info.check(); err != nil {
-			return fmt.Errorf("policy %.60q, info: %w", p.Name, err)
-		}
-	}
-	return nil
-}
-
-func (m Morning) check() error {
-	if _, err := m.after(time.Time{}); err != nil {
-		return err
-	}
-	return checkTopics(m.Notify)
-}
-
-func (s Step) check() error {
-	switch {
-	case s.After < 0:
-		return fmt.Errorf("after %s is negative", s.After)
-	case s.Repeat < 0 || s.Repeat > 100:
-		return fmt.Errorf("repeat %d is outside 0..100", s.Repeat)
-	case s.Repeat > 0 && time.Duration(s.Every) < time.Second:
-		return errors.New("repeat needs every: 1s or more")
-	}
-	return checkTopics(s.Notify)
-}
-
-func checkTopics(names []string) error {
-	switch {
-	case len(names) == 0:
-		return errors.New("notify is empty: name at least one SNS topic")
-	case len(names) > MaxTopics:
-		return fmt.Errorf("notify names %d topics, at most %d are taken", len(names), MaxTopics)
-	}
-	for _, topic := range names {
-		if err := CheckTopic(topic); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -20,6 +20,7 @@ type AlertLister interface {
 // Digester composes the morning messages of the policies.
 type Digester struct {
 	Policies Policies
+	Planner  Planner // nil: an alert goes by the policy that it names, else by the one named default
 	Alerts   AlertLister
 }
 
@@ -73,7 +74,11 @@ func (d *Digester) Compose(ctx context.Context, in DigestInput) (DigestResult, e
 			return r, err
 		}
 		for _, a := range all {
-			if a.Weighed() == fanwatch.SeverityInfo && policyOf(policies, a) == name {
+			of, severity, err := resolve(d.Planner, policies, a)
+			if err != nil {
+				return r, err
+			}
+			if severity == fanwatch.SeverityInfo && of == name {
 				for _, topic := range m.Notify {
 					found[topic] = append(found[topic], a)
 				}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -39,10 +40,13 @@ type Notifier struct {
 	SNS      Publisher
 	Checker  TopicChecker // nil: topics are not checked
 	Policies Policies
-	Planner  Planner // nil: alerts go by Policies alone
-	// Maintain returns until when an alert waits, and why; zero: it does not. nil = no alert does.
-	Maintain  func(ctx context.Context, a fanwatch.Alert, at time.Time) (until time.Time, why string, err error)
-	Incidents *Grouper // nil = every alert notifies by itself
+	Planner  Planner // nil: Policies alone say who is told
+	// Maintain returns until when a maintenance keeps the alert from notifying, and why; the zero time where none does.
+	// nil: there is none.
+	Maintain func(ctx context.Context, a fanwatch.Alert, at time.Time) (until time.Time, why string, err error)
+	// Group returns the ID of the incident that notifies in the alert's place; "" = none. nil: there are no incidents.
+	Group func(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) (incident string, err error)
+	Log   *slog.Logger // nil = slog.Default()
 	// Channels returns the channel of that name; ok is false for the name or ARN of a topic. nil: all are topics.
 	Channels func(name string) (c notify.Config, ok bool)
 	Deps     notify.Deps // of the channels; without SNS a topic gets its text alone
@@ -159,7 +163,7 @@ func (n *Notifier) send(ctx context.Context, to string, m notify.Message) (notif
 		config, found = n.Channels(to)
 	}
 	if !found {
-		return n.publish(ctx, to, m)
+		return n.publish(ctx, to, m, config)
 	}
 	deps := n.Deps
 	deps.SNS = n.topics()
@@ -175,14 +179,16 @@ func (n *Notifier) send(ctx context.Context, to string, m notify.Message) (notif
 	return channel.Send(ctx, m)
 }
 
-// publish sends the message to a topic: with a body for each protocol, or as the text of an earlier program.
-func (n *Notifier) publish(ctx context.Context, topic string, m notify.Message) (notify.Receipt, error) {
+// publish sends the message to a topic: with a body for each protocol, or as the text of an earlier program. c has the
+// zone of its readers.
+func (n *Notifier) publish(ctx context.Context, topic string, m notify.Message, c notify.Config) (notify.Receipt,
+	error) {
 	if m.Event == "" {
 		return notify.Receipt{}, n.SNS.Publish(ctx, topic, m.Subject, m.Body, m.Key, notify.Attributes(m))
 	}
-	zone := n.Deps.Zone
-	if zone == nil {
-		zone = time.UTC
+	zone, err := c.Location(n.Deps.Zone)
+	if err != nil {
+		return notify.Receipt{}, err
 	}
 	return notify.Publish(ctx, n.topics(), topic, m, zone)
 }
@@ -280,7 +286,7 @@ const checkTopicFor = 10 * time.Second // bound of the check of one topic
 // Topics checks every topic that the policies name, eight at once, and returns those in trouble, sorted by name. The
 // error is ctx's.
 func (n *Notifier) Topics(ctx context.Context) ([]TopicTrouble, error) {
-	named := n.namedTopics()
+	named := n.named()
 	trouble := make([]*TopicTrouble, len(named))
 	var checks sync.WaitGroup
 	slots := make(chan struct{}, 8)

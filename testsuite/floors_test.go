@@ -18,7 +18,7 @@ import (
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
 	{"fanwatch/objstore", "fanwatch/detect/judge", "fanwatch/notify"},
-	{"fanwatch/answer", "fanwatch/policy", "fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud",
+	{"fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/policy",
 		"fanwatch/lake/internal/parquetguard"},
 	{"fanwatch/lake/landing", "fanwatch/lake/rowfile"},
 	{"fanwatch/lake", "fanwatch/lake/ingest"},
@@ -103,6 +103,7 @@ func TestWhatAProgramMayLink(t *testing.T) {
 			"it lands objects, and the tables take them from there"},
 		{"fanwatch/cloud", []string{"fanwatch/lake", temporalSDK}, "S3 needs the Store, not the lake"},
 		{"fanwatch/notify", []string{awsSDK, temporalSDK}, "a channel is rendered and sent without either"},
+		{"fanwatch/policy", []string{awsSDK, temporalSDK}, "a policy file is read and resolved without either"},
 		{"fanwatch/edge", []string{awsSDK, temporalSDK}, "the edge runs on a Raspberry Pi Zero"},
 		{"fanwatch/cmd/fanwatch-edge", []string{awsSDK, temporalSDK}, "so does its program"},
 		{"fanwatch/detect", []string{awsSDK, temporalSDK, "github.com/", "golang.org/"}, "models are numbers"},

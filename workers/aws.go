@@ -206,7 +206,7 @@ type Config struct {
 	// when SNS has taken it.
 	CanaryURL string
 	Policies  activities.Policies
-	Planner   activities.Planner // resolves the policy of an alert; nil = Policies alone
+	Planner   activities.Planner // nil = Policies alone say who is told
 	// Channels returns the channel of that name in the policy file, with Zone set; nil = every name is a topic's.
 	Channels func(name string) (c notify.Config, ok bool)
 	// AnswerURL is the base of the signed links by which readers of messages answer alerts, AnswerKeys sign them; without

@@ -35,7 +35,7 @@ type fileState struct {
 }
 
 // OpenPolicies reads the file. A file that cannot be read, or is not valid, is an error here, but not later; see
-// [PolicyFile.Policies].
+// [PolicyFile.Current].
 func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	f := &PolicyFile{path: path, log: log}
 	if _, err := f.read(); err != nil {
@@ -44,18 +44,42 @@ func OpenPolicies(path string, log *slog.Logger) (*PolicyFile, error) {
 	return f, nil
 }
 
-// File returns the newest content of the file. While it cannot be read or is not valid, which is logged once for each
-// change, it returns the last valid one.
-func (f *PolicyFile) File() *policy.File {
+// Current returns the file as it is now. While it cannot be read or is not valid, which is logged once for each change,
+// it returns the last valid one.
+func (f *PolicyFile) Current() *policy.File {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch changed, err := f.read(); {
 	case changed && err != nil:
 		f.log.Error("the escalation policies were changed and are not good: the last good ones stay", "err", err)
 	case changed:
-		f.log.Info("escalation policies read anew", "file", f.path, "policies", len(f.file.Policies))
+		f.log.Info("escalation policies read anew", "file", f.path)
 	}
 	return f.file
+}
+
+// Policies implements activities.Policies by the rotations as they are now.
+func (f *PolicyFile) Policies() map[string]fanwatch.Policy { return f.Current().Policies(time.Now()) }
+
+// Resolve implements activities.Planner.
+func (f *PolicyFile) Resolve(a fanwatch.Alert, at time.Time) (fanwatch.Policy, error) {
+	return f.Current().Resolve(a, at)
+}
+
+// Topics implements activities.Planner.
+func (f *PolicyFile) Topics() map[string][]string { return f.Current().Topics() }
+
+// Channel returns the channel of that name; ok is false for the name or ARN of an SNS topic.
+func (f *PolicyFile) Channel(name string) (c notify.Config, ok bool) {
+	return f.Current().Channel(name)
+}
+
+// named returns the SNS topics that the policies notify, each with the names of the policies that do.
+func (c Config) named() map[string][]string {
+	if c.Planner != nil {
+		return c.Planner.Topics()
+	}
+	return activities.NamedTopics(c.Policies())
 }
 
 // Policies returns the current policies of the file, with the channels of those who are on call now.
@@ -90,9 +114,9 @@ func (f *PolicyFile) read() (changed bool, err error) {
 		f.seen.failed = err.Error() // differs from every fileState of a stat, so that the next call reads again
 		return true, fmt.Errorf("escalation policies: %w", err)
 	}
-	file, err := policy.Parse(text)
+	file, err := policy.Parse(f.path, text)
 	if err != nil {
-		return true, fmt.Errorf("%s: %w", f.path, err)
+		return true, err // it names the file
 	}
 	f.file = file
 	return true, nil
@@ -124,10 +148,10 @@ func (t topics) arn(topic string) string {
 	return t.prefix + topic
 }
 
-// CheckTopics checks every topic of c's policies, as Notifier.Topics does. It uses c's AWS, Endpoints.SNS, Account and
-// Policies.
+// CheckTopics checks every topic of c's policies, as Notifier.Topics does. It uses c's AWS, Endpoints.SNS, Account,
+// Policies and Planner.
 func CheckTopics(ctx context.Context, c Config) ([]activities.TopicTrouble, error) {
-	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies}
+	n := activities.Notifier{Checker: newTopics(c), Policies: c.Policies, Planner: c.Planner}
 	return n.Topics(ctx)
 }
 

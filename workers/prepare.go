@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"fanwatch/activities"
 	"fanwatch/cloud"
 )
 
@@ -43,7 +42,7 @@ func (a *Activities) Prepare(ctx context.Context, c Config, o ResourceOptions) e
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(activities.NamedTopics(c.Policies()))) {
+	for _, name := range slices.Sorted(maps.Keys(c.named())) {
 		if strings.HasPrefix(name, "arn:") {
 			continue
 		}

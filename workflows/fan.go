@@ -359,14 +359,7 @@ func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) 
 		Site: f.Status.Device.Site, Kind: o.Anomaly.Kind, Severity: o.Anomaly.Weighed(), Anomaly: o.Anomaly,
 		Policy: f.Status.Device.Policy, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
 	a.Anomaly.Why = ""
-	attributes := []temporal.SearchAttributeUpdate{SearchFan.ValueSet(o.Fan),
-		SearchState.ValueSet(string(fanwatch.AlertOpen))}
-	if f.searched {
-		attributes = append(attributes, SearchSeverity.ValueSet(string(a.Severity)), SearchKind.ValueSet(string(a.Kind)))
-		if a.Site != "" {
-			attributes = append(attributes, SearchSite.ValueSet(a.Site))
-		}
-	}
+	a.Tags, a.Model = f.Status.Device.Tags, f.Status.Device.Model
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,

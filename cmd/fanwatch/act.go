@@ -155,13 +155,17 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.Site, "site", "", "where the fan stands, for people")
 	f.StringSliceVar(&d.Clients, "client", nil, "MQTT client ID that may speak for the fan besides its name (may "+
 		"be given again; those that are given replace those of before)")
+	f.StringSliceVar(&d.Tags, "tag", nil, "word by which routes of the policy file find the fan, such as cooling (may be "+
+		"given again; those that are given replace those of before)")
+	f.StringVar(&d.Model, "model", "", "model as on the name plate, for people and the routes of the policy file")
 	f.StringVar(&d.Zone, "zone", "", "IANA zone in which a TIME without zone is read; empty: UTC")
 	f.Float64Var(&d.Limits.MinRPM, "min-rpm", 0, "lowest speed in RPM; a lower one is an alert; 0: half of what is "+
 		"usual of the fan")
 	f.Float64Var(&d.Limits.MaxRPM, "max-rpm", 0, "highest speed in RPM; a higher one is an alert; 0: none")
 	f.TextVar(&d.Silence, "silence", fanwatch.Duration(0), fmt.Sprintf("alert when no reading was judged for this "+
 		"long, at least %s; 0: 30s, negative: never", fanwatch.Duration(fanwatch.MinSilence)))
-	f.StringVar(&d.Policy, "policy", "", "name of the escalation policy; empty: the policy default")
+	f.StringVar(&d.Policy, "policy", "", "name of the escalation policy, in place of the one that a route of the policy "+
+		"file chooses; empty: by the routes, else the policy default")
 	f.StringVar((*string)(&d.Kind), "kind", "", fmt.Sprintf("sort of fan, one of %s; empty: it is judged by its readings "+
 		"alone", sorts()))
 	f.Float64Var(&d.Nominal, "nominal", 0, "speed in RPM at full duty by the data sheet, expected from the first reading "+
@@ -188,7 +192,7 @@ func sorts() string {
 func (s *settings) change(f *pflag.FlagSet) fanwatch.DeviceChange {
 	d := &s.device
 	return fanwatch.DeviceChange{Site: given(f, "site", &d.Site), Clients: given(f, "client", &d.Clients),
-		Zone:   given(f, "zone", &d.Zone),
+		Tags: given(f, "tag", &d.Tags), Model: given(f, "model", &d.Model), Zone: given(f, "zone", &d.Zone),
 		MinRPM: given(f, "min-rpm", &d.Limits.MinRPM), MaxRPM: given(f, "max-rpm", &d.Limits.MaxRPM),
 		Silence: given(f, "silence", &d.Silence), Policy: given(f, "policy", &d.Policy), Kind: given(f, "kind", &d.Kind),
 		Nominal: given(f, "nominal", &d.Nominal), Hours: given(f, "hours", &d.Hours),
@@ -347,7 +351,13 @@ func showDevice(out io.Writer, d fanwatch.Device, relearn bool) error {
 		put("site", d.Site)
 		put("limits", limits(d.Limits))
 		put("silent after", silence(d))
-		put("policy", cmp.Or(d.Policy, "default"))
+		put("policy", cmp.Or(d.Policy, "by the routes, else default"))
+		if len(d.Tags) > 0 {
+			put("tags", fanwatch.OneLine(strings.Join(d.Tags, ", ")))
+		}
+		if d.Model != "" {
+			put("model", fanwatch.OneLine(d.Model))
+		}
 		put("clients", strings.Join(append([]string{d.Fan}, d.Clients...), ", "))
 		put("zone", cmp.Or(d.Zone, "UTC"))
 		showSorts(put, d)

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"fanwatch"
 	"fanwatch/activities"
+	"fanwatch/notify"
+	"fanwatch/policy"
 	"fanwatch/workers"
 )
 
@@ -19,9 +24,15 @@ func (a *app) policy() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "Escalation policies: who is told, and who next",
 		Long: `Escalation policies: who is told, and who next.
 
-Alerts of severity critical and warning go through the steps of their fan's policy until a person acknowledges. Those of
-severity info, which are worth a look, wake nobody: they are shown at once, and the policy's section info (notify, at,
-zone) tells them in one message a day. Without that section they are shown and never told.`}
+One YAML file (policy.yaml of the local system, --policies of a worker) says it all: people and their channels,
+schedules of who is on call, policies of steps, and routes that choose a policy by site, tag, model, fan, kind, severity
+and hours. The first route that matches holds; none: the policy default. A policy that a fan's device names (fanwatch
+configure FAN --policy) beats the routes; a route's severity holds all the same.
+
+Alerts of severity critical and warning go through the steps of their policy until a person acknowledges; quiet hours
+hold back what is not critical. Those of severity info, which are worth a look, wake nobody: they are shown at once, and
+the policy's section info (notify, at, zone) tells them in one message a day. Without that section they are shown and
+never told.`}
 	c.AddCommand(a.policyCheck(), a.policyWho())
 	return c
 }
@@ -31,12 +42,16 @@ func (a *app) policyCheck() *cobra.Command {
 	account := ""
 	c := &cobra.Command{
 		Use:   "check [FILE]",
-		Short: "Check a file of escalation policies, and that its topics can be reached", Args: cobra.MaximumNArgs(1),
-		Long: `Check a file of escalation policies, and that its topics can be reached.
+		Short: "Check a policy file, and that its channels and topics can be reached", Args: cobra.MaximumNArgs(1),
+		Long: `Check a policy file, and that its channels and topics can be reached.
 
-It reads FILE as the workers do and then asks SNS of each topic that a policy names: that it exists, and that it has a
-confirmed subscription. With --account that is AWS; without it the local system (--dir), where that runs. Where
-neither is at hand the file alone is checked, and that is said. Exit status 1 when the file or a topic is not good.
+It reads FILE as the workers do and names every mistake with its line, then what may be one: a name that looks like
+another's, a policy that falls silent while no one answers. The secrets of its channels are looked up as this program
+finds them (env:NAME, file:PATH): run it where, and as, the workers run. SNS is asked of each topic that a policy
+reaches: that it exists, and that it has a confirmed subscription. With --account that is AWS; without it the local
+system (--dir), where that runs. Where neither is at hand the topics are not checked, and that is said.
+
+Exit status 1 when the file, a secret or a topic is not good; what may be a mistake changes it not.
 
 Without FILE it is policy.yaml of the local system. Workers that run read a file that was changed by themselves.`,
 		Example: "  fanwatch policy check\n  fanwatch policy check policy.yaml --account 123456789012 --region eu-central-1",
@@ -45,20 +60,24 @@ Without FILE it is policy.yaml of the local system. Workers that run read a file
 			if len(args) > 0 {
 				file = args[0]
 			}
-			policies, err := workers.OpenPolicies(file, slog.New(slog.DiscardHandler))
+			r := policyReport{V: 1, File: file, Trouble: []activities.TopicTrouble{}, Mistakes: policy.Problems{},
+				Warnings: policy.Problems{}, Secrets: []secretTrouble{}}
+			f, err := readPolicies(file)
+			if errors.As(err, &r.Mistakes) {
+				return a.printPolicies(cmd.OutOrStdout(), r)
+			}
 			if err != nil {
 				return err
 			}
+			r.Warnings = append(r.Warnings, f.Warnings()...)
+			r.Policies, r.Topics, r.Channels = len(f.Policies(time.Now())), len(f.Topics()), len(f.Channels())
+			r.Secrets = append(r.Secrets, lostSecrets(f)...)
 			wc, reachable, err := a.topicsConfig(cmd.Context(), o, account)
 			if err != nil {
 				return err
 			}
-			r := policyReport{V: 1, File: file, Policies: len(policies.Policies()),
-				Topics:   len(activities.NamedTopics(policies.Policies())),
-				Channels: len(policies.File().Channels), Warnings: policies.File().Warnings(),
-				Checked: reachable, Trouble: []activities.TopicTrouble{}}
-			if reachable {
-				wc.Policies, wc.Channels = policies.Policies, policies.Channel
+			if r.Checked = reachable; reachable {
+				wc.Planner = f
 				if r.Trouble, err = workers.CheckTopics(cmd.Context(), wc); err != nil {
 					return err
 				}
@@ -72,6 +91,51 @@ Without FILE it is policy.yaml of the local system. Workers that run read a file
 	f.StringVar(&account, "account", "", "AWS account ID (12 digits) of topics that are named without ARN; empty: "+
 		"the local system's")
 	return c
+}
+
+// readPolicies reads a policy file. The error is policy.Problems when it has mistakes.
+func readPolicies(file string) (*policy.File, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("policy file: %w", err)
+	}
+	return policy.Parse(file, text)
+}
+
+// secretTrouble is a secret of a channel that cannot be read.
+type secretTrouble struct {
+	Channel string `json:"channel"`
+	Why     string `json:"why"`
+}
+
+// lostSecrets returns the secrets of the file's channels that cannot be read here.
+func lostSecrets(f *policy.File) (lost []secretTrouble) {
+	for _, name := range f.Channels() {
+		c, _ := f.Channel(name)
+		for _, s := range secretsOf(c) {
+			if _, err := s.Read(); err != nil {
+				lost = append(lost, secretTrouble{name, err.Error()})
+			}
+		}
+	}
+	return lost
+}
+
+// secretsOf returns the secrets that the channel needs.
+func secretsOf(c notify.Config) []notify.Secret {
+	switch {
+	case c.Mail != nil && c.Mail.User != "":
+		return []notify.Secret{c.Mail.Password}
+	case c.Webhook != nil:
+		return []notify.Secret{c.Webhook.URL, c.Webhook.Secret}
+	case c.Slack != nil:
+		return []notify.Secret{c.Slack.URL}
+	case c.Teams != nil:
+		return []notify.Secret{c.Teams.URL}
+	case c.PagerDuty != nil:
+		return []notify.Secret{c.PagerDuty.Key}
+	}
+	return nil
 }
 
 // localAccount is the account of the local system's AWS.
@@ -99,11 +163,31 @@ type policyReport struct {
 	V        int                       `json:"v"`
 	File     string                    `json:"file"`
 	Policies int                       `json:"policies"`
-	Topics   int                       `json:"topics"`
 	Channels int                       `json:"channels"`
-	Warnings []string                  `json:"warnings,omitempty"`
-	Checked  bool                      `json:"checked"` // whether SNS was asked
+	Topics   int                       `json:"topics"`
+	Checked  bool                      `json:"checked"`  // whether SNS was asked
+	Mistakes policy.Problems           `json:"mistakes"` // with any, nothing else is looked at
+	Warnings policy.Problems           `json:"warnings"`
+	Secrets  []secretTrouble           `json:"secrets"` // of channels, that cannot be read
 	Trouble  []activities.TopicTrouble `json:"trouble"`
+}
+
+// lines returns what is wrong, one line for each.
+func (r policyReport) lines() (all []string) {
+	for _, m := range r.Mistakes {
+		all = append(all, m.Error())
+	}
+	for _, w := range r.Warnings {
+		w.Why = "warning: " + w.Why
+		all = append(all, w.Error())
+	}
+	for _, s := range r.Secrets {
+		all = append(all, fmt.Sprintf("channel %s: %s", s.Channel, s.Why))
+	}
+	for _, t := range r.Trouble {
+		all = append(all, fmt.Sprintf("topic %s (policy %s): %s", t.Topic, strings.Join(t.Policies, ", "), t.Why))
+	}
+	return all
 }
 
 func (a *app) printPolicies(out io.Writer, r policyReport) error {
@@ -112,26 +196,36 @@ func (a *app) printPolicies(out io.Writer, r policyReport) error {
 			return err
 		}
 	} else {
-		for _, w := range r.Warnings {
-			fmt.Fprintf(out, "warning: %s\n", fanwatch.OneLine(w))
-		}
-		for _, t := range r.Trouble {
-			fmt.Fprintf(out, "topic %s (policy %s): %s\n", t.Topic, fanwatch.OneLine(strings.Join(t.Policies, ", ")),
-				fanwatch.OneLine(t.Why))
+		for _, line := range r.lines() {
+			fmt.Fprintln(out, fanwatch.OneLine(line))
 		}
 	}
 	switch {
+	case len(r.Mistakes) > 0:
+		return fmt.Errorf("%s has mistakes, %d in all, the first on line %d: %s", r.File, len(r.Mistakes), r.Mistakes[0].Line,
+			r.Mistakes[0].Why)
 	case len(r.Trouble) > 0:
 		return fmt.Errorf("%s: %d of %d topics reach nobody, or could not be checked: mend the file or the topics", r.File,
 			len(r.Trouble), r.Topics)
+	case len(r.Secrets) > 0:
+		return fmt.Errorf("%s: secrets of its channels cannot be read here, %d in all: set them where the workers run, and "+
+			"check there", r.File, len(r.Secrets))
 	case a.json:
 		return nil
-	case !r.Checked:
-		_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; its topics (%d) were not checked: start the local "+
-			"system, or give --account\n", r.File, r.Policies, r.Topics)
-		return err
 	}
-	_, err := fmt.Fprintf(out, "%s: well formed, policies: %d; all its topics (%d) can be reached\n", r.File, r.Policies,
-		r.Topics)
+	reached := fmt.Sprintf("all its topics (%d) can be reached", r.Topics)
+	if !r.Checked {
+		reached = fmt.Sprintf("its topics (%d) were not checked: start the local system, or give --account", r.Topics)
+	}
+	_, err := fmt.Fprintf(out, "%s: well formed, policies: %d, channels: %d; %s\n", r.File, r.Policies, r.Channels,
+		reached)
 	return err
+}
+
+// policiesFlag is the help of --policies of the commands that read a policy file.
+const policiesFlag = "policy file to go by; empty: policy.yaml of the local system"
+
+// policyFile reads the policy file of a command whose flag --policies says where, "" = the local system's.
+func (a *app) policyFile(policies string) (*policy.File, error) {
+	return readPolicies(cmp.Or(policies, filepath.Join(a.dir, "policy.yaml")))
 }

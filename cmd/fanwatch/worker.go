@@ -160,9 +160,8 @@ func (a *app) runWorker(ctx context.Context, o workerOptions, log *slog.Logger) 
 		return err
 	}
 	defer done()
-	wc.Planner, wc.Channels = policies, policies.Channel
-	wc.Account, wc.Policies, wc.HeartbeatURL = o.account, policies.Policies,
-		cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
+	wc.Policies, wc.Planner, wc.Channels = policies.Policies, policies, policies.Channel
+	wc.Account, wc.HeartbeatURL = o.account, cmp.Or(o.heartbeat, os.Getenv("FANWATCH_HEARTBEAT_URL"))
 	wc.Watch, wc.CanaryURL = o.watch, o.canaryURL
 	if wc.AnswerKeys, err = o.answers.open(); err != nil {
 		return err
