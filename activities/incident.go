@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"fanwatch"
 )
 
@@ -125,22 +123,6 @@ func (g *Grouper) Group(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy
 		return "", err
 	}
 	return g.join(ctx, s, j, listed)
-}
-
-// incident returns the ID of the incident of which an alert is part. Where that cannot be found out it stays what it was,
-// and the next plan asks again: an alert that was part of none notifies by itself.
-func (n *Notifier) incident(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) string {
-	if n.Incidents == nil {
-		return ""
-	}
-	limited, cancel := context.WithTimeout(ctx, groupFor)
-	defer cancel()
-	id, err := n.Incidents.Group(limited, a, p)
-	if err != nil {
-		activity.GetLogger(ctx).Error("an alert was not grouped, its next plan tries again", "alert", a.ID, "err", err)
-		return a.Incident
-	}
-	return id
 }
 
 func joiner(a fanwatch.Alert) Joiner {

@@ -307,26 +307,6 @@ func (n *Notifier) Topics(ctx context.Context) ([]TopicTrouble, error) {
 	return found, ctx.Err()
 }
 
-// namedTopics returns what NamedTopics does, without the channels of the policy file that are none.
-func (n *Notifier) namedTopics() map[string][]string {
-	named := NamedTopics(n.Policies())
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		if n.Channels == nil {
-			break
-		}
-		c, ok := n.Channels(name)
-		if !ok {
-			continue
-		}
-		policies := named[name]
-		delete(named, name)
-		if c.SNS != nil {
-			named[c.SNS.Topic] = append(named[c.SNS.Topic], policies...)
-		}
-	}
-	return named
-}
-
 func (n *Notifier) checkTopic(ctx context.Context, topic string, policies []string) *TopicTrouble {
 	if n.Checker == nil {
 		return nil

@@ -42,7 +42,9 @@ func (n *Notifier) Plan(ctx context.Context, in PlanInput) (fanwatch.Policy, err
 		return p, temporal.NewNonRetryableApplicationError(err.Error(), "NoPolicy", nil)
 	}
 	n.maintain(ctx, a, in.At, &p)
-	n.group(ctx, a, &p)
+	if !p.NotBefore.After(in.At) { // what waits joins no incident, which would notify of it
+		n.group(ctx, a, &p)
+	}
 	return p, nil
 }
 

@@ -18,7 +18,7 @@ import (
 var floors = [][]string{
 	{"fanwatch", "fanwatch/failpoint", "fanwatch/internal/durable", "fanwatch/rcf"},
 	{"fanwatch/objstore", "fanwatch/detect/judge", "fanwatch/notify"},
-	{"fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/policy",
+	{"fanwatch/answer", "fanwatch/edge", "fanwatch/detect", "fanwatch/health", "fanwatch/cloud", "fanwatch/policy",
 		"fanwatch/lake/internal/parquetguard"},
 	{"fanwatch/lake/landing", "fanwatch/lake/rowfile"},
 	{"fanwatch/lake", "fanwatch/lake/ingest"},

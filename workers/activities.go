@@ -68,7 +68,24 @@ func NewActivities(c Config, fans ControlPlane, log *slog.Logger) (*Activities, 
 	a.Notifier = &activities.Notifier{SNS: t, Checker: t, Policies: c.Policies, Planner: c.Planner,
 		Channels: c.Channels, Log: log,
 		Deps: notify.Deps{SNS: t, Roots: c.Roots, Now: c.Now}, Now: c.Now}
+	if c.AnswerURL != "" && c.AnswerKeys != nil {
+		a.Notifier.AnswerLink = func(alertID, to, key string) string {
+			link, err := c.AnswerKeys.Link(c.AnswerURL, answer.Claim{Alert: alertID, To: to, Key: key})
+			if err != nil { // the message goes without it
+				log.Error("no link to answer an alert", "alert", alertID, "err", err)
+			}
+			return link
+		}
+	}
+	a.Grouper = &activities.Grouper{System: fans, Now: c.Now}
+	a.Notifier.Group = a.Grouper.Group
 	a.Digester = &activities.Digester{Policies: c.Policies, Planner: c.Planner, Alerts: fans}
+	a.Maintainer = &activities.Maintainer{Fans: fans, Stream: s, Resolve: c.Policies.Of}
+	if c.Planner != nil {
+		a.Maintainer.Resolve = c.Planner.Resolve
+	}
+	a.Maintenances = &activities.Maintenances{List: fans, Now: c.Now}
+	a.Notifier.Maintain = a.Maintenances.Under
 	a.Scorer = &activities.Scorer{Stream: s, Store: a.S3, Fans: fans, Config: c.Score, Now: c.Now, Log: log}
 	a.Watcher = &activities.Watcher{System: fans, HeartbeatURL: c.HeartbeatURL, HTTP: &http.Client{}, Config: c.Watch,
 		Now: c.Now, Log: log}

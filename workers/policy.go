@@ -82,17 +82,6 @@ func (c Config) named() map[string][]string {
 	return activities.NamedTopics(c.Policies())
 }
 
-// Policies returns the current policies of the file, with the channels of those who are on call now.
-func (f *PolicyFile) Policies() map[string]fanwatch.Policy { return f.File().Resolved(time.Now()) }
-
-// Resolve implements activities.Planner.
-func (f *PolicyFile) Resolve(a fanwatch.Alert, at time.Time) (fanwatch.Policy, error) {
-	return f.File().Resolve(a, at)
-}
-
-// Channel returns the channel of that name; ok is false where the file has none.
-func (f *PolicyFile) Channel(name string) (c notify.Config, ok bool) { return f.File().Channel(name) }
-
 // read reads the file if it has changed since the last time.
 func (f *PolicyFile) read() (changed bool, err error) {
 	now := fileState{}

@@ -19,8 +19,6 @@ import (
 	"fanwatch/cloud"
 	"fanwatch/local/aws/fault"
 	"fanwatch/local/aws/sns"
-	"fanwatch/notify"
-	"fanwatch/policy"
 )
 
 const onePolicy = "version: 1\nname: default\nsteps:\n  - notify: [on-call]\n"
@@ -158,27 +156,5 @@ func TestWhatSNSRefusesIsNotTriedAgain(t *testing.T) {
 	if len(in) != 1 || in[0].Attributes["state"] != "open" || in[0].Attributes["alert"] != "alert/x" ||
 		in[0].Attributes["kind"] != "stall" {
 		t.Errorf("%+v", in)
-	}
-}
-
-// TestEachProtocolOfSNSGetsItsBody: to mail goes text.
-func TestEachProtocolOfSNSGetsItsBody(t *testing.T) {
-	server, c := localSNS(t)
-	n := activities.Notifier{SNS: newTopics(c), Deps: notify.Deps{SNS: newTopics(c)}, Now: time.Now}
-	m := activities.Notification{Key: "alert/x#0.1.0", To: "on-call", Step: 1, Alert: fanwatch.Alert{ID: "alert/x",
-		Fan: "fan-07", Site: "Hall A", Kind: fanwatch.KindStall, State: fanwatch.AlertOpen, Why: "fan-07 stands still.",
-		Opened: time.Now()}, Message: notify.Message{Event: fanwatch.EventPage, Steps: 1}}
-	d, err := n.Notify(t.Context(), m)
-	if err != nil || d.ID == "" {
-		t.Fatalf("%+v, %v", d, err)
-	}
-	in := server.Inbox(0, 10)
-	if len(in) != 1 || !strings.HasPrefix(in[0].Body, "fan-07 stands still.\n") || in[0].Attributes["site"] != "Hall A" {
-		t.Errorf("%+v", in)
-	}
-	m.To = "gone"
-	_, err = n.Notify(t.Context(), m)
-	if app, ok := err.(*temporal.ApplicationError); !ok || !app.NonRetryable() {
-		t.Errorf("a topic that does not exist: %T %v", err, err)
 	}
 }

@@ -360,6 +360,14 @@ func (f *fan) start(ctx workflow.Context, o fanwatch.Observation, at time.Time) 
 		Policy: f.Status.Device.Policy, Opened: at, Why: o.Anomaly.Why, Position: o.Position, State: fanwatch.AlertOpen}
 	a.Anomaly.Why = ""
 	a.Tags, a.Model = f.Status.Device.Tags, f.Status.Device.Model
+	attributes := []temporal.SearchAttributeUpdate{SearchFan.ValueSet(o.Fan),
+		SearchState.ValueSet(string(fanwatch.AlertOpen))}
+	if f.searched {
+		attributes = append(attributes, SearchSeverity.ValueSet(string(a.Severity)), SearchKind.ValueSet(string(a.Kind)))
+		if a.Site != "" {
+			attributes = append(attributes, SearchSite.ValueSet(a.Site))
+		}
+	}
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            a.ID,
 		TaskQueue:             QueueControl,

@@ -93,8 +93,10 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 		"fans": "", "alerts": "", "show": "fan-07", "retire": "fan-07", "ack": "alert/fan-07/stall/x --by ada",
 		"alerts show": "alert/x", "alerts export": "", "alerts snooze": "alert/x --for 1h", "alerts take": "alert/x",
 		"alerts hand": "alert/x --to bob", "alerts note": "alert/x --note warm", "alerts resolve": "alert/x --note mended",
-		"alerts unack": "alert/x",
-		"provision": "fan-07 --csr " + csr,
+		"alerts unack":    "alert/x",
+		"provision":       "fan-07 --csr " + csr,
+		"maintenance add": "--fan fan-07 --for 1h", "maintenance list": "", "maintenance end": "maintenance/x",
+		"mute":      "fan-07 --for 1h",
 		"configure": "fan-07 --site x", "revoke": "fan-07", "policy who": "fan-07 --policies " + shippedPolicy(t),
 	}
 	// commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked

@@ -65,8 +65,8 @@ cluster give the address with --temporal, or in the environment as the Temporal 
 	p.StringVar(&a.namespace, "namespace", "", "Temporal namespace; empty: the local system's, or the environment's")
 	p.BoolVar(&a.json, "json", false, "print JSON instead of tables")
 	root.AddCommand(a.fans(), a.alerts(), a.ack(), a.show(), a.provision(), a.configure(), a.revoke(), a.retire(),
-		a.reconcile(), a.refused(), a.why(), a.backtest(), a.replay(), a.score(), a.lake(), a.policy(), a.page(), a.onCall(),
-		a.worker(), a.version())
+		a.reconcile(), a.refused(), a.why(), a.maintenance(), a.mute(), a.backtest(), a.replay(), a.score(), a.lake(),
+		a.policy(), a.page(), a.onCall(), a.worker(), a.version())
 	root.InitDefaultHelpCmd() // now, not at the end, so that explain sees them
 	root.InitDefaultCompletionCmd()
 	explain(root)

@@ -17,7 +17,6 @@ import (
 	"fanwatch"
 	"fanwatch/notify"
 	"fanwatch/operator"
-	"fanwatch/policy"
 	"fanwatch/workers"
 )
 
@@ -36,8 +35,7 @@ Exit status 1 when the channel did not take it, 2 when there is no such channel.
 		Example: "  fanwatch page TEST --to ops-mail --policies policy.yaml\n  fanwatch page TEST --to on-call",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !strings.EqualFold(args[0], "TEST") {
-				return fmt.Errorf("page takes the word TEST alone, not %.60q: alerts page by themselves (%w)", args[0],
-					errUsage)
+				return fmt.Errorf("page takes the word TEST alone, not %.60q: alerts page by themselves (%w)", args[0], errUsage)
 			}
 			if to == "" {
 				return fmt.Errorf("--to is missing: name a channel of the policy file, or a topic (%w)", errUsage)
