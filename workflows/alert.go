@@ -120,7 +120,7 @@ type alert struct {
 	planned    bool // this run began with changeAlert4
 	searched   bool // this run writes all search attributes
 
-	acks, answers, observations, resolves workflow.ReceiveChannel
+	acks, answers, observations, resolves, plans workflow.ReceiveChannel
 
 	timer     workflow.Future // of planned runs; nil: none runs
 	timerAt   time.Time       // when it fires
@@ -158,6 +158,7 @@ func (a *alert) listen(ctx workflow.Context) error {
 			"snooze (until), hand (to), note, resolve (note: the reason), unacknowledge"})
 	a.observations = workflow.GetSignalChannel(ctx, SignalObserve)
 	a.resolves = workflow.GetSignalChannel(ctx, SignalResolve)
+	a.plans = workflow.GetSignalChannel(ctx, SignalPlan)
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },
 		workflow.QueryHandlerOptions{
 			Description: "The alert: why, how far it has escalated, who acknowledged."}); err != nil {
@@ -214,7 +215,8 @@ func (a *alert) run(ctx workflow.Context) error {
 // wait returns when a signal, a flight or an update has something new, or with timed when due has come.
 func (a *alert) wait(ctx workflow.Context, due time.Time, timed bool) error {
 	pending := func() bool {
-		return a.woken || a.acks.Len() > 0 || a.answers.Len() > 0 || a.observations.Len() > 0 || a.resolves.Len() > 0
+		return a.woken || a.acks.Len() > 0 || a.answers.Len() > 0 || a.observations.Len() > 0 || a.resolves.Len() > 0 ||
+			a.planned && a.plans.Len() > 0
 	}
 	if a.planned {
 		return a.waitPlanned(ctx, due, timed, pending)
@@ -272,6 +274,9 @@ func (a *alert) receive(ctx workflow.Context) {
 			break
 		}
 		a.resolve(o)
+	}
+	for a.planned && a.plans.ReceiveAsync(nil) { // what kept it from notifying may be over
+		a.NotBefore, a.Because, a.policyDue, a.dirty = time.Time{}, "", workflow.Now(ctx), true
 	}
 }
 

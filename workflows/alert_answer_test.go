@@ -293,6 +293,27 @@ func TestNothingIsToldBeforeQuietHoursEnd(t *testing.T) {
 		"1h1m1s first : stall, acknowledged by ada", "2h1m0s first : stall is over")
 }
 
+// TestAMaintenanceThatEndsEarlyLetsItsAlertsGoOn: the signal has them read their plan again at once.
+func TestAMaintenanceThatEndsEarlyLetsItsAlertsGoOn(t *testing.T) {
+	r := newAlertRun(t)
+	over := opened.Add(8 * time.Hour)
+	r.plan = func(in activities.PlanInput, p *fanwatch.Policy) {
+		if in.At.Before(over) {
+			p.NotBefore, p.Because = over, "maintenance until 06:26"
+		}
+	}
+	r.at(time.Hour, func() {
+		over = opened.Add(time.Hour)
+		r.SignalWorkflow(SignalPlan, nil)
+	})
+	r.at(time.Hour+time.Second, r.ack)
+	r.at(2*time.Hour, r.normal)
+	if _, err := r.runOf(t, fanwatch.KindSpeed, warned); err != nil {
+		t.Fatal(err)
+	}
+	r.told(t, "1h0m0s first : speed (step 1 of 2)", "1h0m1s first : speed, acknowledged by ada", "2h1m0s first : speed is over")
+}
+
 // TestAPolicySetsTheSeverity in place of the judge: what is made info wakes none, and graver trouble is looked at anew.
 func TestAPolicySetsTheSeverity(t *testing.T) {
 	r := newAlertRun(t)
