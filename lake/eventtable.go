@@ -68,6 +68,24 @@ type AlertRow struct {
 	AckedAt int64  `parquet:"acked_at,id(10),timestamp(microsecond),optional"`
 	Note    string `parquet:"note,id(11),optional"`
 	Ended   int64  `parquet:"ended,id(12),timestamp(microsecond)"`
+	// The columns below are zero in rows of an earlier version.
+
+	Severity   string  `parquet:"severity,id(13),dict,optional"`
+	Label      string  `parquet:"label,id(14),dict,optional"`    // LabelNormal or LabelFault
+	Answers    string  `parquet:"answers,id(15),optional"`       // JSON list of fanwatch.Answer
+	Notices    string  `parquet:"notices,id(16),optional"`       // JSON list of AlertNotice
+	AckSeconds float64 `parquet:"ack_seconds,id(17),optional"`   // from the opening to the first acknowledgement
+	Incident   string  `parquet:"incident,id(18),dict,optional"` // ID of the incident that notified in its place
+	EndedBy    string  `parquet:"ended_by,id(19),dict,optional"` // who resolved it by hand
+}
+
+// AlertNotice is an entry of AlertRow.Notices: one notification and what came of it.
+type AlertNotice struct {
+	To     string    `json:"to"`     // channel, or topic by name or ARN
+	At     time.Time `json:"at"`     // when it was taken or given up
+	Step   int       `json:"step"`   // from 1
+	Taken  bool      `json:"taken"`  // else it was given up
+	Result string    `json:"result"` // what the channel said, or why it was given up; "" = nothing
 }
 
 // LabelRow is a row of the table labels: what a person knows of an alert's trouble. Times are Unix microseconds; To 0

@@ -126,7 +126,7 @@ func TestATableOfALaterVersionIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	tx := tbl.NewTransaction()
-	if err := tx.SetProperties(iceberg.Properties{"fanwatch.version": "4"}); err != nil {
+	if err := tx.SetProperties(iceberg.Properties{"fanwatch.version": "5"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tx.Commit(t.Context()); err != nil {
@@ -134,6 +134,6 @@ func TestATableOfALaterVersionIsRefused(t *testing.T) {
 	}
 	if _, err := lake.OpenTable(t.Context(), lake.TableConfig{Catalog: cat, Store: openDir(t),
 		Location: "file:///nowhere"}); err == nil {
-		t.Error("a table of version 4 was opened")
+		t.Error("a table of version 5 was opened")
 	}
 }

@@ -85,7 +85,12 @@ func openTables(ctx context.Context, cfg TableConfig, readOnly bool) (*Tables, e
 		return nil, err
 	}
 	t.alerts, err = newEventTable(cfg, readOnly, "alerts", map[int]string{1: "of the reading that opened it",
-		7: "escalation steps reached", 8: "messages sent"}, eventTable[AlertRow]{
+		7: "escalation steps reached", 8: "messages sent", 13: "critical, warning or info; null: not known",
+		14: "normal: the fan is to run like this; fault; null: nothing was said", 15: "JSON list of what people answered",
+		16: "JSON list of whom it told: to, at, step, taken, result",
+		17: "seconds from the opening to the first acknowledgement; null: there was none",
+		18: "incident that told in its place; null: none",
+		19: "who resolved it by hand; null: the trouble was over"}, eventTable[AlertRow]{
 		root: "Ended",
 		time: func(e *AlertRow) int64 { return e.Opened }, compare: func(a, b *AlertRow) int {
 			return cmp.Or(strings.Compare(a.Fan, b.Fan), cmp.Compare(a.Opened, b.Opened), strings.Compare(a.ID, b.ID))
@@ -516,7 +521,42 @@ func toAlertRow(a *fanwatch.Alert) AlertRow {
 	if !a.AckedAt.IsZero() {
 		e.AckedAt = a.AckedAt.UnixMicro()
 	}
+	e.Severity, e.Label, e.Incident, e.EndedBy = string(a.Weighed()), string(a.Label), a.Incident, a.EndedBy
+	if at := firstAcknowledged(a); !at.IsZero() {
+		e.AckSeconds = max(at.Sub(a.Opened).Seconds(), 1e-6) // 0 is null
+	}
+	if len(a.Answers) > 0 {
+		text, _ := json.Marshal(a.Answers) // it was decoded from JSON
+		e.Answers = string(text)
+	}
+	if all := noticesOf(a); len(all) > 0 {
+		text, _ := json.Marshal(all) // the same
+		e.Notices = string(text)
+	}
 	return e
+}
+
+// firstAcknowledged returns when a person first took care; zero: none did.
+func firstAcknowledged(a *fanwatch.Alert) time.Time {
+	for _, x := range a.Answers {
+		switch x.Action {
+		case fanwatch.ActionAcknowledge, fanwatch.ActionSnooze, fanwatch.ActionHand:
+			return x.At
+		}
+	}
+	return a.AckedAt
+}
+
+// noticesOf returns the notifications of an alert, by time.
+func noticesOf(a *fanwatch.Alert) (all []AlertNotice) {
+	for _, n := range a.Sent {
+		all = append(all, AlertNotice{To: n.To, At: n.At, Step: n.Step, Taken: true, Result: cmp.Or(n.Detail, n.ID)})
+	}
+	for _, f := range a.Failed {
+		all = append(all, AlertNotice{To: f.To, At: f.At, Step: f.Step, Result: f.Why})
+	}
+	slices.SortStableFunc(all, func(x, y AlertNotice) int { return x.At.Compare(y.At) })
+	return all
 }
 
 // addAlerts appends those of the rows that the table does not have. It leaves out the days of which the table has a

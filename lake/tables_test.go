@@ -2,6 +2,7 @@ package lake_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -265,4 +266,39 @@ type counting struct {
 func (s *counting) Get(ctx context.Context, key string) ([]byte, error) {
 	s.gets++
 	return s.Store.Get(ctx, key)
+}
+
+// TestAnAlertsStoryIsInItsTable: severity, label, answers, whom it told, and how long it took until a person took care.
+func TestAnAlertsStoryIsInItsTable(t *testing.T) {
+	w := openWorld(t, t.TempDir(), nil)
+	tables := openTables(t, w, nil)
+	at := func(d time.Duration) time.Time { return midnight.Add(d) }
+	if err := lake.PutAlert(t.Context(), w.store, fanwatch.Alert{V: 2, ID: "alert/fan-1/stall/1", Fan: "fan-1",
+		Kind: fanwatch.KindStall, Opened: midnight, State: fanwatch.AlertResolved, EndedAt: at(time.Hour), EndedBy: "bob",
+		Label: fanwatch.VerdictFault, Incident: "incident/Hall A/1", AckedBy: "bob", AckedAt: at(20 * time.Minute),
+		Sent:   []fanwatch.Notice{{Key: "k", Step: 1, To: "ada-mail", At: at(time.Second), Detail: "250 Ok"}},
+		Failed: []fanwatch.Failure{{Step: 2, To: "gone", Why: "NotFound", At: at(time.Minute)}},
+		Answers: []fanwatch.Answer{{V: 1, Action: fanwatch.ActionNote, By: "eve", Note: "hm", At: at(time.Minute)},
+			{V: 1, Action: fanwatch.ActionSnooze, By: "ada", At: at(90 * time.Second), Until: at(10 * time.Minute)}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tables.Commit(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := tables.Alerts(t.Context(), time.Time{}, time.Time{})
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	var notices []lake.AlertNotice
+	var answers []fanwatch.Answer
+	a := got[0]
+	if json.Unmarshal([]byte(a.Notices), &notices) != nil || json.Unmarshal([]byte(a.Answers), &answers) != nil ||
+		len(answers) != 2 || answers[1].By != "ada" || len(notices) != 2 || !notices[0].Taken ||
+		notices[0].Result != "250 Ok" || notices[1].Taken || notices[1].Result != "NotFound" {
+		t.Errorf("answers %s, notices %s", a.Answers, a.Notices)
+	}
+	if a.Severity != "critical" || a.Label != "fault" || a.AckSeconds != 90 || a.Incident != "incident/Hall A/1" ||
+		a.EndedBy != "bob" {
+		t.Errorf("%+v", a)
+	}
 }

@@ -104,6 +104,23 @@ func (o Client) AlertsBetween(ctx context.Context, from, to time.Time) ([]fanwat
 		to.UTC().Format(time.RFC3339Nano)))
 }
 
+// AlertsSince returns the alerts, open and over, whose workflows started from one time on and before another, oldest
+// first, with what a person said of them after their end; without the canary's. Zero times are no bounds.
+func (o Client) AlertsSince(ctx context.Context, from, to time.Time) ([]fanwatch.Alert, error) {
+	if to.IsZero() {
+		to = time.Now().Add(time.Hour) // clocks differ
+	}
+	if from.IsZero() {
+		from = time.Unix(0, 0)
+	}
+	all, err := o.AlertsBetween(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b fanwatch.Alert) int { return -newestFirst(a, b) })
+	return all, o.label(ctx, all)
+}
+
 // alertOf returns the alert as its memo shows it. When its workflow was ended from outside or by the server it is
 // AlertTerminated. Without a readable memo it has what its ID says; ok is false when the workflow has just started.
 func alertOf(w *workflowpb.WorkflowExecutionInfo) (a fanwatch.Alert, ok bool) {

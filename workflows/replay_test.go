@@ -17,8 +17,8 @@ import (
 // that fails here would break workflows that are open when it is deployed.
 func TestRecordedHistoriesReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) < 12 {
-		t.Fatalf("%d histories in testdata, %v: want four of fan, four of alert, two of stream, and shard and committer",
+	if err != nil || len(files) < 14 {
+		t.Fatalf("%d histories in testdata, %v: want five of fan, five of alert, two of stream, and shard and committer",
 			len(files), err)
 	}
 	for _, file := range files {

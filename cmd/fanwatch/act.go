@@ -20,24 +20,22 @@ import (
 func (a *app) ack() *cobra.Command {
 	var k fanwatch.Acknowledgement
 	var normal, fault bool
+	var which selection
 	c := &cobra.Command{
-		Use: "ack ALERT|FAN", Short: "Acknowledge an alert: its escalation stops", Args: cobra.ExactArgs(1),
-		Long: `Acknowledge an alert: its escalation stops. A fan's name means its open alert, where it has one alone; one that
-is worth a look counts where no other is open.
+		Use: "ack ALERT|FAN...", Short: "Acknowledge alerts: their escalation stops", Args: cobra.ArbitraryArgs,
+		Long: `Acknowledge alerts: their escalation stops. A fan's name means its open alert, where it has one alone; one that
+is worth a look counts where no other is open. An alert that another person acknowledged is taken over. --site and --all
+mean the open alerts. Those who were told are told who takes care.
 
 --normal says that the fan is to run like this: what its readings show then counts as usual at once, and the alert ends
 when the judge calls them normal. A stopped rotor, a broken limit, silence, a repeated value and two publishers cannot
 be made normal: there the verdict is kept and the alert stays quiet until the trouble ends; to change what counts, use
 fanwatch configure (--kind intermittent, --hours, --min-rpm, --max-rpm, --silence). --fault says that it was a fault: it
 is never learned as usual. Both may be said of an alert that is acknowledged or over, too, and the newest counts.`,
-		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z\n" +
+		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack --site 'Hall A'\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z\n" +
 			"  fanwatch ack alert/fan-07/speed/20260528T202640.000000Z --normal --note 'new filter'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if k.By == "" {
-				if u, err := user.Current(); err == nil {
-					k.By = u.Username
-				}
-			}
+			k.By = cmp.Or(k.By, account())
 			switch {
 			case normal && fault:
 				return fmt.Errorf("--normal and --fault: give one of them (%w)", errUsage)
@@ -50,28 +48,27 @@ is never learned as usual. Both may be said of an alert that is acknowledged or 
 			if err := k.Check(); err != nil {
 				return fmt.Errorf("--by, --note: %w (%w)", err, errUsage)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, op operator.Client) error {
-				id, err := alertOf(ctx, op, args[0])
-				if err != nil {
-					return err
-				}
+			return a.each(cmd, which, args, func(ctx context.Context, op operator.Client, id string) (fanwatch.Alert, string,
+				error) {
 				alert, err := op.Acknowledge(ctx, id, k)
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return printJSON(cmd.OutOrStdout(), alert)
-				}
-				say(cmd.OutOrStdout(), "%s", taken(alert, k))
-				return nil
+				return alert, taken(alert, k), err
 			})
 		},
 	}
+	which.flags(c.Flags(), "open alerts")
 	c.Flags().StringVar(&k.By, "by", "", "name of the person who takes care; empty: the name of your account")
 	c.Flags().StringVar(&k.Note, "note", "", "text that is kept with the acknowledgement and shown with the alert")
 	c.Flags().BoolVar(&normal, "normal", false, "the fan is to run like this: learn it as usual at once")
 	c.Flags().BoolVar(&fault, "fault", false, "it is a fault: never learn it as usual")
 	return c
+}
+
+// account returns the name of the account that runs the program; "" when it is not known.
+func account() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
 }
 
 // alertOf returns the alert that what names: by its ID, or by a fan that has one open alert. Alerts that no person has
@@ -443,8 +440,12 @@ of before stay. fanwatch provision makes a fan of that name anew.`,
 // ended says what ended with a fan.
 func ended(fan string, r workflows.RetireAnswer) string {
 	text := fan + " is retired"
-	if r.Alert != "" {
-		text += "; " + r.Alert + " has ended"
+	alerts := r.Alerts
+	if len(alerts) == 0 && r.Alert != "" { // of an earlier program
+		alerts = []string{r.Alert}
+	}
+	for _, id := range alerts {
+		text += "; " + id + " has ended"
 	}
 	if r.Pending != "" {
 		text += fmt.Sprintf("; its certificates are active still (%s), and are ended as soon as that can be",

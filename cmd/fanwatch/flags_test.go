@@ -91,6 +91,9 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 	csr := requestFile(t)
 	control := map[string]string{ // commands that ask Temporal
 		"fans": "", "alerts": "", "show": "fan-07", "retire": "fan-07", "ack": "alert/fan-07/stall/x --by ada",
+		"alerts show": "alert/x", "alerts export": "", "alerts snooze": "alert/x --for 1h", "alerts take": "alert/x",
+		"alerts hand": "alert/x --to bob", "alerts note": "alert/x --note warm", "alerts resolve": "alert/x --note mended",
+		"alerts unack": "alert/x",
 		"provision": "fan-07 --csr " + csr,
 		"configure": "fan-07 --site x", "revoke": "fan-07",
 	}

@@ -111,6 +111,8 @@ which topics could not be told. An incident is one line in place of its members,
 	}
 	c.Flags().BoolVar(&all, "all", false, "list the newest 200 alerts that are over, too")
 	c.Flags().BoolVar(&members, "members", false, "list the alerts that are part of an open incident, too")
+	c.AddCommand(a.alertStory(), a.alertsExport())
+	c.AddCommand(a.alertVerbs()...)
 	return c
 }
 

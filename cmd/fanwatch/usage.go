@@ -32,7 +32,9 @@ func explain(c *cobra.Command) {
 			}
 			return nil
 		}
-		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		if !c.Runnable() {
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		switch err := accepts(c, args); {

@@ -59,7 +59,7 @@ func TestNotUnderstood(t *testing.T) {
 		"show":                 "arguments are missing, write fanwatch show FAN [flags]",
 		"show a b":             `the arguments "a", "b" do not fit, write fanwatch show FAN [flags]`,
 		"fans extra":           `the arguments "extra" do not fit, write fanwatch fans [flags]`,
-		"ack":                  "arguments are missing, write fanwatch ack ALERT|FAN [flags]",
+		"ack":                  "no alert is named: name one, or give --site or --all",
 		"provision fan-1":      `required flag(s) "csr" not set`,
 		"worker":               `required flag(s) "account", "bucket" not set`,
 		"score":                `required flag(s) "columns" not set`,

@@ -21,8 +21,8 @@ const (
 // field IDs, and changes nothing else. A table of an earlier version gains them when it is opened to be changed; its
 // files stay as they are, and their rows have null in these columns (in Go: zero). A table of a later version is
 // refused. Version 2 added the column refused to the table quarantine, version 3 the columns expected to pwm to the
-// table of readings and the table labels.
-const Version = 3
+// table of readings and the table labels, version 4 the columns severity to ended_by to the table alerts.
+const Version = 4
 
 // MetaVersion is the key of the footer's entry that has the version of the file's layout.
 const MetaVersion = "fanwatch.version"
