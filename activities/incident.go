@@ -84,6 +84,8 @@ type group struct {
 	status  IncidentStatus // of the incident
 	runs    bool           // it ran at asked
 	asked   time.Time
+	told    string // ID of the incident that took alerts last
+	toldAt  time.Time
 	waiting []*joinCall
 	sending bool
 }
@@ -108,7 +110,7 @@ const (
 // Group returns the ID of the incident of which the alert is part, and "" for one that notifies by itself: of
 // SeverityInfo, held back until later, or one of fewer than IncidentQuorum fans. An alert that makes an incident takes
 // those with it that were opened within IncidentWithin of it. p is the alert's policy as resolved. Calling it again for
-// an alert changes nothing but for a later incident.
+// an alert changes nothing but for a later incident. An alert stays what it was part of while that cannot be asked.
 func (g *Grouper) Group(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) (string, error) {
 	of, ok := fanwatch.GroupOf(a.Site, a.Kind)
 	now := g.Now()
@@ -119,10 +121,14 @@ func (g *Grouper) Group(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy
 	}
 	s := g.plan(of, j, now)
 	listed, part, err := g.outside(ctx, s, j, now)
-	if err != nil || !part {
-		return "", err
+	var id string
+	if err == nil && part {
+		id, err = g.join(ctx, s, j, listed)
 	}
-	return g.join(ctx, s, j, listed)
+	if err != nil && a.Incident != "" {
+		return a.Incident, nil
+	}
+	return id, err
 }
 
 func joiner(a fanwatch.Alert) Joiner {
@@ -273,8 +279,13 @@ func (g *Grouper) join(ctx context.Context, s *group, j Joiner, listed []fanwatc
 	case <-c.done:
 		return c.id, c.err
 	case <-ctx.Done():
-		return "", ctx.Err()
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s.told != "" && g.Now().Sub(s.toldAt) < fanwatch.IncidentWithin {
+		return s.told, nil // it runs and notifies; it is told of the alert later
+	}
+	return "", ctx.Err()
 }
 
 // send tells the incident of all that waits.
@@ -298,6 +309,9 @@ func (g *Grouper) send(ctx context.Context, s *group) {
 		cancel()
 		g.mu.Lock()
 		s.asked = time.Time{}
+		if err == nil {
+			s.told, s.toldAt = id, g.Now()
+		}
 		for _, a := range in.Alerts {
 			if err != nil {
 				s.alone[a.Alert] = a

@@ -246,9 +246,17 @@ func TestAnIncidentThatCannotBeToldIsAnErrorAndTriedAgain(t *testing.T) {
 	if _, err := g.Group(t.Context(), stall(3, 0), fanwatch.Policy{}); !errors.Is(err, r.err) {
 		t.Errorf("%v", err)
 	}
+	member := stall(4, 0)
+	member.Incident = "incident/Hall-A"
+	r.group(t, g, member, "incident/Hall-A") // it does not notify again because of that
 	r.err = nil
 	r.group(t, g, stall(3, 0), "incident/Hall-A")
-	if len(r.joined["Hall-A"]) != 3 {
+	if len(r.joined["Hall-A"]) != 4 {
 		t.Errorf("joined %q", r.joined)
+	}
+	slow, cancel := context.WithCancel(t.Context())
+	cancel()
+	if id, err := g.Group(slow, stall(5, 0), fanwatch.Policy{}); id != "incident/Hall-A" || err != nil {
+		t.Errorf("while an incident that runs is told: %q, %v", id, err)
 	}
 }

@@ -31,7 +31,7 @@ func (o Client) Incident(ctx context.Context, key string) (s activities.Incident
 func (o Client) Join(ctx context.Context, j activities.Joining) (id string, err error) {
 	id = workflows.IncidentID(j.Key)
 	_, err = o.Temporal.SignalWithStartWorkflow(ctx, id, workflows.SignalJoin, j, client.StartWorkflowOptions{
-		ID: id, TaskQueue: workflows.QueueControl, StaticSummary: "fans that fail together"},
+		ID: id, TaskQueue: workflows.QueueIncident, StaticSummary: "fans that fail together"},
 		workflows.Incident, workflows.IncidentInput{Key: j.Key, Site: j.Site})
 	if err != nil {
 		return "", fmt.Errorf("join %s: %w", id, err)

@@ -42,14 +42,16 @@ func Run(ctx context.Context, p Process) error {
 		workflows.UseSearchAttributes(true)
 	}
 	for _, kind := range p.Serve {
-		w, err := p.worker(kind)
+		all, err := p.workers(kind)
 		if err != nil {
 			return err
 		}
-		if err := w.Start(); err != nil {
-			return fmt.Errorf("start a worker: %w", err)
+		for _, w := range all {
+			if err := w.Start(); err != nil {
+				return fmt.Errorf("start a worker: %w", err)
+			}
+			defer w.Stop()
 		}
-		defer w.Stop()
 	}
 	if err := p.Operator.Start(ctx, p.Settings); err != nil {
 		return err
@@ -60,15 +62,16 @@ func Run(ctx context.Context, p Process) error {
 	return nil
 }
 
-func (p Process) worker(kind string) (worker.Worker, error) {
+func (p Process) workers(kind string) ([]worker.Worker, error) {
 	switch kind {
 	case "control":
-		return Control(p.Operator.Temporal, p.Activities), nil
+		return []worker.Worker{Control(p.Operator.Temporal, p.Activities), Incidents(p.Operator.Temporal, p.Activities)}, nil
 	case "score":
-		return Score(p.Operator.Temporal, p.Activities.Scorer, cmp.Or(p.Config.Score.Heartbeat, time.Second)), nil
+		return []worker.Worker{Score(p.Operator.Temporal, p.Activities.Scorer,
+			cmp.Or(p.Config.Score.Heartbeat, time.Second))}, nil
 	case "lake":
-		return Lake(p.Operator.Temporal, &activities.Lake{Tables: p.Tables.Open, Store: p.Activities.S3,
-			Bucket: p.Config.Open, Config: p.Lake}), nil
+		return []worker.Worker{Lake(p.Operator.Temporal, &activities.Lake{Tables: p.Tables.Open, Store: p.Activities.S3,
+			Bucket: p.Config.Open, Config: p.Lake})}, nil
 	}
 	return nil, fmt.Errorf("no kind of worker is called %.40q: it is one of %q", kind, Kinds)
 }

@@ -25,7 +25,6 @@ func Control(c client.Client, a *Activities) worker.Worker {
 	})
 	w.RegisterWorkflow(workflows.Fan)
 	w.RegisterWorkflow(workflows.Alert)
-	w.RegisterWorkflow(workflows.Incident)
 	w.RegisterWorkflow(workflows.Stream)
 	w.RegisterWorkflow(workflows.Shard)
 	w.RegisterWorkflow(workflows.Committer)
@@ -39,11 +38,24 @@ func Control(c client.Client, a *Activities) worker.Worker {
 	w.RegisterWorkflow(workflows.Maintenance)
 	w.RegisterActivity(a.Provisioner)
 	w.RegisterActivity(a.Notifier)
-	w.RegisterActivity(a.Grouper)
 	w.RegisterActivity(a.Digester)
 	w.RegisterActivity(a.Maintainer)
 	w.RegisterActivity(a.Watcher)
 	w.RegisterActivity(a.Canary)
+	return w
+}
+
+// Incidents returns a worker of the incidents, their alerts and what these do. It runs beside that of Control, so that
+// the page of an incident does not wait behind the alerts of its members.
+func Incidents(c client.Client, a *Activities) worker.Worker {
+	w := worker.New(c, workflows.QueueIncident, worker.Options{
+		StickyScheduleToStartTimeout: time.Second,
+		WorkerStopTimeout:            stopTimeout,
+	})
+	w.RegisterWorkflow(workflows.Incident)
+	w.RegisterWorkflow(workflows.Alert)
+	w.RegisterActivity(a.Notifier)
+	w.RegisterActivity(a.Grouper)
 	return w
 }
 

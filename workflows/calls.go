@@ -84,7 +84,7 @@ func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error
 
 func planning(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:              QueueControl,
+		TaskQueue:              alertQueue(ctx),
 		StartToCloseTimeout:    20 * time.Second,
 		ScheduleToCloseTimeout: time.Minute,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 10 * time.Second},
@@ -103,7 +103,7 @@ func notify(ctx workflow.Context, n activities.Notification, giveUp time.Duratio
 	err error) {
 	var a *activities.Notifier
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:              QueueControl,
+		TaskQueue:              alertQueue(ctx),
 		StartToCloseTimeout:    notifyTimeout,
 		ScheduleToCloseTimeout: max(giveUp, notifyTimeout),
 		WaitForCancellation:    true,

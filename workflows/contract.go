@@ -18,6 +18,8 @@ import (
 const (
 	// QueueControl is the queue of workflows, provisioning, notifications, watch and canary.
 	QueueControl = "fanwatch-control"
+	// QueueIncident is the queue of incidents and their alerts, which must not wait behind those of a thousand fans.
+	QueueIncident = "fanwatch-incident"
 	// QueueScore is the queue of ScoreShard, one long activity per shard.
 	QueueScore = "fanwatch-score"
 	// QueueLake is the queue of the activities on the lake.

@@ -359,7 +359,7 @@ func (i *incident) finishCheck(ctx workflow.Context) {
 func membersOver(ctx workflow.Context, ids []string) workflow.Future {
 	var a *activities.Grouper
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:              QueueControl,
+		TaskQueue:              QueueIncident,
 		StartToCloseTimeout:    time.Minute,
 		ScheduleToCloseTimeout: 2 * time.Minute,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, MaximumInterval: 30 * time.Second},
@@ -431,6 +431,22 @@ func (i *incident) why(e fanwatch.Extent) string {
 func (i *incident) show(ctx workflow.Context, why string) {
 	_ = workflow.UpsertMemo(ctx, map[string]any{MemoIncident: i.Status}) // never fails: an IncidentStatus encodes
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%s\n\nAlert: `%s`", why, i.Status.Alert))
+}
+
+// queueOf returns the queue of alerts of the kind.
+func queueOf(kind fanwatch.Kind) string {
+	if kind == fanwatch.KindIncident {
+		return QueueIncident
+	}
+	return QueueControl
+}
+
+// alertQueue returns the queue of the activities of an alert: its own for that of an incident.
+func alertQueue(ctx workflow.Context) string {
+	if queue := workflow.GetInfo(ctx).TaskQueueName; queue == QueueIncident {
+		return queue
+	}
+	return QueueControl
 }
 
 // ownerOf returns the ID of the workflow that opened the alert and is told of its end.

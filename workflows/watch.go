@@ -107,7 +107,7 @@ func openPipeline(ctx workflow.Context, o fanwatch.Observation) (string, error) 
 func openAlert(ctx workflow.Context, in AlertInput) error {
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            in.Alert.ID,
-		TaskQueue:             QueueControl,
+		TaskQueue:             queueOf(in.Alert.Kind),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		TypedSearchAttributes: temporal.NewSearchAttributes(SearchFan.ValueSet(in.Alert.Fan),
