@@ -168,7 +168,7 @@ func (a *alert) listen(ctx workflow.Context) error {
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context,
 		k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
-		a.acknowledge(ctx, k)
+		a.answer(ctx, k.Answer().Trim())
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": " +
 		"\"name\", \"note\": \"...\"}",

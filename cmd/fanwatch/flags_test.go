@@ -94,8 +94,8 @@ func TestFlagsBeatTheEnvironment(t *testing.T) {
 		"alerts show": "alert/x", "alerts export": "", "alerts snooze": "alert/x --for 1h", "alerts take": "alert/x",
 		"alerts hand": "alert/x --to bob", "alerts note": "alert/x --note warm", "alerts resolve": "alert/x --note mended",
 		"alerts unack": "alert/x",
-		"provision": "fan-07 --csr " + csr,
-		"configure": "fan-07 --site x", "revoke": "fan-07",
+		"provision":    "fan-07 --csr " + csr,
+		"configure":    "fan-07 --site x", "revoke": "fan-07",
 	}
 	// commands that read the lake: TEMPORAL_ADDRESS says nothing of it, and AWS_ENDPOINT_URL is not asked
 	data := map[string]string{
