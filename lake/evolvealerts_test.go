@@ -64,8 +64,8 @@ func TestATableOfAlertsOfVersion3GainsTheStory(t *testing.T) {
 	var buf bytes.Buffer
 	f := parquet.NewGenericWriter[alertRowV3](&buf, parquet.Compression(&parquet.Zstd),
 		parquet.CreatedBy("fanwatch", "3", "table"), parquet.KeyValueMetadata("fanwatch.version", "3"))
-	if _, err := f.Write([]alertRowV3{{Opened: midnight.UnixMicro(), Fan: "fan-1", ID: "alert/fan-1/stall/1", Kind: "stall",
-		Why: "It stopped.", Told: 2, AckedBy: "ada", AckedAt: midnight.Add(time.Minute).UnixMicro(),
+	if _, err := f.Write([]alertRowV3{{Opened: midnight.UnixMicro(), Fan: "fan-1", ID: "alert/fan-1/stall/1",
+		Kind: "stall", Why: "It stopped.", Told: 2, AckedBy: "ada", AckedAt: midnight.Add(time.Minute).UnixMicro(),
 		Ended: midnight.Add(time.Hour).UnixMicro()}}); err != nil || f.Close() != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +73,9 @@ func TestATableOfAlertsOfVersion3GainsTheStory(t *testing.T) {
 	if err := w.store.Put(t.Context(), key, buf.Bytes(), true); err != nil {
 		t.Fatal(err)
 	}
-	b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData, "file://"+filepath.Join(w.store.Root(), key),
-		iceberg.ParquetFile, map[int]any{1000: iceberg.Date(midnight.Unix() / (24 * 3600))}, map[int]string{1000: "date"}, nil,
+	b, err := iceberg.NewDataFileBuilder(tbl.Spec(), iceberg.EntryContentData,
+		"file://"+filepath.Join(w.store.Root(), key), iceberg.ParquetFile,
+		map[int]any{1000: iceberg.Date(midnight.Unix() / (24 * 3600))}, map[int]string{1000: "date"}, nil,
 		1, int64(buf.Len()))
 	if err != nil {
 		t.Fatal(err)

@@ -154,8 +154,8 @@ func (a *alert) listen(ctx workflow.Context) error {
 		Description: "Stop the escalation: a person takes care. " +
 			"Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
 	a.answers = workflow.GetSignalChannelWithOptions(ctx, SignalAnswer, workflow.SignalChannelOptions{
-		Description: "Say what you do. Input: {\"action\": \"acknowledge\", \"by\": \"name\", \"note\": \"...\"}; other actions: " +
-			"snooze (until), hand (to), note, resolve (note: the reason), unacknowledge"})
+		Description: "Say what you do. Input: {\"action\": \"acknowledge\", \"by\": \"name\", \"note\": \"...\"}; other " +
+			"actions: snooze (until), hand (to), note, resolve (note: the reason), unacknowledge"})
 	a.observations = workflow.GetSignalChannel(ctx, SignalObserve)
 	a.resolves = workflow.GetSignalChannel(ctx, SignalResolve)
 	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (fanwatch.Alert, error) { return a.Alert, nil },

@@ -126,7 +126,8 @@ func TestASnoozeEndsAtItsTime(t *testing.T) {
 	}
 }
 
-// TestHandedOverAndTakenOverIsToldOnce: each change of hands is told to those who were told, what changes nothing is not.
+// TestHandedOverAndTakenOverIsToldOnce: each change of hands is told to those who were told; what changes nothing is
+// not.
 func TestHandedOverAndTakenOverIsToldOnce(t *testing.T) {
 	r := newAlertRun(t)
 	r.policy.AckTimeout = 0
@@ -232,7 +233,8 @@ func TestASignalOfTheTemporalWebUIIsUnderstood(t *testing.T) {
 		signal any
 		want   string
 	}{
-		"snooze":                 {fanwatch.Answer{Action: fanwatch.ActionSnooze, By: "ada", Until: opened.Add(time.Hour)}, "snooze ada"},
+		"snooze": {fanwatch.Answer{Action: fanwatch.ActionSnooze, By: "ada", Until: opened.Add(time.Hour)},
+			"snooze ada"},
 		"snooze without a time":  {fanwatch.Answer{Action: fanwatch.ActionSnooze, By: "ada"}, "acknowledge ada"},
 		"an action of no kind":   {map[string]string{"action": "ack", "by": "ada"}, "acknowledge ada"},
 		"nothing":                {map[string]string{}, "acknowledge somebody"},

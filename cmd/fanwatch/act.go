@@ -32,7 +32,8 @@ when the judge calls them normal. A stopped rotor, a broken limit, silence, a re
 be made normal: there the verdict is kept and the alert stays quiet until the trouble ends; to change what counts, use
 fanwatch configure (--kind intermittent, --hours, --min-rpm, --max-rpm, --silence). --fault says that it was a fault: it
 is never learned as usual. Both may be said of an alert that is acknowledged or over, too, and the newest counts.`,
-		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack --site 'Hall A'\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z\n" +
+		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack --site 'Hall A'\n" +
+			"  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z\n" +
 			"  fanwatch ack alert/fan-07/speed/20260528T202640.000000Z --normal --note 'new filter'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k.By, k.From = cmp.Or(k.By, account()), "cli"
