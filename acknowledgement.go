@@ -15,6 +15,8 @@ type Acknowledgement struct {
 	// Verdict is what the person knows of the trouble; "" = nothing. It may be given of an alert that is acknowledged or
 	// over, too.
 	Verdict Verdict `json:"verdict,omitempty"`
+	// From is where it was said, such as cli or dashboard, at most 40 bytes; "" = not known.
+	From string `json:"from,omitempty"`
 }
 
 // Verdict is what a person knows of an alert's trouble.
@@ -35,7 +37,8 @@ const (
 
 // Trim returns the acknowledgement without white space around the name and the note.
 func (a Acknowledgement) Trim() Acknowledgement {
-	return Acknowledgement{By: strings.TrimSpace(a.By), Note: strings.TrimSpace(a.Note), Verdict: a.Verdict}
+	a.By, a.Note, a.From = strings.TrimSpace(a.By), strings.TrimSpace(a.Note), strings.TrimSpace(a.From)
+	return a
 }
 
 // Check returns an error that names the field and the mend when a trimmed acknowledgement cannot be listed. A signal
@@ -52,6 +55,8 @@ func (a Acknowledgement) Check() error {
 		return fmt.Errorf("by %q holds control characters: leave them out", a.By)
 	case a.Note != Legible(a.Note, maxNote):
 		return fmt.Errorf("note %.200q holds control characters, such as a line break: leave them out", a.Note)
+	case a.From != Legible(a.From, maxFrom):
+		return fmt.Errorf("from %.100q is longer than %d bytes or holds control characters", a.From, maxFrom)
 	case !a.Verdict.valid():
 		return fmt.Errorf("verdict %.40q is neither normal nor fault: leave it out where neither is known", a.Verdict)
 	}
@@ -63,7 +68,7 @@ func (v Verdict) valid() bool { return v == "" || v == VerdictNormal || v == Ver
 // Legible returns the acknowledgement trimmed, cut to the lengths that Check accepts and without control characters,
 // and without a Verdict that Check refuses. By may be empty.
 func (a Acknowledgement) Legible() Acknowledgement {
-	a.By, a.Note = Legible(a.By, maxBy), Legible(a.Note, maxNote)
+	a.By, a.Note, a.From = Legible(a.By, maxBy), Legible(a.Note, maxNote), Legible(a.From, maxFrom)
 	if !a.Verdict.valid() {
 		a.Verdict = ""
 	}

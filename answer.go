@@ -55,7 +55,8 @@ const (
 
 // Answer returns the answer that the acknowledgement is.
 func (a Acknowledgement) Answer() Answer {
-	return Answer{V: AnswerVersion, Action: ActionAcknowledge, By: a.By, Note: a.Note, Verdict: a.Verdict}
+	return Answer{V: AnswerVersion, Action: ActionAcknowledge, By: a.By, From: a.From, Note: a.Note,
+		Verdict: a.Verdict}
 }
 
 // Trim returns the answer without white space around its texts, of this program's version, and without the time, which

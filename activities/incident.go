@@ -248,8 +248,8 @@ func (g *Grouper) list(ctx context.Context, s *group, now time.Time) ([]fanwatch
 	return listed, nil
 }
 
-// join tells the incident of the alert and of those beside it that are part of none, and returns the incident's ID. While
-// one call to the incident is under way further alerts wait, and go with the next.
+// join tells the incident of the alert and of those beside it that are part of none, and returns the incident's ID.
+// While one call to the incident is under way further alerts wait, and go with the next.
 func (g *Grouper) join(ctx context.Context, s *group, j Joiner, listed []fanwatch.Alert) (string, error) {
 	c := &joinCall{done: make(chan struct{}), alerts: []Joiner{j}}
 	g.mu.Lock()

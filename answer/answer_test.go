@@ -233,7 +233,8 @@ func TestKeysThatCannotBeUsedAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for where, want := range map[string]string{"": "no place", "env:FANWATCH_TEST_KEYS": "has 5 bytes",
-		"env:FANWATCH_TEST_NONE": "empty or not set", "file:" + file: "empty or not set", "file:" + file + ".none": "no such file", file +
+		"env:FANWATCH_TEST_NONE": "empty or not set", "file:" + file: "empty or not set", "file:" + file +
+			".none": "no such file", file +
 			"/x": "name a directory",
 		dir: "read by other users"} {
 		if _, err := OpenKeys(where, func() time.Time { return noon }); err == nil || !strings.Contains(err.Error(), want) ||

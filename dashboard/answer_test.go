@@ -378,10 +378,11 @@ func pagerDutyBody(id, typ, at, agent, data string) string {
 func TestPagerDutyAnswersAlerts(t *testing.T) {
 	a := alert("fan-07", fanwatch.AlertOpen, noon)
 	o := openOutside(t, a)
-	const ada = `{"html_url":"https://x.pagerduty.com/users/P1","id":"P1","summary":"Ada\u0007 Lovelace","type":"user_reference"}`
+	const ada = `{"html_url":"https://x.pagerduty.com/users/P1","id":"P1","summary":"Ada\u0007 Lovelace",` +
+		`"type":"user_reference"}`
 	const own = `{"id":"P2","summary":"fanwatch","type":"events_api_v2_inbound_integration_reference"}`
 	incident := `{"id":"Q1","type":"incident","incident_key":"` + a.ID + `","status":"acknowledged"}`
-	note := `{"id":"N1","content":"belt\nis loose","incident":{"id":"Q1","type":"incident_reference"},"type":"incident_note"}`
+	note := `{"id":"N1","content":"belt\nis loose",` + `"incident":{"id":"Q1","type":"incident_reference"},"type":"incident_note"}`
 	now, old := "2026-11-24T12:59:58Z", "2026-11-21T12:00:00Z"
 	send := func(body, signature string) int {
 		t.Helper()
@@ -407,7 +408,8 @@ func TestPagerDutyAnswersAlerts(t *testing.T) {
 		t.Error("a body of any length is read")
 	}
 	for name, body := range map[string]string{ // nothing is to follow, and no second try
-		"not JSON": "{", "no event": "{}", "ping": `{"event":{"id":"E0","event_type":"pagey.ping","occurred_at":"` + now + `"}}`,
+		"not JSON": "{", "no event": "{}", "ping": `{"event":{"id":"E0","event_type":"pagey.ping","occurred_at":"` + now +
+			`"}}`,
 		"our own acknowledgement": pagerDutyBody("E2", "incident.acknowledged", now, own, incident),
 		"resolved by no person":   pagerDutyBody("E3", "incident.resolved", now, "null", incident),
 		"escalated":               pagerDutyBody("E4", "incident.escalated", now, ada, incident),
@@ -588,7 +590,8 @@ func FuzzAnswer(f *testing.F) {
 	f.Add("x", []byte("t=x&action=acknowledge"))
 	f.Add("", []byte(pagerDutyBody("E1", "incident.acknowledged", "2026-11-24T12:00:00Z", "null",
 		`{"incident_key":"alert/a"}`)))
-	f.Add("", []byte("payload=%7B%22type%22%3A%22block_actions%22%2C%22actions%22%3A%5B%7B%22value%22%3A%22a+b%22%7D%5D%7D"))
+	f.Add("",
+		[]byte("payload=%7B%22type%22%3A%22block_actions%22%2C%22actions%22%3A%5B%7B%22value%22%3A%22a+b%22%7D%5D%7D"))
 	f.Fuzz(func(t *testing.T, text string, body []byte) {
 		stamp := fmt.Sprint(noon.Unix())
 		for _, path := range []string{"/answer", "/hooks/pagerduty", "/hooks/slack"} {

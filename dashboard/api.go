@@ -269,7 +269,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "id must be the alert's ID, as /api/alerts gives it")
 		return
 	}
-	k := fanwatch.Acknowledgement{By: in.By, Note: in.Note, Verdict: in.Verdict}.Trim()
+	k := fanwatch.Acknowledgement{By: in.By, Note: in.Note, Verdict: in.Verdict, From: "dashboard"}.Trim()
 	if err := k.Check(); err != nil {
 		fail(w, http.StatusBadRequest, oneLine(err))
 		return

@@ -279,7 +279,8 @@ func TestAnAlertsStoryIsInItsTable(t *testing.T) {
 		Sent:   []fanwatch.Notice{{Key: "k", Step: 1, To: "ada-mail", At: at(time.Second), Detail: "250 Ok"}},
 		Failed: []fanwatch.Failure{{Step: 2, To: "gone", Why: "NotFound", At: at(time.Minute)}},
 		Answers: []fanwatch.Answer{{V: 1, Action: fanwatch.ActionNote, By: "eve", Note: "hm", At: at(time.Minute)},
-			{V: 1, Action: fanwatch.ActionSnooze, By: "ada", At: at(90 * time.Second), Until: at(10 * time.Minute)}}}); err != nil {
+			{V: 1, Action: fanwatch.ActionSnooze, By: "ada", At: at(90 * time.Second),
+				Until: at(10 * time.Minute)}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tables.Commit(t.Context(), nil); err != nil {

@@ -214,8 +214,8 @@ func (s *story) done(e *historypb.HistoryEvent, scheduled int64, result *commonp
 		case p.Incident != was.Incident:
 			s.add(e, Happened{What: "planned", Text: "the incident " + was.Incident + " does not tell in its place any more"})
 		case !p.NotBefore.Equal(was.NotBefore) && p.NotBefore.After(e.GetEventTime().AsTime()):
-			s.add(e, Happened{What: "planned", Text: fmt.Sprintf("not told before %s: %s", p.NotBefore.UTC().Format(time.RFC3339),
-				p.Because)})
+			s.add(e, Happened{What: "planned", Text: fmt.Sprintf("not told before %s: %s",
+				p.NotBefore.UTC().Format(time.RFC3339), p.Because)})
 		}
 	case "LandAlert":
 		s.add(e, Happened{What: "landed", Text: "it is in the lake"})

@@ -69,6 +69,9 @@ func TestAnAlertThatIsAcknowledgedAtItsFirstStepCostsTwelveActions(t *testing.T)
 		}
 	}
 	publish(1800, 10)
+	s.until(20*time.Second, "the fan's first state", func() (bool, string) {
+		return ask[fanwatch.FanStatus](s, "show", "fan-c").Last.V != 0, ""
+	})
 	before := len(s.events(t, workflows.FanID("fan-c")))
 	publish(300, 3)
 	a := s.openAlert("fan-c", 20*time.Second)

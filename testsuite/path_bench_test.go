@@ -17,9 +17,10 @@ import (
 	"fanwatch/workflows"
 )
 
-// BenchmarkPath measures the whole local system from outside: how many readings a second go all the way from
-// a publisher to the landing log, and how long after the publish of a drop in speed the fan's workflow has
-// the signal; and what a storm of alerts costs. Publishers, broker, stream, scoring, Temporal and S3 share this machine's cores.
+// BenchmarkPath measures the whole local system from outside: how many readings a second go all the way from a
+// publisher to the landing log, and how long after the publish of a drop in speed the fan's workflow has the
+// signal; and what a storm of alerts costs. Publishers, broker, stream, scoring, Temporal and S3 share this
+// machine's cores.
 func BenchmarkPath(b *testing.B) {
 	b.Run("Throughput", benchmarkThroughput)
 	b.Run("PublishToSignal", benchmarkSignal)

@@ -154,8 +154,8 @@ func (a *alert) listen(ctx workflow.Context) error {
 		Description: "Stop the escalation: a person takes care. " +
 			"Input: \"name\", {\"by\": \"name\", \"note\": \"...\"} or nothing"})
 	a.answers = workflow.GetSignalChannelWithOptions(ctx, SignalAnswer, workflow.SignalChannelOptions{
-		Description: "Say what you do. Input: {\"action\": \"acknowledge\", \"by\": \"name\", \"note\": \"...\"}; other actions: " +
-			"snooze (until), hand (to), note, resolve (note: the reason), unacknowledge"})
+		Description: "Say what you do. Input: {\"action\": \"acknowledge\", \"by\": \"name\", \"note\": \"...\"}; other " +
+			"actions: snooze (until), hand (to), note, resolve (note: the reason), unacknowledge"})
 	a.observations = workflow.GetSignalChannel(ctx, SignalObserve)
 	a.resolves = workflow.GetSignalChannel(ctx, SignalResolve)
 	a.plans = workflow.GetSignalChannel(ctx, SignalPlan)
@@ -169,7 +169,7 @@ func (a *alert) listen(ctx workflow.Context) error {
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAcknowledge, func(ctx workflow.Context,
 		k fanwatch.Acknowledgement) (fanwatch.Alert, error) {
-		a.acknowledge(ctx, k)
+		a.answer(ctx, k.Answer().Trim())
 		return a.Alert, nil
 	}, workflow.UpdateHandlerOptions{Description: "Stop the escalation: somebody takes care. Input: {\"by\": " +
 		"\"name\", \"note\": \"...\"}",

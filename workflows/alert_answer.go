@@ -112,7 +112,10 @@ func (a *alert) answer(ctx workflow.Context, x fanwatch.Answer) {
 // take has a person take care, and tells all who were told before, unless the person has done so already.
 func (a *alert) take(ctx workflow.Context, by string, x fanwatch.Answer) {
 	told := a.State != fanwatch.AlertAcknowledged || a.AckedBy != by || !a.SnoozedUntil.Equal(x.Until)
-	a.State, a.AckedBy, a.AckedAt, a.Note = fanwatch.AlertAcknowledged, by, x.At, cmp.Or(x.Note, a.Note)
+	if x.Note != "" || a.AckedBy != by {
+		a.Note = x.Note
+	}
+	a.State, a.AckedBy, a.AckedAt = fanwatch.AlertAcknowledged, by, x.At
 	a.SnoozedUntil = time.Time{}
 	if x.Action == fanwatch.ActionSnooze {
 		a.SnoozedUntil = x.Until.UTC()

@@ -126,7 +126,8 @@ func TestASnoozeEndsAtItsTime(t *testing.T) {
 	}
 }
 
-// TestHandedOverAndTakenOverIsToldOnce: each change of hands is told to those who were told, what changes nothing is not.
+// TestHandedOverAndTakenOverIsToldOnce: each change of hands is told to those who were told; what changes nothing is
+// not.
 func TestHandedOverAndTakenOverIsToldOnce(t *testing.T) {
 	r := newAlertRun(t)
 	r.policy.AckTimeout = 0
@@ -147,7 +148,7 @@ func TestHandedOverAndTakenOverIsToldOnce(t *testing.T) {
 		"30s first : stall, acknowledged by bob",
 		"50s first : stall, acknowledged by eve",
 		"31m0s first : stall is over")
-	if len(a.Answers) != 5 || a.AckedBy != "eve" || a.Note != "on my way" {
+	if len(a.Answers) != 5 || a.AckedBy != "eve" || a.Note != "" || a.Answers[1].Note != "on my way" {
 		t.Errorf("%q, %+v", took(a), a)
 	}
 }
@@ -232,7 +233,8 @@ func TestASignalOfTheTemporalWebUIIsUnderstood(t *testing.T) {
 		signal any
 		want   string
 	}{
-		"snooze":                 {fanwatch.Answer{Action: fanwatch.ActionSnooze, By: "ada", Until: opened.Add(time.Hour)}, "snooze ada"},
+		"snooze": {fanwatch.Answer{Action: fanwatch.ActionSnooze, By: "ada", Until: opened.Add(time.Hour)},
+			"snooze ada"},
 		"snooze without a time":  {fanwatch.Answer{Action: fanwatch.ActionSnooze, By: "ada"}, "acknowledge ada"},
 		"an action of no kind":   {map[string]string{"action": "ack", "by": "ada"}, "acknowledge ada"},
 		"nothing":                {map[string]string{}, "acknowledge somebody"},
@@ -311,7 +313,8 @@ func TestAMaintenanceThatEndsEarlyLetsItsAlertsGoOn(t *testing.T) {
 	if _, err := r.runOf(t, fanwatch.KindSpeed, warned); err != nil {
 		t.Fatal(err)
 	}
-	r.told(t, "1h0m0s first : speed (step 1 of 2)", "1h0m1s first : speed, acknowledged by ada", "2h1m0s first : speed is over")
+	r.told(t, "1h0m0s first : speed (step 1 of 2)", "1h0m1s first : speed, acknowledged by ada",
+		"2h1m0s first : speed is over")
 }
 
 // TestAPolicySetsTheSeverity in place of the judge: what is made info wakes none, and graver trouble is looked at anew.

@@ -139,9 +139,8 @@ func (r *alertRun) environment() {
 	r.TestWorkflowEnvironment, r.mail.now = env, env.Now
 	env.RegisterWorkflow(Alert)
 	env.RegisterActivity(&activities.Lake{Store: r.lake})
-	env.RegisterActivity(&notifier{&activities.Notifier{SNS: r.mail, Now: env.Now, Policies: func() map[string]fanwatch.Policy {
-		return map[string]fanwatch.Policy{"default": r.policy}
-	}}, r})
+	policies := func() map[string]fanwatch.Policy { return map[string]fanwatch.Policy{"default": r.policy} }
+	env.RegisterActivity(&notifier{&activities.Notifier{SNS: r.mail, Now: env.Now, Policies: policies}, r})
 	env.OnSignalExternalWorkflow("default-test-namespace", "fan/fan-07", "", SignalAlertOver, anything).Return(
 		func(_, _, _, _ string, arg any) error {
 			r.over, r.overAt = append(r.over, arg.(fanwatch.Alert)), env.Now()

@@ -75,7 +75,8 @@ func plan(ctx workflow.Context, in activities.PlanInput) (p fanwatch.Policy, err
 	return p, err
 }
 
-// findPolicy runs Notifier.Policy for the runs of Alert before changeAlert4, and gives up after 1 min, because the alert can go on by the policy that it knows.
+// findPolicy runs Notifier.Policy for the runs of Alert before changeAlert4, and gives up after
+// 1 min, because the alert can go on by the policy that it knows.
 func findPolicy(ctx workflow.Context, name string) (p fanwatch.Policy, err error) {
 	var a *activities.Notifier
 	err = workflow.ExecuteActivity(planning(ctx), a.Policy, name).Get(ctx, &p)

@@ -63,10 +63,10 @@ const (
 	maxTroubled     = 10000            // members that are followed; further ones count as fans that joined and no more
 )
 
-// Incident is the workflow of the trouble of several fans of one group at once. It opens one alert of KindIncident in
-// place of those of its members, tells it how many there are, and that it is over when all members are. It ends with
-// that alert. Members join by signal, and say by signal that they are over; every 5 min it looks for those that did not.
-// A cancellation makes it continue as new, because its members do not notify.
+// Incident is the workflow of the trouble of several fans of one group at once. It opens one alert of KindIncident
+// in place of those of its members, tells it how many there are, and that it is over when all members are. It ends
+// with that alert. Members join by signal, and say by signal that they are over; every 5 min it looks for those
+// that did not. A cancellation makes it continue as new, because its members do not notify.
 func Incident(ctx workflow.Context, in IncidentInput) error {
 	i := &incident{IncidentInput: in, joins: workflow.GetSignalChannel(ctx, SignalJoin),
 		membersOver: workflow.GetSignalChannel(ctx, SignalMemberOver),

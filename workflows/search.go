@@ -10,9 +10,9 @@ import (
 // searchable is whether the namespace has all search attributes.
 var searchable atomic.Bool
 
-// UseSearchAttributes says whether the namespace has SearchSite, SearchSeverity and SearchKind. A worker calls it before
-// it starts; until then it is false. Runs that begin while it is false never write them, because a namespace refuses
-// what it does not know, and the run would stand still.
+// UseSearchAttributes says whether the namespace has SearchSite, SearchSeverity and SearchKind. A worker calls it
+// before it starts; until then it is false. Runs that begin while it is false never write them, because a namespace
+// refuses what it does not know, and the run would stand still.
 func UseSearchAttributes(all bool) { searchable.Store(all) }
 
 // SearchKeys returns all search attributes.

@@ -32,10 +32,11 @@ when the judge calls them normal. A stopped rotor, a broken limit, silence, a re
 be made normal: there the verdict is kept and the alert stays quiet until the trouble ends; to change what counts, use
 fanwatch configure (--kind intermittent, --hours, --min-rpm, --max-rpm, --silence). --fault says that it was a fault: it
 is never learned as usual. Both may be said of an alert that is acknowledged or over, too, and the newest counts.`,
-		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack --site 'Hall A'\n  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z\n" +
+		Example: "  fanwatch ack fan-07 --note 'on my way'\n  fanwatch ack --site 'Hall A'\n" +
+			"  fanwatch ack alert/fan-07/stall/20260528T202640.000000Z\n" +
 			"  fanwatch ack alert/fan-07/speed/20260528T202640.000000Z --normal --note 'new filter'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			k.By = cmp.Or(k.By, account())
+			k.By, k.From = cmp.Or(k.By, account()), "cli"
 			switch {
 			case normal && fault:
 				return fmt.Errorf("--normal and --fault: give one of them (%w)", errUsage)
@@ -135,7 +136,7 @@ func taken(a fanwatch.Alert, k fanwatch.Acknowledgement) string {
 			text += "; trouble of this kind cannot be made normal: it stays quiet until it ends"
 		}
 		return text
-	case a.AckedBy == k.By && a.Note == k.Note:
+	case a.AckedBy == k.By && (k.Note == "" || a.Note == k.Note):
 		return fmt.Sprintf("%s is %s by %s", a.ID, a.State, a.AckedBy)
 	case k.Note == "":
 		return fmt.Sprintf("%s was acknowledged before, by %s at %s: it stays so", a.ID, a.AckedBy, when(a.AckedAt))

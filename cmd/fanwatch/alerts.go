@@ -271,8 +271,8 @@ func (a *app) alertsExport() *cobra.Command {
 	var from, to string
 	c := &cobra.Command{
 		Use: "export", Short: "Print alerts as NDJSON, open and over, oldest first", Args: cobra.NoArgs,
-		Long: `Print alerts as NDJSON, one a line, open and over, oldest first: those that Temporal still has. The lake's table
-alerts keeps those that are over for longer: fanwatch lake export --table alerts.`,
+		Long: `Print alerts as NDJSON, one a line, open and over, oldest first: those that Temporal still has. The lake's
+table alerts keeps those that are over for longer: fanwatch lake export --table alerts.`,
 		Example: "  fanwatch alerts export --from 720h | jq .why\n  fanwatch alerts export --from 2026-05-01 --to 2026-06-01",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var bounds [2]time.Time
@@ -301,8 +301,8 @@ alerts keeps those that are over for longer: fanwatch lake export --table alerts
 			})
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "print alerts from this time on: 2026-05-28, RFC 3339, or 720h for 30 days ago; "+
-		"empty: all")
+	c.Flags().StringVar(&from, "from", "", "print alerts from this time on: 2026-05-28, RFC 3339, or 720h for 30 days "+
+		"ago; empty: all")
 	c.Flags().StringVar(&to, "to", "", "print alerts up to this time, in the same forms; empty: all")
 	return c
 }

@@ -64,7 +64,8 @@ func TestPageTriesAChannelAndSaysWhatHappened(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(strings.Replace(text, "env:FW_HOOK", "x", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = run("TEST", "--to", "chat", "--policies", bad); err == nil || !strings.Contains(err.Error(), "env:NAME or file:PATH") {
+	if _, err = run("TEST", "--to", "chat", "--policies", bad); err == nil ||
+		!strings.Contains(err.Error(), "env:NAME or file:PATH") {
 		t.Error(err)
 	}
 	for _, args := range [][]string{{"TEST"}, {"wake up", "--to", "chat"}} {
