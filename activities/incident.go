@@ -133,8 +133,8 @@ func (g *Grouper) Group(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy
 	return id, err
 }
 
-// incident returns the ID of the incident of which an alert is part. Where that cannot be found out it stays what it was,
-// and the next plan asks again: an alert that was part of none notifies by itself.
+// incident returns the ID of the incident of which an alert is part. Where that cannot be found out it stays what it
+// was, and the next plan asks again: an alert that was part of none notifies by itself.
 func (n *Notifier) incident(ctx context.Context, a fanwatch.Alert, p fanwatch.Policy) string {
 	if n.Incidents == nil {
 		return ""
@@ -266,8 +266,8 @@ func (g *Grouper) list(ctx context.Context, s *group, now time.Time) ([]fanwatch
 	return listed, nil
 }
 
-// join tells the incident of the alert and of those beside it that are part of none, and returns the incident's ID. While
-// one call to the incident is under way further alerts wait, and go with the next.
+// join tells the incident of the alert and of those beside it that are part of none, and returns the incident's ID.
+// While one call to the incident is under way further alerts wait, and go with the next.
 func (g *Grouper) join(ctx context.Context, s *group, j Joiner, listed []fanwatch.Alert) (string, error) {
 	c := &joinCall{done: make(chan struct{}), alerts: []Joiner{j}}
 	g.mu.Lock()

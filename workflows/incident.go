@@ -65,7 +65,8 @@ const (
 
 // Incident is the workflow of the trouble of several fans of one group at once. It opens one alert of KindIncident in
 // place of those of its members, tells it how many there are, and that it is over when all members are. It ends with
-// that alert. Members join by signal, and say by signal that they are over; every 5 min it looks for those that did not.
+// that alert. Members join by signal, and say by signal that they are over; every 5 min it looks for those that did
+// not.
 // A cancellation makes it continue as new, because its members do not notify.
 func Incident(ctx workflow.Context, in IncidentInput) error {
 	i := &incident{IncidentInput: in, joins: workflow.GetSignalChannel(ctx, SignalJoin),
