@@ -70,7 +70,7 @@ func TestAPlanIsThePolicyUnderMaintenanceAndIncident(t *testing.T) {
 		return "x", errors.New("no answer")
 	}
 	if p := plan(); p.Incident != "" || !p.NotBefore.IsZero() ||
-		strings.Count(logged.String(), "it notifies") != 2 {
+		strings.Count(logged.String(), "is not known: it") != 2 {
 		t.Errorf("hooks that fail: %+v, %s", p, &logged)
 	}
 	p, err := n.Plan(t.Context(), PlanInput{Policy: fanwatch.CanaryPolicy, Alert: warning, At: night})

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"reflect"
 	"slices"
 	"time"
 
@@ -34,8 +33,13 @@ func (f *fan) observed(ctx workflow.Context, o fanwatch.Observation) bool {
 func (f *fan) suggest(ctx workflow.Context, all []fanwatch.Suggestion) {
 	f.Status.Suggestions = slices.DeleteFunc(slices.Clone(all), func(s fanwatch.Suggestion) bool {
 		return s.V != fanwatch.SuggestionVersion || workflow.Now(ctx).Before(f.Status.Dismissed[s.Kind]) ||
-			reflect.DeepEqual(s.Change.Apply(f.Status.Device), f.Status.Device.Clamped())
+			holds(s.Change.Apply(f.Status.Device), f.Status.Device.Clamped())
 	})
+}
+
+// holds reports whether the device has what is suggested: suggestions are of hours and silence alone.
+func holds(suggested, d fanwatch.Device) bool {
+	return suggested.Hours == d.Hours && suggested.Silence == d.Silence
 }
 
 // checkAnswer returns an error when nothing stands that the answer is about, or the fan cannot take it.

@@ -3,7 +3,6 @@ package workflows
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -297,7 +296,8 @@ func (i *incident) act(ctx workflow.Context, now time.Time) {
 // open starts the alert of the incident. When that fails it is tried again in 30 s.
 func (i *incident) open(ctx workflow.Context, now time.Time) {
 	i.Gravest = ""
-	for _, m := range i.Open {
+	for _, id := range workflow.DeterministicKeys(i.Open) {
+		m := i.Open[id]
 		if m.Severity.Weight() > i.Gravest.Weight() {
 			i.Gravest = m.Severity
 		}
@@ -370,8 +370,8 @@ func membersOver(ctx workflow.Context, ids []string) workflow.Future {
 // extent counts the fans.
 func (i *incident) extent() fanwatch.Extent {
 	troubled := map[string]bool{}
-	for _, m := range i.Open {
-		troubled[m.Fan] = true
+	for _, id := range workflow.DeterministicKeys(i.Open) {
+		troubled[i.Open[id].Fan] = true
 	}
 	i.Status.Troubled = len(troubled)
 	e := fanwatch.Extent{Site: i.Site, Members: slices.Clone(i.Newest), Troubled: len(troubled), Joined: i.Status.Joined,
@@ -408,13 +408,13 @@ func (i *incident) why(e fanwatch.Extent) string {
 		text += fmt.Sprintf(" of %d", e.Fans)
 	}
 	kinds := map[fanwatch.Kind]int{}
-	for _, kind := range i.Fans {
-		kinds[kind]++
+	for _, fan := range workflow.DeterministicKeys(i.Fans) {
+		kinds[i.Fans[fan]]++
 	}
 	var counts []string
-	for _, kind := range slices.SortedFunc(maps.Keys(kinds), func(a, b fanwatch.Kind) int {
-		return cmp.Or(cmp.Compare(kinds[b], kinds[a]), cmp.Compare(a, b))
-	}) {
+	ordered := workflow.DeterministicKeys(kinds)
+	slices.SortStableFunc(ordered, func(a, b fanwatch.Kind) int { return cmp.Compare(kinds[b], kinds[a]) })
+	for _, kind := range ordered {
 		counts = append(counts, fmt.Sprintf("%d %s", kinds[kind], kind))
 	}
 	text += fmt.Sprintf(" fans%s fail at once: %s.", i.where(e), strings.Join(counts, ", "))
