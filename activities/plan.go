@@ -68,7 +68,7 @@ func (n *Notifier) group(ctx context.Context, a fanwatch.Alert, p *fanwatch.Poli
 	if n.Group == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, hookFor)
+	ctx, cancel := context.WithTimeout(ctx, groupFor)
 	defer cancel()
 	incident, err := n.Group(ctx, a, *p)
 	if err != nil {
