@@ -72,7 +72,8 @@ func (n *Notifier) group(ctx context.Context, a fanwatch.Alert, p *fanwatch.Poli
 	defer cancel()
 	incident, err := n.Group(ctx, a, *p)
 	if err != nil {
-		n.logger().Error("whether an alert is part of an incident is not known: it stays as it was", "alert", a.ID, "err", err)
+		n.logger().Error("whether an alert is part of an incident is not known: it stays as it was", "alert", a.ID,
+			"err", err)
 		incident = a.Incident // as it was: the next plan asks again
 	}
 	p.Incident = incident

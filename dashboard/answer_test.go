@@ -382,7 +382,8 @@ func TestPagerDutyAnswersAlerts(t *testing.T) {
 		`"type":"user_reference"}`
 	const own = `{"id":"P2","summary":"fanwatch","type":"events_api_v2_inbound_integration_reference"}`
 	incident := `{"id":"Q1","type":"incident","incident_key":"` + a.ID + `","status":"acknowledged"}`
-	note := `{"id":"N1","content":"belt\nis loose",` + `"incident":{"id":"Q1","type":"incident_reference"},"type":"incident_note"}`
+	note := `{"id":"N1","content":"belt\nis loose",` +
+		`"incident":{"id":"Q1","type":"incident_reference"},"type":"incident_note"}`
 	now, old := "2026-11-24T12:59:58Z", "2026-11-21T12:00:00Z"
 	send := func(body, signature string) int {
 		t.Helper()
