@@ -319,7 +319,7 @@ func TestBrowserShowsTheTable(t *testing.T) {
 	if tinted < 0.1 {
 		t.Errorf("the band covers %.3f of the chart", tinted)
 	}
-	do(t, ctx, chromedp.Click("details summary"), shows("The last 20 parts of 20 min as a table"),
+	do(t, ctx, chromedp.Click("details:has(tbody) > summary"), shows("The last 20 parts of 20 min as a table"),
 		holds(`document.querySelector("details tbody").innerText.includes(" to ")`))
 
 	t.Log("failed, and again")
