@@ -80,7 +80,8 @@ func (s *system) stepOf(a fanwatch.Alert) int {
 	return 0
 }
 
-// demoAlert provisions a fan of a site of its own, so that its alert is part of no incident, with a legacy client ID, has it turn and then drag, and gives the alert.
+// demoAlert provisions a fan of a site of its own, so that its alert is part of no incident, with a legacy client ID,
+// has it turn and then drag, and gives the alert.
 func (s *system) demoAlert(fan string) fanwatch.Alert {
 	s.t.Helper()
 	cert, key := s.provision(fan, "--client", "new_Client_"+fan, "--min-rpm", "900", "--site", "Hall "+fan)
