@@ -16,15 +16,15 @@ const (
 	PolicyVersion = 2
 )
 
-// AlertState is the stage of an alert. An acknowledgement stops the escalation; only the recovery of the fan resolves
-// the alert.
+// AlertState is the stage of an alert. An acknowledgement stops the escalation; the recovery of the fan, or a person,
+// resolves the alert.
 type AlertState string
 
 // The states of an alert.
 const (
 	// AlertOpen is the state from the opening to an acknowledgement: the alert escalates.
 	AlertOpen AlertState = "open"
-	// AlertAcknowledged is the state from an acknowledgement to the end: nothing is sent.
+	// AlertAcknowledged is the state from an acknowledgement to the end, or until it lapses: no step notifies.
 	AlertAcknowledged AlertState = "acknowledged"
 	// AlertResolved is the state of an alert whose trouble is over.
 	AlertResolved AlertState = "resolved"

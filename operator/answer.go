@@ -9,11 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"fanwatch"
-)
-
-const (
-	updateAnswer = "answer" // of an alert; it takes a fanwatch.Answer and returns the alert
-	typeUsed     = "Used"   // type of the error for a token that the alert took before
+	"fanwatch/workflows"
 )
 
 // AnswerAlert tells an alert what a person does about it, and returns it. The error wraps [ErrUnknown], [ErrEnded] or,
@@ -24,11 +20,11 @@ func (o Client) AnswerAlert(ctx context.Context, alertID string, a fanwatch.Answ
 		return alert, fmt.Errorf("alert %.120q: %w: an alert's ID begins with alert/ (see fanwatch alerts)", alertID,
 			ErrUnknown)
 	}
-	return alert, o.update(ctx, alertID, updateAnswer, &alert, a)
+	return alert, o.update(ctx, alertID, workflows.UpdateAnswer, &alert, a)
 }
 
 // used reports whether err says that an alert took the token before.
 func used(err error) bool {
 	var app *temporal.ApplicationError
-	return errors.As(err, &app) && app.Type() == typeUsed
+	return errors.As(err, &app) && app.Type() == workflows.TypeUsed
 }

@@ -271,3 +271,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestTheExampleOfREADMEIsGood: it is read without a mistake, and does not fall silent.
+func TestTheExampleOfREADMEIsGood(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(readme), "```yaml\nversion: 2\n")
+	text, _, closed := strings.Cut(text, "```")
+	if !found || !closed {
+		t.Fatal("README has no policy file")
+	}
+	f, err := policy.Parse("README.md", []byte("version: 2\n"+text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := f.Warnings(); len(w) > 0 {
+		t.Error(w)
+	}
+}

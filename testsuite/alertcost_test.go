@@ -82,8 +82,12 @@ func TestAnAlertThatIsAcknowledgedAtItsFirstStepCostsTwelveActions(t *testing.T)
 	publish(1800, 10)
 	s.until(time.Minute, "the end of the alert",
 		func() (bool, string) { return len(ask[[]fanwatch.Alert](s, "alerts")) == 0, "" })
-	time.Sleep(time.Second) // the fan is told
-	events := s.events(t, a.ID)
+	var events []*historypb.HistoryEvent
+	s.until(time.Minute, "the end of the alert's workflow, which tells the fan before", func() (bool, string) {
+		events = s.events(t, a.ID)
+		last := events[len(events)-1].GetEventType()
+		return last == enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last.String()
+	})
 	own, what := billed(events)
 	fan, whatFan := billed(s.events(t, workflows.FanID("fan-c"))[before:])
 	t.Logf("%d events, %d actions of the alert: %v; %d of its fan: %v", len(events), own, what, fan, whatFan)
